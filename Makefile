@@ -1,0 +1,60 @@
+# One word for each chore; every one sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# `make demo WEIGHTS=path` takes a local weights file instead of Keras' ImageNet download.
+WEIGHTS ?= imagenet
+DEMO := .demo
+
+.PHONY: help demo test test-all lint fix bench build clean
+
+help:
+	@echo "make demo      fine-tune VGG16 on handwritten digits, then classify one"
+	@echo "make test      the tests"
+	@echo "make test-all  the tests with the long ones"
+	@echo "make lint      formatting, style and types"
+	@echo "make fix       repair formatting and style"
+	@echo "make bench     the benchmarks, on PHOTOS=folder and WEIGHTS=file (see benchmarks/README.md)"
+	@echo "make build     the wheel"
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("tlcli needs Python 3.11 or newer; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+demo: $(READY) $(DEMO)/digits
+	$(BIN)/tlcli finetune --config examples/configs/digits.yaml --set data.dir=$(DEMO)/digits \
+		--set base.weights=$(WEIGHTS) --cache-dir $(DEMO)/cache
+	$(BIN)/tlcli predict --top 3 $(DEMO)/digits/3/0003.png
+
+$(DEMO)/digits: | $(READY)
+	$(BIN)/tlcli sample $@
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/extract.py --photos "$(PHOTOS)" --weights "$(WEIGHTS)"
+
+build: $(READY)
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -1,0 +1,106 @@
+"""The exceptions that tlcli raises on purpose, and what they carry.
+
+    TlcliError            anything a user can cause; the command line prints it and exits with 1
+    ├── RecipeError       the recipe cannot be read or does not hold together
+    ├── DataError         the labelled photos cannot be used as they are
+    │   └── ImageError    one image file cannot be decoded
+    ├── WeightsError      pretrained weights are missing, or are not the ones asked for
+    ├── BoundaryError     a freeze boundary that does not cut the base cleanly
+    ├── StoreError        the feature store cannot be read or written
+    └── RunError          a run directory is missing, incomplete or in the way
+
+An exception carries one or more problems, so that everything wrong is told at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where it is, what was found, and what to do about it."""
+
+    where: str
+    message: str
+    hint: str = ""
+    severity: Severity = "error"
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        if self.hint:
+            text += f"; {self.hint}"
+        # A problem is one line, whatever a file name contains.
+        return text.replace("\r", "\\r").replace("\n", "\\n")
+
+    def as_dict(self) -> dict[str, str]:
+        """The form printed by `--json`: severity, where, message, hint."""
+        fields = asdict(self)
+        return {key: fields[key] for key in ("severity", "where", "message", "hint")}
+
+
+class TlcliError(Exception):
+    """A failure with its problems, one line each."""
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        found = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.problems: tuple[Problem, ...] = found
+        super().__init__("\n".join(str(problem) for problem in found))
+
+
+class RecipeError(TlcliError):
+    """The recipe cannot be read or does not hold together."""
+
+
+class DataError(TlcliError):
+    """The labelled photos cannot be used as they are."""
+
+
+class ImageError(DataError):
+    """One image file cannot be decoded."""
+
+
+class WeightsError(TlcliError):
+    """Pretrained weights are missing, or are not the ones asked for."""
+
+
+class BoundaryError(TlcliError):
+    """A freeze boundary that does not cut the base cleanly."""
+
+
+class StoreError(TlcliError):
+    """The feature store cannot be read or written."""
+
+
+class RunError(TlcliError):
+    """A run directory is missing, incomplete or in the way."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that `name` was probably meant to be, or None.
+
+    Letter case is ignored: `resnet50` is a near miss for `ResNet50`.
+    """
+    by_lower = {candidate.lower(): candidate for candidate in allowed}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def suggestion(name: str, allowed: Sequence[str], *, most: int = 12) -> str:
+    """A hint for an unknown name: the near miss first, then what is allowed."""
+    guess = nearest(name, allowed)
+    listed = ", ".join(allowed[:most]) + (", ..." if len(allowed) > most else "")
+    return f"did you mean '{guess}'? (allowed: {listed})" if guess else f"allowed: {listed}"
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of another library says, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    text = " ".join(str(error).split())
+    return text or type(error).__name__
