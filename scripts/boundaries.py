@@ -1,0 +1,216 @@
+"""Measure the bases of the installed Keras and rewrite `tlcli/boundaries.json`.
+
+    python scripts/boundaries.py            # all bases, a few minutes
+    python scripts/boundaries.py VGG16      # print one, change nothing
+
+For each base the file holds
+
+- `parameters`, `parameters_with_classifier`: weights without and with the ImageNet classifier;
+- `boundaries`, bottom to top, each `[name, channels, stride, offset, padding,
+  parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.bases.Boundary`;
+- `layers`: the names of all layers in topological order, without the input;
+- `classifier`: the names of the layers that the classifier adds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from itertools import accumulate, product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from tlcli.bases import BASES, Base
+from tlcli.framework import keras
+
+TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "boundaries.json"
+
+Pair = tuple[int, int]
+#: Real builds that the shapes are checked against. Their sides are even at every level, odd at
+#: every level (whichever way a network rounds when it halves them), and mixed.
+BUILT: tuple[Pair, ...] = ((256, 257), (131, 125), (223, 299))
+#: Padding by layer and by whether the side it pads is odd.
+Pads = dict[tuple[str, int], int]
+#: Stride, offset and padding of `tlcli.bases.Boundary.shape`.
+Formula = tuple[int, int, int]
+
+
+def measure(base: Base) -> dict[str, Any]:
+    """What the table says about one base."""
+    built = [_build(base, size) for size in BUILT]
+    model = built[0]
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    layer_names = [layer.name for layer in layers]
+    clean = set(clean_boundaries(model))
+    shapes = _formulas(base, built, clean)
+    above = _counts_above(layers)
+    rows = [
+        [layer.name, layer.output.shape[-1], *shapes[layer.name], *counts]
+        for layer, counts in zip(layers, above, strict=True)
+        if layer.name in clean
+    ]
+    parameters = model.count_params()
+    keras.utils.clear_session(free_memory=False)
+    whole = getattr(keras.applications, base.name)(weights=None, classes=1000)
+    known = {layer.name for layer in model.layers}
+    return {
+        "parameters": parameters,
+        "parameters_with_classifier": whole.count_params(),
+        "boundaries": rows,
+        "layers": layer_names,
+        "classifier": [layer.name for layer in whole.layers if layer.name not in known],
+    }
+
+
+def clean_boundaries(model: Any) -> list[str]:
+    """The layers that no path runs around, in topological order, without the input.
+
+    With the operations of the graph in topological order, the one at position p is crossed by every
+    path exactly if no edge (u, v) has u < p < v.
+    """
+    operations = model.operations
+    position = {operation.name: place for place, operation in enumerate(operations)}
+    furthest = -1
+    found = []
+    for place, operation in enumerate(operations):
+        # `furthest` is the highest end of an edge that starts below this place.
+        if furthest <= place and isinstance(operation, keras.layers.Layer) and place > 0:
+            found.append(operation.name)
+        ends = [position[node.operation.name] for node in operation._outbound_nodes]
+        furthest = max([furthest, *ends])
+    return found
+
+
+def _build(base: Base, size: Pair) -> Any:
+    keras.utils.clear_session(free_memory=False)
+    builder = getattr(keras.applications, base.name)
+    return builder(include_top=False, weights=None, input_shape=(*size, 3))
+
+
+def _counts_above(layers: list[Any]) -> list[tuple[int, int, int]]:
+    """For each layer: weights, trainable ones outside batch norm, and in it, of those above."""
+
+    def counts(layer: Any) -> tuple[int, int, int]:
+        inner = layer.layers if isinstance(layer, keras.Sequential) else [layer]
+        trainable = {True: 0, False: 0}
+        for part in inner:
+            batch_norm = isinstance(part, keras.layers.BatchNormalization)
+            trainable[batch_norm] += sum(prod(weight.shape) for weight in part.trainable_weights)
+        return layer.count_params(), trainable[False], trainable[True]
+
+    def add(left: tuple[int, int, int], right: tuple[int, int, int]) -> tuple[int, int, int]:
+        return left[0] + right[0], left[1] + right[1], left[2] + right[2]
+
+    downwards = [counts(layer) for layer in reversed(layers[1:])]
+    return list(accumulate(downwards, add, initial=(0, 0, 0)))[::-1]
+
+
+def _formulas(base: Base, built: list[Any], clean: set[str]) -> dict[str, Formula]:
+    """The formula of each clean boundary, fitted on a run of sizes, checked on many more."""
+    pads = _pads(built)
+    model = built[0]
+    for size, real in zip(BUILT, built, strict=True):
+        walked = _walk(model, pads, size)
+        for layer in real.layers:
+            assert walked[layer.name][1:3] == layer.output.shape[1:3], (base.name, layer.name, size)
+    low = base.smallest_size
+    run = {n: _walk(model, pads, (n, n)) for n in range(low, low + 64)}
+    found = {name: _fit({n: sides[name][1] for n, sides in run.items()}) for name in clean}
+    for n in range(low + 64, 420, 7):
+        walked = _walk(model, pads, (n, n + 3))
+        for name, formula in found.items():
+            expected = (_apply(formula, n), _apply(formula, n + 3))
+            assert walked[name][1:3] == expected, (base.name, name, n)
+    return found
+
+
+def _apply(formula: Formula, n: int) -> int:
+    stride, offset, padding = formula
+    return (2 if padding else 1) * ((n + offset) // stride) + padding
+
+
+def _fit(sides: dict[int, int]) -> Formula:
+    """(stride, offset, padding) that give each side from its n; the only such triple."""
+    # Kernels of 3 and 5 pixels leave a padding of 1 and 3.
+    for stride, padding in product((1, 2, 4, 8, 16, 32), (0, 1, 3)):
+        # What (n + offset) // stride has to be: m with m * stride <= n + offset < (m + 1) * stride.
+        halved = [divmod(side - padding, 2 if padding else 1) for side in sides.values()]
+        least = max(m * stride - n for n, (m, _) in zip(sides, halved, strict=True))
+        most = min(m * stride - n + stride - 1 for n, (m, _) in zip(sides, halved, strict=True))
+        if least == most and not any(odd for _, odd in halved):
+            return stride, least, padding
+    raise ValueError(f"no formula explains {sides}")
+
+
+def _pads(built: list[Any]) -> Pads:
+    """What each padding layer adds to a side.
+
+    Some networks pad by one less where the side is even, which Keras decides once, while building:
+    a model built for one size gives wrong shapes at others unless this is undone.
+    """
+    pads: Pads = {}
+    for model in built:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.ZeroPadding2D):
+                for side, padding in zip(layer.input.shape[1:3], layer.padding, strict=True):
+                    assert pads.setdefault((layer.name, side % 2), sum(padding)) == sum(padding)
+    return pads
+
+
+def _walk(model: Any, pads: Pads, size: Pair) -> dict[str, tuple[int, ...]]:
+    """The output shape (1, h, w, channels) of every operation for images of `size`."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for operation in model.operations:
+        (node,) = operation._inbound_nodes
+        inputs = [shapes[parent.operation.name] for parent in node.parent_nodes]
+        if not inputs:
+            shape: tuple[int, ...] = (1, *size, 3)
+        elif isinstance(operation, keras.layers.ZeroPadding2D):
+            rows, columns = (side + pads[operation.name, side % 2] for side in inputs[0][1:3])
+            shape = (1, rows, columns, inputs[0][3])
+        elif isinstance(operation, keras.Sequential):
+            shape = inputs[0]
+            for layer in operation.layers:
+                shape = layer.compute_output_shape(shape)
+        else:
+            try:
+                shape = operation.compute_output_shape(inputs if len(inputs) > 1 else inputs[0])
+            except (AttributeError, NotImplementedError):
+                # Sums, scalings and random depth, which leave the shape alone, do not say so.
+                shape = inputs[0]
+        shapes[operation.name] = tuple(shape)
+    return shapes
+
+
+def lines(tables: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The JSON text: a line for each boundary, so that differences can be read."""
+    yield "{"
+    for number, (name, table) in enumerate(tables.items()):
+        yield f'"{name}": {{'
+        for key, value in table.items():
+            comma = "" if key == "classifier" else ","
+            if key == "boundaries":
+                yield '"boundaries": [\n' + ",\n".join(map(json.dumps, value)) + "\n]" + comma
+            else:
+                yield f'"{key}": {json.dumps(value)}{comma}'
+        yield "}" if number == len(tables) - 1 else "},"
+    yield "}"
+
+
+def main(chosen: list[str]) -> None:
+    """Measure the bases named, or all of them into the table."""
+    tables = {}
+    for name in chosen or BASES:
+        print(name, file=sys.stderr, flush=True)
+        tables[name] = measure(BASES[name])
+    text = "\n".join(lines(tables)) + "\n"
+    if chosen:
+        print(text, end="")
+    else:
+        TABLE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,261 @@
+"""The table of bases: sizes, pixel conventions, clean boundaries, and how each base is built.
+
+What a person decided stands in `BASES`; what follows from the networks themselves is measured by
+`scripts/boundaries.py` and kept in `boundaries.json`, so that names, shapes and parameter counts
+are known in milliseconds, without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from tlcli.errors import BoundaryError, Problem
+
+#: How a base wants its pixels. `caffe`: BGR minus the ImageNet mean; `tf`: -1..1; `torch`:
+#: standardised by channel; `raw`: 0..255, the network rescales by itself; `efficientnet`: 0..255
+#: with what Keras leaves out of the network when it does not load ImageNet weights by itself.
+Convention = Literal["caffe", "tf", "torch", "raw", "efficientnet"]
+
+# ImageNet's mean and standard deviation by channel (RGB, on 0..1), and its mean on 0..255 in the
+# BGR order of caffe, with the digits that Keras uses.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A layer that every path from input to output crosses: a place to cut a base."""
+
+    name: str
+    channels: int
+    stride: int
+    offset: int
+    #: 0, except for the layers that pad even sides and odd sides differently: see `shape`.
+    padding: int
+    #: Weights of the layers above, all of them.
+    parameters_above: int
+    #: Trainable ones among them outside batch norm: what fine-tuning from here changes.
+    trainable_above: int
+    #: Scales and shifts of batch norm above, trained on top of that if the recipe says so.
+    batch_norm_above: int
+    #: Whether this is the highest boundary that leaves the same kernels to train. The others cost
+    #: more room in the feature store and more time for the same result.
+    practical: bool = True
+
+    def shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """(height, width, channels) of the activations for images of that size in pixels.
+
+        A side of n pixels comes out as (n + offset) // stride: padding, windows and strides only
+        ever add and floor-divide, and such steps chained are one step of the same form. Padding
+        that depends on parity breaks the form, until the layer after it halves the side: such a
+        layer's own sides are twice that, plus its `padding`.
+        """
+        rows, columns = ((side + self.offset) // self.stride for side in (height, width))
+        if self.padding:
+            rows, columns = 2 * rows + self.padding, 2 * columns + self.padding
+        return rows, columns, self.channels
+
+
+@dataclass(frozen=True)
+class Base:
+    """A pretrained convolutional network without its classifier."""
+
+    name: str
+    #: Pixels on a side of the images it was trained on, and the fewest it can take.
+    native_size: int
+    smallest_size: int
+    convention: Convention
+    #: Where to freeze to fine-tune the last block; None where no useful clean cut exists.
+    default_boundary: str | None
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the base, as in a weights file without the classifier."""
+        return int(_measured()[self.name]["parameters"])
+
+    @property
+    def parameters_with_classifier(self) -> int:
+        """Weights of the whole network with its 1,000 ImageNet classes."""
+        return int(_measured()[self.name]["parameters_with_classifier"])
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of all layers in topological order, without the input."""
+        return tuple(_measured()[self.name]["layers"])
+
+    @cached_property
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """The clean boundaries, bottom to top."""
+        made = [Boundary(*row) for row in _measured()[self.name]["boundaries"]]
+        left_by_next = [boundary.trainable_above for boundary in made[1:]] + [-1]
+        return tuple(
+            replace(boundary, practical=False)
+            if boundary.trainable_above == left and boundary.name != self.default_boundary
+            else boundary
+            for boundary, left in zip(made, left_by_next, strict=True)
+        )
+
+    @property
+    def top(self) -> Boundary:
+        """The last boundary: the output of the base."""
+        return self.boundaries[-1]
+
+    def boundary(self, name: str, *, where: str = "freeze_until") -> Boundary:
+        """The clean boundary `name`; raises `BoundaryError`, placed at `where`, for other names."""
+        for found in self.boundaries:
+            if found.name == name:
+                return found
+        raise BoundaryError(Problem(where, *self._unclean(name)))
+
+    def _unclean(self, name: str) -> tuple[str, str]:
+        """What is wrong with a name that is no clean boundary, and what to do about it."""
+        names = [boundary.name for boundary in self.boundaries]
+        order = {layer: position for position, layer in enumerate(self.layers)}
+        if name in order:
+            after = bisect([order[clean] for clean in names], order[name])
+            return (
+                f"'{name}' is inside a block: paths run around it",
+                "the clean boundaries just before and after it are "
+                f"'{names[after - 1]}' and '{names[after]}'",
+            )
+        if name in _measured()[self.name]["classifier"]:
+            return (
+                f"'{name}' is above the top of the base",
+                f"the last boundary is '{names[-1]}'",
+            )
+        by_lower = {clean.lower(): clean for clean in names}
+        close = difflib.get_close_matches(name.lower(), by_lower, n=3)
+        guess = " or ".join(f"'{by_lower[clean]}'" for clean in close)
+        hint = f"did you mean {guess}?" if guess else f"`tlcli bases {self.name}` lists them"
+        return f"{self.name} has no boundary '{name}'", hint
+
+    def preprocess(self, x: Any) -> Any:
+        """Raw RGB pixels 0..255 in the convention of the base.
+
+        `x` is a float32 Keras tensor (n, h, w, 3) and so is the result. Only stock layers are used,
+        so that a saved model loads with plain Keras in safe mode, and they stay in float32 whatever
+        the precision of the base.
+        """
+        from tlcli.framework import keras
+
+        if self.convention == "raw":
+            return x
+        if self.convention == "caffe":
+            x = x[..., ::-1]
+        scale, offset = _affine(self.convention)
+        return keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocess")(x)
+
+    def build(
+        self,
+        image_size: tuple[int, int],
+        *,
+        seed: int | None = None,
+        precision: str = "float32",
+    ) -> Any:
+        """The base as one flat functional model: pixels, preprocessing, the layers of the base.
+
+        The input `pixels` is float32 (n, *image_size, 3), raw RGB 0..255. Weights are random, the
+        same ones each time if a `seed` is given (which also seeds Python, NumPy and TensorFlow);
+        `load_weights` of the result takes any weights file of the base without its classifier.
+        `precision` is a Keras dtype policy. Layer names are those of the table, whatever was built
+        before.
+        """
+        from tlcli.framework import keras
+
+        # Names such as `conv2d_3` count from the last clearing.
+        keras.utils.clear_session(free_memory=False)
+        if seed is not None:
+            keras.utils.set_random_seed(seed)
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(precision)
+        try:
+            pixels = keras.Input((*image_size, 3), dtype="float32", name="pixels")
+            builder = getattr(keras.applications, self.name)
+            base = builder(include_top=False, weights=None, input_tensor=self.preprocess(pixels))
+        finally:
+            keras.config.set_dtype_policy(before)
+        # The builder has made a list of one input out of `pixels`.
+        return keras.Model(pixels, base.output, name=base.name)
+
+
+def _affine(convention: Convention) -> tuple[float | list[float], float | list[float]]:
+    """Scale and offset that turn 0..255 into `convention`, for all channels or each."""
+    if convention == "caffe":
+        return 1.0, [-mean for mean in _CAFFE_MEAN]
+    if convention == "tf":
+        return 1 / 127.5, -1.0
+    channels = list(zip(_MEAN, _DEVIATION, strict=True))
+    if convention == "torch":
+        return [1 / (255 * d) for _, d in channels], [-m / d for m, d in channels]
+    # EfficientNet's published weights hold the deviation where Keras' Normalization expects its
+    # square, so Keras divides by its root once more, but only in the graph that it builds for
+    # `weights="imagenet"` (tensorflow issue 49930). The same correction in front of the network:
+    # p with (p / 255 - m) / sqrt(d) = (x / 255 - m) / d.
+    return [d**-0.5 for _, d in channels], [255 * m * (1 - d**-0.5) for m, d in channels]
+
+
+def _rows(*rows: Base) -> Mapping[str, Base]:
+    return MappingProxyType({row.name: row for row in rows})
+
+
+#: All bases by name, in the order in which they are listed.
+BASES: Mapping[str, Base] = _rows(
+    Base("VGG16", 224, 32, "caffe", "block4_pool"),
+    Base("VGG19", 224, 32, "caffe", "block4_pool"),
+    Base("ResNet50", 224, 32, "caffe", "conv4_block6_out"),
+    Base("ResNet101", 224, 32, "caffe", "conv4_block23_out"),
+    Base("ResNet152", 224, 32, "caffe", "conv4_block36_out"),
+    Base("ResNet50V2", 224, 32, "tf", "conv4_block6_out"),
+    Base("InceptionV3", 299, 75, "tf", "mixed7"),
+    Base("InceptionResNetV2", 299, 75, "tf", "mixed_7a"),
+    # The end of the middle flow: what is left to train is the exit flow, blocks 13 and 14. After
+    # add_11, block 13 with the last halving of the resolution would stay frozen.
+    Base("Xception", 299, 71, "tf", "add_10"),
+    Base("MobileNet", 224, 32, "tf", "conv_pw_11_relu"),
+    Base("MobileNetV2", 224, 32, "tf", "block_12_add"),
+    Base("MobileNetV3Large", 224, 32, "raw", "expanded_conv_11_add"),
+    Base("MobileNetV3Small", 224, 32, "raw", "expanded_conv_7_add"),
+    Base("DenseNet121", 224, 32, "torch", "pool4_pool"),
+    Base("EfficientNetB0", 224, 32, "efficientnet", "block5c_add"),
+    Base("EfficientNetV2B0", 224, 32, "raw", "block5e_add"),
+    Base("EfficientNetV2S", 384, 32, "raw", "block5i_add"),
+    # Its residual sums are bare operations, not layers with weights and names of their own, so the
+    # downsampling layers are the only places between its stages.
+    Base("ConvNeXtTiny", 224, 32, "raw", "convnext_tiny_downsampling_block_2"),
+    # Each cell reads the two cells before it, so nothing between stem and output is clean.
+    Base("NASNetMobile", 224, 32, "tf", None),
+)
+
+
+def names() -> Sequence[str]:
+    """The names of all bases, in the order of the table."""
+    return tuple(BASES)
+
+
+def lookup(name: str) -> Base | None:
+    """The base of that name, letter case ignored, or None."""
+    return next((base for base in BASES.values() if base.name.lower() == name.lower()), None)
+
+
+def by_parameters(count: int) -> tuple[Base, bool] | None:
+    """Which base has `count` weights, and whether with its classifier; recognises a wrong file."""
+    for base in BASES.values():
+        if count in (base.parameters, base.parameters_with_classifier):
+            return base, count == base.parameters_with_classifier
+    return None
+
+
+@cache
+def _measured() -> dict[str, dict[str, Any]]:
+    """The contents of `boundaries.json`; `scripts/boundaries.py` says what it holds."""
+    text = Path(__file__).with_name("boundaries.json").read_text("utf-8")
+    tables: dict[str, dict[str, Any]] = json.loads(text)
+    return tables
