@@ -1,0 +1,278 @@
+"""The recipe: what the YAML file says, and what it means once loaded.
+
+`load` is the only way in. It returns an immutable `Recipe` in which every default is filled in and
+every path is absolute, or raises one `RecipeError` with every problem of the file.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError
+
+from tlcli import bases
+from tlcli.errors import Problem, RecipeError
+from tlcli.recipe_problems import advice, cross_check, explain
+from tlcli.settings import Augment, Base, Block, Data, Features, Head, Stage
+from tlcli.yamlfile import MAX_BYTES, Document, Key, dump, parse_key, parse_value, read, spell
+
+#: Blocks that may be written as the value of one of their keys; `--set` may add others to it.
+_SHORTHAND = {"optimizer": "name", "schedule": "name", "early_stopping": "patience"}
+
+
+class Recipe(Block):
+    """Everything that decides a run."""
+
+    name: str = Field(pattern=r"^[\w][\w.-]{0,63}$", description="of the runs; default: the file's")
+    seed: int = Field(0, ge=0, lt=2**31, description="of the head's weights, dropout and order")
+    data: Data
+    base: Base
+    head: Head = Head()
+    augment: Augment = Augment(views=0)
+    stages: tuple[Stage, ...] = Field(
+        min_length=1, max_length=64, description="default: a head stage, then fine-tuning"
+    )
+    batch_size: int = Field(32, ge=1, le=65_536, description="of training and extraction")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "float32", description="mixed precision helps on GPUs; the output stays float32"
+    )
+    features: Features = Features()
+    deterministic: bool = Field(True, description="same bits from the same recipe and machine")
+
+    _document: Document = PrivateAttr(default_factory=lambda: Document(Path("recipe"), None))
+
+    @property
+    def path(self) -> Path:
+        """The file it was loaded from."""
+        return self._document.path
+
+    def where(self, *key: str | int) -> str:
+        """`file:line: key`, to begin a problem with."""
+        return self._document.where(key)
+
+    def bind(self, document: Document) -> Recipe:
+        """Remember the file this came from, for `where`."""
+        self._document = document
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain values with every default filled in, as kept in a run."""
+        return self.model_dump(mode="json")
+
+    def as_yaml(self) -> str:
+        """`resolved` as YAML text that loads to the same recipe."""
+        return dump(self.resolved())
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of every setting that can change the result.
+
+        The name and the folder of the photos are left out: they say where, not what.
+        """
+        values = self.resolved()
+        del values["name"], values["data"]["dir"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe file, for editors that complete and check YAML."""
+    made = Recipe.model_json_schema()
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "tlcli recipe"
+    # Required once loaded, but `load` fills them in.
+    made["required"] = ["data", "base"]
+    made["$defs"]["Base"]["required"] = ["name"]
+    made["$defs"]["Stage"]["required"] = ["name"]
+    return made
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read the recipe at `path`, with overrides such as `stages.1.epochs=3` laid over it.
+
+    Names of bases get their proper spelling, paths become absolute (those of the file relative to
+    the file, those of overrides relative to the working folder), and what is left out gets its
+    default. Raises `RecipeError` with every problem found.
+    """
+    document = read(path)
+    if not isinstance(document.value, dict):
+        found = "nothing" if document.value is None else type(document.value).__name__
+        raise RecipeError(
+            Problem(
+                document.where(()),
+                f"a recipe is a mapping of keys, found {found}",
+                "it begins with `data:` and `base:`",
+            )
+        )
+    raw = copy.deepcopy(document.value)
+    _absolute(raw, path.absolute().parent)
+    document = _override(document, raw, overrides)
+    for name in [name for name in Recipe.model_fields if raw.get(name) is None]:
+        raw.pop(name, None)  # a block whose lines are all commented out
+    _fill_in(raw, path.stem)
+    problems = list(cross_check(raw, document))
+    try:
+        loaded = Recipe.model_validate(raw)
+    except ValidationError as error:
+        problems = [*explain(error, Recipe, raw, document), *problems]
+    if problems:
+        raise RecipeError(dict.fromkeys(problems))
+    return loaded.bind(document)
+
+
+def find(folder: Path) -> Path:
+    """The recipe that is meant where `--config` is left out.
+
+    `recipe.yaml`, or the only YAML file of `folder` that holds a recipe; otherwise a `RecipeError`.
+    """
+    if (folder / "recipe.yaml").is_file():
+        return folder / "recipe.yaml"
+    found = sorted(
+        path for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern) if _like(path)
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.name for path in found)
+        problem = Problem("--config", f"{len(found)} recipes here: {names}", "name one of them")
+    else:
+        problem = Problem(
+            "--config",
+            "no recipe in this folder",
+            "name one, or write one for your photos with `tlcli init DIR`",
+        )
+    raise RecipeError(problem)
+
+
+def _like(path: Path) -> bool:
+    try:
+        value = read(path).value
+    except RecipeError:
+        # A recipe with a slip in it should be named, not passed over.
+        with suppress(OSError), path.open("rb") as file:
+            return re.search(rb"^base\s*:", file.read(MAX_BYTES), re.MULTILINE) is not None
+        return False
+    return isinstance(value, dict) and "base" in value
+
+
+def _absolute(raw: dict[str, Any], folder: Path) -> None:
+    """Make the paths of a raw recipe absolute, relative to `folder`."""
+    for block, key, words in (("data", "dir", ()), ("base", "weights", ("imagenet", "random"))):
+        values = raw.get(block)
+        if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
+            text = values[key]
+            if text not in words and text.strip() and "\0" not in text:
+                home = os.path.expanduser(text)  # noqa: PTH111 - pathlib's raises on a wrong ~user
+                values[key] = os.path.abspath(folder / home)  # noqa: PTH100
+
+
+def _override(document: Document, raw: dict[str, Any], overrides: Sequence[str]) -> Document:
+    """Lay `key=value` texts over `raw`; returns the document that knows them."""
+    origins: dict[Key, str] = {}
+    # Stages last: the default plan, which may be changed, too, follows from the base.
+    for text in sorted(overrides, key=lambda text: text.strip().startswith("stages")):
+        name, equals, written = text.partition("=")
+        key = parse_key(name.strip())
+        if not equals or "" in key:
+            raise RecipeError(Problem(f"--set {text}", "must be key=value, as in seed=3"))
+        try:
+            value = parse_value(written)
+        except RecipeError as error:
+            said = error.problems[0].message
+            raise RecipeError(Problem(f"--set {text}", said)) from error
+        if key[0] == "stages" and len(key) > 1 and raw.get("stages") is None:
+            _fill_in(raw, document.path.stem)
+        patch: dict[str, Any] = {}
+        key = _put(patch if key[0] in ("data", "base") else raw, key, value, text)
+        _absolute(patch, Path.cwd())
+        for block, values in patch.items():
+            if not isinstance(raw.get(block), dict) or not isinstance(values, dict):
+                raw[block] = values
+            else:
+                _merge(raw[block], values)
+        origins[key] = text
+    return document.overridden(origins)
+
+
+def _merge(values: dict[str, Any], patch: dict[str, Any]) -> None:
+    for key, value in patch.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
+
+
+def _put(target: Any, key: Key, value: Any, text: str) -> Key:
+    """Set `target[key[0]][key[1]]...` to `value`, making mappings on the way.
+
+    Returns the key as it applies: what looks like an index may be a word in a mapping.
+    """
+    applied: Key = ()
+    for position, part in enumerate(key):
+        last = position == len(key) - 1
+        if isinstance(target, list) and isinstance(part, int):
+            if part >= len(target):
+                raise RecipeError(
+                    Problem(f"--set {text}", f"{spell(key[:position])} has {len(target)} entries")
+                )
+        elif isinstance(target, dict):
+            part = str(part)
+            present = target.get(part)
+            if not last and isinstance(present, str | int | float | None):
+                named = part in _SHORTHAND and present is not None
+                target[part] = {_SHORTHAND[part]: present} if named else {}
+        else:
+            raise RecipeError(Problem(f"--set {text}", f"there is no {spell(key[: position + 1])}"))
+        applied += (part,)
+        if last:
+            target[part] = value
+        else:
+            target = target[part]
+    return applied
+
+
+def plain_name(text: str) -> str:
+    """`text` as the name of a recipe or file: letters, digits, `_`, `-` and `.`, 64 at most."""
+    plain = "".join(c if c.isalpha() or c.isdecimal() or c in "_.-" else "_" for c in text)
+    return plain.lstrip(".-")[:64] or "recipe"
+
+
+def _fill_in(raw: dict[str, Any], stem: str) -> None:
+    """Write the defaults that depend on other settings into a raw recipe."""
+    raw.setdefault("name", plain_name(stem))
+    base = raw.get("base")
+    if isinstance(base, dict):
+        row = bases.lookup(base["name"]) if isinstance(base.get("name"), str) else None
+        if row is not None:
+            base["name"] = row.name
+            if base.get("freeze_until") is None and raw.get("stages") is None:
+                base["freeze_until"] = row.default_boundary
+        if base.get("image_size") is None:
+            # Without a row the name is the problem, and the size is none.
+            base["image_size"] = row.native_size if row else 224
+    if raw.get("stages") is None:
+        raw["stages"] = [{"name": "head"}]
+        boundary = base.get("freeze_until") if isinstance(base, dict) else None
+        if boundary:
+            raw["stages"].append({"name": "fine-tune", "freeze_until": boundary})
+
+
+__all__ = [
+    "Augment",
+    "Base",
+    "Data",
+    "Head",
+    "Recipe",
+    "Stage",
+    "advice",
+    "find",
+    "load",
+    "plain_name",
+    "schema",
+]

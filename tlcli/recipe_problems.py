@@ -1,0 +1,235 @@
+"""What is wrong with a recipe, in the recipe's own words: schema slips, clashes and advice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tlcli import bases
+from tlcli.errors import BoundaryError, Problem, nearest, suggestion
+from tlcli.settings import Block
+from tlcli.yamlfile import Document, Key, spell
+
+if TYPE_CHECKING:
+    from tlcli.recipe import Recipe
+
+
+def cross_check(raw: dict[str, Any], document: Document) -> Iterator[Problem]:
+    """What depends on several settings, checked on raw values so that one slip hides no other."""
+    base = raw.get("base")
+    name = base.get("name") if isinstance(base, dict) else None
+    if isinstance(base, dict) and isinstance(name, str):
+        row = bases.lookup(name)
+        if row is None:
+            message = f"'{name}' is not a base tlcli knows"
+            hint = suggestion(name, bases.names(), most=99)
+            yield Problem(document.where(("base", "name")), message, hint)
+        else:
+            yield from _check_size(base.get("image_size"), row, document)
+            yield from _check_boundaries(raw, row, document)
+    stages = raw.get("stages")
+    names = (
+        [s.get("name") for s in stages if isinstance(s, dict)] if isinstance(stages, list) else []
+    )
+    for position, stage_name in enumerate(names):
+        if isinstance(stage_name, str) and stage_name in names[:position]:
+            where = document.where(("stages", position, "name"))
+            yield Problem(where, f"two stages are called '{stage_name}'", "give each its own name")
+
+
+def _check_size(size: Any, row: bases.Base, document: Document) -> Iterator[Problem]:
+    sides = size if isinstance(size, list | tuple) else [size, size]
+    if len(sides) != 2 or any(type(side) is not int for side in sides):
+        return  # not a size at all, which the schema tells
+    smallest = min(sides)
+    if smallest < row.smallest_size:
+        yield Problem(
+            document.where(("base", "image_size")),
+            f"{smallest} is below the smallest image {row.name} takes",
+            f"use {row.smallest_size} or more; its native size is {row.native_size}",
+        )
+
+
+def _check_boundaries(
+    raw: dict[str, Any], row: bases.Base, document: Document
+) -> Iterator[Problem]:
+    keys: list[Key] = [("base", "freeze_until")]
+    stages = raw.get("stages")
+    # The stages of the default plan have theirs from the base, where it is told already.
+    if document.says(("stages",)) and isinstance(stages, list):
+        keys += [("stages", position, "freeze_until") for position in range(len(stages))]
+    for key in keys:
+        holder = raw[str(key[0])] if len(key) == 2 else raw["stages"][key[1]]
+        name = holder.get("freeze_until") if isinstance(holder, dict) else None
+        if not isinstance(name, str):
+            continue
+        try:
+            boundary = row.boundary(name, where=document.where(key))
+        except BoundaryError as error:
+            yield from error.problems
+            continue
+        if boundary == row.top:
+            yield Problem(
+                document.where(key),
+                f"'{name}' is the top of {row.name}: no layer of the base is left to train",
+                "name a lower boundary, or leave freeze_until out to train the head alone",
+            )
+
+
+def explain(
+    error: ValidationError, model: type[Block], raw: dict[str, Any], document: Document
+) -> Iterator[Problem]:
+    """pydantic's findings in the words of the recipe."""
+    for detail in error.errors(include_url=False):
+        if detail["type"] == "too_short" and detail["input"]:
+            continue  # pydantic counts the entries that are right, and tells of the others anyway
+        key = _key(detail, raw)
+        yield Problem(document.where(key), *_words(detail, key, model))
+
+
+def _key(detail: ErrorDetails, raw: Any) -> Key:
+    """The place in the file: pydantic's, without the parts that name alternatives of a type."""
+    key: list[str | int] = []
+    value = raw
+    parts = detail["loc"]
+    for position, part in enumerate(parts):
+        inside = (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        )
+        if inside:
+            value = value[part]
+            key.append(part)
+        elif detail["type"] == "missing" and position == len(parts) - 1:
+            key.append(part)
+    return tuple(key)
+
+
+_ALLOWED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "finite_number": "must be a finite number",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "greater_than": "must be more than {gt}",
+    "less_than": "must be less than {lt}",
+    "int_parsing_size": "must be a smaller number",
+    "path_type": "must be a path",
+    "string_type": "must be text; put numbers in quotes",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entry",
+    "tuple_type": "must be a list",
+}
+
+
+def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str]:
+    """What was found, and what is allowed."""
+    kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key '{key[-1]}'", suggestion(
+            str(key[-1]), _fields_at(key[:-1], model), most=99
+        )
+    if kind == "missing":
+        return "missing", f"the recipe needs {spell(key)}"
+    if kind == "literal_error":
+        allowed = str(context["expected"])
+        near = nearest(
+            str(found), [word.strip(" '") for word in allowed.replace(" or ", ",").split(",")]
+        )
+        hint = f"did you mean '{near}'? (allowed: {allowed})" if near else f"allowed: {allowed}"
+        return f"found {_short(found)}", hint
+    if kind == "value_error":
+        said = str(context["error"])
+        shown = "" if isinstance(found, dict) else f"found {_short(found)}; "
+        return f"{shown}{said}", ""
+    if kind == "string_pattern_mismatch":
+        return f"found {_short(found)}", "use letters, digits, _ - and . (64 at most)"
+    if kind == "model_type":
+        return f"found {_short(found)}", f"must be a block of {', '.join(_fields_at(key, model))}"
+    said = detail["msg"].removeprefix("Input should be ")
+    allowed = _ALLOWED.get(kind) or f"must be {said[0].lower()}{said[1:]}"
+    bounds = {
+        name: int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+        for name, bound in context.items()
+    }
+    return f"found {_short(found)}", allowed.format(**bounds)
+
+
+def _fields_at(key: Key, model: type[Block]) -> list[str]:
+    """The keys that the block at `key` may have."""
+    for part in key:
+        if isinstance(part, str):
+            model = _block_in(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _block_in(annotation: Any) -> type[Block] | None:
+    """The block a field holds: itself, optional, or in a tuple."""
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return annotation
+    return next(filter(None, map(_block_in, get_args(annotation))), None)
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def advice(recipe: Recipe) -> list[Problem]:
+    """Warnings about settings that are allowed and rarely wise."""
+    found: list[tuple[Key, str, str]] = []
+    for position, (before, stage) in enumerate(pairwise(recipe.stages), start=1):
+        if stage.freeze_until and stage.learning_rate >= before.learning_rate:
+            found.append(
+                (
+                    ("stages", position, "learning_rate"),
+                    f"{stage.learning_rate:g} is not lower than the {before.learning_rate:g} of "
+                    f"stage '{before.name}': large steps destroy pretrained weights",
+                    "1e-5 is a good start",
+                )
+            )
+    if recipe.stages[0].freeze_until:
+        found.append(
+            (
+                ("stages", 0, "freeze_until"),
+                "the first stage trains layers of the base under a head with random weights, "
+                "whose gradients destroy what they have learned",
+                "begin with a stage without freeze_until",
+            )
+        )
+    used = [stage.freeze_until for stage in recipe.stages]
+    if recipe.base.freeze_until and recipe.base.freeze_until not in used:
+        found.append(
+            (
+                ("base", "freeze_until"),
+                f"no stage uses '{recipe.base.freeze_until}'",
+                "give freeze_until to a stage, or leave `stages` out for the default plan",
+            )
+        )
+    smallest = min(stage.batch_size or recipe.batch_size for stage in recipe.stages)
+    if recipe.base.batch_norm == "train" and smallest < 16:
+        found.append(
+            (
+                ("base", "batch_norm"),
+                f"statistics of batches of {smallest} are noisy",
+                "use a batch size of 16 or more, or `frozen`",
+            )
+        )
+    if (
+        recipe.augment.views
+        and not recipe.augment.changes_pixels
+        and recipe.augment.views != "live"
+    ):
+        found.append(
+            (
+                ("augment", "views"),
+                "no setting of `augment` changes a photo, so no views are kept",
+                "set rotation_range, horizontal_flip, ...",
+            )
+        )
+    return [Problem(recipe.where(*key), message, hint, "warning") for key, message, hint in found]

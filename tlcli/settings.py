@@ -1,0 +1,305 @@
+"""The blocks of a recipe, one model each: what may be said, within which bounds, by default what.
+
+Every default of tlcli stands here and nowhere else. `recipe` puts the blocks together and loads
+them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+#: The largest numbers that make sense; beyond them a recipe is a mistake or an attack.
+MAX_UNITS, MAX_SIDE, MAX_EPOCHS, MAX_VIEWS = 65_536, 4_096, 100_000, 1_000
+
+
+class Block(BaseModel):
+    """A mapping of the recipe: unknown keys are errors, nothing changes after loading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic takes `true` for 1."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        values = value if isinstance(value, list | tuple) else [value]
+        if kind not in (bool, bool | None) and any(isinstance(entry, bool) for entry in values):
+            raise ValueError("must not be true or false")
+        return value
+
+
+class _Named(Block):
+    """A block that may be written as its first field alone: `optimizer: adam`."""
+
+    shorthand: ClassVar[str] = "name"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | BaseModel) else {cls.shorthand: value}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        return {"anyOf": [schema["properties"][cls.shorthand], schema]}
+
+
+def _pair(value: Any) -> Any:
+    """An image side n -> (n, n)."""
+    if isinstance(value, int):
+        return (value, value)
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return value
+    raise ValueError("must be a whole number of pixels, or [height, width]")
+
+
+def _zoom(value: Any) -> Any:
+    """z -> (1 - z, 1 + z), as Keras reads `zoom_range`."""
+    if isinstance(value, int | float):
+        return (1 - value, 1 + value)
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return value
+    raise ValueError("must be a number z for [1 - z, 1 + z], or [low, high]")
+
+
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    low, high = value
+    if not 0.05 <= low <= high <= 20:
+        raise ValueError(f"must be [low, high] with 0.05 <= low <= high <= 20, is [{low}, {high}]")
+    return value
+
+
+def _path(value: Any) -> Any:
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError("must be a path")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _views(value: Any) -> Any:
+    if value == "live" or (type(value) is int and 0 <= value <= MAX_VIEWS):
+        return value
+    raise ValueError(f"must be a whole number from 0 to {MAX_VIEWS:,}, or 'live'")
+
+
+def _class_weights(value: Any) -> Any:
+    def positive(weight: Any) -> bool:
+        return type(weight) in (int, float) and 0 < weight < 1e6
+
+    if value in (None, "balanced"):
+        return value
+    if isinstance(value, dict) and value and all(map(positive, value.values())):
+        return {str(name): float(weight) for name, weight in value.items()}
+    raise ValueError("must be 'balanced' or a mapping of class names to positive numbers")
+
+
+_NUMBER_OR_PAIR = {
+    "anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 2}]
+}
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
+
+
+class Split(Block):
+    """Shares of the photos that are held back, where folders do not say."""
+
+    val: Fraction = Field(0.15, description="share for validation, which picks the best epoch")
+    test: Fraction = Field(0.15, description="share for the final test")
+
+    @model_validator(mode="after")
+    def _leaves_training_photos(self) -> Split:
+        if self.val + self.test >= 1:
+            raise ValueError("val and test together must leave photos to train on (below 1)")
+        return self
+
+
+class Data(Block):
+    """Where the labelled photos are."""
+
+    dir: Annotated[Path, BeforeValidator(_path)] = Field(
+        description="folder of train/val/test folders, or of class folders"
+    )
+    split: Split = Field(Split(), description="used where the folder has no split of its own")
+    on_bad_image: Literal["error", "skip"] = Field(
+        "error", description="an unreadable photo stops the run, or is left out and named"
+    )
+
+
+class Base(Block):
+    """The pretrained network and how photos enter it."""
+
+    name: str = Field(description="VGG16, ResNet50, InceptionV3, ...; `tlcli bases` lists them")
+    weights: Annotated[str, BeforeValidator(_path)] = Field(
+        "imagenet", description="imagenet, random, or a path to a weights file"
+    )
+    image_size: Annotated[
+        tuple[Side, Side], BeforeValidator(_pair), WithJsonSchema(_NUMBER_OR_PAIR)
+    ] = Field(description="pixels, one number or [height, width]; default: the base's own")
+    resize: Literal["squash", "crop", "pad"] = Field(
+        "squash", description="how a photo becomes that size: distort, cut the sides, add borders"
+    )
+    freeze_until: str | None = Field(
+        None, description="last frozen layer of the default fine-tuning stage"
+    )
+    batch_norm: Literal["frozen", "train"] = Field(
+        "frozen", description="batch norm above the boundary stays in inference mode, or trains"
+    )
+
+
+class Head(Block):
+    """The new classifier on top of the base."""
+
+    pooling: Literal["avg", "max", "flatten"] = Field("avg", description="of the base's output")
+    hidden: Annotated[
+        tuple[Annotated[int, Field(gt=0, le=MAX_UNITS)], ...],
+        BeforeValidator(_listed),
+        Field(max_length=16),
+    ] = Field((256,), description="units of each hidden layer (relu); [] for none")
+    dropout: Fraction = Field(0.5, description="share of units dropped before the output")
+    l2: float = Field(0.0, ge=0, le=10, description="L2 penalty on the head's kernels")
+
+
+class Augment(Block):
+    """Random views of the training photos; names and meanings of Keras' ImageDataGenerator."""
+
+    views: Annotated[
+        int | Literal["live"],
+        BeforeValidator(_views),
+    ] = Field(4, description="views per training photo kept in the store, or 'live'")
+    rotation_range: float = Field(0.0, ge=0, le=180, description="degrees to either side")
+    width_shift_range: float = Field(
+        0.0, ge=0, le=MAX_SIDE, description="fraction of the width, or pixels from 1 on"
+    )
+    height_shift_range: float = Field(
+        0.0, ge=0, le=MAX_SIDE, description="fraction of the height, or pixels from 1 on"
+    )
+    shear_range: float = Field(0.0, ge=0, le=80, description="degrees to either side")
+    zoom_range: Annotated[
+        tuple[float, float],
+        BeforeValidator(_zoom),
+        AfterValidator(_ordered),
+        WithJsonSchema(_NUMBER_OR_PAIR),
+    ] = Field((1.0, 1.0), description="a number z for [1 - z, 1 + z], or [low, high]")
+    horizontal_flip: bool = Field(False, description="mirror half of the views left to right")
+    vertical_flip: bool = Field(False, description="mirror half of the views top to bottom")
+    fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = Field(
+        "nearest", description="what appears where a view reaches beyond the photo"
+    )
+    cval: float = Field(0.0, ge=0, le=255, description="the colour of fill_mode constant")
+    seed: int = Field(0, ge=0, lt=2**31, description="of the views, apart from the training seed")
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether a view can differ from the photo at all."""
+        ranges = (
+            self.rotation_range,
+            self.width_shift_range,
+            self.height_shift_range,
+            self.shear_range,
+        )
+        flips = self.horizontal_flip or self.vertical_flip
+        return any(ranges) or flips or self.zoom_range != (1.0, 1.0)
+
+    @property
+    def kept_views(self) -> int:
+        """Augmented views per training photo in the store (0 for live views)."""
+        return self.views if self.views != "live" and self.changes_pixels else 0
+
+
+OptimizerName = Literal["adam", "rmsprop", "sgd", "adamw"]
+
+
+class Optimizer(_Named):
+    """How weights follow gradients; Keras' defaults where nothing is said."""
+
+    name: OptimizerName = Field("adam", description="adam, rmsprop, sgd or adamw")
+    momentum: float | None = Field(None, ge=0, lt=1, description="of sgd and rmsprop")
+    nesterov: bool | None = Field(None, description="Nesterov momentum, of sgd")
+    weight_decay: float | None = Field(None, ge=0, le=1, description="decoupled decay a step")
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Optimizer:
+        if self.momentum is not None and self.name not in ("sgd", "rmsprop"):
+            raise ValueError(f"momentum is a setting of sgd and rmsprop, not of {self.name}")
+        if self.nesterov is not None and self.name != "sgd":
+            raise ValueError(f"nesterov is a setting of sgd, not of {self.name}")
+        return self
+
+
+class Schedule(_Named):
+    """How the learning rate moves during a stage."""
+
+    name: Literal["constant", "cosine", "exponential", "plateau"] = Field(
+        "constant", description="constant, cosine (to 0), exponential, or plateau (on val_loss)"
+    )
+    warmup_epochs: float = Field(0.0, ge=0, le=MAX_EPOCHS, description="linear rise from 0")
+    decay: float = Field(0.96, gt=0, le=1, description="exponential: factor an epoch")
+    factor: float = Field(0.1, gt=0, lt=1, description="plateau: factor of each reduction")
+    patience: int = Field(5, ge=1, description="plateau: epochs without gain before a reduction")
+
+
+class EarlyStopping(_Named):
+    """Ends a stage that no longer improves."""
+
+    shorthand: ClassVar[str] = "patience"
+
+    patience: int = Field(ge=1, le=MAX_EPOCHS, description="epochs without gain before the end")
+    min_delta: float = Field(0.0, ge=0, description="the smallest change that counts as gain")
+
+
+class Stage(Block):
+    """One training step of the plan."""
+
+    name: str = Field(pattern=r"^[\w][\w .-]{0,63}$", description="shown in plan and metrics")
+    freeze_until: str | None = Field(
+        None, description="last frozen layer; without it the head alone trains"
+    )
+    epochs: int = Field(30, ge=1, le=MAX_EPOCHS, description="passes over the training photos")
+    learning_rate: float = Field(gt=0, le=10, description="default 1e-3, with freeze_until 1e-5")
+    optimizer: Optimizer = Field(Optimizer(), description="a name, or a block with settings")
+    schedule: Schedule = Field(Schedule(), description="a name, or a block with settings")
+    monitor: Literal["val_loss", "val_accuracy"] = Field(
+        "val_loss", description="picks the best epoch and decides early stopping"
+    )
+    early_stopping: EarlyStopping | None = Field(None, description="patience in epochs")
+    class_weights: Annotated[
+        Literal["balanced"] | dict[str, float] | None, BeforeValidator(_class_weights)
+    ] = Field(None, description="'balanced', or a weight for each class by name")
+    label_smoothing: Fraction = Field(0.0, description="share of the target spread evenly")
+    batch_size: int | None = Field(None, ge=1, le=65_536, description="default: the recipe's")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_rate(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("learning_rate") is None:
+            rate = 1e-5 if value.get("freeze_until") else 1e-3
+            return {**value, "learning_rate": rate}
+        return value
+
+
+class Features(Block):
+    """How activations are kept in the feature store."""
+
+    dtype: Literal["float32", "float16"] = Field(
+        "float32", description="float16 halves the store and rounds to 3 digits"
+    )

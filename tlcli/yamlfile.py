@@ -1,0 +1,246 @@
+"""YAML in, plain values and the line of every key out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tlcli.errors import Problem, RecipeError, reason
+
+#: The place of a value: mapping keys and list indexes from the root, as in ("stages", 1, "epochs").
+Key = tuple[str | int, ...]
+
+#: A recipe is a page of text. These bounds stop alias bombs and accidental data files.
+MAX_BYTES = 1_000_000
+MAX_VALUES = 10_000
+MAX_DEPTH = 32
+_BOUNDS = f"more than {MAX_VALUES:,} values or {MAX_DEPTH} levels"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file: its value, and the line (from 1) on which each key stands."""
+
+    path: Path
+    value: Any
+    lines: dict[Key, int] = field(default_factory=dict)
+    overrides: Mapping[Key, str] = field(default_factory=dict)
+
+    def overridden(self, overrides: Mapping[Key, str]) -> Document:
+        """The same document, knowing which keys `--set` has replaced."""
+        return replace(self, overrides=overrides)
+
+    def says(self, key: Key) -> bool:
+        """Whether the file, or `--set`, gives `key` or anything in it."""
+        return key in self.lines or any(given[: len(key)] == key for given in self.overrides)
+
+    def where(self, key: Key) -> str:
+        """`file:line: key`, with the line of the nearest enclosing key that is in the file.
+
+        A key that `--set` has given, whole or in part, is named by that option instead.
+        """
+        for end in range(len(key), 0, -1):
+            if key[:end] in self.overrides:
+                return f"--set {self.overrides[key[:end]]}"
+        for given, text in self.overrides.items():
+            if key and given[: len(key)] == key:
+                return f"--set {text}"
+        for end in range(len(key), -1, -1):
+            line = self.lines.get(key[:end])
+            if line is not None:
+                break
+        else:
+            line = 1
+        return ": ".join(filter(None, (f"{self.path.name}:{line}", spell(key))))
+
+
+class _TooMuch(yaml.MarkedYAMLError):
+    """More values or levels than a recipe has."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as people read it: `no` is a word, `1e-5` a number, a date a string.
+
+    It stops at the bounds, where PyYAML would take half a minute for a file of the largest size.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node of the text, as PyYAML composes it."""
+        self._nodes += 1
+        self._depth += 1
+        # Keys are nodes, too; nodes are inside the root, so that keys are one shorter.
+        if self._nodes > 2 * MAX_VALUES or self._depth > MAX_DEPTH + 1:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _TooMuch(problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag
+        not in (
+            "tag:yaml.org,2002:timestamp",
+            "tag:yaml.org,2002:bool",
+            "tag:yaml.org,2002:float",
+            "tag:yaml.org,2002:int",
+            "tag:yaml.org,2002:merge",
+            "tag:yaml.org,2002:value",
+        )
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+# No octal 010 and no sexagesimal 1:30.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")
+)
+_FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.1 would read as something else than text, and what `_Loader` would."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def spell(key: Key) -> str:
+    """("stages", 1, "epochs") -> 'stages[1].epochs'."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def parse_key(text: str) -> Key:
+    """'stages.1.epochs' or 'stages[1].epochs' -> ("stages", 1, "epochs")."""
+    parts = text.replace("[", ".").replace("]", "").split(".")
+    return tuple(int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in parts)
+
+
+def read(path: Path) -> Document:
+    """Read a YAML file; every failure is a `RecipeError` that names the line."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise RecipeError(
+            Problem(str(path), "no such file", "`tlcli init DIR` writes a starter recipe")
+        ) from None
+    except OSError as error:
+        raise RecipeError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+    if len(raw) > MAX_BYTES:
+        raise RecipeError(Problem(str(path), "larger than 1 MB", "this is not a recipe"))
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise RecipeError(Problem(f"{path.name}:{line}", "not UTF-8 text")) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Document:
+    """Parse YAML text that came from `path`."""
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        document = Document(path, None)
+        if node is None:
+            return document
+        reader = _Reader(document, loader)
+        return Document(path, reader.construct(node, ()), document.lines)
+    except _TooMuch as error:
+        mark = error.problem_mark
+        line = mark.line + 1 if mark else 1
+        raise RecipeError(Problem(f"{path.name}:{line}", _BOUNDS)) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        said = " ".join(filter(None, (error.context, error.problem)))
+        raise RecipeError(Problem(f"{path.name}:{line}", f"not valid YAML: {said}")) from error
+    except yaml.YAMLError as error:
+        raise RecipeError(Problem(path.name, f"not valid YAML: {reason(error)}")) from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def parse_value(text: str) -> Any:
+    """The value of `--set key=TEXT`, read as YAML: 3, 1e-5, true, [256], {name: sgd}."""
+    return parse(text, Path("--set")).value
+
+
+def quoted(text: str) -> str:
+    """Text as a YAML scalar, quoted where it has to be."""
+    return dump(text).removesuffix("\n").removesuffix("\n...")
+
+
+def dump(value: Any) -> str:
+    """Plain values as YAML text that `read` turns into the same values."""
+    dumped: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
+    )
+    return dumped
+
+
+class _Reader:
+    """Turns nodes into values, noting lines and counting against the bounds."""
+
+    def __init__(self, document: Document, loader: _Loader) -> None:
+        self._document, self._loader = document, loader
+        self._values = 0
+
+    def construct(self, node: yaml.Node, key: Key) -> Any:
+        self._values += 1
+        # Aliases are expanded here, so a bomb of nested aliases runs into this bound.
+        if self._values > MAX_VALUES or len(key) > MAX_DEPTH:
+            raise self._fail(node, _BOUNDS)
+        self._document.lines.setdefault(key, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, key)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.construct(item, (*key, i)) for i, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for name_node, value_node in node.value:
+            if not isinstance(name_node, yaml.ScalarNode):
+                raise self._fail(name_node, "a key must be a word")
+            name: str = name_node.value
+            if name in mapping:
+                raise self._fail(name_node, f"the key '{name}' is given twice")
+            self._document.lines[(*key, name)] = name_node.start_mark.line + 1
+            mapping[name] = self.construct(value_node, (*key, name))
+        return mapping
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        try:
+            return self._loader.construct_object(node)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # PyYAML raises anything on `!!bool x` and the like
+            shown = node.value if len(node.value) <= 60 else node.value[:57] + "..."
+            kind = node.tag.rpartition(":")[2]
+            raise self._fail(node, f"'{shown}' cannot be read as {kind}") from error
+
+    def _fail(self, node: yaml.Node, message: str) -> RecipeError:
+        line = node.start_mark.line + 1
+        return RecipeError(Problem(f"{self._document.path.name}:{line}", message))
