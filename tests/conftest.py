@@ -1,0 +1,104 @@
+"""Shared fixtures: small real things that stand in for big ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click.testing
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli import console, dataset
+
+#: Colours that any classifier can tell apart.
+COLOURS = {"blue": (40, 60, 210), "green": (50, 190, 60), "red": (210, 50, 40)}
+
+
+def paint(path: Path, colour: tuple[int, int, int], seed: int, side: int = 48) -> None:
+    """Write a PNG of one colour under noise; the seed decides every pixel."""
+    noise = np.random.default_rng(seed).normal(0, 30, (side, side, 3))
+    pixels = np.clip(np.asarray(colour) + noise, 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def paint_classes(folder: Path, photos: int, first_seed: int) -> None:
+    """A folder for each colour, with that many photos, all of them different."""
+    for offset, (name, colour) in enumerate(COLOURS.items()):
+        for number in range(photos):
+            seed = first_seed + offset * photos + number
+            paint(folder / name / f"{number:02d}.png", colour, seed)
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    """No setting from outside, and nothing written outside of temporary folders."""
+    for name in [name for name in os.environ if name.startswith("TLCLI_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("TLCLI_CACHE", str(home / "cache"))
+    monkeypatch.setenv("TLCLI_RUNS", str(home / "runs"))
+    (home / "here").mkdir()
+    monkeypatch.chdir(home / "here")
+    yield
+    console.configure(quiet=False)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """39 photos of three classes in train, val and test folders: 8, 3 and 2 of each class."""
+    folder = tmp_path / "photos"
+    for split, number, first_seed in (("train", 8, 0), ("val", 3, 100), ("test", 2, 200)):
+        paint_classes(folder / split, number, first_seed)
+    return folder
+
+
+@pytest.fixture
+def plain_photos(tmp_path: Path) -> Path:
+    """36 photos of three classes in class folders; the split by content leaves none empty."""
+    folder = tmp_path / "plain"
+    # The split hangs on the bytes, and so on the PNG compressor: take the first seed that suits.
+    for first_seed in range(300, 3_000, 100):
+        paint_classes(folder, 12, first_seed)
+        digests = {path: dataset.digest(path) for path in folder.glob("*/*.png")}
+        shares = {(path.parent.name, share(digest)) for path, digest in digests.items()}
+        if len(shares) == 3 * len(COLOURS):
+            break
+    return folder
+
+
+def share(digest: str) -> str:
+    """The split that a content hash means by default: 15% test, 15% val."""
+    draw = int(digest[:16], 16) / 2**64
+    return "test" if draw < 0.15 else "val" if draw < 0.3 else "train"
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path) -> Callable[..., Path]:
+    """Write YAML text as a file in the temporary folder: `write_recipe(text, "name.yaml")`."""
+
+    def write(text: str | bytes, name: str = "recipe.yaml") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def cli() -> Callable[..., click.testing.Result]:
+    """Run a command line in this process: `cli("check", "--config", path).stdout`.
+
+    A bug is raised, as its traceback would show; what the user causes is in the result.
+    """
+    from tlcli.cli import main
+
+    def invoke(*arguments: object, **settings: Any) -> click.testing.Result:
+        runner = click.testing.CliRunner()
+        return runner.invoke(main, list(map(str, arguments)), catch_exceptions=False, **settings)
+
+    return invoke

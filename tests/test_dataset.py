@@ -1,0 +1,471 @@
+"""The index: layouts, the split by content, and every message about them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tlcli import dataset
+from tlcli.dataset import Index, Item
+from tlcli.errors import DataError, Problem
+
+
+def data(root: Path, *, val: float = 0.0, test: float = 0.0, bad: str = "error"):
+    """Just enough of a recipe's `data` block."""
+    return SimpleNamespace(dir=root, split=SimpleNamespace(val=val, test=test), on_bad_image=bad)
+
+
+def plant(root: Path, *names: str, content: bytes | None = None) -> None:
+    """Write files whose bytes are their names, unless told."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode() if content is None else content)
+
+
+def plant_classes(root: Path, *folders: str, photos: int = 2) -> None:
+    for folder in folders:
+        plant(root, *(f"{folder}/{number}.jpg" for number in range(photos)))
+
+
+def errors(root: Path, **settings: object) -> list[str]:
+    """The problems that `read` raises, as lines seen from `root`."""
+    with pytest.raises(DataError) as caught:
+        dataset.read(data(root, **settings))
+    assert {problem.severity for problem in caught.value.problems} == {"error"}
+    return [str(problem).replace(str(root), "ROOT") for problem in caught.value.problems]
+
+
+def notes(index: Index, severity: str) -> list[str]:
+    return [
+        str(problem).replace(str(index.root), "ROOT")
+        for problem in index.notes
+        if problem.severity == severity
+    ]
+
+
+def splits(index: Index) -> dict[str, str]:
+    return {name(index, item): item.split for item in index.items}
+
+
+def name(index: Index, item: dataset.Item) -> str:
+    """The path of a photo, seen from the root."""
+    return item.path.relative_to(index.root).as_posix()
+
+
+def photo_for(split: str, number: int, *, val: float = 0.3, test: float = 0.2) -> bytes:
+    """The bytes of the `number`th made-up photo that the hash sends to `split`."""
+    found = 0
+    for trial in range(10_000):
+        content = b"%d" % trial
+        share = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
+        drawn = "test" if share < test else "val" if share < test + val else "train"
+        if drawn == split:
+            if found == number:
+                return content
+            found += 1
+    raise AssertionError("no such photo")
+
+
+# Class folders
+
+
+def test_class_folders(tmp_path: Path):
+    plant(tmp_path, "dogs/b.jpg", "dogs/a.PNG", "cats/deep/er/c.jpeg", "Zebra/z.webp")
+    index = dataset.read(data(tmp_path))
+    assert index.root == tmp_path
+    assert index.classes == ("Zebra", "cats", "dogs")
+    assert [item.path.relative_to(tmp_path).as_posix() for item in index.items] == [
+        "Zebra/z.webp",
+        "cats/deep/er/c.jpeg",
+        "dogs/a.PNG",
+        "dogs/b.jpg",
+    ]
+    assert [item.label for item in index.items] == [0, 1, 2, 2]
+    assert index.items[0].digest == hashlib.sha256(b"Zebra/z.webp").hexdigest()
+    assert index.of("train") == index.items
+    assert index.counts()["train"] == {"Zebra": 1, "cats": 1, "dogs": 2}
+    assert index.counts()["val"] == {"Zebra": 0, "cats": 0, "dogs": 0}
+
+
+def test_names_in_any_script_are_kept_exactly(tmp_path: Path):
+    plant(tmp_path, "größe 1/ä b.jpg", "猫/一.jpg")
+    index = dataset.read(data(tmp_path))
+    assert index.classes == ("größe 1", "猫")
+    assert [name(index, item) for item in index.items] == ["größe 1/ä b.jpg", "猫/一.jpg"]
+    assert index.items[0].digest == hashlib.sha256("größe 1/ä b.jpg".encode()).hexdigest()
+
+
+def test_a_class_may_be_called_train(tmp_path: Path):
+    plant_classes(tmp_path, "train", "plane")
+    assert dataset.read(data(tmp_path)).classes == ("plane", "train")
+
+
+def test_large_files_are_hashed_whole(tmp_path: Path):
+    content = bytes(3 * 2**20) + b"end"
+    plant(tmp_path, "a/big.jpg", content=content)
+    plant(tmp_path, "b/small.jpg")
+    assert dataset.read(data(tmp_path)).items[0].digest == hashlib.sha256(content).hexdigest()
+
+
+def test_digest_of_a_missing_file(tmp_path: Path):
+    with pytest.raises(DataError, match=r"gone\.jpg: cannot be read: no such file or directory"):
+        dataset.digest(tmp_path / "gone.jpg")
+
+
+# The split by content
+
+
+def test_the_hash_decides_the_split(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs", photos=150)
+    index = dataset.read(data(tmp_path, val=0.3, test=0.2))
+    for item in index.items:
+        share = int.from_bytes(hashlib.sha256(item.path.read_bytes()).digest()[:8], "big") / 2**64
+        expected = "test" if share < 0.2 else "val" if share < 0.5 else "train"
+        assert item.split == expected
+    shares = Counter(item.split for item in index.items)
+    assert shares["val"] == pytest.approx(90, abs=25)
+    assert shares["test"] == pytest.approx(60, abs=22)
+
+
+def test_adding_photos_moves_none(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs", photos=40)
+    before = splits(dataset.read(data(tmp_path, val=0.3, test=0.2)))
+    plant(tmp_path, *(f"cats/a{number}.jpg" for number in range(40)), "owls/x.jpg")
+    plant_classes(tmp_path, "owls", photos=30)
+    after = splits(dataset.read(data(tmp_path, val=0.3, test=0.2)))
+    assert len(after) == 80 + 40 + 31
+    assert {path: after[path] for path in before} == before
+
+
+def test_identical_files_share_a_split(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs", photos=40)
+    for number in range(10):
+        copies = [f"cats/x{number}.jpg", f"cats/in/y{number}.png", f"dogs/z{number}.jpg"]
+        plant(tmp_path, *copies, content=b"copy %d" % number)
+    index = dataset.read(data(tmp_path, val=0.3, test=0.2))
+    found = splits(index)
+    for number in range(10):
+        of_copies = {found[f"cats/x{number}.jpg"], found[f"cats/in/y{number}.png"]}
+        assert of_copies == {found[f"dogs/z{number}.jpg"]}
+    assert len({found[f"cats/x{number}.jpg"] for number in range(10)}) > 1
+    assert notes(index, "warning") == [
+        "ROOT: 10 photos in more than one class: cats/in/y0.png is the same as dogs/z0.jpg; "
+        "keep one of each"
+    ]
+
+
+def test_classes_that_the_hash_leaves_thin(tmp_path: Path):
+    for number, name in enumerate(("full", "no_train", "no_val", "no_test")):
+        for split in ("train", "val", "test"):
+            if name != f"no_{split}":
+                plant(tmp_path, f"{name}/{split}.jpg", content=photo_for(split, number))
+    assert errors(tmp_path, val=0.3, test=0.2) == [
+        "ROOT/no_train: no train photo: of 2 photos, none fell to train by content; "
+        "add photos, or lower data.split.val and data.split.test",
+        "ROOT/no_val: no val photo: of 2 photos, none fell to val by content; "
+        "add photos, or raise data.split.val (now 0.3)",
+    ]
+    plant(tmp_path, "no_train/more.jpg", content=photo_for("train", 7))
+    plant(tmp_path, "no_val/more.jpg", content=photo_for("val", 8))
+    index = dataset.read(data(tmp_path, val=0.3, test=0.2))
+    assert notes(index, "warning") == [
+        "ROOT/no_test: no test photo: of 2 photos, none fell to test by content; "
+        "add photos, or raise data.split.test (now 0.2)"
+    ]
+
+
+def test_no_val_is_a_warning_and_no_test_a_note(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs")
+    index = dataset.read(data(tmp_path))
+    assert notes(index, "warning") == [
+        "data.split.val: no val photos, so the best epoch cannot be chosen; set it above 0"
+    ]
+    assert notes(index, "note") == ["ROOT: no test split"]
+
+
+# Split folders
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Valid"])
+def test_split_folders(tmp_path: Path, name: str):
+    plant_classes(tmp_path, "train/a", "train/b", f"{name}/a", f"{name}/b", "test/a", "test/b")
+    index = dataset.read(data(tmp_path, val=0.4, test=0.4))
+    assert index.classes == ("a", "b")
+    assert index.counts() == {split: {"a": 2, "b": 2} for split in dataset.SPLITS}
+    assert index.notes == ()
+    for path, split in splits(index).items():
+        assert path.startswith({"val": name}.get(split, split))
+
+
+def test_without_a_val_folder_the_hash_takes_it_from_train(tmp_path: Path):
+    plant_classes(tmp_path, "train/a", "train/b", photos=40)
+    plant_classes(tmp_path, "test/a", "test/b")
+    index = dataset.read(data(tmp_path, val=0.25, test=0.5))
+    assert index.counts()["test"] == {"a": 2, "b": 2}
+    assert sum(index.counts()["val"].values()) == pytest.approx(20, abs=10)
+    assert notes(index, "note") == ["ROOT: no val folder: 25% of train is taken as val, by content"]
+
+
+def test_without_a_test_folder_there_is_no_test_split(tmp_path: Path):
+    plant_classes(tmp_path, "train/a", "train/b", "val/a", "val/b")
+    index = dataset.read(data(tmp_path, val=0.25, test=0.5))
+    assert index.of("test") == ()
+    assert notes(index, "note") == ["ROOT: no test folder, so no test split"]
+    assert notes(index, "warning") == []
+
+
+def test_classes_that_differ_between_split_folders(tmp_path: Path):
+    plant_classes(tmp_path, "train/cats", "train/dogs", "val/cat", "val/dogs", "test/owl")
+    (tmp_path / "val/wolves").mkdir()
+    assert errors(tmp_path) == [
+        "ROOT/val/wolves: class folder without a photo; add photos to it, or delete it if it is "
+        "no class",
+        "ROOT/val/cat: class 'cat' is not in train; did you mean 'cats'?",
+        "ROOT/val/wolves: class 'wolves' is not in train; add it to train, or delete it here",
+        "ROOT/val: class 'cats' is missing, but is in train; "
+        "add photos of it, or delete the val folder",
+        "ROOT/test/owl: class 'owl' is not in train; add it to train, or delete it here",
+        "ROOT/test: class 'cats' is missing, but is in train; "
+        "add photos of it, or delete the test folder",
+        "ROOT/test: class 'dogs' is missing, but is in train; "
+        "add photos of it, or delete the test folder",
+    ]
+
+
+def test_a_test_folder_of_unsorted_photos(tmp_path: Path):
+    plant_classes(tmp_path, "train/a", "train/b", "val/a", "val/b", "test")
+    assert errors(tmp_path) == [
+        "ROOT/test: no class folders; "
+        "sort its photos into class folders, or move the folder elsewhere"
+    ]
+
+
+def test_two_folders_for_one_split(tmp_path: Path):
+    plant_classes(tmp_path, "train/a", "train/b", "val/a", "val/b", "valid/a", "valid/b")
+    assert errors(tmp_path) == [
+        "ROOT: more than one folder for the val split: val, valid; merge them into one"
+    ]
+
+
+def test_what_lies_beside_the_split_folders(tmp_path: Path):
+    plant_classes(tmp_path, "train/a", "train/b", "val/a", "val/b", "test/a", "test/b")
+    plant(tmp_path, "unsorted/x.jpg", "loose.jpg", "train/also.png", "README.md")
+    index = dataset.read(data(tmp_path))
+    assert len(index.items) == 12
+    assert notes(index, "warning") == [
+        "ROOT: 1 folder beside train ignored: unsorted; "
+        "if they are classes, move the class folders out of train",
+        "ROOT: 2 photos outside the class folders ignored: loose.jpg, train/also.png",
+        "ROOT: 1 file without an image suffix ignored: README.md",
+    ]
+
+
+def test_a_photo_in_two_splits_is_a_warning(tmp_path: Path):
+    plant_classes(tmp_path, "train/a", "train/b", "val/a", "val/b", "test/a", "test/b")
+    plant(tmp_path, "train/a/x.jpg", "val/b/y.jpg", content=b"the same")
+    plant(tmp_path, "val/a/v.jpg", "test/a/w.jpg", content=b"the same again")
+    assert notes(dataset.read(data(tmp_path)), "warning") == [
+        "ROOT: 2 photos in more than one split: test/a/w.jpg is the same as val/a/v.jpg; "
+        "keep one of each",
+        "ROOT: 1 photo in more than one class: train/a/x.jpg is the same as val/b/y.jpg; "
+        "keep one of each",
+    ]
+
+
+# What is wrong with folders
+
+
+def test_a_missing_folder_names_its_near_miss(tmp_path: Path):
+    (tmp_path / "cats_dogs").mkdir()
+    assert errors(tmp_path / "cat_dogs") == [
+        f"ROOT: there is no such folder; did you mean '{tmp_path / 'cats_dogs'}'?"
+    ]
+    assert errors(tmp_path / "zzz") == ["ROOT: there is no such folder; check the path"]
+    assert errors(tmp_path / "no" / "where") == [
+        f"ROOT: there is no such folder; {tmp_path / 'no'} does not exist either"
+    ]
+
+
+def test_a_file_instead_of_a_folder(tmp_path: Path):
+    plant(tmp_path, "photos.zip")
+    assert errors(tmp_path / "photos.zip") == [
+        "ROOT: is a file, not a folder; name the folder that holds it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], "ROOT: is an empty folder; put a folder of photos for each class into it"),
+        (
+            ["a.jpg", "b.jpg", "c.txt"],
+            "ROOT: 2 photos but no class folders; "
+            "make a folder for each class and move its photos there",
+        ),
+        (
+            ["c.txt"],
+            "ROOT: no class folders; make a folder for each class and move its photos there",
+        ),
+        (
+            ["cats/a.jpg"],
+            "ROOT: only one class folder, 'cats'; a classifier needs two or more",
+        ),
+        (
+            ["train/cats/a.jpg", "val/cats/b.jpg"],
+            "ROOT/train: only one class folder, 'cats'; a classifier needs two or more",
+        ),
+    ],
+)
+def test_too_little_to_train_on(tmp_path: Path, names: list[str], expected: str):
+    plant(tmp_path, *names)
+    assert errors(tmp_path) == [expected]
+
+
+def test_all_problems_come_at_once(tmp_path: Path):
+    plant(tmp_path, "Cats/a.jpg", "cats /b.jpg", "caf\u00e9/c.jpg", "cafe\u0301/d.jpg")
+    plant(tmp_path, "empty/notes.txt")
+    (tmp_path / "Cats/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = errors(tmp_path)
+    twins = "differ only in letter case, spaces or accent encoding; merge or rename them"
+    assert sorted(found) == sorted(
+        [
+            f"ROOT: class folders 'Cats' and 'cats ' {twins}",
+            f"ROOT: class folders 'cafe\u0301' and 'caf\u00e9' {twins}",
+            "ROOT/empty: class folder without a photo; add photos to it, or delete it if it is "
+            "no class",
+            "ROOT/Cats/gone.jpg: cannot be read: a link to nothing; make it readable, or remove it",
+        ]
+    )
+
+
+def test_bad_files_may_be_skipped(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs")
+    (tmp_path / "cats/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    index = dataset.read(data(tmp_path, val=0.0, bad="skip"))
+    assert len(index.items) == 4
+    assert "ROOT/cats/gone.jpg: cannot be read: a link to nothing" in notes(index, "warning")[0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_files_that_may_not_be_read(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs")
+    (tmp_path / "cats/0.jpg").chmod(0)
+    line = "ROOT/cats/0.jpg: cannot be read: permission denied; make it readable, or remove it"
+    assert errors(tmp_path) == [line]
+    assert notes(dataset.read(data(tmp_path, bad="skip")), "warning")[0] == line
+    (tmp_path / "cats/1.jpg").chmod(0)
+    assert errors(tmp_path, bad="skip") == [
+        "ROOT/cats: none of its photos can be read; a class needs photos"
+    ]
+
+
+def test_a_file_that_vanishes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plant_classes(tmp_path, "cats", "dogs")
+    opened = Path.open
+
+    def fail_on_one(self: Path, *args: object, **options: object):
+        if self.name == "1.jpg":
+            raise FileNotFoundError(2, "No such file or directory")
+        return opened(self, *args, **options)
+
+    monkeypatch.setattr(Path, "open", fail_on_one)
+    assert errors(tmp_path) == [
+        f"ROOT/{name}/1.jpg: cannot be read: no such file or directory; "
+        "make it readable, or remove it"
+        for name in ("cats", "dogs")
+    ]
+
+
+# What is passed over, and said
+
+
+def test_what_is_passed_over_is_counted_and_named(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs")
+    plant(tmp_path, "cats/a.txt", "cats/b.mp4", "dogs/in/c.csv", "dogs/d", "x.jpg")
+    plant(tmp_path, ".DS_Store", "cats/Thumbs.db", "__MACOSX/cats/._0.jpg", "dogs/desktop.ini")
+    index = dataset.read(data(tmp_path))
+    assert index.classes == ("cats", "dogs")
+    assert notes(index, "warning")[:2] == [
+        "ROOT: 1 photo outside the class folders ignored: x.jpg",
+        "ROOT: 4 files without an image suffix ignored: cats/a.txt, cats/b.mp4, dogs/d, ...",
+    ]
+    assert notes(index, "note")[0] == (
+        "ROOT: 4 hidden or system files ignored: .DS_Store, __MACOSX, cats/Thumbs.db, ..."
+    )
+
+
+def test_a_link_in_a_circle_ends(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs")
+    (tmp_path / "cats/all").symlink_to(tmp_path)
+    (tmp_path / "cats/me").symlink_to(tmp_path / "cats")
+    index = dataset.read(data(tmp_path))
+    assert index.counts()["train"] == {"cats": 2, "dogs": 2}
+    known = "leads to a folder that is read already, and is not followed"
+    assert notes(index, "note")[:2] == [f"ROOT/cats/all: {known}", f"ROOT/cats/me: {known}"]
+
+
+def test_linked_class_folders_and_photos(tmp_path: Path):
+    plant(tmp_path, "store/1.jpg", "store/2.jpg", "data/dogs/3.jpg")
+    (tmp_path / "data/cats").symlink_to(tmp_path / "store")
+    (tmp_path / "data/dogs/4.jpg").symlink_to(tmp_path / "store/1.jpg")
+    index = dataset.read(data(tmp_path / "data"))
+    assert [name(index, item) for item in index.items] == [
+        "cats/1.jpg",
+        "cats/2.jpg",
+        "dogs/3.jpg",
+        "dogs/4.jpg",
+    ]
+
+
+def test_numeric_class_names(tmp_path: Path):
+    plant_classes(tmp_path, "1", "2", "10")
+    index = dataset.read(data(tmp_path))
+    assert index.classes == ("1", "10", "2")
+    assert notes(index, "note")[0] == (
+        "ROOT: numeric class names are sorted as text: '10' comes before '2'; "
+        "pad them with zeros to sort them by value"
+    )
+
+
+def test_padded_numeric_class_names_need_no_note(tmp_path: Path):
+    plant_classes(tmp_path, "01", "02", "10")
+    assert notes(dataset.read(data(tmp_path)), "note") == ["ROOT: no test split"]
+
+
+# The index as a value
+
+
+def test_the_fingerprint_is_of_content_class_and_split(tmp_path: Path):
+    for root in (tmp_path / "one", tmp_path / "two"):
+        plant_classes(root, "cats", "dogs", photos=20)
+    (tmp_path / "two/cats/0.jpg").rename(tmp_path / "two/cats/zzz.png")
+    first, second = (dataset.read(data(tmp_path / name, val=0.3)) for name in ("one", "two"))
+    assert first.fingerprint == second.fingerprint
+    assert len(first.fingerprint) == 64
+
+    assert dataset.read(data(tmp_path / "one", val=0.4)).fingerprint != first.fingerprint
+    assert first.without([first.items[0].path]).fingerprint != first.fingerprint
+    (tmp_path / "two/cats").rename(tmp_path / "two/cots")
+    renamed = dataset.read(data(tmp_path / "two", val=0.3))
+    assert renamed.fingerprint != first.fingerprint
+
+
+def test_without_drops_photos_and_keeps_classes():
+    items = (Item(Path("/d/a/1"), 0, "train", "00"), Item(Path("/d/b/2"), 1, "val", "11"))
+    index = Index(Path("/d"), ("a", "b"), items, (Problem("", "kept"),))
+    less = index.without([Path("/d/b/2"), Path("/d/c/3")])
+    assert less.items == items[:1]
+    assert less.classes == index.classes
+    assert less.notes == index.notes
+
+
+def test_two_readings_are_equal(tmp_path: Path):
+    plant_classes(tmp_path, "cats", "dogs", photos=30)
+    settings = data(tmp_path, val=0.2, test=0.2)
+    assert dataset.read(settings) == dataset.read(settings)

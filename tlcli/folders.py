@@ -1,0 +1,213 @@
+"""What folders of photos hold: the photos, the links followed, and what is passed over."""
+
+from __future__ import annotations
+
+import glob
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tlcli.errors import DataError, Problem, nearest, reason
+
+#: Lower-case suffixes by which photos are found; what is in a file is only known on decoding it.
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".webp", ".avif", ".heic", ".heif"}
+)
+
+# What file managers, archivers and network drives leave behind, in lower case.
+_SYSTEM = frozenset(
+    {"__macosx", "icon\r", "desktop.ini", "thumbs.db", "ehthumbs.db", "$recycle.bin"}
+    | {"system volume information", "@eadir", "#recycle", "lost+found", "__pycache__"}
+)
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a folder holds: `folders` and `files` to use, and the rest by what is wrong with it."""
+
+    folders: list[Path] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    junk: list[Path] = field(default_factory=list)
+    dangling: list[Path] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def photos(self) -> list[Path]:
+        """The files whose suffix is that of an image."""
+        return [path for path in self.files if is_photo(path)]
+
+    @property
+    def others(self) -> list[Path]:
+        """The files whose suffix is not."""
+        return [path for path in self.files if not is_photo(path)]
+
+
+def is_photo(path: Path) -> bool:
+    """Whether the suffix of a path is that of an image, in any letter case."""
+    return path.suffix.lower() in EXTENSIONS
+
+
+def is_junk(path: Path) -> bool:
+    """Whether a path is hidden, or something that an operating system leaves behind."""
+    return path.name.startswith(".") or path.name.lower() in _SYSTEM
+
+
+def look(folder: Path) -> Contents:
+    """What lies directly in `folder`, sorted by name.
+
+    A folder that cannot be listed and a name that is not UTF-8 are among the problems.
+    """
+    found = Contents()
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        found.problems.append(Problem(str(folder), f"cannot be listed: {reason(error)}"))
+        entries = []
+    for path in entries:
+        if is_junk(path):
+            found.junk.append(path)
+        elif not _encodable(path.name):
+            where = str(path).encode("utf-8", "backslashreplace").decode()
+            found.problems.append(Problem(where, "its name is not valid UTF-8", "rename it"))
+        else:
+            _place(path, found)
+    return found
+
+
+def walk(folder: Path) -> Contents:
+    """All files under `folder`, at any depth, sorted by path; `folders` stays empty.
+
+    Links are followed, but no folder is read twice and none that holds `folder`, so that a link
+    in a circle ends. Each such link is a note among the problems.
+    """
+    found = Contents()
+    real = folder.resolve()
+    seen = set(real.parents)
+    if folder.is_symlink():
+        above = folder.absolute().parent.resolve()
+        seen |= {above, *above.parents}
+    if real in seen:
+        found.problems.append(_known(folder))
+        return found
+    seen.add(real)
+    pending = [folder]
+    while pending:
+        here = look(pending.pop())
+        found.files += here.files
+        found.junk += here.junk
+        found.dangling += here.dangling
+        found.problems += here.problems
+        deeper = []
+        for path in here.folders:
+            if (real := path.resolve()) not in seen:
+                seen.add(real)
+                deeper.append(path)
+            else:
+                found.problems.append(_known(path))
+        pending += reversed(deeper)
+    found.files.sort()
+    return found
+
+
+def expect_folder(folder: Path) -> None:
+    """Raise DataError unless `folder` is a folder; a missing one names its near miss."""
+    try:
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return
+        problem = Problem(str(folder), "is a file, not a folder", "name the folder that holds it")
+    except FileNotFoundError:
+        hint = "check the path"
+        if not _is_folder(folder.parent):
+            hint = f"{folder.parent} does not exist either"
+        elif guess := nearest(folder.name, [path.name for path in look(folder.parent).folders]):
+            hint = f"did you mean '{folder.parent / guess}'?"
+        problem = Problem(str(folder), "there is no such folder", hint)
+    except OSError as error:
+        problem = Problem(str(folder), f"cannot be read: {reason(error)}", "check the path")
+    raise DataError(problem)
+
+
+def find_images(sources: Iterable[str | Path]) -> Iterator[Path]:
+    """The images that a user names: files, folders and patterns, in the order given.
+
+    A file is handed on as it is, whether it exists or not and whatever its suffix. A folder gives
+    every file with an image suffix under it, sorted; so does a pattern (`*.jpg`, `photos/**`)
+    where no file has that very name. Hidden files and system leftovers are left out. Raises
+    DataError, on reaching it, for a folder or pattern that yields nothing or cannot be read.
+    """
+    for source in sources:
+        path = Path(source)
+        if _is_folder(path):
+            yield from _images_under(path)
+        elif any(sign in str(source) for sign in "*?[") and _mode(path) is None:
+            yield from _matches(str(source))
+        else:
+            yield path
+
+
+def _images_under(folder: Path) -> list[Path]:
+    found = walk(folder)
+    if errors := [problem for problem in found.problems if problem.severity == "error"]:
+        raise DataError(errors)
+    # A dangling link is handed on: it is the decoder that says what is wrong with an image.
+    images = sorted([*found.photos, *filter(is_photo, found.dangling)])
+    if not images:
+        hint = f"looked for {', '.join(sorted(EXTENSIONS))}"
+        raise DataError(Problem(str(folder), "no images in this folder", hint))
+    return images
+
+
+def _matches(pattern: str) -> list[Path]:
+    found: set[Path] = set()
+    system = _SYSTEM - set(Path(pattern.lower()).parts)
+    # Not Path.glob, which takes no absolute pattern.
+    for path in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207
+        if not system.isdisjoint(Path(str(path).lower()).parts):
+            continue
+        if _is_folder(path):
+            found.update(walk(path).photos)
+        elif is_photo(path):
+            found.add(path)
+    if not found:
+        raise DataError(Problem(pattern, "no image matches this pattern", "check its spelling"))
+    return sorted(found)
+
+
+def _known(path: Path) -> Problem:
+    what = "leads to a folder that is read already, and is not followed"
+    return Problem(str(path), what, severity="note")
+
+
+def _encodable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _mode(path: Path) -> int | None:
+    """The kind of thing at the end of `path`, links followed; None where that cannot be told."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _place(path: Path, found: Contents) -> None:
+    mode = _mode(path)
+    if mode is None:
+        # Reading a file that is there but out of reach will tell why.
+        (found.dangling if path.is_symlink() else found.files).append(path)
+    elif stat.S_ISDIR(mode):
+        found.folders.append(path)
+    elif stat.S_ISREG(mode):
+        found.files.append(path)
+    else:  # opening a pipe would wait for ever
+        found.junk.append(path)

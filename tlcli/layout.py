@@ -1,0 +1,203 @@
+"""How a data folder is laid out: which folders are splits, which are classes, what does not fit.
+
+split folders            class folders
+├── train                ├── cats
+│   ├── cats             └── dogs
+│   └── dogs
+├── val                  `val` may be called `valid` or `validation`; `val` and `test` may be
+└── test                 missing. Photos may lie at any depth inside their class folder.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tlcli.console import counted
+from tlcli.errors import DataError, Problem, Severity, nearest
+from tlcli.folders import Contents, expect_folder, look, walk
+
+SplitName = Literal["train", "val", "test"]
+
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+_SPLIT_FOLDERS: dict[str, SplitName] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+
+
+@dataclass(slots=True)
+class Survey:
+    """What lies in a data folder, by split and class.
+
+    `parts` maps a split to its folder; plain class folders are all of `train`, which is then the
+    data folder itself. A class folder without photos is there, with an empty list.
+    """
+
+    root: Path
+    parts: dict[SplitName, Path]
+    photos: dict[tuple[SplitName, str], list[Path]] = field(default_factory=dict)
+    rest: Contents = field(default_factory=Contents)
+    loose: list[Path] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the data folder holds class folders, and no folders of splits."""
+        return self.parts["train"] == self.root
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that have a folder to train on, in the order of their labels."""
+        return tuple(sorted(name for split, name in self.photos if split == "train"))
+
+
+def survey(root: Path) -> Survey:
+    """Find the photos under `root`, and every problem that their folders show.
+
+    Raises DataError where there is nothing to go on: no folder, or not even two class folders.
+    """
+    expect_folder(root)
+    top = look(root)
+    if not (top.folders or top.files or top.problems):
+        hint = "put a folder of photos for each class into it"
+        raise DataError(Problem(str(root), "is an empty folder", hint))
+    found = Survey(root, {"train": root})
+    twice = _take_split_folders(found, top)
+    for split, folder in found.parts.items():
+        _read_part(found, split, folder)
+    found.problems += [*found.rest.problems, *twice]
+    if len(found.classes) < 2:
+        errors = [problem for problem in found.problems if problem.severity == "error"]
+        raise DataError([*errors, _too_few(found)])
+    found.problems += [*_name_problems(found), *_empty_folders(found), *_mismatches(found)]
+    found.problems += _passed_over(found)
+    return found
+
+
+def listed(paths: Sequence[Path], root: Path) -> str:
+    """The first three of `paths` as seen from `root`, with dots for more."""
+    shown = [path.relative_to(root).as_posix() for path in paths[:3]]
+    return ", ".join(shown) + (", ..." if len(paths) > 3 else "")
+
+
+def _take_split_folders(found: Survey, top: Contents) -> Iterator[Problem]:
+    """Set `found.parts` if the folders at the top are those of splits."""
+    named: dict[SplitName, list[Path]] = defaultdict(list)
+    beside: list[Path] = []
+    for folder in top.folders:
+        split = _SPLIT_FOLDERS.get(folder.name.lower())
+        (named[split] if split else beside).append(folder)
+    # A class may be called `train`: only then does that folder hold no folders.
+    if not any(look(folder).folders for folder in named["train"]):
+        return iter(())
+    found.parts = {split: named[split][0] for split in SPLITS if named[split]}
+    found.loose += top.photos
+    _add(found.rest, top, files=top.others)
+    return _doubtful_folders(found.root, named, beside)
+
+
+def _doubtful_folders(
+    root: Path, named: dict[SplitName, list[Path]], beside: Sequence[Path]
+) -> Iterator[Problem]:
+    for split, folders in named.items():
+        if len(folders) > 1:
+            what = f"more than one folder for the {split} split: {listed(folders, root)}"
+            yield Problem(str(root), what, "merge them into one")
+    if beside:
+        what = f"{counted(len(beside), 'folder')} beside train ignored: {listed(beside, root)}"
+        hint = "if they are classes, move the class folders out of train"
+        yield Problem(str(root), what, hint, "warning")
+
+
+def _read_part(found: Survey, split: SplitName, folder: Path) -> None:
+    """Take the photos of one split folder, or of a data folder of plain class folders."""
+    top = look(folder)
+    found.loose += top.photos
+    _add(found.rest, top, files=top.others)
+    for class_folder in top.folders:
+        inside = walk(class_folder)
+        found.photos[split, class_folder.name] = inside.photos
+        _add(found.rest, inside, files=inside.others)
+
+
+def _add(rest: Contents, more: Contents, *, files: Iterable[Path]) -> None:
+    rest.files += files
+    rest.junk += more.junk
+    rest.dangling += more.dangling
+    rest.problems += more.problems
+
+
+def _too_few(found: Survey) -> Problem:
+    where = str(found.parts["train"])
+    if found.classes:
+        what = f"only one class folder, '{found.classes[0]}'"
+        return Problem(where, what, "a classifier needs two or more")
+    hint = "make a folder for each class and move its photos there"
+    if found.loose:
+        return Problem(where, f"{counted(len(found.loose), 'photo')} but no class folders", hint)
+    return Problem(where, "no class folders", hint)
+
+
+def _name_problems(found: Survey) -> Iterator[Problem]:
+    twins = defaultdict(list)
+    for name in found.classes:
+        twins[unicodedata.normalize("NFC", name).strip().casefold()].append(name)
+    where = str(found.parts["train"])
+    for names in twins.values():
+        if len(names) > 1:
+            quoted = " and ".join(f"'{name}'" for name in names)
+            what = f"class folders {quoted} differ only in letter case, spaces or accent encoding"
+            yield Problem(where, what, "merge or rename them")
+    numeric = [name for name in found.classes if name.isdecimal()]
+    by_value = sorted(numeric, key=int)
+    first = next((pair for pair in zip(numeric, by_value, strict=True) if pair[0] != pair[1]), None)
+    if first:
+        what = f"numeric class names are sorted as text: '{first[0]}' comes before '{first[1]}'"
+        yield Problem(where, what, "pad them with zeros to sort them by value", "note")
+
+
+def _empty_folders(found: Survey) -> Iterator[Problem]:
+    for (split, name), photos in sorted(found.photos.items()):
+        if not photos:
+            folder = found.parts[split] / name
+            hint = "add photos to it, or delete it if it is no class"
+            yield Problem(str(folder), "class folder without a photo", hint)
+
+
+def _mismatches(found: Survey) -> Iterator[Problem]:
+    """Classes of the val and test folders that are not those of train."""
+    trained = set(found.classes)
+    for split, folder in found.parts.items():
+        names = {name for part, name in found.photos if part == split}
+        if not names:
+            hint = "sort its photos into class folders, or move the folder elsewhere"
+            yield Problem(str(folder), "no class folders", hint)
+            continue
+        for name in sorted(names - trained):
+            guess = nearest(name, found.classes)
+            hint = f"did you mean '{guess}'?" if guess else "add it to train, or delete it here"
+            yield Problem(str(folder / name), f"class '{name}' is not in train", hint)
+        for name in sorted(trained - names):
+            hint = f"add photos of it, or delete the {folder.name} folder"
+            yield Problem(str(folder), f"class '{name}' is missing, but is in train", hint)
+
+
+def _passed_over(found: Survey) -> Iterator[Problem]:
+    kinds: tuple[tuple[list[Path], str, str, Severity], ...] = (
+        (found.loose, "photo", "outside the class folders ignored", "warning"),
+        (found.rest.files, "file", "without an image suffix ignored", "warning"),
+        (found.rest.junk, "hidden or system file", "ignored", "note"),
+    )
+    for paths, noun, what, severity in kinds:
+        if paths:
+            message = f"{counted(len(paths), noun)} {what}: {listed(paths, found.root)}"
+            yield Problem(str(found.root), message, severity=severity)
