@@ -1,0 +1,140 @@
+"""Photos on their way into a network: decoded ahead in threads, resized, augmented, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli import images
+from tlcli.errors import ImageError, Problem
+
+if TYPE_CHECKING:
+    from tlcli.recipe import Recipe
+    from tlcli.settings import Augment
+
+Array = npt.NDArray[Any]
+Element = TypeVar("Element")
+
+#: Batches that are decoded ahead of the one being computed, and threads that do it. Decoding frees
+#: the interpreter lock, and leaves the processor to the network while it waits for the disk.
+AHEAD, THREADS = 3, 4
+
+
+@dataclass(frozen=True)
+class View:
+    """One thing to look at: a photo as it is (number 0) or augmented.
+
+    `digest` identifies the photo: the hex SHA-256 of its bytes, or another unique text where
+    nothing is augmented.
+    """
+
+    path: Path
+    digest: str
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a photo becomes pixels."""
+
+    height: int
+    width: int
+    resize: Literal["squash", "crop", "pad"]
+    augment: Augment | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Look:
+        """The look a recipe asks for."""
+        return cls(*recipe.base.image_size, recipe.base.resize, recipe.augment)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pixels of some views.
+
+    Attributes:
+        views: what was asked for, in order.
+        readable: those that could be decoded, in order.
+        pixels: raw RGB of the readable ones, float32, shape (n, height, width, 3), 0..255.
+        errors: why the others could not be decoded, by path.
+    """
+
+    views: Sequence[View]
+    readable: Sequence[View]
+    pixels: Any
+    errors: dict[Path, Problem]
+
+
+def batches(wanted: Iterable[Sequence[View]], look: Look) -> Iterator[Batch]:
+    """The pixels of each batch of views, decoded some batches ahead.
+
+    Memory stays at a few batches whatever the number of photos. Views of one photo that follow each
+    other are decoded once, across the border of two batches too.
+    """
+
+    def load(path: Path) -> Array | ImageError:
+        try:
+            return images.load(path, height=look.height, width=look.width, resize=look.resize)
+        except ImageError as error:
+            return error
+
+    Photos = dict[str, Future[Array | ImageError]]
+    previous: Photos = {}
+    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="decode") as pool:
+
+        def submit(views: Sequence[View]) -> tuple[Sequence[View], Photos]:
+            nonlocal previous
+            photos: Photos = {}
+            for view in views:
+                if view.digest not in photos:
+                    known = previous.get(view.digest)
+                    photos[view.digest] = known or pool.submit(load, view.path)
+            previous = photos
+            return views, photos
+
+        try:
+            for views, photos in _ahead(map(submit, wanted), AHEAD):
+                yield _batch(views, {key: photo.result() for key, photo in photos.items()}, look)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _ahead(iterable: Iterable[Element], depth: int) -> Iterator[Element]:
+    """The same elements, each taken `depth` elements before it is handed on."""
+    waiting: list[Element] = []
+    for element in iterable:
+        waiting.append(element)
+        if len(waiting) > depth:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def _batch(views: Sequence[View], photos: dict[str, Array | ImageError], look: Look) -> Batch:
+    errors = {}
+    readable, pixels = [], []
+    for view in views:
+        photo = photos[view.digest]
+        if isinstance(photo, ImageError):
+            errors[view.path] = photo.problems[0]
+        else:
+            readable.append(view)
+            pixels.append(photo)
+    return Batch(views, readable, _augmented(readable, pixels, look), errors)
+
+
+def _augmented(views: Sequence[View], pixels: list[Array], look: Look) -> Any:
+    if not views:
+        return np.empty((0, look.height, look.width, 3), np.float32)
+    numbers = [view.number for view in views]
+    if look.augment is None or not any(numbers):
+        return np.stack(pixels).astype(np.float32)
+    # Imported here because it brings TensorFlow, and looking at photos does not need it.
+    from tlcli import augment
+
+    return augment.views(look.augment, np.stack(pixels), [view.digest for view in views], numbers)
