@@ -1,0 +1,165 @@
+"""Graph surgery: cut a base at a boundary, put a head on it, join the whole.
+
+All parts share one graph and its variables. With a boundary tensor t,
+
+    pixels --trunk--> t --tail--> top of the base --head--> logits --> probabilities
+
+`trunk`, `between` and `tail` are models over intermediate tensors of the same layers, so that
+tail(trunk(x)) equals base(x) bit for bit, and what a stage trains is at once part of `whole`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tlcli.bases import Base
+from tlcli.framework import keras
+from tlcli.settings import Head
+
+#: A Keras model, layer or variable; Keras has no type hints that help.
+Model = Any
+Layer = Any
+Variable = Any
+
+
+@dataclass(frozen=True)
+class Network:
+    """A base with a head on it, and ways to look at its parts.
+
+    Attributes:
+        row: the row of the table of bases.
+        base: raw RGB pixels 0..255, shape (n, height, width, 3) -> the base's output.
+        head: the base's output -> logits, shape (n, 1) for two classes, else (n, classes).
+        whole: pixels -> probabilities of the same shape; what a run saves.
+    """
+
+    row: Base
+    base: Model
+    head: Model
+    whole: Model
+
+    @cached_property
+    def _own_layers(self) -> list[Layer]:
+        """The base's layers from the bottom up, in the order of the graph."""
+        return [self.base.get_layer(name) for name in self.row.layers]
+
+    def shape(self, boundary: str) -> tuple[int, ...]:
+        """Shape of one row of activations at a boundary."""
+        return tuple(self._tensor(boundary).shape[1:])
+
+    def trunk(self, boundaries: Sequence[str]) -> Model:
+        """Pixels -> a list of activations, one for each boundary; of a single one, bare."""
+        return keras.Model(self.base.input, [self._tensor(name) for name in boundaries])
+
+    def between(self, low: str, highs: Sequence[str]) -> Model:
+        """Activations at `low` -> those at the higher boundaries, as from `trunk`."""
+        return keras.Model(self._tensor(low), [self._tensor(name) for name in highs])
+
+    def tail(self, boundary: str) -> Model:
+        """Activations at `boundary` -> the base's output; nothing is left to do at the top."""
+        if boundary == self.row.top.name:
+            top = keras.Input(self.base.output.shape[1:], dtype=self.base.output.dtype)
+            return keras.Model(top, keras.layers.Identity(dtype=top.dtype)(top))
+        return keras.Model(self._tensor(boundary), self.base.output)
+
+    def freeze(self, boundary: str | None, *, batch_norm: str = "frozen") -> list[Variable]:
+        """Freeze up to `boundary` (`None`: the whole base) and return what is left to train.
+
+        Flags are set layer by layer from one plan, since a parent's `trainable` overwrites its
+        children's. Batch norm of the base stays frozen, scale and shift included, unless
+        `batch_norm` is 'train': a frozen layer runs in inference mode, so that statistics of
+        ImageNet are neither replaced by those of small batches nor slowly forgotten.
+        """
+        above = set() if boundary is None else {id(layer) for layer in self.above(boundary)}
+        for layer in self._own_layers:
+            is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
+            train = id(layer) in above and not (is_batch_norm and batch_norm == "frozen")
+            layer.trainable = train
+        variables = [v for layer in self._own_layers for v in layer.trainable_variables]
+        return variables + list(self.head.trainable_variables)
+
+    def above(self, boundary: str) -> list[Layer]:
+        """The base's layers after `boundary`."""
+        names = list(self.row.layers)
+        return self._own_layers[names.index(boundary) + 1 :]
+
+    def checksums(self, boundaries: Iterable[str]) -> dict[str, str]:
+        """Hex SHA-256 of the weights up to and including each boundary, in one pass.
+
+        Taken over name, shape and little-endian float32 bytes of each tensor in the order of the
+        graph, so that it says the same of the same weights from any file.
+        """
+        wanted = set(boundaries)
+        found = {}
+        digest = hashlib.sha256()
+        for layer in self._own_layers:
+            for variable in layer.weights:
+                values = np.ascontiguousarray(variable.numpy(), dtype="<f4")
+                digest.update(f"{layer.name}/{variable.name}{values.shape}".encode())
+                digest.update(values.data)
+            if layer.name in wanted:
+                found[layer.name] = digest.hexdigest()
+                if len(found) == len(wanted):
+                    break
+        return found
+
+    def state(self, boundary: str) -> list[Variable]:
+        """Everything above `boundary` that training can change, the head's included."""
+        variables = [v for layer in self.above(boundary) for v in layer.weights]
+        return variables + list(self.head.weights)
+
+    def _tensor(self, boundary: str) -> Any:
+        return self.base.get_layer(boundary).output
+
+
+def build(
+    row: Base,
+    image_size: tuple[int, int],
+    head: Head,
+    classes: int,
+    *,
+    seed: int,
+    precision: str = "float32",
+) -> Network:
+    """A base with random weights and a new head, both drawn from `seed`.
+
+    Two classes get one sigmoid unit, more get softmax. The output is float32 in every precision.
+    """
+    base = row.build(image_size, seed=seed, precision=precision)
+    logits = _classifier(base.output, head, classes, seed=seed, precision=precision)
+    activation = "sigmoid" if classes == 2 else "softmax"
+    probabilities = keras.layers.Activation(activation, dtype="float32", name="probabilities")
+    whole = keras.Model(base.input, probabilities(logits), name=row.name.lower())
+    return Network(row, base, keras.Model(base.output, logits, name="head"), whole)
+
+
+def _classifier(top: Any, head: Head, classes: int, *, seed: int, precision: str) -> Any:
+    layers = keras.layers
+    pooling = {
+        "avg": layers.GlobalAveragePooling2D,
+        "max": layers.GlobalMaxPooling2D,
+        "flatten": layers.Flatten,
+    }[head.pooling]
+    x = pooling(name="head_pool", dtype=precision)(top)
+    # Each layer draws from a seed of its own: two with one seed would start alike.
+    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * len(head.hidden) + 2) // 2)
+
+    def dense(units: int, name: str, **options: Any) -> Any:
+        kernel = keras.initializers.GlorotUniform(seed=int(next(seeds)))
+        penalty = keras.regularizers.L2(head.l2) if head.l2 else None
+        return layers.Dense(
+            units, name=name, kernel_initializer=kernel, kernel_regularizer=penalty, **options
+        )
+
+    for number, units in enumerate(head.hidden, start=1):
+        x = dense(units, f"head_dense_{number}", activation="relu", dtype=precision)(x)
+    if head.dropout:
+        x = layers.Dropout(head.dropout, seed=int(next(seeds)), name="head_dropout")(x)
+    units = 1 if classes == 2 else classes
+    return dense(units, "head_logits", dtype="float32")(x)
