@@ -1,0 +1,261 @@
+"""Filling the store: right numbers, nothing computed twice, nothing lost to a bad photo."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli import dataset, features, images, recipe, split, store
+from tlcli.bases import BASES
+from tlcli.errors import DataError, StoreError
+from tlcli.framework import keras
+from tlcli.photos import View
+
+LOW, TOP = "block4_pool", "block5_pool"
+RECIPE = """
+data: {dir: PHOTOS}
+base: {name: VGG16, weights: random, image_size: 32}
+augment: {views: 2, rotation_range: 20, horizontal_flip: true}
+batch_size: 8
+"""
+
+
+@pytest.fixture(scope="module")
+def network():
+    return split.build(BASES["VGG16"], (32, 32), recipe.Head(), 2, seed=1)
+
+
+@pytest.fixture
+def loaded(photos, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.replace("PHOTOS", str(photos)), encoding="utf-8")
+    return lambda *overrides: recipe.load(path, overrides)
+
+
+@pytest.fixture
+def open_rows():
+    """Open the rows of some boundaries in a folder, and close them after the test."""
+    opened = []
+
+    def start(network, chosen, folder: Path, boundaries=(LOW, TOP)):
+        rows = {
+            name: features.open_rows(network, chosen, name, folder, weights=checksum)
+            for name, checksum in network.checksums(boundaries).items()
+        }
+        opened.extend(rows.values())
+        return rows
+
+    yield start
+    for rows in opened:
+        rows.close()
+
+
+def views_of(photos: Path) -> list[View]:
+    paths = sorted(photos.rglob("*.png"))
+    return [View(path, dataset.digest(path)) for path in paths]
+
+
+def rows_of(chosen, rows, views):
+    keys = [features.row_key(chosen, view.digest, view.number) for view in views]
+    return rows.read(rows.locate(keys), np.arange(len(keys)))
+
+
+def test_rows_are_the_activations_of_plain_keras(network, loaded, photos, tmp_path, open_rows):
+    chosen, views = loaded(), views_of(photos)
+    rows = open_rows(network, chosen, tmp_path / "store")
+    report = features.extract(network, chosen, views, rows)
+
+    plain = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    plain.set_weights(network.base.get_weights())
+    x = np.stack(
+        [images.load(view.path, height=32, width=32, resize="squash") for view in views]
+    ).astype(np.float32)
+    x = keras.applications.vgg16.preprocess_input(x)
+    for name in (LOW, TOP):
+        expected = keras.Model(plain.input, plain.get_layer(name).output)(x).numpy()
+        np.testing.assert_allclose(
+            rows_of(chosen, rows[name], views), expected, rtol=1e-4, atol=1e-4
+        )
+    assert report.images == len(views)
+    assert report.computed == {LOW: len(views), TOP: len(views)}
+
+
+def test_a_second_extraction_computes_nothing(network, loaded, photos, tmp_path, open_rows):
+    chosen, views = loaded(), views_of(photos)
+    rows = open_rows(network, chosen, tmp_path / "store")
+    features.extract(network, chosen, views, rows)
+    again = features.extract(network, chosen, views, rows)
+    assert again.images == 0
+    assert again.computed == {LOW: 0, TOP: 0}
+    assert again.stored == {LOW: len(views), TOP: len(views)}
+
+
+def test_added_photos_are_the_only_ones_computed(network, loaded, photos, tmp_path, open_rows):
+    chosen = loaded()
+    views = views_of(photos)
+    rows = open_rows(network, chosen, tmp_path / "store")
+    features.extract(network, chosen, views[:-10], rows)
+    report = features.extract(network, chosen, views, rows)
+    assert report.images == 10
+    assert report.computed == {LOW: 10, TOP: 10}
+
+
+def test_a_row_does_not_depend_on_its_batch(network, loaded, photos, tmp_path, open_rows):
+    """What a killed extraction leaves to compute is batched differently, with the same bits."""
+    chosen, views = loaded(), views_of(photos)
+    whole = open_rows(network, chosen, tmp_path / "whole")
+    features.extract(network, chosen, views, whole)
+    parts = open_rows(network, chosen, tmp_path / "parts")
+    features.extract(network, chosen, views[3:9], parts)
+    features.extract(network, chosen, views[::-1], parts)
+    for name in (LOW, TOP):
+        np.testing.assert_array_equal(
+            rows_of(chosen, whole[name], views), rows_of(chosen, parts[name], views)
+        )
+
+
+def test_identical_files_are_computed_once(network, loaded, photos, tmp_path, open_rows):
+    first = next(photos.rglob("*.png"))
+    shutil.copy(first, first.with_name("copy.png"))
+    chosen = loaded()
+    index = dataset.read(chosen.data)
+    views = features.views_of(index.items, kept_views=0)
+    assert len(views) == len(index.items) - 1
+    rows = open_rows(network, chosen, tmp_path / "store")
+    assert features.extract(network, chosen, views, rows).images == len(views)
+
+
+def test_a_higher_boundary_is_computed_from_stored_rows(
+    network, loaded, photos, tmp_path, open_rows
+):
+    chosen, views = loaded(), views_of(photos)
+    folder = tmp_path / "store"
+    features.extract(network, chosen, views, open_rows(network, chosen, folder, [LOW]))
+    both = open_rows(network, chosen, folder)
+    # With the photos gone, only the stored rows are left to compute from.
+    shutil.rmtree(photos)
+    report = features.extract(network, chosen, views, both)
+    assert report.images == 0
+    assert report.computed == {LOW: 0, TOP: len(views)}
+    expected = network.tail(LOW)(rows_of(chosen, both[LOW], views), training=False).numpy()
+    np.testing.assert_array_equal(rows_of(chosen, both[TOP], views), expected)
+
+
+def test_only_training_photos_have_augmented_views(loaded, photos):
+    chosen = loaded()
+    index = dataset.read(chosen.data)
+    views = features.views_of(index.items, chosen.augment.kept_views)
+    training = {item.digest for item in index.of("train")}
+    assert {view.digest for view in views if view.number} == training
+    assert len(views) == len(index.items) + 2 * len(training)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "base.image_size=48",
+        "base.resize=crop",
+        "features.dtype=float16",
+        "precision=mixed_bfloat16",
+        "seed=5",  # draws other random weights
+    ],
+)
+def test_a_setting_that_changes_rows_changes_their_address(loaded, tmp_path, override, open_rows):
+    addresses = set()
+    for chosen in (loaded(), loaded(override)):
+        net = split.build(
+            BASES["VGG16"], chosen.base.image_size, chosen.head, 2,
+            seed=chosen.seed, precision=chosen.precision,
+        )  # fmt: skip
+        addresses.add(open_rows(net, chosen, tmp_path, [LOW])[LOW].address)
+    assert len(addresses) == 2
+
+
+def test_settings_of_views_change_the_keys_of_views_alone(loaded):
+    digest = "ab" * 32
+    one, other = loaded(), loaded("augment.rotation_range=30")
+    assert features.row_key(one, digest, 0) == features.row_key(other, digest, 0)
+    assert features.row_key(one, digest, 1) != features.row_key(other, digest, 1)
+    more = loaded("augment.views=7", "seed=9")
+    assert features.row_key(one, digest, 1) == features.row_key(more, digest, 1)
+
+
+def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, tmp_path, open_rows):
+    chosen, views = loaded(), views_of(photos)
+    bad = views[4].path
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    rows = open_rows(network, chosen, tmp_path / "store")
+    with pytest.raises(DataError) as raised:
+        features.extract(network, chosen, views, rows)
+    named, advice = raised.value.problems
+    assert named.where == str(bad)
+    assert "truncated" in named.message
+    assert "set data.on_bad_image=skip" in advice.hint
+    assert rows[LOW].locate([(v.digest, "0") for v in views]).present.sum() == len(views) - 1
+
+    skipping = loaded("data.on_bad_image=skip")
+    report = features.extract(network, skipping, views, rows)
+    assert set(report.unreadable) == {bad}
+    assert report.images == 0
+
+
+def test_float16_rounds_and_refuses_what_does_not_fit(loaded, photos, tmp_path, open_rows):
+    chosen, views = loaded("features.dtype=float16"), views_of(photos)
+    network = split.build(BASES["VGG16"], (32, 32), chosen.head, 2, seed=1)
+    rows = open_rows(network, chosen, tmp_path / "store", [TOP])
+    features.extract(network, chosen, views, rows)
+    stored = rows_of(chosen, rows[TOP], views)
+    assert stored.dtype == np.float16
+
+    last = network.base.get_layer("block5_conv3")
+    last.set_weights([values + 1e6 for values in last.get_weights()])
+    rows = open_rows(network, chosen, tmp_path / "other", [TOP])
+    with pytest.raises(StoreError, match=r"does not fit float16; use float32 for this base"):
+        features.extract(network, chosen, views, rows)
+
+
+def test_a_full_disk_is_told_before_anything_is_computed(
+    network, loaded, photos, tmp_path, monkeypatch, open_rows
+):
+    chosen, views = loaded(), views_of(photos)
+    rows = open_rows(network, chosen, tmp_path / "store")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(StoreError) as raised:
+        features.extract(network, chosen, views, rows)
+    (problem,) = raised.value.problems
+    needed = len(views) * (2 * 2 * 512 + 512) * 4
+    assert problem.message == f"the store needs {needed / 1000:.1f} kB, 1.0 kB are free"
+    assert "fewer augment.views, features.dtype=float16, augment.views=live" in problem.hint
+
+
+def test_views_in_the_store_are_those_of_augment(network, loaded, photos, tmp_path, open_rows):
+    from tlcli import augment
+
+    chosen, (first, *_) = loaded(), views_of(photos)
+    views = [View(first.path, first.digest, number) for number in range(3)]
+    rows = open_rows(network, chosen, tmp_path / "store", [TOP])
+    features.extract(network, chosen, views, rows)
+    photo = np.asarray(Image.open(first.path).convert("RGB").resize((32, 32), 2))
+    pixels = augment.views(chosen.augment, np.stack([photo] * 3), [first.digest] * 3, [0, 1, 2])
+    expected = network.base(pixels, training=False).numpy()
+    found = rows_of(chosen, rows[TOP], views)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert np.abs(found[1] - found[0]).max() > 1e-3
+
+
+def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_rows):
+    chosen, views = loaded(), views_of(photos)
+    folder = tmp_path / "store"
+    rows = open_rows(network, chosen, folder, [TOP])
+    features.extract(network, chosen, views, rows)
+    (entry,) = store.listed(folder)
+    assert (entry.description["base"], entry.description["boundary"]) == ("VGG16", TOP)
+    assert entry.rows == len(views)
+    store.remove(entry)
+    assert store.listed(folder) == []

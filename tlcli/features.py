@@ -1,0 +1,246 @@
+"""Filling the feature store: every photo and view through the trunk, once.
+
+One pass over the photos fills every boundary that is asked for. What the store has is not computed
+again; where it has a lower boundary, a higher one is computed from those rows instead of from the
+photo. Photos are decoded ahead in threads while the trunk computes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli import augment, console, images, photos
+from tlcli.dataset import Item
+from tlcli.errors import DataError, Problem, StoreError
+from tlcli.framework import tf
+from tlcli.photos import View
+from tlcli.split import Network
+from tlcli.store import RowKey, TrunkRows
+
+if TYPE_CHECKING:
+    from tlcli.recipe import Recipe
+
+Array = npt.NDArray[Any]
+
+FLOAT16_MAX = 65_504.0
+
+
+@dataclass
+class Report:
+    """What an extraction did.
+
+    Attributes:
+        computed: rows computed, for each boundary.
+        stored: rows that were in the store already, for each boundary.
+        images: photos and views that went through the trunk from pixels.
+        seconds: of the computing, loading left out.
+        unreadable: photos that could not be decoded, with the reason.
+    """
+
+    computed: dict[str, int] = field(default_factory=dict)
+    stored: dict[str, int] = field(default_factory=dict)
+    images: int = 0
+    seconds: float = 0.0
+    unreadable: dict[Path, Problem] = field(default_factory=dict)
+
+
+def open_rows(
+    network: Network, recipe: Recipe, boundary: str, folder: Path, *, weights: str
+) -> TrunkRows:
+    """The stored rows of one trunk, under the address of everything that computes them.
+
+    `weights` is the checksum of the network's weights up to the boundary.
+    """
+    height, width = recipe.base.image_size
+    description = {
+        "base": network.row.name,
+        "boundary": boundary,
+        "weights": weights,
+        "image_size": [height, width],
+        "resize": recipe.base.resize,
+        "decoder": images.DECODER_VERSION,
+        "precision": recipe.precision,
+    }
+    return TrunkRows(folder, description, network.shape(boundary), recipe.features.dtype)
+
+
+def row_key(recipe: Recipe, digest: str, number: int) -> RowKey:
+    """The key of a view's row; augmented ones carry the address of what made them."""
+    return (digest, f"{augment.address(recipe.augment)}/{number}" if number else "0")
+
+
+def views_of(items: Iterable[Item], kept_views: int) -> list[View]:
+    """What training on `items` needs: every photo, and the kept views of the training ones.
+
+    Photos with the same bytes are the same view, and are listed once.
+    """
+    wanted: dict[tuple[str, int], View] = {}
+    for item in items:
+        for number in range(1 + (kept_views if item.split == "train" else 0)):
+            wanted.setdefault((item.digest, number), View(item.path, item.digest, number))
+    return list(wanted.values())
+
+
+def extract(
+    network: Network, recipe: Recipe, views: Sequence[View], rows: dict[str, TrunkRows]
+) -> Report:
+    """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
+
+    Raises `StoreError` where the disk has no room for them, and `DataError` naming every photo that
+    cannot be decoded, unless the recipe says `on_bad_image: skip`; the rows of the others are
+    computed and kept either way.
+    """
+    report = Report()
+    passes = _plan(network, recipe, views, rows, report)
+    _check_space(passes, rows)
+    total = sum(len(wanted) for wanted in passes.values())
+    started = time.monotonic()
+    with console.progress(total, "extracting") as bar:
+        for (source, targets), wanted in passes.items():
+            one_pass = _Pass(network, recipe, rows, source, targets, report)
+            for done in one_pass.run(wanted):
+                bar.update(done)
+    report.seconds = time.monotonic() - started
+    if report.unreadable and recipe.data.on_bad_image == "error":
+        raise DataError([*report.unreadable.values(), _how_to_go_on(report)])
+    return report
+
+
+def _how_to_go_on(report: Report) -> Problem:
+    return Problem(
+        "data",
+        f"{console.counted(len(report.unreadable), 'photo')} cannot be read",
+        "repair or remove them, or set data.on_bad_image=skip to train without them; what was "
+        "computed for the others is kept",
+    )
+
+
+_Passes = dict[tuple[str | None, tuple[str, ...]], list[View]]
+
+
+def _plan(
+    network: Network,
+    recipe: Recipe,
+    views: Sequence[View],
+    rows: dict[str, TrunkRows],
+    report: Report,
+) -> _Passes:
+    """Group the views by where their computation starts and which boundaries they lack."""
+    order = [b.name for b in network.row.boundaries if b.name in rows]
+    keys = [row_key(recipe, view.digest, view.number) for view in views]
+    present = np.stack([rows[name].locate(keys).present for name in order])
+    for name, has in zip(order, present, strict=True):
+        report.stored[name] = int(has.sum())
+        report.computed[name] = 0
+    passes: _Passes = {}
+    for view, has in zip(views, present.T, strict=True):
+        if has.all():
+            continue
+        first_missing = int(np.argmin(has))
+        # Boundaries below the first missing one are all there; the highest of them is nearest.
+        source = order[first_missing - 1] if first_missing else None
+        targets = tuple(name for name, there in zip(order, has, strict=True) if not there)
+        passes.setdefault((source, targets), []).append(view)
+    return passes
+
+
+def _check_space(passes: _Passes, rows: dict[str, TrunkRows]) -> None:
+    needed = sum(
+        len(wanted) * sum(rows[name].row_bytes for name in targets)
+        for (_, targets), wanted in passes.items()
+    )
+    folder = next(iter(rows.values())).path.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        hint = (
+            "use fewer augment.views, features.dtype=float16, augment.views=live, "
+            "another disk (--cache-dir), or make room with `tlcli cache prune`"
+        )
+        message = f"the store needs {console.size(needed)}, {console.size(free)} are free"
+        raise StoreError(Problem(str(folder), message, hint))
+
+
+class _Pass:
+    """One way through the network: from pixels, or from the rows of a lower boundary."""
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        rows: dict[str, TrunkRows],
+        source: str | None,
+        targets: tuple[str, ...],
+        report: Report,
+    ) -> None:
+        self._recipe, self._rows, self._report = recipe, rows, report
+        self._source, self._targets = source, targets
+        model = network.between(source, targets) if source else network.trunk(targets)
+        self._forward = forward(model, recipe.batch_size)
+
+    def run(self, views: Sequence[View]) -> Iterator[int]:
+        """Compute and commit batch by batch; yields the number of views of each."""
+        size = self._recipe.batch_size
+        batches = [views[start : start + size] for start in range(0, len(views), size)]
+        inputs = self._from_rows(batches) if self._source else self._from_pixels(batches)
+        for batch, (readable, x) in zip(batches, inputs, strict=True):
+            if readable:
+                self._commit(readable, self._forward(x))
+            yield len(batch)
+
+    def _from_rows(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Array]]:
+        rows = self._rows[str(self._source)]
+        for batch in batches:
+            locations = rows.locate([self._key(view) for view in batch])
+            yield batch, rows.read(locations, np.arange(len(batch)))
+
+    def _from_pixels(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Any]]:
+        for batch in photos.batches(batches, photos.Look.of(self._recipe)):
+            self._report.unreadable.update(batch.errors)
+            self._report.images += len(batch.readable)
+            yield batch.readable, batch.pixels
+
+    def _commit(self, views: Sequence[View], outputs: Sequence[Array]) -> None:
+        keys = [self._key(view) for view in views]
+        for name, values in zip(self._targets, outputs, strict=True):
+            if self._recipe.features.dtype == "float16":
+                _check_range(values, name)
+            self._rows[name].append(keys, values)
+            self._report.computed[name] += len(views)
+
+    def _key(self, view: View) -> RowKey:
+        return row_key(self._recipe, view.digest, view.number)
+
+
+def _check_range(values: Array, boundary: str) -> None:
+    largest = float(np.abs(values).max())
+    if not largest <= FLOAT16_MAX:
+        message = f"an activation of {largest:,.0f} at '{boundary}' does not fit float16"
+        raise StoreError(Problem("features.dtype", message, "use float32 for this base"))
+
+
+def forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]:
+    """The compiled forward pass of a model with several outputs, in inference mode.
+
+    Every batch is filled up to `batch_size` rows, so that there is one shape to compile for and a
+    row does not depend on how many others were computed with it.
+    """
+    compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+
+    def run(x: Any) -> list[Array]:
+        x = np.asarray(x)
+        count = len(x)
+        if count < batch_size:
+            x = np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)])
+        outputs = compiled(tf.convert_to_tensor(x))
+        outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+        return [output.numpy()[:count] for output in outputs]
+
+    return run

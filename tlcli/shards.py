@@ -1,0 +1,84 @@
+"""Append-only `.npy` files that can be read while they grow."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli.files import sync_folder
+
+
+class Shard:
+    """A `.npy` file that one process appends to.
+
+    The header promises the full capacity from the start, and the file is made that long without
+    taking the space, so that readers may map it while it grows. Rows go through `write`, not
+    through a map: a full disk is then an error to tell, where a map would end the process.
+
+    Args:
+        path: of the new file.
+        shape: rows that fit, then the shape of one.
+        dtype: of the numbers.
+        id: the number under which the index knows the shard.
+    """
+
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, id: int
+    ) -> None:
+        self.id = id
+        self._path, self._shape, self._dtype = path, shape, dtype
+        self._row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+        self._count = 0
+        # Without a buffer, which would keep rows that failed and try them again on closing.
+        self._file = path.open("xb", buffering=0)
+        try:
+            self._start = self._write_header(shape[0])
+            self._file.truncate(self._start + shape[0] * self._row_bytes)
+        except OSError:
+            self._file.close()
+            path.unlink()
+            raise
+        sync_folder(path.parent)
+
+    @property
+    def room(self) -> int:
+        """Rows that still fit."""
+        return self._shape[0] - self._count
+
+    def write(self, rows: npt.NDArray[Any]) -> int:
+        """Append rows, wait until they are on the disk, and return the number of the first."""
+        first = self._count
+        self._put(self._start + first * self._row_bytes, rows.tobytes())
+        os.fsync(self._file.fileno())
+        self._count += len(rows)
+        return first
+
+    def close(self) -> None:
+        """Cut the file to the rows it has; the header first, so that it is valid all along."""
+        with self._file:
+            self._write_header(self._count)
+            self._file.truncate(self._start + self._count * self._row_bytes)
+            os.fsync(self._file.fileno())
+
+    def _write_header(self, count: int) -> int:
+        # numpy leaves room in the header for a longer first axis, so both headers are as long.
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (count, *self._shape[1:]),
+        }
+        text = io.BytesIO()
+        np.lib.format.write_array_header_1_0(text, header)
+        self._put(0, text.getvalue())
+        return text.tell()
+
+    def _put(self, position: int, data: bytes) -> None:
+        self._file.seek(position)
+        left = memoryview(data)
+        while left:  # the system may take less than it is given
+            left = left[self._file.write(left) :]

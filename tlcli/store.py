@@ -1,0 +1,303 @@
+"""The feature store on disk: shards of rows under a SQLite index, addressed by content.
+
+    CACHE/features/<base>-<boundary>-<address>/
+        trunk.json        what computed the rows; the address is its hash
+        index.sqlite      (image hash, view) -> shard, row, checksum
+        rows-*.npy        rows, appended; any of them opens with numpy.load
+
+A row is committed to the index only once its bytes are on the disk, and a shard has one writer, so
+that any number of processes may read and add at the same time, and a killed one loses at most the
+batch it was writing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from tlcli.errors import Problem, StoreError, reason
+from tlcli.files import write_json
+from tlcli.shards import Shard
+
+#: A row's key: hex SHA-256 of the photo's bytes, and the view ("0", or "<augment address>/<n>").
+RowKey = tuple[str, str]
+
+Array = npt.NDArray[Any]
+
+#: Bytes of a full shard. Large enough to keep files few, small enough to prune and copy.
+SHARD_BYTES = 256_000_000
+
+#: Seconds to wait for another process that is committing.
+BUSY_TIMEOUT = 60.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS shards (id INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS rows (
+    image BLOB NOT NULL, view TEXT NOT NULL, shard INTEGER NOT NULL, row INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL, PRIMARY KEY (image, view)
+) WITHOUT ROWID;
+"""
+
+
+def cache_folder(given: Path | None = None) -> Path:
+    """The home of what can be computed again: `given`, `TLCLI_CACHE`, or the system's place."""
+    chosen = given or os.environ.get("TLCLI_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("tlcli"))
+
+
+def features_folder(cache: Path) -> Path:
+    """The store's folder in a cache."""
+    return cache / "features"
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Where rows are: shard ids and row numbers, -1 where there is none yet. Shape (n,) each."""
+
+    shards: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which of the keys have a row."""
+        present: npt.NDArray[np.bool_] = self.shards >= 0
+        return present
+
+
+class TrunkRows:
+    """The rows of one trunk: reads them, and appends to a shard of its own.
+
+    Args:
+        folder: the folder of the store.
+        description: what computes the rows; everything that could change a number in them.
+        shape: of one row.
+        dtype: 'float32' or 'float16'.
+    """
+
+    def __init__(
+        self, folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str
+    ) -> None:
+        full = {**description, "shape": list(shape), "dtype": dtype}
+        text = json.dumps(full, sort_keys=True)
+        self.address = hashlib.sha256(text.encode()).hexdigest()[:16]
+        name = f"{description['base']}-{description['boundary']}-{self.address}"
+        self.path = folder / name
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self._maps: dict[int, Array] = {}
+        self._shard: Shard | None = None
+        with _told(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not (self.path / "trunk.json").exists():
+                write_json(self.path / "trunk.json", full)
+            self._index = sqlite3.connect(
+                self.path / "index.sqlite", timeout=BUSY_TIMEOUT, check_same_thread=False
+            )
+            try:
+                self._index.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._index.close()
+                raise
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def locate(self, keys: Sequence[RowKey]) -> Locations:
+        """Where the rows of `keys` are, in that order."""
+        found = np.full((len(keys), 2), -1, dtype=np.int64)
+        query = "SELECT shard, row FROM rows WHERE image = ? AND view = ?"
+        with _told(self.path):
+            os.utime(self.path / "trunk.json")  # last used, for `cache prune`
+            for position, (image, view) in enumerate(keys):
+                row = self._index.execute(query, (bytes.fromhex(image), view)).fetchone()
+                if row is not None:
+                    found[position] = row
+        return Locations(found[:, 0], found[:, 1])
+
+    def read(self, locations: Locations, chosen: npt.ArrayLike) -> Array:
+        """Copies of the rows at `chosen` positions of `locations`, shape (len(chosen), *shape)."""
+        positions = np.asarray(chosen, dtype=np.intp)
+        shards, rows = locations.shards[positions], locations.rows[positions]
+        out: Array = np.empty((len(positions), *self.shape), self.dtype)
+        with _told(self.path):
+            for shard in np.unique(shards):
+                mask = shards == shard
+                out[mask] = self._map(int(shard))[rows[mask]]
+        return out
+
+    def append(self, keys: Sequence[RowKey], rows: Array) -> None:
+        """Write `rows`, shape (len(keys), *shape), and commit them once they are on the disk.
+
+        A key that another process has committed meanwhile keeps its first row.
+        """
+        data = np.ascontiguousarray(rows, dtype=self.dtype)
+        done = 0
+        with _told(self.path):
+            while done < len(keys):
+                shard = self._writer()
+                part = slice(done, done + shard.room)
+                first = shard.write(data[part])
+                with self._index:
+                    self._index.executemany(
+                        "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)",
+                        [
+                            (bytes.fromhex(image), view, shard.id, first + i, _checksum(row))
+                            for i, ((image, view), row) in enumerate(
+                                zip(keys[part], data[part], strict=True)
+                            )
+                        ],
+                    )
+                done += len(keys[part])
+
+    def damaged(self) -> list[RowKey]:
+        """The keys of the rows whose bytes no longer match their checksum."""
+        bad = []
+        with _told(self.path):
+            # All at once: an open query would keep other processes from committing.
+            query = "SELECT image, view, shard, row, crc32 FROM rows ORDER BY shard, row"
+            for image, view, shard, row, crc in self._index.execute(query).fetchall():
+                try:
+                    sound = _checksum(self._map(shard)[row]) == crc
+                except (StoreError, OSError, ValueError, IndexError):
+                    sound = False
+                if not sound:
+                    bad.append((image.hex(), view))
+        return bad
+
+    def forget(self, keys: Sequence[RowKey]) -> None:
+        """Take rows out of the index, so that they are computed again."""
+        with _told(self.path), self._index:
+            self._index.executemany(
+                "DELETE FROM rows WHERE image = ? AND view = ?",
+                [(bytes.fromhex(image), view) for image, view in keys],
+            )
+
+    def close(self) -> None:
+        """Finish the shard being written and let go of the files."""
+        self._maps.clear()
+        shard, self._shard = self._shard, None
+        with _told(self.path), closing(self._index):
+            if shard is not None:
+                shard.close()
+
+    def _writer(self) -> Shard:
+        if self._shard is None or not self._shard.room:
+            if self._shard is not None:
+                full, self._shard = self._shard, None
+                full.close()
+            file = f"rows-{uuid.uuid4().hex[:12]}.npy"
+            capacity = max(1, SHARD_BYTES // self.row_bytes)
+            with self._index:
+                cursor = self._index.execute("INSERT INTO shards (file) VALUES (?)", (file,))
+            number = int(cursor.lastrowid or 0)
+            path = self.path / file
+            self._shard = Shard(path, (capacity, *self.shape), self.dtype, id=number)
+        return self._shard
+
+    def _map(self, shard: int) -> Array:
+        if shard not in self._maps:
+            query = "SELECT file FROM shards WHERE id = ?"
+            (file,) = self._index.execute(query, (shard,)).fetchone() or ("missing shard",)
+            try:
+                self._maps[shard] = _mapped(self.path / file)
+            except FileNotFoundError:
+                raise ValueError(f"{file} is missing") from None
+            except ValueError:  # its writer may have cut it between header and map
+                self._maps[shard] = _mapped(self.path / file)
+        return self._maps[shard]
+
+
+def _checksum(row: Array) -> int:
+    return zlib.crc32(np.ascontiguousarray(row).data)
+
+
+def _mapped(path: Path) -> Array:
+    mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what the system or SQLite says into one line about the store."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        # The bare class stands for a damaged index, its subclasses for locks, room and rights.
+        hint = (
+            "delete this folder; its rows are computed again"
+            if type(error) is sqlite3.DatabaseError
+            else "move the store with --cache-dir or TLCLI_CACHE, or make room with "
+            "`tlcli cache prune`"
+        )
+        raise StoreError(Problem(str(path), f"the feature store: {reason(error)}", hint)) from error
+    except ValueError as error:  # numpy, about a damaged shard
+        hint = "`tlcli cache verify` finds damaged rows and has them computed again"
+        raise StoreError(Problem(str(path), f"the feature store: {reason(error)}", hint)) from error
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One trunk as `tlcli cache` shows it."""
+
+    path: Path
+    description: dict[str, Any]
+    rows: int
+    bytes: int
+    days_unused: float
+
+    def open(self) -> TrunkRows:
+        """Its rows."""
+        known = {k: v for k, v in self.description.items() if k not in ("shape", "dtype")}
+        shape, dtype = self.description["shape"], self.description["dtype"]
+        return TrunkRows(self.path.parent, known, shape, dtype)
+
+
+def listed(folder: Path) -> list[Listed]:
+    """The trunks in a store, the most recently used first."""
+    found = []
+    for record in sorted(folder.glob("*/trunk.json")):
+        with _told(record.parent):
+            description = json.loads(record.read_text(encoding="utf-8"))
+            index = record.parent / "index.sqlite"
+            rows = 0
+            if index.exists():
+                with closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT)) as connection:
+                    connection.executescript(_SCHEMA)
+                    (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+            # Blocks, not lengths: an unfinished shard is longer than what it holds.
+            used = sum(map(_taken, record.parent.iterdir()))
+            unused = (time.time() - record.stat().st_mtime) / 86_400
+            found.append(Listed(record.parent, description, rows, used, unused))
+    return sorted(found, key=lambda entry: entry.days_unused)
+
+
+def _taken(path: Path) -> int:
+    """Bytes on the disk; none for a file that another process has just removed."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_blocks * 512
+    return 0
+
+
+def remove(entry: Listed) -> None:
+    """Delete the rows of one trunk."""
+    with _told(entry.path):
+        # The record goes last, so that an interrupted removal is still listed.
+        for path in sorted(entry.path.iterdir(), key=lambda path: path.name == "trunk.json"):
+            path.unlink()
+        shutil.rmtree(entry.path)
