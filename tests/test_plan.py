@@ -1,0 +1,288 @@
+"""Plans against numbers worked out by hand, and every problem before any work."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tlcli import plan, recipe, runs, survey
+from tlcli.bases import BASES
+from tlcli.check import check
+from tlcli.errors import TlcliError
+from tlcli.settings import Head
+
+#: Five lines; what a test adds begins on line 6.
+TEXT = "data:\n  dir: {photos}\nbase:\n  {{name: VGG16, weights: random, image_size: 64}}\n"
+TEXT += "head: {{hidden: [256]}}\n"
+
+VGG16 = 14_714_688
+HEAD = 512 * 256 + 256 + 256 * 3 + 3  # 512 channels, 256 units, three classes
+BLOCK5 = 3 * (3 * 3 * 512 * 512 + 512)
+TOP, POOL4 = 2 * 2 * 512 * 4, 4 * 4 * 512 * 4  # bytes of a row at 64 px
+
+
+@pytest.fixture
+def load(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
+    def load(more: str = "", *overrides: str) -> recipe.Recipe:
+        return recipe.load(write_recipe(TEXT.format(photos=photos) + more, "r.yaml"), overrides)
+
+    return load
+
+
+@pytest.fixture
+def make(load: Callable[..., recipe.Recipe]) -> Callable[..., plan.Plan]:
+    def make(more: str = "", *overrides: str, **settings: Any) -> plan.Plan:
+        return plan.make(survey.survey(load(more, *overrides), **settings))
+
+    return make
+
+
+@pytest.fixture
+def refused(load: Callable[..., recipe.Recipe], photos: Path) -> Callable[..., list[str]]:
+    def refused(more: str = "", *overrides: str, **settings: Any) -> list[str]:
+        with pytest.raises(TlcliError) as caught:
+            plan.make(survey.survey(load(more, *overrides), **settings))
+        return str(caught.value).replace(str(photos), "PHOTOS").split("\n")
+
+    return refused
+
+
+def told(made: plan.Plan) -> list[str]:
+    return [f"{problem.severity}: {problem}" for problem in made.problems]
+
+
+# Numbers
+
+
+def test_the_default_plan_in_numbers(make):
+    made = make()
+    head, tune = made.stages
+    assert (head.cut.name, head.trainable, head.frozen) == ("block5_pool", HEAD, VGG16)
+    assert BLOCK5 == 7_079_424
+    assert (tune.cut.name, tune.trainable) == ("block4_pool", BLOCK5 + HEAD)
+    assert tune.frozen == VGG16 - BLOCK5
+    assert (head.batch_size, head.steps, head.class_weights) == (32, 1, (1.0, 1.0, 1.0))
+    assert [boundary.name for boundary in made.cuts] == ["block4_pool", "block5_pool"]
+    assert made.row is BASES["VGG16"]
+    assert made.store_bytes == 39 * (TOP + POOL4)
+    assert told(made) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "size"),
+    [
+        ("augment: {views: 3, rotation_range: 5}", (24 * 4 + 15) * (TOP + POOL4)),
+        ("augment: {views: 3}", 39 * (TOP + POOL4)),
+        ("augment: {views: live, rotation_range: 5}", 15 * (TOP + POOL4)),
+        ("features: {dtype: float16}", 39 * (TOP + POOL4) // 2),
+        ("stages: [{name: a}]", 39 * TOP),
+        ("stages: [{name: a}, {name: b, freeze_until: block3_pool}]", 39 * (TOP + 8 * 8 * 256 * 4)),
+    ],
+)
+def test_the_size_of_the_store(make, more: str, size: int):
+    assert make(more).store_bytes == size
+
+
+def test_identical_photos_take_one_row(make, photos: Path):
+    shutil.copy(photos / "train/red/00.png", photos / "train/red/copy.png")
+    assert make().store_bytes == 39 * (TOP + POOL4)
+
+
+def test_steps_and_batches(make):
+    made = make("stages: [{name: a, batch_size: 5}, {name: b, freeze_until: block4_pool}]",
+                "batch_size=7")  # fmt: skip
+    assert [(stage.batch_size, stage.steps) for stage in made.stages] == [(5, 5), (7, 4)]
+
+
+def test_a_stage_after_a_deeper_one_starts_where_that_did(make):
+    made = make(
+        "stages: [{name: a}, {name: b, freeze_until: block3_pool}, "
+        "{name: c, freeze_until: block4_pool, learning_rate: 1e-6}, {name: d}]"
+    )
+    # What an earlier stage has changed, no stored activation of a later one may skip.
+    cuts = [stage.cut.name for stage in made.stages]
+    assert cuts == ["block5_pool", "block3_pool", "block3_pool", "block3_pool"]
+    assert made.stages[2].trainable == BLOCK5 + HEAD
+    assert made.stages[3].trainable == HEAD
+
+
+def test_batch_norm_counts_when_it_trains(make):
+    change = ["base.name=ResNet50"]
+    frozen = make("", *change).stages[1]
+    trained = make("", *change, "base.batch_norm=train").stages[1]
+    # The last stage of ResNet50: nine normalisations of its three blocks and one of the shortcut.
+    scales_and_shifts = 2 * (3 * (512 + 512 + 2048) + 2048)
+    assert trained.trainable - frozen.trainable == scales_and_shifts
+    assert trained.trainable + trained.frozen == frozen.trainable + frozen.frozen
+
+
+@pytest.mark.parametrize(
+    ("settings", "classes", "parameters"),
+    [
+        ({}, 3, HEAD),
+        ({"hidden": []}, 3, 512 * 3 + 3),
+        ({"hidden": []}, 2, 512 + 1),
+        ({"hidden": [8, 4]}, 2, 512 * 8 + 8 + 8 * 4 + 4 + 4 + 1),
+        ({"hidden": [8], "pooling": "flatten"}, 3, 2 * 3 * 512 * 8 + 8 + 8 * 3 + 3),
+        ({"hidden": [8], "pooling": "max"}, 3, 512 * 8 + 8 + 8 * 3 + 3),
+    ],
+)
+def test_parameters_of_heads(settings: dict[str, Any], classes: int, parameters: int):
+    head = Head(**settings)
+    assert plan.head_parameters(head, BASES["VGG16"], (64, 96), classes) == parameters
+
+
+def test_class_weights(make, photos: Path):
+    for number in range(4):
+        (photos / f"train/red/{number:02d}.png").unlink()
+    (stage,) = make("stages: [{name: a, class_weights: balanced}]").stages
+    assert stage.class_weights == pytest.approx((20 / 24, 20 / 24, 20 / 12))
+    named = "stages: [{name: a, class_weights: {red: 4, green: 1, blue: 2}}]"
+    assert make(named).stages[0].class_weights == (2.0, 1.0, 4.0)
+
+
+def test_the_plan_as_text(make, tmp_path: Path):
+    assert make("", "augment.rotation_range=5", "augment.views=1", cache=tmp_path).text() == (
+        "r: 3 classes (blue, green, red)\n"
+        "photos: 24 train, 9 val, 6 test\n"
+        "base: VGG16 at 64 x 64 px, random weights\n"
+        "views: every training photo and 1 augmented view\n"
+        f"feature store: up to 2.6 MB in {tmp_path}\n"
+        "\n"
+        "stage      frozen until              trainable      frozen  epochs  steps  rate\n"
+        "---------  ------------------------  ---------  ----------  ------  -----  -----\n"
+        "head       block5_pool (whole base)    132,099  14,714,688      30      1  0.001\n"
+        "fine-tune  block4_pool               7,211,523   7,635,264      30      1  1e-05"
+    )
+
+
+def test_views_in_the_text(make):
+    views = "augment: {views: live, rotation_range: 5}"
+    assert "views: live: a new view of every training photo in every epoch" in make(views).text()
+    assert "views: the photos themselves, not augmented\n" in make().text()
+
+
+# Problems
+
+
+def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
+    (photos / "train/red/00.png").write_bytes(b"hello")
+    runs.write_json(tmp_path / runs.RECORD, {})
+    more = "stages: [{name: a, class_weights: {rad: 1, green: 1, blue: 1}}]"
+    lines = refused(more, "base.weights=missing.h5", out=tmp_path)
+    assert lines == [
+        f"--out {tmp_path}: there is already a run; "
+        "name another folder, or replace the run with --force",
+        f"--set base.weights=missing.h5: no such weights file: {Path.cwd() / 'missing.h5'}; "
+        "check the path; relative ones start at the recipe's folder",
+        lines[2],
+        "r.yaml:6: stages[0].class_weights: 'rad' is not a class; did you mean 'red'?",
+        "r.yaml:6: stages[0].class_weights: no weight for red; name every class",
+    ]
+    assert lines[2].startswith("PHOTOS/train/red/00.png: ")
+    assert refused("", "base.weights=x.h5", out=tmp_path, force=True)[0].startswith("--set base.")
+
+
+def test_a_missing_folder(refused, photos: Path):
+    folder = photos.parent / "photo"
+    assert refused("", f"data.dir={folder}") == [
+        f"{folder}: there is no such folder; did you mean 'PHOTOS'?"
+    ]
+
+
+def test_bad_photos_can_be_left_out(make, photos: Path):
+    (photos / "train/red/00.png").write_bytes(b"hello")
+    made = make("", "data.on_bad_image=skip")
+    assert len(made.index.of("train")) == 23
+    (line,) = told(made)
+    assert line.startswith(f"warning: {photos}/train/red/00.png: ")
+    assert line.endswith("; left out of the run")
+
+
+def test_a_class_that_loses_all_its_photos(refused, photos: Path):
+    for path in (photos / "train/red").iterdir():
+        path.write_bytes(b"hello")
+    more = "stages: [{name: a, class_weights: balanced}]"
+    assert refused(more, "data.on_bad_image=skip") == [
+        "PHOTOS: class 'red' has no readable training photo; repair some"
+    ]
+
+
+def test_validation_that_is_not_there(refused, photos: Path):
+    shutil.rmtree(photos / "val")
+    more = "stages:\n  - name: a\n    early_stopping: 3\n    schedule: plateau\n"
+    assert refused(more, "data.split.val=0") == [
+        "r.yaml:8: stages[0].early_stopping: there are no validation photos to watch; "
+        "set data.split.val",
+        "r.yaml:9: stages[0].schedule: there are no validation photos to watch; set data.split.val",
+    ]
+
+
+def test_validation_photos_that_cannot_be_read(refused, photos: Path):
+    for path in photos.glob("val/*/*.png"):
+        path.write_bytes(b"hello")
+    more = "stages: [{name: a, early_stopping: 3}]"
+    assert refused(more, "data.on_bad_image=skip") == [
+        "r.yaml:6: stages[0].early_stopping: there are no validation photos to watch; "
+        "set data.split.val"
+    ]
+
+
+def test_a_cache_that_is_a_file(refused, tmp_path: Path):
+    (tmp_path / "file").touch()
+    assert refused("", cache=tmp_path / "file" / "cache") == [
+        f"{tmp_path}/file: the feature store cannot be written here; "
+        "name another folder with --cache-dir or TLCLI_CACHE"
+    ]
+
+
+def test_space_that_may_not_suffice(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    assert told(make(cache=tmp_path / "new")) == [
+        f"warning: {tmp_path}: the store may need 1.6 MB, 1.0 MB are free; use fewer "
+        "augment.views, features.dtype=float16, augment.views=live or --cache-dir"
+    ]
+
+
+def test_advice_is_part_of_the_plan(make):
+    assert told(make("augment: {views: 3}")) == [
+        "warning: r.yaml:6: augment.views: no setting of `augment` changes a photo, so no views "
+        "are kept; set rotation_range, horizontal_flip, ..."
+    ]
+
+
+# check
+
+
+def test_check_decodes_every_photo(load, photos: Path):
+    path = load().path
+    text = (photos / "val/red/01.png").read_bytes()
+    (photos / "val/red/01.png").write_bytes(text[:-60])
+    # The header is whole, so that a plan alone would not notice.
+    assert survey.survey(load()).errors == []
+    checked = check(path)
+    assert not checked.passed
+    (problem,) = checked.problems
+    assert problem.where == f"{photos}/val/red/01.png"
+    assert checked.plan is None
+    assert checked.as_dict()["images"]["counts"]["train"] == {"blue": 8, "green": 8, "red": 8}
+
+
+def test_check_of_what_is_right_and_of_what_is_no_recipe(load, write_recipe):
+    checked = check(load().path, ["stages.1.epochs=2"])
+    assert checked.passed
+    assert checked.plan.stages[1].stage.epochs == 2
+    broken = check(write_recipe("seed: x\n", "broken.yaml"))
+    assert not broken.passed
+    assert broken.as_dict()["images"] == {}
+    assert broken.as_dict()["problems"][0] == {
+        "severity": "error",
+        "where": "broken.yaml:1: seed",
+        "message": "found 'x'",
+        "hint": "must be a whole number",
+    }

@@ -1,0 +1,206 @@
+"""What a run will do, worked out before anything is spent.
+
+Nothing here needs TensorFlow: sizes and parameters come from the table of bases.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tlcli import console, recipe
+from tlcli.bases import BASES, Base, Boundary
+from tlcli.dataset import Index
+from tlcli.errors import Problem, TlcliError
+from tlcli.settings import Head, Stage
+from tlcli.survey import Survey
+from tlcli.weights import Source
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage in numbers.
+
+    Attributes:
+        stage: its settings.
+        cut: the boundary whose stored activations it trains from; the stage's own, or a lower one
+            where an earlier stage has already changed layers below it.
+        trainable, frozen: parameters of base and head together.
+        class_weights: what a photo of each class counts in the loss, by label.
+        batch_size: of this stage.
+        steps: batches of one epoch.
+    """
+
+    stage: Stage
+    cut: Boundary
+    trainable: int
+    frozen: int
+    class_weights: tuple[float, ...]
+    batch_size: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with its photos and weights at hand, ready to run.
+
+    Attributes:
+        store_bytes: what the rows of every cut take if none is stored yet.
+        problems: warnings and notes; errors would have kept the plan from being made.
+    """
+
+    recipe: recipe.Recipe
+    index: Index
+    source: Source
+    stages: tuple[StagePlan, ...]
+    store_bytes: int
+    cache: Path
+    problems: tuple[Problem, ...]
+
+    @property
+    def row(self) -> Base:
+        """The base's row in the table."""
+        return BASES[self.recipe.base.name]
+
+    @property
+    def cuts(self) -> list[Boundary]:
+        """The boundaries to extract, lowest first."""
+        names = {stage.cut.name for stage in self.stages}
+        return [boundary for boundary in self.row.boundaries if boundary.name in names]
+
+    def text(self) -> str:
+        """The plan as people read it."""
+        chosen, counts = self.recipe, self.index.counts()
+        photos = {split: sum(by_class.values()) for split, by_class in counts.items()}
+        height, width = chosen.base.image_size
+        listed = ", ".join(self.index.classes[:8]) + (
+            ", ..." if len(self.index.classes) > 8 else ""
+        )
+        lines = [
+            f"{chosen.name}: {len(self.index.classes)} classes ({listed})",
+            f"photos: {photos['train']:,} train, {photos['val']:,} val, {photos['test']:,} test",
+            f"base: {self.row.name} at {height} x {width} px, {self.source}",
+            f"views: {self._views()}",
+            f"feature store: up to {console.size(self.store_bytes)} in {self.cache}",
+        ]
+        headers = ["stage", "frozen until", "trainable", "frozen", "epochs", "steps", "rate"]
+        rows = [
+            [
+                planned.stage.name,
+                planned.stage.freeze_until or f"{self.row.top.name} (whole base)",
+                console.count(planned.trainable),
+                console.count(planned.frozen),
+                planned.stage.epochs,
+                console.count(planned.steps),
+                f"{planned.stage.learning_rate:g}",
+            ]
+            for planned in self.stages
+        ]
+        return "\n".join(lines) + "\n\n" + console.table(headers, rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `finetune --dry-run --json` prints."""
+        return {
+            "recipe": self.recipe.resolved(),
+            "photos": self.index.counts(),
+            "store": {"folder": str(self.cache), "bytes": self.store_bytes},
+            "stages": [
+                {
+                    "name": planned.stage.name,
+                    "freeze_until": planned.stage.freeze_until,
+                    "cut": planned.cut.name,
+                    "trainable": planned.trainable,
+                    "frozen": planned.frozen,
+                    "epochs": planned.stage.epochs,
+                    "steps": planned.steps,
+                }
+                for planned in self.stages
+            ],
+        }
+
+    def _views(self) -> str:
+        augment = self.recipe.augment
+        if augment.views == "live":
+            return "live: a new view of every training photo in every epoch, not stored"
+        if not augment.kept_views:
+            return "the photos themselves, not augmented"
+        return f"every training photo and {console.counted(augment.kept_views, 'augmented view')}"
+
+
+def make(found: Survey) -> Plan:
+    """Work the plan out; raises one `TlcliError` with every error of the survey."""
+    if found.errors or found.index is None or found.source is None:
+        raise TlcliError(found.errors)
+    stages = tuple(_stages(found.recipe, found.index))
+    needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
+    problems = (*found.problems, *_check_space(found.cache, needed))
+    return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
+
+
+def _check_space(folder: Path, needed: int) -> Iterator[Problem]:
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        # A warning, since rows may be stored already; the extraction checks what is missing.
+        yield Problem(
+            str(folder),
+            f"the store may need {console.size(needed)}, {console.size(free)} are free",
+            "use fewer augment.views, features.dtype=float16, augment.views=live or --cache-dir",
+            "warning",
+        )
+
+
+def _stages(chosen: recipe.Recipe, index: Index) -> Iterator[StagePlan]:
+    row = BASES[chosen.base.name]
+    order = [boundary.name for boundary in row.boundaries]
+    in_head = head_parameters(chosen.head, row, chosen.base.image_size, len(index.classes))
+    total = row.parameters + in_head
+    cut = row.top
+    for stage in chosen.stages:
+        trainable = in_head
+        if stage.freeze_until:
+            boundary = row.boundary(stage.freeze_until)
+            trainable += boundary.trainable_above
+            if chosen.base.batch_norm == "train":
+                trainable += boundary.batch_norm_above
+            if order.index(boundary.name) < order.index(cut.name):
+                cut = boundary
+        class_weights = _class_weights(stage, index)
+        size = stage.batch_size or chosen.batch_size
+        steps = math.ceil(len(index.of("train")) / size)
+        yield StagePlan(stage, cut, trainable, total - trainable, class_weights, size, steps)
+
+
+def _class_weights(stage: Stage, index: Index) -> tuple[float, ...]:
+    """The weight of each class; 'balanced' is n / (classes * n of the class), as scikit-learn's."""
+    if stage.class_weights == "balanced":
+        counts = index.counts()["train"]
+        total, classes = sum(counts.values()), len(index.classes)
+        return tuple(total / (classes * counts[name]) for name in index.classes)
+    given = stage.class_weights or {}
+    return tuple(given.get(name, 1.0) for name in index.classes)
+
+
+def head_parameters(head: Head, row: Base, image_size: tuple[int, int], classes: int) -> int:
+    """Weights and biases of a head; two classes have one output unit."""
+    height, width, channels = row.top.shape(*image_size)
+    inputs = height * width * channels if head.pooling == "flatten" else channels
+    widths = [inputs, *head.hidden, 1 if classes == 2 else classes]
+    return sum((below + 1) * above for below, above in pairwise(widths))
+
+
+def _store_bytes(chosen: recipe.Recipe, index: Index, cuts: set[Boundary]) -> int:
+    live = chosen.augment.views == "live"
+    per_training_photo = 0 if live else 1 + chosen.augment.kept_views
+    rows = sum(
+        per_training_photo if item.split == "train" else 1
+        for item in {item.digest: item for item in index.items}.values()
+    )
+    number = 4 if chosen.features.dtype == "float32" else 2
+    return sum(rows * number * math.prod(cut.shape(*chosen.base.image_size)) for cut in cuts)

@@ -1,0 +1,219 @@
+"""Run directories: every file name in them, how they are made, found and read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlcli.errors import Problem, RunError, reason, suggestion
+from tlcli.files import write_json, write_text
+
+RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
+RECIPE = "recipe.yaml"  # resolved: every default and path written out
+SPLIT = "split.csv"  # path, label, split, sha256 of every photo
+METRICS = "metrics.jsonl"  # one line an epoch
+SUMMARY = "summary.json"  # the outcome
+MODEL = "model.keras"  # raw RGB in, probabilities out
+MODEL_CARD = "tlcli.json"  # a member of the model archive: classes, size, resize
+LATEST = "latest"  # beside the runs: the last one that finished
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's own name."""
+        return self.path.name
+
+    def file(self, name: str) -> Path:
+        """One of the files named above."""
+        return self.path / name
+
+    def read(self, name: str) -> Any:
+        """The contents of a JSON file of the run; a `RunError` where it is missing or damaged."""
+        path = self.file(name)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            hint = "the run did not finish; start `tlcli finetune` again"
+            raise RunError(Problem(str(self.path), f"has no {name}", hint)) from None
+        except (OSError, ValueError) as error:
+            raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has an outcome and a model."""
+        return self.file(SUMMARY).is_file() and self.file(MODEL).is_file()
+
+    def append_metrics(self, values: dict[str, Any]) -> None:
+        """Add one line to the metrics."""
+        with self.file(METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values, allow_nan=False) + "\n")
+
+
+def root() -> Path:
+    """The folder of the runs: `TLCLI_RUNS`, or `runs` in the working folder."""
+    return Path(os.environ.get("TLCLI_RUNS") or "runs")
+
+
+def check_output(out: Path | None, *, force: bool) -> list[Problem]:
+    """What stands in the way of a run in `out` (`None`: a new folder under `root()`)."""
+    if out is None:
+        return _check_writable(root())
+    if not out.exists():
+        return _check_writable(out.parent)
+    if not out.is_dir():
+        return [Problem(f"--out {out}", "exists and is not a folder", "name another")]
+    try:
+        if not any(out.iterdir()):
+            return _check_writable(out)
+    except OSError as error:
+        return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
+    if not (out / RECORD).is_file():
+        hint = "name another folder; --force replaces only what tlcli has written"
+        return [Problem(f"--out {out}", "exists, is not empty and is not a run", hint)]
+    if not force:
+        hint = "name another folder, or replace the run with --force"
+        return [Problem(f"--out {out}", "there is already a run", hint)]
+    return _check_writable(out)
+
+
+def _check_writable(folder: Path) -> list[Problem]:
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        return [Problem(str(folder), "is a file; runs need a folder", "name one with --out")]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return [Problem(str(folder), "cannot be written to", "name another folder with --out")]
+    return []
+
+
+def create(name: str, out: Path | None, *, force: bool = False) -> Run:
+    """Make the directory of a new run: `out`, or `NAME-1`, `NAME-2`, ... under `root()`.
+
+    Raises `RunError` where something is in the way; see `check_output`.
+    """
+    problems = check_output(out, force=force)
+    if problems:
+        raise RunError(problems)
+    try:
+        if out is not None:
+            if out.is_dir() and any(out.iterdir()):
+                shutil.rmtree(out)
+            out.mkdir(parents=True, exist_ok=True)
+            return Run(out)
+        folder = root()
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 1 + max((_number(path, name) for path in folder.iterdir()), default=0)
+        while True:
+            with suppress(FileExistsError):  # another process took the number
+                path = folder / f"{name}-{number}"
+                path.mkdir()
+                return Run(path)
+            number += 1
+    except OSError as error:
+        raise RunError(Problem(str(error.filename or out or root()), reason(error))) from error
+
+
+def _number(path: Path, name: str) -> int:
+    stem, _, number = path.name.rpartition("-")
+    return int(number) if stem == name and number.isdecimal() else 0
+
+
+def mark_latest(run: Run) -> None:
+    """Point `latest` beside `run` at it: a link, or a file with the name where links fail."""
+    run = Run(Path(os.path.abspath(run.path)))  # noqa: PTH100 - `--out .` has a name, too
+    pointer = run.path.parent / LATEST
+    if pointer.is_dir() and not pointer.is_symlink():
+        return  # somebody's folder
+    temporary = pointer.with_name(f".{LATEST}-{os.getpid()}")
+    try:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        temporary.symlink_to(run.name, target_is_directory=True)
+        temporary.replace(pointer)
+    except OSError:
+        write_text(pointer, run.name + "\n")
+
+
+def find_model(which: str | None) -> Path:
+    """The model a user means: a `.keras` file, or that of the run `find` finds."""
+    if which is not None and Path(which).is_file():
+        return Path(which)
+    return find(which).file(MODEL)
+
+
+def find(which: str | None) -> Run:
+    """The finished run a user means: a directory, a name under `root()`, or the latest.
+
+    Raises `RunError` where there is none.
+    """
+    folder = root()
+    if which is None:
+        return _finished(_latest(folder), "--run")
+    for path in (Path(which), folder / which):
+        if (path / RECORD).is_file():
+            return _finished(Run(path), f"--run {which}")
+    names = [run.name for run in listed(folder)]
+    hint = suggestion(which, names) if names else "train one with `tlcli finetune`"
+    raise RunError(Problem(f"--run {which}", "there is no such run", hint))
+
+
+def _latest(folder: Path) -> Run:
+    pointer = folder / LATEST
+    path = pointer
+    if pointer.is_file():
+        path = folder / pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if not (path / RECORD).is_file():
+        hint = "train one with `tlcli finetune`, or name one with --run"
+        raise RunError(Problem(str(folder), "no run here yet", hint))
+    return Run(path.resolve())
+
+
+def _finished(run: Run, where: str) -> Run:
+    if not run.finished:
+        hint = "start `tlcli finetune` again, or name another run"
+        raise RunError(Problem(where, f"the run {run.path} did not finish", hint))
+    return run
+
+
+def listed(folder: Path) -> list[Run]:
+    """Every run in `folder`, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [
+        Run(path)
+        for path in folder.iterdir()
+        if not path.is_symlink() and (path / RECORD).is_file()
+    ]
+    return sorted(found, key=lambda run: (run.file(RECORD).stat().st_ctime_ns, run.name))
+
+
+__all__ = [
+    "LATEST",
+    "METRICS",
+    "MODEL",
+    "MODEL_CARD",
+    "RECIPE",
+    "RECORD",
+    "SPLIT",
+    "SUMMARY",
+    "Run",
+    "check_output",
+    "create",
+    "find",
+    "find_model",
+    "listed",
+    "mark_latest",
+    "root",
+    "write_json",
+]

@@ -1,0 +1,149 @@
+"""A cheap look at everything a run needs, before anything is spent: every problem at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlcli import console, dataset, images, recipe, runs, store, weights
+from tlcli.dataset import Index
+from tlcli.errors import Problem, TlcliError, nearest
+from tlcli.weights import Source
+
+
+@dataclass
+class Survey:
+    """What a cheap look at everything a run needs has found."""
+
+    recipe: recipe.Recipe
+    cache: Path
+    problems: list[Problem]
+    index: Index | None = None
+    source: Source | None = None
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that keep a run from starting."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+
+def survey(
+    chosen: recipe.Recipe,
+    *,
+    cache: Path | None = None,
+    out: Path | None = None,
+    force: bool = False,
+    look: Callable[[Path], Problem | None] = images.sniff,
+    unlabelled: Path | None = None,
+) -> Survey:
+    """Collect every problem of data, weights, settings and folders; raises none of them.
+
+    `look` says what is wrong with a photo: its header is read, unless the caller wants more.
+    `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone.
+    """
+    problems = recipe.advice(chosen) + runs.check_output(out, force=force)
+    found = Survey(chosen, store.cache_folder(cache), problems)
+    problems += _check_cache(found.cache)
+    if unlabelled is not None:
+        found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))
+    else:
+        found.index = _collect(problems, lambda: dataset.read(chosen.data))
+    found.source = _collect(problems, lambda: weights.find(chosen))
+    if found.index is not None:
+        problems += found.index.notes
+        unreadable = check_photos([item.path for item in found.index.items], look)
+        problems += _on_bad_image(chosen, unreadable)
+        found.index = found.index.without({path for path, _ in unreadable})
+        if not unlabelled:
+            problems += _check_class_weights(chosen, found.index)
+            problems += _check_validation(chosen, found.index)
+            problems += check_classes(found.index)
+    return found
+
+
+def check_classes(index: Index) -> list[Problem]:
+    """Classes that have lost all their training photos to unreadable ones."""
+    counts = index.counts()["train"]
+    return [
+        Problem(str(index.root), f"class '{name}' has no readable training photo", "repair some")
+        for name in index.classes
+        if not counts[name]
+    ]
+
+
+def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except TlcliError as error:
+        problems += error.problems
+        return None
+
+
+def check_photos(
+    paths: Sequence[Path], look: Callable[[Path], Problem | None]
+) -> list[tuple[Path, Problem]]:
+    """What `look` finds wrong with each photo, looked at in threads."""
+    workers = min(8, 2 * (os.cpu_count() or 1))
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        console.progress(len(paths), "checking", unit="photos") as bar,
+    ):
+        found = []
+        try:
+            for path, problem in zip(paths, pool.map(look, paths), strict=True):
+                bar.update(1)
+                if problem is not None:
+                    found.append((path, problem))
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not look at the rest first
+        return found
+
+
+def _on_bad_image(
+    chosen: recipe.Recipe, unreadable: Sequence[tuple[Path, Problem]]
+) -> Iterator[Problem]:
+    for _, problem in unreadable:
+        if chosen.data.on_bad_image == "skip":
+            yield Problem(problem.where, problem.message, "left out of the run", "warning")
+        else:
+            yield problem
+
+
+def _check_class_weights(chosen: recipe.Recipe, index: Index) -> Iterator[Problem]:
+    for number, stage in enumerate(chosen.stages):
+        if not isinstance(stage.class_weights, dict):
+            continue
+        where = chosen.where("stages", number, "class_weights")
+        for name in stage.class_weights:
+            if name not in index.classes:
+                near = nearest(name, index.classes)
+                hint = f"did you mean '{near}'?" if near else f"classes: {', '.join(index.classes)}"
+                yield Problem(where, f"'{name}' is not a class", hint)
+        missing = [name for name in index.classes if name not in stage.class_weights]
+        if missing:
+            yield Problem(where, f"no weight for {', '.join(missing)}", "name every class")
+
+
+def _check_validation(chosen: recipe.Recipe, index: Index) -> Iterator[Problem]:
+    if index.of("val"):
+        return
+    for number, stage in enumerate(chosen.stages):
+        if stage.early_stopping:
+            where = chosen.where("stages", number, "early_stopping")
+            yield Problem(where, "there are no validation photos to watch", "set data.split.val")
+        if stage.schedule.name == "plateau":
+            where = chosen.where("stages", number, "schedule")
+            yield Problem(where, "there are no validation photos to watch", "set data.split.val")
+
+
+def _check_cache(folder: Path) -> list[Problem]:
+    while not folder.exists():
+        folder = folder.parent
+    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return []
+    hint = "name another folder with --cache-dir or TLCLI_CACHE"
+    return [Problem(str(folder), "the feature store cannot be written here", hint)]
