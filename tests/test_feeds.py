@@ -1,0 +1,78 @@
+"""Which view of which photo an epoch shows, and what comes with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tlcli import dataset, features, recipe, split
+from tlcli.bases import BASES
+from tlcli.feeds import LiveFeed, StoredFeed
+from tlcli.stage import Position, _picks, epoch_order
+
+RECIPE = """
+data: {dir: 'PHOTOS'}
+base: {name: VGG16, weights: random, image_size: 32}
+augment: {views: 2, rotation_range: 30}
+batch_size: 8
+"""
+
+
+@pytest.fixture
+def parts(photos, write_recipe, tmp_path):
+    chosen = recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
+    network = split.build(BASES["VGG16"], (32, 32), chosen.head, 3, seed=0)
+    items = dataset.read(chosen.data).of("train")
+    (checksum,) = network.checksums(["block5_pool"]).values()
+    rows = features.open_rows(network, chosen, "block5_pool", tmp_path, weights=checksum)
+    views = features.views_of(items, 2)
+    features.extract(network, chosen, views, {"block5_pool": rows})
+    yield chosen, network, items, rows
+    rows.close()
+
+
+def shown(feed, epochs, *, number=0, seed=0):
+    """Views by photo, shape (epochs, photos), and the order of each epoch."""
+    views = np.full((epochs, len(feed.labels)), -1)
+    for epoch in range(epochs):
+        for positions, numbers in _picks(feed, seed, Position(number, 0), epoch, 8):
+            views[epoch, positions] = numbers
+    return views
+
+
+def test_every_view_of_every_photo_has_its_turn(parts):
+    chosen, _, items, rows = parts
+    feed = StoredFeed(rows, chosen, items, kept_views=2)
+    views = shown(feed, 6)
+    for first in (0, 3):
+        assert (np.sort(views[first : first + 3], axis=0).T == [0, 1, 2]).all()
+    assert len({tuple(column) for column in views.T}) > 5, "each photo has an order of its own"
+
+
+def test_epochs_are_shuffled_and_repeatable_by_themselves():
+    orders = [epoch_order(1, 0, epoch, 50) for epoch in range(3)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert not np.array_equal(orders[0], orders[1])
+    np.testing.assert_array_equal(epoch_order(1, 0, 2, 50), orders[2])
+    assert not np.array_equal(epoch_order(2, 0, 0, 50), orders[0])
+    assert not np.array_equal(epoch_order(1, 1, 0, 50), orders[0])
+
+
+def test_labels_and_rows_belong_together(parts):
+    chosen, _, items, rows = parts
+    feed = StoredFeed(rows, chosen, items, kept_views=2)
+    picks = [(np.array([5, 0, 17]), np.array([0, 1, 2]))]
+    (found,) = feed.stream(picks)
+    for row, position, number in zip(found, *picks[0], strict=True):
+        key = features.row_key(chosen, items[position].digest, int(number))
+        np.testing.assert_array_equal(row, rows.read(rows.locate([key]), [0])[0])
+    assert list(feed.labels) == [item.label for item in items]
+
+
+def test_live_views_are_new_in_every_epoch_and_are_those_of_the_store(parts):
+    chosen, network, items, rows = parts
+    feed = LiveFeed(network, chosen, items, "block5_pool")
+    assert [set(row) for row in shown(feed, 3)] == [{1}, {2}, {3}]
+    stored = StoredFeed(rows, chosen, items, kept_views=2)
+    picks = [(np.arange(8), np.full(8, 2))]
+    np.testing.assert_array_equal(next(feed.stream(picks)), next(stored.stream(picks)))

@@ -1,0 +1,391 @@
+"""Whole runs on small photos, against plain Keras and the promises of the design."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlcli import dataset, images, plan, recipe, runs, split, stage, survey, train
+from tlcli.bases import BASES
+from tlcli.errors import DataError, RunError
+from tlcli.framework import keras
+
+STAGES = """
+stages:
+  - {name: head, epochs: 2, learning_rate: 1.0e-3}
+  - {name: top, freeze_until: BOUNDARY, epochs: 2, learning_rate: 1.0e-4}
+"""
+HEAD = "stages:\n  - {name: head, epochs: 1}\n"
+SIZES = {"VGG16": 32, "ResNet50": 32, "InceptionV3": 75}
+
+
+@dataclass
+class Ran:
+    """A finished run with what went into it."""
+
+    plan: plan.Plan
+    summary: train.Summary
+
+    @property
+    def path(self) -> Path:
+        return self.summary.run.path
+
+    def metrics(self) -> list[dict[str, Any]]:
+        lines = (self.path / runs.METRICS).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def pair(photos):
+    """The generated photos without one of their three classes."""
+    for folder in photos.glob("*/red"):
+        shutil.rmtree(folder)
+    return photos
+
+
+@pytest.fixture
+def run(photos, tmp_path):
+    """Train on the generated photos: base name, recipe text after `base`, overrides."""
+
+    def start(base: str = "VGG16", text: str = STAGES, *overrides: str, **options: Any) -> Ran:
+        path = tmp_path / "small.yaml"
+        boundary = BASES[base].default_boundary
+        path.write_text(
+            f"data: {{dir: '{photos}'}}\n"
+            f"base: {{name: {base}, weights: random, image_size: {SIZES.get(base, 32)}}}\n"
+            "head: {hidden: [16], dropout: 0.5}\nbatch_size: 8\n"
+            + text.replace("BOUNDARY", str(boundary)),
+            encoding="utf-8",
+        )
+        made = plan.make(survey.survey(recipe.load(path, overrides)))
+        return Ran(made, train.train(made, **options))
+
+    return start
+
+
+def losses(ran: Ran) -> list[float]:
+    """The training loss of every epoch."""
+    return [line["loss"] for line in ran.metrics()]
+
+
+def plain_losses(ran: Ran) -> list[float]:
+    """The training losses of the same plan by Keras' own `train_on_batch` on the whole network.
+
+    Nothing is stored: every step runs the network from pixels to probabilities, with frozen layers
+    frozen by `trainable`, as Keras' guide on transfer learning has it.
+    """
+    chosen = ran.plan.recipe
+    size = chosen.base.image_size
+    network = split.build(ran.plan.row, size, chosen.head, 2, seed=chosen.seed)
+    items = ran.plan.index.of("train")
+    pixels = np.stack(
+        [images.load(i.path, height=size[0], width=size[1], resize="squash") for i in items]
+    ).astype(np.float32)
+    labels = np.array([item.label for item in items], np.float32)[:, None]
+    val = ran.plan.index.of("val")
+    val_pixels = np.stack(
+        [images.load(i.path, height=size[0], width=size[1], resize="squash") for i in val]
+    ).astype(np.float32)
+    val_labels = np.array([item.label for item in val], np.float32)[:, None]
+    found = []
+    for number, settings in enumerate(chosen.stages):
+        network.freeze(settings.freeze_until)
+        network.whole.compile(
+            keras.optimizers.Adam(settings.learning_rate), keras.losses.BinaryCrossentropy()
+        )
+        best, kept = np.inf, network.whole.get_weights()
+        for epoch in range(settings.epochs):
+            order = stage.epoch_order(chosen.seed, number, epoch, len(items))
+            total = 0.0
+            for start in range(0, len(order), chosen.batch_size):
+                picked = order[start : start + chosen.batch_size]
+                network.whole.reset_metrics()
+                loss = network.whole.train_on_batch(pixels[picked], labels[picked])
+                total += float(loss) * len(picked)
+            found.append(total / len(items))
+            val_loss = network.whole.evaluate(val_pixels, val_labels, verbose=0)
+            if val_loss < best:
+                best, kept = val_loss, network.whole.get_weights()
+        network.whole.set_weights(kept)
+    return found
+
+
+@pytest.mark.parametrize(
+    "base", ["VGG16", "ResNet50", pytest.param("InceptionV3", marks=pytest.mark.slow)]
+)
+def test_training_from_the_store_equals_training_the_whole_network(run, pair, base):
+    ran = run(base)
+    np.testing.assert_allclose(losses(ran), plain_losses(ran), rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "base", ["VGG16", *(pytest.param(name, marks=pytest.mark.slow) for name in list(SIZES)[1:])]
+)
+def test_live_views_that_change_nothing_train_as_stored_ones(run, pair, base):
+    live = run(base, STAGES + "augment: {views: live}\n")
+    np.testing.assert_allclose(losses(live), losses(run(base)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("base", ["VGG16", pytest.param("ResNet50", marks=pytest.mark.slow)])
+def test_frozen_stays_and_the_rest_moves(run, pair, base):
+    ran = run(base)
+    chosen = ran.plan.recipe
+    fresh = split.build(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
+    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    above = {layer.name for layer in fresh.above(str(ran.plan.row.default_boundary))}
+    for layer in fresh.whole.layers:
+        after = saved.get_layer(layer.name).get_weights()
+        same = [np.array_equal(a, b) for a, b in zip(layer.get_weights(), after, strict=True)]
+        if layer.name.startswith("head"):
+            assert not any(same), layer.name
+        elif layer.name not in above or isinstance(layer, keras.layers.BatchNormalization):
+            assert all(same), layer.name
+        elif same:
+            assert not same[0], layer.name
+
+
+def test_batch_norm_trains_when_the_recipe_says_so(run, pair):
+    ran = run("ResNet50", STAGES, "base.batch_norm=train", "batch_size=16")
+    chosen = ran.plan.recipe
+    fresh = split.build(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
+    saved = keras.saving.load_model(ran.path / runs.MODEL)
+
+    def moved(name):
+        pairs = zip(
+            fresh.whole.get_layer(name).get_weights(), saved.get_layer(name).get_weights(),
+            strict=True,
+        )  # fmt: skip
+        return [not np.array_equal(before, after) for before, after in pairs]
+
+    assert moved("conv5_block1_1_bn") == [True] * 4
+    assert moved("conv4_block6_1_bn") == [False] * 4
+
+
+def test_the_model_opens_with_keras_alone_and_says_what_predict_says(run, pair, tmp_path):
+    ran = run()
+    item = ran.plan.index.of("test")[0]
+    np.save(
+        tmp_path / "pixels.npy",
+        np.float32(images.load(item.path, height=32, width=32, resize="squash"))[None],
+    )
+    script = (
+        "import sys\n"
+        "sys.modules['tlcli'] = None\n"  # importing it would fail
+        "import keras, numpy\n"
+        "model = keras.saving.load_model(sys.argv[1])\n"
+        "print(repr(float(model.predict(numpy.load(sys.argv[2]), verbose=0)[0, 0])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, ran.path / runs.MODEL, tmp_path / "pixels.npy"],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    from tlcli.predict import Predictor
+
+    (found,) = Predictor(ran.path).predict([item.path], top=2)
+    by_label = dict(found.top)
+    assert by_label[ran.plan.index.classes[1]] == pytest.approx(float(done.stdout), abs=1e-6)
+
+
+def test_a_run_holds_what_it_promises(run):
+    ran = run("VGG16", STAGES, "augment.views=2", "augment.rotation_range=20")
+    assert sorted(path.name for path in ran.path.iterdir()) == sorted(
+        [runs.METRICS, runs.MODEL, runs.RECIPE, runs.RECORD, runs.SPLIT, runs.SUMMARY]
+    )
+    record = json.loads((ran.path / runs.RECORD).read_text(encoding="utf-8"))
+    assert record["dataset_fingerprint"] == ran.plan.index.fingerprint
+    assert record["recipe_fingerprint"] == ran.plan.recipe.fingerprint()
+    assert record["versions"]["keras"] == keras.__version__
+    again = recipe.load(ran.path / runs.RECIPE)
+    assert again.fingerprint() == ran.plan.recipe.fingerprint()
+    with (ran.path / runs.SPLIT).open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(row["sha256"], row["split"]) for row in table] == [
+        (item.digest, item.split) for item in ran.plan.index.items
+    ]
+    assert [(line["stage"], line["epoch"]) for line in ran.metrics()] == [
+        ("head", 1), ("head", 2), ("top", 1), ("top", 2)
+    ]  # fmt: skip
+    with zipfile.ZipFile(ran.path / runs.MODEL) as archive:
+        card = json.loads(archive.read(runs.MODEL_CARD))
+    assert card["classes"] == list(ran.plan.index.classes)
+    assert runs.find(None).path == ran.path.resolve()
+
+    summary = json.loads((ran.path / runs.SUMMARY).read_text(encoding="utf-8"))
+    found = ran.summary.as_json()
+    assert set(found) == {"run", "stages", "test"}
+    assert set(found["stages"][0]) == {
+        "name", "epochs", "best_epoch", "val_loss", "val_accuracy", "seconds"
+    }  # fmt: skip
+    assert set(found["test"]) == {"accuracy", "loss", "n"}
+    assert summary["test"] == found["test"]
+
+
+def test_a_stage_hands_on_its_best_epoch(run, pair):
+    ran = run("VGG16", "stages:\n  - {name: head, epochs: 12, learning_rate: 0.5}\n")
+    lines = ran.metrics()
+    best = min(lines, key=lambda line: line["val_loss"])
+    (outcome, _) = ran.summary.stages[0]
+    assert outcome.best.epoch == best["epoch"]
+    assert best["epoch"] < 12, "the rate is meant to make later epochs worse"
+    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    items = ran.plan.index.of("val")
+    pixels = np.stack(
+        [images.load(i.path, height=32, width=32, resize="squash") for i in items]
+    ).astype(np.float32)
+    probabilities = saved.predict(pixels, verbose=0)[:, 0].astype(np.float64)
+    labels = np.array([item.label for item in items])
+    right = np.where(labels == 1, probabilities, 1 - probabilities)
+    assert -np.log(right.clip(1e-12)).mean() == pytest.approx(best["val_loss"], rel=1e-3, abs=1e-4)
+
+
+def test_early_stopping_ends_a_stage(run, pair):
+    text = "stages:\n  - {name: head, epochs: 40, learning_rate: 0.5, early_stopping: 2}\n"
+    ran = run("VGG16", text)
+    (outcome, _) = ran.summary.stages[0]
+    assert outcome.epochs == outcome.best.epoch + 2 < 40
+
+
+def test_the_same_recipe_gives_the_same_bits(run):
+    text = STAGES + "augment: {views: 2, rotation_range: 20}\n"
+    first, second = run("VGG16", text), run("VGG16", text)
+
+    def without_times(ran):
+        return [{k: v for k, v in line.items() if k != "seconds"} for line in ran.metrics()]
+
+    assert without_times(first) == without_times(second)
+    one, other = (keras.saving.load_model(ran.path / runs.MODEL) for ran in (first, second))
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_second_run_with_another_head_or_rate_extracts_nothing(run):
+    quick = (
+        "stages:\n  - {name: head, epochs: 1}\n  - {name: top, freeze_until: BOUNDARY, epochs: 1}\n"
+    )
+    assert run("VGG16", quick).summary.report.images == 39
+    changes = (
+        "head.hidden=[8]", "head.pooling=max", "head.dropout=0.1",
+        "stages.1.learning_rate=1e-6", "stages.1.optimizer=rmsprop",
+    )  # fmt: skip
+    ran = run("VGG16", quick, *changes)
+    assert ran.summary.report.images == 0
+    assert ran.summary.report.computed == {"block4_pool": 0, "block5_pool": 0}
+
+
+def test_stages_from_different_depths_train_what_they_say(run, pair):
+    """A later stage with a higher boundary goes on from what a deeper stage has changed."""
+    text = """
+stages:
+  - {name: head, epochs: 1}
+  - {name: deep, freeze_until: block3_pool, epochs: 1, learning_rate: 1.0e-3}
+  - {name: shallow, freeze_until: block4_pool, epochs: 1, learning_rate: 1.0e-4}
+"""
+    ran = run("VGG16", text)
+    cuts = [planned.cut.name for planned in ran.plan.stages]
+    assert cuts == ["block5_pool", "block3_pool", "block3_pool"]
+    last = ran.metrics()[-1]
+    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    items = ran.plan.index.of("val")
+    pixels = np.stack(
+        [images.load(i.path, height=32, width=32, resize="squash") for i in items]
+    ).astype(np.float32)
+    right = (saved.predict(pixels, verbose=0)[:, 0] > 0.5) == np.array([i.label for i in items])
+    assert right.mean() == pytest.approx(last["val_accuracy"])
+
+
+def test_every_setting_of_a_stage_trains(run):
+    text = """
+stages:
+  - {name: sgd, epochs: 2, optimizer: {name: sgd, momentum: 0.9, nesterov: true}, schedule: cosine}
+  - {name: rmsprop, epochs: 2, optimizer: rmsprop, schedule: {name: exponential, warmup_epochs: 1}}
+  - {name: adamw, epochs: 2, optimizer: {name: adamw, weight_decay: 0.01}, label_smoothing: 0.1}
+  - {name: plateau, epochs: 2, schedule: {name: plateau, patience: 1}, monitor: val_accuracy}
+  - {name: weights, epochs: 2, class_weights: {blue: 1, green: 2, red: 1}, batch_size: 5}
+"""
+    ran = run("VGG16", text)
+    assert [line["stage"] for line in ran.metrics()] == [
+        name for name in ("sgd", "rmsprop", "adamw", "plateau", "weights") for _ in range(2)
+    ]
+    assert np.isfinite(losses(ran)).all()
+    rates = [line["learning_rate"] for line in ran.metrics()]
+    assert rates[0] > rates[1], "cosine falls"
+    assert rates[2] < 1e-3, "exponential warms up"
+
+
+def test_three_classes_get_softmax_with_keras_own_loss(run):
+    ran = run("VGG16", HEAD)
+    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    assert saved.output.shape == (None, 3)
+    items = ran.plan.index.of("val")
+    pixels = np.stack(
+        [images.load(i.path, height=32, width=32, resize="squash") for i in items]
+    ).astype(np.float32)
+    labels = np.array([item.label for item in items])
+    saved.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss, accuracy = saved.evaluate(pixels, labels, verbose=0)
+    (line,) = ran.metrics()
+    assert line["val_loss"] == pytest.approx(loss, rel=1e-4)
+    assert line["val_accuracy"] == pytest.approx(accuracy)
+
+
+def test_l2_pulls_the_head_towards_zero(run):
+    text = "stages:\n  - {name: head, epochs: 4, learning_rate: 0.01}\n"
+    free = run("VGG16", text)
+    pulled = run("VGG16", text, "head.l2=1.0")
+
+    def norm(ran):
+        model = keras.saving.load_model(ran.path / runs.MODEL)
+        return np.linalg.norm(model.get_layer("head_dense_1").get_weights()[0])
+
+    assert norm(pulled) < 0.9 * norm(free)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_line(run):
+    text = "stages:\n  - {name: head, epochs: 3, learning_rate: 10, optimizer: sgd}\n"
+    with pytest.raises(RunError) as raised:
+        run("VGG16", text, "head.hidden=[256,256,256,256]", "head.dropout=0")
+    assert str(raised.value).startswith("stage 'head': the training loss of epoch ")
+    assert str(raised.value).endswith("is not a number; lower its learning_rate")
+
+
+def test_an_unreadable_photo_stops_the_run_or_is_left_out(run, photos):
+    index = dataset.read(recipe.Data(dir=photos))
+    bad = index.of("train")[0].path
+    bad.write_bytes(bad.read_bytes()[:-200])
+    with pytest.raises(DataError, match="truncated"):
+        run()
+    ran = run("VGG16", HEAD, "data.on_bad_image=skip")
+    with (ran.path / runs.SPLIT).open(encoding="utf-8", newline="") as file:
+        assert str(bad) not in {row["path"] for row in csv.DictReader(file)}
+    with pytest.raises(DataError, match="truncated"):
+        run("VGG16", HEAD, "augment.views=live")
+
+
+def test_an_output_folder_is_never_overwritten_unasked(run, tmp_path):
+    out = tmp_path / "out"
+    run("VGG16", HEAD, out=out)
+    kept = (out / runs.SUMMARY).read_bytes()
+    with pytest.raises(RunError) as raised:
+        run("VGG16", HEAD, out=out)
+    assert str(raised.value) == (
+        f"--out {out}: there is already a run; name another folder, or replace the run with --force"
+    )
+    assert (out / runs.SUMMARY).read_bytes() == kept
+    run("VGG16", HEAD, "head.dropout=0.2", out=out, force=True)
+    assert (out / runs.SUMMARY).read_bytes() != kept
+
+
+def test_mixed_precision_trains_and_saves(run):
+    ran = run("VGG16", STAGES, "precision=mixed_bfloat16")
+    assert np.isfinite(losses(ran)).all()
+    assert keras.saving.load_model(ran.path / runs.MODEL).output.dtype == "float32"

@@ -1,0 +1,106 @@
+"""Where the activations of a training batch come from: the feature store, or the trunk itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli import features, photos
+from tlcli.dataset import Item
+from tlcli.errors import DataError
+from tlcli.photos import View
+from tlcli.store import Locations, TrunkRows
+
+if TYPE_CHECKING:
+    from tlcli.recipe import Recipe
+    from tlcli.split import Network
+
+Array = npt.NDArray[Any]
+#: Positions in the feed's items, and for each the number of the view to take.
+Pick = tuple[Array, Array]
+
+
+class Feed(Protocol):
+    """Labelled photos that come as activations at a cut."""
+
+    labels: Array
+
+    def views(self, generator: np.random.Generator, epoch: int) -> Array:
+        """The number of the view that each photo shows in an epoch, shape (n,)."""
+        ...
+
+    def stream(self, picks: Iterable[Pick]) -> Iterator[Array]:
+        """The activations of each pick, shape (len(pick), *row shape)."""
+        ...
+
+
+class StoredFeed:
+    """Activations read from the store, memory-mapped.
+
+    Args:
+        kept_views: augmented views of each photo that the store has, beside the photo itself.
+    """
+
+    def __init__(
+        self, rows: TrunkRows, recipe: Recipe, items: Sequence[Item], kept_views: int = 0
+    ) -> None:
+        self.labels = np.array([item.label for item in items], np.int32)
+        self._rows, self._count, self._views = rows, len(items), 1 + kept_views
+        keys = [
+            features.row_key(recipe, item.digest, number)
+            for number in range(self._views)
+            for item in items
+        ]
+        self._locations: Locations = rows.locate(keys)
+
+    def views(self, generator: np.random.Generator, epoch: int) -> Array:
+        """Every photo shows each of its views once in as many epochs, in an order of its own.
+
+        `generator` must be the same for all epochs of such a round.
+        """
+        orders = generator.random((self._count, self._views)).argsort(axis=1)
+        return np.asarray(orders[:, epoch % self._views])
+
+    def stream(self, picks: Iterable[Pick]) -> Iterator[Array]:
+        """See `Feed`."""
+        for positions, views in picks:
+            yield self._rows.read(self._locations, views * self._count + positions)
+
+    def round(self, epoch: int) -> int:
+        """Which round of views an epoch belongs to."""
+        return epoch // self._views
+
+
+class LiveFeed:
+    """Activations computed from the photos as they are needed, with a new view in every epoch."""
+
+    def __init__(self, network: Network, recipe: Recipe, items: Sequence[Item], cut: str) -> None:
+        self.labels = np.array([item.label for item in items], np.int32)
+        self._recipe, self._items = recipe, items
+        self._forward = features.forward(network.trunk([cut]), recipe.batch_size)
+
+    def views(self, generator: np.random.Generator, epoch: int) -> Array:
+        """View `epoch + 1` of every photo: one that no other epoch shows."""
+        return np.full(len(self._items), epoch + 1)
+
+    def stream(self, picks: Iterable[Pick]) -> Iterator[Array]:
+        """See `Feed`; raises `DataError` for a photo that cannot be decoded."""
+        batches = (
+            [
+                View(self._items[position].path, self._items[position].digest, int(number))
+                for position, number in zip(positions, views, strict=True)
+            ]
+            for positions, views in picks
+        )
+        for batch in photos.batches(batches, photos.Look.of(self._recipe)):
+            if batch.errors:
+                raise DataError(batch.errors.values())
+            (activations,) = self._forward(batch.pixels)
+            yield activations
+
+    def round(self, epoch: int) -> int:
+        """Every epoch is a round of its own."""
+        return epoch

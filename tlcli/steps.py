@@ -1,0 +1,166 @@
+"""The compiled steps of a stage: what one batch does to the weights, and how photos are scored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli import console
+from tlcli.feeds import Feed, Pick
+from tlcli.framework import tf
+from tlcli.gradients import forward_convolutions
+from tlcli.optimize import Rate, make_optimizer
+from tlcli.plan import StagePlan
+from tlcli.recipe import Recipe
+from tlcli.split import Network
+
+Array = npt.NDArray[Any]
+
+#: Rows that are evaluated at once; evaluation has no gradients to keep.
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a network does on some photos: mean cross-entropy, accuracy, and how many they were."""
+
+    loss: float
+    accuracy: float
+    n: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form in `summary.json`."""
+        return {"accuracy": self.accuracy, "loss": self.loss, "n": self.n}
+
+
+class _Tally:
+    """Sums over the batches of an epoch, kept where TensorFlow computes."""
+
+    def __init__(self) -> None:
+        self._loss = tf.Variable(0.0, dtype=tf.float64)
+        self._correct = tf.Variable(0, dtype=tf.int64)
+        self._seen = tf.Variable(0, dtype=tf.int64)
+
+    def add(self, labels: Any, logits: Any, losses: Any) -> None:
+        """Count a batch: losses of shape (n,), and whether the likeliest class is the label."""
+        self._loss.assign_add(tf.cast(tf.reduce_sum(losses), tf.float64))
+        hits = tf.equal(chosen_class(logits), labels)
+        self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int64)))
+        self._seen.assign_add(tf.cast(tf.size(labels), tf.int64))
+
+    def read(self) -> Score:
+        """The score since the last reading."""
+        n = int(self._seen.numpy())
+        loss, correct = float(self._loss.numpy()), int(self._correct.numpy())
+        for variable in (self._loss, self._correct, self._seen):
+            variable.assign(tf.zeros_like(variable))
+        return Score(loss / max(n, 1), correct / max(n, 1), n)
+
+
+class Scorer:
+    """Scores a network on photos as they are, in inference mode, from activations at a cut."""
+
+    def __init__(self, network: Network, cut: str) -> None:
+        self._tail, self._head = network.tail(cut), network.head
+        self._tally = _Tally()
+        self._step = tf.function(self._add, input_signature=_signature(self._tail)[:2])
+
+    def score(self, feed: Feed) -> Score:
+        """Mean cross-entropy (without weights or smoothing) and accuracy over a feed."""
+        n = len(feed.labels)
+        picks = [
+            (
+                np.arange(i, min(i + EVALUATION_BATCH, n)),
+                np.zeros(min(EVALUATION_BATCH, n - i), int),
+            )
+            for i in range(0, n, EVALUATION_BATCH)
+        ]
+        for (positions, _), rows in zip(picks, feed.stream(picks), strict=True):
+            self._step(_input(self._tail, rows), feed.labels[positions])
+        return self._tally.read()
+
+    def _add(self, x: Any, labels: Any) -> None:
+        logits = self._head(self._tail(x, training=False), training=False)
+        self._tally.add(labels, logits, cross_entropy(labels, logits, 0.0))
+
+
+class Trainer:
+    """The compiled training step of one stage."""
+
+    def __init__(self, network: Network, planned: StagePlan, recipe: Recipe) -> None:
+        stage = planned.stage
+        self._variables = network.freeze(stage.freeze_until, batch_norm=recipe.base.batch_norm)
+        count = sum(math.prod(variable.shape) for variable in self._variables)
+        # What trains must be what the plan has promised, by another way of counting.
+        assert count == planned.trainable, (count, planned.trainable)
+        self._tail, self._head = network.tail(planned.cut.name), network.head
+        self._train_mode = bool(stage.freeze_until) and recipe.base.batch_norm == "train"
+        self._smoothing = stage.label_smoothing
+        self._class_weights = np.asarray(planned.class_weights, np.float32)
+        self._optimizer = make_optimizer(stage.optimizer, stage.learning_rate, recipe.precision)
+        self._optimizer.build(self._variables)
+        self._tally = _Tally()
+        step = tf.function(self._train, input_signature=_signature(self._tail))
+        with forward_convolutions(network.above(planned.cut.name)):
+            self._step = step.get_concrete_function()
+
+    def train_epoch(
+        self, feed: Feed, picks: list[Pick], rate: Rate, epoch: int, bar: console.Progress
+    ) -> Score:
+        """One pass over `picks`: the score of each batch before the step it leads to."""
+        weights = self._class_weights[feed.labels]
+        for step, ((positions, _), rows) in enumerate(zip(picks, feed.stream(picks), strict=True)):
+            if not step or not rate.constant:
+                self._optimizer.learning_rate = rate.at(epoch, step)
+            x = _input(self._tail, rows)
+            labels = tf.convert_to_tensor(feed.labels[positions])
+            self._step(x, labels, tf.convert_to_tensor(weights[positions]))
+            bar.update(len(positions))
+        return self._tally.read()
+
+    def _train(self, x: Any, labels: Any, weights: Any) -> None:
+        with tf.GradientTape() as tape:
+            # The base stays in inference mode, unfrozen or not, so that its batch norm keeps the
+            # statistics it was trained with; dropout of the head is on.
+            features = self._tail(x, training=self._train_mode)
+            logits = self._head(features, training=True)
+            losses = weights * cross_entropy(labels, logits, self._smoothing)
+            total = tf.reduce_mean(losses) + sum(self._head.losses)
+            total = self._optimizer.scale_loss(total)
+        gradients = tape.gradient(total, self._variables)
+        self._optimizer.apply(gradients, self._variables)
+        self._tally.add(labels, logits, losses)
+
+
+def _signature(tail: Any) -> list[Any]:
+    """One compiled function serves batches of every size: activations, labels, weights."""
+    activations = tf.TensorSpec(tail.inputs[0].shape, tail.inputs[0].dtype)
+    return [activations, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)]
+
+
+def _input(tail: Any, rows: Array) -> Any:
+    return tf.cast(tf.convert_to_tensor(rows), tail.inputs[0].dtype)
+
+
+def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
+    """Cross-entropy of each photo, shape (n,), from logits of shape (n, 1) or (n, classes).
+
+    Smoothing spreads that share of the target evenly over the classes, as Keras' losses do.
+    """
+    classes = logits.shape[-1]
+    if classes == 1:
+        targets = tf.cast(labels, tf.float32) * (1 - smoothing) + 0.5 * smoothing
+        return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits[:, 0])
+    targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def chosen_class(logits: Any) -> Any:
+    """The class with the highest probability, int32, shape (n,)."""
+    if logits.shape[-1] == 1:
+        return tf.cast(logits[:, 0] > 0, tf.int32)
+    return tf.argmax(logits, axis=-1, output_type=tf.int32)
