@@ -1,0 +1,125 @@
+"""Starter recipes, and the sample images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli import bases, plan, recipe, sample, survey
+from tlcli.errors import DataError, RecipeError
+from tlcli.init import init
+from tlcli.settings import Data
+
+
+def test_a_starter_recipe(photos: Path):
+    path = init(photos)
+    assert path == Path("photos.yaml")
+    text = path.read_text()
+    assert text.startswith(
+        "# 3 classes (blue, green, red): 24 photos to train on, 9 to validate, 6 to test.\n"
+        "# Try:    tlcli check --config photos.yaml\n"
+        "# Train:  tlcli finetune --config photos.yaml\n"
+    )
+    loaded = recipe.load(path)
+    assert loaded.data == Data(dir=photos)
+    assert loaded.base.name == "VGG16"
+    assert loaded.augment.kept_views == 3
+    assert [stage.freeze_until for stage in loaded.stages] == [None, "block4_pool"]
+    assert recipe.advice(loaded) == []
+    made = plan.make(survey.survey(recipe.load(path, ["base.weights=random"])))
+    assert len(made.stages) == 2
+
+
+@pytest.mark.parametrize("name", bases.names())
+def test_every_base_has_a_starter(photos: Path, name: str):
+    row = bases.BASES[name]
+    loaded = recipe.load(init(photos, base=name.lower()))
+    assert (loaded.base.name, loaded.base.image_size) == (name, (row.native_size,) * 2)
+    assert loaded.stages[-1].freeze_until == row.default_boundary
+
+
+def test_plain_folders(plain_photos: Path, tmp_path: Path):
+    path = init(plain_photos, out=tmp_path / "deep.yaml")
+    assert "dir: plain\n" in path.read_text()
+    index = recipe.load(path).data.dir
+    assert index == plain_photos
+
+
+def test_folder_and_recipe_can_move_together(photos: Path, tmp_path: Path):
+    (tmp_path / "recipes").mkdir()
+    path = init(photos, out=tmp_path / "recipes" / "a.yaml")
+    assert "dir: ../photos\n" in path.read_text()
+    far = tmp_path / "a/b/c"
+    far.mkdir(parents=True)
+    assert f"dir: {photos}\n" in init(photos, out=far / "a.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [
+        ("my photos: best of", "my_photos__best_of.yaml"),
+        ("no", "no.yaml"),
+        ("1e5", "1e5.yaml"),
+        (".hidden", "hidden.yaml"),
+        ("Ünï 猫", "Ünï_猫.yaml"),
+        ("# a 'b' \"c\"", "__a__b___c_.yaml"),
+        ("two\nlines\x1b", "two_lines_.yaml"),
+    ],
+)
+def test_odd_names_load(photos: Path, folder: str, file: str):
+    odd = photos.with_name(folder)
+    photos.rename(odd)
+    for split in ("train", "val", "test"):
+        (odd / split / "red").rename(odd / split / "re\nd\u2028: x\x1b")
+    path = init(odd)
+    assert path == Path(file)
+    assert recipe.load(path).data.dir == odd
+    assert "(blue, green, re\\nd\\u2028: x\\x1b)" in path.read_text().split("\n")[0]
+
+
+def test_nothing_is_overwritten(photos: Path, tmp_path: Path):
+    init(photos)
+    with pytest.raises(RecipeError) as caught:
+        init(photos, base="ResNet50")
+    assert str(caught.value) == "photos.yaml: exists; name another with --out, or use --force"
+    init(photos, base="ResNet50", force=True)
+    assert recipe.load(Path("photos.yaml")).base.name == "ResNet50"
+
+
+def test_what_cannot_be_trained_on(photos: Path, tmp_path: Path):
+    with pytest.raises(RecipeError) as caught:
+        init(photos, base="vgg17")
+    assert str(caught.value).startswith(
+        "--base: 'vgg17' is not a base tlcli knows; did you mean 'VGG19'? (allowed: VGG16, "
+    )
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError) as empty:
+        init(tmp_path / "empty")
+    assert str(empty.value) == (
+        f"{tmp_path}/empty: is an empty folder; put a folder of photos for each class into it"
+    )
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_large_set_needs_no_views(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tlcli.init.ENOUGH_PHOTOS", 23)
+    assert recipe.load(init(photos)).augment.kept_views == 0
+
+
+def test_digits(tmp_path: Path):
+    assert sample.write_digits(tmp_path / "digits") == 1_797
+    folders = sorted((tmp_path / "digits").iterdir())
+    assert [folder.name for folder in folders] == list("0123456789")
+    assert sum(len(list(folder.iterdir())) for folder in folders) == 1_797
+    with Image.open(tmp_path / "digits/0/0000.png") as image:
+        assert (image.size, image.mode) == ((32, 32), "L")
+        assert np.asarray(image).max() > 200
+    with pytest.raises(DataError) as caught:
+        sample.write_digits(tmp_path / "digits")
+    assert str(caught.value) == f"{tmp_path}/digits: exists and is not empty; name a new folder"
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError):
+        sample.write_digits(tmp_path / "file")

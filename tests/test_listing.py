@@ -1,0 +1,200 @@
+"""The tables that commands print."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tlcli import listing, runs, store
+from tlcli.bases import BASES
+from tlcli.errors import RecipeError
+
+TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
+
+
+def fill(folder: Path, base: str, rows: int) -> Path:
+    opened = store.TrunkRows(folder, {"base": base, **TRUNK}, (5,), "float32")
+    keys = [(f"{number:064x}", "0") for number in range(rows)]
+    opened.append(keys, np.ones((rows, 5), np.float32))
+    opened.close()
+    return opened.path
+
+
+def finish(accuracy: float, *, test: float | None = None) -> runs.Run:
+    run = runs.create("cats", None)
+    runs.write_json(run.file(runs.RECORD), {"created": "2030-01-02", "base": "VGG16"})
+    stages = [{"val_accuracy": 0.1}, {"val_accuracy": accuracy}]
+    outcome = {"stages": stages, "test": None if test is None else {"accuracy": test}}
+    runs.write_json(run.file(runs.SUMMARY), outcome)
+    run.file(runs.MODEL).touch()
+    return run
+
+
+def test_all_bases():
+    text, value = listing.bases(None)
+    lines = text.split("\n")
+    assert lines[0].split() == (
+        ["base", "parameters", "native", "smallest", "boundaries", "default", "freeze_until"]
+    )
+    assert lines[2].split() == ["VGG16", "14,714,688", "224", "32", "18", "block4_pool"]
+    assert lines[-1] == "Sizes in pixels. `tlcli bases NAME` shows the boundaries of one."
+    assert [entry["name"] for entry in value] == list(BASES)
+    assert json.loads(json.dumps(value)) == value
+    nasnet = next(line for line in lines if line.startswith("NASNetMobile"))
+    assert nasnet.endswith("  -")
+
+
+def test_the_boundaries_of_one():
+    text, value = listing.bases("vgg16")
+    assert len(value) == 18
+    assert text.split("\n")[0].startswith("freeze_until  output at 224 px")
+    line = next(line for line in text.split("\n") if line.startswith("block4_pool"))
+    assert line.split() == ["block4_pool", "14", "x", "14", "x", "512", "7,079,424", "default"]
+    assert value[-1] == {
+        "boundary": "block5_pool",
+        "shape": [7, 7, 512],
+        "parameters_above": 0,
+        "default": False,
+        "practical": True,
+    }
+
+
+def test_a_base_that_is_not_there():
+    with pytest.raises(RecipeError) as caught:
+        listing.bases("resnet51")
+    assert str(caught.value).startswith(
+        "bases: 'resnet51' is not a base tlcli knows; did you mean 'ResNet50'? (allowed: VGG16, "
+    )
+
+
+def test_runs_with_their_scores():
+    finish(0.9, test=0.87654)
+    finish(0.5)
+    unfinished = runs.create("dogs", None)
+    runs.write_json(unfinished.file(runs.RECORD), {"created": "2030-01-03", "base": "ResNet50"})
+    text, value = listing.runs()
+    assert [line.split() for line in text.split("\n")[2:]] == [
+        ["cats-1", "2030-01-02", "VGG16", "2", "0.9000", "0.8765"],
+        ["cats-2", "2030-01-02", "VGG16", "2", "0.5000", "-"],
+        ["dogs-1", "2030-01-03", "ResNet50", "0", "unfinished", "-"],
+    ]
+    assert value[0] == {
+        "name": "cats-1",
+        "path": str(runs.root() / "cats-1"),
+        "created": "2030-01-02",
+        "base": "VGG16",
+        "finished": True,
+        "stages": 2,
+        "val_accuracy": 0.9,
+        "test_accuracy": 0.87654,
+    }
+
+
+def test_a_damaged_run_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]):
+    finish(0.9)
+    broken = finish(0.8)
+    broken.file(runs.RECORD).write_text("{")
+    broken.file(runs.SUMMARY).write_text("[]")
+    _, value = listing.runs()
+    assert {entry["name"]: entry["created"] for entry in value} == {
+        "cats-1": "2030-01-02",
+        "cats-2": "?",
+    }
+    assert capsys.readouterr().err.startswith(f"warning: {broken.path}/run.json: cannot be read: ")
+
+
+def test_no_runs():
+    text, value = listing.runs()
+    assert (text, value) == (f"no runs in {runs.root()}; train one with `tlcli finetune`", [])
+
+
+def test_the_store(tmp_path: Path):
+    assert listing.cache(tmp_path) == (f"the feature store {tmp_path} is empty", [])
+    path = fill(tmp_path, "VGG16", 1_200)
+    text, (entry,) = listing.cache(tmp_path)
+    assert entry["path"] == str(path)
+    assert (entry["rows"], entry["image_size"]) == (1_200, [64, 96])
+    lines = text.split("\n")
+    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "64", "x", "96", "float32", "1,200"]
+    assert lines[-1].endswith(f" in {tmp_path}")
+
+
+def test_pruning(tmp_path: Path):
+    fill(tmp_path, "VGG16", 3)
+    fill(tmp_path, "ResNet50", 2)
+    assert listing.prune(tmp_path, unused_days=1, base=None) == "removed 0 rows, 0 B"
+    assert listing.prune(tmp_path, unused_days=None, base="vgg16").startswith("removed 3 rows, ")
+    assert [entry.rows for entry in store.listed(tmp_path)] == [2]
+    assert listing.prune(tmp_path, unused_days=0, base=None).startswith("removed 2 rows, ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verifying(tmp_path: Path):
+    fill(tmp_path, "VGG16", 1)
+    path = fill(tmp_path, "ResNet50", 2)
+    assert listing.verify(tmp_path) == ("3 rows, all sound", 0)
+    (shard,) = path.glob("*.npy")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
+    assert listing.verify(tmp_path) == (
+        "1 damaged row of 3; they will be computed again when they are needed",
+        1,
+    )
+    assert listing.verify(tmp_path) == ("2 rows, all sound", 0)
+
+
+@dataclass
+class Told:
+    """What `predict` hands out, as far as it is printed."""
+
+    path: str
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"path": self.path, "error": self.error}
+
+
+FOUND = [
+    Told("a.jpg", (("cat", 0.75), ("hare", 0.25))),
+    Told('b,"\n\x1b.jpg', (("hare", 1.0), ("cat", 0.0))),
+    Told("c.jpg", error="is empty"),
+]
+
+
+def printed(form: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    assert listing.predictions(FOUND, form, ("cat", "hare")) == 1  # type: ignore[arg-type]
+    return capsys.readouterr()
+
+
+def test_predictions_as_a_table(capsys: pytest.CaptureFixture[str]):
+    assert printed("table", capsys) == (
+        "cat   0.7500  hare  0.2500  a.jpg\n"
+        'hare  1.0000  cat   0.0000  b,"\\n\\x1b.jpg\n',
+        "error: c.jpg: is empty\n",
+    )  # fmt: skip
+
+
+def test_predictions_as_csv(capsys: pytest.CaptureFixture[str]):
+    out, err = printed("csv", capsys)
+    assert err == ""
+    assert list(csv.reader(out.splitlines(keepends=True))) == [
+        ["path", "label", "probability", "error"],
+        ["a.jpg", "cat", "0.750000", ""],
+        ["a.jpg", "hare", "0.250000", ""],
+        ['b,"\n\\x1b.jpg', "hare", "1.000000", ""],
+        ['b,"\n\\x1b.jpg', "cat", "0.000000", ""],
+        ["c.jpg", "", "", "is empty"],
+    ]
+
+
+def test_predictions_as_json(capsys: pytest.CaptureFixture[str]):
+    expected = [told.as_dict() for told in FOUND]
+    assert json.loads(printed("json", capsys)[0]) == expected
+    lines = printed("jsonl", capsys)[0].splitlines()
+    assert [json.loads(line) for line in lines] == expected

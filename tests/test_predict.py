@@ -1,0 +1,144 @@
+"""Predictions: right, in order, whatever stands between the photos."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from tlcli import files, images, plan, predict, recipe, runs, saving, split, survey
+from tlcli.bases import BASES
+from tlcli.errors import RunError
+
+RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
+
+
+@pytest.fixture
+def model(photos, write_recipe, tmp_path):
+    """A run directory with an untrained model, as good as any for saying what it says."""
+    made = plan.make(
+        survey.survey(recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
+    )
+    network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
+    run = saving.begin(made, made.index, "0" * 64, out=None, force=False)
+    saving.save_model(network, made, made.index, run)
+    files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
+    runs.mark_latest(run)
+    return network, run
+
+
+def expected(network, path):
+    pixels = np.float32(images.load(path, height=32, width=32, resize="squash"))[None]
+    return network.whole(pixels, training=False).numpy()[0]
+
+
+def test_probabilities_are_the_networks_in_the_order_of_the_paths(model, photos):
+    network, run = model
+    paths = sorted(photos.rglob("*.png"))[::-1] * 2  # more than a batch, each twice
+    predictor = predict.Predictor(run.path)
+    found = list(predictor.predict(paths, top=3))
+    assert [prediction.path for prediction in found] == list(map(str, paths))
+    for path, prediction in zip(paths, found, strict=True):
+        values = expected(network, path)
+        assert prediction.label == predictor.classes[int(values.argmax())]
+        assert prediction.probability == pytest.approx(values.max(), abs=1e-5)
+        assert [label for label, _ in prediction.top] == [
+            predictor.classes[i] for i in np.argsort(-values)
+        ]
+
+
+def test_a_bad_photo_is_reported_in_its_place(model, photos, cli):
+    good = sorted(photos.rglob("*.png"))[:2]
+    bad = good[0].with_name("bad.jpg")
+    bad.write_text("<html>", encoding="utf-8")
+    done = cli("predict", good[0], bad, photos / "none.jpg", good[1], "--format", "jsonl")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 1
+    assert [line["path"] for line in lines] == [
+        str(good[0]), str(bad), str(photos / "none.jpg"), str(good[1])
+    ]  # fmt: skip
+    assert [sorted(line) for line in lines] == [
+        ["label", "path", "probability", "top"], ["error", "path"], ["error", "path"],
+        ["label", "path", "probability", "top"],
+    ]  # fmt: skip
+    assert "not an image" in lines[1]["error"]
+
+
+def test_every_form_says_the_same(model, photos, cli):
+    folder = photos / "test"
+    lines = cli("predict", folder, "--format", "jsonl", "--top", 2).stdout.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert json.loads(cli("predict", folder, "--format", "json", "--top", 2).stdout) == records
+    table = list(csv.DictReader(io.StringIO(cli("predict", folder, "--format", "csv").stdout)))
+    assert [(row["path"], row["label"]) for row in table] == [
+        (record["path"], record["label"]) for record in records
+    ]
+    printed = cli("predict", folder)
+    assert printed.exit_code == 0
+    first = printed.stdout.splitlines()[0].split()
+    assert first == [records[0]["label"], f"{records[0]['probability']:.4f}", records[0]["path"]]
+
+
+def test_photos_come_from_folders_patterns_and_stdin(model, photos, cli):
+    folder = photos / "test"
+    paths = sorted(map(str, folder.rglob("*.png")))
+    for arguments, text in (
+        ([folder], None),
+        ([str(folder / "**" / "*.png")], None),
+        (["-"], "\n".join(paths) + "\n"),
+    ):
+        done = cli("predict", *arguments, "--format", "jsonl", input=text)
+        found = sorted(json.loads(line)["path"] for line in done.stdout.splitlines())
+        assert found == paths
+
+
+def test_a_run_is_found_by_folder_name_file_or_as_the_latest(model, photos, cli, tmp_path):
+    _, run = model
+    photo = next(photos.rglob("*.png"))
+    elsewhere = tmp_path / "elsewhere.keras"
+    elsewhere.write_bytes(run.file(runs.MODEL).read_bytes())
+    said = {
+        cli("predict", photo, *options).stdout
+        for options in ((), ("--run", run.path), ("--run", run.name), ("--run", elsewhere))
+    }
+    assert len(said) == 1
+
+
+def test_models_that_are_not_ours_get_one_line(tmp_path, model):
+    _, run = model
+    whole = run.file(runs.MODEL).read_bytes()
+    cut = tmp_path / "cut.keras"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunError, match="is not a model"):
+        predict.Predictor(cut)
+    bare = tmp_path / "bare.keras"
+    with zipfile.ZipFile(bare, "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(RunError, match=r"has no tlcli.json inside; only models of tlcli say"):
+        predict.Predictor(bare)
+    other = tmp_path / "other.keras"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr(runs.MODEL_CARD, json.dumps({"decoder": 0, "tlcli": "0.0.1"}))
+    with pytest.raises(RunError, match=r"use tlcli 0\.0\.1, or train again"):
+        predict.Predictor(other)
+
+
+def test_a_model_that_would_run_code_is_refused(model, tmp_path):
+    """A Lambda layer in a stranger's model must not come to life."""
+    from tlcli.framework import keras
+
+    inputs = keras.Input((32, 32, 3))
+    hostile = keras.Model(
+        inputs, keras.layers.Lambda(lambda x: x[:, 0, 0, :], output_shape=(3,))(inputs)
+    )
+    path = tmp_path / "hostile.keras"
+    hostile.save(path)
+    _, run = model
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(runs.MODEL_CARD, json.dumps(predict.read_card(run.file(runs.MODEL))))
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict.Predictor(path)

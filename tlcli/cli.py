@@ -1,0 +1,307 @@
+"""The command line: translates words into calls, and exceptions into lines and exit codes.
+
+Exit codes: 0 done; 1 something is wrong with recipe, data or machine; 2 the command line itself;
+130 interrupted. A bug keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlcli import __version__, console
+from tlcli.command import PATH, Commands, show, tell, with_cache, with_json, with_recipe
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tlcli")
+@click.option("--quiet", "-q", is_flag=True, help="No notes and no progress.")
+def main(quiet: bool) -> None:
+    """Fine-tune pretrained image classifiers on your own photos.
+
+    \b
+    Example:
+      tlcli init photos
+      tlcli finetune --config photos.yaml
+      tlcli predict image.jpg
+    """
+    console.configure(quiet=quiet)
+
+
+def _recipe_path(config: Path | None) -> Path:
+    from tlcli import recipe
+
+    return config or recipe.find(Path.cwd())
+
+
+def _plan(
+    config: Path | None,
+    overrides: tuple[str, ...],
+    cache_dir: Path | None,
+    out: Path | None = None,
+    force: bool = False,
+    unlabelled: Path | None = None,
+) -> Any:
+    from tlcli import plan, recipe, survey
+
+    chosen = recipe.load(_recipe_path(config), overrides)
+    found = survey.survey(chosen, cache=cache_dir, out=out, force=force, unlabelled=unlabelled)
+    made = plan.make(found)
+    tell(made.problems)
+    return made
+
+
+@main.command()
+@click.argument("folder", type=PATH)
+@click.option("--out", type=PATH, help="The recipe to write. [default: FOLDER's name.yaml]")
+@click.option("--base", default="VGG16", show_default=True, help="The pretrained base.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def init(folder: Path, out: Path | None, base: str, force: bool) -> None:
+    """Look at a folder of photos and write a starter recipe.
+
+    \b
+    Example:
+      tlcli init photos --base ResNet50
+    """
+    from tlcli import init as starter
+
+    console.result(str(starter.init(folder, out=out, base=base, force=force)))
+
+
+@main.command()
+@click.argument("folder", type=PATH)
+def sample(folder: Path) -> None:
+    """Write a small set of real labelled images to try: 1,797 handwritten digits.
+
+    \b
+    Example:
+      tlcli sample digits
+    """
+    from tlcli import sample as samples
+
+    console.result(f"{samples.write_digits(folder):,} images in {folder}")
+
+
+@main.command()
+@with_recipe
+@with_json
+def check(
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, json_: bool
+) -> None:
+    """Check recipe, weights and every photo before anything is spent.
+
+    \b
+    Example:
+      tlcli check --config cats_dogs.yaml
+    """
+    from tlcli import check as checks
+
+    checked = checks.check(_recipe_path(config), overrides, cache=cache_dir)
+    if json_:
+        console.result_json(checked.as_dict())
+    else:
+        tell(checked.problems)
+        if checked.plan:
+            console.result(checked.plan.text())
+    click.get_current_context().exit(0 if checked.passed else 1)
+
+
+@main.command()
+@click.argument("name", required=False)
+@with_json
+def bases(name: str | None, json_: bool) -> None:
+    """List the pretrained bases, or the clean freeze boundaries of one.
+
+    \b
+    Example:
+      tlcli bases
+      tlcli bases resnet50
+    """
+    from tlcli import listing
+
+    show(listing.bases(name), json_)
+
+
+@main.command()
+@with_recipe
+@click.option("--boundary", help="The layer to take activations from. [default: the recipe's]")
+@click.option("--pooling", type=click.Choice(["none", "avg", "max", "flatten"]), default="avg",
+              show_default=True, help="Of the features that --out writes.")  # fmt: skip
+@click.option("--data", type=PATH, help="Photos without labels to take instead of the recipe's.")
+@click.option("--out", type=PATH, help="Also write features.npy, index.csv, meta.json here.")
+@click.option("--force", is_flag=True, help="Replace those files if they are there.")
+@with_json
+def extract(
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, boundary: str | None,
+    pooling: Any, data: Path | None, out: Path | None, force: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Run photos through the frozen part of the network and keep the features.
+
+    \b
+    Example:
+      tlcli extract --config cats_dogs.yaml
+      tlcli extract --boundary block5_pool --out features
+    """
+    made = _plan(config, overrides, cache_dir, unlabelled=data)
+    from tlcli import extract as extraction
+
+    wanted = extraction.Wanted(boundary, pooling, data is None, out)
+    done = extraction.extract(made, wanted, force=force)
+    if json_:
+        console.result_json(done)
+    else:
+        console.result(extraction.text(done))
+
+
+@main.command()
+@with_recipe
+@click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
+@click.option("--force", is_flag=True, help="Replace a run that is in --out.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
+@with_json
+def finetune(
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, out: Path | None,
+    force: bool, dry_run: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Train a classifier: extract features, train the head, fine-tune the top in stages.
+
+    \b
+    Example:
+      tlcli finetune --config cats_dogs.yaml
+      tlcli finetune --set stages.1.epochs=3 --set seed=1
+    """
+    made = _plan(config, overrides, cache_dir, out, force)
+    if dry_run:
+        show((made.text(), made.as_json()), json_)
+        return
+    console.note(made.text() + "\n")
+    from tlcli import train
+
+    summary = train.train(made, out=out, force=force)
+    if json_:
+        console.result_json(summary.as_json())
+    else:
+        console.result(summary.text())
+
+
+@main.command()
+@click.argument("photos", nargs=-1, required=True)
+@click.option("--run", "which", help="A run directory, its name, or a model.keras. "
+              "[default: runs/latest]")  # fmt: skip
+@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Classes to tell for each photo.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
+              default="table", show_default=True, help="How to print them.")  # fmt: skip
+def predict(photos: tuple[str, ...], which: str | None, top: int, form: str) -> None:
+    """Classify photos: files, folders, patterns, or - for a list on stdin.
+
+    \b
+    Example:
+      tlcli predict image.jpg
+      tlcli predict holiday --top 3 --format jsonl
+    """
+    from tlcli import listing, runs
+    from tlcli.dataset import find_images
+
+    model = runs.find_model(which)
+    paths = find_images(_listed_on_stdin(photos))
+    from tlcli.predict import Predictor
+
+    predictor = Predictor(model)
+    found = predictor.predict(paths, top=top)
+    failed = listing.predictions(found, form, predictor.classes)
+    click.get_current_context().exit(1 if failed else 0)
+
+
+def _listed_on_stdin(photos: tuple[str, ...]) -> Iterator[str]:
+    for photo in photos:
+        if photo == "-":
+            yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
+        else:
+            yield photo
+
+
+@main.command()
+@with_json
+def runs(json_: bool) -> None:
+    """List the runs of this folder with their scores.
+
+    \b
+    Example:
+      tlcli runs
+    """
+    from tlcli import listing
+
+    show(listing.runs(), json_)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors that complete YAML.
+
+    \b
+    Example:
+      tlcli schema > tlcli.schema.json
+    """
+    from tlcli import recipe
+
+    console.result_json(recipe.schema())
+
+
+@main.group(invoke_without_command=True)
+@with_cache
+@with_json
+@click.pass_context
+def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
+    """Show what the feature store holds; prune or verify it.
+
+    \b
+    Example:
+      tlcli cache
+      tlcli cache prune --unused-days 30
+    """
+    from tlcli import listing, store
+
+    ctx.obj = store.features_folder(store.cache_folder(cache_dir))
+    if ctx.invoked_subcommand is None:
+        show(listing.cache(ctx.obj), json_)
+
+
+@cache.command()
+@click.option("--unused-days", type=float, help="Remove what was not used for so many days.")
+@click.option("--base", help="Remove the features of this base.")
+@click.option("--all", "all_", is_flag=True, help="Remove everything.")
+@click.pass_obj
+def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool) -> None:
+    """Remove features; they are computed again when they are needed.
+
+    \b
+    Example:
+      tlcli cache prune --unused-days 30
+      tlcli cache prune --all
+    """
+    if unused_days is None and base is None and not all_:
+        raise click.UsageError("say what to remove: --unused-days, --base or --all")
+    from tlcli import listing
+
+    console.result(listing.prune(folder, unused_days=unused_days, base=base))
+
+
+@cache.command()
+@click.pass_obj
+def verify(folder: Path) -> None:
+    """Read every row and compare its checksum; damaged rows are computed again when needed.
+
+    \b
+    Example:
+      tlcli cache verify
+    """
+    from tlcli import listing
+
+    text, damaged = listing.verify(folder)
+    console.result(text)
+    click.get_current_context().exit(1 if damaged else 0)

@@ -1,0 +1,87 @@
+"""How every command behaves: shared options, and failures told in lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tlcli import console
+from tlcli.errors import Problem, TlcliError, reason
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+
+class Commands(click.Group):
+    """A group that tells what went wrong in lines, not tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; exit with 1 for a problem of the user's, 130 for Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except TlcliError as error:
+            console.error(str(error))
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of a pipe has gone; nobody is left to tell
+        except OSError as error:
+            console.error(str(Problem(str(error.filename or "system"), reason(error))))
+        except KeyboardInterrupt:
+            console.error("interrupted; features are kept, run the same command to go on")
+            ctx.exit(130)
+        ctx.exit(1)
+
+
+_RECIPE_OPTIONS = (
+    click.option(
+        "--config",
+        "-c",
+        type=PATH,
+        help="The recipe. May be left out where the folder holds one, or a recipe.yaml.",
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a setting, as in --set stages.1.epochs=3.",
+    ),
+)
+
+with_cache = click.option(
+    "--cache-dir",
+    type=PATH,
+    help="Where the feature store is.  [default: TLCLI_CACHE, or the system's cache folder]",
+)
+
+with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
+
+
+def with_recipe(command: Command) -> Command:
+    """The options of every command that takes a recipe: --config, --set, --cache-dir."""
+    for option in (with_cache, *reversed(_RECIPE_OPTIONS)):
+        command = option(command)
+    return command
+
+
+def show(listed: tuple[str, Any], json_: bool) -> None:
+    """Print a result that comes as text and as a value: one of the two."""
+    text, value = listed
+    if json_:
+        console.result_json(value)
+    else:
+        console.result(text)
+
+
+def tell(problems: tuple[Problem, ...]) -> None:
+    """Print problems on stderr, each by its severity."""
+    for problem in problems:
+        if problem.severity == "error":
+            console.error(str(problem))
+        elif problem.severity == "warning":
+            console.warn(str(problem))
+        else:
+            console.note(f"note: {problem}")

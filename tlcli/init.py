@@ -1,0 +1,90 @@
+"""`tlcli init`: look at a folder of photos and write a starter recipe for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tlcli import bases, dataset
+from tlcli.console import printable
+from tlcli.dataset import Index
+from tlcli.errors import Problem, RecipeError, suggestion
+from tlcli.files import write_text
+from tlcli.recipe import plain_name
+from tlcli.settings import Data
+from tlcli.yamlfile import quoted
+
+#: With more training photos than this, views of them buy little and cost as much as ever.
+ENOUGH_PHOTOS = 5_000
+
+
+def init(
+    folder: Path, *, out: Path | None = None, base: str = "VGG16", force: bool = False
+) -> Path:
+    """Write a commented recipe for the photos in `folder`; returns its path.
+
+    Raises `DataError` for a folder that cannot be trained on, and `RecipeError` where the file is
+    there already or the base is unknown.
+    """
+    row = bases.lookup(base)
+    if row is None:
+        hint = suggestion(base, bases.names(), most=99)
+        raise RecipeError(Problem("--base", f"'{base}' is not a base tlcli knows", hint))
+    index = dataset.read(Data(dir=folder.absolute()))
+    name = plain_name(folder.absolute().name)
+    path = out or Path(f"{name}.yaml")
+    if path.exists() and not force:
+        raise RecipeError(Problem(str(path), "exists", "name another with --out, or use --force"))
+    write_text(path, _text(index, row, name, path))
+    return path
+
+
+def _text(index: Index, row: bases.Base, name: str, path: Path) -> str:
+    counts = index.counts()
+    photos = {split: sum(by_class.values()) for split, by_class in counts.items()}
+    # Relative to the recipe where that is short, so that folder and recipe can move together.
+    relative = os.path.relpath(index.root, path.absolute().parent)
+    folder = str(index.root) if relative.startswith("../../..") else relative
+    classes = ", ".join(index.classes[:6]) + (", ..." if len(index.classes) > 6 else "")
+    views = 0 if photos["train"] > ENOUGH_PHOTOS else 3
+    lines = [
+        f"# {len(index.classes)} classes ({_comment(classes)}): {photos['train']:,} photos to "
+        f"train on, {photos['val']:,} to validate, {photos['test']:,} to test.",
+        f"# Try:    tlcli check --config {_comment(path.name)}",
+        f"# Train:  tlcli finetune --config {_comment(path.name)}",
+        "",
+        "seed: 0                     # another one draws other head weights, dropout and order",
+        "data:",
+        f"  dir: {quoted(folder)}",
+        "  split: {val: 0.15, test: 0.15}   # used where the folder has no val or test of its own",
+        "  on_bad_image: error       # or skip: leave unreadable photos out, and name them",
+        "base:",
+        f"  name: {row.name}",
+        "  weights: imagenet         # or the path of a weights file",
+        f"  image_size: {row.native_size}           # {row.smallest_size} or more",
+        "  resize: squash            # or crop (cut the sides), pad (add borders)",
+        "head:",
+        "  pooling: avg              # or max, flatten",
+        "  hidden: [256]             # units of each hidden layer; [] for none",
+        "  dropout: 0.5",
+        "augment:                    # random views of the training photos",
+        f"  views: {views}                  # kept in the feature store; or live",
+        "  rotation_range: 20        # degrees to either side",
+        "  width_shift_range: 0.1    # fraction of the width",
+        "  height_shift_range: 0.1",
+        "  zoom_range: 0.1",
+        "  horizontal_flip: true     # not for letters, digits or left and right hands",
+        "stages:",
+        "  - {name: head, epochs: 30, learning_rate: 1.0e-3, early_stopping: 8}",
+    ]
+    if row.default_boundary:
+        lines.append(
+            f"  - {{name: fine-tune, freeze_until: {row.default_boundary}, epochs: 30, "
+            "learning_rate: 1.0e-5, early_stopping: 8}"
+        )
+    return "\n".join([*lines, "batch_size: 32", ""])
+
+
+def _comment(text: str) -> str:
+    """Text that stays on its comment line."""
+    return printable(text).replace("\n", "\\n")

@@ -1,0 +1,233 @@
+"""The tables that commands print: bases, runs, the store, predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlcli import bases as table_of_bases
+from tlcli import console, store
+from tlcli import runs as run_folders
+from tlcli.errors import Problem, RecipeError, RunError, suggestion
+
+if TYPE_CHECKING:
+    from tlcli.predict import Prediction
+
+
+def bases(name: str | None) -> tuple[str, Any]:
+    """All bases, or the clean boundaries of one: as text, and as a value for JSON.
+
+    Raises `RecipeError` for a name that is not in the table.
+    """
+    if name is None:
+        return _all_bases()
+    row = table_of_bases.lookup(name)
+    if row is None:
+        hint = suggestion(name, table_of_bases.names(), most=99)
+        raise RecipeError(Problem("bases", f"'{name}' is not a base tlcli knows", hint))
+    return _boundaries(row)
+
+
+def _all_bases() -> tuple[str, Any]:
+    headers = ("base", "parameters", "native", "smallest", "boundaries", "default freeze_until")
+    rows = [
+        [
+            row.name, console.count(row.parameters), row.native_size, row.smallest_size,
+            len(row.boundaries), row.default_boundary or "-",
+        ]
+        for row in table_of_bases.BASES.values()
+    ]  # fmt: skip
+    text = console.table(headers, rows)
+    text += "\n\nSizes in pixels. `tlcli bases NAME` shows the boundaries of one."
+    value = [
+        {
+            "name": row.name,
+            "parameters": row.parameters,
+            "native_size": row.native_size,
+            "smallest_size": row.smallest_size,
+            "boundaries": [boundary.name for boundary in row.boundaries],
+            "default_boundary": row.default_boundary,
+        }
+        for row in table_of_bases.BASES.values()
+    ]
+    return text, value
+
+
+def _boundaries(row: table_of_bases.Base) -> tuple[str, Any]:
+    size = row.native_size
+    value: list[dict[str, Any]] = [
+        {
+            "boundary": boundary.name,
+            "shape": list(boundary.shape(size, size)),
+            "parameters_above": boundary.parameters_above,
+            "default": boundary.name == row.default_boundary,
+            "practical": boundary.practical,
+        }
+        for boundary in row.boundaries
+    ]
+    rows = [
+        [
+            entry["boundary"],
+            " x ".join(map(str, entry["shape"])),
+            console.count(entry["parameters_above"]),
+            "default" if entry["default"] else "" if entry["practical"] else "as the next",
+        ]
+        for entry in value
+    ]
+    text = console.table(("freeze_until", f"output at {size} px", "parameters above", ""), rows)
+    text += "\n\n'as the next': the same layers train from the next boundary, which stores less."
+    return text, value
+
+
+def runs() -> tuple[str, Any]:
+    """The runs of this folder, oldest first."""
+    folder = run_folders.root()
+    value = [_run(run) for run in run_folders.listed(folder)]
+    if not value:
+        return f"no runs in {folder}; train one with `tlcli finetune`", value
+    headers = ("run", "created", "base", "stages", "val accuracy", "test accuracy")
+    rows = [
+        [
+            entry["name"], entry["created"], entry["base"], entry["stages"],
+            _share(entry["val_accuracy"]) if entry["finished"] else "unfinished",
+            _share(entry["test_accuracy"]),
+        ]
+        for entry in value
+    ]  # fmt: skip
+    return console.table(headers, rows), value
+
+
+def _run(run: run_folders.Run) -> dict[str, Any]:
+    record = _readable(run, run_folders.RECORD)
+    summary = _readable(run, run_folders.SUMMARY) if run.finished else {}
+    stages = summary.get("stages") or [{}]
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "created": record.get("created", "?"),
+        "base": record.get("base", "?"),
+        "finished": run.finished,
+        "stages": len(summary.get("stages") or []),
+        "val_accuracy": stages[-1].get("val_accuracy"),
+        "test_accuracy": (summary.get("test") or {}).get("accuracy"),
+    }
+
+
+def _readable(run: run_folders.Run, name: str) -> dict[str, Any]:
+    """A file of a run, or nothing where it is damaged: one bad run must not hide the others."""
+    try:
+        value = run.read(name)
+    except RunError as error:
+        console.warn(str(error))
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def cache(folder: Path) -> tuple[str, Any]:
+    """What the feature store holds, the most recently used first."""
+    entries = store.listed(folder)
+    value = [
+        {
+            "path": str(entry.path),
+            "base": entry.description["base"],
+            "boundary": entry.description["boundary"],
+            "image_size": entry.description["image_size"],
+            "dtype": entry.description["dtype"],
+            "rows": entry.rows,
+            "bytes": entry.bytes,
+            "days_unused": round(entry.days_unused, 2),
+        }
+        for entry in entries
+    ]
+    if not value:
+        return f"the feature store {folder} is empty", value
+    headers = ("base", "boundary", "pixels", "dtype", "rows", "size", "unused for")
+    rows = [
+        [
+            entry["base"], entry["boundary"], " x ".join(map(str, entry["image_size"])),
+            entry["dtype"], console.count(entry["rows"]), console.size(entry["bytes"]),
+            f"{entry['days_unused']:.0f} days",
+        ]
+        for entry in value
+    ]  # fmt: skip
+    total = sum(entry["bytes"] for entry in value)
+    return f"{console.table(headers, rows)}\n\n{console.size(total)} in {folder}", value
+
+
+def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
+    """Remove the features that match both conditions; says how much room that made."""
+    chosen = [
+        entry
+        for entry in store.listed(folder)
+        if (unused_days is None or entry.days_unused >= unused_days)
+        and (base is None or entry.description["base"].lower() == base.lower())
+    ]
+    for entry in chosen:
+        store.remove(entry)
+    freed = console.size(sum(entry.bytes for entry in chosen))
+    return f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
+
+
+def verify(folder: Path) -> tuple[str, int]:
+    """Compare every row with its checksum and forget the damaged ones; text and their number."""
+    rows = damaged = 0
+    for entry in store.listed(folder):
+        opened = entry.open()
+        bad = opened.damaged()
+        opened.forget(bad)
+        opened.close()
+        rows, damaged = rows + entry.rows, damaged + len(bad)
+    if not damaged:
+        return f"{console.counted(rows, 'row')}, all sound", 0
+    found = console.counted(damaged, "damaged row")
+    return f"{found} of {rows:,}; they will be computed again when they are needed", damaged
+
+
+def predictions(found: Iterable[Prediction], form: str, classes: tuple[str, ...]) -> int:
+    """Print predictions as they come, in one of four forms; returns how many photos failed.
+
+    In the table, photos that cannot be read are told on stderr; the other forms keep them in place.
+    """
+    failed = 0
+    collected = []
+    width = max(map(len, map(console.printable, classes)))
+    if form == "csv":
+        console.result(_csv_line(["path", "label", "probability", "error"]))
+    for prediction in found:
+        failed += prediction.error is not None
+        if form == "json":
+            collected.append(prediction.as_dict())
+        elif form == "jsonl":
+            console.result_json(prediction.as_dict(), lines=True)
+        elif form == "csv":
+            for line in _csv_lines(prediction):
+                console.result(line)
+        elif prediction.error is not None:
+            console.error(f"{prediction.path}: {prediction.error}".replace("\n", "\\n"))
+        else:
+            ranked = "  ".join(f"{label:<{width}}  {value:.4f}" for label, value in prediction.top)
+            console.result(f"{ranked}  {prediction.path}".replace("\n", "\\n"))
+    if form == "json":
+        console.result_json(collected)
+    return failed
+
+
+def _csv_lines(prediction: Prediction) -> list[str]:
+    if prediction.error is not None:
+        return [_csv_line([prediction.path, "", "", prediction.error])]
+    return [
+        _csv_line([prediction.path, label, f"{value:.6f}", ""]) for label, value in prediction.top
+    ]
+
+
+def _csv_line(values: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()
