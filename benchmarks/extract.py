@@ -50,11 +50,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     network = split.build(row, recipe.base.image_size, recipe.head, 2, seed=0)
     weights.load(network.base, network.row, weights.find(recipe))
     pixels = _pixels(recipe, paths)
-    bare = features.forward(network.trunk(list(BOUNDARIES)), recipe.batch_size)
+    bare = features.forward(network.trunk(list(BOUNDARIES)))
     rates: dict[str, list[float]] = {"bare": [], "extract": []}
     for turn in range(arguments.rounds + 1):
         timed = {
-            "bare": _timed(lambda: _run_bare(bare, pixels, recipe.batch_size)),
+            "bare": _timed(lambda: _run_bare(bare, pixels, features.BATCH_SIZE)),
             "extract": _timed(lambda t=turn: _run_extract(network, recipe, views, folder / str(t))),
         }
         if turn:  # the first is the warm-up

@@ -13,7 +13,7 @@ import click
 import numpy as np
 import pytest
 
-from tlcli import __version__, runs, store
+from tlcli import __version__, files, runs, store
 from tlcli.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +86,7 @@ def test_python_dash_m():
         (["predict"], "Missing argument"),
         (["predict", "--top", "0", "a.jpg"], "0 is not in the range x>=1"),
         (["extract", "--pooling", "sum"], "'sum' is not one of"),
-        (["cache", "prune"], "say what to remove: --unused-days, --base or --all"),
+        (["cache", "prune"], "say what to remove: --all, or --unused-days and --base"),
     ],
 )
 def test_usage_slips_exit_with_2(cli, words: list[str], said: str):
@@ -149,16 +149,11 @@ def test_every_problem_is_a_line(cli, write_recipe):
         ["bases", "x\x1by"],
         ["predict", "--run", "missing", "a.jpg"],
         ["predict", "--run", "x" * 5_000, "a.jpg"],
-        ["cache", "--cache-dir", "broken"],
-        ["cache", "--cache-dir", "broken", "verify"],
     ],
     ids=" ".join,
 )
 def test_wrong_input_is_told_in_lines(cli, photos, config, monkeypatch, words: list[str]):
     monkeypatch.chdir(photos.parent)
-    broken = Path("broken/features/x")
-    broken.mkdir(parents=True)
-    (broken / "trunk.json").write_text("{")
     done = cli(*words)
     assert done.exit_code == 1
     assert done.stdout == ""
@@ -166,6 +161,19 @@ def test_wrong_input_is_told_in_lines(cli, photos, config, monkeypatch, words: l
     assert all(line.startswith("error: ") for line in done.stderr.splitlines())
     assert "\x1b" not in done.stderr
     assert ".tmp" not in done.stderr
+
+
+def test_a_damaged_trunk_is_listed_and_can_be_removed(cli, tmp_path):
+    broken = tmp_path / "cache" / "features" / "x"
+    broken.mkdir(parents=True)
+    (broken / "trunk.json").write_text("{")
+    options = ("cache", "--cache-dir", tmp_path / "cache")
+    listed = cli(*options)
+    assert listed.exit_code == 0
+    assert "damaged" in listed.stdout
+    assert "its trunk.json is damaged" in cli(*options, "verify").stderr
+    assert cli(*options, "prune", "--base", "x").exit_code == 0
+    assert not broken.exists()
 
 
 def test_a_bug_keeps_its_traceback(cli, config, monkeypatch: pytest.MonkeyPatch):
@@ -288,7 +296,7 @@ def test_runs(cli):
     assert done.stdout == f"no runs in {runs.root()}; train one with `tlcli finetune`\n"
     assert json.loads(cli("runs", "--json").stdout) == []
     run = runs.create("cats", None)
-    runs.write_json(run.file(runs.RECORD), {"created": "now", "base": "VGG16"})
+    files.write_json(run.file(runs.RECORD), {"created": "now", "base": "VGG16"})
     (entry,) = json.loads(cli("runs", "--json").stdout)
     assert (entry["name"], entry["finished"]) == ("cats-1", False)
     assert "unfinished" in cli("runs").stdout

@@ -75,6 +75,14 @@ def test_photos_without_labels(config, cli, photos, tmp_path):
     assert [row["label"] for row in table] == ["", ""]
 
 
+def test_photos_without_labels_for_a_recipe_with_balanced_classes(config, cli, photos):
+    done = cli(
+        "extract", "-c", config, "--data", photos / "test", "--set",
+        "stages=[{name: head, class_weights: balanced}]",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+
+
 def test_what_is_there_is_not_overwritten_unasked(config, cli, tmp_path):
     out = tmp_path / "features"
     assert cli("extract", "-c", config, "--out", out).exit_code == 0

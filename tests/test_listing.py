@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import listing, runs, store
+from tlcli import files, listing, runs, store
 from tlcli.bases import BASES
 from tlcli.errors import RecipeError
 
@@ -28,10 +28,10 @@ def fill(folder: Path, base: str, rows: int) -> Path:
 
 def finish(accuracy: float, *, test: float | None = None) -> runs.Run:
     run = runs.create("cats", None)
-    runs.write_json(run.file(runs.RECORD), {"created": "2030-01-02", "base": "VGG16"})
+    files.write_json(run.file(runs.RECORD), {"created": "2030-01-02", "base": "VGG16"})
     stages = [{"val_accuracy": 0.1}, {"val_accuracy": accuracy}]
     outcome = {"stages": stages, "test": None if test is None else {"accuracy": test}}
-    runs.write_json(run.file(runs.SUMMARY), outcome)
+    files.write_json(run.file(runs.SUMMARY), outcome)
     run.file(runs.MODEL).touch()
     return run
 
@@ -39,11 +39,10 @@ def finish(accuracy: float, *, test: float | None = None) -> runs.Run:
 def test_all_bases():
     text, value = listing.bases(None)
     lines = text.split("\n")
-    assert lines[0].split() == (
-        ["base", "parameters", "native", "smallest", "boundaries", "default", "freeze_until"]
-    )
-    assert lines[2].split() == ["VGG16", "14,714,688", "224", "32", "18", "block4_pool"]
-    assert lines[-1] == "Sizes in pixels. `tlcli bases NAME` shows the boundaries of one."
+    header = "base parameters native smallest pixels boundaries default freeze_until"
+    assert lines[0].split() == header.split()
+    assert lines[2].split() == ["VGG16", "14,714,688", "224", "32", "caffe", "18", "block4_pool"]
+    assert lines[-1] == "`tlcli bases NAME` shows the boundaries of one."
     assert [entry["name"] for entry in value] == list(BASES)
     assert json.loads(json.dumps(value)) == value
     nasnet = next(line for line in lines if line.startswith("NASNetMobile"))
@@ -77,7 +76,7 @@ def test_runs_with_their_scores():
     finish(0.9, test=0.87654)
     finish(0.5)
     unfinished = runs.create("dogs", None)
-    runs.write_json(unfinished.file(runs.RECORD), {"created": "2030-01-03", "base": "ResNet50"})
+    files.write_json(unfinished.file(runs.RECORD), {"created": "2030-01-03", "base": "ResNet50"})
     text, value = listing.runs()
     assert [line.split() for line in text.split("\n")[2:]] == [
         ["cats-1", "2030-01-02", "VGG16", "2", "0.9000", "0.8765"],

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tlcli import plan, recipe, runs, survey
+from tlcli import files, plan, recipe, runs, survey
 from tlcli.bases import BASES
 from tlcli.check import check
 from tlcli.errors import TlcliError
@@ -172,7 +172,7 @@ def test_views_in_the_text(make):
 
 def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
     (photos / "train/red/00.png").write_bytes(b"hello")
-    runs.write_json(tmp_path / runs.RECORD, {})
+    files.write_json(tmp_path / runs.RECORD, {})
     more = "stages: [{name: a, class_weights: {rad: 1, green: 1, blue: 1}}]"
     lines = refused(more, "base.weights=missing.h5", out=tmp_path)
     assert lines == [

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,10 @@ def model(photos, write_recipe, tmp_path):
     files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return network, run
+
+
+def card_of(run):
+    return predict.read_card(run.file(runs.MODEL))
 
 
 def expected(network, path):
@@ -66,6 +72,22 @@ def test_a_bad_photo_is_reported_in_its_place(model, photos, cli):
         ["label", "path", "probability", "top"],
     ]  # fmt: skip
     assert "not an image" in lines[1]["error"]
+
+
+def test_a_source_without_photos_does_not_stop_the_others(model, photos, cli, tmp_path):
+    good = next(photos.rglob("*.png"))
+    (tmp_path / "empty").mkdir()
+    odd = tmp_path / "photo[1].png"
+    odd.write_bytes(good.read_bytes())
+    raw = os.fsencode(tmp_path) + b"/\xff.png"
+    Path(os.fsdecode(raw)).write_bytes(good.read_bytes())
+    names = b"\n".join([os.fsencode(odd), raw, b"gone[1].png"])
+    done = cli(
+        "predict", good, "nothing*.png", tmp_path / "empty", "-", "--format", "jsonl", input=names
+    )
+    assert done.exit_code == 1
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert ["error" in line for line in found] == [False, True, True, False, False, True]
 
 
 def test_every_form_says_the_same(model, photos, cli):
@@ -120,9 +142,23 @@ def test_models_that_are_not_ours_get_one_line(tmp_path, model):
         archive.writestr("config.json", "{}")
     with pytest.raises(RunError, match=r"has no tlcli.json inside; only models of tlcli say"):
         predict.Predictor(bare)
+    flipped = tmp_path / "flipped.keras"
+    with zipfile.ZipFile(run.file(runs.MODEL)) as archive:
+        at = archive.getinfo("model.weights.h5").header_offset + 1_000_000
+    flipped.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+    with pytest.raises(RunError, match="cannot be loaded"):
+        predict.Predictor(flipped)
+    for card in ("[]", "{}", '{"classes": ["a"], "image_size": [1e9, 2], "resize": "pad"}'):
+        other = tmp_path / "other.keras"
+        with zipfile.ZipFile(other, "w") as archive:
+            archive.writestr(runs.MODEL_CARD, card)
+        with pytest.raises(RunError, match=r"its tlcli\.json is no card"):
+            predict.Predictor(other)
     other = tmp_path / "other.keras"
     with zipfile.ZipFile(other, "w") as archive:
-        archive.writestr(runs.MODEL_CARD, json.dumps({"decoder": 0, "tlcli": "0.0.1"}))
+        archive.writestr(
+            runs.MODEL_CARD, json.dumps({**card_of(run), "decoder": 0, "tlcli": "0.0.1"})
+        )
     with pytest.raises(RunError, match=r"use tlcli 0\.0\.1, or train again"):
         predict.Predictor(other)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import runs
+from tlcli import files, runs
 from tlcli.errors import RunError
 from tlcli.runs import Run
 
 
 def finish(run: Run) -> Run:
-    runs.write_json(run.file(runs.RECORD), {"created": "now"})
-    runs.write_json(run.file(runs.SUMMARY), {})
+    files.write_json(run.file(runs.RECORD), {"created": "now"})
+    files.write_json(run.file(runs.SUMMARY), {})
     run.file(runs.MODEL).touch()
     return run
 
@@ -77,8 +77,22 @@ def test_a_run_is_replaced_by_force_only(tmp_path: Path):
     assert in_the_way(out) == [
         "--out OUT: there is already a run; name another folder, or replace the run with --force"
     ]
+    (out / "mine.txt").write_text("keep")
     again = runs.create("x", out, force=True)
-    assert list(again.path.iterdir()) == []
+    assert (out / runs.SUMMARY).exists(), "the old run stays until the new one is finished"
+    for name in runs.FILES:
+        again.file(name).write_text(f"new {name}")
+    assert runs.settle(again).path == out
+    assert {path.name for path in out.iterdir()} == {*runs.FILES, "mine.txt"}
+    assert (out / runs.MODEL).read_text() == f"new {runs.MODEL}"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_run_behind_a_link_is_replaced_where_it_is(tmp_path: Path):
+    finish(runs.create("x", tmp_path / "run"))
+    (tmp_path / "link").symlink_to("run")
+    again = runs.create("x", tmp_path / "link", force=True)
+    assert again.replaces == tmp_path / "run"
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
@@ -90,7 +104,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path):
 
 def test_reading_files_of_a_run(tmp_path: Path):
     run = Run(tmp_path)
-    runs.write_json(run.file(runs.SUMMARY), {"a": 1})
+    files.write_json(run.file(runs.SUMMARY), {"a": 1})
     assert run.read(runs.SUMMARY) == {"a": 1}
     with pytest.raises(RunError) as missing:
         run.read(runs.RECORD)
@@ -142,7 +156,7 @@ def test_what_is_not_found():
         "--run cat-1: there is no such run; did you mean 'cats-1'? (allowed: cats-1)"
     )
     unfinished = runs.create("cats", None)
-    runs.write_json(unfinished.file(runs.RECORD), {})
+    files.write_json(unfinished.file(runs.RECORD), {})
     hint = "start `tlcli finetune` again, or name another run"
     told = f"the run {unfinished.path} did not finish; {hint}"
     assert refusal("cats-2") == f"--run cats-2: {told}"
@@ -173,11 +187,20 @@ def test_latest_leaves_folders_alone():
     assert list((runs.root() / runs.LATEST).iterdir()) == []
 
 
-def test_latest_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_latest_points_at_a_run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    runs.mark_latest(Run(Path()))
-    assert (tmp_path / "latest").readlink() == Path("here")
+    run = finish(Run(Path()))
+    runs.mark_latest(run)
+    monkeypatch.chdir(tmp_path)
+    assert runs.find(None).path == tmp_path / "here"
+
+
+def test_latest_leaves_files_alone():
+    run = finish(runs.create("cats", None))
+    (runs.root() / runs.LATEST).write_text("my notes")
+    runs.mark_latest(run)
+    assert (runs.root() / runs.LATEST).read_text() == "my notes"
 
 
 def test_a_run_whose_latest_is_gone():

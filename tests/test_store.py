@@ -98,7 +98,9 @@ def test_locating_keeps_the_order(tmp_path: Path):
 
 def test_reading_a_row_that_is_not_there(tmp_path: Path):
     rows = rows_of(tmp_path)
-    with pytest.raises(StoreError, match="the feature store: missing shard is missing; "):
+    with pytest.raises(
+        StoreError, match="1 rows are not in the feature store; they were pruned or never extracted"
+    ):
         read(rows, 1)
     rows.close()
 

@@ -22,6 +22,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,7 @@ class Draws:
     flip_vertical: Flags
 
 
+@lru_cache(maxsize=16)  # asked for with every row of the store
 def address(settings: Augment) -> str:
     """16 hex digits that stand for everything that decides the pixels of views above 0.
 

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 something is wrong with recipe, data or machine; 2 the com
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +46,14 @@ def _plan(
     out: Path | None = None,
     force: bool = False,
     unlabelled: Path | None = None,
+    run: bool = True,
 ) -> Any:
     from tlcli import plan, recipe, survey
 
     chosen = recipe.load(_recipe_path(config), overrides)
-    found = survey.survey(chosen, cache=cache_dir, out=out, force=force, unlabelled=unlabelled)
+    found = survey.survey(
+        chosen, cache=cache_dir, out=out, force=force, unlabelled=unlabelled, run=run
+    )
     made = plan.make(found)
     tell(made.problems)
     return made
@@ -146,7 +150,7 @@ def extract(
       tlcli extract --config cats_dogs.yaml
       tlcli extract --boundary block5_pool --out features
     """
-    made = _plan(config, overrides, cache_dir, unlabelled=data)
+    made = _plan(config, overrides, cache_dir, unlabelled=data, run=False)
     from tlcli import extract as extraction
 
     wanted = extraction.Wanted(boundary, pooling, data is None, out)
@@ -205,10 +209,9 @@ def predict(photos: tuple[str, ...], which: str | None, top: int, form: str) -> 
       tlcli predict holiday --top 3 --format jsonl
     """
     from tlcli import listing, runs
-    from tlcli.dataset import find_images
 
     model = runs.find_model(which)
-    paths = find_images(_listed_on_stdin(photos))
+    paths = _named(photos)
     from tlcli.predict import Predictor
 
     predictor = Predictor(model)
@@ -217,12 +220,16 @@ def predict(photos: tuple[str, ...], which: str | None, top: int, form: str) -> 
     click.get_current_context().exit(1 if failed else 0)
 
 
-def _listed_on_stdin(photos: tuple[str, ...]) -> Iterator[str]:
+def _named(photos: tuple[str, ...]) -> Iterator[Path]:
+    """The photos of a command line; lines on stdin are paths as they are, in any encoding."""
+    from tlcli.dataset import find_images
+
     for photo in photos:
         if photo == "-":
-            yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
+            lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+            yield from (Path(os.fsdecode(line)) for line in lines if line)
         else:
-            yield photo
+            yield from find_images([photo], strict=False)
 
 
 @main.command()
@@ -284,8 +291,8 @@ def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool)
       tlcli cache prune --unused-days 30
       tlcli cache prune --all
     """
-    if unused_days is None and base is None and not all_:
-        raise click.UsageError("say what to remove: --unused-days, --base or --all")
+    if all_ == (unused_days is not None or base is not None):
+        raise click.UsageError("say what to remove: --all, or --unused-days and --base")
     from tlcli import listing
 
     console.result(listing.prune(folder, unused_days=unused_days, base=base))

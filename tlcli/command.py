@@ -16,8 +16,31 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
+def _be_quiet(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        console.configure(quiet=True)
+
+
+_NO_MEMORY = Problem(
+    "memory", "there is not enough", "lower batch_size or base.image_size, or close other programs"
+)
+
+
 class Commands(click.Group):
     """A group that tells what went wrong in lines, not tracebacks."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, which may be told to be quiet too: `tlcli finetune --quiet`."""
+        cmd.params.append(
+            click.Option(
+                ["--quiet", "-q"],
+                is_flag=True,
+                expose_value=False,
+                callback=_be_quiet,
+                help="No notes and no progress.",
+            )
+        )
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; exit with 1 for a problem of the user's, 130 for Ctrl-C."""
@@ -29,6 +52,13 @@ class Commands(click.Group):
             sys.stderr.close()  # the reader of a pipe has gone; nobody is left to tell
         except OSError as error:
             console.error(str(Problem(str(error.filename or "system"), reason(error))))
+        except MemoryError:
+            console.error(str(_NO_MEMORY))
+        except Exception as error:
+            # TensorFlow's own, told by name: its class cannot be named without importing it.
+            if type(error).__name__ != "ResourceExhaustedError":
+                raise
+            console.error(str(_NO_MEMORY))
         except KeyboardInterrupt:
             console.error("interrupted; features are kept, run the same command to go on")
             ctx.exit(130)

@@ -108,10 +108,12 @@ def read(data: Data) -> Index:
 def unlabelled(folder: Path) -> Index:
     """The photos of a folder, without labels: one class, and the test split, which has no views.
 
-    Raises `DataError` where there are none.
+    Raises `DataError` where there are none, or where one cannot be read.
     """
-    paths = sorted(find_images([folder]))
-    items = tuple(Item(path, 0, "test", digest(path)) for path in paths)
+    digests, unread = _digests(sorted(find_images([folder])))
+    if unread:
+        raise DataError(unread.values())
+    items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
     return Index(folder, ("unlabelled",), items)
 
 
@@ -197,7 +199,7 @@ def _thin_classes(index: Index, found: Survey, val: float, test: float) -> Itera
     counts = index.counts()
     filled: tuple[tuple[SplitName, bool, str, Severity], ...] = (
         ("train", True, "add photos, or lower data.split.val and data.split.test", "error"),
-        ("val", val > 0, f"add photos, or raise data.split.val (now {val:g})", "error"),
+        ("val", val > 0, f"add photos, or raise data.split.val (now {val:g})", "warning"),
         ("test", test > 0, f"add photos, or raise data.split.test (now {test:g})", "warning"),
     )
     for name in index.classes:

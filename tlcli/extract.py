@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tlcli import console, features, files, train
+from tlcli import console, features, files, runs, train
 from tlcli.dataset import Item
 from tlcli.errors import DataError, Problem
 from tlcli.plan import Plan
@@ -53,15 +53,16 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
     views = features.views_of(items, plan.recipe.augment.kept_views)
     with train.open_store(network, plan, network.checksums(names)) as rows:
         report = features.extract(network, plan.recipe, views, rows)
+        bad = {item.digest for item in items if item.path in report.unreadable}
+        readable = [item for item in items if item.digest not in bad]
         done: dict[str, Any] = {
-            "images": len(items) - len(report.unreadable),
+            "images": len(readable),
             "computed": report.computed,
             "stored": report.stored,
             "seconds": round(report.seconds, 2),
             "unreadable": [str(path) for path in report.unreadable],
         }
         if wanted.out is not None:
-            readable = [item for item in items if item.path not in report.unreadable]
             meta = _write(plan, wanted, names[-1], rows[names[-1]], readable)
             done["out"] = {"folder": str(wanted.out), **meta}
     return done
@@ -70,6 +71,8 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
 def _check_out(out: Path, *, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(Problem(f"--out {out}", "exists and is not a folder", "name another"))
+    if problems := runs.check_writable(out):
+        raise DataError(problems)
     present = [name for name in (FEATURES, INDEX, META) if (out / name).exists()]
     if present and not force:
         hint = "name another folder, or replace them with --force"

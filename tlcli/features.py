@@ -32,6 +32,9 @@ Array = npt.NDArray[Any]
 
 FLOAT16_MAX = 65_504.0
 
+#: Photos and views in one forward pass. Fixed, since the last bits of a row can depend on it.
+BATCH_SIZE = 32
+
 
 @dataclass
 class Report:
@@ -140,13 +143,15 @@ def _plan(
     for name, has in zip(order, present, strict=True):
         report.stored[name] = int(has.sum())
         report.computed[name] = 0
+    # Rounded rows would give other bits than the photo, and rows must not depend on their history.
+    lossless = recipe.features.dtype == "float32"
     passes: _Passes = {}
     for view, has in zip(views, present.T, strict=True):
         if has.all():
             continue
         first_missing = int(np.argmin(has))
         # Boundaries below the first missing one are all there; the highest of them is nearest.
-        source = order[first_missing - 1] if first_missing else None
+        source = order[first_missing - 1] if first_missing and lossless else None
         targets = tuple(name for name, there in zip(order, has, strict=True) if not there)
         passes.setdefault((source, targets), []).append(view)
     return passes
@@ -183,12 +188,12 @@ class _Pass:
         self._recipe, self._rows, self._report = recipe, rows, report
         self._source, self._targets = source, targets
         model = network.between(source, targets) if source else network.trunk(targets)
-        self._forward = forward(model, recipe.batch_size)
+        self._forward = forward(model)
 
     def run(self, views: Sequence[View]) -> Iterator[int]:
         """Compute and commit batch by batch; yields the number of views of each."""
-        size = self._recipe.batch_size
-        batches = [views[start : start + size] for start in range(0, len(views), size)]
+        starts = range(0, len(views), BATCH_SIZE)
+        batches = [views[start : start + BATCH_SIZE] for start in starts]
         inputs = self._from_rows(batches) if self._source else self._from_pixels(batches)
         for batch, (readable, x) in zip(batches, inputs, strict=True):
             if readable:
@@ -226,21 +231,27 @@ def _check_range(values: Array, boundary: str) -> None:
         raise StoreError(Problem("features.dtype", message, "use float32 for this base"))
 
 
-def forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]:
-    """The compiled forward pass of a model with several outputs, in inference mode.
+def forward(model: Any) -> Callable[[Any], list[Array]]:
+    """The compiled forward pass of a model, in inference mode: rows in, a list of outputs.
 
-    Every batch is filled up to `batch_size` rows, so that there is one shape to compile for and a
-    row does not depend on how many others were computed with it.
+    It goes by batches of `BATCH_SIZE`, the last one filled up, so that there is one shape to
+    compile for and a row does not depend on how many others are asked for with it.
     """
     compiled = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
 
-    def run(x: Any) -> list[Array]:
-        x = np.asarray(x)
+    def batch(x: Array) -> list[Array]:
         count = len(x)
-        if count < batch_size:
-            x = np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)])
+        if count < BATCH_SIZE:
+            x = np.concatenate([x, np.zeros((BATCH_SIZE - count, *x.shape[1:]), x.dtype)])
         outputs = compiled(tf.convert_to_tensor(x))
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
         return [output.numpy()[:count] for output in outputs]
+
+    def run(x: Any) -> list[Array]:
+        rows = np.asarray(x)
+        parts = [batch(rows[i : i + BATCH_SIZE]) for i in range(0, len(rows), BATCH_SIZE)]
+        return (
+            parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts, strict=True)]
+        )
 
     return run

@@ -80,7 +80,7 @@ class LiveFeed:
     def __init__(self, network: Network, recipe: Recipe, items: Sequence[Item], cut: str) -> None:
         self.labels = np.array([item.label for item in items], np.int32)
         self._recipe, self._items = recipe, items
-        self._forward = features.forward(network.trunk([cut]), recipe.batch_size)
+        self._forward = features.forward(network.trunk([cut]))
 
     def views(self, generator: np.random.Generator, epoch: int) -> Array:
         """View `epoch + 1` of every photo: one that no other epoch shows."""

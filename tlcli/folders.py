@@ -129,22 +129,29 @@ def expect_folder(folder: Path) -> None:
     raise DataError(problem)
 
 
-def find_images(sources: Iterable[str | Path]) -> Iterator[Path]:
+def find_images(sources: Iterable[str | Path], *, strict: bool = True) -> Iterator[Path]:
     """The images that a user names: files, folders and patterns, in the order given.
 
     A file is handed on as it is, whether it exists or not and whatever its suffix. A folder gives
     every file with an image suffix under it, sorted; so does a pattern (`*.jpg`, `photos/**`)
     where no file has that very name. Hidden files and system leftovers are left out. Raises
-    DataError, on reaching it, for a folder or pattern that yields nothing or cannot be read.
+    DataError, on reaching it, for a folder or pattern that yields nothing or cannot be read;
+    unless `strict`, hands it on as it is, for the decoder to say so in its place.
     """
     for source in sources:
         path = Path(source)
-        if _is_folder(path):
-            yield from _images_under(path)
-        elif any(sign in str(source) for sign in "*?[") and _mode(path) is None:
-            yield from _matches(str(source))
-        else:
-            yield path
+        try:
+            if _is_folder(path):
+                found = _images_under(path)
+            elif any(sign in str(source) for sign in "*?[") and _mode(path) is None:
+                found = _matches(str(source))
+            else:
+                found = [path]
+        except DataError:
+            if strict:
+                raise
+            found = [path]
+        yield from found
 
 
 def _images_under(folder: Path) -> list[Path]:

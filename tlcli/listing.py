@@ -32,22 +32,29 @@ def bases(name: str | None) -> tuple[str, Any]:
 
 
 def _all_bases() -> tuple[str, Any]:
-    headers = ("base", "parameters", "native", "smallest", "boundaries", "default freeze_until")
+    headers = (
+        "base", "parameters", "native", "smallest", "pixels", "boundaries", "default freeze_until"
+    )  # fmt: skip
     rows = [
         [
             row.name, console.count(row.parameters), row.native_size, row.smallest_size,
-            len(row.boundaries), row.default_boundary or "-",
+            row.convention, len(row.boundaries), row.default_boundary or "-",
         ]
         for row in table_of_bases.BASES.values()
     ]  # fmt: skip
     text = console.table(headers, rows)
-    text += "\n\nSizes in pixels. `tlcli bases NAME` shows the boundaries of one."
+    text += (
+        "\n\nSizes in pixels. What a base takes for pixels: caffe BGR less the mean of ImageNet, "
+        "tf -1..1,\ntorch standardised, raw 0..255; tlcli converts inside the model.\n"
+        "`tlcli bases NAME` shows the boundaries of one."
+    )
     value = [
         {
             "name": row.name,
             "parameters": row.parameters,
             "native_size": row.native_size,
             "smallest_size": row.smallest_size,
+            "pixels": row.convention,
             "boundaries": [boundary.name for boundary in row.boundaries],
             "default_boundary": row.default_boundary,
         }
@@ -179,6 +186,11 @@ def verify(folder: Path) -> tuple[str, int]:
     """Compare every row with its checksum and forget the damaged ones; text and their number."""
     rows = damaged = 0
     for entry in store.listed(folder):
+        if entry.damaged:
+            hint = "remove it with `tlcli cache prune --base`"
+            console.warn(str(Problem(str(entry.path), "its trunk.json is damaged", hint)))
+            damaged += entry.rows
+            continue
         opened = entry.open()
         bad = opened.damaged()
         opened.forget(bad)

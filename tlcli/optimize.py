@@ -34,6 +34,10 @@ def make_optimizer(settings: Optimizer, learning_rate: float, precision: str) ->
     return keras.optimizers.LossScaleOptimizer(made) if precision == "mixed_float16" else made
 
 
+#: The least fall of `val_loss` that a plateau schedule takes for progress, as in Keras.
+PLATEAU_DELTA = 1e-4
+
+
 class Rate:
     """The learning rate of each step of a stage.
 
@@ -45,7 +49,7 @@ class Rate:
     def __init__(self, stage: Stage, steps: int) -> None:
         self._stage, self._schedule, self._steps = stage, stage.schedule, steps
         self._reduced = 1.0
-        self._best, self._waited = math.inf, 0
+        self._best, self._waited, self._epochs = math.inf, 0, 0
 
     @property
     def constant(self) -> bool:
@@ -69,9 +73,12 @@ class Rate:
 
     def end_epoch(self, val_loss: float | None) -> None:
         """Tell a plateau schedule how the epoch went."""
+        self._epochs += 1
         if self._schedule.name != "plateau" or val_loss is None:
             return
-        if val_loss < self._best - 1e-4:
+        if self._epochs <= self._schedule.warmup_epochs:
+            return
+        if val_loss < self._best - PLATEAU_DELTA:
             self._best, self._waited = val_loss, 0
             return
         self._waited += 1

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from typing import Any
 from tlcli import console, recipe
 from tlcli.bases import BASES, Base, Boundary
 from tlcli.dataset import Index
-from tlcli.errors import Problem, TlcliError
+from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.settings import Head, Stage
-from tlcli.survey import Survey
+from tlcli.survey import Survey, check_classes, check_validation
 from tlcli.weights import Source
 
 
@@ -156,6 +156,21 @@ def _check_space(folder: Path, needed: int) -> Iterator[Problem]:
         )
 
 
+def reduced(plan: Plan, unreadable: Collection[Path]) -> Plan:
+    """The plan without photos that turned out unreadable, and without their copies.
+
+    Raises `DataError` where what is left cannot be trained on as the recipe says.
+    """
+    if not unreadable:
+        return plan
+    bad = {item.digest for item in plan.index.items if item.path in unreadable}
+    index = plan.index.without({i.path for i in plan.index.items if i.digest in bad})
+    problems = [*check_classes(index), *check_validation(plan.recipe, index)]
+    if problems:
+        raise DataError(problems)
+    return replace(plan, index=index, stages=tuple(_stages(plan.recipe, index)))
+
+
 def _stages(chosen: recipe.Recipe, index: Index) -> Iterator[StagePlan]:
     row = BASES[chosen.base.name]
     order = [boundary.name for boundary in row.boundaries]
@@ -182,7 +197,8 @@ def _class_weights(stage: Stage, index: Index) -> tuple[float, ...]:
     if stage.class_weights == "balanced":
         counts = index.counts()["train"]
         total, classes = sum(counts.values()), len(index.classes)
-        return tuple(total / (classes * counts[name]) for name in index.classes)
+        # Unlabelled photos, which are extracted and never trained on, have no counts.
+        return tuple(total / (classes * max(counts[name], 1)) for name in index.classes)
     given = stage.class_weights or {}
     return tuple(given.get(name, 1.0) for name in index.classes)
 

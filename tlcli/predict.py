@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,10 +19,17 @@ from tlcli.errors import Problem, RunError, reason
 from tlcli.framework import keras, tf
 from tlcli.photos import Look, View, batches
 from tlcli.runs import MODEL, MODEL_CARD
+from tlcli.settings import MAX_SIDE
 
 Array = npt.NDArray[Any]
 
 BATCH_SIZE = 32
+
+#: A card holds class names, not data.
+CARD_BYTES = 10_000_000
+
+# What reading a damaged archive raises beside OSError and ValueError.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,12 @@ class Predictor:
         try:
             # safe_mode stays on: a model file is data, and must not bring code along.
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, *_DAMAGED) as error:
             raise RunError(Problem(str(path), f"cannot be loaded: {reason(error)}")) from error
+        outputs = model.outputs[0].shape[-1]
+        if outputs != (1 if len(self.classes) == 2 else len(self.classes)):
+            message = f"has {outputs} outputs for {len(self.classes)} classes"
+            raise RunError(Problem(str(path), message, "only models of tlcli fit their names"))
         self._model = tf.function(
             lambda x: model(x, training=False),
             input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)],
@@ -106,16 +118,20 @@ class Predictor:
 
 def read_card(path: Path) -> dict[str, Any]:
     """What a model archive says of its classes and pixels; see `runs.MODEL_CARD`."""
+    hint = "only models of tlcli say which output is which class"
     try:
         with zipfile.ZipFile(path) as archive:
-            card: dict[str, Any] = json.loads(archive.read(MODEL_CARD))
+            if archive.getinfo(MODEL_CARD).file_size > CARD_BYTES:
+                raise RunError(Problem(str(path), f"its {MODEL_CARD} is no card", hint))
+            card = json.loads(archive.read(MODEL_CARD))
     except FileNotFoundError:
         raise RunError(Problem(str(path), "no such model", "name a run with --run")) from None
     except KeyError:
-        hint = "only models of tlcli say which output is which class"
         raise RunError(Problem(str(path), f"has no {MODEL_CARD} inside", hint)) from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, *_DAMAGED) as error:
         raise RunError(Problem(str(path), f"is not a model: {reason(error)}")) from error
+    if not _is_card(card):
+        raise RunError(Problem(str(path), f"its {MODEL_CARD} is no card", hint))
     if card.get("decoder") != images.DECODER_VERSION:
         message = (
             f"trained on pixels of decoder version {card.get('decoder')}, "
@@ -123,7 +139,23 @@ def read_card(path: Path) -> dict[str, Any]:
         )
         hint = f"use tlcli {card.get('tlcli')}, or train again"
         raise RunError(Problem(str(path), message, hint))
-    return card
+    return dict(card)
+
+
+def _is_card(card: Any) -> bool:
+    """Whether a card has what prediction needs; another program may have written it."""
+    if not isinstance(card, dict):
+        return False
+    classes, size = card.get("classes"), card.get("image_size")
+    return (
+        isinstance(classes, list)
+        and len(classes) > 0
+        and all(isinstance(name, str) for name in classes)
+        and isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) is int and 0 < side <= MAX_SIDE for side in size)
+        and card.get("resize") in ("squash", "crop", "pad")
+    )
 
 
 def _chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:

@@ -78,6 +78,8 @@ class Recipe(Block):
         """
         values = self.resolved()
         del values["name"], values["data"]["dir"]
+        if values["base"]["weights"] not in ("imagenet", "random"):
+            values["base"]["weights"] = "file"  # a run records what it held
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -193,6 +193,16 @@ def advice(recipe: Recipe) -> list[Problem]:
                     "1e-5 is a good start",
                 )
             )
+    for position, stage in enumerate(recipe.stages):
+        if stage.schedule.warmup_epochs >= stage.epochs:
+            found.append(
+                (
+                    ("stages", position, "schedule"),
+                    f"{stage.schedule.warmup_epochs:g} warm-up epochs fill all {stage.epochs} "
+                    "epochs of the stage",
+                    "lower warmup_epochs",
+                )
+            )
     if recipe.stages[0].freeze_until:
         found.append(
             (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.files import write_json, write_text
+from tlcli.files import write_text
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out
@@ -23,11 +23,18 @@ MODEL_CARD = "tlcli.json"  # a member of the model archive: classes, size, resiz
 LATEST = "latest"  # beside the runs: the last one that finished
 
 
+FILES = (RECORD, RECIPE, SPLIT, METRICS, MODEL, SUMMARY)
+
+
 @dataclass(frozen=True)
 class Run:
-    """One run directory."""
+    """One run directory.
+
+    `replaces` is the older run whose place it takes once it is finished.
+    """
 
     path: Path
+    replaces: Path | None = None
 
     @property
     def name(self) -> str:
@@ -68,14 +75,14 @@ def root() -> Path:
 def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     """What stands in the way of a run in `out` (`None`: a new folder under `root()`)."""
     if out is None:
-        return _check_writable(root())
+        return check_writable(root())
     if not out.exists():
-        return _check_writable(out.parent)
+        return check_writable(out.parent)
     if not out.is_dir():
         return [Problem(f"--out {out}", "exists and is not a folder", "name another")]
     try:
         if not any(out.iterdir()):
-            return _check_writable(out)
+            return check_writable(out)
     except OSError as error:
         return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
     if not (out / RECORD).is_file():
@@ -84,10 +91,11 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     if not force:
         hint = "name another folder, or replace the run with --force"
         return [Problem(f"--out {out}", "there is already a run", hint)]
-    return _check_writable(out)
+    return check_writable(out)
 
 
-def _check_writable(folder: Path) -> list[Problem]:
+def check_writable(folder: Path) -> list[Problem]:
+    """Whether files can be made in a folder, or in the nearest one above it that exists."""
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
@@ -108,7 +116,10 @@ def create(name: str, out: Path | None, *, force: bool = False) -> Run:
     try:
         if out is not None:
             if out.is_dir() and any(out.iterdir()):
-                shutil.rmtree(out)
+                # The old run stays until the new one is finished, in a folder beside it.
+                old = out.resolve()
+                new = Path(tempfile.mkdtemp(prefix=f".{old.name}-", dir=old.parent))
+                return Run(new, replaces=old)
             out.mkdir(parents=True, exist_ok=True)
             return Run(out)
         folder = root()
@@ -129,20 +140,50 @@ def _number(path: Path, name: str) -> int:
     return int(number) if stem == name and number.isdecimal() else 0
 
 
+def settle(run: Run) -> Run:
+    """A finished run in its place: where it replaces an older one, file by file.
+
+    Nothing but the files of a run is replaced, and the outcome comes last, so that a crash leaves
+    a run that is seen to be unfinished.
+    """
+    if run.replaces is None:
+        return run
+    with suppress(FileNotFoundError):
+        (run.replaces / SUMMARY).unlink()
+    for name in FILES:
+        run.file(name).replace(run.replaces / name)
+    run.path.rmdir()
+    return Run(run.replaces)
+
+
 def mark_latest(run: Run) -> None:
-    """Point `latest` beside `run` at it: a link, or a file with the name where links fail."""
-    run = Run(Path(os.path.abspath(run.path)))  # noqa: PTH100 - `--out .` has a name, too
-    pointer = run.path.parent / LATEST
-    if pointer.is_dir() and not pointer.is_symlink():
-        return  # somebody's folder
+    """Point `latest` under `root()` at a run, wherever that is.
+
+    A link, or a file with the path where links fail; a file or folder of somebody else's is left.
+    """
+    root().mkdir(parents=True, exist_ok=True)
+    pointer = root() / LATEST
+    target = os.path.relpath(run.path.resolve(), root().resolve())
+    ours = pointer.is_symlink() or _pointed_at(pointer) is not None
+    if pointer.exists() and not ours:
+        return
     temporary = pointer.with_name(f".{LATEST}-{os.getpid()}")
     try:
         with suppress(FileNotFoundError):
             temporary.unlink()
-        temporary.symlink_to(run.name, target_is_directory=True)
+        temporary.symlink_to(target, target_is_directory=True)
         temporary.replace(pointer)
     except OSError:
-        write_text(pointer, run.name + "\n")
+        write_text(pointer, target + "\n")
+
+
+def _pointed_at(pointer: Path) -> Path | None:
+    """The run that a text file `latest` names, if it is one."""
+    try:
+        path = pointer.parent / pointer.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return path if (path / RECORD).is_file() else None
 
 
 def find_model(which: str | None) -> Path:
@@ -215,5 +256,4 @@ __all__ = [
     "listed",
     "mark_latest",
     "root",
-    "write_json",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,10 +27,19 @@ def write_digits(folder: Path) -> int:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside it and renamed, so that an interrupted command leaves no half of a set.
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        written = Path(temporary) / folder.name
+        _write(written, digits)
+        written.replace(folder)
+    return len(digits.images)
+
+
+def _write(folder: Path, digits: Any) -> None:
     pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
     for number, (image, label) in enumerate(zip(pixels, digits.target, strict=True)):
         path = folder / str(label) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         enlarged = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
         enlarged.save(path)
-    return len(pixels)

@@ -17,7 +17,8 @@ from tlcli.feeds import Feed, LiveFeed, Pick, StoredFeed
 from tlcli.optimize import Rate
 from tlcli.plan import StagePlan
 from tlcli.recipe import Recipe
-from tlcli.split import Network
+from tlcli.settings import Stage
+from tlcli.split import Network, Variable
 from tlcli.steps import Score, Scorer, Trainer
 
 Array = npt.NDArray[Any]
@@ -89,32 +90,29 @@ def run_stage(
     started = time.monotonic()
     best: Epoch | None = None
     kept: list[Array] = []
-    waited = 0
+    patience = _Patience(stage)
     photos = stage.epochs * len(train.labels)
     with console.progress(photos, stage.name) as bar:
         for number in range(stage.epochs):
             began = time.monotonic()
             picks = list(_picks(train, recipe.seed, at, number, planned.batch_size))
             trained = trainer.train_epoch(train, picks, rate, number, bar)
-            _check_finite(trained, stage.name, number)
             scored = scorer.score(val) if val is not None else None
+            _check_finite(trained, scored, state, stage.name, number)
             epoch = Epoch(
                 stage.name, number + 1, trained.loss, trained.accuracy,
                 scored.loss if scored else None, scored.accuracy if scored else None,
                 rate.at(number, planned.steps - 1), round(time.monotonic() - began, 3),
             )  # fmt: skip
             rate.end_epoch(epoch.val_loss)
-            if best is None or _better(epoch, best, planned):
-                best, waited = epoch, 0
-                kept = [variable.numpy() for variable in state]
-            else:
-                waited += 1
+            if best is None or _better(epoch, best, stage.monitor):
+                best, kept = epoch, [variable.numpy() for variable in state]
             tell(epoch)
-            if stage.early_stopping and waited >= stage.early_stopping.patience:
+            if patience.ends_after(epoch):
                 break
     for variable, values in zip(state, kept, strict=True):
         variable.assign(values)
-    assert best is not None  # a stage has at least one epoch
+    assert best is not None  # settings.Stage wants at least one epoch
     return Outcome(stage.name, epoch.epoch, best, time.monotonic() - started)
 
 
@@ -140,18 +138,46 @@ def _generator(seed: int, stage: int, number: int, purpose: str) -> np.random.Ge
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
-def _better(epoch: Epoch, best: Epoch, planned: StagePlan) -> bool:
-    """Whether an epoch is worth keeping; without validation photos the last one is."""
+def _better(epoch: Epoch, best: Epoch, monitor: str) -> bool:
+    """Whether an epoch is worth keeping; without validation photos the last one is.
+
+    Of two epochs with the same accuracy, the one with the lower loss is surer of it.
+    """
     if epoch.val_loss is None or best.val_loss is None:
         return True
-    gain = planned.stage.early_stopping.min_delta if planned.stage.early_stopping else 0.0
-    if planned.stage.monitor == "val_loss":
-        return epoch.val_loss < best.val_loss - gain
-    higher = float(epoch.val_accuracy or 0) - float(best.val_accuracy or 0)
-    return higher > gain or (higher == 0 and gain == 0 and epoch.val_loss < best.val_loss)
+    if monitor == "val_loss" or epoch.val_accuracy == best.val_accuracy:
+        return epoch.val_loss < best.val_loss
+    return float(epoch.val_accuracy or 0) > float(best.val_accuracy or 0)
 
 
-def _check_finite(score: Score, stage: str, number: int) -> None:
-    if not math.isfinite(score.loss):
-        message = f"the training loss of epoch {number + 1} is not a number"
+class _Patience:
+    """Early stopping: counts epochs without a gain of more than `min_delta` in the monitor."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._settings, self._monitor = stage.early_stopping, stage.monitor
+        self._best, self._waited = -math.inf, 0
+
+    def ends_after(self, epoch: Epoch) -> bool:
+        """Whether the stage ends with this epoch."""
+        if self._settings is None:
+            return False
+        loss, accuracy = epoch.val_loss, epoch.val_accuracy
+        value = -float(loss or 0) if self._monitor == "val_loss" else float(accuracy or 0)
+        self._waited += 1
+        if value > self._best + self._settings.min_delta:
+            self._best, self._waited = value, 0
+        return self._waited >= self._settings.patience
+
+
+def _check_finite(
+    trained: Score, scored: Score | None, state: list[Variable], stage: str, number: int
+) -> None:
+    """The losses, or where nothing is validated after the last step the weights themselves."""
+    sound = math.isfinite(trained.loss)
+    if scored is not None:
+        sound = sound and math.isfinite(scored.loss)
+    else:
+        sound = sound and all(np.isfinite(variable.numpy()).all() for variable in state)
+    if not sound:
+        message = f"the loss of epoch {number + 1} is not a number"
         raise RunError(Problem(f"stage '{stage}'", message, "lower its learning_rate"))

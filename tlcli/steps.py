@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli import console
+from tlcli.errors import Problem, RunError
 from tlcli.feeds import Feed, Pick
 from tlcli.framework import tf
 from tlcli.gradients import forward_convolutions
@@ -95,8 +96,9 @@ class Trainer:
         stage = planned.stage
         self._variables = network.freeze(stage.freeze_until, batch_norm=recipe.base.batch_norm)
         count = sum(math.prod(variable.shape) for variable in self._variables)
-        # What trains must be what the plan has promised, by another way of counting.
-        assert count == planned.trainable, (count, planned.trainable)
+        if count != planned.trainable:
+            message = f"{count:,} parameters would train, the plan says {planned.trainable:,}"
+            raise RunError(Problem(f"stage '{stage.name}'", message, "report this bug of tlcli"))
         self._tail, self._head = network.tail(planned.cut.name), network.head
         self._train_mode = bool(stage.freeze_until) and recipe.base.batch_norm == "train"
         self._smoothing = stage.label_smoothing

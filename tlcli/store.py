@@ -134,6 +134,10 @@ class TrunkRows:
         """Copies of the rows at `chosen` positions of `locations`, shape (len(chosen), *shape)."""
         positions = np.asarray(chosen, dtype=np.intp)
         shards, rows = locations.shards[positions], locations.rows[positions]
+        if (shards < 0).any():
+            message = f"{int((shards < 0).sum())} rows are not in the feature store"
+            hint = "they were pruned or never extracted; run the command again"
+            raise StoreError(Problem(str(self.path), message, hint))
         out: Array = np.empty((len(positions), *self.shape), self.dtype)
         with _told(self.path):
             for shard in np.unique(shards):
@@ -261,6 +265,11 @@ class Listed:
     bytes: int
     days_unused: float
 
+    @property
+    def damaged(self) -> bool:
+        """Whether nobody can tell any more what its rows are."""
+        return "shape" not in self.description
+
     def open(self) -> TrunkRows:
         """Its rows."""
         known = {k: v for k, v in self.description.items() if k not in ("shape", "dtype")}
@@ -273,7 +282,7 @@ def listed(folder: Path) -> list[Listed]:
     found = []
     for record in sorted(folder.glob("*/trunk.json")):
         with _told(record.parent):
-            description = json.loads(record.read_text(encoding="utf-8"))
+            description = _described(record)
             index = record.parent / "index.sqlite"
             rows = 0
             if index.exists():
@@ -285,6 +294,17 @@ def listed(folder: Path) -> list[Listed]:
             unused = (time.time() - record.stat().st_mtime) / 86_400
             found.append(Listed(record.parent, description, rows, used, unused))
     return sorted(found, key=lambda entry: entry.days_unused)
+
+
+def _described(record: Path) -> dict[str, Any]:
+    """What a trunk's record says; a damaged one is listed too, so that it can be removed."""
+    unknown = {"base": record.parent.name, "boundary": "damaged", "image_size": [], "dtype": "?"}
+    try:
+        description = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError:
+        return unknown
+    known = isinstance(description, dict) and {*unknown, "shape"} <= description.keys()
+    return description if known else unknown
 
 
 def _taken(path: Path) -> int:

@@ -39,13 +39,17 @@ def survey(
     force: bool = False,
     look: Callable[[Path], Problem | None] = images.sniff,
     unlabelled: Path | None = None,
+    run: bool = True,
 ) -> Survey:
     """Collect every problem of data, weights, settings and folders; raises none of them.
 
     `look` says what is wrong with a photo: its header is read, unless the caller wants more.
     `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone.
+    `out` and `force` are those of a run; without `run` none is going to be made.
     """
-    problems = recipe.advice(chosen) + runs.check_output(out, force=force)
+    problems = recipe.advice(chosen)
+    if run:
+        problems += runs.check_output(out, force=force)
     found = Survey(chosen, store.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:
@@ -60,7 +64,7 @@ def survey(
         found.index = found.index.without({path for path, _ in unreadable})
         if not unlabelled:
             problems += _check_class_weights(chosen, found.index)
-            problems += _check_validation(chosen, found.index)
+            problems += check_validation(chosen, found.index)
             problems += check_classes(found.index)
     return found
 
@@ -128,7 +132,8 @@ def _check_class_weights(chosen: recipe.Recipe, index: Index) -> Iterator[Proble
             yield Problem(where, f"no weight for {', '.join(missing)}", "name every class")
 
 
-def _check_validation(chosen: recipe.Recipe, index: Index) -> Iterator[Problem]:
+def check_validation(chosen: recipe.Recipe, index: Index) -> Iterator[Problem]:
+    """Settings that watch the validation photos where there are none."""
     if index.of("val"):
         return
     for number, stage in enumerate(chosen.stages):

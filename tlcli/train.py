@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tlcli import console, features, files, images, runs, saving, split, store, weights
-from tlcli.dataset import Index
+from tlcli import plan as planning
+from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem, RunError
 from tlcli.features import Report
 from tlcli.feeds import LiveFeed, StoredFeed
@@ -21,7 +22,7 @@ from tlcli.split import Network
 from tlcli.stage import Epoch, Outcome, Position, run_stage
 from tlcli.steps import Score, Scorer
 from tlcli.store import TrunkRows
-from tlcli.survey import check_classes, check_photos
+from tlcli.survey import check_photos
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,10 @@ def train(plan: Plan, *, out: Path | None = None, force: bool = False) -> Summar
     with open_store(network, plan, {name: checksums[name] for name in cuts}) as rows:
         with clock("extract"):
             report = fill_store(network, plan, rows)
-        index = _readable(plan, report)
+        plan = planning.reduced(plan, report.unreadable)
+        index = plan.index
         run = saving.begin(plan, index, checksums[plan.row.top.name], out=out, force=force)
-        console.note(f"run: {run.path}")
+        console.note(f"run: {run.replaces or run.path}")
         stages = _run_stages(network, plan, index, rows, run, clock)
     with clock("save"):
         if network.checksums(cuts[:1])[cuts[0]] != checksums[cuts[0]]:
@@ -119,8 +121,9 @@ def train(plan: Plan, *, out: Path | None = None, force: bool = False) -> Summar
         saving.check_saved(network, plan, index, run)
     summary = Summary(run, tuple(stages), report, clock.seconds)
     files.write_json(run.file(runs.SUMMARY), summary.as_record())
-    runs.mark_latest(run)
-    return summary
+    settled = runs.settle(run)
+    runs.mark_latest(settled)
+    return replace(summary, run=settled)
 
 
 def load_network(plan: Plan) -> Network:
@@ -175,14 +178,6 @@ def _check_live(plan: Plan) -> dict[Path, Problem]:
     return found
 
 
-def _readable(plan: Plan, report: Report) -> Index:
-    """The plan's photos without those that could not be decoded."""
-    index = plan.index.without(set(report.unreadable))
-    if problems := check_classes(index):
-        raise DataError(problems)
-    return index
-
-
 def _tell_extraction(report: Report, views: int) -> None:
     computed, stored = sum(report.computed.values()), sum(report.stored.values())
     rate = f", {report.images / report.seconds:.1f} images/s" if report.images else ""
@@ -209,15 +204,22 @@ def _run_stages(
         feed = _training_feed(network, plan, index, rows, cut)
         val_feed = StoredFeed(rows[cut], plan.recipe, val) if val else None
         _announce(plan, number)
-        with clock(planned.stage.name):
+        with clock(f"stage {planned.stage.name}"):
             tell = _teller(run, planned.stage.epochs)
             outcome = run_stage(network, planned, plan.recipe, feed, val_feed, at, tell)
         with clock("test"):
-            test_feed = StoredFeed(rows[cut], plan.recipe, test)
-            score = Scorer(network, cut).score(test_feed) if test else None
+            score = _score(network, plan, test, rows, cut)
         results.append((outcome, score))
         console.note(_stage_line(outcome, score))
     return results
+
+
+def _score(
+    network: Network, plan: Plan, test: Sequence[Item], rows: dict[str, TrunkRows], cut: str
+) -> Score | None:
+    if not test:
+        return None
+    return Scorer(network, cut).score(StoredFeed(rows[cut], plan.recipe, test))
 
 
 def _training_feed(
