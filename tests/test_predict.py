@@ -26,7 +26,7 @@ def model(photos, write_recipe, tmp_path):
         survey.survey(recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
     )
     network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
-    run = saving.begin(made, made.index, "0" * 64, out=None, force=False)
+    run = saving.begin(made, made.index, {}, out=None, force=False)
     saving.save_model(network, made, made.index, run)
     files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)

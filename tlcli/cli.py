@@ -16,6 +16,7 @@ import click
 
 from tlcli import __version__, console
 from tlcli.command import PATH, Commands, show, tell, with_cache, with_json, with_recipe
+from tlcli.weights_cli import doctor, weights
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +32,10 @@ def main(quiet: bool) -> None:
       tlcli predict image.jpg
     """
     console.configure(quiet=quiet)
+
+
+main.add_command(weights)
+main.add_command(doctor)
 
 
 def _recipe_path(config: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,12 +88,39 @@ with_cache = click.option(
     help="Where the feature store is.  [default: TLCLI_CACHE, or the system's cache folder]",
 )
 
+
+def _as_variable(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """Make an option another spelling of an environment variable, so that it reaches pip, too."""
+
+    def put(_ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        if value:
+            os.environ[name] = "1" if value is True else str(value)
+
+    return put
+
+
+with_offline = click.option(
+    "--offline",
+    is_flag=True,
+    expose_value=False,
+    callback=_as_variable("TLCLI_OFFLINE"),
+    help="Fetch no weights; fail at once where some are missing. Also TLCLI_OFFLINE=1.",
+)
+
+with_weights_dir = click.option(
+    "--weights-dir",
+    type=PATH,
+    expose_value=False,
+    callback=_as_variable("TLCLI_WEIGHTS"),
+    help="A folder of weights files that are used first.  [default: TLCLI_WEIGHTS]",
+)
+
 with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 
 
 def with_recipe(command: Command) -> Command:
-    """The options of every command that takes a recipe: --config, --set, --cache-dir."""
-    for option in (with_cache, *reversed(_RECIPE_OPTIONS)):
+    """The options of every command that takes a recipe: --config, --set, those of folders."""
+    for option in (with_offline, with_weights_dir, with_cache, *reversed(_RECIPE_OPTIONS)):
         command = option(command)
     return command
 

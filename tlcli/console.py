@@ -119,21 +119,30 @@ class _Lines:
         rate = self._done / (now - self._started)
         left = duration((self._total - self._done) / rate) if rate else "?"
         share = 100 * self._done // max(self._total, 1)
-        note(
-            f"{self._label}: {count(self._done)} of {count(self._total)} {self._unit} "
-            f"({share}%), {rate:.1f} {self._unit}/s, {left} left"
-        )
+        if self._unit == "bytes":
+            so_far, speed = f"{size(self._done)} of {size(self._total)}", size(rate)
+        else:
+            so_far = f"{count(self._done)} of {count(self._total)} {self._unit}"
+            speed = f"{rate:.1f} {self._unit}"
+        note(f"{self._label}: {so_far} ({share}%), {speed}/s, {left} left")
 
 
 @contextmanager
 def progress(total: int, label: str, unit: str = "images") -> Iterator[Progress]:
-    """Show the progress of `total` units: a bar on a terminal, lines elsewhere, or nothing."""
+    """Show the progress of `total` units: a bar on a terminal, lines elsewhere, or nothing.
+
+    The unit 'bytes' is shown as kB and MB.
+    """
     if _quiet or total <= 0:
         yield _Silent()
     elif sys.stderr.isatty():
         from tqdm import tqdm
 
-        with tqdm(total=total, desc=label, unit=f" {unit}", leave=False, smoothing=0.1) as bar:
+        in_bytes = unit == "bytes"
+        shown = "B" if in_bytes else f" {unit}"
+        with tqdm(
+            total=total, desc=label, unit=shown, unit_scale=in_bytes, leave=False, smoothing=0.1
+        ) as bar:
             _bars.append(bar)
             try:
                 yield _Bar(bar)

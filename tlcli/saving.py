@@ -8,6 +8,7 @@ import zipfile
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,12 @@ from tlcli.split import Network
 REREAD = 16
 
 
-def begin(plan: Plan, index: Index, checksum: str, *, out: Path | None, force: bool) -> Run:
+def begin(
+    plan: Plan, index: Index, weights: dict[str, Any], *, out: Path | None, force: bool
+) -> Run:
     """Make the run directory and write down what is known before training.
 
-    `checksum` is that of the base's weights, as loaded.
+    `weights` is the record of those that were loaded into the base.
     """
     recipe = plan.recipe
     run = runs.create(recipe.name, out, force=force)
@@ -39,10 +42,7 @@ def begin(plan: Plan, index: Index, checksum: str, *, out: Path | None, force: b
         "dataset_fingerprint": index.fingerprint,
         "classes": list(index.classes),
         "photos": index.counts(),
-        "weights": {
-            "source": str(plan.source),
-            "checksum": checksum,
-        },
+        "weights": weights,
         "versions": {
             "tlcli": __version__,
             "python": platform.python_version(),

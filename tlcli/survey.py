@@ -56,7 +56,8 @@ def survey(
         found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))
     else:
         found.index = _collect(problems, lambda: dataset.read(chosen.data))
-    found.source = _collect(problems, lambda: weights.find(chosen))
+    found.source = _collect(problems, lambda: weights.find(chosen, found.cache))
+    problems += found.source.notes if found.source else ()
     if found.index is not None:
         problems += found.index.notes
         unreadable = check_photos([item.path for item in found.index.items], look)

@@ -104,13 +104,17 @@ def train(plan: Plan, *, out: Path | None = None, force: bool = False) -> Summar
     with clock("load"):
         network = load_network(plan)
         cuts = [cut.name for cut in plan.cuts]
-        checksums = network.checksums({*cuts, plan.row.top.name})
+        top = plan.row.top.name
+        checksums = network.checksums({*cuts, top})
+        record = weights.record(network.base, plan.row, plan.source)
     with open_store(network, plan, {name: checksums[name] for name in cuts}) as rows:
         with clock("extract"):
             report = fill_store(network, plan, rows)
         plan = planning.reduced(plan, report.unreadable)
         index = plan.index
-        run = saving.begin(plan, index, checksums[plan.row.top.name], out=out, force=force)
+        run = saving.begin(
+            plan, index, {**record, "checksum": checksums[top]}, out=out, force=force
+        )
         console.note(f"run: {run.replaces or run.path}")
         stages = _run_stages(network, plan, index, rows, run, clock)
     with clock("save"):

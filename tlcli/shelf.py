@@ -1,0 +1,160 @@
+"""`tlcli weights`: what is there of the pretrained weights, and carrying them about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tlcli import bases, console, download, fetch, files, weight_cache, weight_files, weights
+from tlcli.errors import Problem, WeightsError, suggestion
+
+#: The list of SHA-256 sums that an export gets, as `sha256sum --check` reads it.
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A file with the weights of a base on this machine."""
+
+    row: bases.Base
+    place: str
+    path: Path
+
+    @property
+    def proof(self) -> str:
+        """What the file itself says about its verification; nothing is computed."""
+        said = weight_cache.entry(self.path)
+        return said.verified if said else ""
+
+
+def rows(names: Sequence[str]) -> list[bases.Base]:
+    """The bases of those names, all of them without any; raises `WeightsError` for unknown ones."""
+    found = []
+    for name in names or bases.names():
+        row = bases.lookup(name)
+        if row is None:
+            hint = suggestion(name, bases.names(), most=99)
+            raise WeightsError(Problem("weights", f"'{name}' is not a base tlcli knows", hint))
+        found.append(row)
+    return found
+
+
+def held(names: Sequence[str], folder: Path) -> Iterator[Held]:
+    """The files of weights in all places, in the order in which they count."""
+    for row in rows(names):
+        for place, paths in weights.candidates(row, folder).items():
+            yield from (Held(row, place, path) for path in paths if path.is_file())
+
+
+def listed(folder: Path) -> tuple[str, Any]:
+    """Which weights are on this machine: as text, and as a value for JSON."""
+    found = list(held((), folder))
+    value = [
+        {
+            "base": one.row.name,
+            "place": one.place,
+            "path": str(one.path),
+            "bytes": one.path.stat().st_size,
+            "verified": one.proof,
+        }
+        for one in found
+    ]
+    lines = [
+        [one.row.name, one.place, console.size(one.path.stat().st_size), _told(one.proof), one.path]
+        for one in found
+    ]
+    present = {one.row.name for one in found}
+    lines += [
+        [row.name, "-", console.size(4 * row.parameters), "", ""]
+        for row in bases.BASES.values()
+        if row.name not in present
+    ]
+    text = console.table(("base", "present in", "size", "verified", "file"), lines)
+    return text + "\n\n`tlcli weights fetch NAME` brings what is missing.", value
+
+
+def _told(proof: str) -> str:
+    return f"by {proof}" if proof else "not yet: see `verify`"
+
+
+def fetched(names: Sequence[str], folder: Path) -> list[Path]:
+    """The files of those bases in tlcli's cache, verified; what is missing is fetched.
+
+    Raises `WeightsError` with every base that could not be had.
+    """
+    paths: list[Path] = []
+    problems: list[Problem] = []
+    for row in rows(names):
+        try:
+            path = fetch.fetch(row, folder)
+            weight_cache.read(path, row)
+            paths.append(path)
+        except WeightsError as error:
+            problems += error.problems
+    if problems:
+        raise WeightsError(problems)
+    return paths
+
+
+def verified(names: Sequence[str], folder: Path) -> tuple[list[str], list[Problem]]:
+    """Read every file of weights on this machine: a line for each sound one, and the problems."""
+    lines: list[str] = []
+    problems: list[Problem] = []
+    for one in held(names, folder):
+        try:
+            entry = weights.verify(one.path, one.row, str(one.path), "its name says")
+        except WeightsError as error:
+            problems += error.problems
+            continue
+        proof = f"verified by {entry.verified}" if entry.verified else "no checksum is known"
+        lines.append(f"{one.row.name}: {one.path}: {proof}, fingerprint {entry.fingerprint}")
+    return lines, problems
+
+
+def imported(file: Path, base: str, folder: Path, *, force: bool = False) -> Path:
+    """Copy the weights in a file of any form into tlcli's cache, once they are verified.
+
+    Raises `WeightsError` for other weights than the published ones where those are known, and for
+    a base that has others in the cache already, unless `force`.
+    """
+    (row,) = rows([base])
+    entry = weights.verify(file, row, str(file), "--base says")
+    path = folder / weight_cache.file_name(row.name)
+    present = weight_cache.entry(path) if path.is_file() else None
+    same = present is not None and present.fingerprint == entry.fingerprint
+    if path.is_file() and not (same or force):
+        hint = "replace them with --force"
+        raise WeightsError(Problem(str(path), f"has other weights of {row.name}", hint))
+    source = entry if entry.source != str(file) else replace(entry, source=file.name)
+    tensors = weight_files.read(file, row, str(file))
+    weight_cache.write(path, row, tensors, source)
+    return path
+
+
+def exported(target: Path, names: Sequence[str], folder: Path) -> list[Path]:
+    """Write the weights on this machine to a folder that `--weights-dir` can name elsewhere.
+
+    Every file is verified on the way. Raises `WeightsError` where there are none, or those asked
+    for are missing.
+    """
+    first: dict[str, Held] = {}
+    for one in held(names, folder):
+        first.setdefault(one.row.name, one)
+    missing = [row.name for row in rows(names) if row.name not in first] if names else []
+    if missing or not first:
+        what = ", ".join(missing) or "any base"
+        hint = f"run `tlcli weights fetch {missing[0] if missing else 'NAME'}` first"
+        message = f"the weights of {what} are not on this machine"
+        raise WeightsError(Problem("weights", message, hint))
+    target.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for one in first.values():
+        entry = weights.verify(one.path, one.row, str(one.path), "its name says")
+        path = target / weight_cache.file_name(one.row.name)
+        weight_cache.write(path, one.row, weight_files.read(one.path, one.row, ""), entry)
+        paths.append(path)
+    sums = [f"{download.file_hash(path, '0' * 64)}  {path.name}\n" for path in paths]
+    files.write_text(target / SUMS, "".join(sums))
+    return paths

@@ -1,0 +1,88 @@
+"""The tensors of every base: their order, shapes and places in files, and a checksum over them.
+
+`tensors.json` is measured by `scripts/tensors.py`, so that a weights file can be told and read
+without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+#: The tensors of a base, float32, in the order of its layers and of each layer's variables.
+Tensors = list[npt.NDArray[np.float32]]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer with weights, or one inside a Sequential.
+
+    Attributes:
+        name: of the layer of the base that it is, or is in.
+        place: the group of a Keras 3 weights file that holds it, below `layers/`.
+        shapes: of its variables, in order.
+    """
+
+    name: str
+    place: str
+    shapes: tuple[Shape, ...]
+
+    @property
+    def kind(self) -> str:
+        """The class in snake case: 'conv2d', 'batch_normalization', ..."""
+        last = self.place.rpartition("/")[2]
+        stem, _, number = last.rpartition("_")
+        return stem if number.isdigit() else last
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where Keras 3 keeps the variables in a weights file."""
+        return tuple(f"layers/{self.place}/vars/{n}" for n in range(len(self.shapes)))
+
+
+def layers(base: str) -> tuple[Layer, ...]:
+    """The layers with weights of a base, bottom to top."""
+    return _table()[base]
+
+
+def shapes(base: str) -> list[Shape]:
+    """The shapes of all tensors of a base, in order."""
+    return [shape for layer in layers(base) for shape in layer.shapes]
+
+
+def fingerprint(tensors: Iterable[npt.NDArray[Any]]) -> str:
+    """Hex SHA-256 of tensors, whatever file they came in.
+
+    Each adds its shape as text, as in `(3, 3, 3, 64)`, and its values as little-endian float32,
+    the last axis fastest.
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        values = np.ascontiguousarray(tensor, dtype="<f4")
+        digest.update(str(tensor.shape).encode())
+        digest.update(values.reshape(-1).data)
+    return digest.hexdigest()
+
+
+def is_chain(kernels: Sequence[Shape]) -> bool:
+    """Whether each convolution can only follow the one before it: order alone tells them apart."""
+    return all(below[3] == above[2] for below, above in pairwise(kernels))
+
+
+@cache
+def _table() -> dict[str, tuple[Layer, ...]]:
+    text = Path(__file__).with_name("tensors.json").read_text("utf-8")
+    return {
+        base: tuple(Layer(name, place, tuple(map(tuple, shapes))) for name, place, shapes in rows)
+        for base, rows in json.loads(text).items()
+    }

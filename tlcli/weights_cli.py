@@ -1,0 +1,133 @@
+"""The commands about pretrained weights, and the look at the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tlcli import console
+from tlcli.command import PATH, show, tell, with_cache, with_json, with_offline, with_weights_dir
+
+
+@click.group()
+@with_cache
+@click.pass_context
+def weights(ctx: click.Context, cache_dir: Path | None) -> None:
+    """Show, fetch, verify and carry about pretrained weights.
+
+    \b
+    Example:
+      tlcli weights list
+      tlcli weights fetch VGG16
+    """
+    from tlcli import store, weight_cache
+
+    ctx.obj = weight_cache.folder(store.cache_folder(cache_dir))
+
+
+@weights.command("list")
+@with_weights_dir
+@with_json
+@click.pass_obj
+def list_(folder: Path, json_: bool) -> None:
+    """List the bases: whose weights are on this machine, where, and how they were verified.
+
+    \b
+    Example:
+      tlcli weights list
+    """
+    from tlcli import shelf
+
+    show(shelf.listed(folder), json_)
+
+
+@weights.command()
+@click.argument("names", nargs=-1, required=True, metavar="BASE...")
+@with_offline
+@click.pass_obj
+def fetch(folder: Path, names: tuple[str, ...]) -> None:
+    """Bring the ImageNet weights of bases into tlcli's cache, verified.
+
+    \b
+    Example:
+      tlcli weights fetch VGG16 ResNet50
+    """
+    from tlcli import shelf
+
+    for path in shelf.fetched(names, folder):
+        console.result(str(path))
+
+
+@weights.command()
+@click.argument("names", nargs=-1, metavar="[BASE...]")
+@with_weights_dir
+@click.pass_obj
+def verify(folder: Path, names: tuple[str, ...]) -> None:
+    """Read the weights on this machine and compare them with what is published.
+
+    \b
+    Example:
+      tlcli weights verify
+      tlcli weights verify VGG16
+    """
+    from tlcli import shelf
+
+    lines, problems = shelf.verified(names, folder)
+    console.result("\n".join(lines) or "no sound weights on this machine")
+    tell(tuple(problems))
+    click.get_current_context().exit(1 if problems else 0)
+
+
+@weights.command("import")
+@click.argument("file", type=PATH)
+@click.option("--base", required=True, help="The base whose ImageNet weights it has.")
+@click.option("--force", is_flag=True, help="Replace other weights of the base.")
+@click.pass_obj
+def import_(folder: Path, file: Path, base: str, force: bool) -> None:
+    """Copy weights from a .weights.h5, .h5, .keras or .onnx file into tlcli's cache.
+
+    \b
+    Example:
+      tlcli weights import vgg16_notop.h5 --base VGG16
+    """
+    from tlcli import shelf
+
+    console.result(str(shelf.imported(file, base, folder, force=force)))
+
+
+@weights.command()
+@click.argument("target", type=PATH, metavar="DIR")
+@click.argument("names", nargs=-1, metavar="[BASE...]")
+@with_weights_dir
+@click.pass_obj
+def export(folder: Path, target: Path, names: tuple[str, ...]) -> None:
+    """Write the weights on this machine to a folder, to carry where no network is.
+
+    There, name the folder with --weights-dir or TLCLI_WEIGHTS.
+
+    \b
+    Example:
+      tlcli weights export usb/weights
+    """
+    from tlcli import shelf
+
+    for path in shelf.exported(target, names, folder):
+        console.result(str(path))
+
+
+@click.command()
+@with_cache
+@with_weights_dir
+@with_offline
+@with_json
+def doctor(cache_dir: Path | None, json_: bool) -> None:
+    """Print versions, devices, folders with their sizes, and which sources of weights answer.
+
+    \b
+    Example:
+      tlcli doctor
+    """
+    from tlcli import doctor as doctors
+
+    show(doctors.doctor(cache_dir), json_)
