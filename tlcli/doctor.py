@@ -76,7 +76,8 @@ def _folder(name: str, path: Path) -> dict[str, Any]:
         there = there.parent
     used = None
     if path.is_dir():
-        used = sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+        # Blocks, not lengths: an unfinished shard of features is longer than what it holds.
+        used = sum(one.stat().st_blocks * 512 for one in path.rglob("*") if one.is_file())
     free = shutil.disk_usage(there).free
     return {"name": name, "path": str(path), "bytes": used, "free": free}
 

@@ -72,6 +72,7 @@ def _first_that_works(row: bases.Base, incoming: Path, path: Path, where: str) -
             told = error.problems[0].message if isinstance(error, WeightsError) else str(error)
             failures.append(f"{source}: {told}")
             console.note(f"{where}: {failures[-1]}")
+            _clear(incoming)
             continue
         weight_cache.write(path, row, tensors, entry)
         said = f"verified by {entry.verified}" if entry.verified else "no checksum is known"
@@ -80,6 +81,15 @@ def _first_that_works(row: bases.Base, incoming: Path, path: Path, where: str) -
     hint = f"bring a file from elsewhere and run `tlcli weights import FILE --base {row.name}`, "
     hint += "or name a mirror in TLCLI_MIRRORS"
     raise WeightsError(Problem(where, f"no source has them ({'; '.join(failures)})", hint))
+
+
+def _clear(incoming: Path) -> None:
+    """Remove what a source has brought in vain; parts of a download may still be resumed."""
+    for path in incoming.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix != ".part":
+            path.unlink()
 
 
 #: Brings a file and says how it was proved to be the expected one.

@@ -23,10 +23,10 @@ class Held:
     path: Path
 
     @property
-    def proof(self) -> str:
-        """What the file itself says about its verification; nothing is computed."""
+    def proof(self) -> str | None:
+        """How tlcli verified the file when it wrote it; None: not yet. Nothing is computed."""
         said = weight_cache.entry(self.path)
-        return said.verified if said else ""
+        return said.verified if said else None
 
 
 def rows(names: Sequence[str]) -> list[bases.Base]:
@@ -75,8 +75,10 @@ def listed(folder: Path) -> tuple[str, Any]:
     return text + "\n\n`tlcli weights fetch NAME` brings what is missing.", value
 
 
-def _told(proof: str) -> str:
-    return f"by {proof}" if proof else "not yet: see `verify`"
+def _told(proof: str | None) -> str:
+    if proof is None:
+        return "not yet: see `verify`"
+    return f"by {proof}" if proof else "no checksum is known"
 
 
 def fetched(names: Sequence[str], folder: Path) -> list[Path]:

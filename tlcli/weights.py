@@ -28,12 +28,14 @@ class Source:
     Attributes:
         path: of the file.
         folder: of tlcli's cache, where what comes from the network is kept.
+        verified: how the file was verified, one of `weight_cache.BY_...`, or empty.
         notes: the steps that led here.
     """
 
     kind: Literal["file", "network", "random"]
     path: Path | None = None
     folder: Path | None = None
+    verified: str = field(default="", compare=False)
     notes: tuple[Problem, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
@@ -59,9 +61,9 @@ def find(recipe: Recipe, cache: Path | None = None) -> Source:
         weight_files.check(Path(wanted), row, where)
         return Source("file", Path(wanted))
     folder = weight_cache.folder(store.cache_folder(cache))
-    found, tried = None, []
-    for found, said in _look(row, folder):
-        tried.append(said)
+    found, verified, tried = None, "", []
+    for found, verified, said in _look(row, folder):
+        tried.append(f"{said}, {_proof(verified)}" if found else said)
         if found is not None:
             break
     if found is None and download.offline():
@@ -70,7 +72,7 @@ def find(recipe: Recipe, cache: Path | None = None) -> Source:
         message = f"the weights of {row.name} are not on this machine, and tlcli is offline"
         raise WeightsError(Problem(where, message, hint))
     notes = tuple(Problem(f"weights of {row.name}", text, severity="note") for text in tried)
-    return Source("file" if found else "network", found, folder, notes)
+    return Source("file" if found else "network", found, folder, verified, notes)
 
 
 def candidates(row: bases.Base, folder: Path) -> dict[str, list[Path]]:
@@ -96,27 +98,27 @@ def keras_cache() -> Path:
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
-def _look(row: bases.Base, folder: Path) -> Iterator[tuple[Path | None, str]]:
-    """Each place that is tried: the verified file in it, if any, and a few words for the user.
+def _look(row: bases.Base, folder: Path) -> Iterator[tuple[Path | None, str, str]]:
+    """Each place that is tried: the verified file in it, if any, its proof, and words for the user.
 
     A wrong file is an error, except in Keras' cache: Keras leaves broken ones behind.
     """
     for place, paths in candidates(row, folder).items():
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
-            yield None, f"none in {place} ({paths[0].parent})"
+            yield None, "", f"none in {place} ({paths[0].parent})"
             continue
         try:
             where = place if place == "TLCLI_WEIGHTS" else str(path)
-            yield path, f"{path} in {place}, {_proof(verify(path, row, where))}"
+            yield path, verify(path, row, where).verified, f"{path} in {place}"
         except WeightsError as error:
             if place != "Keras' cache":
                 raise
-            yield None, f"passed over in {place}: {error.problems[0].message}"
+            yield None, "", f"passed over in {place}: {error.problems[0].message}"
 
 
-def _proof(entry: Entry) -> str:
-    return f"verified by {entry.verified}" if entry.verified else "no checksum is known for it"
+def _proof(verified: str) -> str:
+    return f"verified by {verified}" if verified else "no checksum is known for it"
 
 
 def verify(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks for") -> Entry:
@@ -173,14 +175,14 @@ def record(model: Any, row: bases.Base, source: Source) -> dict[str, str]:
     if source.kind == "network" and source.folder is not None:
         path = source.folder / weight_cache.file_name(row.name)
     said = weight_cache.entry(path) if path and path.is_file() else None
-    values = (value for layer in _layers(model, row) for value in layer.get_weights())
-    print_ = fingerprint(values)
-    known = print_ == sources.published(row.name).fingerprint
+    said = said or Entry(str(source), "", source.verified)
+    found = fingerprint(v for layer in _layers(model, row) for v in layer.get_weights())
+    known = found == sources.published(row.name).fingerprint
     return {
-        "source": said.source if said else str(source),
+        "source": said.source,
         "file": str(path) if path else "",
-        "fingerprint": print_,
-        "verified": weight_cache.BY_FINGERPRINT if known else said.verified if said else "",
+        "fingerprint": found,
+        "verified": weight_cache.BY_FINGERPRINT if known else said.verified,
     }
 
 
