@@ -123,9 +123,10 @@ def test_all_forms_that_keras_writes_give_the_same_bits(name: str, tmp_path: Pat
     plain.save_weights(tmp_path / "new.weights.h5")
     plain.save(tmp_path / "legacy_notop.h5", include_optimizer=False)
     whole = builder(include_top=True, weights=None, input_shape=(side, side, 3), classes=3)
-    for layer in plain.layers:
-        # The counterpart has the same place among the layers, and another name where names count.
-        whole.layers[plain.layers.index(layer)].set_weights(layer.get_weights())
+    # Layers with weights come in the same order, under other names where names are numbered.
+    weighted = [[one for one in model.layers if one.weights] for model in (plain, whole)]
+    for layer, counterpart in zip(*weighted, strict=False):
+        counterpart.set_weights(layer.get_weights())
     whole.save(tmp_path / "legacy_whole.h5", include_optimizer=False)
     whole.save_weights(tmp_path / "whole.weights.h5")
     whole.save(tmp_path / "whole.keras")

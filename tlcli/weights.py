@@ -180,7 +180,7 @@ def record(model: Any, row: bases.Base, source: Source) -> dict[str, str]:
     known = found == sources.published(row.name).fingerprint
     return {
         "source": said.source,
-        "file": str(path) if path else "",
+        "file": str(path.absolute()) if path else "",
         "fingerprint": found,
         "verified": weight_cache.BY_FINGERPRINT if known else said.verified,
     }
