@@ -65,6 +65,14 @@ def test_json_and_a_second_time(config, cli):
     assert again["stored"] == {"block4_pool": 39, "block5_pool": 39}
 
 
+def test_a_boundary_is_computed_from_a_lower_one_that_another_command_has_stored(config, cli):
+    lower = cli("extract", "-c", config, "--boundary", "block3_pool", "--json")
+    assert json.loads(lower.stdout)["pixels"] == 39
+    higher = json.loads(cli("extract", "-c", config, "--json").stdout)
+    assert higher["computed"] == {"block4_pool": 39, "block5_pool": 39}
+    assert higher["pixels"] == 0
+
+
 def test_photos_without_labels(config, cli, photos, tmp_path):
     out = tmp_path / "features"
     done = cli("extract", "-c", config, "--data", photos / "test" / "red", "--out", out)

@@ -51,14 +51,16 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
     names = [wanted.boundary] if wanted.boundary else [cut.name for cut in plan.cuts]
     items = plan.index.items
     views = features.views_of(items, plan.recipe.augment.kept_views)
-    with train.open_store(network, plan, network.checksums(names)) as rows:
-        report = features.extract(network, plan.recipe, views, rows)
+    with train.open_store(network, plan, names) as opened:
+        rows, sources = opened.rows, opened.sources
+        report = features.extract(network, plan.recipe, views, rows, sources)
         bad = {item.digest for item in items if item.path in report.unreadable}
         readable = [item for item in items if item.digest not in bad]
         done: dict[str, Any] = {
             "images": len(readable),
             "computed": report.computed,
             "stored": report.stored,
+            "pixels": report.images,
             "seconds": round(report.seconds, 2),
             "unreadable": [str(path) for path in report.unreadable],
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,17 +62,30 @@ def open_rows(
 
     `weights` is the checksum of the network's weights up to the boundary.
     """
-    height, width = recipe.base.image_size
+    return TrunkRows(folder, *_trunk(network, recipe, boundary, weights))
+
+
+def has_rows(
+    network: Network, recipe: Recipe, boundary: str, folder: Path, *, weights: str
+) -> bool:
+    """Whether the store knows that trunk."""
+    return TrunkRows.place(folder, *_trunk(network, recipe, boundary, weights)).is_dir()
+
+
+def _trunk(
+    network: Network, recipe: Recipe, boundary: str, weights: str
+) -> tuple[dict[str, Any], tuple[int, ...], str]:
+    """Description, shape of a row and number type of a trunk's rows."""
     description = {
         "base": network.row.name,
         "boundary": boundary,
         "weights": weights,
-        "image_size": [height, width],
+        "image_size": list(recipe.base.image_size),
         "resize": recipe.base.resize,
         "decoder": images.DECODER_VERSION,
         "precision": recipe.precision,
     }
-    return TrunkRows(folder, description, network.shape(boundary), recipe.features.dtype)
+    return description, network.shape(boundary), recipe.features.dtype
 
 
 def row_key(recipe: Recipe, digest: str, number: int) -> RowKey:
@@ -93,22 +106,28 @@ def views_of(items: Iterable[Item], kept_views: int) -> list[View]:
 
 
 def extract(
-    network: Network, recipe: Recipe, views: Sequence[View], rows: dict[str, TrunkRows]
+    network: Network,
+    recipe: Recipe,
+    views: Sequence[View],
+    rows: dict[str, TrunkRows],
+    sources: Mapping[str, TrunkRows] | None = None,
 ) -> Report:
     """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
 
-    Raises `StoreError` where the disk has no room for them, and `DataError` naming every photo that
-    cannot be decoded, unless the recipe says `on_bad_image: skip`; the rows of the others are
-    computed and kept either way.
+    `sources` are rows of other boundaries to compute from, where they lie lower. Raises
+    `StoreError` where the disk has no room for them, and `DataError` naming every photo that cannot
+    be decoded, unless the recipe says `on_bad_image: skip`; the rows of the others are computed and
+    kept either way.
     """
     report = Report()
-    passes = _plan(network, recipe, views, rows, report)
+    known = {**(sources or {}), **rows}
+    passes = _plan(network, recipe, views, rows, known, report)
     _check_space(passes, rows)
     total = sum(len(wanted) for wanted in passes.values())
     started = time.monotonic()
     with console.progress(total, "extracting") as bar:
         for (source, targets), wanted in passes.items():
-            one_pass = _Pass(network, recipe, rows, source, targets, report)
+            one_pass = _Pass(network, recipe, known, source, targets, report)
             for done in one_pass.run(wanted):
                 bar.update(done)
     report.seconds = time.monotonic() - started
@@ -134,26 +153,28 @@ def _plan(
     recipe: Recipe,
     views: Sequence[View],
     rows: dict[str, TrunkRows],
+    known: dict[str, TrunkRows],
     report: Report,
 ) -> _Passes:
     """Group the views by where their computation starts and which boundaries they lack."""
-    order = [b.name for b in network.row.boundaries if b.name in rows]
+    order = [b.name for b in network.row.boundaries if b.name in known]
     keys = [row_key(recipe, view.digest, view.number) for view in views]
-    present = np.stack([rows[name].locate(keys).present for name in order])
+    present = np.stack([known[name].locate(keys).present for name in order])
+    wanted = np.array([name in rows for name in order])
     for name, has in zip(order, present, strict=True):
-        report.stored[name] = int(has.sum())
-        report.computed[name] = 0
+        if name in rows:
+            report.stored[name], report.computed[name] = int(has.sum()), 0
     # Rounded rows would give other bits than the photo, and rows must not depend on their history.
     lossless = recipe.features.dtype == "float32"
     passes: _Passes = {}
     for view, has in zip(views, present.T, strict=True):
-        if has.all():
+        missing = np.flatnonzero(wanted & ~has)
+        if not len(missing):
             continue
-        first_missing = int(np.argmin(has))
-        # Boundaries below the first missing one are all there; the highest of them is nearest.
-        source = order[first_missing - 1] if first_missing and lossless else None
-        targets = tuple(name for name, there in zip(order, has, strict=True) if not there)
-        passes.setdefault((source, targets), []).append(view)
+        # The highest stored row below everything that is missing is nearest to all of it.
+        below = np.flatnonzero(has[: missing[0]])
+        source = order[below[-1]] if len(below) and lossless else None
+        passes.setdefault((source, tuple(order[i] for i in missing)), []).append(view)
     return passes
 
 

@@ -93,10 +93,8 @@ class TrunkRows:
         self, folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str
     ) -> None:
         full = {**description, "shape": list(shape), "dtype": dtype}
-        text = json.dumps(full, sort_keys=True)
-        self.address = hashlib.sha256(text.encode()).hexdigest()[:16]
-        name = f"{description['base']}-{description['boundary']}-{self.address}"
-        self.path = folder / name
+        self.path = self.place(folder, description, shape, dtype)
+        self.address = self.path.name.rpartition("-")[2]
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         self._maps: dict[int, Array] = {}
         self._shard: Shard | None = None
@@ -112,6 +110,14 @@ class TrunkRows:
             except sqlite3.Error:
                 self._index.close()
                 raise
+
+    @staticmethod
+    def place(folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str) -> Path:
+        """Where the rows of such a trunk are, if there are any."""
+        full = {**description, "shape": list(shape), "dtype": dtype}
+        text = json.dumps(full, sort_keys=True)
+        address = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return folder / f"{description['base']}-{description['boundary']}-{address}"
 
     @property
     def row_bytes(self) -> int:

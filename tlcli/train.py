@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -105,18 +105,18 @@ def train(plan: Plan, *, out: Path | None = None, force: bool = False) -> Summar
         network = load_network(plan)
         cuts = [cut.name for cut in plan.cuts]
         top = plan.row.top.name
-        checksums = network.checksums({*cuts, top})
+        checksums = network.checksums([cuts[0], top])
         record = weights.record(network.base, plan.row, plan.source)
-    with open_store(network, plan, {name: checksums[name] for name in cuts}) as rows:
+    with open_store(network, plan, cuts) as opened:
         with clock("extract"):
-            report = fill_store(network, plan, rows)
+            report = fill_store(network, plan, opened)
         plan = planning.reduced(plan, report.unreadable)
         index = plan.index
         run = saving.begin(
             plan, index, {**record, "checksum": checksums[top]}, out=out, force=force
         )
         console.note(f"run: {run.replaces or run.path}")
-        stages = _run_stages(network, plan, index, rows, run, clock)
+        stages = _run_stages(network, plan, index, opened.rows, run, clock)
     with clock("save"):
         if network.checksums(cuts[:1])[cuts[0]] != checksums[cuts[0]]:
             message = f"weights up to '{cuts[0]}' have changed though they were frozen"
@@ -143,21 +143,37 @@ def load_network(plan: Plan) -> Network:
     return network
 
 
+@dataclass(frozen=True)
+class Opened:
+    """The rows that a run works with.
+
+    Attributes:
+        rows: of the boundaries that are asked for.
+        sources: of others that the store has, to compute missing rows from.
+    """
+
+    rows: dict[str, TrunkRows]
+    sources: dict[str, TrunkRows]
+
+
 @contextmanager
-def open_store(
-    network: Network, plan: Plan, checksums: Mapping[str, str]
-) -> Iterator[dict[str, TrunkRows]]:
-    """The stored rows of each boundary, until the block ends; the checksums are of its weights."""
-    folder = store.features_folder(plan.cache)
+def open_store(network: Network, plan: Plan, boundaries: Sequence[str]) -> Iterator[Opened]:
+    """The stored rows of each boundary, and of others there may be, until the block ends."""
+    folder, recipe = store.features_folder(plan.cache), plan.recipe
+    opened = Opened({}, {})
     with ExitStack() as stack:
-        rows = {}
-        for name, checksum in checksums.items():
-            rows[name] = features.open_rows(network, plan.recipe, name, folder, weights=checksum)
-            stack.callback(rows[name].close)
-        yield rows
+        every = network.checksums([boundary.name for boundary in plan.row.boundaries])
+        for name, checksum in every.items():
+            kind = opened.rows if name in boundaries else opened.sources
+            if name in boundaries or features.has_rows(
+                network, recipe, name, folder, weights=checksum
+            ):
+                kind[name] = features.open_rows(network, recipe, name, folder, weights=checksum)
+                stack.callback(kind[name].close)
+        yield opened
 
 
-def fill_store(network: Network, plan: Plan, rows: dict[str, TrunkRows]) -> Report:
+def fill_store(network: Network, plan: Plan, opened: Opened) -> Report:
     """Extract what the plan needs and the store lacks."""
     recipe, items = plan.recipe, plan.index.items
     live = recipe.augment.views == "live"
@@ -165,7 +181,7 @@ def fill_store(network: Network, plan: Plan, rows: dict[str, TrunkRows]) -> Repo
         items = tuple(item for item in items if item.split != "train")
     report = Report()
     if views := features.views_of(items, recipe.augment.kept_views):
-        report = features.extract(network, recipe, views, rows)
+        report = features.extract(network, recipe, views, opened.rows, opened.sources)
         _tell_extraction(report, len(views))
     if live:
         report.unreadable.update(_check_live(plan))
