@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import tempfile
@@ -65,7 +66,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "images": len(views),
         "images_per_second": {name: _spread(values) for name, values in rates.items()},
         "bare_over_extract": _spread(ratios),
-        "machine": {"processor": platform.processor(), "tensorflow": tf.__version__},
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "processors": os.cpu_count(),
+            "tensorflow": tf.__version__,
+        },
     }
 
 

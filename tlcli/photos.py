@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ Array = npt.NDArray[Any]
 Element = TypeVar("Element")
 
 #: Batches that are decoded ahead of the one being computed, and threads that do it. Decoding frees
-#: the interpreter lock, and leaves the processor to the network while it waits for the disk.
-AHEAD, THREADS = 3, 4
+#: the interpreter lock; more threads than processors would take turns with the network's own.
+AHEAD, THREADS = 3, min(os.cpu_count() or 1, 8)
 
 
 @dataclass(frozen=True)
