@@ -92,7 +92,6 @@ class TrunkRows:
     def __init__(
         self, folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str
     ) -> None:
-        full = {**description, "shape": list(shape), "dtype": dtype}
         self.path = self.place(folder, description, shape, dtype)
         self.address = self.path.name.rpartition("-")[2]
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
@@ -101,7 +100,7 @@ class TrunkRows:
         with _told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if not (self.path / "trunk.json").exists():
-                write_json(self.path / "trunk.json", full)
+                write_json(self.path / "trunk.json", _full(description, shape, dtype))
             self._index = sqlite3.connect(
                 self.path / "index.sqlite", timeout=BUSY_TIMEOUT, check_same_thread=False
             )
@@ -114,8 +113,7 @@ class TrunkRows:
     @staticmethod
     def place(folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str) -> Path:
         """Where the rows of such a trunk are, if there are any."""
-        full = {**description, "shape": list(shape), "dtype": dtype}
-        text = json.dumps(full, sort_keys=True)
+        text = json.dumps(_full(description, shape, dtype), sort_keys=True)
         address = hashlib.sha256(text.encode()).hexdigest()[:16]
         return folder / f"{description['base']}-{description['boundary']}-{address}"
 
@@ -240,6 +238,11 @@ def _checksum(row: Array) -> int:
 def _mapped(path: Path) -> Array:
     mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
+
+
+def _full(description: dict[str, Any], shape: Sequence[int], dtype: str) -> dict[str, Any]:
+    """Everything that a trunk's address stands for, as `trunk.json` holds it."""
+    return {**description, "shape": list(shape), "dtype": dtype}
 
 
 @contextmanager

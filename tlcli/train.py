@@ -104,21 +104,18 @@ def train(plan: Plan, *, out: Path | None = None, force: bool = False) -> Summar
     with clock("load"):
         network = load_network(plan)
         cuts = [cut.name for cut in plan.cuts]
-        top = plan.row.top.name
-        checksums = network.checksums([cuts[0], top])
         record = weights.record(network.base, plan.row, plan.source)
     with open_store(network, plan, cuts) as opened:
         with clock("extract"):
             report = fill_store(network, plan, opened)
+        record["checksum"] = opened.checksums[plan.row.top.name]
         plan = planning.reduced(plan, report.unreadable)
         index = plan.index
-        run = saving.begin(
-            plan, index, {**record, "checksum": checksums[top]}, out=out, force=force
-        )
+        run = saving.begin(plan, index, record, out=out, force=force)
         console.note(f"run: {run.replaces or run.path}")
         stages = _run_stages(network, plan, index, opened.rows, run, clock)
     with clock("save"):
-        if network.checksums(cuts[:1])[cuts[0]] != checksums[cuts[0]]:
+        if network.checksums(cuts[:1])[cuts[0]] != opened.checksums[cuts[0]]:
             message = f"weights up to '{cuts[0]}' have changed though they were frozen"
             raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))
         saving.save_model(network, plan, index, run)
@@ -150,19 +147,21 @@ class Opened:
     Attributes:
         rows: of the boundaries that are asked for.
         sources: of others that the store has, to compute missing rows from.
+        checksums: of the weights up to every boundary, as they were when the store was opened.
     """
 
     rows: dict[str, TrunkRows]
     sources: dict[str, TrunkRows]
+    checksums: dict[str, str]
 
 
 @contextmanager
 def open_store(network: Network, plan: Plan, boundaries: Sequence[str]) -> Iterator[Opened]:
     """The stored rows of each boundary, and of others there may be, until the block ends."""
     folder, recipe = store.features_folder(plan.cache), plan.recipe
-    opened = Opened({}, {})
+    every = network.checksums([boundary.name for boundary in plan.row.boundaries])
+    opened = Opened({}, {}, every)
     with ExitStack() as stack:
-        every = network.checksums([boundary.name for boundary in plan.row.boundaries])
         for name, checksum in every.items():
             kind = opened.rows if name in boundaries else opened.sources
             if name in boundaries or features.has_rows(
