@@ -41,8 +41,8 @@ def shown(feed, epochs, *, number=0, seed=0):
 
 
 def test_every_view_of_every_photo_has_its_turn(parts):
-    chosen, _, items, rows = parts
-    feed = StoredFeed(rows, chosen, items, kept_views=2)
+    chosen, network, items, rows = parts
+    feed = StoredFeed(network, chosen, {"block5_pool": rows}, "block5_pool", items, 2)
     views = shown(feed, 6)
     for first in (0, 3):
         assert (np.sort(views[first : first + 3], axis=0).T == [0, 1, 2]).all()
@@ -59,8 +59,8 @@ def test_epochs_are_shuffled_and_repeatable_by_themselves():
 
 
 def test_labels_and_rows_belong_together(parts):
-    chosen, _, items, rows = parts
-    feed = StoredFeed(rows, chosen, items, kept_views=2)
+    chosen, network, items, rows = parts
+    feed = StoredFeed(network, chosen, {"block5_pool": rows}, "block5_pool", items, 2)
     picks = [(np.array([5, 0, 17]), np.array([0, 1, 2]))]
     (found,) = feed.stream(picks)
     for row, position, number in zip(found, *picks[0], strict=True):
@@ -73,6 +73,6 @@ def test_live_views_are_new_in_every_epoch_and_are_those_of_the_store(parts):
     chosen, network, items, rows = parts
     feed = LiveFeed(network, chosen, items, "block5_pool")
     assert [set(row) for row in shown(feed, 3)] == [{1}, {2}, {3}]
-    stored = StoredFeed(rows, chosen, items, kept_views=2)
+    stored = StoredFeed(network, chosen, {"block5_pool": rows}, "block5_pool", items, 2)
     picks = [(np.arange(8), np.full(8, 2))]
     np.testing.assert_array_equal(next(feed.stream(picks)), next(stored.stream(picks)))

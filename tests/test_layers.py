@@ -18,10 +18,10 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console errors framework settings
-    augment bases files folders gradients images yamlfile
-    layout recipe_problems runs shards sources tensors
-    dataset onnxfile recipe sample store
-    download photos split weight_files
+    augment bases files folders gradients images interrupts yamlfile
+    checkpoints layout locks recipe_problems shards sources tensors
+    dataset onnxfile recipe runs sample store
+    claims download photos split weight_files
     weight_cache
     fetch
     weights
@@ -32,7 +32,8 @@ LAYERS = """
     feeds
     steps
     stage
-    predict train
+    predict stages
+    train
     extract
     command
     weights_cli

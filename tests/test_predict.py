@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import files, images, plan, predict, recipe, runs, saving, split, survey
+from tlcli import claims, files, images, plan, predict, recipe, runs, saving, split, survey
 from tlcli.bases import BASES
 from tlcli.errors import RunError
 
@@ -26,9 +26,10 @@ def model(photos, write_recipe, tmp_path):
         survey.survey(recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
     )
     network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
-    run = saving.begin(made, made.index, {}, out=None, force=False)
-    saving.save_model(network, made, made.index, run)
-    files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
+    with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
+        run = claimed.run
+        saving.save_model(network, made, made.index, run)
+        files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return network, run
 

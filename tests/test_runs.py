@@ -85,7 +85,7 @@ def test_a_run_is_replaced_by_force_only(tmp_path: Path):
     assert runs.settle(again).path == out
     assert {path.name for path in out.iterdir()} == {*runs.FILES, "mine.txt"}
     assert (out / runs.MODEL).read_text() == f"new {runs.MODEL}"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert runs.replacements(out) == [again.path], "whole until somebody removes it"
 
 
 def test_a_run_behind_a_link_is_replaced_where_it_is(tmp_path: Path):

@@ -314,16 +314,20 @@ def test_a_damaged_shard_is_told(tmp_path: Path, harm: str):
     rows.close()
 
 
-def test_a_damaged_index_is_told(tmp_path: Path):
+def test_a_damaged_index_is_told_and_made_anew(tmp_path: Path, capsys):
     rows = rows_of(tmp_path)
+    rows.append(keys(0, 1, 2), made(0, 1, 2))
     rows.close()
     (rows.path / "index.sqlite").write_bytes(b"not a database, really not" * 100)
-    with pytest.raises(StoreError) as caught:
-        rows_of(tmp_path)
-    assert str(caught.value) == (
-        f"{rows.path}: the feature store: file is not a database; "
-        "delete this folder; its rows are computed again"
+    again = rows_of(tmp_path)
+    assert capsys.readouterr().err == (
+        f"warning: {rows.path}: the index was damaged; its rows are computed again\n"
     )
+    assert not again.locate(keys(0, 1, 2)).present.any()
+    again.append(keys(0, 1, 2), made(0, 1, 2))
+    np.testing.assert_array_equal(again.read(again.locate(keys(0, 1, 2)), [0, 1, 2]), made(0, 1, 2))
+    again.close()
+    assert len(list(rows.path.glob("rows-*.npy"))) == 1, "rows that nothing points to are removed"
 
 
 def test_a_busy_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import dataset, images, plan, recipe, runs, split, stage, survey, train
+from tlcli import claims, dataset, images, plan, recipe, runs, split, stage, survey, train
 from tlcli.bases import BASES
 from tlcli.errors import DataError, RunError
 from tlcli.framework import keras
@@ -68,7 +68,7 @@ def run(photos, tmp_path):
             encoding="utf-8",
         )
         made = plan.make(survey.survey(recipe.load(path, overrides)))
-        return Ran(made, train.train(made, **options))
+        return Ran(made, train.train(made, claims.Wanted(**options)))
 
     return start
 
@@ -234,8 +234,8 @@ def test_a_stage_hands_on_its_best_epoch(run, pair):
     ran = run("VGG16", "stages:\n  - {name: head, epochs: 12, learning_rate: 0.5}\n")
     lines = ran.metrics()
     best = min(lines, key=lambda line: line["val_loss"])
-    (outcome, _) = ran.summary.stages[0]
-    assert outcome.best.epoch == best["epoch"]
+    (result,) = ran.summary.stages
+    assert result.outcome.best.epoch == best["epoch"]
     assert best["epoch"] < 12, "the rate is meant to make later epochs worse"
     saved = keras.saving.load_model(ran.path / runs.MODEL)
     items = ran.plan.index.of("val")
@@ -251,8 +251,8 @@ def test_a_stage_hands_on_its_best_epoch(run, pair):
 def test_early_stopping_ends_a_stage(run, pair):
     text = "stages:\n  - {name: head, epochs: 40, learning_rate: 0.5, early_stopping: 2}\n"
     ran = run("VGG16", text)
-    (outcome, _) = ran.summary.stages[0]
-    assert outcome.epochs == outcome.best.epoch + 2 < 40
+    (result,) = ran.summary.stages
+    assert result.outcome.epochs == result.outcome.best.epoch + 2 < 40
 
 
 def test_the_same_recipe_gives_the_same_bits(run):

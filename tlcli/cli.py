@@ -170,27 +170,33 @@ def extract(
 @with_recipe
 @click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
 @click.option("--force", is_flag=True, help="Replace a run that is in --out.")
+@click.option("--fresh", is_flag=True, help="Start anew even where such a run was stopped.")
+@click.option("--resume", metavar="RUN", help="Go on with this stopped run and no other.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
 @with_json
 def finetune(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, out: Path | None,
-    force: bool, dry_run: bool, json_: bool,
+    force: bool, fresh: bool, resume: str | None, dry_run: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Train a classifier: extract features, train the head, fine-tune the top in stages.
+
+    A run that was stopped goes on when the same command is given again.
 
     \b
     Example:
       tlcli finetune --config cats_dogs.yaml
       tlcli finetune --set stages.1.epochs=3 --set seed=1
     """
+    if resume is not None and (fresh or out is not None):
+        raise click.UsageError("--resume goes with neither --fresh nor --out")
     made = _plan(config, overrides, cache_dir, out, force)
     if dry_run:
         show((made.text(), made.as_json()), json_)
         return
     console.note(made.text() + "\n")
-    from tlcli import train
+    from tlcli import claims, train
 
-    summary = train.train(made, out=out, force=force)
+    summary = train.train(made, claims.Wanted(out, force, fresh, resume))
     if json_:
         console.result_json(summary.as_json())
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 
 from tlcli import console
 from tlcli.errors import Problem, TlcliError, reason
+from tlcli.interrupts import Interrupted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -44,7 +46,7 @@ class Commands(click.Group):
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; exit with 1 for a problem of the user's, 130 for Ctrl-C."""
+        """Run a command; exit with 1 for a problem of the user's, 128 + n for a signal."""
         try:
             return super().invoke(ctx)
         except TlcliError as error:
@@ -60,8 +62,12 @@ class Commands(click.Group):
             if type(error).__name__ != "ResourceExhaustedError":
                 raise
             console.error(str(_NO_MEMORY))
+        except Interrupted as stopped:
+            again = shlex.join(["tlcli", *sys.argv[1:]])
+            console.error(f"stopped; what is finished is kept, go on with: {again}")
+            ctx.exit(stopped.exit_code)
         except KeyboardInterrupt:
-            console.error("interrupted; features are kept, run the same command to go on")
+            console.error("interrupted")
             ctx.exit(130)
         ctx.exit(1)
 

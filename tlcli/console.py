@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 _quiet = False
@@ -72,6 +73,13 @@ def error(text: str) -> None:
     """Print an error on stderr, one line for each problem."""
     for line in text.split("\n"):
         _say(f"error: {line}")
+
+
+def urgent(text: str) -> None:
+    """A note from within a signal handler, which may have cut into another message's printing."""
+    if not _quiet:
+        with suppress(OSError):
+            os.write(2, f"\n{printable(text)}\n".encode())
 
 
 def _say(text: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tlcli import console, features, files, runs, train
+from tlcli import console, features, files, interrupts, runs, train
 from tlcli.dataset import Item
 from tlcli.errors import DataError, Problem
+from tlcli.photos import View
 from tlcli.plan import Plan
 from tlcli.store import TrunkRows
 
@@ -47,6 +48,11 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
         _check_out(wanted.out, force=force)
     if wanted.boundary is not None:
         plan.row.boundary(wanted.boundary, where="--boundary")
+    with interrupts.graceful():
+        return _extract(plan, wanted)
+
+
+def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
     network = train.load_network(plan)
     names = [wanted.boundary] if wanted.boundary else [cut.name for cut in plan.cuts]
     items = plan.index.items
@@ -65,7 +71,9 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
             "unreadable": [str(path) for path in report.unreadable],
         }
         if wanted.out is not None:
-            meta = _write(plan, wanted, names[-1], rows[names[-1]], readable)
+            views = [View(item.path, item.digest) for item in readable]
+            reader = features.Reader(network, plan.recipe, opened.known, names[-1], views)
+            meta = _write(plan, wanted, names[-1], rows[names[-1]], reader, readable)
             done["out"] = {"folder": str(wanted.out), **meta}
     return done
 
@@ -82,19 +90,23 @@ def _check_out(out: Path, *, force: bool) -> None:
 
 
 def _write(
-    plan: Plan, wanted: Wanted, boundary: str, rows: TrunkRows, items: Sequence[Item]
+    plan: Plan,
+    wanted: Wanted,
+    boundary: str,
+    rows: TrunkRows,
+    reader: features.Reader,
+    items: Sequence[Item],
 ) -> dict[str, Any]:
     out = wanted.out
     assert out is not None
     out.mkdir(parents=True, exist_ok=True)
-    locations = rows.locate([features.row_key(plan.recipe, item.digest, 0) for item in items])
     shape = (len(items), *pooled_shape(rows.shape, wanted.pooling))
     with files.replacing(out / FEATURES) as temporary, temporary.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(items), CHUNK):
             chosen = np.arange(start, min(start + CHUNK, len(items)))
-            values = rows.read(locations, chosen).astype("<f4")
+            values = reader.read(chosen).astype("<f4")
             file.write(np.ascontiguousarray(pool(values, wanted.pooling)).tobytes())
     classes = plan.index.classes
     table = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, console, images, photos
+from tlcli import augment, console, images, interrupts, locks, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError, Problem, StoreError
 from tlcli.framework import tf
@@ -119,8 +120,35 @@ def extract(
     be decoded, unless the recipe says `on_bad_image: skip`; the rows of the others are computed and
     kept either way.
     """
-    report = Report()
     known = {**(sources or {}), **rows}
+    with ExitStack() as stack:
+        if _plan(network, recipe, views, rows, known, Report()):
+            # Another process that computes the same rows is waited for: then they are there.
+            for one in sorted(rows.values(), key=lambda one: one.path):
+                stack.enter_context(_alone(one.path))
+        report = _extract(network, recipe, views, rows, known)
+    if report.unreadable and recipe.data.on_bad_image == "error":
+        raise DataError([*report.unreadable.values(), _how_to_go_on(report)])
+    return report
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        with locks.locked(folder, waiting="it extracts the same features"):
+            yield
+    finally:
+        interrupts.check()
+
+
+def _extract(
+    network: Network,
+    recipe: Recipe,
+    views: Sequence[View],
+    rows: Mapping[str, TrunkRows],
+    known: Mapping[str, TrunkRows],
+) -> Report:
+    report = Report()
     passes = _plan(network, recipe, views, rows, known, report)
     _check_space(passes, rows)
     total = sum(len(wanted) for wanted in passes.values())
@@ -131,9 +159,48 @@ def extract(
             for done in one_pass.run(wanted):
                 bar.update(done)
     report.seconds = time.monotonic() - started
-    if report.unreadable and recipe.data.on_bad_image == "error":
-        raise DataError([*report.unreadable.values(), _how_to_go_on(report)])
     return report
+
+
+class Reader:
+    """The rows of some views, compared with their checksums when they are first read.
+
+    Damaged rows are computed again, as they would have been if they were missing.
+
+    Args:
+        rows: of every boundary at hand; those below `boundary` help to mend.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        rows: Mapping[str, TrunkRows],
+        boundary: str,
+        views: Sequence[View],
+    ) -> None:
+        self._network, self._recipe, self._known = network, recipe, rows
+        self._boundary, self._views, self._rows = boundary, views, rows[boundary]
+        self._keys = [row_key(recipe, view.digest, view.number) for view in views]
+        self._locations = self._rows.locate(self._keys)
+
+    def read(self, positions: npt.ArrayLike) -> Array:
+        """The rows at `positions` in the views, shape (len(positions), *row shape)."""
+        damaged = self._rows.damaged_at(self._locations, positions)
+        if len(damaged):
+            self._mend(damaged)
+        return self._rows.read(self._locations, positions)
+
+    def _mend(self, damaged: Array) -> None:
+        count = console.counted(len(damaged), "row")
+        console.note(f"{self._rows.path}: {count} damaged; computing again")
+        self._rows.forget([self._keys[i] for i in damaged])
+        views = [self._views[i] for i in damaged]
+        rows = {self._boundary: self._rows}
+        report = _extract(self._network, self._recipe, views, rows, self._known)
+        if report.unreadable:
+            raise DataError(report.unreadable.values())
+        self._locations = self._rows.locate(self._keys)
 
 
 def _how_to_go_on(report: Report) -> Problem:
@@ -152,8 +219,8 @@ def _plan(
     network: Network,
     recipe: Recipe,
     views: Sequence[View],
-    rows: dict[str, TrunkRows],
-    known: dict[str, TrunkRows],
+    rows: Mapping[str, TrunkRows],
+    known: Mapping[str, TrunkRows],
     report: Report,
 ) -> _Passes:
     """Group the views by where their computation starts and which boundaries they lack."""
@@ -178,7 +245,7 @@ def _plan(
     return passes
 
 
-def _check_space(passes: _Passes, rows: dict[str, TrunkRows]) -> None:
+def _check_space(passes: _Passes, rows: Mapping[str, TrunkRows]) -> None:
     needed = sum(
         len(wanted) * sum(rows[name].row_bytes for name in targets)
         for (_, targets), wanted in passes.items()
@@ -201,12 +268,12 @@ class _Pass:
         self,
         network: Network,
         recipe: Recipe,
-        rows: dict[str, TrunkRows],
+        rows: Mapping[str, TrunkRows],
         source: str | None,
         targets: tuple[str, ...],
         report: Report,
     ) -> None:
-        self._recipe, self._rows, self._report = recipe, rows, report
+        self._network, self._recipe, self._rows, self._report = network, recipe, rows, report
         self._source, self._targets = source, targets
         model = network.between(source, targets) if source else network.trunk(targets)
         self._forward = forward(model)
@@ -219,13 +286,13 @@ class _Pass:
         for batch, (readable, x) in zip(batches, inputs, strict=True):
             if readable:
                 self._commit(readable, self._forward(x))
+            interrupts.check()
             yield len(batch)
 
     def _from_rows(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Array]]:
-        rows = self._rows[str(self._source)]
         for batch in batches:
-            locations = rows.locate([self._key(view) for view in batch])
-            yield batch, rows.read(locations, np.arange(len(batch)))
+            reader = Reader(self._network, self._recipe, self._rows, str(self._source), batch)
+            yield batch, reader.read(np.arange(len(batch)))
 
     def _from_pixels(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Any]]:
         for batch in photos.batches(batches, photos.Look.of(self._recipe)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from tlcli import features, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError
 from tlcli.photos import View
-from tlcli.store import Locations, TrunkRows
+from tlcli.store import TrunkRows
 
 if TYPE_CHECKING:
     from tlcli.recipe import Recipe
@@ -41,20 +41,25 @@ class StoredFeed:
     """Activations read from the store, memory-mapped.
 
     Args:
+        rows: of the cut, and of other boundaries at hand.
         kept_views: augmented views of each photo that the store has, beside the photo itself.
     """
 
     def __init__(
-        self, rows: TrunkRows, recipe: Recipe, items: Sequence[Item], kept_views: int = 0
+        self,
+        network: Network,
+        recipe: Recipe,
+        rows: Mapping[str, TrunkRows],
+        cut: str,
+        items: Sequence[Item],
+        kept_views: int = 0,
     ) -> None:
         self.labels = np.array([item.label for item in items], np.int32)
-        self._rows, self._count, self._views = rows, len(items), 1 + kept_views
-        keys = [
-            features.row_key(recipe, item.digest, number)
-            for number in range(self._views)
-            for item in items
+        self._count, self._views = len(items), 1 + kept_views
+        views = [
+            View(item.path, item.digest, number) for number in range(self._views) for item in items
         ]
-        self._locations: Locations = rows.locate(keys)
+        self._reader = features.Reader(network, recipe, rows, cut, views)
 
     def views(self, generator: np.random.Generator, epoch: int) -> Array:
         """Every photo shows each of its views once in as many epochs, in an order of its own.
@@ -67,7 +72,7 @@ class StoredFeed:
     def stream(self, picks: Iterable[Pick]) -> Iterator[Array]:
         """See `Feed`."""
         for positions, views in picks:
-            yield self._rows.read(self._locations, views * self._count + positions)
+            yield self._reader.read(views * self._count + positions)
 
     def round(self, epoch: int) -> int:
         """Which round of views an epoch belongs to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.files import write_text
+from tlcli.files import replacing, write_text
+from tlcli.locks import HOLDER, LOCK
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out
@@ -20,9 +22,10 @@ METRICS = "metrics.jsonl"  # one line an epoch
 SUMMARY = "summary.json"  # the outcome
 MODEL = "model.keras"  # raw RGB in, probabilities out
 MODEL_CARD = "tlcli.json"  # a member of the model archive: classes, size, resize
+CHECKPOINTS = "checkpoints"  # a folder that is there until the run is closed
 LATEST = "latest"  # beside the runs: the last one that finished
 
-
+#: What a finished run consists of.
 FILES = (RECORD, RECIPE, SPLIT, METRICS, MODEL, SUMMARY)
 
 
@@ -61,10 +64,20 @@ class Run:
         """Whether the run has an outcome and a model."""
         return self.file(SUMMARY).is_file() and self.file(MODEL).is_file()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is left to do for it, not even tidying up."""
+        return self.finished and not self.file(CHECKPOINTS).exists()
+
     def append_metrics(self, values: dict[str, Any]) -> None:
         """Add one line to the metrics."""
         with self.file(METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values, allow_nan=False) + "\n")
+            file.write(metrics_line(values))
+
+
+def metrics_line(values: dict[str, Any]) -> str:
+    """One line of the metrics."""
+    return json.dumps(values, allow_nan=False) + "\n"
 
 
 def root() -> Path:
@@ -73,7 +86,10 @@ def root() -> Path:
 
 
 def check_output(out: Path | None, *, force: bool) -> list[Problem]:
-    """What stands in the way of a run in `out` (`None`: a new folder under `root()`)."""
+    """What stands in the way of a run in `out` (`None`: a new folder under `root()`).
+
+    A run that was stopped there does not: it may go on, which `claims` decides.
+    """
     if out is None:
         return check_writable(root())
     if not out.exists():
@@ -81,17 +97,22 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     if not out.is_dir():
         return [Problem(f"--out {out}", "exists and is not a folder", "name another")]
     try:
-        if not any(out.iterdir()):
+        if not _contents(out):
             return check_writable(out)
     except OSError as error:
         return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
     if not (out / RECORD).is_file():
         hint = "name another folder; --force replaces only what tlcli has written"
         return [Problem(f"--out {out}", "exists, is not empty and is not a run", hint)]
-    if not force:
+    if not force and Run(out).closed:
         hint = "name another folder, or replace the run with --force"
         return [Problem(f"--out {out}", "there is already a run", hint)]
     return check_writable(out)
+
+
+def _contents(folder: Path) -> list[Path]:
+    """What is in a folder, beside a lock."""
+    return [path for path in folder.iterdir() if path.name not in (LOCK, HOLDER)]
 
 
 def check_writable(folder: Path) -> list[Problem]:
@@ -115,10 +136,10 @@ def create(name: str, out: Path | None, *, force: bool = False) -> Run:
         raise RunError(problems)
     try:
         if out is not None:
-            if out.is_dir() and any(out.iterdir()):
+            if out.is_dir() and _contents(out):
                 # The old run stays until the new one is finished, in a folder beside it.
                 old = out.resolve()
-                new = Path(tempfile.mkdtemp(prefix=f".{old.name}-", dir=old.parent))
+                new = Path(tempfile.mkdtemp(prefix=_replacement(old), dir=old.parent))
                 return Run(new, replaces=old)
             out.mkdir(parents=True, exist_ok=True)
             return Run(out)
@@ -140,19 +161,30 @@ def _number(path: Path, name: str) -> int:
     return int(number) if stem == name and number.isdecimal() else 0
 
 
+def replacements(out: Path) -> list[Path]:
+    """The folders in which runs that are to replace the one in `out` were begun."""
+    old = out.resolve()
+    return [path for path in old.parent.glob(f"{_replacement(old)}*") if path.is_dir()]
+
+
+def _replacement(old: Path) -> str:
+    """How the folders of runs that are to replace an older one begin."""
+    return f".{old.name}.new-"
+
+
 def settle(run: Run) -> Run:
     """A finished run in its place: where it replaces an older one, file by file.
 
-    Nothing but the files of a run is replaced, and the outcome comes last, so that a crash leaves
-    a run that is seen to be unfinished.
+    The folder it was trained in stays whole until all is done, so that after a crash the same can
+    be done again; and the outcome comes last, so that what is half replaced is no finished run.
+    Only the files of a run are replaced.
     """
     if run.replaces is None:
         return run
-    with suppress(FileNotFoundError):
-        (run.replaces / SUMMARY).unlink()
+    (run.replaces / SUMMARY).unlink(missing_ok=True)
     for name in FILES:
-        run.file(name).replace(run.replaces / name)
-    run.path.rmdir()
+        with replacing(run.replaces / name) as temporary:
+            shutil.copyfile(run.file(name), temporary)
     return Run(run.replaces)
 
 
@@ -201,12 +233,21 @@ def find(which: str | None) -> Run:
     folder = root()
     if which is None:
         return _finished(_latest(folder), "--run")
+    return _finished(named(which, where=f"--run {which}"), f"--run {which}")
+
+
+def named(which: str, *, where: str) -> Run:
+    """The run, finished or not, that a directory or a name under `root()` means.
+
+    Raises a `RunError` at `where` if there is none.
+    """
+    folder = root()
     for path in (Path(which), folder / which):
         if (path / RECORD).is_file():
-            return _finished(Run(path), f"--run {which}")
+            return Run(path)
     names = [run.name for run in listed(folder)]
     hint = suggestion(which, names) if names else "train one with `tlcli finetune`"
-    raise RunError(Problem(f"--run {which}", "there is no such run", hint))
+    raise RunError(Problem(where, "there is no such run", hint))
 
 
 def _latest(folder: Path) -> Run:
@@ -234,12 +275,14 @@ def listed(folder: Path) -> list[Run]:
     found = [
         Run(path)
         for path in folder.iterdir()
-        if not path.is_symlink() and (path / RECORD).is_file()
+        if not path.is_symlink() and path.name[0] != "." and (path / RECORD).is_file()
     ]
     return sorted(found, key=lambda run: (run.file(RECORD).stat().st_ctime_ns, run.name))
 
 
 __all__ = [
+    "CHECKPOINTS",
+    "FILES",
     "LATEST",
     "METRICS",
     "MODEL",
@@ -255,5 +298,9 @@ __all__ = [
     "find_model",
     "listed",
     "mark_latest",
+    "metrics_line",
+    "named",
+    "replacements",
     "root",
+    "settle",
 ]

@@ -1,10 +1,11 @@
-"""What a run leaves behind: its record, and the model, read back before it counts."""
+"""What a run leaves behind: a record of its circumstances, and the model, read back first."""
 
 from __future__ import annotations
 
+import os
 import platform
-import sys
 import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import __version__, files, images, photos, runs
+from tlcli import __version__, console, files, images, photos, runs
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.framework import keras, tf
@@ -24,39 +25,79 @@ from tlcli.split import Network
 REREAD = 16
 
 
-def begin(
-    plan: Plan, index: Index, weights: dict[str, Any], *, out: Path | None, force: bool
-) -> Run:
-    """Make the run directory and write down what is known before training.
+def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
+    """Add to a run's record what its numbers hang on beside recipe and photos.
 
-    `weights` is the record of those that were loaded into the base.
+    `weights` is the record of those that were loaded into the base. A run that goes on must have
+    begun with the same, or a `RunError` says so; with other versions its last bits may differ,
+    which is told and recorded.
     """
-    recipe = plan.recipe
-    run = runs.create(recipe.name, out, force=force)
-    record = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "base": plan.row.name,
-        "seed": recipe.seed,
-        "recipe_fingerprint": recipe.fingerprint(),
-        "dataset_fingerprint": index.fingerprint,
-        "classes": list(index.classes),
-        "photos": index.counts(),
+    record = run.read(runs.RECORD)
+    found = {
         "weights": weights,
-        "versions": {
-            "tlcli": __version__,
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy", "pillow")},
-        },
-        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "versions": versions(),
+        "machine": machine(),
+        "deterministic": deterministic,
     }
-    files.write_json(run.file(runs.RECORD), record)
-    files.write_text(run.file(runs.RECIPE), recipe.as_yaml())
-    table = (
-        (item.path, index.classes[item.label], item.split, item.digest) for item in index.items
-    )
-    files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), table)
-    return run
+    if "weights" in record:
+        if record["weights"].get("checksum") != weights["checksum"]:
+            hint = "bring back the weights it began with, or start anew with --fresh"
+            raise RunError(Problem(str(run.path), "began with other pretrained weights", hint))
+        changed = {
+            key: found[key]
+            for key in ("versions", "machine", "deterministic")
+            if record.get(key) != found[key]
+        }
+        if changed:
+            names = " and ".join(changed)
+            console.warn(f"{run.path}: began with other {names}; the last bits may differ")
+        again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **changed}
+        files.write_json(
+            run.file(runs.RECORD), {**record, "resumed": [*record.get("resumed", []), again]}
+        )
+    else:
+        files.write_json(run.file(runs.RECORD), {**record, **found})
+
+
+def versions() -> dict[str, str]:
+    """Of everything that computes."""
+    names = ("tensorflow", "keras", "numpy", "pillow")
+    return {
+        "tlcli": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in names},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What else decides the last bits: processor, devices, threads. Nothing that names an owner."""
+    threading = tf.config.threading
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": [
+            threading.get_intra_op_parallelism_threads(),
+            threading.get_inter_op_parallelism_threads(),
+        ],
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "devices": [_device(device) for device in tf.config.list_physical_devices()],
+    }
+
+
+def _processor() -> str:
+    """The processor's model name, as Linux tells it; elsewhere what Python knows."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _device(device: Any) -> str:
+    kind = str(device.device_type)
+    name = tf.config.experimental.get_device_details(device).get("device_name")
+    return f"{kind}: {name}" if name else kind
 
 
 def save_model(network: Network, plan: Plan, index: Index, run: Run) -> None:

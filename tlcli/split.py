@@ -110,9 +110,20 @@ class Network:
         return found
 
     def state(self, boundary: str) -> list[Variable]:
-        """Everything above `boundary` that training can change, the head's included."""
+        """The weights above `boundary`, which training can change, the head's included."""
         variables = [v for layer in self.above(boundary) for v in layer.weights]
         return variables + list(self.head.weights)
+
+    def variables(self, boundary: str) -> list[Variable]:
+        """`state`, and after it what draws the dropout above `boundary`.
+
+        Keras counts the seed generators of layers as variables, not as weights.
+        """
+        weights = self.state(boundary)
+        known = {id(variable) for variable in weights}
+        layers = [*self.above(boundary), self.head]
+        drawing = {id(v): v for layer in layers for v in layer.variables if id(v) not in known}
+        return weights + list(drawing.values())
 
     def _tensor(self, boundary: str) -> Any:
         return self.base.get_layer(boundary).output

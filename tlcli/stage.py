@@ -1,12 +1,17 @@
-"""The training loop: one stage, from activations at its cut."""
+"""The training loop: one stage, from activations at its cut.
+
+Everything a stage decides between its epochs, which was the best, when patience ends, what a
+plateau does to the rate, follows from the metrics of the epochs so far. So a stage that goes on
+after a stop is told its history and the variables as they were, and needs no other state.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,12 +45,21 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage came to: its best epoch is what it hands on."""
+    """What a stage came to: its epochs, and the best of them, whose weights it hands on."""
 
     name: str
-    epochs: int
+    history: tuple[Epoch, ...]
     best: Epoch
-    seconds: float
+
+    @property
+    def epochs(self) -> int:
+        """How many it trained."""
+        return len(self.history)
+
+    @property
+    def seconds(self) -> float:
+        """Of its epochs."""
+        return sum(epoch.seconds for epoch in self.history)
 
     def as_dict(self) -> dict[str, Any]:
         """The form printed by `finetune --json`."""
@@ -67,6 +81,39 @@ class Position:
     epochs_before: int
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A stage after its last epoch so far, as much as it takes to go on.
+
+    Attributes:
+        history: its epochs.
+        best: how many epochs it had when it was at its best.
+        weights: the values of `Network.variables` at the stage's cut.
+        optimizer: those of its optimizer's variables.
+    """
+
+    history: tuple[Epoch, ...]
+    best: int
+    weights: list[Array]
+    optimizer: list[Array]
+
+
+class Keeper(Protocol):
+    """Where the snapshots of a stage are kept."""
+
+    def last(self) -> Snapshot | None:
+        """The stage as it was stopped, or None where it has not begun."""
+        ...
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Take what the end of an epoch looks like, durably, and tell of it."""
+        ...
+
+    def best(self, epoch: int) -> list[Array]:
+        """The weights of an earlier snapshot, the one of `epoch`."""
+        ...
+
+
 def run_stage(
     network: Network,
     planned: StagePlan,
@@ -74,46 +121,101 @@ def run_stage(
     train: StoredFeed | LiveFeed,
     val: Feed | None,
     at: Position,
-    tell: Callable[[Epoch], None],
+    keeper: Keeper,
 ) -> Outcome:
     """Train one stage and leave the weights of its best epoch in the network.
 
     The order of an epoch and the views it shows are drawn from (seed, stage, epoch) alone, so that
-    any epoch can be repeated by itself. `tell` hears of every epoch as it ends. Raises `RunError`
-    when the loss stops being a number.
+    any epoch can be repeated by itself. `keeper` is given every epoch's end, and tells from which
+    to go on. Raises `RunError` when the loss stops being a number.
     """
     stage = planned.stage
-    trainer = Trainer(network, planned, recipe)
-    scorer = Scorer(network, planned.cut.name)
-    state = network.state(planned.cut.name)
-    rate = Rate(stage, planned.steps)
-    started = time.monotonic()
-    best: Epoch | None = None
-    kept: list[Array] = []
-    patience = _Patience(stage)
-    photos = stage.epochs * len(train.labels)
-    with console.progress(photos, stage.name) as bar:
-        for number in range(stage.epochs):
-            began = time.monotonic()
-            picks = list(_picks(train, recipe.seed, at, number, planned.batch_size))
-            trained = trainer.train_epoch(train, picks, rate, number, bar)
-            scored = scorer.score(val) if val is not None else None
-            _check_finite(trained, scored, state, stage.name, number)
-            epoch = Epoch(
-                stage.name, number + 1, trained.loss, trained.accuracy,
-                scored.loss if scored else None, scored.accuracy if scored else None,
-                rate.at(number, planned.steps - 1), round(time.monotonic() - began, 3),
-            )  # fmt: skip
-            rate.end_epoch(epoch.val_loss)
-            if best is None or _better(epoch, best, stage.monitor):
-                best, kept = epoch, [variable.numpy() for variable in state]
-            tell(epoch)
-            if patience.ends_after(epoch):
-                break
-    for variable, values in zip(state, kept, strict=True):
-        variable.assign(values)
-    assert best is not None  # settings.Stage wants at least one epoch
-    return Outcome(stage.name, epoch.epoch, best, time.monotonic() - started)
+    variables = network.variables(planned.cut.name)
+    course = _Course(stage)
+    snapshot = keeper.last()
+    for epoch in snapshot.history if snapshot else ():
+        course.add(epoch)
+    if snapshot is not None:
+        _assign(variables, snapshot.weights, stage.name)
+    if not course.ended:
+        trainer = Trainer(network, planned, recipe)
+        scorer = Scorer(network, planned.cut.name)
+        if snapshot is not None:
+            _assign(trainer.optimizer_variables, snapshot.optimizer, stage.name)
+        left = (stage.epochs - len(course.history)) * len(train.labels)
+        with console.progress(left, stage.name) as bar:
+            while not course.ended:
+                began, number = time.monotonic(), len(course.history)
+                picks = list(_picks(train, recipe.seed, at, number, planned.batch_size))
+                trained = trainer.train_epoch(train, picks, course.rate(planned), number, bar)
+                scored = scorer.score(val) if val is not None else None
+                _check_finite(trained, scored, variables, stage.name, number)
+                epoch = Epoch(
+                    stage.name, number + 1, trained.loss, trained.accuracy,
+                    scored.loss if scored else None, scored.accuracy if scored else None,
+                    course.rate(planned).at(number, planned.steps - 1),
+                    round(time.monotonic() - began, 3),
+                )  # fmt: skip
+                course.add(epoch)
+                keeper.keep(
+                    Snapshot(
+                        tuple(course.history),
+                        course.best.epoch,
+                        [variable.numpy() for variable in variables],
+                        [variable.numpy() for variable in trainer.optimizer_variables],
+                    )
+                )
+    # Of the best epoch come the weights; the state of dropout goes on.
+    state, best = network.state(planned.cut.name), keeper.best(course.best.epoch)
+    _assign(state, best[: len(state)], stage.name)
+    return Outcome(stage.name, tuple(course.history), course.best)
+
+
+class _Course:
+    """What the epochs of a stage come to so far."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._patience = _Patience(stage)
+        self._rate: Rate | None = None
+        self._best: Epoch | None = None
+        self.history: list[Epoch] = []
+        self.ended = False
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights the stage hands on."""
+        assert self._best is not None  # settings.Stage wants at least one epoch
+        return self._best
+
+    def rate(self, planned: StagePlan) -> Rate:
+        """The learning rate as it is after these epochs."""
+        if self._rate is None:
+            self._rate = Rate(self._stage, planned.steps)
+            for epoch in self.history:
+                self._rate.end_epoch(epoch.val_loss)
+        return self._rate
+
+    def add(self, epoch: Epoch) -> None:
+        """One more epoch."""
+        self.history.append(epoch)
+        if self._rate is not None:
+            self._rate.end_epoch(epoch.val_loss)
+        if self._best is None or _better(epoch, self._best, self._stage.monitor):
+            self._best = epoch
+        patient = not self._patience.ends_after(epoch)
+        self.ended = not patient or len(self.history) >= self._stage.epochs
+
+
+def _assign(variables: list[Variable], values: list[Array], stage: str) -> None:
+    """Put kept values back; a `RunError` where they are of another network."""
+    shapes = [tuple(variable.shape) for variable in variables]
+    if shapes != [values_.shape for values_ in values]:
+        message = "the checkpoint is not of this network"
+        hint = "another version of Keras may have made it; start anew with --fresh"
+        raise RunError(Problem(f"stage '{stage}'", message, hint))
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _picks(

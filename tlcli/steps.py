@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import console
+from tlcli import console, interrupts
 from tlcli.errors import Problem, RunError
 from tlcli.feeds import Feed, Pick
 from tlcli.framework import tf
@@ -17,7 +17,7 @@ from tlcli.gradients import forward_convolutions
 from tlcli.optimize import Rate, make_optimizer
 from tlcli.plan import StagePlan
 from tlcli.recipe import Recipe
-from tlcli.split import Network
+from tlcli.split import Network, Variable
 
 Array = npt.NDArray[Any]
 
@@ -82,6 +82,7 @@ class Scorer:
         ]
         for (positions, _), rows in zip(picks, feed.stream(picks), strict=True):
             self._step(_input(self._tail, rows), feed.labels[positions])
+            interrupts.check()
         return self._tally.read()
 
     def _add(self, x: Any, labels: Any) -> None:
@@ -110,6 +111,11 @@ class Trainer:
         with forward_convolutions(network.above(planned.cut.name)):
             self._step = step.get_concrete_function()
 
+    @property
+    def optimizer_variables(self) -> list[Variable]:
+        """Steps, rate and momentum: what the optimizer remembers."""
+        return list(self._optimizer.variables)
+
     def train_epoch(
         self, feed: Feed, picks: list[Pick], rate: Rate, epoch: int, bar: console.Progress
     ) -> Score:
@@ -122,6 +128,7 @@ class Trainer:
             labels = tf.convert_to_tensor(feed.labels[positions])
             self._step(x, labels, tf.convert_to_tensor(weights[positions]))
             bar.update(len(positions))
+            interrupts.check()
         return self._tally.read()
 
     def _train(self, x: Any, labels: Any, weights: Any) -> None:

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import platformdirs
 
+from tlcli import console, locks
 from tlcli.errors import Problem, StoreError, reason
 from tlcli.files import write_json
 from tlcli.shards import Shard
@@ -44,6 +45,8 @@ SHARD_BYTES = 256_000_000
 
 #: Seconds to wait for another process that is committing.
 BUSY_TIMEOUT = 60.0
+
+_INDEX = "index.sqlite"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS shards (id INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE);
@@ -67,10 +70,15 @@ def features_folder(cache: Path) -> Path:
 
 @dataclass(frozen=True)
 class Locations:
-    """Where rows are: shard ids and row numbers, -1 where there is none yet. Shape (n,) each."""
+    """Where rows are: shard ids and row numbers, -1 where there is none yet, and their CRC-32.
+
+    Shape (n,) each. `sound` is True where a row was read and compared with its checksum.
+    """
 
     shards: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
+    checksums: npt.NDArray[np.int64]
+    sound: npt.NDArray[np.bool_]
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -101,14 +109,7 @@ class TrunkRows:
             self.path.mkdir(parents=True, exist_ok=True)
             if not (self.path / "trunk.json").exists():
                 write_json(self.path / "trunk.json", _full(description, shape, dtype))
-            self._index = sqlite3.connect(
-                self.path / "index.sqlite", timeout=BUSY_TIMEOUT, check_same_thread=False
-            )
-            try:
-                self._index.executescript(_SCHEMA)
-            except sqlite3.Error:
-                self._index.close()
-                raise
+            self._index = self._sound_index()
 
     @staticmethod
     def place(folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str) -> Path:
@@ -117,6 +118,24 @@ class TrunkRows:
         address = hashlib.sha256(text.encode()).hexdigest()[:16]
         return folder / f"{description['base']}-{description['boundary']}-{address}"
 
+    def _sound_index(self) -> sqlite3.Connection:
+        """The index; a new one where it is damaged, since every row can be computed again."""
+        try:
+            return _open(self.path / _INDEX)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+        with locks.locked(self.path, waiting="the feature store's index needs repair"):
+            try:
+                return _open(self.path / _INDEX)  # somebody else has repaired it
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+            console.warn(f"{self.path}: the index was damaged; its rows are computed again")
+            for path in (*self.path.glob("rows-*.npy"), *self.path.glob(f"{_INDEX}*")):
+                path.unlink()
+            return _open(self.path / _INDEX)
+
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
@@ -124,15 +143,31 @@ class TrunkRows:
 
     def locate(self, keys: Sequence[RowKey]) -> Locations:
         """Where the rows of `keys` are, in that order."""
-        found = np.full((len(keys), 2), -1, dtype=np.int64)
-        query = "SELECT shard, row FROM rows WHERE image = ? AND view = ?"
+        found = np.full((len(keys), 3), -1, dtype=np.int64)
+        query = "SELECT shard, row, crc32 FROM rows WHERE image = ? AND view = ?"
         with _told(self.path):
             os.utime(self.path / "trunk.json")  # last used, for `cache prune`
             for position, (image, view) in enumerate(keys):
                 row = self._index.execute(query, (bytes.fromhex(image), view)).fetchone()
                 if row is not None:
                     found[position] = row
-        return Locations(found[:, 0], found[:, 1])
+        shards, rows, checksums = found.T
+        return Locations(shards, rows, checksums, np.zeros(len(keys), bool))
+
+    def damaged_at(self, locations: Locations, chosen: npt.ArrayLike) -> npt.NDArray[np.intp]:
+        """Those of the `chosen` positions whose rows do not match their checksums.
+
+        A row is compared once; `locations.sound` remembers it.
+        """
+        positions = np.unique(np.asarray(chosen, np.intp))
+        fresh = positions[~locations.sound[positions] & locations.present[positions]]
+        for position in fresh:
+            try:
+                row = self._map(int(locations.shards[position]))[locations.rows[position]]
+                locations.sound[position] = _checksum(row) == locations.checksums[position]
+            except (OSError, ValueError, IndexError):  # the shard is gone, or cut short
+                continue
+        return fresh[~locations.sound[fresh]]
 
     def read(self, locations: Locations, chosen: npt.ArrayLike) -> Array:
         """Copies of the rows at `chosen` positions of `locations`, shape (len(chosen), *shape)."""
@@ -231,6 +266,26 @@ class TrunkRows:
         return self._maps[shard]
 
 
+def _open(index: Path) -> sqlite3.Connection:
+    """Open an index, made if need be; raises `sqlite3.DatabaseError` where it is damaged."""
+    connection = sqlite3.connect(index, timeout=BUSY_TIMEOUT, check_same_thread=False)
+    try:
+        connection.executescript(_SCHEMA)
+        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    if said != "ok":
+        connection.close()
+        raise sqlite3.DatabaseError(said)
+    return connection
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """The bare class stands for a damaged file; its subclasses for locks, room and rights."""
+    return type(error) is sqlite3.DatabaseError
+
+
 def _checksum(row: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(row).data)
 
@@ -251,10 +306,9 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        # The bare class stands for a damaged index, its subclasses for locks, room and rights.
         hint = (
-            "delete this folder; its rows are computed again"
-            if type(error) is sqlite3.DatabaseError
+            "run the command again: it repairs the index and computes its rows again"
+            if isinstance(error, sqlite3.Error) and _is_damage(error)
             else "move the store with --cache-dir or TLCLI_CACHE, or make room with "
             "`tlcli cache prune`"
         )
@@ -292,7 +346,7 @@ def listed(folder: Path) -> list[Listed]:
     for record in sorted(folder.glob("*/trunk.json")):
         with _told(record.parent):
             description = _described(record)
-            index = record.parent / "index.sqlite"
+            index = record.parent / _INDEX
             rows = 0
             if index.exists():
                 with closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT)) as connection:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, features, files, images, runs, saving, split, store, weights
+from tlcli import (
+    claims,
+    console,
+    features,
+    files,
+    images,
+    interrupts,
+    runs,
+    saving,
+    split,
+    store,
+    weights,
+)
 from tlcli import plan as planning
-from tlcli.dataset import Index, Item
+from tlcli.claims import Wanted
 from tlcli.errors import DataError, Problem, RunError
 from tlcli.features import Report
-from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.framework import tf
 from tlcli.plan import Plan
 from tlcli.runs import Run
 from tlcli.split import Network
-from tlcli.stage import Epoch, Outcome, Position, run_stage
-from tlcli.steps import Score, Scorer
+from tlcli.stages import Clock, Result, Stages
+from tlcli.steps import Score
 from tlcli.store import TrunkRows
 from tlcli.survey import check_photos
+
+#: A new run under `runs.root()`, or the one there that was stopped.
+NEW = Wanted()
 
 
 @dataclass(frozen=True)
@@ -30,25 +43,25 @@ class Summary:
     """What a run came to.
 
     Attributes:
-        stages: the outcome of each stage, and its score on the test photos.
+        stages: what each stage came to.
         seconds: of each act of the run.
     """
 
     run: Run
-    stages: tuple[tuple[Outcome, Score | None], ...]
+    stages: tuple[Result, ...]
     report: Report
     seconds: dict[str, float]
 
     @property
     def test(self) -> Score | None:
         """The score of the finished network on the test photos, if there are any."""
-        return self.stages[-1][1]
+        return self.stages[-1].test
 
     def as_json(self) -> dict[str, Any]:
         """What `finetune --json` prints."""
         return {
             "run": str(self.run.path),
-            "stages": [outcome.as_dict() for outcome, _ in self.stages],
+            "stages": [stage.outcome.as_dict() for stage in self.stages],
             "test": self.test.as_dict() if self.test else None,
         }
 
@@ -56,8 +69,7 @@ class Summary:
         """What `summary.json` holds: the same and each stage's test score, extraction and times."""
         record = self.as_json()
         del record["run"]  # a run may be moved
-        for stage, (_, test) in zip(record["stages"], self.stages, strict=True):
-            stage["test"] = test.as_dict() if test else None
+        record["stages"] = [stage.as_dict() for stage in self.stages]
         record["extraction"] = {
             "images": self.report.images,
             "computed": self.report.computed,
@@ -79,52 +91,61 @@ class Summary:
         return "\n".join(lines)
 
 
-class _Clock:
-    """Seconds of the acts of a run."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, act: str) -> Iterator[None]:
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[act] = self.seconds.get(act, 0) + time.monotonic() - started
-
-
-def train(plan: Plan, *, out: Path | None = None, force: bool = False) -> Summary:
+def train(plan: Plan, wanted: Wanted = NEW) -> Summary:
     """Carry out a plan: load, extract, train stage after stage, test, save, check.
 
-    The features come first and stay in the store, so that a run that fails later repeats none of
-    them. Raises a `TlcliError` for photos, disks and numbers that do not allow it to end well.
+    The features come first and stay in the store, and every epoch leaves a checkpoint, so that a
+    run that ends early goes on from there when it is asked for again. Raises a `TlcliError` for
+    photos, disks and numbers that do not allow it to end well, and `Interrupted` after a signal.
     """
-    clock = _Clock()
-    with clock("load"):
-        network = load_network(plan)
+    with interrupts.graceful(), claims.claim(wanted, plan.recipe, plan.index) as claimed:
+        clock = Clock()
+        run = claimed.run
+        again = ", which was stopped" if claimed.resumed else ""
+        console.note(f"run: {run.replaces or run.path}{again}")
+        with clock("load"):
+            network = load_network(plan)
+            record = weights.record(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
-        record = weights.record(network.base, plan.row, plan.source)
-    with open_store(network, plan, cuts) as opened:
-        with clock("extract"):
-            report = fill_store(network, plan, opened)
-        record["checksum"] = opened.checksums[plan.row.top.name]
-        plan = planning.reduced(plan, report.unreadable)
-        index = plan.index
-        run = saving.begin(plan, index, record, out=out, force=force)
-        console.note(f"run: {run.replaces or run.path}")
-        stages = _run_stages(network, plan, index, opened.rows, run, clock)
-    with clock("save"):
-        if network.checksums(cuts[:1])[cuts[0]] != opened.checksums[cuts[0]]:
-            message = f"weights up to '{cuts[0]}' have changed though they were frozen"
-            raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))
-        saving.save_model(network, plan, index, run)
-        saving.check_saved(network, plan, index, run)
-    summary = Summary(run, tuple(stages), report, clock.seconds)
-    files.write_json(run.file(runs.SUMMARY), summary.as_record())
-    settled = runs.settle(run)
-    runs.mark_latest(settled)
+        with open_store(network, plan, cuts) as opened:
+            record["checksum"] = opened.checksums[plan.row.top.name]
+            saving.describe(run, record, deterministic=plan.recipe.deterministic)
+            with clock("extract"):
+                report = fill_store(network, plan, opened)
+            plan = _readable(plan, report, run)
+            stages = Stages(network, plan, opened.known, run, clock)
+            if claimed.resumed:
+                stages.go_back()
+            results = stages.run()
+        with clock("save"):
+            _check_frozen(network, opened, cuts[0], run)
+            saving.save_model(network, plan, plan.index, run)
+            saving.check_saved(network, plan, plan.index, run)
+        summary = Summary(run, tuple(results), report, clock.seconds)
+        files.write_json(run.file(runs.SUMMARY), summary.as_record())
+        interrupts.check()
+        settled = runs.settle(run)
+        runs.mark_latest(settled)
+        if run.replaces is None:
+            stages.close()
+        else:
+            claims.discard(run)
     return replace(summary, run=settled)
+
+
+def _readable(plan: Plan, report: Report, run: Run) -> Plan:
+    """The plan of the photos that could be read."""
+    reduced = planning.reduced(plan, report.unreadable)
+    if reduced is not plan:
+        claims.leave_out(run, reduced.index)
+    return reduced
+
+
+def _check_frozen(network: Network, opened: Opened, lowest: str, run: Run) -> None:
+    """The trunk must be what it was when it was loaded, bit by bit."""
+    if network.checksums([lowest])[lowest] != opened.checksums[lowest]:
+        message = f"weights up to '{lowest}' have changed though they were frozen"
+        raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))
 
 
 def load_network(plan: Plan) -> Network:
@@ -153,6 +174,11 @@ class Opened:
     rows: dict[str, TrunkRows]
     sources: dict[str, TrunkRows]
     checksums: dict[str, str]
+
+    @property
+    def known(self) -> dict[str, TrunkRows]:
+        """All rows at hand, by boundary."""
+        return {**self.sources, **self.rows}
 
 
 @contextmanager
@@ -205,81 +231,3 @@ def _tell_extraction(report: Report, views: int) -> None:
         f"{console.duration(report.seconds)}{rate}; {console.counted(stored, 'row')} of "
         f"{console.counted(views, 'view')} were in the store"
     )
-
-
-def _run_stages(
-    network: Network,
-    plan: Plan,
-    index: Index,
-    rows: dict[str, TrunkRows],
-    run: Run,
-    clock: _Clock,
-) -> list[tuple[Outcome, Score | None]]:
-    results: list[tuple[Outcome, Score | None]] = []
-    val, test = index.of("val"), index.of("test")
-    for number, planned in enumerate(plan.stages):
-        at = Position(number, sum(outcome.epochs for outcome, _ in results))
-        cut = planned.cut.name
-        feed = _training_feed(network, plan, index, rows, cut)
-        val_feed = StoredFeed(rows[cut], plan.recipe, val) if val else None
-        _announce(plan, number)
-        with clock(f"stage {planned.stage.name}"):
-            tell = _teller(run, planned.stage.epochs)
-            outcome = run_stage(network, planned, plan.recipe, feed, val_feed, at, tell)
-        with clock("test"):
-            score = _score(network, plan, test, rows, cut)
-        results.append((outcome, score))
-        console.note(_stage_line(outcome, score))
-    return results
-
-
-def _score(
-    network: Network, plan: Plan, test: Sequence[Item], rows: dict[str, TrunkRows], cut: str
-) -> Score | None:
-    if not test:
-        return None
-    return Scorer(network, cut).score(StoredFeed(rows[cut], plan.recipe, test))
-
-
-def _training_feed(
-    network: Network, plan: Plan, index: Index, rows: dict[str, TrunkRows], cut: str
-) -> StoredFeed | LiveFeed:
-    augment = plan.recipe.augment
-    if augment.views == "live":
-        return LiveFeed(network, plan.recipe, index.of("train"), cut)
-    return StoredFeed(rows[cut], plan.recipe, index.of("train"), augment.kept_views)
-
-
-def _teller(run: Run, epochs: int) -> Callable[[Epoch], None]:
-    def tell(epoch: Epoch) -> None:
-        run.append_metrics(asdict(epoch))
-        console.note(_epoch_line(epoch, epochs))
-
-    return tell
-
-
-def _announce(plan: Plan, number: int) -> None:
-    planned = plan.stages[number]
-    until = planned.stage.freeze_until
-    frozen = f"frozen until {until}" if until else "the whole base is frozen"
-    console.note(
-        f"\nstage {number + 1} of {len(plan.stages)}: {planned.stage.name} "
-        f"({planned.trainable:,} parameters train, {frozen})"
-    )
-
-
-def _epoch_line(epoch: Epoch, epochs: int) -> str:
-    line = f"  {epoch.epoch:>{len(str(epochs))}}/{epochs}"
-    line += f"  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}"
-    if epoch.val_loss is not None:
-        line += f"  val_loss {epoch.val_loss:.4f}  val_accuracy {epoch.val_accuracy:.4f}"
-    return line + f"  {console.duration(epoch.seconds)}"
-
-
-def _stage_line(outcome: Outcome, score: Score | None) -> str:
-    line = f"  best epoch {outcome.best.epoch} of {outcome.epochs}"
-    if outcome.best.val_accuracy is not None:
-        line += f": val_accuracy {outcome.best.val_accuracy:.4f}"
-    if score is not None:
-        line += f", test accuracy {score.accuracy:.4f}"
-    return f"{line}; {console.duration(outcome.seconds)}"

@@ -1,0 +1,144 @@
+"""A rig that runs small real jobs again and again, and breaks them at a chosen change of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+HERE = Path(__file__).parent
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code (negative for a signal), changes of files, what it said."""
+
+    code: int
+    changes: int
+    said: str
+
+
+class Rig:
+    """Forks commands from a process that has TensorFlow imported; see `server.py`.
+
+    Everything is below `folder`: the commands run in `folder/work`, which `reset` empties of all
+    but the photos and the recipe.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.work = folder / "work"
+        self.work.mkdir(parents=True, exist_ok=True)
+        library = folder / "faults.so"
+        if not library.exists():
+            source = str(HERE / "faults.c")
+            command = [str(COMPILER), "-shared", "-fPIC", "-O1", "-o", str(library), source, "-ldl"]
+            subprocess.run(command, check=True)
+        # Files of the commands come and go in the work folder, so that they are counted.
+        (folder / "tmp").mkdir(exist_ok=True)
+        environ = {**os.environ, "LD_PRELOAD": str(library), "TMPDIR": str(folder / "tmp")}
+        self._server = subprocess.Popen(
+            [sys.executable, str(HERE / "server.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True,
+        )  # fmt: skip
+
+    def run(
+        self,
+        *args: str,
+        action: str = "nothing",
+        at: int = 0,
+        after: float | None = None,
+        log: str = "log.txt",
+    ) -> Ended:
+        """One command. `action` is 'nothing', 'fail', 'fail from here' or 'kill', at the change of
+        that number; `after` is when it is killed otherwise, in seconds."""
+        said = self.folder / log
+        said.unlink(missing_ok=True)
+        order = {
+            "args": args, "action": action, "at": at, "folder": str(self.work), "log": str(said),
+            "cwd": str(self.work), "env": self.environ,
+        }  # fmt: skip
+        self._pid = self._say(order)["pid"]
+        timer = threading.Timer(after or 0, self.send, [signal.SIGKILL])
+        if after is not None:
+            timer.start()
+        ended = self._hear()
+        timer.cancel()
+        return Ended(ended["code"], ended["changes"], said.read_text(encoding="utf-8"))
+
+    def send(self, number: int) -> None:
+        """Send a signal to the command that is running."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, number)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Where the commands keep things."""
+        return {"TLCLI_CACHE": str(self.work / "cache"), "TLCLI_RUNS": str(self.work / "runs")}
+
+    def reset(self) -> None:
+        """Forget every run and feature."""
+        for name in ("cache", "runs", "out"):
+            shutil.rmtree(self.work / name, ignore_errors=True)
+
+    def close(self) -> None:
+        """End the server."""
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait()
+
+    def _say(self, order: dict[str, Any]) -> Any:
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps(order) + "\n")
+        self._server.stdin.flush()
+        return self._hear()
+
+    def _hear(self) -> Any:
+        assert self._server.stdout is not None
+        return json.loads(self._server.stdout.readline())
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """Everything in a run that must not depend on how often it was stopped."""
+    with zipfile.ZipFile(run / "model.keras") as archive:
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    digests: dict[str, str] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, h5py.Dataset):
+            digests[name] = hashlib.sha256(value[()].tobytes()).hexdigest()
+
+    with h5py.File(weights) as file:
+        file.visititems(add)
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    stages = [_timeless(stage) for stage in summary["stages"]]
+    with (run / "split.csv").open(encoding="utf-8", newline="") as file:
+        split = list(csv.reader(file))
+    assert len(digests) > 5
+    return {
+        "weights": digests,
+        "metrics": [_timeless(json.loads(line)) for line in lines],
+        "stages": stages,
+        "test": summary["test"],
+        "split": split,
+    }
+
+
+def _timeless(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != "seconds"}

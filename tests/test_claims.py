@@ -1,0 +1,182 @@
+"""Which run a `finetune` is: a new one, or one that was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tlcli import claims, dataset, locks, recipe, runs
+from tlcli.claims import Wanted, claim
+from tlcli.errors import RunError
+
+RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
+
+
+@pytest.fixture
+def parts(photos, write_recipe):
+    """Recipe and index, as they are after some overrides."""
+
+    def load(*overrides: str):
+        path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
+        chosen = recipe.load(path, overrides)
+        return chosen, dataset.read(chosen.data)
+
+    return load
+
+
+def stop(run: runs.Run) -> None:
+    """Leave a run as a stop after its first epoch does."""
+    run.file(runs.CHECKPOINTS).mkdir(exist_ok=True)
+    (run.file(runs.CHECKPOINTS) / "epoch-00001.npz").write_bytes(b"")
+
+
+def finish(run: runs.Run) -> None:
+    for name in (runs.MODEL, runs.METRICS, runs.SUMMARY):
+        run.file(name).write_text("{}", encoding="utf-8")
+    shutil.rmtree(run.file(runs.CHECKPOINTS), ignore_errors=True)
+
+
+def name_of(wanted: Wanted, chosen, index, then=stop) -> tuple[str, bool]:
+    with claim(wanted, chosen, index) as claimed:
+        then(claimed.run)
+    return claimed.run.name, claimed.resumed
+
+
+def refused(wanted: Wanted, chosen, index) -> list[str]:
+    with pytest.raises(RunError) as error, claim(wanted, chosen, index):
+        pass
+    return str(error.value).split("\n")
+
+
+def test_a_stopped_run_of_the_same_goes_on_and_a_finished_one_does_not(parts):
+    same = parts()
+    assert name_of(Wanted(), *same) == ("small-1", False)
+    assert name_of(Wanted(), *same, then=finish) == ("small-1", True)
+    assert name_of(Wanted(), *same) == ("small-2", False)
+    assert name_of(Wanted(fresh=True), *same) == ("small-3", False)
+    assert name_of(Wanted(resume="small-2"), *same) == ("small-2", True)
+
+
+def test_a_changed_recipe_is_another_run_and_the_change_is_told(parts, capsys):
+    name_of(Wanted(), *parts())
+    changed = parts("stages.1.epochs=7", "head.hidden=[8,4]")
+    assert name_of(Wanted(), *changed) == ("small-2", False)
+    assert (
+        "small-1 was stopped, and this is not its continuation: head.hidden.0 was 256 and is 8; "
+        "head.hidden.1 was not set and is 4; stages.1.epochs was 30 and is 7\n"
+    ) in capsys.readouterr().err
+    assert refused(Wanted(resume="small-1"), *changed)[2:] == [
+        "--resume small-1: stages.1.epochs was 30 and is 7",
+        "--resume small-1: not the recipe and photos it began with; "
+        "undo the change, or leave out --resume to train a new run",
+    ]
+
+
+def test_changed_photos_are_another_run(parts, photos: Path):
+    name_of(Wanted(), *parts())
+    (photos / "train/blue/00.png").unlink()
+    shutil.move(photos / "train/blue/01.png", photos / "train/red/new.png")
+    lines = refused(Wanted(resume="small-1"), *parts())
+    assert lines[:2] == [
+        "--resume small-1: 1 photo is gone",
+        "--resume small-1: 1 photo is of another class or split",
+    ]
+    assert name_of(Wanted(), *parts()) == ("small-2", False)
+
+
+def test_renamed_photos_change_the_order_of_an_epoch(parts, photos: Path):
+    name_of(Wanted(), *parts())
+    (photos / "train/blue/00.png").rename(photos / "train/blue/zz.png")
+    (line, _) = refused(Wanted(resume="small-1"), *parts())
+    assert line == "--resume small-1: photos were renamed, which changes their order"
+
+
+def test_a_moved_data_folder_is_the_same(parts, photos: Path, tmp_path: Path):
+    name_of(Wanted(), *parts())
+    photos.rename(tmp_path / "elsewhere")
+    assert name_of(Wanted(), *parts(f"data.dir={tmp_path / 'elsewhere'}")) == ("small-1", True)
+
+
+def test_a_run_that_came_to_nothing_leaves_nothing(parts):
+    with pytest.raises(RuntimeError), claim(Wanted(), *parts()) as claimed:
+        assert claimed.run.file(runs.SPLIT).is_file()
+        raise RuntimeError
+    assert not claimed.run.path.exists()
+    out = runs.root() / "mine"
+    with pytest.raises(RuntimeError), claim(Wanted(out=out), *parts()) as claimed:
+        (out / "notes.txt").write_text("keep")
+        raise RuntimeError
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+
+
+def test_only_a_finished_or_foreign_output_folder_is_in_the_way(parts, tmp_path: Path):
+    out = tmp_path / "out"
+    assert name_of(Wanted(out=out), *parts()) == ("out", False)
+    assert name_of(Wanted(out=out), *parts()) == ("out", True)
+    changed = parts("seed=5")
+    assert refused(Wanted(out=out), *changed) == [
+        f"--out {out}: seed was 0 and is 5",
+        f"--out {out}: cannot go on with it; "
+        "a stopped run of something else is there: name another folder, or add --force",
+    ]
+    assert refused(Wanted(out=out, fresh=True), *parts()) == [
+        f"--out {out}: a stopped run is there; name another folder, or replace it with --force"
+    ]
+    assert name_of(Wanted(out=out), *parts(), then=finish) == ("out", True)
+    assert refused(Wanted(out=out), *parts()) == [
+        f"--out {out}: there is already a run; name another folder, or replace the run with --force"
+    ]
+
+
+def test_a_stopped_replacement_goes_on(parts, tmp_path: Path):
+    out = tmp_path / "out"
+    name_of(Wanted(out=out), *parts(), then=finish)
+    changed = parts("seed=5")
+    with claim(Wanted(out=out, force=True), *changed) as begun:
+        stop(begun.run)
+    assert begun.run.replaces == out
+    assert begun.run.path.parent == tmp_path
+    with claim(Wanted(out=out, force=True), *changed) as again:
+        assert (again.run, again.resumed) == (begun.run, True)
+    with claim(Wanted(out=out, force=True), *parts("seed=6")) as other:
+        assert other.run.path != begun.run.path
+        assert not begun.run.path.exists(), "nobody can ask for it any more"
+
+
+def test_the_run_is_this_process_alone(parts):
+    same = parts()
+    with claim(Wanted(), *same) as claimed:
+        (line,) = refused(Wanted(), *same)
+        assert line.startswith(f"{claimed.run.path}: is being trained by process ")
+        assert line.endswith("; wait for it, stop it, or train another run with --fresh")
+        with claim(Wanted(fresh=True), *same) as another:
+            assert another.run.name == "small-2"
+        with claim(Wanted(), *parts("seed=3")) as different:
+            assert different.run.name != "small-1"
+        stop(claimed.run)
+        finish(claimed.run)
+    assert not claimed.run.file(locks.LOCK).exists()
+
+
+def test_what_cannot_be_resumed(parts):
+    same = parts()
+    assert refused(Wanted(resume="nowhere"), *same) == [
+        "--resume nowhere: there is no such run; train one with `tlcli finetune`"
+    ]
+    name_of(Wanted(), *same, then=finish)
+    assert refused(Wanted(resume="small-1"), *same) == [
+        "--resume small-1: this run is finished; leave out --resume to train a new one"
+    ]
+
+
+def test_a_damaged_record_is_no_reason_to_fail(parts, capsys):
+    with claim(Wanted(), *parts()) as claimed:
+        stop(claimed.run)
+    claimed.run.file(runs.RECORD).write_text("{", encoding="utf-8")
+    assert name_of(Wanted(), *parts()) == ("small-2", False)
+    assert "cannot be read" in capsys.readouterr().err
+    record = json.loads((runs.root() / "small-2" / runs.RECORD).read_text(encoding="utf-8"))
+    assert record.keys() >= claims.identity(*parts()).keys()

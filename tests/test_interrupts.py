@@ -1,0 +1,65 @@
+"""What signals do to long work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tlcli import console, interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_work_goes_on_to_the_next_check(number: int):
+    before = signal.getsignal(number)
+    done = []
+    with pytest.raises(interrupts.Interrupted) as stopped, interrupts.graceful():
+        os.kill(os.getpid(), number)
+        done.append("the step")
+        interrupts.check()
+        done.append("another")
+    assert done == ["the step"]
+    assert stopped.value.exit_code == 128 + number
+    assert signal.getsignal(number) == before
+    interrupts.check()
+
+
+def test_the_end_of_the_work_is_a_check():
+    with pytest.raises(interrupts.Interrupted), interrupts.graceful():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_second_signal_ends_the_process_at_once():
+    script = (
+        "import os, signal\n"
+        "from tlcli import interrupts\n"
+        "with interrupts.graceful():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('on', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('and on', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout == "on\n"
+    assert done.stderr == "\nstopping after this step; the same signal again stops at once\n"
+
+
+def test_what_was_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts.graceful():
+            os.kill(os.getpid(), signal.SIGHUP)
+            interrupts.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]):
+    console.configure(quiet=True)
+    with pytest.raises(interrupts.Interrupted), interrupts.graceful():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert capfd.readouterr().err == ""

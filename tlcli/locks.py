@@ -1,0 +1,141 @@
+"""Locks between processes, which end with their process and say who holds them.
+
+The system's file lock decides, so that a process that was killed holds nothing. A file beside it
+names the holder: process id, host and time. Where a file system has no locks, that file decides
+alone, and a holder on this host that no longer lives is recognised.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+
+from tlcli import console, interrupts
+from tlcli.files import write_json
+
+#: The lock's two files in the folder it stands for; neither is a user's.
+LOCK, HOLDER = ".lock", ".lock.json"
+
+#: Seconds between two looks at a lock that somebody else holds.
+POLL = 0.2
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock; `since` is UTC in ISO 8601."""
+
+    pid: int
+    host: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {console.printable(self.host)}, since {self.since}"
+
+    @property
+    def dead(self) -> bool:
+        """Whether it is known to live no more; of another host nothing is known."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # somebody else's process
+            return False
+        return False
+
+
+class Held(Exception):
+    """Somebody else holds the lock."""
+
+    def __init__(self, holder: Holder | None) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return str(self.holder or "another process")
+
+
+@contextmanager
+def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | None]:
+    """Hold the lock of a folder; yields the holder that died while holding it, if one did.
+
+    With `waiting`, which says for what, a held lock is waited for, and a note names its holder.
+    Raises `Held` otherwise, and `OSError` where the folder cannot be written.
+    """
+    lock = filelock.FileLock(folder / LOCK, timeout=0, is_singleton=False)
+    told = False
+    while True:
+        try:
+            taken = _take(lock, folder)
+            break
+        except Held as held:
+            if waiting is None:
+                raise
+            if not told:
+                console.note(f"waiting for {held} ({waiting})")
+            told = True
+            interrupts.check()
+            time.sleep(POLL)
+    try:
+        left = _holder(folder)
+        me = Holder(os.getpid(), socket.gethostname(), _now())
+        write_json(folder / HOLDER, asdict(me))
+        try:
+            yield left
+        finally:
+            with suppress(OSError):
+                (folder / HOLDER).unlink()
+    finally:
+        if taken:
+            lock.release()
+
+
+def release_files(folder: Path) -> None:
+    """Remove what a lock leaves in a folder; only its holder may."""
+    for name in (HOLDER, LOCK):
+        with suppress(OSError):
+            (folder / name).unlink()
+
+
+def _take(lock: filelock.BaseFileLock, folder: Path) -> bool:
+    """Take the lock; False where the file system has none and the holder's file must do."""
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise Held(_holder(folder)) from None
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and not _has_no_locks(error):
+            raise
+        holder = _holder(folder)
+        if holder is not None and not holder.dead:
+            raise Held(holder) from None
+        return False
+    return True
+
+
+def _has_no_locks(error: OSError) -> bool:
+    import errno
+
+    return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def _holder(folder: Path) -> Holder | None:
+    try:
+        values = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        return Holder(int(values["pid"]), str(values["host"]), str(values["since"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
