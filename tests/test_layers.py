@@ -34,9 +34,9 @@ LAYERS = """
     stage
     predict stages
     train
-    extract
+    extract reproduce
     command
-    weights_cli
+    runs_cli weights_cli
     cli
     __main__
 """

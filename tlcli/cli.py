@@ -16,6 +16,7 @@ import click
 
 from tlcli import __version__, console
 from tlcli.command import PATH, Commands, show, tell, with_cache, with_json, with_recipe
+from tlcli.runs_cli import reproduce, runs
 from tlcli.weights_cli import doctor, weights
 
 
@@ -36,6 +37,8 @@ def main(quiet: bool) -> None:
 
 main.add_command(weights)
 main.add_command(doctor)
+main.add_command(runs)
+main.add_command(reproduce)
 
 
 def _recipe_path(config: Path | None) -> Path:
@@ -219,9 +222,10 @@ def predict(photos: tuple[str, ...], which: str | None, top: int, form: str) -> 
       tlcli predict image.jpg
       tlcli predict holiday --top 3 --format jsonl
     """
-    from tlcli import listing, runs
+    from tlcli import listing
+    from tlcli import runs as run_folders
 
-    model = runs.find_model(which)
+    model = run_folders.find_model(which)
     paths = _named(photos)
     from tlcli.predict import Predictor
 
@@ -241,20 +245,6 @@ def _named(photos: tuple[str, ...]) -> Iterator[Path]:
             yield from (Path(os.fsdecode(line)) for line in lines if line)
         else:
             yield from find_images([photo], strict=False)
-
-
-@main.command()
-@with_json
-def runs(json_: bool) -> None:
-    """List the runs of this folder with their scores.
-
-    \b
-    Example:
-      tlcli runs
-    """
-    from tlcli import listing
-
-    show(listing.runs(), json_)
 
 
 @main.command()

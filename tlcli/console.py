@@ -211,7 +211,7 @@ def count(number: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     """(1, 'photo') -> '1 photo'; (1400, 'photo') -> '1,400 photos'; class -> classes."""
-    plural = noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+    plural = noun + ("es" if noun.endswith(("s", "x", "tch", "sh")) else "s")
     return f"{number:,} {noun if number == 1 else plural}"
 
 

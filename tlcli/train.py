@@ -91,11 +91,12 @@ class Summary:
         return "\n".join(lines)
 
 
-def train(plan: Plan, wanted: Wanted = NEW) -> Summary:
+def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
     """Carry out a plan: load, extract, train stage after stage, test, save, check.
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that a
-    run that ends early goes on from there when it is asked for again. Raises a `TlcliError` for
+    run that ends early goes on from there when it is asked for again. With `latest`, the run is
+    what `runs.LATEST` points to from now on. Raises a `TlcliError` for
     photos, disks and numbers that do not allow it to end well, and `Interrupted` after a signal.
     """
     with interrupts.graceful(), claims.claim(wanted, plan.recipe, plan.index) as claimed:
@@ -125,7 +126,8 @@ def train(plan: Plan, wanted: Wanted = NEW) -> Summary:
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
         interrupts.check()
         settled = runs.settle(run)
-        runs.mark_latest(settled)
+        if latest:
+            runs.mark_latest(settled)
         if run.replaces is None:
             stages.close()
         else:

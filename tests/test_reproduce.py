@@ -1,0 +1,124 @@
+"""A run trained again from its own record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tlcli import recipe, reproduce, runs
+from tlcli.errors import RunError
+
+RECIPE = """
+data: {dir: 'PHOTOS'}
+base: {name: VGG16, weights: random, image_size: 32}
+head: {hidden: [8]}
+augment: {views: 1, horizontal_flip: true}
+batch_size: 8
+stages:
+  - {name: head, epochs: 2, learning_rate: 0.01}
+"""
+
+
+@pytest.fixture
+def run(cli, write_recipe, photos: Path):
+    """A finished run, and the lines of its metrics."""
+    path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
+    assert cli("finetune", "--config", path).exit_code == 0
+    return runs.find(None)
+
+
+def change(run: runs.Run, epoch: int, **values: float) -> None:
+    """Give a run other metrics."""
+    path = run.file(runs.METRICS)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines[epoch - 1] |= values
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, tmp_path: Path):
+    done = cli("reproduce")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == (
+        f"identical: the metrics of 2 epochs, 30 tensors, all bits\nrun: {run.path}-again\n"
+    )
+    assert runs.find(None).path == run.path, "the last run is still the run"
+
+    again = runs.Run(Path(f"{run.path}-again"))
+    change(run, 2, val_loss=0.25, seconds=9.0)
+    compared = reproduce.compare(run, again)
+    assert compared.difference is not None
+    assert (compared.difference.where, compared.difference.what, compared.difference.then) == (
+        "stage 'head', epoch 2", "val_loss", 0.25
+    )  # fmt: skip
+    assert compared.text().startswith(
+        "differs, first at stage 'head', epoch 2: val_loss was 0.25 and is "
+    )
+    assert compared.as_dict()["identical"] is False
+
+    photos.rename(tmp_path / "moved")
+    lines = cli("reproduce", run.path).stderr
+    assert f"{photos}" in lines
+    done = cli("reproduce", run.path, "--data", tmp_path / "moved", "--out", tmp_path / "third")
+    assert done.exit_code == 1
+    assert "differs, first at stage 'head', epoch 2: val_loss was 0.25" in done.stdout
+
+    (tmp_path / "moved/train/blue/00.png").unlink()
+    with pytest.raises(RunError) as error:
+        reproduce.reproduce(str(run.path), data=tmp_path / "moved", out=tmp_path / "fourth")
+    assert str(error.value) == (
+        f"{run.path}: 1 photo is gone; a run can only be repeated with what it was made from; "
+        "--data says where that is"
+    )
+
+
+def test_weights_are_compared_bit_by_bit(run, tmp_path: Path):
+    from tlcli.framework import keras
+
+    other = runs.Run(tmp_path / "other")
+    shutil.copytree(run.path, other.path)
+    model = keras.saving.load_model(run.file(runs.MODEL))
+    layer = model.get_layer("head_logits")
+    kernel, bias = layer.get_weights()
+    bias[1] += 1e-6
+    layer.set_weights([kernel, bias])
+    model.save(other.file(runs.MODEL))
+    found = reproduce.compare(run, other).difference
+    assert found is not None
+    assert found.where.startswith("tensor layers/dense")
+    assert found.what == "value [1]"
+    assert found.now == pytest.approx(found.then + 1e-6, abs=1e-9)
+
+
+def test_what_else_has_changed_is_told(run, tmp_path: Path):
+    other = runs.Run(tmp_path / "other")
+    shutil.copytree(run.path, other.path)
+    record = other.read(runs.RECORD)
+    record["versions"]["keras"] = "99"
+    other.file(runs.RECORD).write_text(json.dumps(record), encoding="utf-8")
+    compared = reproduce.compare(run, other)
+    assert compared.difference is None
+    before = run.read(runs.RECORD)["versions"]["keras"]
+    assert compared.circumstances == (f"keras was {before} and is 99",)
+    assert f"not as it was: keras was {before} and is 99\n" in compared.text()
+
+
+def test_a_run_records_what_its_bits_hang_on(run):
+    record = run.read(runs.RECORD)
+    assert record["machine"].keys() == {
+        "system", "processor", "cores", "threads", "onednn", "devices"
+    }  # fmt: skip
+    assert record["machine"]["devices"][0].startswith("CPU")
+    assert record["versions"].keys() == {
+        "tlcli",
+        "python",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "pillow",
+    }
+    assert record["deterministic"] is True
+    assert record["photo_order"]
+    assert recipe.load(run.file(runs.RECIPE)).seed == record["seed"]

@@ -1,0 +1,199 @@
+"""`tlcli reproduce`: train a run again from its own record, and compare every number."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from tlcli import claims, console, plan, recipe, runs, survey, train
+from tlcli.errors import Problem, RunError, reason
+from tlcli.runs import Run
+
+#: The member of a Keras archive that holds the weights.
+WEIGHTS = "model.weights.h5"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first number that came out otherwise.
+
+    Attributes:
+        where: stage and epoch, or the name of a tensor.
+        what: the name of the value.
+        then, now: the value in the run, and in its repetition.
+    """
+
+    where: str
+    what: str
+    then: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} was {self.then} and is {self.now}"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run and its repetition.
+
+    Attributes:
+        epochs, tensors: how many were compared.
+        difference: the first, in the order of time; None where all numbers are the same.
+        circumstances: what else is not as it was: versions, processor, threads.
+    """
+
+    run: Path
+    again: Path
+    epochs: int
+    tensors: int
+    difference: Difference | None
+    circumstances: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
+        first = self.difference
+        return {
+            "run": str(self.run),
+            "again": str(self.again),
+            "identical": first is None,
+            "epochs": self.epochs,
+            "tensors": self.tensors,
+            "difference": None if first is None else vars(first),
+            "circumstances": list(self.circumstances),
+        }
+
+    def text(self) -> str:
+        """The outcome as people read it."""
+        if self.difference is None:
+            epochs = console.counted(self.epochs, "epoch")
+            lines = [f"identical: the metrics of {epochs}, {self.tensors:,} tensors, all bits"]
+        else:
+            lines = [f"differs, first at {self.difference}"]
+        lines += [f"not as it was: {line}" for line in self.circumstances]
+        return "\n".join([*lines, f"run: {self.again}"])
+
+
+def reproduce(
+    which: str | None,
+    *,
+    out: Path | None = None,
+    cache: Path | None = None,
+    data: Path | None = None,
+    weights: Path | None = None,
+) -> Compared:
+    """Train a finished run's recipe on its photos again and compare.
+
+    `data` and `weights` say where those are now, if they have moved. The repetition goes to `out`
+    (default: beside the run, named like it with `-again`) and goes on if it was stopped. Raises
+    a `TlcliError` where photos or weights are not those of the run.
+    """
+    run = runs.find(which)
+    overrides = [f"data.dir={json.dumps(str(data.absolute()))}"] if data else []
+    overrides += [f"base.weights={json.dumps(str(weights.absolute()))}"] if weights else []
+    chosen = recipe.load(run.file(runs.RECIPE), overrides)
+    out = out or run.path.with_name(f"{run.path.name}-again")
+    found = survey.survey(chosen, cache=cache, out=out)
+    made = plan.make(found)
+    different = claims.differences(run, chosen, made.index)
+    if different:
+        hint = "a run can only be repeated with what it was made from; --data says where that is"
+        raise RunError([Problem(str(run.path), line, hint) for line in different])
+    console.note(made.text() + "\n")
+    train.train(made, claims.Wanted(out=out), latest=False)
+    return compare(run, Run(out))
+
+
+def compare(run: Run, again: Run) -> Compared:
+    """Compare two runs of one recipe: metrics epoch by epoch, test scores, then every weight."""
+    epochs = _metrics(run)
+    then, now = _tensors(run), _tensors(again)
+    differences = (
+        *_different_epochs(epochs, _metrics(again)),
+        *_different_scores(run.read(runs.SUMMARY), again.read(runs.SUMMARY)),
+        *_different_tensors(then, now),
+    )
+    first = differences[0] if differences else None
+    circumstances = tuple(_circumstances(run.read(runs.RECORD), again.read(runs.RECORD)))
+    return Compared(run.path, again.path, len(epochs), len(then), first, circumstances)
+
+
+def _metrics(run: Run) -> list[dict[str, Any]]:
+    path = run.file(runs.METRICS)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [dict(json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+
+
+def _different_epochs(
+    then: list[dict[str, Any]], now: list[dict[str, Any]]
+) -> Iterator[Difference]:
+    for one, other in zip(then, now, strict=False):
+        where = f"stage '{one.get('stage')}', epoch {one.get('epoch')}"
+        for key in one:
+            if key != "seconds" and one[key] != other.get(key):
+                yield Difference(where, key, one[key], other.get(key))
+    if len(then) != len(now):
+        yield Difference("the whole run", "epochs", len(then), len(now))
+
+
+def _different_scores(then: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
+    for one, other in zip(then.get("stages", []), now.get("stages", []), strict=False):
+        if one.get("test") != other.get("test"):
+            yield Difference(
+                f"stage '{one.get('name')}'", "test", one.get("test"), other.get("test")
+            )
+
+
+def _tensors(run: Run) -> dict[str, npt.NDArray[Any]]:
+    """Every tensor of a saved model by its path in the archive; no model is built for it."""
+    found: dict[str, npt.NDArray[Any]] = {}
+
+    def take(name: str, value: Any) -> None:
+        if isinstance(value, h5py.Dataset):
+            found[name] = np.asarray(value)
+
+    path = run.file(runs.MODEL)
+    try:
+        with (
+            zipfile.ZipFile(path) as archive,
+            archive.open(WEIGHTS) as member,
+            h5py.File(member) as file,
+        ):
+            file.visititems(take)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+    return found
+
+
+def _different_tensors(
+    then: dict[str, npt.NDArray[Any]], now: dict[str, npt.NDArray[Any]]
+) -> Iterator[Difference]:
+    for name in sorted(then.keys() | now.keys()):
+        one, other = then.get(name), now.get(name)
+        if one is None or other is None or one.shape != other.shape:
+            shapes = [None if value is None else value.shape for value in (one, other)]
+            yield Difference(f"tensor {name}", "shape", *shapes)
+        elif one.tobytes() != other.tobytes():
+            index = np.unravel_index(np.argmax(one != other), one.shape)
+            place = f"value {list(map(int, index))}"
+            yield Difference(f"tensor {name}", place, float(one[index]), float(other[index]))
+
+
+def _circumstances(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    for block in ("versions", "machine"):
+        before, after = then.get(block) or {}, now.get(block) or {}
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                yield f"{key} was {before.get(key)} and is {after.get(key)}"
+    if now.get("deterministic") is False:
+        yield "deterministic: false in the recipe allows other bits every time"

@@ -1,0 +1,50 @@
+"""The commands about runs that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tlcli.command import PATH, show, with_cache, with_json, with_offline, with_weights_dir
+
+
+@click.command()
+@with_json
+def runs(json_: bool) -> None:
+    """List the runs of this folder with their scores.
+
+    \b
+    Example:
+      tlcli runs
+    """
+    from tlcli import listing
+
+    show(listing.runs(), json_)
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--out", type=PATH, help="Where the repetition goes. [default: RUN-again]")
+@click.option("--data", type=PATH, help="Where the photos are now, if they were moved.")
+@click.option("--weights", type=PATH, help="Where the weights file is now, if it was moved.")
+@with_offline
+@with_weights_dir
+@with_cache
+@with_json
+def reproduce(
+    run: str | None, out: Path | None, data: Path | None, weights: Path | None,
+    cache_dir: Path | None, json_: bool,
+) -> None:  # fmt: skip
+    """Train a run again from its own record and compare: identical, or where it first differs.
+
+    \b
+    Example:
+      tlcli reproduce
+      tlcli reproduce runs/cats_dogs-3 --data /photos/cats_dogs
+    """
+    from tlcli import reproduce as reproduction
+
+    compared = reproduction.reproduce(run, out=out, cache=cache_dir, data=data, weights=weights)
+    show((compared.text(), compared.as_dict()), json_)
+    click.get_current_context().exit(0 if compared.difference is None else 1)
