@@ -172,7 +172,8 @@ def test_views_in_the_text(make):
 
 def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
     (photos / "train/red/00.png").write_bytes(b"hello")
-    files.write_json(tmp_path / runs.RECORD, {})
+    for name in (runs.RECORD, runs.SUMMARY, runs.MODEL):
+        files.write_json(tmp_path / name, {})
     more = "stages: [{name: a, class_weights: {rad: 1, green: 1, blue: 1}}]"
     lines = refused(more, "base.weights=missing.h5", out=tmp_path)
     assert lines == [
@@ -286,3 +287,22 @@ def test_check_of_what_is_right_and_of_what_is_no_recipe(load, write_recipe):
         "message": "found 'x'",
         "hint": "must be a whole number",
     }
+
+
+def test_a_head_that_no_memory_holds_is_refused_with_the_estimate(refused, monkeypatch):
+    monkeypatch.setattr(plan, "memory", lambda: 24_000_000_000)
+    units = 1_000_000_000
+    trainable = 512 * units + units + units * 3 + 3
+    # Weights, gradients, two moments and a copy of what trains; a batch of rows and its gradients.
+    assert round(4 * (VGG16 + 5 * trainable + 2 * 32 * TOP // 4) / 1e12, 1) == 10.3
+    (line,) = refused("stages:\n  - {name: head}\n", f"head.hidden=[{units}]")
+    assert line == (
+        f"--set head.hidden=[{units}]: stage 'head' trains {trainable:,} parameters in batches of "
+        "32 and needs at least 10.3 TB of memory, this machine has 24.0 GB; "
+        "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
+    )
+
+
+def test_the_machines_memory_is_known():
+    found = plan.memory()
+    assert found is None or 10**8 < found < 10**14

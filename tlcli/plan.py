@@ -6,8 +6,10 @@ Nothing here needs TensorFlow: sizes and parameters come from the table of bases
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +36,7 @@ class StagePlan:
         class_weights: what a photo of each class counts in the loss, by label.
         batch_size: of this stage.
         steps: batches of one epoch.
+        rows: shape of the activations at the cut, of one photo.
     """
 
     stage: Stage
@@ -43,6 +46,7 @@ class StagePlan:
     class_weights: tuple[float, ...]
     batch_size: int
     steps: int
+    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,8 @@ def make(found: Survey) -> Plan:
         raise TlcliError(found.errors)
     stages = tuple(_stages(found.recipe, found.index))
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
+    if tight := _check_memory(found.recipe, stages):
+        raise TlcliError([*found.errors, tight])
     problems = (*found.problems, *_check_space(found.cache, needed))
     return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
 
@@ -154,6 +160,41 @@ def _check_space(folder: Path, needed: int) -> Iterator[Problem]:
             "use fewer augment.views, features.dtype=float16, augment.views=live or --cache-dir",
             "warning",
         )
+
+
+def _check_memory(chosen: recipe.Recipe, stages: Collection[StagePlan]) -> Problem | None:
+    """Whether the least a stage can do with is more than the machine has."""
+    has = memory()
+    worst = max(stages, key=_least_memory)
+    needs = _least_memory(worst)
+    if has is None or needs <= has:
+        return None
+    message = (
+        f"stage '{worst.stage.name}' trains {worst.trainable:,} parameters in batches of "
+        f"{worst.batch_size:,} and needs at least {console.size(needs)} of memory, "
+        f"this machine has {console.size(has)}"
+    )
+    hint = "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
+    return Problem(chosen.where("head", "hidden"), message, hint)
+
+
+def _least_memory(planned: StagePlan) -> int:
+    """Bytes of a stage: weights; for what trains also gradients, two moments and the copy that
+    goes into the checkpoint; and one batch of activations, with their gradients."""
+    values = planned.frozen + planned.trainable
+    values += planned.trainable * (1 + 2 + 1)
+    return 4 * (values + 2 * planned.batch_size * math.prod(planned.rows))
+
+
+def memory() -> int | None:
+    """Bytes of this machine's memory, or of the container's limit; None where nobody says."""
+    try:
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+    with suppress(OSError, ValueError):  # control groups, version 2
+        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return found
 
 
 def reduced(plan: Plan, unreadable: Collection[Path]) -> Plan:
@@ -189,7 +230,8 @@ def _stages(chosen: recipe.Recipe, index: Index) -> Iterator[StagePlan]:
         class_weights = _class_weights(stage, index)
         size = stage.batch_size or chosen.batch_size
         steps = math.ceil(len(index.of("train")) / size)
-        yield StagePlan(stage, cut, trainable, total - trainable, class_weights, size, steps)
+        rows = cut.shape(*chosen.base.image_size)
+        yield StagePlan(stage, cut, trainable, total - trainable, class_weights, size, steps, rows)
 
 
 def _class_weights(stage: Stage, index: Index) -> tuple[float, ...]:

@@ -23,8 +23,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-#: The largest numbers that make sense; beyond them a recipe is a mistake or an attack.
-MAX_UNITS, MAX_SIDE, MAX_EPOCHS, MAX_VIEWS = 65_536, 4_096, 100_000, 1_000
+#: The largest numbers that make sense; beyond them a recipe is a mistake or an attack. What the
+#: machine has memory for is less, and `plan` says so.
+MAX_UNITS, MAX_SIDE, MAX_EPOCHS, MAX_VIEWS = 1_000_000_000, 4_096, 100_000, 1_000
 
 
 class Block(BaseModel):

@@ -1,0 +1,152 @@
+"""Whatever is in a recipe file, it loads or its problems are told by line and key."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tlcli import recipe
+from tlcli.errors import RecipeError
+
+WORDS = sorted(
+    {*recipe.Recipe.model_fields}
+    | {*recipe.Data.model_fields, *recipe.Base.model_fields, *recipe.Head.model_fields}
+    | {*recipe.Augment.model_fields, *recipe.Stage.model_fields}
+    | {"patience", "val", "test", "decay", "warmup_epochs", "momentum", "min_delta"}
+)  # fmt: skip
+MEANT = [
+    "VGG16",
+    "imagenet",
+    "random",
+    "block4_pool",
+    "avg",
+    "live",
+    "adam",
+    "cosine",
+    "balanced",
+    "head",
+]
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(),
+    st.text(max_size=30),
+    st.sampled_from(MEANT),
+)
+keys = st.one_of(st.sampled_from(WORDS), st.text(max_size=8), st.integers(), st.none())
+trees = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=6),
+    max_leaves=25,
+)
+
+PROPER = {
+    "data": {"dir": "photos"},
+    "base": {"name": "VGG16", "weights": "random", "image_size": 64},
+    "head": {"hidden": [8]},
+    "augment": {"views": 2, "rotation_range": 20},
+    "stages": [
+        {"name": "head", "epochs": 2, "optimizer": {"name": "sgd", "momentum": 0.9}},
+        {"name": "top", "freeze_until": "block4_pool", "schedule": "cosine", "early_stopping": 3},
+    ],
+}
+
+
+@st.composite
+def nearly_proper(draw: st.DrawFn) -> Any:
+    """A recipe with some of its values, somewhere, replaced."""
+    made = yaml.safe_load(yaml.safe_dump(PROPER))
+    for _ in range(draw(st.integers(1, 3))):
+        target: Any = made
+        while True:
+            places = list(target) if isinstance(target, dict) else list(range(len(target)))
+            if isinstance(target, dict) and draw(st.integers(0, 5)) == 0:
+                places.append(draw(keys))
+            if not places:
+                break
+            place = draw(st.sampled_from(places))
+            inner = target.get(place) if isinstance(target, dict) else target[place]
+            if isinstance(inner, dict | list) and draw(st.booleans()):
+                target = inner
+                continue
+            target[place] = draw(trees)
+            break
+    return made
+
+
+def check(path: Path, text: bytes) -> None:
+    path.write_bytes(text)
+    try:
+        recipe.load(path)
+    except RecipeError as error:
+        assert error.problems
+        for problem in error.problems:
+            assert problem.where.startswith(path.name), problem
+            assert problem.message
+            assert "\n" not in str(problem)
+            assert "Traceback" not in str(problem)
+
+
+def as_text(tree: Any) -> bytes:
+    return yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass")
+
+
+@given(tree=st.one_of(trees, nearly_proper(), nearly_proper()))
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+def test_random_trees(tree: Any, tmp_path: Path):
+    check(tmp_path / "fuzz.yaml", as_text(tree))
+
+
+@pytest.mark.slow
+@given(tree=st.one_of(trees, nearly_proper(), nearly_proper()))
+@settings(max_examples=3_000, deadline=None, suppress_health_check=list(HealthCheck))
+def test_many_random_trees(tree: Any, tmp_path: Path):
+    check(tmp_path / "fuzz.yaml", as_text(tree))
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(5_000, marks=pytest.mark.slow)])
+def test_mutilated_text(tmp_path: Path, count: int):
+    """Bytes of a proper recipe dropped, doubled, swapped and replaced."""
+    proper = as_text(PROPER)
+    draw = random.Random(1)
+    for _ in range(count):
+        text = bytearray(proper)
+        for _ in range(draw.randint(1, 6)):
+            at, end = sorted(draw.randrange(len(text)) for _ in range(2))
+            end = min(end, at + 12)
+            match draw.randrange(4):
+                case 0:
+                    del text[at:end]
+                case 1:
+                    text[at:at] = text[at:end] * draw.randint(1, 3)
+                case 2:
+                    text[at : at + 1] = draw.choice(
+                        [b"&a ", b"*a", b"!!x", b"\t", b"{", b"]", b": "]
+                    )
+                case _:
+                    text[at:end] = draw.randbytes(end - at)
+            text = text or bytearray(b"x")
+        check(tmp_path / "fuzz.yaml", bytes(text))
+
+
+@pytest.mark.parametrize("depth", [50, 5_000, 100_000])
+def test_deep_nesting(tmp_path: Path, depth: int):
+    check(tmp_path / "fuzz.yaml", b"data: " + b"[" * depth + b"]" * depth)
+    check(tmp_path / "fuzz.yaml", b"".join(b" " * n + b"a:\n" for n in range(min(depth, 400))))
+
+
+def test_aliases_that_explode(tmp_path: Path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 9) + "]" for n in range(1, 12)]
+    check(tmp_path / "fuzz.yaml", "\n".join(lines).encode())
+    check(tmp_path / "fuzz.yaml", b"data: &d\n  dir: *d\n")
