@@ -18,8 +18,8 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console errors framework settings
-    augment bases files folders gradients images yamlfile
-    layout recipe_problems runs shards sources tensors
+    augment bases colours files folders gradients headers yamlfile
+    images layout recipe_problems runs shards sources tensors
     dataset onnxfile recipe sample store
     download photos split weight_files
     weight_cache
