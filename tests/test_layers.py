@@ -18,16 +18,17 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console errors framework settings
-    augment bases colours files folders gradients headers yamlfile
+    augment bases colours files findings folders gradients headers tables yamlfile
     images layout recipe_problems runs shards sources tensors
+    audit_cache likeness
     dataset onnxfile recipe sample store
-    download photos split weight_files
+    download leaks photos split weight_files
     weight_cache
     fetch
     weights
     init listing shelf survey
     doctor
-    plan
+    audit plan
     check features optimize saving
     feeds
     steps

@@ -138,7 +138,7 @@ def make(found: Survey) -> Plan:
         raise TlcliError(found.errors)
     stages = tuple(_stages(found.recipe, found.index))
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
-    problems = (*found.problems, *_check_space(found.cache, needed))
+    problems = (*found.told, *_check_space(found.cache, needed))
     return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
 
 

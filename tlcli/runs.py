@@ -16,6 +16,7 @@ from tlcli.files import write_text
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out
 SPLIT = "split.csv"  # path, label, split, sha256 of every photo
+AUDIT = "audit.json"  # what was found in the photos before training
 METRICS = "metrics.jsonl"  # one line an epoch
 SUMMARY = "summary.json"  # the outcome
 MODEL = "model.keras"  # raw RGB in, probabilities out
@@ -23,7 +24,7 @@ MODEL_CARD = "tlcli.json"  # a member of the model archive: classes, size, resiz
 LATEST = "latest"  # beside the runs: the last one that finished
 
 
-FILES = (RECORD, RECIPE, SPLIT, METRICS, MODEL, SUMMARY)
+FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, MODEL, SUMMARY)
 
 
 @dataclass(frozen=True)
@@ -240,6 +241,7 @@ def listed(folder: Path) -> list[Run]:
 
 
 __all__ = [
+    "AUDIT",
     "LATEST",
     "METRICS",
     "MODEL",

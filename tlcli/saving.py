@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import __version__, files, images, photos, runs
+from tlcli import __version__, files, findings, images, photos, runs
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.framework import keras, tf
@@ -56,6 +56,7 @@ def begin(
         (item.path, index.classes[item.label], item.split, item.digest) for item in index.items
     )
     files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), table)
+    files.write_json(run.file(runs.AUDIT), findings.audit_record(index, plan.problems))
     return run
 
 
