@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -312,3 +313,37 @@ def test_a_broken_recipe_has_nothing_to_list(write_recipe, tmp_path: Path):
     checked = check.check(write_recipe("data: {}\n", "broken.yaml"))
     assert check.write_fix_list(checked, tmp_path / "fix.txt") == 0
     assert audit.TINY == 32
+
+
+CATS_DOGS = Path(__file__).parents[2] / "shared" / "data" / "cats_dogs"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CATS_DOGS.is_dir(), reason="the photos of cats and dogs are not here")
+def test_seeded_leaks_among_real_photos(tmp_path: Path, write_recipe):
+    """20 leaks of each kind in a copy of real photos are found, and next to nothing else."""
+    folder = tmp_path / "data"
+    shutil.copytree(CATS_DOGS, folder, copy_function=shutil.copyfile)
+    photos = sorted((folder / "test").rglob("*.jpg"))
+    planted: dict[str, set[str]] = {"exact": set(), "q60": set(), "small": set(), "mirror": set()}
+    for number, path in enumerate(photos[:: len(photos) // 80][:80]):
+        kind = list(planted)[number % 4]
+        target = folder / "train" / path.parent.name / f"{kind}-{number}.jpg"
+        image = images.decode(path)
+        if kind == "exact":
+            shutil.copyfile(path, target)
+        elif kind == "q60":
+            save(target, image, quality=60)
+        elif kind == "small":
+            smaller = (round(image.width * 0.8), round(image.height * 0.8))
+            save(target, image.resize(smaller), quality=90)
+        else:
+            save(target, ImageOps.mirror(image), quality=90)
+        planted[kind].add(target.name)
+    config = write_recipe(f"data: {{dir: {folder}}}\nbase: {{name: VGG16, weights: random}}\n")
+    seen = found(config)
+    assert set(names(seen["duplicate across splits"])) == planted["exact"]
+    near = set(names(seen["near-duplicate across splits"]))
+    wanted = planted["q60"] | planted["small"] | planted["mirror"]
+    assert wanted <= near
+    assert len(near - wanted) <= 2  # one in a thousand
