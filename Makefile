@@ -53,6 +53,7 @@ fix: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/extract.py --photos "$(PHOTOS)" --weights "$(WEIGHTS)"
+	$(BIN)/python benchmarks/decode.py --photos "$(PHOTOS)"
 
 build: $(READY)
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

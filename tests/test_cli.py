@@ -38,6 +38,7 @@ def config(photos: Path, write_recipe) -> Path:
 def test_the_commands():
     assert {" ".join(path) for path in commands()} == {
         "init", "sample", "check", "bases", "extract", "finetune", "predict", "runs", "schema",
+        "reproduce",
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",
@@ -124,9 +125,8 @@ def test_every_problem_is_a_line(cli, write_recipe):
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "error: r.yaml:3: seed: found 'x'; must be a whole number",
-        "error: r.yaml:1: data.dir: missing; the recipe needs data.dir",
         "error: r.yaml:1: data.dri: unknown key 'dri'; did you mean 'dir'? "
-        "(allowed: dir, split, on_bad_image)",
+        "(allowed: dir, csv, split, on_bad_image, duplicates, exclude)",
         "error: --set head.dropout=2: found 2; must be less than 1",
     ]
 
@@ -228,7 +228,11 @@ def test_check_as_json(cli, config: Path, photos: Path):
     assert (done.exit_code, done.stderr) == (0, "")
     counts = {split: {"blue": n, "green": n, "red": n}
               for split, n in (("train", 8), ("val", 3), ("test", 2))}  # fmt: skip
-    assert json.loads(done.stdout) == {"problems": [], "images": {"counts": counts}}
+    assert json.loads(done.stdout) == {
+        "problems": [],
+        "findings": [],
+        "images": {"counts": counts},
+    }
     done = cli("check", "--config", config, "--json", "--set", "base.weights=x.h5")
     assert (done.exit_code, done.stderr) == (1, "")
     assert json.loads(done.stdout)["problems"] == [
@@ -264,9 +268,9 @@ def test_warnings_and_notes(cli, config: Path, photos: Path):
 def test_dry_run(cli, config: Path):
     done = cli("finetune", "--config", config, "--dry-run", "--set", "stages.1.epochs=7")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
     assert not runs.root().exists()
     assert not store.cache_folder().exists()
+    assert done.stdout == cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
 
 
 def test_init_then_check(cli, photos: Path):

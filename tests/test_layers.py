@@ -18,16 +18,17 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console errors framework settings
-    augment bases files folders gradients images interrupts yamlfile
-    checkpoints layout locks recipe_problems shards sources tensors
+    augment bases colours files findings folders gradients headers interrupts tables yamlfile
+    checkpoints images layout locks recipe_problems shards sources tensors
+    audit_cache likeness
     dataset onnxfile recipe runs sample store
-    claims download photos split weight_files
+    claims download leaks photos split weight_files
     weight_cache
     fetch
     weights
     init listing shelf survey
     doctor
-    plan
+    audit plan
     check features optimize saving
     feeds
     steps

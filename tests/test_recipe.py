@@ -270,15 +270,18 @@ def test_bad_bases(refused, lines: str, message: str):
         ('dir: "a\\0b"', "2: data.dir: found 'a\\x00b'; must be a path"),
         ("dir: 3", "2: data.dir: found 3; must be a path"),
         ("dir: [a]", '2: data.dir: found ["a"]; must be a path'),
-        ("{}", "1: data.dir: missing; the recipe needs data.dir"),
+        ("{}", "1: data: needs dir (a folder of photos) or csv (a table of them)"),
         ("dir: p\n  split: 0.2", "3: data.split: found 0.2; must be a block of val, test"),
         ("dir: p\n  split: {val: 1}", "3: data.split.val: found 1; must be less than 1"),
         (
             "dir: p\n  split: {val: 0.6, test: 0.5}",
             "3: data.split: val and test together must leave photos to train on (below 1)",
         ),
-        ("dir: p\n  csv: x", "3: data.csv: unknown key 'csv'; "
-         "allowed: dir, split, on_bad_image"),
+        ("dir: p\n  csv: x", "1: data: dir and csv are two sources; give one of them"),
+        ("dir: p\n  path: x", "3: data.path: unknown key 'path'; "
+         "allowed: dir, csv, split, on_bad_image, duplicates, exclude"),
+        ("dir: p\n  duplicates: keep",
+         "3: data.duplicates: found 'keep'; allowed: 'error', 'drop' or 'allow'"),
         ("dir: p\n  on_bad_image: ignore",
          "3: data.on_bad_image: found 'ignore'; allowed: 'error' or 'skip'"),
     ],
@@ -435,7 +438,8 @@ def test_an_empty_override_restores_the_default(load):
         ("stages.-1.epochs=3", "there is no stages.-1"),
         ("stages.².epochs=3", "there is no stages.²"),
         ("stages={}", "found {}; must be a list"),
-        ("data=3", "found 3; must be a block of dir, split, on_bad_image"),
+        ("data=3", "found 3; must be a block of dir, csv, split, "
+         "on_bad_image, duplicates, exclude"),
         (
             "stages.1.optimizer.momentum=0.9",
             "momentum is a setting of sgd and rmsprop, not of adam",

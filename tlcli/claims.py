@@ -200,7 +200,7 @@ def _not_resumed(run: Run, different: list[str]) -> str:
 def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
     then = _flat(yamlfile.read(run.file(runs.RECIPE)).value)
     now = _flat(chosen.resolved())
-    for key in ("name", "data.dir"):
+    for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what
         then.pop(key, None)
         now.pop(key, None)
     changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))

@@ -100,23 +100,30 @@ def sample(folder: Path) -> None:
 
 @main.command()
 @with_recipe
+@click.option("--all", "every", is_flag=True, help="Name every file, not the first few of a kind.")
+@click.option("--fix-list", type=PATH, help="Write the photos to leave out, for data.exclude.")
 @with_json
 def check(
-    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, json_: bool
-) -> None:
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, every: bool,
+    fix_list: Path | None, json_: bool,
+) -> None:  # fmt: skip
     """Check recipe, weights and every photo before anything is spent.
 
     \b
     Example:
       tlcli check --config cats_dogs.yaml
+      tlcli check --fix-list bad.txt
     """
     from tlcli import check as checks
 
     checked = checks.check(_recipe_path(config), overrides, cache=cache_dir)
+    if fix_list:
+        number = checks.write_fix_list(checked, fix_list)
+        console.note(f"{console.counted(number, 'photo')} to leave out in {fix_list}")
     if json_:
         console.result_json(checked.as_dict())
     else:
-        tell(checked.problems)
+        tell(checked.told(every=every))
         if checked.plan:
             console.result(checked.plan.text())
     click.get_current_context().exit(0 if checked.passed else 1)

@@ -1,26 +1,28 @@
-"""From folders of photos to the index: every photo with its class, split and content hash.
+"""From folders or a table to the index: every photo with its class, split and content hash.
 
-Where folders leave the split open, the hash of a photo's bytes decides it: adding photos moves no
-old one, and identical files always land in the same split, whatever their names and classes.
+Where the data leave the split open, the hash of a photo's bytes decides it: adding photos moves no
+old one, and identical files always land in the same split, whatever their names and classes. A
+group's name decides for all of its photos.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Protocol
 
 from tlcli import console
 from tlcli.console import counted
 from tlcli.errors import DataError, Problem, Severity, reason
+from tlcli.findings import Finding, unreadable
 from tlcli.folders import EXTENSIONS, find_images
-from tlcli.layout import SPLITS, SplitName, Survey, survey
+from tlcli.layout import SPLITS, Survey, survey, survey_table
+from tlcli.tables import SplitName
 
 if TYPE_CHECKING:
     from tlcli.settings import Data
@@ -33,6 +35,7 @@ __all__ = [
     "SplitName",
     "digest",
     "find_images",
+    "gather",
     "read",
 ]
 
@@ -41,25 +44,34 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One labelled photo: `label` counts into the index's classes, `digest` is hex SHA-256."""
+    """One labelled photo.
+
+    Attributes:
+        label: its class, counting into the index's classes.
+        digest: hex SHA-256 of its bytes.
+        group: photos of one group, such as those of one patient, stay in one split.
+    """
 
     path: Path
     label: int
     split: SplitName
     digest: str
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Index:
     """The labelled photos, sorted by path, with what was noticed while they were read.
 
-    `classes` is sorted by code point; `notes` holds warnings and notes, never errors.
+    `classes` is sorted by code point. `notes` holds what is wrong with folders and table, and
+    `findings` what is wrong with photos.
     """
 
     root: Path
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     notes: tuple[Problem, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def of(self, split: SplitName) -> tuple[Item, ...]:
         """The photos of one split."""
@@ -86,23 +98,75 @@ class Index:
         return replace(self, items=tuple(i for i in self.items if i.path not in dropped))
 
 
+class Memory(Protocol):
+    """Remembers content hashes of files that have not changed since."""
+
+    def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """The hashes of those files that are remembered."""
+
+    def keep(self, digests: Mapping[Path, str]) -> None:
+        """Remember the hashes of files that `digests` was asked for."""
+
+
 def read(data: Data) -> Index:
-    """The index of the photos under `data.dir`.
+    """The index of the photos that `data` names.
 
     Raises DataError with every problem that stands in the way. With `on_bad_image: skip`, a file
     that cannot be read is left out and becomes a warning.
     """
-    found = survey(data.dir)
-    digests, unread = _digests([path for paths in found.photos.values() for path in paths])
+    index = gather(data)
+    problems = [*index.notes, *(finding.as_problem(index.root) for finding in index.findings)]
+    if errors := [problem for problem in problems if problem.severity == "error"]:
+        raise DataError(errors)
+    return replace(index, notes=tuple(problems), findings=())
+
+
+def gather(data: Data, memory: Memory | None = None) -> Index:
+    """The same with errors among the notes and findings, so that a look at photos can go on.
+
+    Raises DataError where there is nothing to go on. Every file is read for its hash, unless
+    `memory` knows it.
+    """
+    found = survey(data.dir) if data.dir is not None else survey_table(data.source)
+    if data.exclude is not None:
+        found.problems += _exclude(found, data.exclude)
+    paths = [path for paths in found.photos.values() for path in paths]
+    digests, unread = _digests(paths, memory)
     val, test = _shares(found, data)
-    index = Index(data.dir, found.classes, _items(found, digests, val, test))
-    found.problems += _unreadable(found, unread, skip=data.on_bad_image == "skip")
+    index = Index(found.root, found.classes, _items(found, digests, val, test))
+    bad = [
+        *unread.items(),
+        *((path, _unread(path, "a link to nothing")) for path in found.rest.dangling),
+    ]
+    found.problems += _emptied(found, unread)
     found.problems += _thin_classes(index, found, val, test)
     found.problems += _split_notes(found, val, test)
-    found.problems += _duplicates(index)
-    if errors := [problem for problem in found.problems if problem.severity == "error"]:
-        raise DataError(errors)
-    return replace(index, notes=tuple(found.problems))
+    findings = unreadable(bad, skip=data.on_bad_image == "skip")
+    return replace(index, notes=tuple(found.problems), findings=tuple(findings))
+
+
+def _exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
+    """Take the photos of a fix list out of `found`: one path a line, relative to the data."""
+    try:
+        lines = fix_list.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "check the path; `tlcli check --fix-list FILE` writes such a list"
+        yield Problem(f"data.exclude: {fix_list}", f"cannot be read: {reason(error)}", hint)
+        return
+    named = {found.root / line for line in lines if line.strip() and not line.startswith("#")}
+    known = set()
+    for key, paths in found.photos.items():
+        known.update(named.intersection(paths))
+        found.photos[key] = [path for path in paths if path not in named]
+        if paths and not found.photos[key] and key[0] == "train":
+            yield Problem(found.place(*key), "all of its photos are excluded", "exclude fewer")
+    found.rest.dangling = [path for path in found.rest.dangling if path not in named]
+    if known:
+        what = f"{counted(len(known), 'photo')} excluded by {fix_list.name}"
+        yield Problem(str(found.root), what, severity="note")
+    if left := len({path for path in named - known if not path.is_symlink()}):
+        what = f"{counted(left, 'line')} of no photo in the data"
+        yield Problem(f"data.exclude: {fix_list}", what, "check the paths", "warning")
 
 
 def unlabelled(folder: Path) -> Index:
@@ -129,8 +193,12 @@ def digest(path: Path) -> str:
     return sha.hexdigest()
 
 
-def _digests(paths: Sequence[Path]) -> tuple[dict[Path, str], dict[Path, Problem]]:
+def _digests(
+    paths: Sequence[Path], memory: Memory | None = None
+) -> tuple[dict[Path, str], dict[Path, Problem]]:
     """The hash of each file, and what kept the others from being read."""
+    known = memory.digests(paths) if memory else {}
+    paths = [path for path in paths if path not in known]
     digests: dict[Path, str] = {}
     unread: dict[Path, Problem] = {}
     pool = ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1)))
@@ -144,7 +212,9 @@ def _digests(paths: Sequence[Path]) -> tuple[dict[Path, str], dict[Path, Problem
                 progress.update(1)
     finally:  # an interrupted command does not read on to the end
         pool.shutdown(cancel_futures=True)
-    return digests, unread
+        if memory:
+            memory.keep(digests)
+    return {**known, **digests}, unread
 
 
 def _outcome(path: Path) -> str | Problem:
@@ -170,27 +240,29 @@ def _items(found: Survey, digests: dict[Path, str], val: float, test: float) -> 
     for (part, name), paths in found.photos.items():
         for path in paths:
             if path in digests and name in labels:
-                drawn = _split_by_content(digests[path], val, test)
+                group = found.groups.get(path, "")
+                drawn = _draw(_group_digest(group) if group else digests[path], val, test)
                 split = drawn if part == "train" else part
-                items.append(Item(path, labels[name], split, digests[path]))
+                items.append(Item(path, labels[name], split, digests[path], group))
     return tuple(sorted(items, key=lambda item: item.path))
 
 
-def _split_by_content(digest: str, val: float, test: float) -> SplitName:
-    """Where the hash of a photo's bytes puts it: it depends on nothing else."""
+def _group_digest(group: str) -> str:
+    return hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _draw(digest: str, val: float, test: float) -> SplitName:
+    """Where the hash of a photo's bytes, or of its group, puts it: on nothing else it depends."""
     draw = int(digest[:16], 16) / 2**64
     if draw < test:
         return "test"
     return "val" if draw < test + val else "train"
 
 
-def _unreadable(found: Survey, unread: dict[Path, Problem], *, skip: bool) -> Iterator[Problem]:
-    dangling = [_unread(path, "a link to nothing") for path in found.rest.dangling]
-    for problem in [*unread.values(), *dangling]:
-        yield replace(problem, severity="warning" if skip else "error")
+def _emptied(found: Survey, unread: Collection[Path]) -> Iterator[Problem]:
     for (part, name), paths in found.photos.items():
-        if paths and unread.keys() >= set(paths):
-            where = str(found.parts[part] / name)
+        if paths and set(unread) >= set(paths):
+            where = found.place(part, name)
             yield Problem(where, "none of its photos can be read", "a class needs photos")
 
 
@@ -207,7 +279,7 @@ def _thin_classes(index: Index, found: Survey, val: float, test: float) -> Itera
         for split, used, hint, severity in filled:
             if total and used and not counts[split][name]:
                 what = f"no {split} photo: of {counted(total, 'photo')}, none fell to {split}"
-                where = str(found.parts["train"] / name)
+                where = found.place("train", name)
                 yield Problem(where, f"{what} by content", hint, severity)
 
 
@@ -216,29 +288,11 @@ def _split_notes(found: Survey, val: float, test: float) -> Iterator[Problem]:
         what = "no val photos, so the best epoch cannot be chosen"
         yield Problem("data.split.val", what, "set it above 0", "warning")
     elif "val" not in found.parts and not found.plain:
-        what = f"no val folder: {val:.0%} of train is taken as val, by content"
-        yield Problem(str(found.root), what, severity="note")
+        missing = "val rows" if found.table else "val folder"
+        what = f"no {missing}: {val:.0%} of train is taken as val, by content"
+        yield Problem(str(found.table or found.root), what, severity="note")
     if "test" not in found.parts and not test:
         what = "no test split" if found.plain else "no test folder, so no test split"
-        yield Problem(str(found.root), what, severity="note")
-
-
-def _duplicates(index: Index) -> Iterator[Problem]:
-    """Photos with the same bytes in two splits, or in two classes."""
-    same: dict[str, list[Item]] = defaultdict(list)
-    for item in index.items:
-        same[item.digest].append(item)
-    kinds: tuple[tuple[Literal["split", "label"], str], ...]
-    kinds = (("split", "in more than one split"), ("label", "in more than one class"))
-    for key, what in kinds:
-        pairs = [pair for items in same.values() if (pair := _unlike(items, key))]
-        if pairs:
-            first, second = (item.path.relative_to(index.root).as_posix() for item in pairs[0])
-            message = f"{counted(len(pairs), 'photo')} {what}: {first} is the same as {second}"
-            yield Problem(str(index.root), message, "keep one of each", "warning")
-
-
-def _unlike(items: Sequence[Item], key: Literal["split", "label"]) -> tuple[Item, Item] | None:
-    """The first of `items` and the first that differs from it in `key`."""
-    other = next((item for item in items if getattr(item, key) != getattr(items[0], key)), None)
-    return (items[0], other) if other else None
+        if found.table and not found.plain:
+            what = "no test rows, so no test split"
+        yield Problem(str(found.table or found.root), what, severity="note")

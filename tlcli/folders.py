@@ -101,6 +101,9 @@ def walk(folder: Path) -> Contents:
         found.problems += here.problems
         deeper = []
         for path in here.folders:
+            if is_photo(path):
+                what = "is a folder with the name of a photo"
+                found.problems.append(Problem(str(path), what, severity="note"))
             if (real := path.resolve()) not in seen:
                 seen.add(real)
                 deeper.append(path)

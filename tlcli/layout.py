@@ -6,6 +6,8 @@ split folders            class folders
 │   └── dogs
 ├── val                  `val` may be called `valid` or `validation`; `val` and `test` may be
 └── test                 missing. Photos may lie at any depth inside their class folder.
+
+Or a table says it all; see `tables`.
 """
 
 from __future__ import annotations
@@ -15,31 +17,23 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from tlcli import tables
 from tlcli.console import counted
 from tlcli.errors import DataError, Problem, Severity, nearest
 from tlcli.folders import Contents, expect_folder, look, walk
-
-SplitName = Literal["train", "val", "test"]
+from tlcli.tables import SPLIT_WORDS, SplitName
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
-
-_SPLIT_FOLDERS: dict[str, SplitName] = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 
 
 @dataclass(slots=True)
 class Survey:
-    """What lies in a data folder, by split and class.
+    """What lies in a data folder or a table, by split and class.
 
     `parts` maps a split to its folder; plain class folders are all of `train`, which is then the
-    data folder itself. A class folder without photos is there, with an empty list.
+    data folder itself. A class folder without photos is there, with an empty list. The root of a
+    table is its folder; `groups` has those of its photos that belong to one.
     """
 
     root: Path
@@ -48,10 +42,16 @@ class Survey:
     rest: Contents = field(default_factory=Contents)
     loose: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    table: Path | None = None
+    groups: dict[Path, str] = field(default_factory=dict)
+
+    def place(self, split: SplitName, name: str) -> str:
+        """Where the photos of a class in a split are, to begin a problem with."""
+        return f"{self.table}: {name}" if self.table else str(self.parts[split] / name)
 
     @property
     def plain(self) -> bool:
-        """Whether the data folder holds class folders, and no folders of splits."""
+        """Whether nothing says which split a photo belongs to."""
         return self.parts["train"] == self.root
 
     @property
@@ -83,6 +83,36 @@ def survey(root: Path) -> Survey:
     return found
 
 
+def survey_table(table: Path) -> Survey:
+    """The photos that a table lists, and every problem that it shows; the files are not looked at.
+
+    Raises DataError where there is nothing to go on: no table, or not even two classes.
+    """
+    rows, problems = tables.read(table)
+    named = {row.split for row in rows if row.split}
+    root = table.parent
+    parts = {split: table for split in SPLITS if split in named} or {"train": root}
+    found = Survey(root, parts, problems=problems, table=table)
+    undecided = [row for row in rows if not row.split]
+    if named and undecided:
+        first = undecided[0].path.name
+        what = f"{counted(len(undecided), 'line')} without a split, as that of {first}"
+        problems.append(Problem(str(table), what, "write train, val or test on every line"))
+    for row in rows:
+        found.photos.setdefault((row.split or "train", row.label), []).append(row.path)
+        if row.group:
+            found.groups[row.path] = row.group
+    found.parts.setdefault("train", table)
+    if len(found.classes) < 2:
+        errors = [problem for problem in problems if problem.severity == "error"]
+        what = "no photo to train on"
+        if found.classes:
+            what = f"only one class to train on, '{found.classes[0]}'"
+        raise DataError([*errors, Problem(str(table), what, "a classifier needs two or more")])
+    found.problems += [*_name_problems(found), *_mismatches(found)]
+    return found
+
+
 def listed(paths: Sequence[Path], root: Path) -> str:
     """The first three of `paths` as seen from `root`, with dots for more."""
     shown = [path.relative_to(root).as_posix() for path in paths[:3]]
@@ -94,7 +124,7 @@ def _take_split_folders(found: Survey, top: Contents) -> Iterator[Problem]:
     named: dict[SplitName, list[Path]] = defaultdict(list)
     beside: list[Path] = []
     for folder in top.folders:
-        split = _SPLIT_FOLDERS.get(folder.name.lower())
+        split = SPLIT_WORDS.get(folder.name.lower())
         (named[split] if split else beside).append(folder)
     # A class may be called `train`: only then does that folder hold no folders.
     if not any(look(folder).folders for folder in named["train"]):
@@ -151,11 +181,12 @@ def _name_problems(found: Survey) -> Iterator[Problem]:
     twins = defaultdict(list)
     for name in found.classes:
         twins[unicodedata.normalize("NFC", name).strip().casefold()].append(name)
-    where = str(found.parts["train"])
+    where = str(found.table or found.parts["train"])
     for names in twins.values():
         if len(names) > 1:
             quoted = " and ".join(f"'{name}'" for name in names)
-            what = f"class folders {quoted} differ only in letter case, spaces or accent encoding"
+            noun = "labels" if found.table else "class folders"
+            what = f"{noun} {quoted} differ only in letter case, spaces or accent encoding"
             yield Problem(where, what, "merge or rename them")
     numeric = [name for name in found.classes if name.isdecimal()]
     by_value = sorted(numeric, key=int)
@@ -185,10 +216,14 @@ def _mismatches(found: Survey) -> Iterator[Problem]:
         for name in sorted(names - trained):
             guess = nearest(name, found.classes)
             hint = f"did you mean '{guess}'?" if guess else "add it to train, or delete it here"
-            yield Problem(str(folder / name), f"class '{name}' is not in train", hint)
+            yield Problem(found.place(split, name), f"class '{name}' is not in train", hint)
         for name in sorted(trained - names):
             hint = f"add photos of it, or delete the {folder.name} folder"
-            yield Problem(str(folder), f"class '{name}' is missing, but is in train", hint)
+            what = f"class '{name}' is missing, but is in train"
+            if found.table:
+                hint = f"add photos of it to {split}, or leave that split to tlcli"
+                what = f"class '{name}' is missing from {split}, but is in train"
+            yield Problem(str(folder), what, hint)
 
 
 def _passed_over(found: Survey) -> Iterator[Problem]:

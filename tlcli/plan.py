@@ -144,7 +144,7 @@ def make(found: Survey) -> Plan:
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
     if tight := _check_memory(found.recipe, stages):
         raise TlcliError([*found.errors, tight])
-    problems = (*found.problems, *_check_space(found.cache, needed))
+    problems = (*found.told, *_check_space(found.cache, needed))
     return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
 
 

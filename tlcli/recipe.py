@@ -74,10 +74,10 @@ class Recipe(Block):
     def fingerprint(self) -> str:
         """Hex SHA-256 of every setting that can change the result.
 
-        The name and the folder of the photos are left out: they say where, not what.
+        The name and the places of the photos are left out: they say where, not what.
         """
         values = self.resolved()
-        del values["name"], values["data"]["dir"]
+        del values["name"], values["data"]["dir"], values["data"]["csv"], values["data"]["exclude"]
         if values["base"]["weights"] not in ("imagenet", "random"):
             values["base"]["weights"] = "file"  # a run records what it held
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
@@ -165,7 +165,13 @@ def _like(path: Path) -> bool:
 
 def _absolute(raw: dict[str, Any], folder: Path) -> None:
     """Make the paths of a raw recipe absolute, relative to `folder`."""
-    for block, key, words in (("data", "dir", ()), ("base", "weights", ("imagenet", "random"))):
+    known: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("data", "dir", ()),
+        ("data", "csv", ()),
+        ("data", "exclude", ()),
+        ("base", "weights", ("imagenet", "random")),
+    )
+    for block, key, words in known:
         values = raw.get(block)
         if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
             text = values[key]

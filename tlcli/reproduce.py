@@ -91,14 +91,17 @@ def reproduce(
 ) -> Compared:
     """Train a finished run's recipe on its photos again and compare.
 
-    `data` and `weights` say where those are now, if they have moved. The repetition goes to `out`
-    (default: beside the run, named like it with `-again`) and goes on if it was stopped. Raises
-    a `TlcliError` where photos or weights are not those of the run.
+    `data` (the folder, or the table) and `weights` say where those are now, if they have moved.
+    The repetition goes to `out` (default: beside the run, named like it with `-again`) and goes on
+    if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
     run = runs.find(which)
-    overrides = [f"data.dir={json.dumps(str(data.absolute()))}"] if data else []
-    overrides += [f"base.weights={json.dumps(str(weights.absolute()))}"] if weights else []
-    chosen = recipe.load(run.file(runs.RECIPE), overrides)
+    chosen = recipe.load(run.file(runs.RECIPE))
+    source = "data.csv" if chosen.data.csv else "data.dir"
+    moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
+    if moved:
+        overrides = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
+        chosen = recipe.load(run.file(runs.RECIPE), overrides)
     out = out or run.path.with_name(f"{run.path.name}-again")
     found = survey.survey(chosen, cache=cache, out=out)
     made = plan.make(found)

@@ -18,6 +18,7 @@ from tlcli.locks import HOLDER, LOCK
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out
 SPLIT = "split.csv"  # path, label, split, sha256 of every photo
+AUDIT = "audit.json"  # what was found in the photos before training
 METRICS = "metrics.jsonl"  # one line an epoch
 SUMMARY = "summary.json"  # the outcome
 MODEL = "model.keras"  # raw RGB in, probabilities out
@@ -26,7 +27,7 @@ CHECKPOINTS = "checkpoints"  # a folder that is there until the run is closed
 LATEST = "latest"  # beside the runs: the last one that finished
 
 #: What a finished run consists of.
-FILES = (RECORD, RECIPE, SPLIT, METRICS, MODEL, SUMMARY)
+FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, MODEL, SUMMARY)
 
 
 @dataclass(frozen=True)
@@ -281,6 +282,7 @@ def listed(folder: Path) -> list[Run]:
 
 
 __all__ = [
+    "AUDIT",
     "CHECKPOINTS",
     "FILES",
     "LATEST",

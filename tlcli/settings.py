@@ -137,13 +137,38 @@ class Split(Block):
 class Data(Block):
     """Where the labelled photos are."""
 
-    dir: Annotated[Path, BeforeValidator(_path)] = Field(
-        description="folder of train/val/test folders, or of class folders"
+    dir: Annotated[Path | None, BeforeValidator(_path)] = Field(
+        None, description="folder of train/val/test folders, or of class folders"
     )
-    split: Split = Field(Split(), description="used where the folder has no split of its own")
+    csv: Annotated[Path | None, BeforeValidator(_path)] = Field(
+        None, description="or a table: path,label[,split][,group]; paths relative to it"
+    )
+    split: Split = Field(Split(), description="used where the data have no split of their own")
     on_bad_image: Literal["error", "skip"] = Field(
         "error", description="an unreadable photo stops the run, or is left out and named"
     )
+    duplicates: Literal["error", "drop", "allow"] = Field(
+        "error",
+        description="the same photo in two splits stops the run, leaves training, or stays",
+    )
+    exclude: Annotated[Path | None, BeforeValidator(_path)] = Field(
+        None, description="a list of photos to leave out, as `check --fix-list` writes it"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Data:
+        if self.dir is not None and self.csv is not None:
+            raise ValueError("dir and csv are two sources; give one of them")
+        if self.dir is None and self.csv is None:
+            raise ValueError("needs dir (a folder of photos) or csv (a table of them)")
+        return self
+
+    @property
+    def source(self) -> Path:
+        """The folder or the table."""
+        source = self.dir or self.csv
+        assert source is not None  # as validated
+        return source
 
 
 class Base(Block):

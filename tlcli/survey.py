@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, dataset, images, recipe, runs, store, weights
-from tlcli.dataset import Index
+from tlcli import console, dataset, findings, images, leaks, recipe, runs, store, weights
+from tlcli.dataset import Index, Memory
 from tlcli.errors import Problem, TlcliError, nearest
+from tlcli.findings import Finding
 from tlcli.weights import Source
 
 
 @dataclass
 class Survey:
-    """What a cheap look at everything a run needs has found."""
+    """What a cheap look at everything a run needs has found.
+
+    `problems` are those of the recipe, the machine and the layout of the data; the findings of the
+    index are about photos.
+    """
 
     recipe: recipe.Recipe
     cache: Path
@@ -26,9 +31,20 @@ class Survey:
     source: Source | None = None
 
     @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with photos."""
+        return self.index.findings if self.index else ()
+
+    @property
+    def told(self) -> list[Problem]:
+        """Problems and findings, each in a line."""
+        root = self.index.root if self.index else self.recipe.data.source
+        return [*self.problems, *(finding.as_problem(root) for finding in self.findings)]
+
+    @property
     def errors(self) -> list[Problem]:
-        """The problems that keep a run from starting."""
-        return [problem for problem in self.problems if problem.severity == "error"]
+        """The problems and findings that keep a run from starting."""
+        return [problem for problem in self.told if problem.severity == "error"]
 
 
 def survey(
@@ -37,15 +53,17 @@ def survey(
     cache: Path | None = None,
     out: Path | None = None,
     force: bool = False,
-    look: Callable[[Path], Problem | None] = images.sniff,
+    examine: Callable[[Index], Index] | None = None,
+    memory: Memory | None = None,
     unlabelled: Path | None = None,
     run: bool = True,
 ) -> Survey:
     """Collect every problem of data, weights, settings and folders; raises none of them.
 
-    `look` says what is wrong with a photo: its header is read, unless the caller wants more.
-    `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone.
-    `out` and `force` are those of a run; without `run` none is going to be made.
+    Of each photo the header is read; `examine` looks closer, returning the index without photos
+    that cannot be used and with its findings. `memory` knows hashes of files that have not changed.
+    `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone. `out`
+    and `force` are those of a run; without `run` none is going to be made.
     """
     problems = recipe.advice(chosen)
     if run:
@@ -55,15 +73,18 @@ def survey(
     if unlabelled is not None:
         found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))
     else:
-        found.index = _collect(problems, lambda: dataset.read(chosen.data))
+        found.index = _collect(problems, lambda: dataset.gather(chosen.data, memory))
     found.source = _collect(problems, lambda: weights.find(chosen, found.cache))
     problems += found.source.notes if found.source else ()
     if found.index is not None:
         problems += found.index.notes
-        unreadable = check_photos([item.path for item in found.index.items], look)
-        problems += _on_bad_image(chosen, unreadable)
-        found.index = found.index.without({path for path, _ in unreadable})
+        if examine is not None:
+            found.index = examine(found.index)
+        else:
+            bad = check_photos([item.path for item in found.index.items], images.sniff)
+            found.index = set_aside(found.index, bad, chosen)
         if not unlabelled:
+            found.index = leaks.settle(found.index, chosen.data.duplicates)
             problems += _check_class_weights(chosen, found.index)
             problems += check_validation(chosen, found.index)
             problems += check_classes(found.index)
@@ -108,14 +129,11 @@ def check_photos(
         return found
 
 
-def _on_bad_image(
-    chosen: recipe.Recipe, unreadable: Sequence[tuple[Path, Problem]]
-) -> Iterator[Problem]:
-    for _, problem in unreadable:
-        if chosen.data.on_bad_image == "skip":
-            yield Problem(problem.where, problem.message, "left out of the run", "warning")
-        else:
-            yield problem
+def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], chosen: recipe.Recipe) -> Index:
+    """The index without photos that cannot be used, which are among its findings then."""
+    found = findings.unreadable(bad, skip=chosen.data.on_bad_image == "skip")
+    left = index.without({path for path, _ in bad})
+    return replace(left, findings=(*left.findings, *found))
 
 
 def _check_class_weights(chosen: recipe.Recipe, index: Index) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from tlcli import (
     console,
     features,
     files,
+    findings,
     images,
     interrupts,
     runs,
@@ -111,6 +112,8 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         with open_store(network, plan, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]
             saving.describe(run, record, deterministic=plan.recipe.deterministic)
+            audit = findings.audit_record(plan.index, plan.problems)
+            files.write_json(run.file(runs.AUDIT), audit)
             with clock("extract"):
                 report = fill_store(network, plan, opened)
             plan = _readable(plan, report, run)

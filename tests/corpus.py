@@ -1,0 +1,246 @@
+"""Kinds of image files that people have, sound and damaged, made on the spot."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from PIL import Image, ImageCms, features
+
+WIDTH, HEIGHT = 40, 28
+
+
+def pixels(channels: int = 3, *, deep: bool = False) -> np.ndarray:
+    """A soft picture: lossy formats keep it well."""
+    down, across = np.mgrid[:HEIGHT, :WIDTH]
+    waves = [
+        np.sin(across / (5 + 2 * number) + down / (9 - number)) * 0.45 + 0.5
+        for number in range(channels)
+    ]
+    values = np.stack(waves, axis=-1) if channels > 1 else waves[0]
+    return np.rint(values * (65535 if deep else 255)).astype(np.uint16 if deep else np.uint8)
+
+
+def encoded(image: Image.Image, format: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    if "append_images" in options:  # an image remembers how it was saved last
+        options["append_images"] = [frame.copy() for frame in options["append_images"]]
+    image.copy().save(stream, format, **options)
+    return stream.getvalue()
+
+
+def chunked_png(kind: int, depth: int, data: bytes, *, interlaced: bool = False) -> bytes:
+    """A PNG of raw rows: colour type, bits, and rows with their filter bytes."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(name + body))
+        return struct.pack(">I", len(body)) + name + body + checksum
+
+    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, depth, kind, 0, 0, interlaced)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def deep_png(channels: int) -> bytes:
+    """16 bits a channel: grey, grey and alpha, RGB, RGBA."""
+    values = pixels(channels, deep=True).astype(">u2").reshape(HEIGHT, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    return chunked_png({1: 0, 2: 4, 3: 2, 4: 6}[channels], 16, rows)
+
+
+def interlaced_png() -> bytes:
+    """Adam7: the seven passes by hand."""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+              (1, 0, 2, 1)]  # fmt: skip
+    data = b""
+    for top, left, down, across in passes:
+        for row in pixels()[top::down, left::across]:
+            data += b"\0" + row.tobytes()
+    return chunked_png(2, 8, data, interlaced=True)
+
+
+def deep_tiff(order: str) -> bytes:
+    """16-bit RGB without compression, in either byte order."""
+    values = pixels(3, deep=True).astype(order + "u2")
+    words = [(258, 3, 3, 0), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 0), (277, 3, 1, 3),
+             (278, 4, 1, HEIGHT), (279, 4, 1, values.nbytes)]  # fmt: skip
+    tags = [(256, 4, 1, WIDTH), (257, 4, 1, HEIGHT), *words]
+    start = 8 + 2 + 12 * len(tags) + 4
+    body = b""
+    for tag, kind, count, value in tags:
+        if tag == 258:
+            value = start
+        elif tag == 273:
+            value = start + 6
+        short = kind == 3 and count == 1
+        body += struct.pack(order + "HHI", tag, kind, count)
+        body += struct.pack(order + ("HH" if short else "I"), *((value, 0) if short else (value,)))
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
+    head += struct.pack(order + "H", len(tags)) + body + bytes(4)
+    return head + struct.pack(order + "3H", 16, 16, 16) + values.tobytes()
+
+
+def _turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def sound() -> dict[str, bytes]:
+    """Files that decode, by what they are."""
+    rgb, rgba = Image.fromarray(pixels()), Image.fromarray(pixels(4))
+    grey, palette = rgb.convert("L"), rgb.quantize(64)
+    grey_alpha = Image.merge("LA", [grey, rgba.getchannel("A")])
+    inks, bits = rgb.convert("CMYK"), rgb.convert("1")
+    deep = Image.fromarray(pixels(1, deep=True))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    frames = [rgb.rotate(180)]
+    best = {"quality": 95}
+    files = {
+        "jpeg 4:2:0": encoded(rgb, "JPEG", **best),
+        "jpeg 4:2:2": encoded(rgb, "JPEG", subsampling=1, **best),
+        "jpeg 4:4:4": encoded(rgb, "JPEG", subsampling=0, **best),
+        "jpeg progressive": encoded(rgb, "JPEG", progressive=True, **best),
+        "jpeg restarts": encoded(rgb, "JPEG", restart_marker_rows=1, **best),
+        "jpeg optimised": encoded(rgb, "JPEG", optimize=True, **best),
+        "jpeg RGB": encoded(rgb, "JPEG", keep_rgb=True, **best),
+        "jpeg grey": encoded(grey, "JPEG", **best),
+        "jpeg grey progressive": encoded(grey, "JPEG", progressive=True, **best),
+        "jpeg CMYK": encoded(inks, "JPEG", **best),
+        "jpeg comment": encoded(rgb, "JPEG", comment=b"\xff\xd9 is no end", **best),
+        "jpeg sRGB": encoded(rgb, "JPEG", icc_profile=srgb, **best),
+        "jpeg broken profile": encoded(rgb, "JPEG", icc_profile=b"nonsense" * 30, **best),
+        "jpeg junk behind": encoded(rgb, "JPEG", **best) + b"junk" * 500,
+        "jpeg of two": encoded(rgb, "MPO", save_all=True, append_images=frames, **best),
+        **{f"jpeg turned {n}": encoded(rgb, "JPEG", exif=_turned(n), **best) for n in range(1, 9)},
+        "png RGB": encoded(rgb, "PNG"),
+        "png RGBA": encoded(rgba, "PNG"),
+        "png grey": encoded(grey, "PNG"),
+        "png grey alpha": encoded(grey_alpha, "PNG"),
+        "png palette": encoded(palette, "PNG"),
+        "png palette alpha": encoded(palette, "PNG", transparency=bytes(range(0, 256, 4))),
+        "png 4 bits": encoded(rgb.quantize(16), "PNG", bits=4),
+        "png 2 bits": encoded(rgb.quantize(4), "PNG", bits=2),
+        "png 1 bit": encoded(bits, "PNG"),
+        "png 16 grey": deep_png(1),
+        "png 16 grey alpha": deep_png(2),
+        "png 16 RGB": deep_png(3),
+        "png 16 RGBA": deep_png(4),
+        "png interlaced": interlaced_png(),
+        "png turned": encoded(rgb, "PNG", exif=_turned(6)),
+        "png animated": encoded(rgb, "PNG", save_all=True, append_images=frames),
+        "gif": encoded(palette, "GIF"),
+        "gif transparent": encoded(palette, "GIF", transparency=0),
+        "gif animated": encoded(rgb, "GIF", save_all=True, append_images=frames),
+        "gif grey": encoded(grey, "GIF"),
+        "bmp RGB": encoded(rgb, "BMP"),
+        "bmp palette": encoded(palette, "BMP"),
+        "bmp grey": encoded(grey, "BMP"),
+        "bmp 1 bit": encoded(bits, "BMP"),
+        "bmp RGBA": encoded(rgba, "BMP"),
+        "tiff RGB": encoded(rgb, "TIFF"),
+        "tiff RGBA": encoded(rgba, "TIFF"),
+        "tiff LZW": encoded(rgb, "TIFF", compression="tiff_lzw"),
+        "tiff deflate": encoded(rgb, "TIFF", compression="tiff_adobe_deflate"),
+        "tiff packbits": encoded(rgb, "TIFF", compression="packbits"),
+        "tiff JPEG": encoded(rgb, "TIFF", compression="jpeg", quality=95),
+        "tiff group 4": encoded(bits, "TIFF", compression="group4"),
+        "tiff grey": encoded(grey, "TIFF"),
+        "tiff palette": encoded(palette, "TIFF"),
+        "tiff CMYK": encoded(inks, "TIFF"),
+        "tiff 16 grey": encoded(deep, "TIFF"),
+        "tiff 16 grey LZW": encoded(deep, "TIFF", compression="tiff_lzw"),
+        "tiff 16 RGB": deep_tiff("<"),
+        "tiff 16 RGB big-endian": deep_tiff(">"),
+        "tiff pages": encoded(rgb, "TIFF", save_all=True, append_images=frames),
+        "webp": encoded(rgb, "WEBP", **best),
+        "webp lossless": encoded(rgb, "WEBP", lossless=True),
+        "webp RGBA": encoded(rgba, "WEBP", lossless=True, exact=True),
+        "webp animated": encoded(rgb, "WEBP", lossless=True, save_all=True, append_images=frames),
+    }
+    if features.check("avif"):
+        files["avif"] = encoded(rgb, "AVIF", quality=95, subsampling="4:4:4")
+        files["avif RGBA"] = encoded(rgba, "AVIF", quality=95, subsampling="4:4:4")
+    return files
+
+
+def truncated() -> Iterator[tuple[str, bytes]]:
+    """Files of several kinds, cut at every 5 % of their length."""
+    for kind in ("jpeg 4:2:0", "jpeg progressive", "png RGB", "gif", "bmp RGB", "tiff RGB",
+                 "tiff LZW", "webp"):  # fmt: skip
+        whole = SOUND[kind]
+        for percent in range(5, 100, 5):
+            yield f"{kind} cut at {percent} %", whole[: len(whole) * percent // 100]
+
+
+def hopeless() -> dict[str, bytes]:
+    """Files that are no image at all."""
+    return {
+        "empty": b"",
+        "one byte": b"\xff",
+        "zeros": bytes(5000),
+        "web page": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
+        "text": b"just a note\n" * 40,
+        "PDF": b"%PDF-1.7\n" + bytes(300),
+        "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "zip": b"PK\x03\x04" + bytes(300),
+        "a start of JPEG": b"\xff\xd8\xff\xe0",
+        "a start of PNG": b"\x89PNG\r\n\x1a\n",
+        "photoshop": b"8BPS\0\1" + bytes(300),
+    }
+
+
+SOUND = sound()
+
+
+def mutations(number: int) -> Iterator[tuple[str, bytes]]:
+    """Sound files with something changed in them, the same ones every time."""
+    kinds = sorted(SOUND)
+    for seed in range(number):
+        rng = np.random.default_rng(seed)
+        kind = kinds[seed % len(kinds)]
+        change = _CHANGES[seed // len(kinds) % len(_CHANGES)]
+        yield f"{kind} {change.__name__} {seed}", change(SOUND[kind], rng)
+
+
+def flip_bits(data: bytes, rng: np.random.Generator) -> bytes:
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 9))):
+        changed[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
+
+
+def spoil_header(data: bytes, rng: np.random.Generator) -> bytes:
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 5))):
+        changed[int(rng.integers(min(len(data), 220)))] = int(rng.choice([0, 1, 127, 128, 255]))
+    return bytes(changed)
+
+
+def cut(data: bytes, rng: np.random.Generator) -> bytes:
+    return data[: int(rng.integers(1, len(data)))]
+
+
+def blank_out(data: bytes, rng: np.random.Generator) -> bytes:
+    start = int(rng.integers(len(data)))
+    length = min(int(rng.integers(1, 200)), len(data) - start)
+    return data[:start] + bytes(length) + data[start + length :]
+
+
+def repeat(data: bytes, rng: np.random.Generator) -> bytes:
+    start = int(rng.integers(len(data)))
+    piece = data[start : start + int(rng.integers(1, 300))]
+    return data[:start] + piece * int(rng.integers(2, 5)) + data[start:]
+
+
+def leave_out(data: bytes, rng: np.random.Generator) -> bytes:
+    start = int(rng.integers(len(data)))
+    return data[:start] + data[start + int(rng.integers(1, 60)) :]
+
+
+_CHANGES: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
+    flip_bits, spoil_header, cut, blank_out, repeat, leave_out,
+)  # fmt: skip

@@ -1,0 +1,349 @@
+"""The audit: every kind of flaw planted and found, and a second look that decodes nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from tlcli import audit, check, images, runs
+from tlcli.findings import Finding, audit_record, to_exclude
+from tlcli.recipe import load
+
+
+def blobs(seed: int, width: int = 96, height: int = 72) -> Image.Image:
+    """A soft picture, like no other one."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    return coarse.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def save(path: Path, image: Image.Image, format: str = "JPEG", **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, format, **options)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Six sound photos of two classes in each split."""
+    folder = tmp_path / "data"
+    for number, split in enumerate(("train", "val", "test")):
+        for label, kind in enumerate(("cats", "dogs")):
+            for photo in range(6):
+                seed = 100 * number + 10 * label + photo
+                save(folder / split / kind / f"{photo}.jpg", blobs(seed))
+    return folder
+
+
+@pytest.fixture
+def config(data: Path, write_recipe) -> Path:
+    return write_recipe(f"data: {{dir: {data}}}\nbase: {{name: VGG16, weights: random}}\n")
+
+
+def found(config: Path, *overrides: str) -> dict[str, Finding]:
+    """The findings of a check, by kind."""
+    return {finding.kind: finding for finding in check.check(config, overrides).findings}
+
+
+def names(finding: Finding) -> list[str]:
+    return [path.name for path in finding.paths]
+
+
+def test_sound_photos_have_no_findings(config: Path):
+    checked = check.check(config)
+    assert (checked.findings, checked.told(), checked.passed) == ((), (), True)
+
+
+def plant_flaws(data: Path) -> None:
+    """A file for each rule about one photo, in train/cats."""
+    folder = data / "train" / "cats"
+    save(folder / "png.jpg", blobs(900), "PNG")
+    save(folder / "flat.png", Image.new("RGB", (64, 64), (9, 9, 9)), "PNG")
+    save(folder / "tiny.png", blobs(901, 31, 64), "PNG")
+    save(folder / "long.jpg", blobs(902, 400, 80))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(folder / "turned.jpg", blobs(903), exif=exif)
+    save(folder / "cmyk.jpg", blobs(904).convert("CMYK"))
+    deep = np.asarray(blobs(905).convert("L")).astype(np.uint16) * 200
+    save(folder / "deep.png", Image.fromarray(deep), "PNG")
+    see_through = blobs(906)
+    see_through.putalpha(200)
+    save(folder / "alpha.png", see_through, "PNG")
+    # libjpeg fills with grey what a file with an early end mark lacks.
+    stream = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(stream, "JPEG")
+    (folder / "cut.jpg").write_bytes(stream.getvalue()[:9000] + b"\xff\xd9")
+
+
+FLAWS = {
+    "cut short": ("warning", ["cut.jpg"], ()),
+    "flat": ("warning", ["flat.png"], ()),
+    "tiny": ("warning", ["tiny.png"], ("31 x 64",)),
+    "extreme shape": ("warning", ["long.jpg"], ("400 x 80",)),
+    "wrong extension": ("note", ["png.jpg"], ("PNG",)),
+    "turned": ("note", ["turned.jpg"], ()),
+    "CMYK": ("note", ["cmyk.jpg"], ()),
+    "deep": ("note", ["deep.png"], ()),
+    "transparent": ("note", ["alpha.png"], ()),
+}
+
+
+def test_flaws_of_single_photos(data: Path, config: Path):
+    plant_flaws(data)
+    seen = found(config)
+    imbalance = seen.pop("imbalance")
+    assert imbalance.severity == "note"
+    assert {
+        kind: (finding.severity, names(finding), finding.details) for kind, finding in seen.items()
+    } == FLAWS
+
+
+def test_huge_photos(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
+    look = images.Facts("JPEG", "RGB", 10_000, 5_001, False, False, False)
+    monkeypatch.setattr(images, "examine", lambda path: (blobs(1), look))
+    huge = found(config)["huge"]
+    assert huge.severity == "note"
+    assert huge.message == "has more than 50 megapixels"
+    assert len(huge.paths) == 36
+    assert huge.details[0] == "10000 x 5001"
+
+
+def test_bad_files_are_grouped_by_what_is_wrong(data: Path, config: Path):
+    for photo in range(4):
+        path = data / "train" / "cats" / f"{photo}.jpg"
+        path.write_bytes(path.read_bytes()[:1000])
+    (data / "val" / "dogs" / "0.jpg").write_bytes(b"<html>404</html>")
+    (data / "val" / "dogs" / "1.jpg").write_bytes(b"")
+    checked = check.check(config)
+    assert not checked.passed
+    assert checked.plan is None
+    assert {(f.kind, f.severity, len(f.paths)) for f in checked.findings if f.paths} == {
+        ("unreadable", "error", 4),
+        ("unreadable", "error", 1),
+        ("unsupported", "error", 1),
+    }
+    lines = [str(problem) for problem in checked.told()]
+    assert (
+        f"{data}: 4 photos: cannot be decoded: truncated: the JPEG data end early: "
+        "train/cats/0.jpg, train/cats/1.jpg, train/cats/2.jpg and 1 more; "
+        "copy or download the file again"
+    ) in lines
+    every = [str(problem) for problem in checked.told(every=True)]
+    assert len([line for line in every if "truncated: the JPEG data end early" in line]) == 4
+    assert f"{data}/val/dogs/1.jpg: cannot be decoded: empty file (0 bytes)" in "\n".join(every)
+
+
+def test_skipped_files_are_warnings(data: Path, config: Path):
+    (data / "train/cats/0.jpg").write_bytes(b"")
+    checked = check.check(config, ["data.on_bad_image=skip"])
+    assert checked.passed
+    assert checked.images["counts"]["train"] == {"cats": 5, "dogs": 6}
+    (finding,) = checked.findings
+    assert (finding.severity, finding.hint) == ("warning", "left out of the run")
+
+
+def test_copies_and_near_duplicates(data: Path, config: Path):
+    train = data / "train" / "cats"
+    (train / "copy.jpg").write_bytes((data / "test/cats/0.jpg").read_bytes())
+    save(train / "again.jpg", Image.open(data / "test/cats/1.jpg"), quality=60)
+    save(train / "small.jpg", Image.open(data / "val/dogs/2.jpg").resize((77, 58)))
+    save(train / "mirror.jpg", ImageOps.mirror(Image.open(data / "test/dogs/3.jpg")))
+    checked = check.check(config)
+    assert not checked.passed
+    seen = {finding.kind: finding for finding in checked.findings}
+    assert names(seen["duplicate across splits"]) == ["copy.jpg"]
+    near = seen["near-duplicate across splits"]
+    assert near.severity == "warning"
+    assert dict(zip(names(near), near.details, strict=True)) == {
+        "again.jpg": "like test/cats/1.jpg",
+        "small.jpg": "like val/dogs/2.jpg",
+        "mirror.jpg": "like test/dogs/3.jpg",
+    }
+    seen = found(config, "data.duplicates=drop")
+    assert seen["duplicate across splits"].severity == "warning"
+
+
+def test_a_fix_list_repairs(cli, data: Path, config: Path, tmp_path: Path):
+    train = data / "train" / "cats"
+    plant_flaws(data)
+    (train / "0.jpg").write_bytes(b"")
+    (train / "#1.jpg").write_bytes((data / "test/cats/0.jpg").read_bytes())
+    fix = tmp_path / "bad.txt"
+    done = cli("check", "-c", config, "--fix-list", fix)
+    assert done.exit_code == 1
+    assert f"4 photos to leave out in {fix}" in done.stderr
+    assert fix.read_text(encoding="utf-8").splitlines() == [
+        "# Photos to leave out: data.exclude in a recipe names this file.",
+        "# unreadable",
+        "train/cats/0.jpg",
+        "# cut short",
+        "train/cats/cut.jpg",
+        "# flat",
+        "train/cats/flat.png",
+        "# duplicate across splits",
+        "train/cats/#1.jpg",
+    ]
+    done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
+    assert done.exit_code == 0
+    assert f"note: {data}: 4 photos excluded by bad.txt" in done.stderr
+    # Of 12 sound photos, one emptied, and 9 with flaws, of which two are excluded.
+    assert "photos: 18 train" in done.stdout
+    fix.write_text("train/cats/0.jpg\nno/such.jpg\n", encoding="utf-8")
+    done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
+    assert f"warning: data.exclude: {fix}: 1 line of no photo in the data; check" in done.stderr
+    done = cli("finetune", "--dry-run", "-c", config, "--set", "data.exclude=no.txt")
+    assert (done.exit_code, "no.txt: cannot be read: no such file" in done.stderr) == (1, True)
+
+
+def test_excluding_a_whole_class(cli, data: Path, config: Path, tmp_path: Path):
+    fix = tmp_path / "bad.txt"
+    fix.write_text("".join(f"train/cats/{n}.jpg\n" for n in range(6)), encoding="utf-8")
+    done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
+    assert done.exit_code == 1
+    assert f"{data}/train/cats: all of its photos are excluded; exclude fewer" in done.stderr
+
+
+def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
+    plant_flaws(data)
+    (data / "train/cats/0.jpg").write_bytes(b"")
+    first = check.check(config)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(images, "examine", refuse)
+    assert check.check(config).as_dict() == first.as_dict()
+    (data / "train/cats").rename(data / "train/Cats")  # known by content wherever it lies
+    (data / "val/cats").rename(data / "val/Cats")
+    (data / "test/cats").rename(data / "test/Cats")
+    assert len(check.check(config).findings) == len(first.findings)
+    os.utime(data / "val/dogs/0.jpg")
+    check.check(config)
+    save(data / "val/dogs/0.jpg", blobs(77))
+    with pytest.raises(AssertionError, match="decoded again"):
+        check.check(config)
+
+
+def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_memory(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "to_srgb", no_memory)
+        assert "not enough memory" in check.check(config).findings[0].message
+    assert check.check(config).findings == ()
+
+
+def test_finetune_refuses_or_drops_copies(cli, data: Path, config: Path):
+    (data / "train/cats/copy.jpg").write_bytes((data / "test/cats/0.jpg").read_bytes())
+    line = f"{data}/train/cats/copy.jpg: the same photo is in another split"
+    for words in (("finetune", "--dry-run"), ("extract",)):
+        done = cli(*words, "-c", config)
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"error: {line}: also test/cats/0.jpg; delete one of each, ")
+    words = ("finetune", "--dry-run", "-c", config, "--set")
+    done = cli(*words, "data.duplicates=drop")
+    assert done.exit_code == 0
+    assert done.stderr == (f"warning: {line}, and is dropped from this one: also test/cats/0.jpg\n")
+    assert "photos: 12 train" in done.stdout
+    done = cli(*words, "data.duplicates=allow")
+    assert (done.exit_code, "photos: 13 train" in done.stdout) == (0, True)
+    assert done.stderr.startswith(f"warning: {line}: also test/cats/0.jpg; scores are too high")
+
+
+def test_findings_as_json(cli, data: Path, config: Path):
+    (data / "train/cats/0.jpg").write_bytes(b"")
+    done = cli("check", "-c", config, "--json")
+    assert done.exit_code == 1
+    value = json.loads(done.stdout)
+    assert value["findings"] == [
+        {
+            "kind": "unreadable",
+            "severity": "error",
+            "message": "cannot be decoded: empty file (0 bytes)",
+            "hint": "replace or remove the file",
+            "count": 1,
+            "paths": ["train/cats/0.jpg"],
+        }
+    ]
+
+
+def test_what_a_run_keeps(data: Path, config: Path):
+    from tlcli import plan, survey
+
+    for photo in range(25):
+        source = data / "train/dogs/0.jpg"
+        (data / f"train/dogs/x{photo}.jpg").write_bytes(source.read_bytes())
+    (data / "train/dogs/notes.txt").touch()
+    made = plan.make(survey.survey(load(config)))
+    record = audit_record(made.index, made.problems)
+    assert [(entry["kind"], entry["count"]) for entry in record["findings"]] == [
+        ("duplicate in a split", 25),
+        ("imbalance", 0),
+        ("other", 0),
+    ]
+    assert len(record["findings"][0]["paths"]) == len(record["findings"][0]["details"]) == 20
+    assert record["findings"][2]["message"].endswith("without an image suffix ignored: "
+                                                     "train/dogs/notes.txt")  # fmt: skip
+    assert record["counts"]["train"] == {"cats": 6, "dogs": 31}
+    assert runs.AUDIT in runs.FILES
+
+
+def test_the_fix_list_has_every_reason_once():
+    one = Finding("flat", "warning", "x", paths=(Path("a"), Path("b")))
+    two = Finding("near-duplicate across splits", "warning", "y", paths=(Path("b"), Path("c")))
+    three = Finding("turned", "note", "z", paths=(Path("d"),))
+    assert to_exclude([one, two, three]) == {
+        Path("a"): "flat",
+        Path("b"): "flat",
+        Path("c"): "near-duplicate across splits",
+    }
+
+
+def test_a_broken_recipe_has_nothing_to_list(write_recipe, tmp_path: Path):
+    checked = check.check(write_recipe("data: {}\n", "broken.yaml"))
+    assert check.write_fix_list(checked, tmp_path / "fix.txt") == 0
+    assert audit.TINY == 32
+
+
+CATS_DOGS = Path(__file__).parents[2] / "shared" / "data" / "cats_dogs"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CATS_DOGS.is_dir(), reason="the photos of cats and dogs are not here")
+def test_seeded_leaks_among_real_photos(tmp_path: Path, write_recipe):
+    """20 leaks of each kind in a copy of real photos are found, and next to nothing else."""
+    folder = tmp_path / "data"
+    shutil.copytree(CATS_DOGS, folder, copy_function=shutil.copyfile)
+    photos = sorted((folder / "test").rglob("*.jpg"))
+    planted: dict[str, set[str]] = {"exact": set(), "q60": set(), "small": set(), "mirror": set()}
+    for number, path in enumerate(photos[:: len(photos) // 80][:80]):
+        kind = list(planted)[number % 4]
+        target = folder / "train" / path.parent.name / f"{kind}-{number}.jpg"
+        image = images.decode(path)
+        if kind == "exact":
+            shutil.copyfile(path, target)
+        elif kind == "q60":
+            save(target, image, quality=60)
+        elif kind == "small":
+            smaller = (round(image.width * 0.8), round(image.height * 0.8))
+            save(target, image.resize(smaller), quality=90)
+        else:
+            save(target, ImageOps.mirror(image), quality=90)
+        planted[kind].add(target.name)
+    config = write_recipe(f"data: {{dir: {folder}}}\nbase: {{name: VGG16, weights: random}}\n")
+    seen = found(config)
+    assert set(names(seen["duplicate across splits"])) == planted["exact"]
+    near = set(names(seen["near-duplicate across splits"]))
+    wanted = planted["q60"] | planted["small"] | planted["mirror"]
+    assert wanted <= near
+    assert len(near - wanted) <= 2  # one in a thousand

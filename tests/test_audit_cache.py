@@ -1,0 +1,100 @@
+"""What is remembered of files, and when it is not believed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from tlcli.audit_cache import FILE, AuditCache, Look
+
+LOOK = Look("", "", "JPEG", "RGB", 30, 20, 5, b"thumbnail")
+
+
+def test_files_are_known_until_they_change(tmp_path: Path):
+    path = tmp_path / "名前.jpg"
+    path.write_bytes(b"one")
+    with AuditCache(tmp_path / "cache") as memory:
+        assert memory.digests([path]) == {}
+        memory.keep({path: "d1"})
+        assert memory.digests([path]) == {path: "d1"}
+    with AuditCache(tmp_path / "cache") as memory:
+        assert memory.digests([path, tmp_path / "gone.jpg"]) == {path: "d1"}
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        assert memory.digests([path]) == {}
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert memory.digests([path]) == {path: "d1"}
+        path.write_bytes(b"longer")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert memory.digests([path]) == {}
+
+
+def test_a_change_while_a_file_is_read_is_noticed(tmp_path: Path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"old")
+    with AuditCache(tmp_path) as memory:
+        memory.digests([path])
+        path.write_bytes(b"newer")  # after it was looked at, before its old hash is kept
+        memory.keep({path: "of old"})
+        assert memory.digests([path]) == {}
+
+
+def test_looks_are_known_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    many = {f"{number:064x}": LOOK for number in range(1200)}
+    with AuditCache(tmp_path) as memory:
+        memory.keep_looks(many)
+    with AuditCache(tmp_path) as memory:
+        assert memory.looks([*many, "unknown"]) == many
+    # With another limit other files can be decoded.
+    monkeypatch.setenv("TLCLI_PIXEL_LIMIT", "1000")
+    with AuditCache(tmp_path) as memory:
+        assert memory.looks(many) == {}
+
+
+def test_two_writers_do_not_disturb_each_other(tmp_path: Path):
+    def write(start: int) -> None:
+        with AuditCache(tmp_path) as memory:
+            for number in range(start, start + 50):
+                memory.keep_looks({str(number): LOOK})
+
+    threads = [threading.Thread(target=write, args=(50 * number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with AuditCache(tmp_path) as memory:
+        assert len(memory.looks(map(str, range(200)))) == 200
+
+
+def test_a_damaged_memory_is_begun_anew(tmp_path: Path):
+    (tmp_path / FILE).write_bytes(b"no database" * 1000)
+    with AuditCache(tmp_path) as memory:
+        memory.keep_looks({"x": LOOK})
+        assert memory.looks(["x"]) == {"x": LOOK}
+
+
+def test_without_a_place_nothing_is_remembered(tmp_path: Path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "a.jpg"
+    path.touch()
+    with AuditCache(tmp_path / "file") as memory:
+        memory.digests([path])
+        memory.keep({path: "d"})
+        memory.keep_looks({"d": LOOK})
+        assert memory.digests([path]) == {}
+        assert memory.looks(["d"]) == {}
+
+
+def test_a_memory_that_breaks_meanwhile_is_done_without(tmp_path: Path):
+    with AuditCache(tmp_path) as memory:
+        memory.keep_looks({"x": LOOK})
+        other = sqlite3.connect(tmp_path / FILE)
+        other.execute("DROP TABLE looks")
+        other.close()
+        assert memory.looks(["x"]) == {}
+        memory.keep_looks({"y": LOOK})
+        assert memory.digests([tmp_path]) == {}

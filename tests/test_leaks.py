@@ -1,0 +1,100 @@
+"""Copies within and across splits and labels, on indices made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tlcli import leaks
+from tlcli.dataset import Index, Item
+
+ROOT = Path("/data")
+
+
+def index(*photos: str) -> Index:
+    """'train/a/x.jpg=1': split, class and content."""
+    items = []
+    for photo in photos:
+        name, content = photo.split("=")
+        split, label, _ = name.split("/")
+        items.append(Item(ROOT / name, "ab".index(label), split, content))  # type: ignore[arg-type]
+    return Index(ROOT, ("a", "b"), tuple(items))
+
+
+def lines(settled: Index) -> list[str]:
+    problems = [(finding.severity, finding.as_problem(ROOT)) for finding in settled.findings]
+    return [f"{severity}: {problem}" for severity, problem in problems]
+
+
+LEAKY = index("train/a/1=x", "train/a/2=y", "val/a/3=x", "test/a/4=x", "test/b/5=z", "train/b/6=z")
+
+
+def test_a_photo_in_two_splits_is_an_error():
+    settled = leaks.settle(LEAKY, "error")
+    assert settled.items == LEAKY.items
+    assert lines(settled) == [
+        "error: /data: 3 photos: the same photo is in another split: train/a/1 (also test/a/4), "
+        "val/a/3 (also test/a/4), train/b/6 (also test/b/5); "
+        "delete one of each, or set data.duplicates=drop to train without them",
+        "note: /data: a has 2.0 times as many training photos as b (2 and 1); "
+        "always saying a is right for 50.0% of test; "
+        "try class_weights: balanced, and look beyond accuracy",
+    ]
+
+
+def test_copies_are_dropped_from_the_training_side():
+    settled = leaks.settle(LEAKY, "drop")
+    assert [item.path.name for item in settled.items] == ["2", "4", "5"]
+    assert [finding.severity for finding in settled.findings] == ["warning"]
+    assert "and is dropped from this one: train/a/1 (also test/a/4)" in lines(settled)[0]
+
+
+def test_copies_may_be_allowed():
+    settled = leaks.settle(LEAKY, "allow")
+    assert settled.items == LEAKY.items
+    assert lines(settled)[0].startswith("warning: /data: 3 photos: the same photo is in another")
+    assert settled.findings[0].paths == leaks.settle(LEAKY, "error").findings[0].paths
+
+
+def test_one_photo_under_two_labels():
+    settled = leaks.settle(
+        index("train/a/1=x", "train/b/2=x", "train/b/3=y", "test/a/4=z"), "error"
+    )
+    assert lines(settled)[0] == (
+        "warning: /data: 2 photos: the same photo has another label elsewhere: "
+        "train/a/1 (also train/b/2), train/b/2 (also train/a/1); keep it under the right one"
+    )
+
+
+def test_copies_in_one_class():
+    settled = leaks.settle(
+        index("train/a/1=x", "train/a/2=x", "train/a/3=x", "train/b/4=y"), "drop"
+    )
+    assert len(settled.items) == 4
+    assert lines(settled)[0] == (
+        "note: /data: 2 photos: the same photo is in its class twice: "
+        "train/a/2 (as train/a/1), train/a/3 (as train/a/1); "
+        "copies count twice in training and in scores"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "severity"),
+    [((10, 10), None), ((14, 10), None), ((15, 10), "note"), ((99, 10), "note"),
+     ((100, 10), "warning")],
+)  # fmt: skip
+def test_imbalance(sizes: tuple[int, int], severity: str | None):
+    photos = [
+        f"train/{name}/{n}={name}{n}"
+        for name, size in zip("ab", sizes, strict=True)
+        for n in range(size)
+    ]
+    found = leaks.settle(index(*photos, "val/b/1=v", "val/b/2=w", "val/a/3=u"), "error").findings
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    if severity:
+        assert "always saying b is right for 66.7% of val" in found[0].message
+
+
+def test_nothing_is_found_in_sound_data():
+    assert leaks.settle(index("train/a/1=x", "train/b/2=y", "test/a/3=z"), "error").findings == ()

@@ -1,0 +1,97 @@
+"""Near-duplicates: found by hash and thumbnail, against all pairs compared by NumPy."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+from scipy.fft import dctn
+
+from tlcli import likeness
+from tlcli.likeness import BITS, SIDE
+
+
+def photo(seed: int, width: int = 160, height: int = 120) -> Image.Image:
+    """Blobs of colour, as of a blurred photo."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    image = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    image += rng.integers(-12, 13, image.shape)
+    return Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, quality: int) -> Image.Image:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return Image.open(stream).convert("RGB")
+
+
+def stack(*images: Image.Image) -> np.ndarray:
+    return np.stack([likeness.thumbnail(image) for image in images])
+
+
+CHANGES = {
+    "encoded again": lambda image: encoded(image, 60),
+    "smaller": lambda image: encoded(image.resize((128, 96)), 90),
+    "mirrored": lambda image: encoded(ImageOps.mirror(image), 90),
+    "all of it": lambda image: encoded(ImageOps.mirror(image).resize((128, 96)), 60),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(0.8),
+    "grey": lambda image: image.convert("L").convert("RGB"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_changed_copies_are_found_and_nothing_else(change):
+    photos = [photo(seed) for seed in range(30)]
+    changed = [change(photos[number]) for number in range(0, 30, 3)]
+    found = likeness.pairs(stack(*photos), stack(*changed))
+    assert found.tolist() == [[3 * number, number] for number in range(10)]
+
+
+def test_a_photo_turned_upside_down_is_another():
+    assert likeness.pairs(stack(photo(1)), stack(ImageOps.flip(photo(1)))).size == 0
+
+
+def test_plain_pictures_are_like_nothing():
+    plain = [Image.new("RGB", (50, 50), colour) for colour in ("white", "black", "grey")]
+    assert likeness.pairs(stack(*plain), stack(*plain)).size == 0
+    assert likeness.pairs(np.empty((0, SIDE, SIDE), np.uint8), stack(photo(1))).shape == (0, 2)
+
+
+def test_the_bands_miss_no_pair(monkeypatch: pytest.MonkeyPatch):
+    # Thumbnails that differ by more and more noise, so that every number of bits occurs.
+    rng = np.random.default_rng(0)
+    first = stack(*(photo(seed) for seed in range(40)))
+    noise = rng.normal(0, 1, (400, SIDE, SIDE)) * np.linspace(0, 25, 400)[:, None, None]
+    second = np.clip(first[rng.integers(0, 40, 400)] + noise, 0, 255).astype(np.uint8)
+    second[::2] = second[::2, :, ::-1]
+    monkeypatch.setattr(likeness, "_CHUNK", 100)
+    monkeypatch.setattr(likeness, "CORRELATION", 0.5)  # so that the bits decide
+    found = {tuple(pair) for pair in likeness.pairs(first, second)}
+    expected = set()
+    for mirrored in (False, True):
+        one = first[:, :, ::-1] if mirrored else first
+        bits = [_bits(values) for values in one]
+        for right, values in enumerate(second):
+            other = _bits(values)
+            for left in range(40):
+                alike = np.corrcoef(one[left].ravel(), values.ravel())[0, 1] >= 0.5
+                if alike and (bits[left] != other).sum() <= BITS:
+                    expected.add((left, right))
+    assert 200 < len(expected) < 400
+    # A frequency right at the median may fall to either side of it in float32.
+    assert len(found ^ expected) <= 2
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    """The hash by SciPy; the scale of the frequencies must be that of unnormalised cosines."""
+    frequencies = dctn(values.astype(float) - values.mean(), type=2)[:8, :8].ravel()[1:]
+    return frequencies > np.median(frequencies)
+
+
+def test_many_alike_do_not_need_much_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(likeness, "_CHUNK", 1000)
+    many = np.repeat(stack(photo(3)), 200, axis=0)
+    assert len(likeness.pairs(many, many)) == 40_000

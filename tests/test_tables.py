@@ -1,0 +1,217 @@
+"""Tables of labelled photos, and the index made of one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tlcli import dataset, leaks, tables
+from tlcli.errors import DataError
+from tlcli.settings import Data
+from tlcli.tables import Row
+
+
+def write(folder: Path, text: str | bytes, name: str = "labels.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def plant(folder: Path, *names: str) -> None:
+    """Files whose bytes are their names."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label\na.jpg,cat\nin/b.jpg,dog\n",
+        "a.jpg,cat\nin/b.jpg,dog\n",
+        "a.jpg,cat\r\n\r\nin/b.jpg,dog",
+        b"\xef\xbb\xbfpath;label\na.jpg;cat\nin/b.jpg;dog\n",
+        "path\tlabel\na.jpg\tcat\nin/b.jpg\tdog\n",
+        'Label , PATH,sha256\n"cat","a.jpg",x\ndog,"in/b.jpg",y\n',
+    ],
+    ids=["header", "bare", "CRLF", "semicolons", "tabs", "any order"],
+)
+def test_ways_to_write_a_table(tmp_path: Path, text: str | bytes):
+    rows, problems = tables.read(write(tmp_path, text))
+    assert problems == []
+    assert rows == [Row(tmp_path / "a.jpg", "cat"), Row(tmp_path / "in/b.jpg", "dog")]
+
+
+def test_all_columns(tmp_path: Path):
+    rows, _ = tables.read(write(tmp_path, "a.jpg,cat,Train,g1\nb.jpg,dog,valid,\n"))
+    assert rows == [
+        Row(tmp_path / "a.jpg", "cat", "train", "g1"),
+        Row(tmp_path / "b.jpg", "dog", "val", ""),
+    ]
+
+
+def test_labels_and_names_are_kept_exactly(tmp_path: Path):
+    text = 'path,label\n"a, b.jpg"," Känguru; ""rot"" "\n名前 1.jpg,007\n/data/x.jpg,№\n'
+    rows, problems = tables.read(write(tmp_path, text))
+    assert problems == []
+    assert [row.label for row in rows] == [' Känguru; "rot" ', "007", "№"]
+    assert [str(row.path) for row in rows] == [
+        f"{tmp_path}/a, b.jpg",
+        f"{tmp_path}/名前 1.jpg",
+        "/data/x.jpg",
+    ]
+
+
+def test_a_tsv_may_hold_commas(tmp_path: Path):
+    rows, _ = tables.read(write(tmp_path, "a,1,2.jpg\tcat, small, grey\n", "x.tsv"))
+    assert rows == [Row(tmp_path / "a,1,2.jpg", "cat, small, grey")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "TABLE: is empty; write a line `path,label` for each photo"),
+        ("\n \n", "TABLE: is empty; write a line `path,label` for each photo"),
+        (b"a.jpg,caf\xe9\n", "TABLE: is not UTF-8 text (byte 9); save it as UTF-8 (CSV UTF-8)"),
+        ("a.jpg\n", "TABLE:1: has no columns path and label (found 'a.jpg'); "
+         "begin with a line `path,label`, and `split` or `group` if there are any"),
+        ("file,label\na.jpg,cat\n", "TABLE:1: has no columns path and label (found 'file,label'); "
+         "begin with a line `path,label`, and `split` or `group` if there are any"),
+        ("path,class\n", "TABLE:1: names no column 'label'; begin with `path,label`"),
+        ("path,label,path\n", "TABLE:1: names the column 'path' twice; begin with `path,label`"),
+        ('path,label\na.jpg,"cat\n', "TABLE:2: is no line of a table: unexpected end of data; "
+         'close the quotes, and double those inside: "5"" disk.jpg"'),
+    ],
+)  # fmt: skip
+def test_what_is_no_table(tmp_path: Path, text: str | bytes, expected: str):
+    path = write(tmp_path, text)
+    with pytest.raises(DataError) as caught:
+        tables.read(path)
+    assert str(caught.value).replace(str(path), "TABLE") == expected
+
+
+def test_a_missing_table(tmp_path: Path):
+    with pytest.raises(DataError, match="there is no such table; check the path"):
+        tables.read(tmp_path / "x.csv")
+    with pytest.raises(DataError, match="cannot be read: is a directory"):
+        tables.read(tmp_path)
+
+
+def test_slips_are_told_by_line(tmp_path: Path):
+    text = (
+        "path,label,split\na.jpg,cat,train\nb.jpg,cat\n ,cat,val\nc.jpg,,val\nd.jpg,cat,tran\n"
+        "a.jpg,cat,train\na.jpg,dog,train\n"
+    )
+    path = write(tmp_path, text)
+    rows, problems = tables.read(path)
+    assert rows == [Row(tmp_path / "a.jpg", "cat", "train")]
+    assert [(p.severity, str(p).replace(str(path), "TABLE")) for p in problems] == [
+        ("error", "TABLE:3: has 2 columns, not 3; put names with a comma in double quotes"),
+        ("error", "TABLE:4: has no path; name the photo, or delete the line"),
+        ("error", "TABLE:5: has no label for c.jpg; write one, or delete the line"),
+        ("error", "TABLE:6: names the split 'tran'; did you mean 'train'?"),
+        ("warning", "TABLE:7: repeats line 2; taken once"),
+        ("error", "TABLE:8: says something else of a.jpg than line 2; keep one of the lines"),
+    ]
+
+
+def test_many_slips_of_a_kind_are_counted(tmp_path: Path):
+    path = write(tmp_path, "path,label\n" + "a.jpg,\n" * 1000)
+    _, problems = tables.read(path)
+    assert len(problems) == 6
+    assert problems[-1].message == "995 more lines like that, to 1001"
+
+
+# The index of a table
+
+
+def test_an_index_from_a_table(tmp_path: Path):
+    names = [f"{kind}/{n}.jpg" for kind in ("x", "y") for n in range(40)]
+    plant(tmp_path, *names)
+    text = "path,label\n" + "".join(f"{name},{name[0].upper()}\n" for name in names)
+    table = write(tmp_path, text)
+    index = dataset.read(Data(csv=table, split={"val": 0.3, "test": 0.2}))
+    assert index.root == tmp_path
+    assert index.classes == ("X", "Y")
+    folders = dataset.read(Data(dir=tmp_path, split={"val": 0.3, "test": 0.2}))
+    assert [item.split for item in index.items] == [item.split for item in folders.items]
+    assert [item.digest for item in index.items] == [item.digest for item in folders.items]
+
+
+def test_splits_of_a_table(tmp_path: Path):
+    plant(tmp_path, *"abcdef")
+    text = "path,label,split\na,x,train\nb,y,train\nc,x,val\nd,y,val\ne,x,test\nf,y,test\n"
+    index = dataset.read(Data(csv=write(tmp_path, text)))
+    assert [item.split for item in index.items] == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
+    assert index.notes == ()
+
+
+def failures(table: Path) -> list[str]:
+    with pytest.raises(DataError) as caught:
+        dataset.read(Data(csv=table))
+    return [str(problem).replace(str(table), "TABLE") for problem in caught.value.problems]
+
+
+def test_tables_that_cannot_be_trained_on(tmp_path: Path):
+    plant(tmp_path, *"abcd")
+    assert failures(write(tmp_path, "a,x\nb,x\n")) == [
+        "TABLE: only one class to train on, 'x'; a classifier needs two or more"
+    ]
+    assert failures(write(tmp_path, "a,x,val\nb,y,val\n")) == [
+        "TABLE: no photo to train on; a classifier needs two or more"
+    ]
+    assert failures(write(tmp_path, "a,x,train\nb,y,train\nc,x,test\nd,z,test\n")) == [
+        "TABLE: z: class 'z' is not in train; add it to train, or delete it here",
+        "TABLE: class 'y' is missing from test, but is in train; "
+        "add photos of it to test, or leave that split to tlcli",
+    ]
+    assert failures(write(tmp_path, "path,label,split\na,x,train\nb,y,train\nc,x,\n"))[0] == (
+        "TABLE: 1 line without a split, as that of c; write train, val or test on every line"
+    )
+    assert failures(write(tmp_path, "a,cat\nb,Cat\nc,dog\n"))[0].startswith(
+        "TABLE: labels 'Cat' and 'cat' differ only in letter case, spaces or accent encoding"
+    )
+
+
+def test_missing_photos_of_a_table(tmp_path: Path):
+    plant(tmp_path, *(f"{name}{n}" for name in "xy" for n in range(20)))
+    rows = [f"{name}{n},{name}\n" for name in "xy" for n in range(22)]
+    table = write(tmp_path, "".join(rows))
+    assert failures(table) == [
+        f"{tmp_path}: 4 photos: cannot be read: no such file or directory: x20, x21, y20 "
+        "and 1 more; make it readable, or remove it"
+    ]
+    assert len(dataset.read(Data(csv=table, on_bad_image="skip")).items) == 40
+
+
+def test_a_group_stays_together(tmp_path: Path):
+    names = [f"{dog}-{n}.jpg" for dog in range(60) for n in range(3)]
+    plant(tmp_path, *names)
+    rows = [
+        f"{name},{'ab'[int(name.split('-')[0]) % 2]},dog {name.split('-')[0]}" for name in names
+    ]
+    table = write(tmp_path, "\n".join(["path,label,group", *rows]))
+    index = dataset.read(Data(csv=table, split={"val": 0.2, "test": 0.2}))
+    splits = {}
+    for item in index.items:
+        splits.setdefault(item.group, set()).add(item.split)
+        # By hand: the hash of the group's name, as a share.
+        share = int(hashlib.sha256(item.group.encode()).hexdigest()[:16], 16) / 2**64
+        assert item.split == ("test" if share < 0.2 else "val" if share < 0.4 else "train")
+    assert len(splits) == 60
+    assert all(len(found) == 1 for found in splits.values())
+    assert leaks.settle(index, "error").findings == ()
+
+
+def test_a_group_in_two_splits_is_an_error(tmp_path: Path):
+    plant(tmp_path, *"abcdef")
+    text = "a,x,train,g\nb,y,train,h\nc,x,val,g\nd,y,val,i\ne,x,test,j\nf,y,test,g\n"
+    index = dataset.gather(Data(csv=write(tmp_path, text)))
+    (finding,) = leaks.settle(index, "drop").findings
+    assert str(finding.as_problem(tmp_path)).startswith(
+        f"{tmp_path}: 2 photos: its group is in another split, too: a (group g), c (group g); "
+    )
+    assert finding.severity == "error"

@@ -1,0 +1,234 @@
+"""A close look at every photo: decoded once, remembered by content, told by kinds of flaws."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tlcli import audit_cache, console, images, likeness
+from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
+from tlcli.dataset import Index, Item
+from tlcli.errors import ImageError, Problem
+from tlcli.findings import Finding, shown
+from tlcli.layout import SPLITS
+from tlcli.recipe import Recipe
+from tlcli.survey import set_aside
+
+#: A shorter side below this many pixels is tiny, an image above so many is huge, and sides that
+#: differ by this factor are extreme.
+TINY, HUGE, EXTREME = 32, 50_000_000, 5
+
+#: A channel whose values differ by no more than this is of one colour; JPEG may be one level off.
+_FLAT = 2
+
+#: Rows at the bottom that libjpeg fills with middle grey where the data have ended early.
+_CUT_ROWS, _GREY = 8, (128, 128)
+
+#: Looks that are remembered together, so that little is lost when a check is interrupted.
+_SAVED = 500
+
+#: Troubles that another look may not find again.
+_PASSING = ("not enough memory", "permission denied", "no such file")
+
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif"),
+}
+
+
+def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
+    """The index without photos that cannot be decoded, with what was found among its findings."""
+    looks = _looks(index.items, memory)
+    bad, odd = [], []
+    for item in index.items:
+        look = looks[item.digest]
+        if look.message:
+            bad.append((item.path, Problem(str(item.path), look.message, look.hint)))
+        else:
+            odd.append((item, look))
+    left = set_aside(index, bad, chosen)
+    found = [*_flaws(odd), *_near_duplicates(left, looks)]
+    return replace(left, findings=(*left.findings, *found))
+
+
+def look_at(path: Path) -> Look:
+    """Decode a file and write down what it is, or why it cannot be decoded."""
+    try:
+        image, facts = images.examine(path)
+    except ImageError as error:
+        problem = error.problems[0]
+        return Look(problem.message, problem.hint)
+    flags = {
+        TURNED: facts.turned,
+        DEEP: facts.deep,
+        TRANSPARENT: facts.transparent,
+        FLAT: all(high - low <= _FLAT for low, high in _extrema(image)),
+        CUT: facts.format in ("JPEG", "MPO") and _ends_in_grey(image),
+    }
+    return Look(
+        format=facts.format,
+        mode=facts.mode,
+        width=facts.width,
+        height=facts.height,
+        flags=sum(flag for flag, is_set in flags.items() if is_set),
+        thumbnail=likeness.thumbnail(image).tobytes(),
+    )
+
+
+def _extrema(image: Image.Image) -> list[tuple[int, int]]:
+    return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
+
+
+def _ends_in_grey(image: Image.Image) -> bool:
+    width, height = image.size
+    if height <= _CUT_ROWS:
+        return False
+    bottom = image.crop((0, height - _CUT_ROWS, width, height))
+    return all(extrema == _GREY for extrema in _extrema(bottom))
+
+
+def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
+    """What is known of each photo, by hash; the others are decoded, identical ones once."""
+    paths = {item.digest: item.path for item in items}
+    looks = memory.looks(paths)
+    new = [digest for digest in paths if digest not in looks]
+    unsaved: dict[str, Look] = {}
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        with console.progress(len(new), "decoding", unit="photos") as bar:
+            seen = pool.map(look_at, [paths[digest] for digest in new])
+            for digest, look in zip(new, seen, strict=True):
+                looks[digest] = look
+                if not any(trouble in look.message for trouble in _PASSING):
+                    unsaved[digest] = look
+                if len(unsaved) >= _SAVED:
+                    memory.keep_looks(unsaved)
+                    unsaved = {}
+                bar.update(1)
+    finally:  # an interrupted check remembers what it has seen, and does not look at the rest
+        pool.shutdown(cancel_futures=True)
+        memory.keep_looks(unsaved)
+    return looks
+
+
+def _flaws(seen: Sequence[tuple[Item, Look]]) -> Iterator[Finding]:
+    """A finding for each rule that some photo meets."""
+    for finding, applies, detail in _RULES:
+        meeting = [(item, look) for item, look in seen if applies(item, look)]
+        if meeting:
+            yield replace(
+                finding,
+                paths=tuple(item.path for item, _ in meeting),
+                details=tuple(detail(look) for _, look in meeting) if detail else (),
+            )
+
+
+def _misnamed(item: Item, look: Look) -> bool:
+    suffix = item.path.suffix.lower()
+    return suffix not in _SUFFIXES.get(look.format, (suffix,))
+
+
+def _flagged(flag: int) -> Callable[[Item, Look], bool]:
+    return lambda _, look: bool(look.flags & flag)
+
+
+def _size(look: Look) -> str:
+    return f"{look.width} x {look.height}"
+
+
+_Rule = tuple[Finding, Callable[[Item, Look], bool], Callable[[Look], str] | None]
+
+_RULES: tuple[_Rule, ...] = (
+    (
+        Finding("cut short", "warning", "ends in plain grey", "the file may have lost its end"),
+        lambda _, look: look.flags & (CUT | FLAT) == CUT,
+        None,
+    ),
+    (
+        Finding("flat", "warning", "is all of one colour", "is it a photo at all?"),
+        _flagged(FLAT),
+        None,
+    ),
+    (
+        Finding("tiny", "warning", f"has a side below {TINY} pixels", "thumbnails teach little"),
+        lambda _, look: min(look.width, look.height) < TINY,
+        _size,
+    ),
+    (
+        Finding("extreme shape", "warning", f"is {EXTREME} times as long as wide, or more",
+                "see base.resize: squash distorts it, crop cuts most of it off"),
+        lambda _, look: max(look.width, look.height) >= EXTREME * min(look.width, look.height),
+        _size,
+    ),
+    (
+        Finding("huge", "note", f"has more than {HUGE // 1_000_000} megapixels",
+                "decoding it is slow; a smaller copy serves as well"),
+        lambda _, look: look.width * look.height > HUGE,
+        _size,
+    ),
+    (
+        Finding("wrong extension", "note", "is not what its name says",
+                "it is read by its content; other programs may fail"),
+        _misnamed,
+        lambda look: look.format,
+    ),
+    (Finding("turned", "note", "is turned upright by its EXIF data"), _flagged(TURNED), None),
+    (
+        Finding("CMYK", "note", "is in printing colours, converted to sRGB"),
+        lambda _, look: look.mode == "CMYK",
+        None,
+    ),
+    (
+        Finding("deep", "note", "has more than 8 bits a channel, scaled to 8"),
+        _flagged(DEEP),
+        None,
+    ),
+    (
+        Finding("transparent", "note", "is transparent in places, laid over white"),
+        _flagged(TRANSPARENT),
+        None,
+    ),
+)  # fmt: skip
+
+
+def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
+    """Photos of a lesser split that are nearly those of another."""
+    thumbnails = {
+        split: np.frombuffer(
+            b"".join(looks[item.digest].thumbnail for item in index.of(split)), np.uint8
+        ).reshape(-1, likeness.SIDE, likeness.SIDE)
+        for split in SPLITS
+    }
+    alike: dict[Path, list[Path]] = defaultdict(list)
+    for lesser, other in combinations(SPLITS, 2):
+        ours, theirs = index.of(lesser), index.of(other)
+        for left, right in likeness.pairs(thumbnails[lesser], thumbnails[other]):
+            if ours[left].digest != theirs[right].digest:  # copies are told elsewhere
+                alike[ours[left].path].append(theirs[right].path)
+    if alike:
+        yield Finding(
+            "near-duplicate across splits",
+            "warning",
+            "is nearly the same as a photo of another split",
+            "look at both; exclude one if it is the same photo",
+            tuple(alike),
+            tuple(f"like {shown(others[0], index.root)}" for others in alike.values()),
+        )
+
+
+__all__ = ["EXTREME", "HUGE", "TINY", "audit", "audit_cache", "look_at"]

@@ -1,0 +1,180 @@
+"""What was found in image files, remembered by content, so that a second check is instant.
+
+One SQLite file in the cache folder: the hash of each file with the size and time of change it had,
+and by that hash what decoding the file told. A copy of a photo, a renamed folder or another recipe
+finds everything known. Two processes may share the file; where it cannot be used, nothing is
+remembered and everything else works.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL
+
+from tlcli import headers, images
+
+FILE = "audit.sqlite"
+
+#: Part of what is remembered, so that another way of looking looks again.
+VERSION = 1
+
+#: Seconds to wait for another process that writes.
+_PATIENCE = 30.0
+
+#: Rows asked for or written at a time.
+_CHUNK = 500
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS looks (
+    digest TEXT, way TEXT, message TEXT, hint TEXT, format TEXT, mode TEXT, width INTEGER,
+    height INTEGER, flags INTEGER, thumbnail BLOB, PRIMARY KEY (digest, way)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What decoding a file told.
+
+    Attributes:
+        message, hint: why it cannot be decoded; empty where it can.
+        format, mode: as in `images.Facts`.
+        width, height: of the upright image.
+        flags: `TURNED`, `DEEP`, `TRANSPARENT`, `FLAT` and `CUT`, added up.
+        thumbnail: the bytes of `likeness.thumbnail`.
+    """
+
+    message: str = ""
+    hint: str = ""
+    format: str = ""
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    flags: int = 0
+    thumbnail: bytes = b""
+
+
+#: EXIF turns it; more than 8 bits; see-through in places; all one colour; ends in one grey.
+TURNED, DEEP, TRANSPARENT, FLAT, CUT = (1 << bit for bit in range(5))
+
+
+def way() -> str:
+    """How files are looked at here: what is found may differ with the decoder and its limits."""
+    heif = importlib.util.find_spec("pillow_heif") is not None
+    parts = (VERSION, images.DECODER_VERSION, PIL.__version__, headers.pixel_limit(), int(heif))
+    return "-".join(map(str, parts))
+
+
+class AuditCache:
+    """The memory of one command; use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._way = way()
+        self._stats: dict[Path, tuple[int, int]] = {}
+        self._base: sqlite3.Connection | None = None
+        with suppress(OSError, sqlite3.Error):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._open(folder / FILE)
+            except sqlite3.DatabaseError as error:
+                if type(error) is not sqlite3.DatabaseError:  # locked, no room, no rights
+                    raise
+                (folder / FILE).unlink()  # damaged: everything in it can be found again
+                self._open(folder / FILE)
+
+    def _open(self, path: Path) -> None:
+        base = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+        try:
+            base.execute("PRAGMA journal_mode=WAL")
+            base.execute("PRAGMA synchronous=NORMAL")
+            base.executescript(_TABLES)
+        except sqlite3.Error:
+            base.close()
+            raise
+        self._base = base
+
+    def __enter__(self) -> AuditCache:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._base is not None:
+            self._base.close()
+
+    def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """The hashes of files that have had the same size and time of change ever since."""
+        by_name = {}
+        for path in paths:
+            with suppress(OSError, ValueError):
+                status = path.stat()
+                # Taken before the file is read, so that a change meanwhile is noticed next time.
+                self._stats[path] = (status.st_size, status.st_mtime_ns)
+                by_name[str(path.absolute())] = path
+        known = {}
+        for name, size, changed, digest in self._ask(
+            "SELECT path, size, changed, digest FROM files WHERE path IN", list(by_name)
+        ):
+            path = by_name[name]
+            if self._stats[path] == (size, changed):
+                known[path] = digest
+        return known
+
+    def keep(self, digests: Mapping[Path, str]) -> None:
+        """Remember the hashes of files that `digests` was asked for."""
+        rows = (
+            (str(path.absolute()), *self._stats[path], digest)
+            for path, digest in digests.items()
+            if path in self._stats
+        )
+        self._tell("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+
+    def looks(self, digests: Iterable[str]) -> dict[str, Look]:
+        """What is known of files with those hashes."""
+        what = "SELECT digest, message, hint, format, mode, width, height, flags, thumbnail"
+        query = f"{what} FROM looks WHERE way = ? AND digest IN"
+        return {digest: Look(*rest) for digest, *rest in self._ask(query, [*digests], self._way)}
+
+    def keep_looks(self, looks: Mapping[str, Look]) -> None:
+        """Remember what was found, by hash."""
+        rows = (
+            (digest, self._way, look.message, look.hint, look.format, look.mode, look.width,
+             look.height, look.flags, look.thumbnail)
+            for digest, look in looks.items()
+        )  # fmt: skip
+        self._tell("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _ask(self, query: str, keys: list[str], *first: str) -> Iterator[tuple[Any, ...]]:
+        with self._forgiving() as base:
+            if base is None:
+                return
+            for start in range(0, len(keys), _CHUNK):
+                chunk = keys[start : start + _CHUNK]
+                marks = ",".join("?" * len(chunk))
+                yield from base.execute(f"{query} ({marks})", [*first, *chunk])
+
+    def _tell(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        with self._forgiving() as base:
+            if base is not None:
+                base.execute("BEGIN IMMEDIATE")
+                base.executemany(statement, rows)
+                base.execute("COMMIT")
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[sqlite3.Connection | None]:
+        """A damaged, locked or full memory is none: what it would save is computed instead."""
+        try:
+            yield self._base
+        except (sqlite3.Error, UnicodeEncodeError):
+            with suppress(sqlite3.Error):
+                if self._base is not None:
+                    self._base.close()
+            self._base = None

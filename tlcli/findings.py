@@ -1,0 +1,164 @@
+"""What is found in labelled photos: one finding for each kind of flaw, with the files it is about.
+
+`check`, `finetune` and the report of a run tell of findings alike: grouped, counted, the first few
+files named. The JSON form is that of `as_dict` and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tlcli.console import counted
+from tlcli.errors import Problem, Severity
+
+#: Files that a line of text names, and that the record of a run lists.
+NAMED, LISTED = 3, 20
+
+#: Kinds whose files a fix list names: without them the data are sound.
+EXCLUDABLE = frozenset(
+    {"unreadable", "unsupported", "cut short", "flat", "label conflict"}
+    | {"duplicate across splits", "near-duplicate across splits", "group across splits"}
+)
+
+
+# What is said of files that are whole, for all one can tell, but of no kind that is read.
+_UNSUPPORTED = re.compile("not an image|cannot be read here|this Pillow cannot read")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of flaw, and where it was found.
+
+    Attributes:
+        kind: a short name that stays the same from version to version.
+        severity: an error keeps a run from starting; a note asks for nothing.
+        message: what was found. Of one file it follows the file's name, of several their number:
+            'is 3 x 4 pixels' would be odd of ten, so it must fit both.
+        hint: what to do about it.
+        paths: the files, those to exclude where some of a pair could be.
+        details: about each file, in their order; empty where there is nothing to add.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    hint: str = ""
+    paths: tuple[Path, ...] = ()
+    details: tuple[str, ...] = ()
+
+    def as_problem(self, root: Path) -> Problem:
+        """The finding in one line: a single file by its path, several by count and first names."""
+        if not self.paths:
+            return Problem(str(root), self.message, self.hint, self.severity)
+        if len(self.paths) == 1:
+            return self.as_problems()[0]
+        named = [
+            shown(path, root) + (f" ({self.details[number]})" if self.details else "")
+            for number, path in enumerate(self.paths[:NAMED])
+        ]
+        more = len(self.paths) - NAMED
+        listed = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
+        message = f"{counted(len(self.paths), 'photo')}: {self.message}: {listed}"
+        return Problem(str(root), message, self.hint, self.severity)
+
+    def as_problems(self) -> list[Problem]:
+        """A line for each file."""
+        details = self.details or ("",) * len(self.paths)
+        return [
+            Problem(
+                str(path),
+                f"{self.message}: {detail}" if detail else self.message,
+                self.hint,
+                self.severity,
+            )
+            for path, detail in zip(self.paths, details, strict=True)
+        ]
+
+    def as_dict(self, root: Path, *, most: int | None = None) -> dict[str, Any]:
+        """The form of `check --json` and, with `most` paths, of a run's record."""
+        listed: dict[str, Any] = {
+            "kind": self.kind,
+            "severity": self.severity,
+            "message": self.message,
+            "hint": self.hint,
+            "count": len(self.paths),
+            "paths": [shown(path, root) for path in self.paths[:most]],
+        }
+        if self.details:
+            listed["details"] = list(self.details[:most])
+        return listed
+
+
+class Found(Protocol):
+    """What an index of photos tells of itself."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that names are relative to."""
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What is wrong with its photos."""
+
+    def counts(self) -> dict[Any, dict[str, int]]:
+        """Photos by split and class."""
+
+
+def audit_record(index: Found, problems: Iterable[Problem]) -> dict[str, Any]:
+    """What a run keeps of the findings and of the other problems of its plan."""
+    root = index.root
+    lines = {finding.as_problem(root) for finding in index.findings}
+    listed = [finding.as_dict(root, most=LISTED) for finding in index.findings]
+    listed += [
+        Finding("other", problem.severity, f"{problem.where}: {problem.message}", problem.hint)
+        .as_dict(root)
+        for problem in problems
+        if problem not in lines
+    ]  # fmt: skip
+    return {"findings": listed, "counts": index.counts()}
+
+
+def unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) -> list[Finding]:
+    """Files that cannot be read or decoded, those with the same trouble together.
+
+    With `skip` they are left out of a run, and are no more than a warning.
+    """
+    alike: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for path, problem in problems:
+        hint = "left out of the run" if skip else problem.hint
+        alike[problem.message, hint].append(path)
+    severity: Severity = "warning" if skip else "error"
+    return [
+        Finding(
+            "unsupported" if _UNSUPPORTED.search(message) else "unreadable",
+            severity, message, hint, tuple(paths),
+        )
+        for (message, hint), paths in alike.items()
+    ]  # fmt: skip
+
+
+def to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
+    """The files of a fix list, each with the first reason to exclude it."""
+    reasons: dict[Path, str] = {}
+    for finding in findings:
+        if finding.kind in EXCLUDABLE:
+            for path in finding.paths:
+                reasons.setdefault(path, finding.kind)
+    return reasons
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """'2 errors, 1 warning, 3 notes', without what there is none of; empty for no findings."""
+    numbers = Counter(finding.severity for finding in findings)
+    order: tuple[Severity, ...] = ("error", "warning", "note")
+    return ", ".join(counted(numbers[name], name) for name in order if numbers[name])
+
+
+def shown(path: Path, root: Path) -> str:
+    """A path as seen from the data's folder; whole where it lies elsewhere."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

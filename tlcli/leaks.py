@@ -1,0 +1,156 @@
+"""Photos that are in the data more than once, and what that does to a score.
+
+A photo in training and test at once inflates the test's score; one under two labels teaches both.
+Copies are told by their bytes here; `likeness` finds those that are nearly the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from tlcli.dataset import Index, Item
+from tlcli.errors import Severity
+from tlcli.findings import Finding, shown
+from tlcli.tables import SplitName
+
+Policy = Literal["error", "drop", "allow"]
+
+#: Splits from the one that loses a copy first to the one that keeps it.
+_KEEPING: tuple[SplitName, ...] = ("train", "val", "test")
+
+#: From this many photos of the largest class for one of the smallest, imbalance is a warning.
+IMBALANCED = 10
+
+
+def settle(index: Index, policy: Policy) -> Index:
+    """The index to go on with, and in its findings what copies, groups and class sizes come to."""
+    items, found = _copies(index, policy)
+    left = replace(index, items=items)
+    found += [*_groups(index), *_imbalance(left)]
+    return replace(left, findings=(*index.findings, *found))
+
+
+def _copies(index: Index, policy: Policy) -> tuple[tuple[Item, ...], list[Finding]]:
+    """The items to go on with, and what the copies among them amount to.
+
+    A photo in two splits is an error; with the policy `drop` it stays in test rather than val, and
+    in val rather than train; with `allow` it stays wherever it is.
+    """
+    items, root = index.items, index.root
+    same: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        same[item.digest].append(item)
+    repeated = [alike for alike in same.values() if len(alike) > 1]
+    crossing: list[tuple[Item, Item]] = []
+    for alike in repeated:
+        kept = max(alike, key=lambda item: _KEEPING.index(item.split))
+        crossing += [(item, kept) for item in alike if item.split != kept.split]
+    findings = [*_across(crossing, root, policy), *_under_two_labels(repeated, root)]
+    dropped = {id(item) for item, _ in crossing} if policy == "drop" else set()
+    left = tuple(item for item in items if id(item) not in dropped)
+    return left, [*findings, *_within(repeated, root)]
+
+
+def _across(pairs: Sequence[tuple[Item, Item]], root: Path, policy: Policy) -> Iterable[Finding]:
+    if not pairs:
+        return
+    details = tuple(f"also {shown(kept.path, root)}" for _, kept in pairs)
+    paths = tuple(item.path for item, _ in pairs)
+    kind, message = "duplicate across splits", "the same photo is in another split"
+    if policy == "error":
+        hint = "delete one of each, or set data.duplicates=drop to train without them"
+        yield Finding(kind, "error", message, hint, paths, details)
+    elif policy == "drop":
+        message += ", and is dropped from this one"
+        yield Finding(kind, "warning", message, "", paths, details)
+    else:
+        hint = "scores are too high by what was learnt by heart"
+        yield Finding(kind, "warning", message, hint, paths, details)
+
+
+def _under_two_labels(repeated: Iterable[Sequence[Item]], root: Path) -> Iterable[Finding]:
+    pairs = []
+    for alike in repeated:
+        for item in alike:
+            other = next((one for one in alike if one.label != item.label), None)
+            if other is not None:
+                pairs.append((item, other))
+    if pairs:
+        yield Finding(
+            "label conflict",
+            "warning",
+            "the same photo has another label elsewhere",
+            "keep it under the right one",
+            tuple(item.path for item, _ in pairs),
+            tuple(f"also {shown(other.path, root)}" for _, other in pairs),
+        )
+
+
+def _within(repeated: Iterable[Sequence[Item]], root: Path) -> Iterable[Finding]:
+    pairs = []
+    for alike in repeated:
+        first: dict[tuple[SplitName, int], Item] = {}
+        for item in alike:
+            before = first.setdefault((item.split, item.label), item)
+            if before is not item:
+                pairs.append((item, before))
+    if pairs:
+        yield Finding(
+            "duplicate in a split",
+            "note",
+            "the same photo is in its class twice",
+            "copies count twice in training and in scores",
+            tuple(item.path for item, _ in pairs),
+            tuple(f"as {shown(before.path, root)}" for _, before in pairs),
+        )
+
+
+def _groups(index: Index) -> list[Finding]:
+    """Groups that are in more than one split, by their photos in the lesser one."""
+    members: dict[str, list[Item]] = defaultdict(list)
+    for item in index.items:
+        if item.group:
+            members[item.group].append(item)
+    found = []
+    for alike in members.values():
+        last = max(_KEEPING.index(item.split) for item in alike)
+        found += [item for item in alike if _KEEPING.index(item.split) < last]
+    if not found:
+        return []
+    return [
+        Finding(
+            "group across splits",
+            "error",
+            "its group is in another split, too",
+            "write one split for each group, or leave the split column out",
+            tuple(item.path for item in found),
+            tuple(f"group {item.group}" for item in found),
+        )
+    ]
+
+
+def _imbalance(index: Index) -> list[Finding]:
+    """How far the classes differ in size, and what always naming the largest one would score."""
+    items, classes = index.items, index.classes
+    trained = Counter(item.label for item in items if item.split == "train")
+    if len(trained) < 2 or max(trained.values()) < 1.5 * min(trained.values()):
+        return []
+    (most, largest), (least, smallest) = trained.most_common()[0], trained.most_common()[-1]
+    split: SplitName = "test" if any(item.split == "test" for item in items) else "val"
+    scored = Counter(item.label for item in items if item.split == split)
+    ratio = largest / smallest
+    message = (
+        f"{classes[most]} has {ratio:.1f} times as many training photos as {classes[least]} "
+        f"({largest:,} and {smallest:,})"
+    )
+    if scored:
+        name, number = scored.most_common(1)[0]
+        share = number / sum(scored.values())
+        message += f"; always saying {classes[name]} is right for {share:.1%} of {split}"
+    severity: Severity = "warning" if ratio >= IMBALANCED else "note"
+    hint = "try class_weights: balanced, and look beyond accuracy"
+    return [Finding("imbalance", severity, message, hint)]

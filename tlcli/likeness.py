@@ -1,0 +1,126 @@
+"""Photos that are nearly the same: re-encoded, resized or mirrored copies.
+
+A photo is kept as a thumbnail of 16 x 16 grey values. Its hash has one bit for each of the 63
+lowest frequencies of the discrete cosine transform, set where the frequency is above their median
+(the pHash of Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010).
+Photos whose hashes differ in few bits are candidates; those whose thumbnails also correlate are
+nearly the same. A mirrored photo has the same frequencies with the odd ones negated.
+
+Hashes are compared by bands, so that the work grows with the number of photos and not with its
+square: of two hashes that differ in at most `BITS` bits, one of four bands differs in one at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Array = npt.NDArray[Any]
+
+#: A thumbnail's side.
+SIDE = 16
+
+#: Hashes of near-duplicates differ in at most so many of 63 bits ...
+BITS = 7
+
+#: ... and the thumbnails correlate at least so much; 1 is the same but for brightness and contrast.
+CORRELATION = 0.98
+
+#: Thumbnails with a lower standard deviation show too little to be told apart.
+LEAST_CONTRAST = 4.0
+
+# Lowest frequencies kept of each axis, and bands of the hash.
+_LOW, _BANDS = 8, 4
+
+#: Candidates that are looked at together, which bounds the memory.
+_CHUNK = 1 << 20
+
+
+def thumbnail(image: Image.Image) -> Array:
+    """The small grey picture by which an image is known: uint8 (16, 16)."""
+    small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    return np.asarray(small)
+
+
+def pairs(first: Array, second: Array) -> Array:
+    """Which thumbnails of `first` are nearly those of `second`: (n, 2) indices, sorted.
+
+    Both are uint8, of shape (any number, 16, 16).
+    """
+    one, other = _Known(first), _Known(second)
+    found = [np.empty((0, 2), np.int64)]
+    for mirrored in (False, True):
+        hashes = one.mirrored if mirrored else one.hashes
+        for left, right in _candidates(hashes, other.hashes):
+            close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
+            left, right = left[close], right[close]
+            flat = one.flat[:, :, ::-1] if mirrored else one.flat
+            likeness = np.einsum("nij,nij->n", flat[left], other.flat[right])
+            alike = likeness >= CORRELATION
+            found.append(np.stack([one.at[left[alike]], other.at[right[alike]]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+class _Known:
+    """The thumbnails with enough contrast, as needed for comparison.
+
+    Attributes:
+        at: where they are among all.
+        flat: float32 of mean 0 and length 1, so that a product is a correlation.
+        hashes, mirrored: uint64, of the photo and of its mirror image.
+    """
+
+    def __init__(self, thumbnails: Array) -> None:
+        values = thumbnails.reshape(-1, SIDE, SIDE)
+        self.at = np.flatnonzero(values.std(axis=(1, 2)) >= LEAST_CONTRAST)
+        values = values[self.at].astype(np.float32)
+        values -= values.mean(axis=(1, 2), keepdims=True)
+        self.flat = values / np.linalg.norm(values, axis=(1, 2), keepdims=True)
+        basis = _cosines()
+        frequencies = basis @ self.flat @ basis.T
+        odd = np.where(np.arange(_LOW) % 2, -1, 1).astype(np.float32)
+        self.hashes = _bits(frequencies)
+        self.mirrored = _bits(frequencies * odd)
+
+
+def _cosines() -> Array:
+    """The lowest rows of the DCT-II of `SIDE` values."""
+    rows, columns = np.mgrid[:_LOW, :SIDE]
+    basis: Array = np.cos(np.pi * rows * (2 * columns + 1) / (2 * SIDE)).astype(np.float32)
+    return basis
+
+
+def _bits(frequencies: Array) -> Array:
+    values = frequencies.reshape(len(frequencies), _LOW * _LOW)[:, 1:]  # without the mean
+    bits = values > np.median(values, axis=1, keepdims=True)
+    padded = np.pad(bits, ((0, 0), (1, 0)))
+    hashes: Array = np.packbits(padded, axis=1).view(">u8").astype(np.uint64).reshape(-1)
+    return hashes
+
+
+def _candidates(first: Array, second: Array) -> Iterator[tuple[Array, Array]]:
+    """Indices of hashes that agree in one band but for one bit, in bounded portions."""
+    flips = [0, *(1 << bit for bit in range(16))]
+    for band in range(_BANDS):
+        shift = np.uint64(16 * band)
+        ours = ((first >> shift) & np.uint64(0xFFFF)).astype(np.int64)
+        theirs = ((second >> shift) & np.uint64(0xFFFF)).astype(np.int64)
+        order = np.argsort(theirs, kind="stable")
+        ordered = theirs[order]
+        for flip in flips:
+            start = np.searchsorted(ordered, ours ^ flip, "left")
+            many = np.searchsorted(ordered, ours ^ flip, "right") - start
+            yield from _spread(start, many, order)
+
+
+def _spread(start: Array, many: Array, order: Array) -> Iterator[tuple[Array, Array]]:
+    """Runs of `many[i]` entries of `order` from `start[i]` on, as pairs (i, entry)."""
+    total = np.concatenate([[0], np.cumsum(many)])
+    for begin in range(0, int(total[-1]), _CHUNK):
+        wanted = np.arange(begin, min(begin + _CHUNK, int(total[-1])))
+        left = np.searchsorted(total, wanted, "right") - 1
+        yield left, order[start[left] + wanted - total[left]]
