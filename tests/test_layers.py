@@ -17,9 +17,10 @@ PACKAGE = ROOT / "tlcli"
 #: A module imports only from lines above its own.
 LAYERS = """
     _version
-    __init__ console errors framework settings
-    augment bases files folders gradients images yamlfile
-    layout recipe_problems runs shards sources tensors
+    __init__ console draws errors framework settings
+    augment_settings bases colour files folders geometry gradients images yamlfile
+    randaugment
+    augment layout recipe_problems runs shards sources tensors
     dataset onnxfile recipe sample store
     download photos split weight_files
     weight_cache
