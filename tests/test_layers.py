@@ -18,7 +18,7 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console draws errors framework settings
-    augment_settings bases colour files folders geometry gradients images yamlfile
+    augment_settings bases colour files folders geometry gradients images mixing yamlfile
     randaugment
     augment layout recipe_problems runs shards sources tensors
     dataset onnxfile recipe sample store
