@@ -37,7 +37,8 @@ def config(photos: Path, write_recipe) -> Path:
 
 def test_the_commands():
     assert {" ".join(path) for path in commands()} == {
-        "init", "sample", "check", "bases", "extract", "finetune", "predict", "runs", "schema",
+        "init", "sample", "check", "bases", "extract", "finetune", "predict", "preview", "runs",
+        "schema",
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",

@@ -20,13 +20,13 @@ LAYERS = """
     __init__ console draws errors framework settings
     augment_settings bases colour files folders geometry gradients images mixing yamlfile
     randaugment
-    augment layout recipe_problems runs shards sources tensors
+    augment fonts layout recipe_problems runs shards sources tensors
     dataset onnxfile recipe sample store
     download photos split weight_files
     weight_cache
     fetch
     weights
-    init listing shelf survey
+    init listing preview shelf survey
     doctor
     plan
     check features optimize saving
@@ -36,7 +36,7 @@ LAYERS = """
     predict train
     extract
     command
-    weights_cli
+    preview_cli weights_cli
     cli
     __main__
 """
@@ -128,6 +128,7 @@ LIGHT = {
     "sample": ["sample", "--help"],
     "weights": ["weights", "list"],
     "doctor": ["doctor", "--help"],
+    "preview": ["preview", "--config", "RECIPE"],
 }
 
 

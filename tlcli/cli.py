@@ -16,6 +16,7 @@ import click
 
 from tlcli import __version__, console
 from tlcli.command import PATH, Commands, show, tell, with_cache, with_json, with_recipe
+from tlcli.preview_cli import preview
 from tlcli.weights_cli import doctor, weights
 
 
@@ -36,6 +37,7 @@ def main(quiet: bool) -> None:
 
 main.add_command(weights)
 main.add_command(doctor)
+main.add_command(preview)
 
 
 def _recipe_path(config: Path | None) -> Path:
