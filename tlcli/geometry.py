@@ -214,7 +214,10 @@ def warp(photo: NDArray[Any], matrix: Matrices, fill_mode: str, cval: float) -> 
     """
     height, width = photo.shape[:2]
     if np.array_equal(matrix, _IDENTITY):
-        return np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
+        made = np.empty((3, height, width), np.float32)
+        for channel, plane in enumerate(made):
+            plane[...] = photo[..., channel]
+        return made
     x, y = _places(matrix, height, width)
     before = 0
     if fill_mode == "constant":
@@ -287,5 +290,6 @@ def _padded(photo: NDArray[Any], before: int, cval: float) -> NDArray[np.float32
     height, width = photo.shape[:2]
     rows, columns = height + 1 + 2 * before, width + 1 + 2 * before
     planes = np.full((3, rows, columns), cval if before else 0, np.float32)
-    planes[:, before : before + height, before : before + width] = photo.transpose(2, 0, 1)
+    for channel, plane in enumerate(planes):
+        plane[before : before + height, before : before + width] = photo[..., channel]
     return planes
