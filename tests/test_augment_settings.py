@@ -82,13 +82,19 @@ def test_cutmix_asks_for_live_views(load):
     assert load("cutmix: 0").augment.cutmix == 0
 
 
-def test_mixup_of_stored_views_is_told(load):
-    stored = [str(p) for p in recipe.advice(load("mixup: 0.2", "rotation_range: 5"))]
-    assert stored == [
-        "r.yaml:4: augment.mixup: blends activations at the boundary, not pixels (manifold mixup), "
-        "since the trunk runs once; augment.views=live blends pixels"
+def test_what_mixing_means_is_told(load):
+    accuracy = (
+        "training accuracy counts the class of which a mixed photo has most; "
+        "validation and test are not mixed"
+    )
+    assert list(map(str, recipe.advice(load("mixup: 0.2", "rotation_range: 5")))) == [
+        "r.yaml:4: augment.mixup: blends activations at the boundary, not pixels (manifold mixup): "
+        "the trunk runs once; augment.views=live blends pixels",
+        f"r.yaml:4: augment.mixup: {accuracy}",
     ]
-    assert recipe.advice(load("mixup: 0.2", "views: live")) == []
+    live = recipe.advice(load("cutmix: 0.2", "views: live"))
+    assert list(map(str, live)) == [f"r.yaml:4: augment.cutmix: {accuracy}"]
+    assert {problem.severity for problem in live} == {"note"}
 
 
 # Presets

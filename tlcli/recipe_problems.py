@@ -255,11 +255,23 @@ def advice(recipe: Recipe) -> list[Problem]:
             )
         )
     problems = [Problem(recipe.where(*k), message, hint, "warning") for k, message, hint in found]
-    if recipe.augment.mixup and recipe.augment.views != "live":
-        message = (
-            "blends activations at the boundary, not pixels (manifold mixup), since the trunk runs "
-            "once"
+    return [*problems, *_mixing(recipe)]
+
+
+def _mixing(recipe: Recipe) -> Iterator[Problem]:
+    """What else mixing photos means."""
+    augment = recipe.augment
+    if augment.mixup and augment.views != "live":
+        yield Problem(
+            recipe.where("augment", "mixup"),
+            "blends activations at the boundary, not pixels (manifold mixup): the trunk runs once",
+            "augment.views=live blends pixels",
+            "note",
         )
-        hint = "augment.views=live blends pixels"
-        problems.append(Problem(recipe.where("augment", "mixup"), message, hint, "note"))
-    return problems
+    if augment.mixup or augment.cutmix:
+        yield Problem(
+            recipe.where("augment", "mixup" if augment.mixup else "cutmix"),
+            "training accuracy counts the class of which a mixed photo has most",
+            "validation and test are not mixed",
+            "note",
+        )
