@@ -100,7 +100,7 @@ def sheet(
 def _chosen(index: Index, number: int) -> Iterator[Item]:
     """The first photos of each class, as many as there is room for.
 
-    First by content hash, so that a sheet does not show the neighbours of one session.
+    First by content hash, so that a sheet does not show photos that were taken in a row.
     """
     train = sorted(index.of("train"), key=lambda item: item.digest)
     number = max(1, min(number, MAX_ROWS // max(len(index.classes), 1)))
