@@ -37,8 +37,8 @@ def config(photos: Path, write_recipe) -> Path:
 
 def test_the_commands():
     assert {" ".join(path) for path in commands()} == {
-        "init", "sample", "check", "bases", "extract", "finetune", "predict", "runs", "schema",
-        "reproduce",
+        "init", "sample", "check", "bases", "extract", "finetune", "predict", "preview", "runs",
+        "schema", "reproduce",
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",

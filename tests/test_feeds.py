@@ -8,6 +8,8 @@ import pytest
 from tlcli import dataset, features, recipe, split
 from tlcli.bases import BASES
 from tlcli.feeds import LiveFeed, StoredFeed
+from tlcli.mixing import Mix
+from tlcli.photos import Look, View, batches
 from tlcli.stage import Position, _picks, epoch_order
 
 RECIPE = """
@@ -67,6 +69,31 @@ def test_labels_and_rows_belong_together(parts):
         key = features.row_key(chosen, items[position].digest, int(number))
         np.testing.assert_array_equal(row, rows.read(rows.locate([key]), [0])[0])
     assert list(feed.labels) == [item.label for item in items]
+
+
+def test_rows_of_the_store_are_mixed_after_they_are_read(parts):
+    chosen, _, items, rows = parts
+    feed = StoredFeed(rows, chosen, items, kept_views=2)
+    picks = [(np.array([5, 0, 17]), np.array([0, 1, 2]))] * 2
+    mix = Mix(np.array([1, 2, 0]), np.array([0.25, 1, 0.5], np.float32))
+    plain, mixed = feed.stream(picks, [None, mix])
+    np.testing.assert_array_equal(plain, next(feed.stream(picks)))
+    np.testing.assert_allclose(mixed[0], 0.25 * plain[0] + 0.75 * plain[1], rtol=1e-6)
+    np.testing.assert_array_equal(mixed[1], plain[1])
+
+
+def test_live_photos_are_mixed_before_the_trunk(parts):
+    chosen, network, items, _ = parts
+    feed = LiveFeed(network, chosen, items, "block5_pool")
+    picks = [(np.array([3, 9]), np.array([1, 4]))]
+    mix = Mix(np.array([1, 0]), np.array([0.5, 0.9], np.float32), np.array([[0, 0, 16, 32]] * 2))
+    views = [View(items[p].path, items[p].digest, n) for p, n in ((3, 1), (9, 4))]
+    (batch,) = batches([views], Look.of(chosen))
+    pixels = batch.pixels.copy()
+    pixels[:, :16] = pixels[::-1, :16].copy()
+    expected = network.trunk(["block5_pool"])(pixels, training=False)
+    (found,) = feed.stream(picks, [mix])
+    np.testing.assert_allclose(found, np.asarray(expected).reshape(found.shape), atol=1e-4)
 
 
 def test_live_views_are_new_in_every_epoch_and_are_those_of_the_store(parts):

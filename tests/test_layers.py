@@ -17,16 +17,18 @@ PACKAGE = ROOT / "tlcli"
 #: A module imports only from lines above its own.
 LAYERS = """
     _version
-    __init__ console errors framework settings
-    augment bases colours files findings folders gradients headers interrupts tables yamlfile
-    checkpoints images layout locks recipe_problems shards sources tensors
+    __init__ console draws errors framework settings
+    augment_settings bases colour colours files findings folders geometry gradients headers
+    interrupts mixing tables yamlfile
+    randaugment
+    augment checkpoints fonts images layout locks recipe_problems shards sources tensors
     audit_cache likeness
     dataset onnxfile recipe runs sample store
     claims download leaks photos split weight_files
     weight_cache
     fetch
     weights
-    init listing shelf survey
+    init listing preview shelf survey
     doctor
     audit plan
     check features optimize saving
@@ -37,7 +39,7 @@ LAYERS = """
     train
     extract reproduce
     command
-    runs_cli weights_cli
+    preview_cli runs_cli weights_cli
     cli
     __main__
 """
@@ -129,6 +131,7 @@ LIGHT = {
     "sample": ["sample", "--help"],
     "weights": ["weights", "list"],
     "doctor": ["doctor", "--help"],
+    "preview": ["preview", "--config", "RECIPE"],
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import claims, files, images, plan, predict, recipe, runs, saving, split, survey
+from tlcli import augment, claims, files, images, plan, predict, recipe, runs, saving, split, survey
 from tlcli.bases import BASES
 from tlcli.errors import RunError
 
@@ -56,6 +57,61 @@ def test_probabilities_are_the_networks_in_the_order_of_the_paths(model, photos)
         assert [label for label, _ in prediction.top] == [
             predictor.classes[i] for i in np.argsort(-values)
         ]
+
+
+def augmented(run, text):
+    """Give the recipe of a run other views."""
+    path = run.file(runs.RECIPE)
+    before = recipe.load(path).as_yaml()
+    start, end = before.index("augment:"), before.index("stages:")
+    path.write_text(f"{before[:start]}augment: {text}\n{before[end:]}", encoding="utf-8")
+
+
+def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
+    network, run = model
+    augmented(run, "{rotation_range: 40, brightness_range: 0.5, seed: 3}")
+    settings = recipe.load(run.file(runs.RECIPE)).augment
+    paths = sorted(photos.rglob("*.png"))[:5]
+    printed = cli("predict", *paths, "--tta", 3, "--top", 3, "--format", "jsonl").stdout
+    plain = cli("predict", *paths, "--top", 3, "--format", "jsonl").stdout
+    assert printed != plain
+    for path, line in zip(paths, printed.splitlines(), strict=True):
+        photo = images.load(path, height=32, width=32, resize="squash")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        views = augment.views(settings, photo[None].repeat(4, 0), [digest] * 4, [0, 1, 2, 3])
+        mean = network.whole(views, training=False).numpy().mean(axis=0)
+        found = {top["label"]: top["probability"] for top in json.loads(line)["top"]}
+        assert [found[name] for name in card_of(run)["classes"]] == pytest.approx(mean, abs=1e-5)
+
+
+def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
+    _, run = model
+    augmented(run, "{horizontal_flip: true}")
+    good = next(photos.rglob("*.png"))
+    bad = good.with_name("bad.png")
+    bad.write_bytes(b"<html>")
+    found = predict.Predictor(run.path).predict([bad, good, good, bad], tta=2)
+    assert [prediction.error is None for prediction in found] == [False, True, True, False]
+
+
+def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, cli, tmp_path):
+    _, run = model
+    photo = next(photos.rglob("*.png"))
+    done = cli("predict", photo, "--tta", 2)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: {run.path / 'recipe.yaml'}: no setting of `augment` changes a photo, so there are "
+        "no views to look at; leave --tta out\n"
+    )
+    alone = tmp_path / "alone" / "model.keras"
+    alone.parent.mkdir()
+    alone.write_bytes(run.file(runs.MODEL).read_bytes())
+    done = cli("predict", photo, "--run", alone, "--tta", 2)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: {alone.parent}: test-time augmentation needs the recipe.yaml of the run beside "
+        "the model; name the run directory with --run, or leave --tta out\n"
+    )
 
 
 def test_a_bad_photo_is_reported_in_its_place(model, photos, cli):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import claims, dataset, images, plan, recipe, runs, split, stage, survey, train
+from tlcli import claims, dataset, images, mixing, plan, recipe, runs, split, stage, survey, train
 from tlcli.bases import BASES
 from tlcli.errors import DataError, RunError
 from tlcli.framework import keras
@@ -355,6 +355,52 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_line(run):
         run("VGG16", text, "head.hidden=[256,256,256,256]", "head.dropout=0")
     assert str(raised.value).startswith("stage 'head': the loss of epoch ")
     assert str(raised.value).endswith("is not a number; lower its learning_rate")
+
+
+MIXING = {
+    "mixup": "augment.mixup=0.4",
+    "cutmix": "augment.cutmix=1.0",
+}
+
+
+@pytest.mark.parametrize("kind", MIXING)
+def test_mixed_photos_train_as_keras_trains_on_soft_labels(run, kind):
+    """The losses of plain Keras on mixed pixels, soft labels and weights of classes."""
+    text = (
+        "stages: [{name: head, epochs: 2, label_smoothing: 0.1, "
+        "class_weights: {blue: 1, green: 2, red: 3}}]\n"
+    )
+    overrides = ("head.dropout=0", "augment.views=live", MIXING[kind])
+    ran = run("VGG16", text, *overrides)
+    chosen, items = ran.plan.recipe, ran.plan.index.of("train")
+    network = split.build(ran.plan.row, (32, 32), chosen.head, 3, seed=chosen.seed)
+    network.freeze(None)
+    network.whole.compile(
+        keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(reduction="none")
+    )
+    pixels = np.stack(
+        [images.load(i.path, height=32, width=32, resize="squash") for i in items]
+    ).astype(np.float32)
+    smooth = np.eye(3)[[item.label for item in items]] * 0.9 + 0.1 / 3
+    weighted = smooth * np.array([1, 2, 3])[[item.label for item in items]][:, None]
+    for epoch, line in enumerate(ran.metrics()):
+        order, total = stage.epoch_order(0, 0, epoch, len(items)), 0.0
+        for batch in range(3):
+            picked = order[8 * batch : 8 * batch + 8]
+            at = mixing.Step(0, "head", epoch, batch)
+            mix = mixing.draw(chosen.augment, at, 8, (32, 32))
+            share = mix.shares[:, None]
+            target = share * weighted[picked] + (1 - share) * weighted[picked[mix.partners]]
+            network.whole.reset_metrics()
+            loss = network.whole.train_on_batch(mix.apply(pixels[picked]), *soft(target))
+            total += float(loss) * 8
+        assert line["loss"] == pytest.approx(total / len(items), rel=2e-4)
+
+
+def soft(target):
+    """Labels that sum to 1, as Keras wants them, and what each photo then weighs."""
+    weight = target.sum(axis=1)
+    return target / weight[:, None], weight
 
 
 def test_an_unreadable_photo_stops_the_run_or_is_left_out(run, photos):

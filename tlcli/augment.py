@@ -1,43 +1,40 @@
-"""Random views of training photos: stateless geometry on batches.
+"""Random views of training photos: from an address to pixels.
 
 The settings have the names and documented meanings of Keras' `ImageDataGenerator`, but a view here
 has an address instead of a state: its numbers come from (seed, image, view number) and nothing
 else, so it can be made again alone, in any batch, in any order, after a crash.
 
-Where the results differ from Keras' legacy `apply_affine_transform`:
-
-- Keras exchanges the axes after it has composed the matrix, so there `width_shift_range` moves
-  photos up and down, and photos that are not square turn about a point beside their centre. Here
-  widths go along the width, and the centre is the centre.
-- `constant` blends the last pixel of the photo with `cval` over one pixel; scipy jumps.
-- `wrap` repeats the photo with its full period; scipy's repeats one pixel early. The seam between
-  two repetitions is not blended.
-
-Everything else, `nearest` and `reflect` included, is the same bilinear resampling.
+A view is made in this order: geometry in one resampling (`geometry`), colours in one pass and focus
+(`colour`), what RandAugment does to colours (`randaugment`), and a rectangle of noise. NumPy does
+it, on the processor, so that kept views do not depend on the device. A batch goes over threads,
+photo by photo: the planes of one photo stay in a processor's cache, those of a batch do not.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcli.framework import tf
+from tlcli import colour, draws, geometry, randaugment
+from tlcli.draws import Addresses
 
 if TYPE_CHECKING:
-    from tlcli.settings import Augment
+    from tlcli.augment_settings import Augment
+    from tlcli.geometry import Planes
 
 #: Part of every address. To be raised whenever the same settings begin to give other pixels.
 AUGMENT_VERSION: int = 1
 
-#: The settings that decide the pixels of a view.
-GEOMETRY = (
+#: Settings that every address names.
+NAMED = (
     "rotation_range",
     "width_shift_range",
     "height_shift_range",
@@ -50,147 +47,112 @@ GEOMETRY = (
     "seed",
 )
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+#: Settings that do not change the pixels of a view, or are gone once a recipe is loaded.
+WITHOUT_PIXELS = ("preset", "views", "mixup", "cutmix")
 
+#: Numbers of a view's rectangle of noise: where it lies, whether it is there, and its noise.
+_ERASING = 24
 
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """What was drawn for n views; every array has shape (n,)."""
+THREADS = min(os.cpu_count() or 1, 8)
 
-    #: Degrees.
-    theta: Floats
-    #: Shifts along the height and along the width: fractions of that side, or pixels.
-    rows: Floats
-    columns: Floats
-    rows_in_pixels: bool
-    columns_in_pixels: bool
-    #: Degrees.
-    shear: Floats
-    #: Pixels of the photo for a pixel of the view, along the width and along the height.
-    zx: Floats
-    zy: Floats
-    #: Mirrored left to right, and top to bottom.
-    flip_horizontal: Flags
-    flip_vertical: Flags
+Pixels = NDArray[np.float32]
 
 
 @lru_cache(maxsize=16)  # asked for with every row of the store
 def address(settings: Augment) -> str:
     """16 hex digits that stand for everything that decides the pixels of views above 0.
 
-    How many views there are is left out: asking for more of them keeps the ones at hand.
+    How many views there are is left out: asking for more of them keeps the ones at hand. Settings
+    that came later are named where they are used, so that a new one moves no row that is stored.
     """
-    values = {name: getattr(settings, name) for name in GEOMETRY}
-    text = json.dumps({"version": AUGMENT_VERSION, **values}, sort_keys=True)
+    values = {name: getattr(settings, name) for name in NAMED}
+    fields = type(settings).model_fields
+    later = {
+        name: value
+        for name, value in settings.model_dump(mode="json").items()
+        if name not in (*NAMED, *WITHOUT_PIXELS) and getattr(settings, name) != fields[name].default
+    }
+    text = json.dumps({"version": AUGMENT_VERSION, **values, **later}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def draw(settings: Augment, digests: Sequence[str], views: Sequence[int]) -> Draws:
-    """Draw the numbers of n views: image digest and view number of each, 0 for the image itself.
+def views(
+    settings: Augment, pixels: NDArray[Any], digests: Sequence[str], numbers: Sequence[int]
+) -> Pixels:
+    """The views of photos (n, h, w, 3), uint8 or float32 of 0..255, as float32 of the same shape.
 
-    Distributions are those of Keras' `ImageDataGenerator.get_random_transform`: angles and shifts
-    uniform within their range to either side, both zooms uniform and independent, flips for half
-    of the views. Each number has a slot of its own, so that a changed setting leaves the others'
-    numbers alone.
+    `digests` and `numbers` are the SHA-256 of each photo and the number of its view. View 0 is the
+    photo itself, and so is a view that `probability` leaves alone.
     """
-    uniform = _uniform(settings.seed, digests, views)
-    identity = np.asarray(views) == 0
-
-    def symmetric(slot: int, limit: float) -> Floats:
-        return np.where(identity, 0.0, (2 * uniform[:, slot] - 1) * limit)
-
-    def zoom(slot: int) -> Floats:
-        low, high = settings.zoom_range
-        return np.where(identity, 1.0, low + (high - low) * uniform[:, slot])
-
-    def flip(slot: int, wanted: bool) -> Flags:
-        return np.where(identity | (not wanted), False, uniform[:, slot] < 0.5)
-
-    return Draws(
-        theta=symmetric(0, settings.rotation_range),
-        rows=symmetric(1, settings.height_shift_range),
-        columns=symmetric(2, settings.width_shift_range),
-        # As in Keras, a range below 1 is a fraction.
-        rows_in_pixels=settings.height_shift_range >= 1,
-        columns_in_pixels=settings.width_shift_range >= 1,
-        shear=symmetric(3, settings.shear_range),
-        zx=zoom(4),
-        zy=zoom(5),
-        flip_horizontal=flip(6, settings.horizontal_flip),
-        flip_vertical=flip(7, settings.vertical_flip),
-    )
-
-
-def matrices(draws: Draws, height: int, width: int) -> NDArray[np.float32]:
-    """One projective matrix a view, (n, 8), for photos of `height` x `width` pixels.
-
-    Each maps a pixel (x, y) of the view to the place in the photo it shows, in the layout of
-    TensorFlow's ImageProjectiveTransformV3. About the centre of the photo it rotates, shifts,
-    shears and zooms as Keras' `apply_affine_transform` does, in that order; flips come last, that
-    is, they mirror the finished view.
-    """
-    count = len(draws.theta)
-    theta, shear = np.deg2rad(draws.theta), np.deg2rad(draws.shear)
-    right = draws.columns if draws.columns_in_pixels else draws.columns * width
-    down = draws.rows if draws.rows_in_pixels else draws.rows * height
-    x, y = (width - 1) / 2, (height - 1) / 2
-
-    def stack(*rows: tuple[Any, Any, Any]) -> Floats:
-        made = np.zeros((count, 3, 3))
-        for row, values in enumerate((*rows, (0, 0, 1))):
-            for column, value in enumerate(values):
-                made[:, row, column] = value
+    changed = changes(settings, digests, numbers)
+    made = np.empty(pixels.shape, np.float32)
+    made[~changed] = pixels[~changed]
+    at = np.flatnonzero(changed).tolist()
+    if not at:
         return made
-
-    rotation = stack((np.cos(theta), -np.sin(theta), 0), (np.sin(theta), np.cos(theta), 0))
-    shift = stack((1, 0, right), (0, 1, down))
-    slant = stack((1, -np.sin(shear), 0), (0, np.cos(shear), 0))
-    zoom = stack((draws.zx, 0, 0), (0, draws.zy, 0))
-    flip = stack(
-        (np.where(draws.flip_horizontal, -1, 1), 0, 0),
-        (0, np.where(draws.flip_vertical, -1, 1), 0),
-    )
-    centred = rotation @ shift @ slant @ zoom @ flip
-    whole = stack((1, 0, x), (0, 1, y)) @ centred @ stack((1, 0, -x), (0, 1, -y))
-    return whole.reshape(count, 9)[:, :8].astype(np.float32)
-
-
-def apply(pixels: Any, transforms: NDArray[np.float32], settings: Augment) -> Any:
-    """Resample photos (n, h, w, 3), uint8 or float32 of 0..255, once and bilinearly.
-
-    Returns a float32 tensor of the same shape and range. Rows with the identity come out unchanged
-    to the bit.
-    """
-    # On the processor even where there is a GPU: kept views must not depend on the device.
-    with tf.device("CPU:0"):
-        images = tf.cast(pixels, tf.float32)
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=images,
-            transforms=transforms,
-            output_shape=tf.shape(images)[1:3],
-            fill_value=settings.cval,
-            interpolation="BILINEAR",
-            fill_mode=settings.fill_mode.upper(),
-        )
-
-
-def views(settings: Augment, pixels: Any, digests: Sequence[str], numbers: Sequence[int]) -> Any:
-    """The views of photos (n, h, w, 3) with these SHA-256 digests and view numbers.
-
-    Returns a float32 tensor of the same shape, 0..255; view 0 is the photo itself.
-    """
+    addresses = Addresses(settings.seed, [digests[i] for i in at], [numbers[i] for i in at])
     height, width = pixels.shape[1:3]
-    transforms = matrices(draw(settings, digests, numbers), height, width)
-    return apply(pixels, transforms, settings)
+    batch = _Batch(settings, addresses, height, width)
+
+    def make(position: int) -> None:
+        view = made[at[position]]
+        # Plane by plane, as numpy copies long runs faster than triples.
+        for channel, plane in enumerate(batch.view(pixels[at[position]], position)):
+            view[..., channel] = plane
+
+    if len(at) == 1 or THREADS == 1:
+        for position in range(len(at)):
+            make(position)
+    else:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="augment") as pool:
+            list(pool.map(make, range(len(at))))
+    return made
 
 
-def _uniform(seed: int, digests: Sequence[str], views: Sequence[int]) -> Floats:
-    """Eight numbers in [0, 1) a view, (n, 8), from a hash of what identifies the view."""
-    raw = b"".join(
-        hashlib.blake2b(f"{seed}:{digest}:{view}".encode(), person=b"tlcli view").digest()
-        for digest, view in zip(digests, views, strict=True)
-    )
-    # The 53 highest bits of each number: what a float64 in [0, 1) can hold.
-    bits = np.frombuffer(raw, "<u8").reshape(-1, 8) >> np.uint64(11)
-    return bits.astype(np.float64) * 2.0**-53
+def changes(settings: Augment, digests: Sequence[str], numbers: Sequence[int]) -> NDArray[np.bool_]:
+    """Which views differ from their photos, shape (n,)."""
+    wanted = np.asarray(numbers, np.int64) != 0
+    if settings.probability < 1 and wanted.any():
+        uniform = Addresses(settings.seed, digests, numbers).uniform("apply", 1)
+        wanted &= uniform[:, 0] < settings.probability
+    return np.asarray(wanted)
+
+
+class _Batch:
+    """What is drawn for the views of a batch, all of them changed."""
+
+    def __init__(self, settings: Augment, addresses: Addresses, height: int, width: int) -> None:
+        self._settings = settings
+        crop = geometry.crops(settings, addresses, height, width)
+        self._picks, after = None, []
+        if settings.randaugment is not None:
+            self._picks = randaugment.draw(settings.randaugment, addresses)
+            after = randaugment.matrices(self._picks, height, width)
+        drawn = geometry.draw(settings, addresses)
+        self._matrices = geometry.matrices(drawn, height, width, crop, *after)
+        self._colours = colour.draw(settings, addresses)
+        self._erased, self._boxes = None, None
+        if erasing := settings.random_erasing:
+            uniform = addresses.uniform("erase", _ERASING)
+            self._boxes = geometry.boxes(uniform, erasing.scale, erasing.ratio, height, width)
+            hit = self._boxes.found & (uniform[:, 22] < erasing.probability)
+            self._erased = np.where(hit, uniform[:, 23], -1.0)
+
+    def view(self, photo: NDArray[Any], position: int) -> Planes:
+        settings = self._settings
+        planes = geometry.warp(photo, self._matrices[position], settings.fill_mode, settings.cval)
+        planes = colour.changed(planes, self._colours, position)
+        if self._picks is not None:
+            planes = randaugment.changed(planes, self._picks, position)
+        if self._boxes is not None and self._erased is not None and self._erased[position] >= 0:
+            _erase(planes, self._boxes, position, float(self._erased[position]))
+        return planes
+
+
+def _erase(planes: Planes, boxes: geometry.Boxes, position: int, key: float) -> None:
+    """Put noise over the rectangle of a view, in place."""
+    top, left = round(boxes.top[position]), round(boxes.left[position])
+    bottom = round(boxes.top[position] + boxes.height[position])
+    right = round(boxes.left[position] + boxes.width[position])
+    part = planes[:, top:bottom, left:right]
+    part[...] = draws.noise(key, part.size).reshape(part.shape)

@@ -16,6 +16,7 @@ import click
 
 from tlcli import __version__, console
 from tlcli.command import PATH, Commands, show, tell, with_cache, with_json, with_recipe
+from tlcli.preview_cli import preview
 from tlcli.runs_cli import reproduce, runs
 from tlcli.weights_cli import doctor, weights
 
@@ -39,6 +40,7 @@ main.add_command(weights)
 main.add_command(doctor)
 main.add_command(runs)
 main.add_command(reproduce)
+main.add_command(preview)
 
 
 def _recipe_path(config: Path | None) -> Path:
@@ -219,9 +221,11 @@ def finetune(
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
               help="Classes to tell for each photo.")  # fmt: skip
+@click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
+              help="Also look at N augmented views of each photo, and tell the mean.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
               default="table", show_default=True, help="How to print them.")  # fmt: skip
-def predict(photos: tuple[str, ...], which: str | None, top: int, form: str) -> None:
+def predict(photos: tuple[str, ...], which: str | None, top: int, tta: int, form: str) -> None:
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
     \b
@@ -237,7 +241,7 @@ def predict(photos: tuple[str, ...], which: str | None, top: int, form: str) -> 
     from tlcli.predict import Predictor
 
     predictor = Predictor(model)
-    found = predictor.predict(paths, top=top)
+    found = predictor.predict(paths, top=top, tta=tta)
     failed = listing.predictions(found, form, predictor.classes)
     click.get_current_context().exit(1 if failed else 0)
 

@@ -124,11 +124,18 @@ with_weights_dir = click.option(
 with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 
 
-def with_recipe(command: Command) -> Command:
-    """The options of every command that takes a recipe: --config, --set, those of folders."""
-    for option in (with_offline, with_weights_dir, with_cache, *reversed(_RECIPE_OPTIONS)):
+def with_settings(command: Command) -> Command:
+    """The options that name a recipe: --config, --set."""
+    for option in reversed(_RECIPE_OPTIONS):
         command = option(command)
     return command
+
+
+def with_recipe(command: Command) -> Command:
+    """The options of every command that runs a recipe: --config, --set, those of folders."""
+    for option in (with_offline, with_weights_dir, with_cache):
+        command = option(command)
+    return with_settings(command)
 
 
 def show(listed: tuple[str, Any], json_: bool) -> None:

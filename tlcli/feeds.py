@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from tlcli import features, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError
+from tlcli.mixing import Mix
 from tlcli.photos import View
 from tlcli.store import TrunkRows
 
@@ -22,6 +24,9 @@ Array = npt.NDArray[Any]
 #: Positions in the feed's items, and for each the number of the view to take.
 Pick = tuple[Array, Array]
 
+#: No batch is mixed with itself.
+UNMIXED: Iterable[Mix | None] = repeat(None)
+
 
 class Feed(Protocol):
     """Labelled photos that come as activations at a cut."""
@@ -32,8 +37,10 @@ class Feed(Protocol):
         """The number of the view that each photo shows in an epoch, shape (n,)."""
         ...
 
-    def stream(self, picks: Iterable[Pick]) -> Iterator[Array]:
-        """The activations of each pick, shape (len(pick), *row shape)."""
+    def stream(
+        self, picks: Iterable[Pick], mixes: Iterable[Mix | None] = UNMIXED
+    ) -> Iterator[Array]:
+        """The activations of each pick, shape (len(pick), *row shape), mixed as `mixes` say."""
         ...
 
 
@@ -69,10 +76,13 @@ class StoredFeed:
         orders = generator.random((self._count, self._views)).argsort(axis=1)
         return np.asarray(orders[:, epoch % self._views])
 
-    def stream(self, picks: Iterable[Pick]) -> Iterator[Array]:
-        """See `Feed`."""
-        for positions, views in picks:
-            yield self._reader.read(views * self._count + positions)
+    def stream(
+        self, picks: Iterable[Pick], mixes: Iterable[Mix | None] = UNMIXED
+    ) -> Iterator[Array]:
+        """See `Feed`; activations are mixed."""
+        for (positions, views), mix in zip(picks, mixes, strict=False):
+            rows = self._reader.read(views * self._count + positions)
+            yield mix.apply(rows) if mix else rows
 
     def round(self, epoch: int) -> int:
         """Which round of views an epoch belongs to."""
@@ -91,8 +101,10 @@ class LiveFeed:
         """View `epoch + 1` of every photo: one that no other epoch shows."""
         return np.full(len(self._items), epoch + 1)
 
-    def stream(self, picks: Iterable[Pick]) -> Iterator[Array]:
-        """See `Feed`; raises `DataError` for a photo that cannot be decoded."""
+    def stream(
+        self, picks: Iterable[Pick], mixes: Iterable[Mix | None] = UNMIXED
+    ) -> Iterator[Array]:
+        """See `Feed`; pixels are mixed. Raises `DataError` for a photo that cannot be decoded."""
         batches = (
             [
                 View(self._items[position].path, self._items[position].digest, int(number))
@@ -100,10 +112,13 @@ class LiveFeed:
             ]
             for positions, views in picks
         )
-        for batch in photos.batches(batches, photos.Look.of(self._recipe)):
+        for batch, mix in zip(
+            photos.batches(batches, photos.Look.of(self._recipe)), mixes, strict=False
+        ):
             if batch.errors:
                 raise DataError(batch.errors.values())
-            (activations,) = self._forward(batch.pixels)
+            pixels = mix.apply(batch.pixels) if mix else batch.pixels
+            (activations,) = self._forward(pixels)
             yield activations
 
     def round(self, epoch: int) -> int:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import images
+from tlcli import augment, images
 from tlcli.errors import ImageError, Problem
 
 if TYPE_CHECKING:
+    from tlcli.augment_settings import Augment
     from tlcli.recipe import Recipe
-    from tlcli.settings import Augment
 
 Array = npt.NDArray[Any]
 Element = TypeVar("Element")
@@ -135,7 +135,4 @@ def _augmented(views: Sequence[View], pixels: list[Array], look: Look) -> Any:
     numbers = [view.number for view in views]
     if look.augment is None or not any(numbers):
         return np.stack(pixels).astype(np.float32)
-    # Imported here because it brings TensorFlow, and looking at photos does not need it.
-    from tlcli import augment
-
     return augment.views(look.augment, np.stack(pixels), [view.digest for view in views], numbers)

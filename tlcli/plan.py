@@ -129,11 +129,20 @@ class Plan:
 
     def _views(self) -> str:
         augment = self.recipe.augment
+        photos = len({item.digest for item in self.index.of("train")})
         if augment.views == "live":
-            return "live: a new view of every training photo in every epoch, not stored"
+            passes = sum(stage.stage.epochs for stage in self.stages) * len(self.index.of("train"))
+            return (
+                "live: a new view of every training photo in every epoch, not stored; up to "
+                f"{console.counted(passes, 'pass')} through the trunk"
+            )
         if not augment.kept_views:
             return "the photos themselves, not augmented"
-        return f"every training photo and {console.counted(augment.kept_views, 'augmented view')}"
+        passes = photos * (1 + augment.kept_views)
+        return (
+            f"every training photo and {console.counted(augment.kept_views, 'augmented view')}; "
+            f"{console.counted(passes, 'pass')} through the trunk, once"
+        )
 
 
 def make(found: Survey) -> Plan:

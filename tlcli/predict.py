@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import images
+from tlcli import augment, dataset, images, recipe
+from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RunError, reason
 from tlcli.framework import keras, tf
 from tlcli.photos import Look, View, batches
-from tlcli.runs import MODEL, MODEL_CARD
+from tlcli.runs import MODEL, MODEL_CARD, RECIPE
 from tlcli.settings import MAX_SIDE
 
 Array = npt.NDArray[Any]
@@ -77,6 +78,7 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(card["classes"])
         height, width = card["image_size"]
         self._look = Look(height, width, card["resize"])
+        self._augment: Augment | None = None
         try:
             # safe_mode stays on: a model file is data, and must not bring code along.
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -98,12 +100,44 @@ class Predictor:
             values = np.concatenate([1 - values, values], axis=1)
         return np.asarray(values)
 
-    def predict(self, paths: Iterable[str | Path], *, top: int = 1) -> Iterator[Prediction]:
-        """Predictions in the order of `paths`, as they are made; a bad file gets an error."""
+    def tta_probabilities(self, pixels: Array, digests: Sequence[str], views: int) -> Array:
+        """The mean of the probabilities over each photo and its views 1 to `views`, (n, classes).
+
+        Test-time augmentation with the views of the run's recipe; see `augment.views`. `digests`
+        are the SHA-256 of the photos' bytes.
+
+        Raises:
+            RunError: where no recipe lies beside the model, or its views do not differ.
+        """
+        settings = self.augmentation() if views else None
+        total = self.probabilities(pixels).astype(np.float64)
+        for number in range(1, views + 1):
+            assert settings is not None
+            seen = augment.views(settings, pixels, digests, [number] * len(digests))
+            total += self.probabilities(seen)
+        return (total / (1 + views)).astype(np.float32)
+
+    def augmentation(self) -> Augment:
+        """The augmentation of the run's recipe; a `RunError` where it gives no other views."""
+        if self._augment is None:
+            self._augment = _augmentation(self.path.with_name(RECIPE))
+        return self._augment
+
+    def predict(
+        self, paths: Iterable[str | Path], *, top: int = 1, tta: int = 0
+    ) -> Iterator[Prediction]:
+        """Predictions in the order of `paths`, as they are made; a bad file gets an error.
+
+        With `tta` each is the mean over the photo and so many of its views.
+        """
+        if tta:
+            self.augmentation()  # before any photo is read
         # A path is its own identity here: the same photo may be asked for twice.
         views = (View(Path(path), str(path)) for path in paths)
         for batch in batches(_chunks(views, BATCH_SIZE), self._look):
-            values = iter(self.probabilities(batch.pixels) if batch.readable else ())
+            digests = [dataset.digest(view.path) for view in batch.readable] if tta else []
+            found = self.tta_probabilities(batch.pixels, digests, tta) if batch.readable else ()
+            values = iter(found)
             for view in batch.views:
                 problem = batch.errors.get(view.path)
                 if problem is not None:
@@ -114,6 +148,18 @@ class Predictor:
     def _ranked(self, values: Array, top: int) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-values, kind="stable")[:top]
         return tuple((self.classes[i], float(values[i])) for i in order)
+
+
+def _augmentation(path: Path) -> Augment:
+    if not path.is_file():
+        message = f"test-time augmentation needs the {RECIPE} of the run beside the model"
+        hint = "name the run directory with --run, or leave --tta out"
+        raise RunError(Problem(str(path.parent), message, hint))
+    settings = recipe.load(path).augment
+    if not settings.changes_pixels:
+        message = "no setting of `augment` changes a photo, so there are no views to look at"
+        raise RunError(Problem(str(path), message, "leave --tta out"))
+    return settings
 
 
 def read_card(path: Path) -> dict[str, Any]:

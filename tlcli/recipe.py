@@ -19,9 +19,10 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, ValidationError
 
 from tlcli import bases
+from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
 from tlcli.recipe_problems import advice, cross_check, explain
-from tlcli.settings import Augment, Base, Block, Data, Features, Head, Stage
+from tlcli.settings import Base, Block, Data, Features, Head, Stage
 from tlcli.yamlfile import MAX_BYTES, Document, Key, dump, parse_key, parse_value, read, spell
 
 #: Blocks that may be written as the value of one of their keys; `--set` may add others to it.

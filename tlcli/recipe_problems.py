@@ -32,6 +32,7 @@ def cross_check(raw: dict[str, Any], document: Document) -> Iterator[Problem]:
         else:
             yield from _check_size(base.get("image_size"), row, document)
             yield from _check_boundaries(raw, row, document)
+    yield from _check_mixing(raw.get("augment"), document)
     stages = raw.get("stages")
     names = (
         [s.get("name") for s in stages if isinstance(s, dict)] if isinstance(stages, list) else []
@@ -79,6 +80,15 @@ def _check_boundaries(
                 f"'{name}' is the top of {row.name}: no layer of the base is left to train",
                 "name a lower boundary, or leave freeze_until out to train the head alone",
             )
+
+
+def _check_mixing(augment: Any, document: Document) -> Iterator[Problem]:
+    if isinstance(augment, dict) and augment.get("cutmix") and augment.get("views") != "live":
+        yield Problem(
+            document.where(("augment", "cutmix")),
+            "cutmix pastes pixels, and activations from the feature store have none",
+            "set augment.views to live, or use mixup, which can blend activations, too",
+        )
 
 
 def explain(
@@ -131,9 +141,10 @@ def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str
     """What was found, and what is allowed."""
     kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key '{key[-1]}'", suggestion(
-            str(key[-1]), _fields_at(key[:-1], model), most=99
-        )
+        name, block = str(key[-1]), _block_at(key[:-1], model)
+        if name in block.refused:
+            return f"'{name}' is no setting of tlcli", block.refused[name]
+        return f"unknown key '{name}'", suggestion(name, list(block.model_fields), most=99)
     if kind == "missing":
         return "missing", f"the recipe needs {spell(key)}"
     if kind == "literal_error":
@@ -150,7 +161,8 @@ def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str
     if kind == "string_pattern_mismatch":
         return f"found {_short(found)}", "use letters, digits, _ - and . (64 at most)"
     if kind == "model_type":
-        return f"found {_short(found)}", f"must be a block of {', '.join(_fields_at(key, model))}"
+        fields = ", ".join(_block_at(key, model).model_fields)
+        return f"found {_short(found)}", f"must be a block of {fields}"
     said = detail["msg"].removeprefix("Input should be ")
     allowed = _ALLOWED.get(kind) or f"must be {said[0].lower()}{said[1:]}"
     bounds = {
@@ -160,12 +172,12 @@ def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str
     return f"found {_short(found)}", allowed.format(**bounds)
 
 
-def _fields_at(key: Key, model: type[Block]) -> list[str]:
-    """The keys that the block at `key` may have."""
+def _block_at(key: Key, model: type[Block]) -> type[Block]:
+    """The block at `key`, whose fields are the keys it may have."""
     for part in key:
         if isinstance(part, str):
             model = _block_in(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
+    return model
 
 
 def _block_in(annotation: Any) -> type[Block] | None:
@@ -242,4 +254,24 @@ def advice(recipe: Recipe) -> list[Problem]:
                 "set rotation_range, horizontal_flip, ...",
             )
         )
-    return [Problem(recipe.where(*key), message, hint, "warning") for key, message, hint in found]
+    problems = [Problem(recipe.where(*k), message, hint, "warning") for k, message, hint in found]
+    return [*problems, *_mixing(recipe)]
+
+
+def _mixing(recipe: Recipe) -> Iterator[Problem]:
+    """What else mixing photos means."""
+    augment = recipe.augment
+    if augment.mixup and augment.views != "live":
+        yield Problem(
+            recipe.where("augment", "mixup"),
+            "blends activations at the boundary, not pixels (manifold mixup): the trunk runs once",
+            "augment.views=live blends pixels",
+            "note",
+        )
+    if augment.mixup or augment.cutmix:
+        yield Problem(
+            recipe.where("augment", "mixup" if augment.mixup else "cutmix"),
+            "training accuracy counts the class of which a mixed photo has most",
+            "validation and test are not mixed",
+            "note",
+        )

@@ -1,7 +1,7 @@
 """The blocks of a recipe, one model each: what may be said, within which bounds, by default what.
 
-Every default of tlcli stands here and nowhere else. `recipe` puts the blocks together and loads
-them.
+Every default of tlcli stands here, those of augmentation in `augment_settings`, and nowhere else.
+`recipe` puts the blocks together and loads them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,13 +24,16 @@ from pydantic_core import CoreSchema
 
 #: The largest numbers that make sense; beyond them a recipe is a mistake or an attack. What the
 #: machine has memory for is less, and `plan` says so.
-MAX_UNITS, MAX_SIDE, MAX_EPOCHS, MAX_VIEWS = 1_000_000_000, 4_096, 100_000, 1_000
+MAX_UNITS, MAX_SIDE, MAX_EPOCHS = 1_000_000_000, 4_096, 100_000
 
 
 class Block(BaseModel):
     """A mapping of the recipe: unknown keys are errors, nothing changes after loading."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    #: Keys that people expect here and that are left out on purpose, with the reason.
+    refused: ClassVar[dict[str, str]] = {}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -71,22 +73,6 @@ def _pair(value: Any) -> Any:
     raise ValueError("must be a whole number of pixels, or [height, width]")
 
 
-def _zoom(value: Any) -> Any:
-    """z -> (1 - z, 1 + z), as Keras reads `zoom_range`."""
-    if isinstance(value, int | float):
-        return (1 - value, 1 + value)
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return value
-    raise ValueError("must be a number z for [1 - z, 1 + z], or [low, high]")
-
-
-def _ordered(value: tuple[float, float]) -> tuple[float, float]:
-    low, high = value
-    if not 0.05 <= low <= high <= 20:
-        raise ValueError(f"must be [low, high] with 0.05 <= low <= high <= 20, is [{low}, {high}]")
-    return value
-
-
 def _path(value: Any) -> Any:
     if isinstance(value, str) and (not value.strip() or "\0" in value):
         raise ValueError("must be a path")
@@ -95,12 +81,6 @@ def _path(value: Any) -> Any:
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
-
-
-def _views(value: Any) -> Any:
-    if value == "live" or (type(value) is int and 0 <= value <= MAX_VIEWS):
-        return value
-    raise ValueError(f"must be a whole number from 0 to {MAX_VIEWS:,}, or 'live'")
 
 
 def _class_weights(value: Any) -> Any:
@@ -114,7 +94,7 @@ def _class_weights(value: Any) -> Any:
     raise ValueError("must be 'balanced' or a mapping of class names to positive numbers")
 
 
-_NUMBER_OR_PAIR = {
+NUMBER_OR_PAIR = {
     "anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 2}]
 }
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -179,7 +159,7 @@ class Base(Block):
         "imagenet", description="imagenet, random, or a path to a weights file"
     )
     image_size: Annotated[
-        tuple[Side, Side], BeforeValidator(_pair), WithJsonSchema(_NUMBER_OR_PAIR)
+        tuple[Side, Side], BeforeValidator(_pair), WithJsonSchema(NUMBER_OR_PAIR)
     ] = Field(description="pixels, one number or [height, width]; default: the base's own")
     resize: Literal["squash", "crop", "pad"] = Field(
         "squash", description="how a photo becomes that size: distort, cut the sides, add borders"
@@ -203,53 +183,6 @@ class Head(Block):
     ] = Field((256,), description="units of each hidden layer (relu); [] for none")
     dropout: Fraction = Field(0.5, description="share of units dropped before the output")
     l2: float = Field(0.0, ge=0, le=10, description="L2 penalty on the head's kernels")
-
-
-class Augment(Block):
-    """Random views of the training photos; names and meanings of Keras' ImageDataGenerator."""
-
-    views: Annotated[
-        int | Literal["live"],
-        BeforeValidator(_views),
-    ] = Field(4, description="views per training photo kept in the store, or 'live'")
-    rotation_range: float = Field(0.0, ge=0, le=180, description="degrees to either side")
-    width_shift_range: float = Field(
-        0.0, ge=0, le=MAX_SIDE, description="fraction of the width, or pixels from 1 on"
-    )
-    height_shift_range: float = Field(
-        0.0, ge=0, le=MAX_SIDE, description="fraction of the height, or pixels from 1 on"
-    )
-    shear_range: float = Field(0.0, ge=0, le=80, description="degrees to either side")
-    zoom_range: Annotated[
-        tuple[float, float],
-        BeforeValidator(_zoom),
-        AfterValidator(_ordered),
-        WithJsonSchema(_NUMBER_OR_PAIR),
-    ] = Field((1.0, 1.0), description="a number z for [1 - z, 1 + z], or [low, high]")
-    horizontal_flip: bool = Field(False, description="mirror half of the views left to right")
-    vertical_flip: bool = Field(False, description="mirror half of the views top to bottom")
-    fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = Field(
-        "nearest", description="what appears where a view reaches beyond the photo"
-    )
-    cval: float = Field(0.0, ge=0, le=255, description="the colour of fill_mode constant")
-    seed: int = Field(0, ge=0, lt=2**31, description="of the views, apart from the training seed")
-
-    @property
-    def changes_pixels(self) -> bool:
-        """Whether a view can differ from the photo at all."""
-        ranges = (
-            self.rotation_range,
-            self.width_shift_range,
-            self.height_shift_range,
-            self.shear_range,
-        )
-        flips = self.horizontal_flip or self.vertical_flip
-        return any(ranges) or flips or self.zoom_range != (1.0, 1.0)
-
-    @property
-    def kept_views(self) -> int:
-        """Augmented views per training photo in the store (0 for live views)."""
-        return self.views if self.views != "live" and self.changes_pixels else 0
 
 
 OptimizerName = Literal["adam", "rmsprop", "sgd", "adamw"]

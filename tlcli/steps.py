@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import console, interrupts
+from tlcli import console, interrupts, mixing
 from tlcli.errors import Problem, RunError
 from tlcli.feeds import Feed, Pick
 from tlcli.framework import tf
 from tlcli.gradients import forward_convolutions
+from tlcli.mixing import Mix
 from tlcli.optimize import Rate, make_optimizer
 from tlcli.plan import StagePlan
 from tlcli.recipe import Recipe
@@ -107,7 +109,15 @@ class Trainer:
         self._optimizer = make_optimizer(stage.optimizer, stage.learning_rate, recipe.precision)
         self._optimizer.build(self._variables)
         self._tally = _Tally()
-        step = tf.function(self._train, input_signature=_signature(self._tail))
+        self._augment, self._mixed = recipe.augment, mixing.mixes(recipe.augment)
+        self._seed, self._stage, self._shape = recipe.seed, stage.name, recipe.base.image_size
+        signature = _signature(self._tail)
+        step = tf.function(
+            self._train_mixed if self._mixed else self._train,
+            input_signature=[*signature, *signature[1:], signature[2]]
+            if self._mixed
+            else signature,
+        )
         with forward_convolutions(network.above(planned.cut.name)):
             self._step = step.get_concrete_function()
 
@@ -119,25 +129,56 @@ class Trainer:
     def train_epoch(
         self, feed: Feed, picks: list[Pick], rate: Rate, epoch: int, bar: console.Progress
     ) -> Score:
-        """One pass over `picks`: the score of each batch before the step it leads to."""
+        """One pass over `picks`: the score of each batch before the step it leads to.
+
+        Where photos are mixed, the accuracy counts the label of which there is most.
+        """
         weights = self._class_weights[feed.labels]
-        for step, ((positions, _), rows) in enumerate(zip(picks, feed.stream(picks), strict=True)):
+        mixes = [self._mix(epoch, step, len(pick[0])) for step, pick in enumerate(picks)]
+        batches = zip(picks, mixes, feed.stream(picks, mixes), strict=True)
+        for step, ((positions, _), mix, rows) in enumerate(batches):
             if not step or not rate.constant:
                 self._optimizer.learning_rate = rate.at(epoch, step)
             x = _input(self._tail, rows)
-            labels = tf.convert_to_tensor(feed.labels[positions])
-            self._step(x, labels, tf.convert_to_tensor(weights[positions]))
+            inputs = [feed.labels[positions], weights[positions]]
+            if mix is not None:
+                partners = positions[mix.partners]
+                inputs += [feed.labels[partners], weights[partners], mix.shares]
+            self._step(x, *map(tf.convert_to_tensor, inputs))
             bar.update(len(positions))
             interrupts.check()
         return self._tally.read()
 
+    def _mix(self, epoch: int, step: int, count: int) -> Mix | None:
+        if not self._mixed:
+            return None
+        at = mixing.Step(self._seed, self._stage, epoch, step)
+        return mixing.draw(self._augment, at, count, self._shape)
+
     def _train(self, x: Any, labels: Any, weights: Any) -> None:
+        def losses_of(logits: Any) -> Any:
+            return weights * cross_entropy(labels, logits, self._smoothing)
+
+        self._descend(x, labels, losses_of)
+
+    def _train_mixed(
+        self, x: Any, labels: Any, weights: Any, others: Any, other_weights: Any, shares: Any
+    ) -> None:
+        # Cross-entropy is linear in its target, so that of a soft label is a sum of two.
+        def losses_of(logits: Any) -> Any:
+            own = weights * cross_entropy(labels, logits, self._smoothing)
+            other = other_weights * cross_entropy(others, logits, self._smoothing)
+            return shares * own + (1 - shares) * other
+
+        self._descend(x, tf.where(shares >= 0.5, labels, others), losses_of)
+
+    def _descend(self, x: Any, labels: Any, losses_of: Callable[[Any], Any]) -> None:
         with tf.GradientTape() as tape:
             # The base stays in inference mode, unfrozen or not, so that its batch norm keeps the
             # statistics it was trained with; dropout of the head is on.
             features = self._tail(x, training=self._train_mode)
             logits = self._head(features, training=True)
-            losses = weights * cross_entropy(labels, logits, self._smoothing)
+            losses = losses_of(logits)
             total = tf.reduce_mean(losses) + sum(self._head.losses)
             total = self._optimizer.scale_loss(total)
         gradients = tape.gradient(total, self._variables)

@@ -1,0 +1,124 @@
+"""The sheet of views: what is on it, and what keeps it from being written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli import augment, dataset, images, preview, recipe
+from tlcli.errors import DataError
+from tlcli.settings import Data, Split
+
+TEXT = """
+data: {dir: 'PHOTOS'}
+base: {name: VGG16, weights: random, image_size: 64}
+augment: {views: 3, rotation_range: 30, brightness_range: 0.3, random_resized_crop: {}}
+"""
+
+
+@pytest.fixture
+def chosen(photos, write_recipe):
+    return recipe.load(write_recipe(TEXT.replace("PHOTOS", str(photos)), "pets.yaml"))
+
+
+def cell(sheet: Image.Image, row: int, column: int, height: int) -> np.ndarray:
+    """A picture of the sheet, found from its lower end."""
+    line, gap = 18, preview.GAP
+    top = sheet.height - (preview.GAP + 64) - (height - 1 - row) * (line + 64 + gap)
+    left = gap + column * (64 + gap)
+    return np.asarray(sheet)[top : top + 64, left : left + 64]
+
+
+def test_rows_are_photos_and_their_views_of_training(chosen, tmp_path):
+    index = dataset.read(chosen.data)
+    made = preview.sheet(chosen, index, tmp_path / "v.png", number=2)
+    assert (made.rows, made.views, made.left_out) == (6, 3, ())
+    sheet = Image.open(made.path).convert("RGB")
+    rows = []
+    for label in range(3):
+        mine = [item for item in index.of("train") if item.label == label]
+        rows += sorted(mine, key=lambda item: item.digest)[:2]
+    for row, item in enumerate(rows):
+        photo = images.load(item.path, height=64, width=64, resize="squash")
+        assert (cell(sheet, row, 0, 6) == photo).all()
+        for view in (1, 2, 3):
+            (pixels,) = augment.views(chosen.augment, photo[None], [item.digest], [view])
+            assert (cell(sheet, row, view, 6) == np.rint(pixels)).all()
+
+
+def test_the_settings_are_told(chosen):
+    assert preview.settings(chosen) == {
+        "views": "3",
+        "rotation_range": "30",
+        "random_resized_crop": "{scale: [0.08, 1], ratio: [0.75, 1.333]}",
+        "brightness_range": "[0.7, 1.3]",
+    }
+
+
+def test_the_command(cli, photos, write_recipe, tmp_path):
+    path = write_recipe(TEXT.replace("PHOTOS", str(photos)), "pets.yaml")
+    done = cli("preview", "--config", path)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "pets-views.png\n", "")
+    with Image.open("pets-views.png") as sheet:
+        assert sheet.format == "PNG"
+    done = cli("preview", "--config", path)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "error: --out pets-views.png: exists; name another file, or replace it with --force\n"
+    )
+    out = tmp_path / "v.png"
+    done = cli("preview", "-c", path, "--out", out, "--json", "--photos", 1, "--views", 8)
+    assert json.loads(done.stdout) == {
+        "path": str(out), "photos": 3, "views": 8, "classes_left_out": [],
+    }  # fmt: skip
+    assert cli("preview", "-c", path, "--out", out, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (".", "--out .: is a folder; name a PNG file"),
+        ("/dev/null/x.png", "/dev/null: is a file"),
+    ],
+)
+def test_where_it_cannot_be_written(chosen, out: str, message: str):
+    with pytest.raises(DataError, match=message):
+        preview.preview(chosen, out=Path(out))
+
+
+def test_a_photo_that_cannot_be_read_is_left_out_and_named(chosen, photos, tmp_path, capsys):
+    index = dataset.read(chosen.data)
+    for item in index.of("train"):
+        if item.label == 0:
+            item.path.write_bytes(b"<html>")
+    index = dataset.read(chosen.data)
+    made = preview.sheet(chosen, index, tmp_path / "v.png", number=1)
+    assert made.rows == 2
+    assert "not an image" in capsys.readouterr().err
+    for path in photos.glob("train/*/*"):
+        path.write_bytes(path.name.encode() + b"<html>")
+    with pytest.raises(DataError, match="no training photo can be shown"):
+        preview.sheet(chosen, dataset.read(chosen.data), tmp_path / "w.png")
+
+
+def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
+    for number in range(4):
+        folder = photos / f"train/{'猫' if number % 2 else 'عربي'} {number}\x1b"
+        folder.mkdir()
+        shutil.copy(photos / f"train/red/0{number}.png", folder / "a\nb.png")
+    monkeypatch.setattr(preview, "MAX_ROWS", 5)
+    index = dataset.read(Data(dir=photos / "train", split=Split(val=0, test=0)))
+    made = preview.sheet(chosen, index, tmp_path / "v.png", number=3)
+    assert made.rows <= 5
+    assert len(made.left_out) == len(index.classes) - 5
+
+
+def test_without_settings_the_photos_are_shown(chosen, tmp_path):
+    plain = chosen.model_copy(update={"augment": recipe.Augment(mixup=0.3)})
+    made = preview.sheet(plain, dataset.read(chosen.data), tmp_path / "v.png", number=1)
+    assert (made.rows, made.views) == (3, 0)

@@ -1,0 +1,60 @@
+"""The measurement of what views buy, on small photos: whole, resumable, right for live views."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from PIL import Image
+
+from tlcli import plan, recipe, survey, train
+
+PATH = Path(__file__).parents[1] / "benchmarks/views.py"
+TEXT = """
+data: {dir: 'PHOTOS'}
+base: {name: VGG16, weights: random, image_size: 32}
+head: {hidden: [8]}
+augment: {rotation_range: 30, brightness_range: 0.2}
+batch_size: 8
+"""
+
+
+@pytest.fixture
+def views(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("views_benchmark", PATH)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_it_measures_goes_on_and_writes_table_and_plot(
+    views, photos, write_recipe, tmp_path, monkeypatch, capsys
+):
+    config = write_recipe(TEXT.replace("PHOTOS", str(photos)), "small.yaml")
+    out = tmp_path / "measured"
+    words = ["views.py", "--config", str(config), "--out", str(out), "--epochs", "2"]
+    monkeypatch.setattr("sys.argv", [*words, "--views", "1", "live", "--seeds", "0", "1"])
+    views.main()
+    first = (out / views.RESULTS).read_bytes()
+    found = json.loads(first)
+    assert list(found["runs"]) == ["1/0", "1/1", "live/0", "live/1"]
+    assert [run["passes"] for run in found["runs"].values()] == [48, 48, 48, 48]
+    assert capsys.readouterr().out.count("\n| ") == 2
+    assert (out / views.TABLE).read_text(encoding="utf-8").startswith("| views | test accuracy |")
+    with Image.open(out / views.PLOT) as plot:
+        assert plot.size == (1200, 510)
+    views.main()
+    assert (out / views.RESULTS).read_bytes() == first, "nothing is measured twice"
+
+    stages = "stages=[{name: head, epochs: 2, learning_rate: 1.0e-3}]"
+    live = recipe.load(config, ["augment.views=live", "seed=1", stages])
+    ran = train.train(plan.make(survey.survey(live)))
+    assert ran.test is not None
+    assert found["runs"]["live/1"]["test_loss"] == ran.test.loss, "as live training does it"

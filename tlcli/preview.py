@@ -1,0 +1,202 @@
+"""`tlcli preview`: a contact sheet of photos and their views, to look at before training."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from tlcli import console, dataset, files, photos, runs
+from tlcli.dataset import Index, Item
+from tlcli.errors import DataError, Problem
+from tlcli.fonts import fitting
+from tlcli.photos import Look, View
+
+if TYPE_CHECKING:
+    from tlcli.recipe import Recipe
+
+#: Rows of a sheet at most, in pixels a side of a picture at most, and between them.
+MAX_ROWS, CELL, GAP = 48, 160, 6
+
+_TITLE, _TEXT = 16, 12
+_PAPER, _INK, _GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What was written.
+
+    Attributes:
+        rows: photos shown.
+        views: augmented views of each.
+        left_out: classes that had no room.
+    """
+
+    path: Path
+    rows: int
+    views: int
+    left_out: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `preview --json` prints."""
+        return {
+            "path": str(self.path),
+            "photos": self.rows,
+            "views": self.views,
+            "classes_left_out": list(self.left_out),
+        }
+
+
+def preview(
+    recipe: Recipe,
+    *,
+    number: int = 2,
+    views: int | None = None,
+    out: Path | None = None,
+    force: bool = False,
+) -> Sheet:
+    """Write the sheet of a recipe's training photos, by default as `NAME-views.png`.
+
+    Raises `DataError` where the photos cannot be used or `out` is there already.
+    """
+    path = out or Path(f"{recipe.name}-views.png")
+    if path.is_dir():
+        raise DataError(Problem(f"--out {path}", "is a folder", "name a PNG file"))
+    if path.exists() and not force:
+        hint = "name another file, or replace it with --force"
+        raise DataError(Problem(f"--out {path}", "exists", hint))
+    if problems := runs.check_writable(path.parent):
+        raise DataError(problems)
+    return sheet(recipe, dataset.read(recipe.data), path, number=number, views=views)
+
+
+def sheet(
+    recipe: Recipe, index: Index, path: Path, *, number: int = 2, views: int | None = None
+) -> Sheet:
+    """Write a PNG: for each class `number` training photos, a row each, the photo before its views.
+
+    The views are those of training: numbers 1, 2, ... of the store, or of the first epochs where
+    they are live. `views` is how many are shown; by default the kept ones, 6 at most.
+    """
+    if views is None:
+        views = min(recipe.augment.kept_views or 6, 6)
+    if not recipe.augment.changes_pixels:
+        views = 0
+    chosen = list(_chosen(index, number))
+    shown = list(_rows(recipe, chosen, views))
+    if not shown:
+        raise DataError(Problem(str(index.root), "no training photo can be shown"))
+    with files.replacing(path) as temporary:
+        _drawn(recipe, index, shown, views).save(temporary, "PNG")
+    left_out = set(range(len(index.classes))) - {item.label for item in chosen}
+    return Sheet(path, len(shown), views, tuple(index.classes[label] for label in sorted(left_out)))
+
+
+def _chosen(index: Index, number: int) -> Iterator[Item]:
+    """The first photos of each class, as many as there is room for.
+
+    First by content hash, so that a sheet does not show photos that were taken in a row.
+    """
+    train = sorted(index.of("train"), key=lambda item: item.digest)
+    number = max(1, min(number, MAX_ROWS // max(len(index.classes), 1)))
+    for label in range(min(len(index.classes), MAX_ROWS)):
+        yield from [item for item in train if item.label == label][:number]
+
+
+def _rows(
+    recipe: Recipe, items: Sequence[Item], views: int
+) -> Iterator[tuple[Item, list[Image.Image]]]:
+    """The pictures of each photo; one that cannot be read is told and left out."""
+    wanted = [
+        [View(item.path, item.digest, number) for number in range(views + 1)] for item in items
+    ]
+    for item, batch in zip(items, photos.batches(wanted, Look.of(recipe)), strict=True):
+        for problem in batch.errors.values():
+            console.warn(f"{problem}; left out")
+        if batch.readable:
+            pixels = np.rint(np.asarray(batch.pixels)).astype(np.uint8)
+            yield item, [_small(Image.fromarray(picture)) for picture in pixels]
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    picture.thumbnail((CELL, CELL), Image.Resampling.LANCZOS)
+    return picture
+
+
+def _drawn(
+    recipe: Recipe, index: Index, rows: Sequence[tuple[Item, list[Image.Image]]], views: int
+) -> Image.Image:
+    width, height = rows[0][1][0].size
+    across = GAP + (views + 1) * (width + GAP)
+    across = max(across, 480)
+    lines = list(_caption(recipe, views, across))
+    top = GAP + _TITLE + GAP + (_TEXT + 4) * len(lines) + GAP
+    line = _TEXT + 6
+    down = top + line + len(rows) * (line + height + GAP)
+    made = Image.new("RGB", (across, down), _PAPER)
+    pen = ImageDraw.Draw(made)
+    _write(pen, (GAP, GAP), recipe.name, _TITLE, _INK, across)
+    for position, text in enumerate(lines):
+        at = (GAP, GAP + _TITLE + GAP + position * (_TEXT + 4))
+        _write(pen, at, text, _TEXT, _GREY, across)
+    for column in range(views + 1):
+        name = "photo" if not column else f"view {column}"
+        _write(pen, (GAP + column * (width + GAP), top), name, _TEXT, _INK, width)
+    for position, (item, pictures) in enumerate(rows):
+        y = top + line + position * (line + height + GAP)
+        label = f"{index.classes[item.label]}: {item.path.name}"
+        _write(pen, (GAP, y), console.printable(label).replace("\n", "\\n"), _TEXT, _INK, across)
+        for column, picture in enumerate(pictures):
+            made.paste(picture, (GAP + column * (width + GAP), y + line))
+    return made
+
+
+def _write(
+    pen: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    size: int,
+    colour: tuple[int, int, int],
+    room: int,
+) -> None:
+    """One line of text, cut off where the room ends."""
+    font, text = fitting(text, size)
+    while len(text) > 1 and font.getlength(text) > room - 2 * GAP:
+        text = text[: -2 if text.endswith("…") else -1].rstrip("…") + "…"
+    pen.text(at, text, fill=colour, font=font)
+
+
+def _caption(recipe: Recipe, views: int, across: int) -> Iterator[str]:
+    """What the views are made with, in lines that fit."""
+    text = "  ".join(f"{name}: {value}" for name, value in settings(recipe).items())
+    if not views:
+        text = "no setting changes a photo  " + text
+    yield from textwrap.wrap(text, max(across // 7, 20), break_on_hyphens=False)
+    if recipe.augment.mixup or recipe.augment.cutmix:
+        yield "mixup and cutmix mix the photos of a batch in training and are not shown"
+
+
+def settings(recipe: Recipe) -> dict[str, str]:
+    """The settings of `augment` that are not at their default, as text."""
+    shown = {}
+    for name, value in recipe.augment.model_dump(mode="json").items():
+        field = type(recipe.augment).model_fields[name]
+        if name == "views" or getattr(recipe.augment, name) != field.default:
+            shown[name] = _short(value)
+    return shown
+
+
+def _short(value: Any) -> str:
+    """A setting as people write it: [0.75, 1.333]."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_short(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_short, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,43 @@
+"""The command that shows what augmentation does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tlcli import console
+from tlcli.command import PATH, with_json, with_settings
+
+
+@click.command()
+@with_settings
+@click.option("--photos", "number", type=click.IntRange(min=1), default=2, show_default=True,
+              help="Training photos of each class.")  # fmt: skip
+@click.option("--views", type=click.IntRange(min=1, max=24),
+              help="Views of each photo. [default: those the recipe keeps, 6 at most]")  # fmt: skip
+@click.option("--out", type=PATH, help="The picture to write. [default: NAME-views.png]")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@with_json
+def preview(
+    config: Path | None, overrides: tuple[str, ...], number: int, views: int | None,
+    out: Path | None, force: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Draw a sheet of training photos with their augmented views.
+
+    \b
+    Example:
+      tlcli preview --config cats_dogs.yaml
+      tlcli preview --set augment.preset=strong --photos 4 --views 8
+    """
+    from tlcli import preview as previews
+    from tlcli import recipe
+
+    chosen = recipe.load(config or recipe.find(Path.cwd()), overrides)
+    made = previews.preview(chosen, number=number, views=views, out=out, force=force)
+    if made.left_out:
+        console.note(f"no room for {console.counted(len(made.left_out), 'class')} more")
+    if json_:
+        console.result_json(made.as_json())
+    else:
+        console.result(str(made.path))
