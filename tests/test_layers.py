@@ -18,24 +18,26 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console errors framework settings
-    augment bases files folders gradients images yamlfile
-    layout recipe_problems runs shards sources tensors
+    augment bases files folders gradients images intervals yamlfile
+    calibration heatmap layout metrics recipe_problems runs shards sources splits tensors
     dataset onnxfile recipe sample store
     download photos split weight_files
     weight_cache
     fetch
     weights
-    init listing shelf survey
-    doctor
+    compare curves init labelled listing page plots shelf survey thumbnails
+    charts doctor
     plan
     check features optimize saving
     feeds
     steps
     stage
     predict train
-    extract
+    evaluate extract gradcam
+    activations explain filters
+    report visualize
     command
-    weights_cli
+    evaluate_cli explain_cli report_cli weights_cli
     cli
     __main__
 """

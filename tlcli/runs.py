@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,8 +23,50 @@ MODEL = "model.keras"  # raw RGB in, probabilities out
 MODEL_CARD = "tlcli.json"  # a member of the model archive: classes, size, resize
 LATEST = "latest"  # beside the runs: the last one that finished
 
+# What other commands add to a finished run.
+CALIBRATION = "calibration.json"  # temperature and threshold that predict applies
+CURVES = ("curves.png", "curves.svg")  # accuracy, loss and learning rate over all stages
+EXPLANATIONS = "explanations"  # a folder of heat maps and the index of them
+EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
+VIEWS_SHEET = "views.png"  # augmented views of some training photos
+AUDIT = "audit.json"  # what the check of the photos found
+REPORT = "report.html"
 
 FILES = (RECORD, RECIPE, SPLIT, METRICS, MODEL, SUMMARY)
+
+#: Patterns of all that follows from a model, and is out of date with another one in its place.
+DERIVED = (
+    CALIBRATION,
+    *CURVES,
+    EXPLANATIONS,
+    VIEWS_SHEET,
+    AUDIT,
+    REPORT,
+    "evaluation-*.json",
+    "predictions-*.csv",
+    "reliability-*.*",
+    "confusion-*.*",
+)
+
+
+def evaluation(split: str) -> str:
+    """The file with what `tlcli evaluate` found on a split."""
+    return f"evaluation-{split}.json"
+
+
+def predictions(split: str) -> str:
+    """The file with the uncalibrated probabilities of a split's photos."""
+    return f"predictions-{split}.csv"
+
+
+def reliability(split: str, form: str = "png") -> str:
+    """The reliability diagram of a split, `png` or `svg`."""
+    return f"reliability-{split}.{form}"
+
+
+def confusion(split: str, form: str = "png") -> str:
+    """The confusion matrix of a split as a picture, `png` or `svg`."""
+    return f"confusion-{split}.{form}"
 
 
 @dataclass(frozen=True)
@@ -144,12 +187,18 @@ def settle(run: Run) -> Run:
     """A finished run in its place: where it replaces an older one, file by file.
 
     Nothing but the files of a run is replaced, and the outcome comes last, so that a crash leaves
-    a run that is seen to be unfinished.
+    a run that is seen to be unfinished. What was derived from the old model goes with it: an old
+    temperature would be wrong for the new one.
     """
     if run.replaces is None:
         return run
     with suppress(FileNotFoundError):
         (run.replaces / SUMMARY).unlink()
+    for path in [path for pattern in DERIVED for path in run.replaces.glob(pattern)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     for name in FILES:
         run.file(name).replace(run.replaces / name)
     run.path.rmdir()
@@ -240,20 +289,31 @@ def listed(folder: Path) -> list[Run]:
 
 
 __all__ = [
+    "AUDIT",
+    "CALIBRATION",
+    "CURVES",
+    "EXPLANATIONS",
+    "EXPLANATIONS_INDEX",
     "LATEST",
     "METRICS",
     "MODEL",
     "MODEL_CARD",
     "RECIPE",
     "RECORD",
+    "REPORT",
     "SPLIT",
     "SUMMARY",
+    "VIEWS_SHEET",
     "Run",
     "check_output",
+    "confusion",
     "create",
+    "evaluation",
     "find",
     "find_model",
     "listed",
     "mark_latest",
+    "predictions",
+    "reliability",
     "root",
 ]
