@@ -18,24 +18,25 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console errors framework settings
-    augment bases files folders gradients images intervals yamlfile
-    calibration heatmap layout metrics recipe_problems runs shards sources splits tensors
-    dataset onnxfile recipe sample store
-    download photos split weight_files
-    weight_cache
+    augment bases files folders gradients images intervals lettering runfiles yamlfile
+    drawing evaluation_text layout predicted recipe_problems runs shards sheet sources tensors
+    calibration curves dataset onnxfile plots recipe sample splits store
+    download metrics photos split weight_files
+    heatmap weight_cache
     fetch
     weights
-    compare curves init labelled listing page plots shelf survey thumbnails
-    charts doctor
-    plan
-    check features optimize saving
+    init labelled listing page shelf survey thumbnails
+    charts doctor evidence
+    account matrix plan verdict
+    check diagrams exhibits features optimize saving
     feeds
     steps
     stage
     predict train
-    evaluate extract gradcam
-    activations explain filters
-    report visualize
+    evaluate extract subject
+    activations compare filters gradcam imagenet
+    explain
+    report
     command
     evaluate_cli explain_cli report_cli weights_cli
     cli

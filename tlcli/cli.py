@@ -16,6 +16,7 @@ import click
 
 from tlcli import __version__, console
 from tlcli.command import PATH, Commands, show, tell, with_cache, with_json, with_recipe
+from tlcli.evaluate_cli import compare, curves, evaluate
 from tlcli.weights_cli import doctor, weights
 
 
@@ -34,6 +35,9 @@ def main(quiet: bool) -> None:
     console.configure(quiet=quiet)
 
 
+main.add_command(evaluate)
+main.add_command(compare)
+main.add_command(curves)
 main.add_command(weights)
 main.add_command(doctor)
 
@@ -203,9 +207,10 @@ def finetune(
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
               help="Classes to tell for each photo.")  # fmt: skip
+@click.option("--raw", is_flag=True, help="The network's own probabilities, not calibrated.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
               default="table", show_default=True, help="How to print them.")  # fmt: skip
-def predict(photos: tuple[str, ...], which: str | None, top: int, form: str) -> None:
+def predict(photos: tuple[str, ...], which: str | None, top: int, raw: bool, form: str) -> None:
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
     \b
@@ -219,9 +224,9 @@ def predict(photos: tuple[str, ...], which: str | None, top: int, form: str) -> 
     paths = _named(photos)
     from tlcli.predict import Predictor
 
-    predictor = Predictor(model)
-    found = predictor.predict(paths, top=top)
-    failed = listing.predictions(found, form, predictor.classes)
+    predictor = Predictor(model, raw=raw)
+    found, abstains = predictor.predict(paths, top=top), predictor.threshold is not None
+    failed = listing.predictions(found, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
 
 
