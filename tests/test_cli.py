@@ -41,6 +41,7 @@ def test_the_commands():
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",
+        "evaluate", "compare", "curves",
     }  # fmt: skip
 
 

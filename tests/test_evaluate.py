@@ -156,7 +156,10 @@ def test_the_command(run: Run, cli):
     assert done.stderr.endswith(f"written: {run.path}/evaluation-test.json\n")
     again = cli("evaluate", "--run", run.path, "--json")
     assert json.loads(again.stdout) == value
-    assert "written" in cli("evaluate", "--run", run.path, "--split", "val").stderr
+    val = cli("evaluate", "--run", run.path, "--split", "val")
+    assert "written" in val.stderr
+    assert "The temperature was fitted on these very photos." in val.stdout
+    assert "fitted on these" not in done.stdout
     assert run.file(runs.evaluation("val")).exists()
     both = cli("evaluate", "--csv", "a.csv", "--split", "val")
     assert both.exit_code == 2
@@ -242,7 +245,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     moved = photos.rename(tmp_path / "moved")
     again = json.loads(cli("evaluate", "--json").stdout)
     assert again["accuracy"] == value["accuracy"]
-    with pytest.raises(DataError, match="of 6 not there; name the folder"):
+    with pytest.raises(DataError, match="of 6 not there; say where they are"):
         evaluate.evaluate(trained, Wanted(again=True))
     found = evaluate.evaluate(trained, Wanted(data=moved, again=True))
     assert found.value["data"] == str(moved)

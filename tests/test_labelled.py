@@ -62,9 +62,8 @@ def test_a_folder_that_moved(run: Run, photos: Path):
     moved = photos.rename(photos.with_name("moved"))
     said = refusal(labelled.of_split, run, "test", CLASSES)
     assert said.startswith(f"{photos}: 6 photos ({photos}/test/blue/00.png, ")
-    assert said.endswith(
-        ", ...) of 6 not there; name the folder where the photos are with --data DIR"
-    )
+    hint = "say where they are now with `tlcli evaluate --split test --data DIR`"
+    assert said.endswith(f", ...) of 6 not there; {hint}")
     found = labelled.of_split(run, "test", CLASSES, moved)
     assert found.root == moved
     assert [photo.name for photo in found.photos[:1]] == ["test/blue/00.png"]

@@ -19,8 +19,8 @@ LAYERS = """
     _version
     __init__ console errors framework settings
     augment bases files folders gradients images intervals lettering runfiles yamlfile
-    drawing evaluation_text layout predicted recipe_problems runs shards sheet sources tensors
-    calibration curves dataset onnxfile plots recipe sample splits store
+    drawing layout predicted recipe_problems runs shards sheet sources tensors
+    calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
     download metrics photos split weight_files
     heatmap weight_cache
     fetch
@@ -29,7 +29,7 @@ LAYERS = """
     charts doctor evidence
     account matrix plan verdict
     check diagrams exhibits features optimize saving
-    feeds
+    contents feeds
     steps
     stage
     predict train

@@ -7,6 +7,7 @@ from typing import Any
 
 from tlcli import console
 from tlcli.console import counted, table
+from tlcli.drawing import shown
 
 #: Mistakes that are shown; the file has more.
 SHOWN = 10
@@ -33,7 +34,8 @@ def _overall(value: dict[str, Any]) -> str:
     rows = [
         ("accuracy", _number(value["accuracy"]), f"{right:,} right; {value['level']:.0%} interval "
          f"{low:.4f} to {high:.4f} (Wilson)"),
-        ("majority baseline", _number(majority["accuracy"]), f"always '{majority['class']}'"),
+        ("majority baseline", _number(majority["accuracy"]),
+         f"always '{shown(majority['class'])}'"),
     ]  # fmt: skip
     if value["top_k"]:
         rows.append(
@@ -54,7 +56,7 @@ def _overall(value: dict[str, Any]) -> str:
 def _classes(value: dict[str, Any]) -> str:
     keys = ("precision", "recall", "f1", "roc_auc", "average_precision")
     rows = [
-        [one["class"], one["support"], *(_number(one[key]) for key in keys)]
+        [shown(one["class"]), one["support"], *(_number(one[key]) for key in keys)]
         for one in value["per_class"]
     ]
     heads = ("class", "photos", "precision", "recall", "F1", "ROC AUC", "average precision")
@@ -62,7 +64,7 @@ def _classes(value: dict[str, Any]) -> str:
 
 
 def _confusion(value: dict[str, Any]) -> str:
-    names = value["classes"]
+    names = list(map(shown, value["classes"]))
     rows = [[name, *row] for name, row in zip(names, value["confusion"], strict=True)]
     return table(("true class \\ said", *names), rows)
 
@@ -79,6 +81,8 @@ def _calibration(value: dict[str, Any]) -> str:
     ]
     second = f"temperature {after['temperature']:.3f}" if after else "calibrated"
     found = table(("probabilities", "as they are", second), rows)
+    if after and value["split"] == "val":
+        found += "\n\nThe temperature was fitted on these very photos."
     if abstaining := value["abstaining"]:
         found += (
             f"\n\nunsure below {abstaining['probability']:.4f}: answers "
@@ -93,7 +97,7 @@ def _calibration(value: dict[str, Any]) -> str:
 
 def _mistakes(value: dict[str, Any]) -> str:
     rows = [
-        [_number(one["probability"]), one["predicted"], one["label"], one["path"]]
+        [_number(one["probability"]), shown(one["predicted"]), shown(one["label"]), one["path"]]
         for one in value["mistakes"][:SHOWN]
     ]
     return table(("sure of it", "said", "is", "most confident mistakes"), rows)

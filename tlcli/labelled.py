@@ -76,7 +76,8 @@ def of_split(run: Run, split: str, classes: Sequence[str], data: Path | None = N
         message = f"its {runs.SPLIT} and its model have other classes, such as '{strange[0]}'"
         raise RunError(Problem(str(run.path), message, "name another run"))
     paths = [home / name for name in names]
-    _check_there(paths, home, moved=data is not None)
+    hint = f"say where they are now with `tlcli evaluate --split {split} --data DIR`"
+    _check_there(paths, home, hint if data is None else "check the path")
     digests = _digests(paths)
     changed = [
         path for path, row, found in zip(paths, rows, digests, strict=True) if found != row.sha256
@@ -152,7 +153,7 @@ def of_table(table: Path, classes: Sequence[str]) -> Photos:
         problems.append(Problem(str(table), "has no lines", "give each photo one: path,label"))
     if problems:
         raise DataError(problems)
-    _check_there([path for path, _ in found], table.parent, moved=True)
+    _check_there([path for path, _ in found], table.parent, "check the path")
     return _labelled("csv", table.parent, found, names.__getitem__)
 
 
@@ -167,11 +168,10 @@ def _labelled(
     return Photos(kind, root.absolute(), tuple(photos))
 
 
-def _check_there(paths: Sequence[Path], root: Path, *, moved: bool) -> None:
+def _check_there(paths: Sequence[Path], root: Path, hint: str) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         what = f"{_named(missing, 'photo')} of {len(paths):,} not there"
-        hint = "check the path" if moved else "name the folder where the photos are with --data DIR"
         raise DataError(Problem(str(root), what, hint))
 
 
