@@ -118,6 +118,27 @@ def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
         evaluate.evaluate(run, Wanted(target_precision=0.9))
 
 
+def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, capsys, monkeypatch):
+    calibration.keep(run, calibration.Calibration(2.0, {"n": 1}))
+    test = Source(run).split("test")
+    monkeypatch.setattr(Source, "predict", lambda source, wanted: test)
+    (photos / "val/red/00.png").unlink()
+    found = evaluate.evaluate(run, Wanted(again=True))
+    assert found.value["calibrated"]["temperature"] == 2.0
+    assert "warning: the calibration stays: " in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
+    run.file(runs.reliability("test")).mkdir()  # in the way, also for root
+    found = evaluate.evaluate(run, Wanted())
+    assert found.value["n"] == 6
+    assert found.written == ()
+    assert capsys.readouterr().err == (
+        f"warning: {run.path}/reliability-test.png: cannot be written: is a directory; "
+        "name a folder for the files with --out\n"
+    )
+
+
 def test_files_go_where_they_are_asked(run: Run, tmp_path: Path):
     out = tmp_path / "out" / "deeper"
     found = evaluate.evaluate(run, Wanted(out=out))

@@ -174,7 +174,8 @@ def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
     except TlcliError as error:
         if target is not None:
             raise
-        console.warn(f"the probabilities are not calibrated: {error.problems[0]}")
+        outcome = "the calibration stays" if kept else "the probabilities are not calibrated"
+        console.warn(f"{outcome}: {error.problems[0]}")
         return kept
     fitted = calibration.fit(val.probabilities, val.labels)
     if target is None and kept is not None and kept.threshold is not None:
