@@ -63,7 +63,8 @@ def style(names: Iterable[str] = ()) -> Iterator[None]:
         "svg.hashsalt": "tlcli",  # the same picture is the same file
     }
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from font")
+        for message in (r"Glyph \d+ .*missing from", "Matplotlib currently does not support"):
+            warnings.filterwarnings("ignore", message=message)
         yield
 
 
