@@ -130,6 +130,7 @@ LIGHT = {
     "sample": ["sample", "--help"],
     "weights": ["weights", "list"],
     "doctor": ["doctor", "--help"],
+    "report": ["report", "--help"],
 }
 
 

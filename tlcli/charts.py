@@ -97,8 +97,8 @@ def over(values: Sequence[float], start: float, end: float, *, share: bool = Fal
         low, high = low - (0.1 if share else 0.5), high + (0.0 if share else 0.5)
     ticks = _steps(low, high, 5)
     step = ticks[1] - ticks[0] if len(ticks) > 1 else high - low
-    low = math.floor(low / step + 1e-9) * step
-    high = min(1.0, high) if share else math.ceil(high / step - 1e-9) * step
+    low = round(math.floor(low / step + 1e-9) * step, 12)
+    high = min(1.0, high) if share else round(math.ceil(high / step - 1e-9) * step, 12)
     return Scale(max(0.0, low) if share else low, high, start, end)
 
 

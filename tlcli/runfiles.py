@@ -6,9 +6,20 @@ later version adds are passed over.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    model_validator,
+)
+
+#: A mean of shares may come out above 1 by a rounding error.
+Share = Annotated[float, Field(ge=0, le=1 + 1e-9)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
@@ -25,7 +36,7 @@ class Record(_Part):
     recipe_fingerprint: str
     dataset_fingerprint: str
     classes: tuple[str, ...]
-    photos: dict[str, dict[str, int]]
+    photos: dict[str, dict[str, Count]]
     weights: dict[str, Any] = {}
     versions: dict[str, str] = {}
     devices: tuple[str, ...] = ()
@@ -38,9 +49,9 @@ class Record(_Part):
 class Score(_Part):
     """A score on the test photos: a share, a mean loss, and of how many photos."""
 
-    accuracy: float
-    loss: float
-    n: int
+    accuracy: Share
+    loss: NonNegativeFloat
+    n: Count
 
     @property
     def right(self) -> int:
@@ -52,51 +63,51 @@ class StageResult(_Part):
     """What a stage came to, in seconds and by its best epoch, counted from 1."""
 
     name: str
-    epochs: int
-    best_epoch: int
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-    seconds: float
+    epochs: PositiveInt
+    best_epoch: PositiveInt
+    val_loss: NonNegativeFloat | None = None
+    val_accuracy: Share | None = None
+    seconds: NonNegativeFloat
     test: Score | None = None
 
 
 class Extraction(_Part):
     """Photos that went through the trunk, and rows computed and found, by boundary."""
 
-    images: int = 0
-    computed: dict[str, int] = {}
-    stored: dict[str, int] = {}
+    images: Count = 0
+    computed: dict[str, Count] = {}
+    stored: dict[str, Count] = {}
 
 
 class Outcome(_Part):
     """`summary.json`; `seconds` are those of every act."""
 
-    stages: tuple[StageResult, ...]
+    stages: Annotated[tuple[StageResult, ...], Field(min_length=1)]
     test: Score | None = None
     extraction: Extraction = Extraction()
-    seconds: dict[str, float] = {}
+    seconds: dict[str, NonNegativeFloat] = {}
 
 
 class Epoch(_Part):
     """A line of `metrics.jsonl`; epochs count from 1 in every stage."""
 
     stage: str
-    epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-    learning_rate: float
+    epoch: PositiveInt
+    loss: NonNegativeFloat
+    accuracy: Share
+    val_loss: NonNegativeFloat | None = None
+    val_accuracy: Share | None = None
+    learning_rate: NonNegativeFloat
 
 
 class Bin(_Part):
     """Predictions of like confidence: how many, their mean confidence, the share of right ones."""
 
-    low: float
-    high: float
-    n: int
-    confidence: float | None = None
-    accuracy: float | None = None
+    low: Share
+    high: Share
+    n: Count
+    confidence: Share | None = None
+    accuracy: Share | None = None
 
 
 class Reliability(_Part):
@@ -112,36 +123,36 @@ class Guess(_Part):
     path: str
     label: str
     predicted: str
-    probability: float
+    probability: Share
 
 
 class ClassScore(_Part):
     """How one class fares; None where a figure is not defined."""
 
     name: str = Field(validation_alias="class")
-    support: int
-    precision: float | None = None
-    recall: float | None = None
-    f1: float | None = None
-    roc_auc: float | None = None
-    average_precision: float | None = None
+    support: Count
+    precision: Share | None = None
+    recall: Share | None = None
+    f1: Share | None = None
+    roc_auc: Share | None = None
+    average_precision: Share | None = None
 
 
 class Majority(_Part):
     """The share of right answers for naming one class always."""
 
     name: str = Field(validation_alias="class")
-    accuracy: float
+    accuracy: Share
 
 
 class Abstaining(_Part):
     """What is left where the network answers only from a probability on."""
 
-    probability: float
-    answered: int
-    coverage: float
-    precision: float | None = None
-    precision_interval: tuple[float, float]
+    probability: Share
+    answered: Count
+    coverage: Share
+    precision: Share | None = None
+    precision_interval: tuple[Share, Share]
 
 
 class Scaled(_Part):
@@ -150,48 +161,48 @@ class Scaled(_Part):
     temperature: float
     log_loss: float
     brier: float
-    ece: float
+    ece: Share
 
 
 class TopK(_Part):
     """The share of photos whose class is among the k likeliest."""
 
     k: int
-    accuracy: float
+    accuracy: Share
 
 
 class Averages(_Part):
     """Means over the classes, each class counting alike."""
 
-    precision: float
-    recall: float
-    f1: float
+    precision: Share
+    recall: Share
+    f1: Share
 
 
 class Evaluation(_Part):
     """`evaluation-SPLIT.json`, as `tlcli evaluate` writes it; `data` is where the photos were."""
 
-    n: int
+    n: Count
     classes: tuple[str, ...]
     data: str | None = None
-    seen_in_training: int = 0
-    accuracy: float
-    accuracy_interval: tuple[float, float]
-    level: float = 0.95
+    seen_in_training: Count = 0
+    accuracy: Share
+    accuracy_interval: tuple[Share, Share]
+    level: Share = 0.95
     majority: Majority
-    balanced_accuracy: float | None = None
+    balanced_accuracy: Share | None = None
     macro: Averages
     per_class: tuple[ClassScore, ...]
     top_k: TopK | None = None
-    roc_auc: float | None = None
-    average_precision: float | None = None
+    roc_auc: Share | None = None
+    average_precision: Share | None = None
     log_loss: float
     brier: float
-    ece: float
+    ece: Share
     calibrated: Scaled | None = None
     abstaining: Abstaining | None = None
     reliability: Reliability = Reliability()
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: tuple[tuple[Count, ...], ...]
     mistakes: tuple[Guess, ...] = ()
     unsure_correct: tuple[Guess, ...] = ()
 
@@ -225,7 +236,7 @@ class Finding(_Part):
     severity: Literal["error", "warning", "note"] = "note"
     message: str
     hint: str = ""
-    count: int = 0
+    count: Count = 0
     paths: tuple[str, ...] = ()
 
 

@@ -53,6 +53,7 @@ class Album:
         root: the folder where they are now.
         digests: hex SHA-256 of the photos, by the paths that the run records.
         room: bytes of data URIs that may still be handed out.
+        used: bytes of those that were.
         problems: why photos could not be shown, by recorded path.
     """
 
@@ -60,6 +61,7 @@ class Album:
     root: Path
     digests: Mapping[str, str]
     room: int
+    used: int = 0
     problems: dict[str, Problem] = field(default_factory=dict)
 
     def name(self, path: str) -> str:
@@ -79,10 +81,7 @@ class Album:
         except ImageError as error:
             self.problems[str(place)] = error.problems[0]
             return None
-        if len(picture.uri) > self.room:
-            return None
-        self.room -= len(picture.uri)
-        return picture
+        return picture if self._take(picture) else None
 
     def pictures(self, paths: Iterable[str], side: int) -> dict[str, Thumbnail]:
         """Thumbnails of photos by their recorded paths, in order, for as long as there is room.
@@ -99,12 +98,20 @@ class Album:
                 for path, picture in zip(some, done, strict=True):
                     if isinstance(picture, Problem):
                         self.problems[path] = picture
-                    elif len(picture.uri) <= self.room:
+                    elif self._take(picture):
                         made[path] = picture
-                        self.room -= len(picture.uri)
                     else:
                         self.room = 0
         return made
+
+    def _take(self, picture: Thumbnail) -> bool:
+        """Take up room for a picture, if there is enough."""
+        size = len(picture.uri)
+        if size > self.room:
+            return False
+        self.room -= size
+        self.used += size
+        return True
 
     def _picture(self, path: str, side: int) -> Thumbnail | Problem:
         place = self.place(path)
