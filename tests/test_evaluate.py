@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, dataset, evaluate, files, metrics, runs
+from tlcli import calibration, dataset, evaluate, files, labelled, metrics, runs
 from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Source, Wanted
 from tlcli.predicted import Predicted
@@ -245,30 +245,33 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     assert value["accuracy"] == np.mean(truth.argmax(axis=1) == labels)
 
     as_data = json.loads(cli("evaluate", "--data", photos / "test", "--json").stdout)
+    assert as_data["split"] == "data"
+    assert as_data["log_loss"] == pytest.approx(value["log_loss"])
+    assert as_data["confusion"] == value["confusion"]
+    assert not trained.file(runs.evaluation("data")).exists()
+
+    source = Source(trained)  # one model for the rest
     listed = tmp_path / "labels.csv"
     files.write_table(listed, ("path", "label"), [(path, path.parent.name) for path in paths])
-    as_table = json.loads(cli("evaluate", "--csv", listed, "--json").stdout)
-    for other, name in ((as_data, "data"), (as_table, "csv")):
-        assert other["split"] == name
-        assert other["log_loss"] == pytest.approx(value["log_loss"])
-        assert other["confusion"] == value["confusion"]
-        assert not trained.file(runs.evaluation(name)).exists()
+    found = source.predict(labelled.of_table(listed, source.classes))
+    assert found.probabilities == pytest.approx(values, abs=1e-6)
+    assert found.labels.tolist() == labels.tolist()
 
     broken = photos / "test" / "red" / "zz.png"
     broken.write_text("<html>")
-    done = cli("evaluate", "--data", photos / "test")
-    assert done.exit_code == 1
-    assert f"{broken}: cannot be decoded: not an image" in done.stderr
+    with pytest.raises(DataError) as caught:
+        source.predict(labelled.of_folder(photos / "test", source.classes))
+    assert str(caught.value).startswith(f"{broken}: cannot be decoded: not an image")
     broken.unlink()
 
     kept = trained.file(runs.predictions("test"))
     stamp = kept.stat().st_mtime_ns
     moved = photos.rename(tmp_path / "moved")
-    again = json.loads(cli("evaluate", "--json").stdout)
-    assert again["accuracy"] == value["accuracy"]
+    assert evaluate.evaluate(trained, Wanted()).value["accuracy"] == value["accuracy"]
     with pytest.raises(DataError, match="of 6 not there; say where they are"):
         evaluate.evaluate(trained, Wanted(again=True))
-    found = evaluate.evaluate(trained, Wanted(data=moved, again=True))
-    assert found.value["data"] == str(moved)
-    assert found.value["log_loss"] == value["log_loss"]
+    assert kept.stat().st_mtime_ns == stamp
+    again = source.split("test", data=moved, again=True)
+    assert again.probabilities == pytest.approx(values, abs=1e-6)
     assert kept.stat().st_mtime_ns != stamp
+    assert evaluate.evaluate(trained, Wanted(data=moved)).value["data"] == str(moved)

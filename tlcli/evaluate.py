@@ -91,11 +91,12 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
     }
     if wanted.out is not None:
         wanted.out.mkdir(parents=True, exist_ok=True)
-        return Evaluation(value, _write(wanted.out, name, found, value))
+        found.write(wanted.out / runs.predictions(name))
+        return Evaluation(value, _write(wanted.out, name, value))
     if wanted.split is None:
         return Evaluation(value, ())
     with _kept("name a folder for the files with --out"):
-        return Evaluation(value, _write(run.path, name, found, value))
+        return Evaluation(value, _write(run.path, name, value))
     return Evaluation(value, ())
 
 
@@ -229,13 +230,13 @@ def _examples(found: Predicted, fitted: Calibration | None) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, name: str, found: Predicted, value: dict[str, Any]) -> tuple[Path, ...]:
+def _write(folder: Path, name: str, value: dict[str, Any]) -> tuple[Path, ...]:
+    """Write the pictures and the numbers, which come last, beside the table that is there."""
     where = Run(folder)
     report = where.file(runs.evaluation(name))
     table = where.file(runs.predictions(name))
     diagram, matrix = where.file(runs.reliability(name)), where.file(runs.confusion(name))
     plots.reliability(value, diagram)
     plots.confusion(value, matrix)
-    found.write(table)
     files.write_json(report, value)
     return report, table, diagram, matrix
