@@ -42,7 +42,7 @@ def test_the_commands():
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",
         "evaluate", "compare", "curves",
-        "explain", "visualize", "visualize activations", "visualize filters",
+        "explain", "visualize", "visualize activations", "visualize filters", "report",
     }  # fmt: skip
 
 

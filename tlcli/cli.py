@@ -18,6 +18,7 @@ from tlcli import __version__, console
 from tlcli.command import PATH, Commands, show, tell, with_cache, with_json, with_recipe
 from tlcli.evaluate_cli import compare, curves, evaluate
 from tlcli.explain_cli import explain, visualize
+from tlcli.report_cli import report
 from tlcli.weights_cli import doctor, weights
 
 
@@ -41,6 +42,7 @@ main.add_command(compare)
 main.add_command(curves)
 main.add_command(explain)
 main.add_command(visualize)
+main.add_command(report)
 main.add_command(weights)
 main.add_command(doctor)
 
