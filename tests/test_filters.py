@@ -10,7 +10,7 @@ from tlcli.bases import BASES
 from tlcli.framework import keras
 
 LAYER = "block2_conv1"
-ASCENT = filters.Ascent(32, steps=4)
+ASCENT = filters.Ascent(32, steps=8)
 
 
 @pytest.fixture(scope="module")
