@@ -42,6 +42,8 @@ def test_the_commands():
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",
+        "evaluate", "compare", "curves",
+        "explain", "visualize", "visualize activations", "visualize filters", "report",
     }  # fmt: skip
 
 

@@ -19,27 +19,30 @@ LAYERS = """
     _version
     __init__ console draws errors framework settings
     augment_settings bases colour colours files findings folders geometry gradients headers
-    interrupts mixing tables yamlfile
+    interrupts intervals lettering mixing runfiles tables yamlfile
     randaugment
-    augment checkpoints fonts images layout locks recipe_problems shards sources tensors
-    audit_cache likeness
-    dataset onnxfile recipe runs sample store
-    claims download leaks photos split weight_files
-    weight_cache
+    augment checkpoints drawing fonts images layout locks predicted recipe_problems shards sheet
+    audit_cache likeness runs sources tensors
+    calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
+    claims download leaks metrics photos split weight_files
+    heatmap weight_cache
     fetch
     weights
-    init listing preview shelf survey
-    doctor
-    audit plan
-    check features optimize saving
-    feeds
+    init labelled listing page preview shelf survey thumbnails
+    charts doctor evidence
+    account audit matrix plan verdict
+    check diagrams exhibits features optimize saving
+    contents feeds
     steps
     stage
     predict stages
     train
-    extract reproduce
+    evaluate extract reproduce subject
+    activations compare filters gradcam imagenet
+    explain
+    report
     command
-    preview_cli runs_cli weights_cli
+    evaluate_cli explain_cli preview_cli report_cli runs_cli weights_cli
     cli
     __main__
 """
@@ -132,6 +135,7 @@ LIGHT = {
     "weights": ["weights", "list"],
     "doctor": ["doctor", "--help"],
     "preview": ["preview", "--config", "RECIPE"],
+    "report": ["report", "--help"],
 }
 
 

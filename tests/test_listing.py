@@ -154,6 +154,8 @@ class Told:
     path: str
     top: tuple[tuple[str, float], ...] = ()
     error: str | None = None
+    unsure: bool = False
+    seen_in_training: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return {"path": self.path, "error": self.error}
@@ -197,3 +199,44 @@ def test_predictions_as_json(capsys: pytest.CaptureFixture[str]):
     assert json.loads(printed("json", capsys)[0]) == expected
     lines = printed("jsonl", capsys)[0].splitlines()
     assert [json.loads(line) for line in lines] == expected
+
+
+UNSURE = [
+    Told("a.jpg", (("cat", 0.75), ("hare", 0.25)), unsure=True),
+    Told("b.jpg", (("hare", 1.0), ("cat", 0.0))),
+]
+
+
+def test_predictions_of_a_model_that_abstains(capsys: pytest.CaptureFixture[str]):
+    for form in ("table", "csv"):
+        listing.predictions(UNSURE, form, ("cat", "hare"), abstains=True)  # type: ignore[arg-type]
+    assert capsys.readouterr().out.splitlines() == [
+        "unsure: cat   0.7500  hare  0.2500  a.jpg",
+        "        hare  1.0000  cat   0.0000  b.jpg",
+        "path,label,probability,error,unsure",
+        "a.jpg,cat,0.750000,,yes",
+        "a.jpg,hare,0.250000,,yes",
+        "b.jpg,hare,1.000000,,",
+        "b.jpg,cat,0.000000,,",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "warning"),
+    [
+        ([True], "warning: 0.jpg: the photo was in the training set of the run; "),
+        ([False, True], "warning: 1.jpg: 1 of 2 photos was in the training set of the run; "),
+        ([True, True, False], "warning: 0.jpg, ...: 2 of 3 photos were in the training set of "),
+    ],
+)
+def test_photos_of_the_training_set_are_told(
+    seen: list[bool], warning: str, capsys: pytest.CaptureFixture[str]
+):
+    told = [
+        Told(f"{number}.jpg", (("cat", 1.0),), seen_in_training=value)
+        for number, value in enumerate(seen)
+    ]
+    assert listing.predictions(told, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
+    err = capsys.readouterr().err
+    assert err.startswith(warning)
+    assert err.endswith("what the model says there tells nothing about new photos\n")

@@ -13,7 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import augment, claims, files, images, plan, predict, recipe, runs, saving, split, survey
+from tlcli import (
+    augment,
+    calibration,
+    claims,
+    files,
+    images,
+    plan,
+    predict,
+    recipe,
+    runs,
+    saving,
+    split,
+    survey,
+)
 from tlcli.bases import BASES
 from tlcli.errors import RunError
 
@@ -235,3 +248,65 @@ def test_a_model_that_would_run_code_is_refused(model, tmp_path):
         archive.writestr(runs.MODEL_CARD, json.dumps(predict.read_card(run.file(runs.MODEL))))
     with pytest.raises(RunError, match="cannot be loaded"):
         predict.Predictor(path)
+
+
+def test_the_calibration_of_the_run_is_applied(model, photos, cli):
+    _, run = model
+    paths = sorted((photos / "test").rglob("*.png"))
+    plain = predict.Predictor(run.path)
+    raw = [dict(prediction.top) for prediction in plain.predict(paths, top=3)]
+    # T = 1/2 squares the probabilities: p^2 / sum(p^2).
+    expected = [
+        {label: value**2 / sum(v**2 for v in values.values()) for label, value in values.items()}
+        for values in raw
+    ]
+    surest = sorted(max(values.values()) for values in expected)
+    threshold = calibration.Threshold(0.9, (surest[2] + surest[3]) / 2, 0.5, 0.9)
+    calibration.keep(run, calibration.Calibration(0.5, {"n": 9}, threshold))
+    found = list(predict.Predictor(run.path).predict(paths, top=3))
+    for prediction, values in zip(found, expected, strict=True):
+        assert dict(prediction.top) == pytest.approx(values, abs=1e-6)
+        assert prediction.unsure == (max(values.values()) < threshold.probability)
+    assert sum(prediction.unsure for prediction in found) == 3
+    again = list(predict.Predictor(run.path, raw=True).predict(paths, top=3))
+    assert [dict(prediction.top) for prediction in again] == raw
+    assert not any(prediction.unsure for prediction in again)
+
+    lines = cli("predict", *paths, "--format", "jsonl").stdout.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record.get("unsure", False) for record in records] == [p.unsure for p in found]
+    assert all("label" in record for record in records)
+    shown = cli("predict", *paths).stdout.splitlines()
+    assert [line.startswith("unsure: ") for line in shown] == [p.unsure for p in found]
+    assert "unsure" not in cli("predict", *paths, "--raw").stdout
+    copy = run.path.with_name("elsewhere.keras")
+    copy.write_bytes(run.file(runs.MODEL).read_bytes())
+    assert predict.Predictor(copy).calibration is None
+
+
+def test_a_damaged_calibration_is_told(model, photos, cli):
+    _, run = model
+    run.file(runs.CALIBRATION).write_text("{}")
+    photo = next(photos.rglob("*.png"))
+    done = cli("predict", photo)
+    assert done.exit_code == 1
+    assert "is not a calibration that tlcli has written" in done.stderr
+    assert cli("predict", photo, "--raw").exit_code == 0
+
+
+def test_photos_of_the_training_set_are_recognised(model, photos, cli, tmp_path):
+    _, run = model
+    trained = photos / "train/red/00.png"
+    copy = tmp_path / "holiday.png"
+    copy.write_bytes(trained.read_bytes())
+    new = photos / "test/red/00.png"
+    done = cli("predict", copy, new, "--format", "jsonl")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record.get("seen_in_training") for record in records] == [True, None]
+    assert done.stderr.splitlines()[-1] == (
+        f"warning: {copy}: 1 of 2 photos was in the training set of the run; "
+        "what the model says there tells nothing about new photos"
+    )
+    assert "warning" not in cli("predict", new).stderr
+    run.file(runs.SPLIT).unlink()  # a run copied without it predicts all the same
+    assert "warning" not in cli("predict", copy).stderr

@@ -78,12 +78,22 @@ def test_a_run_is_replaced_by_force_only(tmp_path: Path):
         "--out OUT: there is already a run; name another folder, or replace the run with --force"
     ]
     (out / "mine.txt").write_text("keep")
+    (out / "evaluation-mine.txt").write_text("keep")
+    names = (
+        runs.CALIBRATION, runs.evaluation("test"), runs.predictions("val"), *runs.CURVES,
+        runs.reliability("test"), runs.confusion("val", "svg"), runs.REPORT,
+    )  # fmt: skip
+    for name in names:
+        (out / name).write_text("of the old model")
+    (out / runs.EXPLANATIONS).mkdir()
+    (out / runs.EXPLANATIONS / "0001.png").touch()
     again = runs.create("x", out, force=True)
     assert (out / runs.SUMMARY).exists(), "the old run stays until the new one is finished"
     for name in runs.FILES:
         again.file(name).write_text(f"new {name}")
     assert runs.settle(again).path == out
-    assert {path.name for path in out.iterdir()} == {*runs.FILES, "mine.txt"}
+    kept = {"mine.txt", "evaluation-mine.txt"}
+    assert {path.name for path in out.iterdir()} == {*runs.FILES, *kept}
     assert (out / runs.MODEL).read_text() == f"new {runs.MODEL}"
     assert runs.replacements(out) == [again.path], "whole until somebody removes it"
 

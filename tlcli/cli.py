@@ -16,7 +16,10 @@ import click
 
 from tlcli import __version__, console
 from tlcli.command import PATH, Commands, show, tell, with_cache, with_json, with_recipe
+from tlcli.evaluate_cli import compare, curves, evaluate
+from tlcli.explain_cli import explain, visualize
 from tlcli.preview_cli import preview
+from tlcli.report_cli import report
 from tlcli.runs_cli import reproduce, runs
 from tlcli.weights_cli import doctor, weights
 
@@ -36,6 +39,12 @@ def main(quiet: bool) -> None:
     console.configure(quiet=quiet)
 
 
+main.add_command(evaluate)
+main.add_command(compare)
+main.add_command(curves)
+main.add_command(explain)
+main.add_command(visualize)
+main.add_command(report)
 main.add_command(weights)
 main.add_command(doctor)
 main.add_command(runs)
@@ -221,11 +230,14 @@ def finetune(
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
               help="Classes to tell for each photo.")  # fmt: skip
+@click.option("--raw", is_flag=True, help="The network's own probabilities, not calibrated.")
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
               help="Also look at N augmented views of each photo, and tell the mean.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
               default="table", show_default=True, help="How to print them.")  # fmt: skip
-def predict(photos: tuple[str, ...], which: str | None, top: int, tta: int, form: str) -> None:
+def predict(
+    photos: tuple[str, ...], which: str | None, top: int, raw: bool, tta: int, form: str
+) -> None:
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
     \b
@@ -240,9 +252,10 @@ def predict(photos: tuple[str, ...], which: str | None, top: int, tta: int, form
     paths = _named(photos)
     from tlcli.predict import Predictor
 
-    predictor = Predictor(model)
+    predictor = Predictor(model, raw=raw)
     found = predictor.predict(paths, top=top, tta=tta)
-    failed = listing.predictions(found, form, predictor.classes)
+    abstains = predictor.threshold is not None
+    failed = listing.predictions(found, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
 
 

@@ -202,41 +202,60 @@ def verify(folder: Path) -> tuple[str, int]:
     return f"{found} of {rows:,}; they will be computed again when they are needed", damaged
 
 
-def predictions(found: Iterable[Prediction], form: str, classes: tuple[str, ...]) -> int:
+def predictions(
+    found: Iterable[Prediction], form: str, classes: tuple[str, ...], *, abstains: bool = False
+) -> int:
     """Print predictions as they come, in one of four forms; returns how many photos failed.
 
     In the table, photos that cannot be read are told on stderr; the other forms keep them in place.
+    A model that abstains has a threshold: the table says "unsure" before what stays below it, and
+    CSV gets a column for it. Photos the run was trained on are counted in one warning at the end.
     """
     failed = 0
     collected = []
+    seen: list[str] = []
+    total = 0
     width = max(map(len, map(console.printable, classes)))
     if form == "csv":
-        console.result(_csv_line(["path", "label", "probability", "error"]))
+        heads = ["path", "label", "probability", "error", *(["unsure"] if abstains else [])]
+        console.result(_csv_line(heads))
     for prediction in found:
+        total += 1
         failed += prediction.error is not None
+        if prediction.seen_in_training:
+            seen.append(prediction.path)
         if form == "json":
             collected.append(prediction.as_dict())
         elif form == "jsonl":
             console.result_json(prediction.as_dict(), lines=True)
         elif form == "csv":
-            for line in _csv_lines(prediction):
-                console.result(line)
+            for values in _csv_values(prediction):
+                flag = ["yes" if prediction.unsure else ""] if abstains else []
+                console.result(_csv_line([*values, *flag]))
         elif prediction.error is not None:
             console.error(f"{prediction.path}: {prediction.error}".replace("\n", "\\n"))
         else:
             ranked = "  ".join(f"{label:<{width}}  {value:.4f}" for label, value in prediction.top)
-            console.result(f"{ranked}  {prediction.path}".replace("\n", "\\n"))
+            unsure = "unsure: " if prediction.unsure else " " * len("unsure: ") * abstains
+            console.result(f"{unsure}{ranked}  {prediction.path}".replace("\n", "\\n"))
     if form == "json":
         console.result_json(collected)
+    if seen:
+        _warn_of_seen(seen, total)
     return failed
 
 
-def _csv_lines(prediction: Prediction) -> list[str]:
+def _warn_of_seen(seen: list[str], total: int) -> None:
+    which = f"{len(seen):,} of {console.counted(total, 'photo')}" if total > 1 else "the photo"
+    what = f"{which} {'was' if len(seen) == 1 else 'were'} in the training set of the run"
+    hint = "what the model says there tells nothing about new photos"
+    console.warn(str(Problem(seen[0] + (", ..." if len(seen) > 1 else ""), what, hint)))
+
+
+def _csv_values(prediction: Prediction) -> list[list[str]]:
     if prediction.error is not None:
-        return [_csv_line([prediction.path, "", "", prediction.error])]
-    return [
-        _csv_line([prediction.path, label, f"{value:.6f}", ""]) for label, value in prediction.top
-    ]
+        return [[prediction.path, "", "", prediction.error]]
+    return [[prediction.path, label, f"{value:.6f}", ""] for label, value in prediction.top]
 
 
 def _csv_line(values: list[str]) -> str:

@@ -1,4 +1,8 @@
-"""From a run to probabilities: nothing but its `model.keras` is needed."""
+"""From a run to probabilities: nothing but its `model.keras` is needed.
+
+Where that lies in a run, the run's calibration is applied, and photos that it was trained on are
+recognised.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, dataset, images, recipe
+from tlcli import augment, calibration, dataset, images, recipe, splits
 from tlcli.augment_settings import Augment
-from tlcli.errors import Problem, RunError, reason
+from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.framework import keras, tf
 from tlcli.photos import Look, View, batches
-from tlcli.runs import MODEL, MODEL_CARD, RECIPE
+from tlcli.runs import MODEL, MODEL_CARD, RECIPE, RECORD, SPLIT, Run
 from tlcli.settings import MAX_SIDE
 
 Array = npt.NDArray[Any]
@@ -35,11 +39,18 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplement
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one photo: classes by falling probability, or why it cannot be read."""
+    """What a model says of one photo: classes by falling probability, or why it cannot be read.
+
+    Attributes:
+        unsure: whether the likeliest class stays below the run's threshold for an answer.
+        seen_in_training: whether the run was trained on a photo with the same bytes.
+    """
 
     path: str
     top: tuple[tuple[str, float], ...]
     error: str | None = None
+    unsure: bool = False
+    seen_in_training: bool = False
 
     @property
     def label(self) -> str:
@@ -56,9 +67,12 @@ class Prediction:
         if self.error is not None:
             return {"path": self.path, "error": self.error}
         top = [{"label": label, "probability": value} for label, value in self.top]
-        return {
+        said: dict[str, Any] = {
             "path": self.path, "label": self.label, "probability": self.probability, "top": top
         }  # fmt: skip
+        said |= {"unsure": True} if self.unsure else {}
+        said |= {"seen_in_training": True} if self.seen_in_training else {}
+        return said
 
 
 class Predictor:
@@ -66,14 +80,18 @@ class Predictor:
 
     Args:
         source: a run directory, or a `model.keras` that tlcli has written.
+        raw: leave the run's calibration and threshold aside.
 
     Raises:
         RunError: where there is no model, or it is damaged, or nothing in it tells the classes.
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, *, raw: bool = False) -> None:
         path = source / MODEL if source.is_dir() else source
         self.path = path
+        run = _run_of(path)
+        self.calibration = None if raw or run is None else calibration.of_run(run)
+        self._trained_on = frozenset() if run is None else _training_photos(run)
         card = read_card(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
         height, width = card["image_size"]
@@ -94,7 +112,10 @@ class Predictor:
         )
 
     def probabilities(self, pixels: Array) -> Array:
-        """Raw RGB, shape (n, height, width, 3), 0..255 -> probabilities, shape (n, classes)."""
+        """Raw RGB, shape (n, height, width, 3), 0..255 -> probabilities, shape (n, classes).
+
+        They are the network's own, not calibrated.
+        """
         values = self._model(tf.convert_to_tensor(pixels, tf.float32)).numpy()
         if values.shape[1] == 1:  # a sigmoid unit: the probability of the second class
             values = np.concatenate([1 - values, values], axis=1)
@@ -123,12 +144,35 @@ class Predictor:
             self._augment = _augmentation(self.path.with_name(RECIPE))
         return self._augment
 
+    @property
+    def threshold(self) -> float | None:
+        """The calibrated probability below which an answer is unsure, if the run has one."""
+        kept = self.calibration and self.calibration.threshold
+        return kept.probability if kept else None
+
     def predict(
         self, paths: Iterable[str | Path], *, top: int = 1, tta: int = 0
     ) -> Iterator[Prediction]:
         """Predictions in the order of `paths`, as they are made; a bad file gets an error.
 
         With `tta` each is the mean over the photo and so many of its views.
+        """
+        for view, values in self.stream(paths, tta=tta):
+            if isinstance(values, Problem):
+                yield Prediction(view.digest, (), error=values.message)
+                continue
+            if self.calibration is not None:
+                values = self.calibration.apply(values[None])[0]
+            unsure = self.threshold is not None and bool(values.max() < self.threshold)
+            ranked, seen = self._ranked(values, top), self._seen(view.path)
+            yield Prediction(view.digest, ranked, unsure=unsure, seen_in_training=seen)
+
+    def stream(
+        self, paths: Iterable[str | Path], *, tta: int = 0
+    ) -> Iterator[tuple[View, Array | Problem]]:
+        """Uncalibrated probabilities of each photo, shape (classes,), or why it cannot be read.
+
+        With `tta` they are means over the photo and so many of its views.
         """
         if tta:
             self.augmentation()  # before any photo is read
@@ -140,10 +184,15 @@ class Predictor:
             values = iter(found)
             for view in batch.views:
                 problem = batch.errors.get(view.path)
-                if problem is not None:
-                    yield Prediction(view.digest, (), error=problem.message)
-                else:
-                    yield Prediction(view.digest, self._ranked(next(values), top))
+                yield view, next(values) if problem is None else problem
+
+    def _seen(self, path: Path) -> bool:
+        if not self._trained_on:
+            return False
+        try:
+            return dataset.digest(path) in self._trained_on
+        except DataError:  # gone since it was decoded
+            return False
 
     def _ranked(self, values: Array, top: int) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-values, kind="stable")[:top]
@@ -160,6 +209,19 @@ def _augmentation(path: Path) -> Augment:
         message = "no setting of `augment` changes a photo, so there are no views to look at"
         raise RunError(Problem(str(path), message, "leave --tta out"))
     return settings
+
+
+def _run_of(model: Path) -> Run | None:
+    """The run that a model lies in, if it lies in one."""
+    run = Run(model.parent)
+    return run if model.name == MODEL and run.file(RECORD).is_file() else None
+
+
+def _training_photos(run: Run) -> frozenset[str]:
+    """The hashes of the photos that a run was trained on; none where it was copied without."""
+    if not run.file(SPLIT).is_file():
+        return frozenset()
+    return frozenset(row.sha256 for row in splits.read(run) if row.split == "train")
 
 
 def read_card(path: Path) -> dict[str, Any]:

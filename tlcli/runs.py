@@ -29,6 +29,47 @@ LATEST = "latest"  # beside the runs: the last one that finished
 #: What a finished run consists of.
 FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, MODEL, SUMMARY)
 
+# What other commands add to a finished run.
+CALIBRATION = "calibration.json"  # temperature and threshold that predict applies
+CURVES = ("curves.png", "curves.svg")  # accuracy, loss and learning rate over all stages
+EXPLANATIONS = "explanations"  # a folder of heat maps and the index of them
+EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
+VIEWS_SHEET = "views.png"  # augmented views of some training photos
+REPORT = "report.html"
+
+#: Patterns of all that follows from a model, and is out of date with another one in its place.
+DERIVED = (
+    CALIBRATION,
+    *CURVES,
+    EXPLANATIONS,
+    VIEWS_SHEET,
+    REPORT,
+    "evaluation-*.json",
+    "predictions-*.csv",
+    "reliability-*.*",
+    "confusion-*.*",
+)
+
+
+def evaluation(split: str) -> str:
+    """The file with what `tlcli evaluate` found on a split."""
+    return f"evaluation-{split}.json"
+
+
+def predictions(split: str) -> str:
+    """The file with the uncalibrated probabilities of a split's photos."""
+    return f"predictions-{split}.csv"
+
+
+def reliability(split: str, form: str = "png") -> str:
+    """The reliability diagram of a split, `png` or `svg`."""
+    return f"reliability-{split}.{form}"
+
+
+def confusion(split: str, form: str = "png") -> str:
+    """The confusion matrix of a split as a picture, `png` or `svg`."""
+    return f"confusion-{split}.{form}"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -178,11 +219,17 @@ def settle(run: Run) -> Run:
 
     The folder it was trained in stays whole until all is done, so that after a crash the same can
     be done again; and the outcome comes last, so that what is half replaced is no finished run.
-    Only the files of a run are replaced.
+    Only the files of a run are replaced. What was derived from the old model goes with it: an old
+    temperature would be wrong for the new one.
     """
     if run.replaces is None:
         return run
     (run.replaces / SUMMARY).unlink(missing_ok=True)
+    for path in [path for pattern in DERIVED for path in run.replaces.glob(pattern)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     for name in FILES:
         with replacing(run.replaces / name) as temporary:
             shutil.copyfile(run.file(name), temporary)
@@ -283,7 +330,11 @@ def listed(folder: Path) -> list[Run]:
 
 __all__ = [
     "AUDIT",
+    "CALIBRATION",
     "CHECKPOINTS",
+    "CURVES",
+    "EXPLANATIONS",
+    "EXPLANATIONS_INDEX",
     "FILES",
     "LATEST",
     "METRICS",
@@ -291,17 +342,23 @@ __all__ = [
     "MODEL_CARD",
     "RECIPE",
     "RECORD",
+    "REPORT",
     "SPLIT",
     "SUMMARY",
+    "VIEWS_SHEET",
     "Run",
     "check_output",
+    "confusion",
     "create",
+    "evaluation",
     "find",
     "find_model",
     "listed",
     "mark_latest",
     "metrics_line",
     "named",
+    "predictions",
+    "reliability",
     "replacements",
     "root",
     "settle",

@@ -150,6 +150,11 @@ class Data(Block):
         assert source is not None  # as validated
         return source
 
+    @property
+    def root(self) -> Path:
+        """The folder that the paths of photos are told relative to."""
+        return self.dir or self.source.parent
+
 
 class Base(Block):
     """The pretrained network and how photos enter it."""

@@ -21,7 +21,7 @@ import numpy as np
 from tlcli import bases
 from tlcli.errors import Problem, WeightsError, reason
 from tlcli.onnxfile import Graph, NotONNX
-from tlcli.tensors import Tensors, layers, shapes
+from tlcli.tensors import Shape, Tensors, layers, shapes
 
 #: The largest weights in a `.keras` archive: twice the largest network with an optimizer's state.
 MAX_MEMBER = 4_000_000_000
@@ -56,6 +56,24 @@ def read(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks f
     with _opened(path, row, where) as content:
         _compare(content, path, row, where, asks)
         return content.read(row.name)
+
+
+def read_classifier(
+    path: Path, row: bases.Base, places: list[str], wanted: list[Shape], where: str
+) -> Tensors:
+    """The tensors above those of a base in an HDF5 file with its classifier.
+
+    `places` are their paths in a Keras 3 file; an older one keeps them in order after the base's.
+    `wanted` are their shapes.
+    Raises a `WeightsError` where they are not there.
+    """
+    with _opened(path, row, where) as content:
+        found = content.above(row.name, places, wanted) if isinstance(content, _HDF5File) else None
+    if found is None:
+        message = f"{path} does not hold the ImageNet classifier of {row.name}"
+        hint = "name Keras' .h5 or .weights.h5 file of the whole network"
+        raise WeightsError(Problem(where, message, hint))
+    return found
 
 
 def named(path: Path) -> str | None:
@@ -212,6 +230,14 @@ class _HDF5File:
     def read(self, base: str) -> Tensors:
         places = self._places(base) or []
         return [np.asarray(self._datasets[place][()], dtype=np.float32) for place in places]
+
+    def above(self, base: str, places: list[str], wanted: list[Shape]) -> Tensors | None:
+        """The tensors above a base, if they are there: see `read_classifier`."""
+        in_order = self._in_order[len(shapes(base)) :]
+        paths = self._fitting(in_order if self._in_order else places, wanted)
+        if paths is None:
+            return None
+        return [np.asarray(self._datasets[path][()], dtype=np.float32) for path in paths]
 
     def _places(self, base: str) -> list[str] | None:
         """The paths of the tensors of a base, in order, or None."""

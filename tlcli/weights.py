@@ -52,13 +52,25 @@ def find(recipe: Recipe, cache: Path | None = None) -> Source:
     `WeightsError` for files that are missing, hold another network, or are not what they claim, and
     where the weights would have to be fetched but tlcli is offline.
     """
-    wanted = recipe.base.weights
+    row = bases.BASES[recipe.base.name]
+    return of_base(row, recipe.base.weights, recipe.where("base", "weights"), cache)
+
+
+def of_base(
+    row: bases.Base,
+    wanted: str,
+    where: str,
+    cache: Path | None = None,
+    asks: str = "the recipe asks for",
+) -> Source:
+    """As `find`, for a base and what `base.weights` would say: imagenet, random or a path.
+
+    Problems are placed at `where`; `asks` says what did ask for that base.
+    """
     if wanted == "random":
         return Source("random")
-    row = bases.BASES[recipe.base.name]
-    where = recipe.where("base", "weights")
     if wanted != "imagenet":
-        weight_files.check(Path(wanted), row, where)
+        weight_files.check(Path(wanted), row, where, asks)
         return Source("file", Path(wanted))
     folder = weight_cache.folder(store.cache_folder(cache))
     found, verified, tried = None, "", []

@@ -1,0 +1,41 @@
+"""Small trained-looking models for the tests that look into networks."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tlcli import files, images, runs, split
+from tlcli.bases import BASES
+from tlcli.settings import Head
+
+
+def network(
+    base: str = "VGG16",
+    size: tuple[int, int] = (64, 64),
+    classes: int = 3,
+    precision: str = "float32",
+) -> split.Network:
+    """A base with random weights and a head with one hidden layer."""
+    head = Head(hidden=(8,))
+    return split.build(BASES[base], size, head, classes, seed=3, precision=precision)
+
+
+def save(built: split.Network, path: Path, names: tuple[str, ...], resize: str = "squash") -> Path:
+    """Write a network as runs keep it."""
+    card = {
+        "tlcli": "0", "classes": list(names), "image_size": list(built.base.input.shape[1:3]),
+        "resize": resize, "decoder": images.DECODER_VERSION, "base": built.row.name,
+    }  # fmt: skip
+    built.whole.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(runs.MODEL_CARD, files.as_json(card))
+    return path
+
+
+def noise(count: int, height: int, width: int) -> np.ndarray:
+    """Random pixels, float32 0..255."""
+    drawn = np.random.default_rng(0).uniform(0, 255, (count, height, width, 3))
+    return drawn.astype(np.float32)

@@ -1,0 +1,152 @@
+"""Temperature, calibration error and threshold, against SciPy and tables counted by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, special
+
+from tlcli import calibration, files, runs
+from tlcli.errors import RunError
+from tlcli.runs import Run
+
+
+def drawn(n: int, classes: int, temperature: float, seed: int = 0):
+    """Probabilities of logits that are `temperature` times too large for their labels."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 2, (n, classes))
+    chances = special.softmax(logits, axis=1)
+    labels = np.array([random.choice(classes, p=row) for row in chances])
+    return special.softmax(logits * temperature, axis=1), labels
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_the_temperature_is_that_of_a_general_minimiser(classes: int, temperature: float):
+    values, labels = drawn(400, classes, temperature)
+    values = np.maximum(values, calibration.EPSILON if classes == 2 else 0)
+
+    def loss(log_t: float) -> float:
+        tempered = special.softmax(np.log(values) / math.exp(log_t), axis=1)
+        return -np.log(tempered[np.arange(len(labels)), labels]).mean()
+
+    truth = optimize.minimize_scalar(loss, bounds=(-3, 3), options={"xatol": 1e-10})
+    found = calibration.fit(values, labels)
+    assert found.temperature == pytest.approx(math.exp(truth.x), rel=1e-5)
+    assert found.val["log_loss_after"] == pytest.approx(truth.fun, abs=1e-8)
+    assert found.val["log_loss_after"] <= found.val["log_loss_before"]
+    assert found.val["n"] == 400
+
+
+def test_a_known_temperature_is_found_again():
+    values, labels = drawn(20_000, 4, 3.0)
+    assert calibration.fit(values, labels).temperature == pytest.approx(3.0, rel=0.03)
+
+
+def test_calibrating_changes_no_answer_and_keeps_rows_at_1():
+    values, labels = drawn(300, 5, 2.0)
+    after = calibration.fit(values, labels).apply(np.float32(values))
+    assert np.allclose(after.sum(axis=1), 1)
+    assert (np.argsort(after, axis=1) == np.argsort(values, axis=1)).all()
+
+
+def test_two_classes_are_a_sigmoid_with_its_logit_divided():
+    p = np.array([0.1, 0.5, 0.93])
+    after = calibration.temper(np.stack([1 - p, p], axis=1), 1.7)
+    assert after[:, 1] == pytest.approx(special.expit(special.logit(p) / 1.7))
+
+
+def test_photos_that_are_all_right_tell_no_temperature():
+    values, _ = drawn(50, 3, 1.0)
+    found = calibration.fit(values, values.argmax(axis=1))
+    assert found.temperature == 1.0
+    assert found.val["log_loss_before"] == found.val["log_loss_after"]
+
+
+def test_a_model_worse_than_chance_is_flattened():
+    values, _ = drawn(50, 3, 1.0)
+    assert calibration.fit(values, values.argmin(axis=1)).temperature == calibration.HIGHEST
+
+
+def test_saturated_probabilities_stay_finite():
+    values = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]], np.float32)
+    labels = np.array([1, 0, 0])
+    assert calibration.log_loss(values, labels) == pytest.approx(-math.log(1e-7) / 3)
+    found = calibration.fit(values, labels)
+    assert 1 < found.temperature <= calibration.HIGHEST
+    assert np.isfinite(found.apply(values)).all()
+
+
+def test_the_calibration_error_counted_by_hand():
+    """Four photos in (0.5333, 0.6], of which one is right; one at 0.95, right; one at 1, wrong."""
+    confidence = np.array([0.55, 0.55, 0.6, 0.58, 0.95, 1.0])
+    values = np.stack([1 - confidence, confidence], axis=1)
+    labels = np.array([1, 0, 0, 0, 1, 0])
+    rows = calibration.bins(values, labels)
+    assert len(rows) == 15
+    assert [row["n"] for row in rows] == [0] * 8 + [4] + [0] * 5 + [2]
+    assert rows[8]["low"] == pytest.approx(8 / 15)
+    assert rows[8]["confidence"] == pytest.approx(0.57)
+    assert rows[8]["accuracy"] == 0.25
+    assert rows[14]["confidence"] == pytest.approx(0.975)
+    assert rows[14]["accuracy"] == 0.5
+    assert rows[0]["accuracy"] is None
+    truth = 4 / 6 * (0.57 - 0.25) + 2 / 6 * (0.975 - 0.5)
+    assert calibration.expected_error(values, labels) == pytest.approx(truth)
+
+
+@pytest.mark.parametrize("target", [0.6, 0.8, 0.9, 0.97])
+def test_the_threshold_is_the_lowest_of_all(target: float):
+    values, labels = drawn(300, 4, 1.5, seed=3)
+    values = np.round(values, 2) / np.round(values, 2).sum(axis=1, keepdims=True)  # with ties
+    fitted = calibration.fit(values, labels)
+    chosen = calibration.abstaining(fitted, values, labels, target).threshold
+    assert chosen is not None
+    after = fitted.apply(values)
+    confidence, right = after.max(axis=1), after.argmax(axis=1) == labels
+    reaching = [t for t in confidence if right[confidence >= t].mean() >= target]
+    assert chosen.probability == min(reaching)
+    answered = confidence >= chosen.probability
+    assert chosen.coverage == pytest.approx(answered.mean())
+    assert chosen.precision == pytest.approx(right[answered].mean())
+
+
+def test_a_precision_that_cannot_be_reached():
+    values = np.array([[0.1, 0.9], [0.4, 0.6], [0.8, 0.2]])
+    fitted = calibration.Calibration(1.0, {"n": 3})
+    with pytest.raises(RunError) as caught:
+        calibration.abstaining(fitted, values, np.array([0, 1, 0]), 0.9)
+    assert str(caught.value) == (
+        "--target-precision 0.9: no threshold reaches it on the val photos; "
+        "the best precision is 0.6667; ask for less"
+    )
+
+
+def test_a_run_keeps_it(tmp_path):
+    run = Run(tmp_path)
+    assert calibration.of_run(run) is None
+    values, labels = drawn(100, 3, 2.0)
+    plain = calibration.fit(values, labels)
+    for fitted in (plain, calibration.abstaining(plain, values, labels, 0.8)):
+        calibration.keep(run, fitted)
+        assert calibration.of_run(run) == fitted
+    assert sorted(run.read(runs.CALIBRATION)) == ["temperature", "threshold", "val"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[], {}, {"temperature": 0, "val": {}, "threshold": None},
+     {"temperature": "warm", "val": {}, "threshold": None},
+     {"temperature": float(1), "val": {}, "threshold": {"probability": 1}}],
+)  # fmt: skip
+def test_a_damaged_file_is_named(tmp_path, value):
+    run = Run(tmp_path)
+    files.write_json(run.file(runs.CALIBRATION), value)
+    with pytest.raises(RunError) as caught:
+        calibration.of_run(run)
+    assert str(caught.value) == (
+        f"{tmp_path}/calibration.json: is not a calibration that tlcli has written; "
+        "delete it, and run `tlcli evaluate` again"
+    )

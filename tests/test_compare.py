@@ -1,0 +1,114 @@
+"""Two runs on the same photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlcli import compare, files, runs
+from tlcli.errors import RunError
+from tlcli.intervals import Paired
+from tlcli.predicted import Predicted
+from tlcli.runs import Run
+
+
+def fabricate(
+    name: str, right: list[bool], *, classes=("cat", "dog"), first: int = 0, labels=None
+) -> Run:
+    """A finished run whose kept answers are right or wrong as told; photo k has the hash k."""
+    run = Run(runs.root() / name)
+    run.path.mkdir(parents=True)
+    files.write_json(run.file(runs.RECORD), {"classes": classes})
+    files.write_json(run.file(runs.SUMMARY), {})
+    run.file(runs.MODEL).touch()
+    run.file(runs.RECIPE).write_text("data: {dir: /nowhere}\nbase: {name: VGG16}\n")
+    names = [f"{number}.png" for number in range(first, first + len(right))]
+    labels = np.array([number % 2 for number in range(len(right))] if labels is None else labels)
+    rows = [
+        (name, classes[label], "test", f"{first + number:064x}")
+        for number, (name, label) in enumerate(zip(names, labels, strict=True))
+    ]
+    files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
+    said = np.where(right, labels, 1 - labels)
+    values = np.where(np.eye(2)[said] == 1, 0.8, 0.2)
+    Predicted(tuple(names), labels, values, tuple(classes)).write(
+        run.file(runs.predictions("test"))
+    )
+    return run
+
+
+def test_the_cells_are_counted_by_hand():
+    first = fabricate("a-1", [True] * 20 + [True] * 2 + [False] * 12 + [False] * 16)
+    second = fabricate("b-1", [True] * 20 + [False] * 2 + [True] * 12 + [False] * 16)
+    value = compare.compare(first, second)
+    assert value["n"] == 50
+    assert value["pairs"] == {"both": 20, "first_only": 2, "second_only": 12, "neither": 16}
+    assert [one["accuracy"] for one in value["runs"]] == [22 / 50, 32 / 50]
+    assert value["difference"] == pytest.approx(0.2)
+    assert value["difference_interval"] == list(Paired(20, 2, 12, 16).interval())
+    assert value["test"]["p"] == pytest.approx(0.0129, abs=5e-5)
+    assert value["more_than_chance"] is True
+    assert value["verdict"] == "b-1 is better than a-1, by more than chance"
+    turned = compare.compare(second, first)
+    assert turned["verdict"] == value["verdict"]
+    assert turned["difference"] == pytest.approx(-0.2)
+
+
+def test_a_small_difference_is_chance(cli):
+    first = fabricate("a-1", [True, True, False, True])
+    second = fabricate("b-1", [True, True, True, False])
+    done = cli("compare", first.name, second.name)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == (
+        "the difference is not more than chance: they differ on 2 photos (McNemar, exact, p = 1)"
+    )
+    assert "both right 2, only a-1 1, only b-1 1, neither 0" in done.stdout
+    value = json.loads(cli("compare", first.path, second.path, "--json").stdout)
+    assert value == json.loads(json.dumps(compare.compare(first, second)))
+
+
+def test_photos_are_told_apart_by_their_bytes():
+    first = fabricate("a-1", [True] * 6)
+    second = fabricate("b-1", [True, False, True, False], first=4, labels=[0, 1, 0, 1])
+    value = compare.compare(first, second)
+    assert (value["n"], value["left_out"]) == (2, [4, 2])
+    assert value["pairs"] == {"both": 1, "first_only": 1, "second_only": 0, "neither": 0}
+
+
+def test_the_order_of_the_classes_does_not_matter():
+    first = fabricate("a-1", [True, False, True])
+    second = fabricate("b-1", [True, False, True], classes=("dog", "cat"), labels=[1, 0, 1])
+    value = compare.compare(first, second)
+    assert value["pairs"] == {"both": 2, "first_only": 0, "second_only": 0, "neither": 1}
+    assert value["runs"][0]["log_loss"] == pytest.approx(value["runs"][1]["log_loss"])
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"classes": ("cat", "cow")}, "have other classes: cow, dog; compare runs of the same"),
+        ({"first": 50}, "their test splits have no photo in common; compare runs on the same "),
+        (
+            {"labels": [1, 1, 0, 1]},
+            "label 1 photo of both differently; compare runs on the same labels",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_compared(other, said: str):
+    first = fabricate("a-1", [True] * 4)
+    second = fabricate("b-1", [True] * 4, **other)
+    with pytest.raises(RunError) as caught:
+        compare.compare(first, second)
+    assert said in str(caught.value)
+
+
+def test_runs_of_the_same_name_are_shown_by_their_paths(tmp_path: Path):
+    first = fabricate("a-1", [True] * 4)
+    second = Run(first.path.rename(tmp_path / "a-1"))
+    first = fabricate("a-1", [True] * 4)
+    assert [one["run"] for one in compare.compare(first, second)["runs"]] == [
+        str(first.path), str(second.path)
+    ]  # fmt: skip

@@ -1,0 +1,151 @@
+"""How training went, as pictures and as event files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tlcli import curves, drawing, files, runs
+from tlcli.errors import RunError, TlcliError
+from tlcli.runs import Run
+
+
+def line(stage: str, epoch: int, *, val: bool = True, rate: float = 1e-3) -> dict[str, object]:
+    return {
+        "stage": stage, "epoch": epoch, "loss": 1 / epoch, "accuracy": 1 - 0.5 / epoch,
+        "val_loss": 1.5 / epoch if val else None, "val_accuracy": 1 - 0.6 / epoch if val else None,
+        "learning_rate": rate, "seconds": 2.0,
+    }  # fmt: skip
+
+
+def fabricate(name: str = "cats-1", *, val: bool = True, stages=("head", "$fine_{고양이}")) -> Run:
+    run = Run(runs.root() / name)
+    run.path.mkdir(parents=True)
+    files.write_json(run.file(runs.RECORD), {"created": "2030-01-02T03:04:05+00:00"})
+    for stage, count in zip(stages, (4, 3), strict=False):
+        for epoch in range(1, count + 1):
+            run.append_metrics(line(stage, epoch, val=val))
+    outcomes = [{"best_epoch": 3}, {"best_epoch": 2}]
+    files.write_json(run.file(runs.SUMMARY), {"stages": outcomes[: len(stages)]})
+    run.file(runs.MODEL).touch()
+    return run
+
+
+def test_the_moving_average_counted_by_hand():
+    assert curves.smoothed([4.0, 0.0, 2.0], 0.5) == pytest.approx(
+        [4.0, (0.25 * 4 + 0) / 0.75, (0.125 * 4 + 0.5 * 2) / 0.875]
+    )
+    assert curves.smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
+    assert curves.smoothed([]) == []
+
+
+def test_stages_are_told_apart(tmp_path: Path):
+    run = fabricate(stages=("head", "head"))
+    first, second = curves.read(run)
+    assert [epoch["epoch"] for epoch in first.epochs] == [1, 2, 3, 4]
+    assert [epoch["epoch"] for epoch in second.epochs] == [1, 2, 3]
+    assert (first.best, second.best) == (3, 2)
+
+
+def test_the_picture_shows_every_epoch(monkeypatch):
+    run = fabricate()
+    drawn = []
+    real = drawing.save
+    monkeypatch.setattr(drawing, "save", lambda figure, path: (drawn.append(figure),
+                                                               real(figure, path)))  # fmt: skip
+    paths = curves.draw(run)
+    assert [path.name for path in paths] == ["curves.png", "curves.svg"]
+    assert all(path.parent == run.path and path.stat().st_size > 5000 for path in paths)
+    accuracy, loss, rate = drawn[0].axes
+    stages = curves.read(run)
+    raw = [tuple(one.get_ydata()) for one in accuracy.lines]
+    marked = [(one.get_xdata(), one.get_ydata()) for one in loss.lines if one.get_marker() == "o"]
+    for stage in stages:
+        for key in ("accuracy", "val_accuracy"):
+            values = [epoch[key] for epoch in stage.epochs]
+            assert tuple(values) in raw
+            assert tuple(curves.smoothed(values)) in raw
+    assert [list(x) for x, _ in marked] == [[3], [4 + 2]]
+    assert [list(y) for _, y in marked] == [[0.5], [0.75]]
+    borders = [one for one in accuracy.lines if one.get_linestyle() == "--"]
+    assert [set(border.get_xdata()) for border in borders] == [{4.5}]
+    assert [text.get_text() for text in accuracy.texts if "0." not in text.get_text()] == [
+        "head", "$fine_{고양이}"
+    ]  # fmt: skip
+    assert f"factor {curves.SMOOTHING:g}" in loss.get_legend().get_title().get_text()
+    assert list(rate.lines[0].get_ydata()) == [1e-3] * 4
+
+
+def test_a_run_without_validation(tmp_path: Path):
+    paths = curves.draw(fabricate(val=False), tmp_path / "deep" / "er")
+    assert paths[0] == tmp_path / "deep" / "er" / "curves.png"
+    assert paths[0].stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "RUN/metrics.jsonl: has no epoch"),
+        ("{", "RUN/metrics.jsonl: cannot be read: Expecting"),
+        ('{"stage": "a"}\n', "RUN/metrics.jsonl: cannot be read: 'loss'"),
+        ("[]\n", "RUN/metrics.jsonl: cannot be read: "),
+        (None, "RUN: has no metrics.jsonl"),
+    ],
+)
+def test_damage_is_named(text: str | None, said: str):
+    run = fabricate()
+    run.file(runs.METRICS).unlink()
+    if text is not None:
+        run.file(runs.METRICS).write_text(text)
+    with pytest.raises(RunError) as caught:
+        curves.read(run)
+    assert str(caught.value).replace(str(run.path), "RUN").startswith(said)
+
+
+def test_the_command(cli):
+    run = fabricate()
+    done = cli("curves", "--run", run.path)
+    assert done.stdout.splitlines() == [f"{run.path}/curves.png", f"{run.path}/curves.svg"]
+    value = json.loads(cli("curves", "--run", run.path, "--json").stdout)
+    assert value == {"written": done.stdout.splitlines()}
+
+
+def test_event_files_are_read_back(tmp_path: Path, cli):
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = fabricate()
+    done = cli("curves", "--run", run.path, "--tensorboard", tmp_path / "logs")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == f"{tmp_path}/logs/cats-1\n"
+    read = EventAccumulator(str(tmp_path / "logs" / "cats-1"))
+    read.Reload()
+    epochs = [epoch for stage in curves.read(run) for epoch in stage.epochs]
+    for tag, key in (("accuracy/training", "accuracy"), ("loss/validation", "val_loss"),
+                     ("learning_rate", "learning_rate")):  # fmt: skip
+        events = [read.Tensors(tag)] if tag in read.Tags()["tensors"] else [read.Scalars(tag)]
+        assert [event.step for event in events[0]] == list(range(1, 8))
+        values = [
+            getattr(event, "value", None) or event.tensor_proto.float_val[0] for event in events[0]
+        ]
+        assert values == pytest.approx([epoch[key] for epoch in epochs])
+        times = [event.wall_time for event in events[0]]
+        assert times == pytest.approx([times[0] + 2 * step for step in range(7)])
+    again = cli("curves", "--run", run.path, "--tensorboard", tmp_path / "logs")
+    assert again.exit_code == 1
+    assert "has event files; name another folder, or delete them" in again.stderr
+
+
+def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tensorboard"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(TlcliError) as caught:
+        curves.write_events(fabricate(), tmp_path)
+    assert str(caught.value) == (
+        "--tensorboard: the package tensorboard is not installed; "
+        "install it with `pip install 'tlcli[tensorboard]'`"
+    )

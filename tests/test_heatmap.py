@@ -1,0 +1,65 @@
+"""Heat in the right place of the photo, in colours that keep their order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlcli import heatmap, images
+from tlcli.photos import Look
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("size", [(120, 60), (60, 120), (64, 64), (101, 37)])
+def test_heat_lands_where_the_network_saw_it(resize, size):
+    """A bright spot in a photo, seen by the network, comes back as heat on the spot."""
+    width, height = size
+    photo = np.zeros((height, width), np.uint8)
+    down, across = height // 2 - height // 8, width // 2 + width // 10
+    photo[down - 3 : down + 3, across - 3 : across + 3] = 255
+    look = Look(64, 64, resize)
+    seen = images.fit(Image.fromarray(photo).convert("RGB"), 64, 64, resize)
+    laid, _ = heatmap.stretched(np.float32(seen)[:, :, 0] / 255, size, look)
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    assert (laid * rows).sum() / laid.sum() == pytest.approx(down, abs=1)
+    assert (laid * columns).sum() / laid.sum() == pytest.approx(across, abs=1)
+
+
+def test_a_coarse_grid_covers_the_photo_evenly():
+    laid, seen = heatmap.stretched(
+        np.array([[0, 0], [0, 1]], np.float32), (40, 20), Look(32, 32, "squash")
+    )
+    assert laid.shape == (20, 40) and seen.all()
+    assert laid[-1, -1] == 1 and laid[0, 0] == 0
+    assert laid[10:, 20:].mean() > 3 * laid[:10, 20:].mean()
+
+
+def test_what_a_crop_leaves_out_is_dark_and_cold():
+    photo = Image.new("RGB", (90, 30), (200, 100, 50))
+    look = Look(32, 32, "crop")
+    laid, seen = heatmap.stretched(np.ones((4, 4), np.float32), photo.size, look)
+    assert seen.sum() == 30 * 30 and not seen[:, :30].any() and not seen[:, 60:].any()
+    assert not laid[~seen].any()
+    pixels = np.asarray(heatmap.overlay(photo, np.zeros((4, 4), np.float32), look))
+    assert pixels[15, 5].tolist() == [70, 35, 18]
+    assert pixels[15, 45].tolist() == [200, 100, 50]
+
+
+def test_no_heat_leaves_the_photo_and_full_heat_hides_most_of_it():
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
+    look = Look(32, 32, "squash")
+    cold = heatmap.overlay(photo, np.zeros((3, 3), np.float32), look)
+    np.testing.assert_array_equal(np.asarray(cold), np.asarray(photo))
+    hot = np.asarray(heatmap.overlay(photo, np.ones((3, 3), np.float32), look), float)
+    expected = 0.25 * np.asarray(photo, float) + 0.75 * heatmap.colours(np.array(1.0))
+    np.testing.assert_allclose(hot, expected, atol=0.51)
+
+
+def test_hotter_is_lighter():
+    colours = heatmap.colours(np.linspace(0, 1, 256)) @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(colours) > -0.5).all() and colours[-1] > colours[0] + 200
+
+
+def test_the_scale_is_as_wide_as_asked():
+    assert heatmap.scale(300, "nothing", "most").width == 300

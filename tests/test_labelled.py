@@ -1,0 +1,160 @@
+"""The photos of an evaluation: found, checked by their bytes, labelled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tlcli import dataset, files, labelled, runs
+from tlcli.errors import DataError, RunError, TlcliError
+from tlcli.runs import Run
+
+CLASSES = ("blue", "green", "red")
+
+
+@pytest.fixture(params=["absolute", "relative"])
+def run(request, photos, tmp_path, write_recipe) -> Run:
+    """What a run knows of `photos`, with the paths of its table written in either way."""
+    found = Run(tmp_path / "run")
+    found.path.mkdir()
+    text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
+    found.file(runs.RECIPE).write_text(text)
+    rows = []
+    for path in sorted(photos.rglob("*.png")):
+        shown = path if request.param == "absolute" else path.relative_to(photos)
+        split, name = path.relative_to(photos).parts[:2]
+        rows.append((shown, name, split, dataset.digest(path)))
+    files.write_table(found.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
+    return found
+
+
+def refusal(function, *arguments, kind: type[TlcliError] = DataError) -> str:
+    with pytest.raises(kind) as caught:
+        function(*arguments)
+    return str(caught.value)
+
+
+def test_a_split(run: Run, photos: Path):
+    found = labelled.of_split(run, "test", CLASSES)
+    assert (found.name, found.root) == ("test", photos)
+    assert [photo.path for photo in found.photos] == sorted((photos / "test").rglob("*.png"))
+    assert [photo.name for photo in found.photos[:2]] == ["test/blue/00.png", "test/blue/01.png"]
+    assert [photo.label for photo in found.photos] == [0, 0, 1, 1, 2, 2]
+    assert all(photo.sha256 == dataset.digest(photo.path) for photo in found.photos)
+
+
+def test_the_order_of_the_classes_is_the_models(run: Run):
+    found = labelled.of_split(run, "test", CLASSES[::-1])
+    assert [photo.label for photo in found.photos] == [2, 2, 1, 1, 0, 0]
+
+
+def test_a_split_that_is_not_there(run: Run):
+    path = run.file(runs.SPLIT)
+    path.write_text(path.read_text().replace(",test,", ",train,"))
+    assert refusal(labelled.of_split, run, "test", CLASSES, kind=RunError) == (
+        f"--split test: the run {run.path} has no such photo; allowed: train, val"
+    )
+
+
+def test_a_folder_that_moved(run: Run, photos: Path):
+    moved = photos.rename(photos.with_name("moved"))
+    said = refusal(labelled.of_split, run, "test", CLASSES)
+    assert said.startswith(f"{photos}: 6 photos ({photos}/test/blue/00.png, ")
+    hint = "say where they are now with `tlcli evaluate --split test --data DIR`"
+    assert said.endswith(f", ...) of 6 not there; {hint}")
+    found = labelled.of_split(run, "test", CLASSES, moved)
+    assert found.root == moved
+    assert [photo.name for photo in found.photos[:1]] == ["test/blue/00.png"]
+
+
+def test_photos_that_changed(run: Run, photos: Path):
+    other = photos / "test/red/00.png"
+    other.write_bytes((photos / "test/red/01.png").read_bytes())
+    assert refusal(labelled.of_split, run, "test", CLASSES) == (
+        f"{photos}: 1 photo ({other}) changed since the run (by SHA-256); "
+        "restore them, or evaluate what is there now as new photos with --data DIR"
+    )
+    assert len(labelled.of_split(run, "val", CLASSES).photos) == 9
+
+
+def test_a_model_of_other_classes(run: Run):
+    said = refusal(labelled.of_split, run, "test", ("blue", "green"), kind=RunError)
+    assert "its split.csv and its model have other classes, such as 'red'" in said
+
+
+def test_class_folders(photos: Path):
+    folder = photos / "test"
+    found = labelled.of_folder(folder, CLASSES)
+    assert (found.name, found.root) == ("data", folder)
+    assert [(photo.name, photo.label) for photo in found.photos[1:3]] == [
+        ("blue/01.png", 0), ("green/00.png", 1)
+    ]  # fmt: skip
+
+
+def test_class_folders_of_some_classes(photos: Path):
+    for path in (photos / "test/blue").iterdir():
+        path.unlink()
+    (photos / "test/blue").rmdir()
+    found = labelled.of_folder(photos / "test", CLASSES)
+    assert [photo.label for photo in found.photos] == [1, 1, 2, 2]
+
+
+def test_folders_that_are_no_classes(photos: Path, tmp_path: Path):
+    folder = photos / "test"
+    (folder / "red").rename(folder / "redd")
+    assert refusal(labelled.of_folder, folder, CLASSES) == (
+        f"{folder}/redd: is not a class of the run; did you mean 'red'? (allowed: blue, green, red)"
+    )
+    assert refusal(labelled.of_folder, photos, CLASSES) == (
+        f"--data {photos}: holds folders of splits; name one of them, such as {photos}/val, "
+        "or a split of the run with --split and --data"
+    )
+    (tmp_path / "empty").mkdir()
+    assert refusal(labelled.of_folder, tmp_path / "empty", CLASSES) == (
+        f"--data {tmp_path}/empty: no photos in class folders; "
+        "sort photos into folders named blue, green, red"
+    )
+    assert "there is no such folder" in refusal(labelled.of_folder, tmp_path / "none", CLASSES)
+
+
+def test_a_table(photos: Path):
+    table = photos / "labels.csv"
+    table.write_text(
+        f"\ufeffpath,label,note\ntest/red/00.png,red,x\n{photos}/test/blue/01.png,blue,\n",
+        encoding="utf-8",
+    )
+    found = labelled.of_table(table, CLASSES)
+    assert (found.name, found.root) == ("csv", photos)
+    assert [(photo.path, photo.name, photo.label) for photo in found.photos] == [
+        (photos / "test/red/00.png", "test/red/00.png", 2),
+        (photos / "test/blue/01.png", f"{photos}/test/blue/01.png", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file,class\na.png,red\n", ": its first line has file, class; begin the table with "),
+        ("", ": its first line has nothing; begin the table with the line path,label"),
+        ("path,label\n", ": has no lines; give each photo one: path,label"),
+        ("path,label\nx.png,rad\n", ":2: 'rad' is not a class of the run; did you mean 'red'?"),
+        ("path,label\nx.png\n,red\n", ":2: has no path and label"),
+        ("path,label\nnone.png,red\n", "/none.png) of 1 not there; check the path"),
+        ('path,label\n"x.png,red\n', ": cannot be read: unexpected end of data"),
+    ],
+)
+def test_tables_with_faults(photos: Path, text: str, said: str):
+    table = photos / "labels.csv"
+    table.write_text(text)
+    assert said in refusal(labelled.of_table, table, CLASSES)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_photo_that_may_not_be_read(photos: Path):
+    path = photos / "test/red/00.png"
+    path.chmod(0)
+    assert f"{path}: cannot be read: permission denied" in refusal(
+        labelled.of_folder, photos / "test", CLASSES
+    )

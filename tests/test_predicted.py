@@ -1,0 +1,56 @@
+"""Probabilities that a run keeps."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from tlcli import predicted
+from tlcli.predicted import Predicted
+
+CLASSES = ("cat", 'do,"g\n')
+NAMES = ("a/1.png", 'b/"2",\n.png', "고양이.png")
+
+
+def made() -> Predicted:
+    share = np.random.default_rng(0).random(3, np.float32).astype(np.float64)
+    return Predicted(NAMES, np.array([0, 1, 1]), np.stack([share, 1 - share], axis=1), CLASSES)
+
+
+def test_they_come_back_to_the_last_bit(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    made().write(path)
+    found = predicted.read(path, NAMES, [0, 1, 1], CLASSES)
+    assert found is not None
+    assert (found.probabilities == made().probabilities).all()
+    assert found.labels.tolist() == [0, 1, 1]
+    assert (found.names, found.classes) == (NAMES, CLASSES)
+
+
+def test_the_table_is_as_documented(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    made().write(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        heads, *rows = csv.reader(file)
+    assert heads == ["path", "label", "predicted", "p:cat", 'p:do,"g\n']
+    assert [row[:2] for row in rows] == [
+        [name, CLASSES[label]] for name, label in zip(NAMES, [0, 1, 1], strict=True)
+    ]
+    assert [row[2] for row in rows] == [
+        CLASSES[int(best)] for best in made().probabilities.argmax(axis=1)
+    ]
+
+
+def test_a_table_of_other_photos_or_a_damaged_one_is_none(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    assert predicted.read(path, NAMES, [0, 1, 1], CLASSES) is None
+    made().write(path)
+    assert predicted.read(path, NAMES[::-1], [0, 1, 1], CLASSES) is None
+    assert predicted.read(path, NAMES, [0, 0, 1], CLASSES) is None
+    assert predicted.read(path, NAMES, [0, 1, 1], ("cat", "dog")) is None
+    whole = path.read_text(encoding="utf-8")
+    for damaged in ("", whole[:-30], whole.replace("0.", "x."), whole.replace("0.", "nan,0.")):
+        path.write_text(damaged, encoding="utf-8")
+        assert predicted.read(path, NAMES, [0, 1, 1], CLASSES) is None

@@ -1,0 +1,245 @@
+"""Probabilities one can act on: temperature scaling, calibration error, and when to abstain.
+
+A network that is right nine times in ten should say 0.9. Fine-tuned ones mostly say more; dividing
+their logits by one number, fitted on the validation photos, brings most of that down and changes
+no answer (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli import files, runs
+from tlcli.errors import Problem, RunError
+from tlcli.runs import Run
+
+Array = npt.NDArray[Any]
+
+#: Smaller probabilities count as this one. Of two classes one is `1 - p`, which in float32 cannot
+#: come closer to 0 than 6e-8 (Keras' epsilon is 1e-7, too); more classes come from a softmax, which
+#: can say every number that float32 has.
+EPSILON, TINY = 1e-7, float(np.finfo(np.float32).tiny)
+
+#: Bins of equal width in the calibration error and the reliability diagram, as in the paper.
+BINS = 15
+
+#: A temperature outside of these is no calibration: there are too few mistakes to tell one.
+LOWEST, HIGHEST = 0.05, 20.0
+
+#: Bisection or Newton steps at most; ten are usual.
+STEPS = 200
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The confidence from which on the model answers.
+
+    `probability` is a calibrated one. On the validation photos, `coverage` of them reach it, and
+    `precision` of those are right.
+    """
+
+    target_precision: float
+    probability: float
+    coverage: float
+    precision: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is kept in a run: the temperature, what it did on the validation photos, the threshold.
+
+    Attributes:
+        val: n, and ece and log_loss before and after.
+    """
+
+    temperature: float
+    val: dict[str, Any]
+    threshold: Threshold | None = None
+
+    def apply(self, probabilities: Array) -> Array:
+        """Calibrated probabilities, shape (n, classes); the order within a row stays."""
+        return temper(probabilities, self.temperature)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form in `calibration.json`."""
+        threshold = self.threshold and {
+            "target_precision": self.threshold.target_precision,
+            "probability": self.threshold.probability,
+            "val_coverage": self.threshold.coverage,
+            "val_precision": self.threshold.precision,
+        }
+        return {"temperature": self.temperature, "val": self.val, "threshold": threshold}
+
+
+def fit(probabilities: Array, labels: Array) -> Calibration:
+    """The temperature that makes the labels of validation photos likeliest.
+
+    Args:
+        probabilities: of a network, shape (n, classes), n at least 1.
+        labels: the true classes, integers, shape (n,).
+    """
+    temperature = _best_temperature(_logits(probabilities), labels)
+    after = temper(probabilities, temperature)
+    val = {
+        "n": len(labels),
+        "ece_before": expected_error(probabilities, labels),
+        "ece_after": expected_error(after, labels),
+        "log_loss_before": log_loss(probabilities, labels),
+        "log_loss_after": log_loss(after, labels),
+    }
+    return Calibration(temperature, val)
+
+
+def abstaining(
+    calibration: Calibration, probabilities: Array, labels: Array, target: float
+) -> Calibration:
+    """The same with the lowest threshold that keeps the precision at `target` or above.
+
+    `probabilities` are the uncalibrated ones of the validation photos. Of all confidences seen, it
+    is the lowest one such that, of the photos that reach it, at least `target` are right. Raises
+    `RunError` where the surest answers are not right often enough.
+    """
+    values = calibration.apply(probabilities)
+    confidence, right = values.max(axis=1), values.argmax(axis=1) == labels
+    order = np.argsort(-confidence, kind="stable")
+    confidence, right = confidence[order], right[order]
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    # Photos with the same confidence are answered together or not at all.
+    last_of_equals = np.append(confidence[1:] < confidence[:-1], True)
+    fits = np.flatnonzero(last_of_equals & (precision >= target))
+    if not len(fits):
+        best = precision[last_of_equals].max()
+        message = f"no threshold reaches it on the val photos; the best precision is {best:.4f}"
+        raise RunError(Problem(f"--target-precision {target:g}", message, "ask for less"))
+    at = int(fits[-1])
+    chosen = Threshold(target, float(confidence[at]), (at + 1) / len(right), float(precision[at]))
+    return replace(calibration, threshold=chosen)
+
+
+def of_run(run: Run) -> Calibration | None:
+    """What a run holds, or None. Raises `RunError` where the file is damaged."""
+    path = run.file(runs.CALIBRATION)
+    if not path.exists():
+        return None
+    value = run.read(runs.CALIBRATION)
+    try:
+        kept = value["threshold"]
+        threshold = kept and Threshold(
+            *(
+                float(kept[key])
+                for key in ("target_precision", "probability", "val_coverage", "val_precision")
+            )
+        )
+        found = Calibration(float(value["temperature"]), dict(value["val"]), threshold)
+    except (KeyError, TypeError, ValueError):
+        found = None
+    if found is None or not LOWEST <= found.temperature <= HIGHEST:
+        hint = "delete it, and run `tlcli evaluate` again"
+        raise RunError(Problem(str(path), "is not a calibration that tlcli has written", hint))
+    return found
+
+
+def keep(run: Run, calibration: Calibration) -> None:
+    """Write it into a run, where `tlcli predict` finds it."""
+    files.write_json(run.file(runs.CALIBRATION), calibration.as_dict())
+
+
+def temper(probabilities: Array, temperature: float) -> Array:
+    """softmax(logits / temperature) of the logits that led to `probabilities`; float64.
+
+    The logits are known up to a constant for each row, which softmax does not see.
+    """
+    if temperature == 1:
+        return np.asarray(probabilities, np.float64)
+    return _softmax(_logits(probabilities) / temperature)
+
+
+def log_loss(probabilities: Array, labels: Array) -> float:
+    """The mean of -ln(probability of the true class); see `EPSILON` for those near 0."""
+    return float(-_logits(probabilities)[np.arange(len(labels)), labels].mean())
+
+
+def bins(probabilities: Array, labels: Array) -> list[dict[str, Any]]:
+    """The reliability diagram: for each of `BINS` equal intervals (low, high] of confidence, the
+    number of photos, their mean confidence and their accuracy (None where there are none).
+
+    The confidence is the probability of the likeliest class.
+    """
+    confidence = np.asarray(probabilities, np.float64).max(axis=1)
+    right = np.argmax(probabilities, axis=1) == labels
+    edges = np.linspace(0, 1, BINS + 1)
+    number = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
+    found = []
+    for index in range(BINS):
+        inside = number == index
+        n = int(inside.sum())
+        found.append(
+            {
+                "low": float(edges[index]),
+                "high": float(edges[index + 1]),
+                "n": n,
+                "confidence": float(confidence[inside].mean()) if n else None,
+                "accuracy": float(right[inside].mean()) if n else None,
+            }
+        )
+    return found
+
+
+def expected_error(probabilities: Array, labels: Array) -> float:
+    """The expected calibration error: the gap between confidence and accuracy of each bin,
+    weighted by its photos (Naeini et al., AAAI 2015; Guo et al., 2017)."""
+    gaps = (
+        one["n"] * abs(one["confidence"] - one["accuracy"])
+        for one in bins(probabilities, labels)
+        if one["n"]
+    )
+    return float(sum(gaps) / len(labels))
+
+
+def _logits(probabilities: Array) -> Array:
+    floor = EPSILON if probabilities.shape[1] == 2 else TINY
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), floor))
+
+
+def _softmax(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _best_temperature(logits: Array, labels: Array) -> float:
+    """Minimises the log loss over b = 1 / temperature, in which it is convex.
+
+    Newton's steps, with bisection where one would leave the bracket. Where every photo is right,
+    or nearly, the loss falls for ever as b grows: the photos do not tell a temperature, and 1 is
+    kept, so that nobody is told to be surer than ever.
+    """
+    true = logits[np.arange(len(labels)), labels]
+
+    def slopes(b: float) -> tuple[float, float]:
+        p = _softmax(b * logits)
+        mean = (p * logits).sum(axis=1)
+        spread = (p * (logits - mean[:, None]) ** 2).sum(axis=1)
+        return float((mean - true).mean()), float(spread.mean())
+
+    low, high = 1 / HIGHEST, 1 / LOWEST
+    if slopes(high)[0] <= 0:
+        return 1.0
+    if slopes(low)[0] >= 0:
+        return HIGHEST
+    b = 1.0
+    for _ in range(STEPS):
+        slope, curvature = slopes(b)
+        if slope > 0:
+            high = b
+        else:
+            low = b
+        step = b - slope / curvature if curvature > 0 else low
+        following = step if low < step < high else (low + high) / 2
+        if abs(following - b) <= 1e-12 * b:
+            break
+        b = following
+    return 1 / b

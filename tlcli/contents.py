@@ -1,0 +1,178 @@
+"""What a report shows, put together from the files of a run, pictures included."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlcli import account, bases, diagrams, evidence, exhibits, matrix, runs, verdict
+from tlcli.account import Account
+from tlcli.charts import Chart
+from tlcli.diagrams import Comparison, Diagram
+from tlcli.errors import Problem
+from tlcli.evidence import Evidence
+from tlcli.exhibits import Exhibit
+from tlcli.matrix import Matrix
+from tlcli.runfiles import Evaluation, StageResult
+from tlcli.runs import Run
+from tlcli.settings import Stage
+from tlcli.thumbnails import Album, Thumbnail
+from tlcli.verdict import Measured, Verdict
+
+#: Bytes that all pictures of a report may take, as they stand in it.
+ROOM = 7_000_000
+
+#: Pixels of the longer side of the sheet of augmented views.
+SHEET_SIDE = 1200
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that a report could show, and the command that makes it."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage as it was planned and as it went; `trained` counts the base's parameters above."""
+
+    planned: Stage
+    result: StageResult
+    frozen_until: str
+    trained: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the page shows; None, or nothing, where the run does not hold it."""
+
+    evidence: Evidence
+    verdict: Verdict
+    comparison: Comparison
+    stages: tuple[PlannedStage, ...]
+    charts: tuple[Chart, ...]
+    diagrams: tuple[Diagram, ...]
+    matrix: Matrix | None
+    mistakes: tuple[Exhibit, ...]
+    unsure: tuple[Exhibit, ...]
+    sheet: Thumbnail | None
+    account: Account
+    missing: dict[str, Missing]
+    album: Album
+
+    @property
+    def hidden(self) -> tuple[Problem, ...]:
+        """Why photos could not be shown, one problem for each."""
+        return tuple(self.album.problems.values())
+
+    def label(self, path: str) -> str:
+        """The path of a photo as the page shows it."""
+        return self.album.name(path)
+
+    @property
+    def pictures(self) -> int:
+        """Photos in the page, heat maps and the sheet left out."""
+        cells = sum(len(cell.shots) for cell in self.matrix.cells) if self.matrix else 0
+        return cells + sum(one.picture is not None for one in self.mistakes + self.unsure)
+
+
+def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> Contents:
+    """Read a run and put together what its report shows, with pictures of at most `room` bytes.
+
+    `data` is the folder where the photos are now, if it is not the one that the run knows.
+    """
+    found = evidence.read(run)
+    judged = verdict.judge(found)
+    evaluation = found.evaluation
+    album = Album(found.recipe.data.root, data or photos_of(found), found.digests, room)
+    sheet_path = run.file(runs.VIEWS_SHEET)
+    sheet = album.picture(sheet_path, SHEET_SIDE) if sheet_path.is_file() else None
+    mistakes = exhibits.build(evaluation.mistakes if evaluation else (), found, album)
+    unsure = exhibits.build(evaluation.unsure_correct if evaluation else (), found, album)
+    table = matrix.build(evaluation, found.predictions or (), album) if evaluation else None
+    return Contents(
+        evidence=found,
+        verdict=judged,
+        comparison=diagrams.comparison(_baseline(judged), _networks(found, judged)),
+        stages=_stages(found),
+        charts=diagrams.learning(found.epochs, found.outcome.stages),
+        diagrams=_diagrams(evaluation),
+        matrix=table,
+        mistakes=mistakes,
+        unsure=unsure,
+        sheet=sheet,
+        account=account.settle(found),
+        missing=missing_from(found),
+        album=album,
+    )
+
+
+def photos_of(found: Evidence) -> Path:
+    """Where the photos are: where they were evaluated, which may be elsewhere than for training."""
+    evaluated = found.evaluation.data if found.evaluation else None
+    trained = found.recipe.data.root
+    return Path(evaluated) if evaluated and Path(evaluated).is_dir() else trained
+
+
+def _baseline(judged: Verdict) -> tuple[str, float] | None:
+    return None if judged.majority is None else (judged.majority.name, judged.majority.accuracy)
+
+
+def _networks(found: Evidence, judged: Verdict) -> list[Measured]:
+    """The rows of the comparison: the network after each stage, the last one as it is."""
+    if judged.network is None:
+        return []
+    earlier = [
+        Measured(f"after stage “{one.title}”", one.right, one.n) for one in judged.stages[:-1]
+    ]
+    return [*earlier, judged.network]
+
+
+def _stages(found: Evidence) -> tuple[PlannedStage, ...]:
+    row = bases.lookup(found.recipe.base.name)
+    above = {one.name: one.trainable_above for one in row.boundaries} if row else {}
+    return tuple(
+        PlannedStage(
+            planned,
+            result,
+            planned.freeze_until or "the whole base",
+            above.get(planned.freeze_until or "", 0),
+        )
+        for planned, result in zip(found.recipe.stages, found.outcome.stages, strict=False)
+    )
+
+
+def _diagrams(evaluation: Evaluation | None) -> tuple[Diagram, ...]:
+    if evaluation is None or not evaluation.reliability.bins:
+        return ()
+    drawn = [diagrams.reliability("as trained", evaluation.reliability.bins, evaluation.ece)]
+    if evaluation.calibrated and evaluation.reliability.calibrated_bins:
+        title = f"calibrated, temperature {evaluation.calibrated.temperature:.2f}"
+        bins = evaluation.reliability.calibrated_bins
+        drawn.append(diagrams.reliability(title, bins, evaluation.calibrated.ece))
+    return tuple(drawn)
+
+
+def missing_from(found: Evidence) -> dict[str, Missing]:
+    """What a report could show and the run does not hold, by its place in the page."""
+    run = quoted(found.run.path)
+    missing = {}
+    has_photos = found.record.count(found.split) > 0
+    if has_photos and (found.evaluation is None or found.predictions is None):
+        split = "" if found.split == "test" else f" --split {found.split}"
+        missing["evaluation"] = Missing(
+            "the scores of classes and photos", f"tlcli evaluate --run {run}{split}"
+        )
+    elif found.explanations is None and found.evaluation is not None:
+        missing["explanations"] = Missing(
+            "where the network looked", f"tlcli report --run {run} --explain"
+        )
+    return missing
+
+
+def quoted(path: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(str(path))

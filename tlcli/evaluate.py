@@ -1,0 +1,242 @@
+"""`tlcli evaluate`: how good a run is on labelled photos, how sure that is, and what it gets wrong.
+
+The probabilities of a split are computed once and kept in the run; everything else follows from
+them without TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tlcli import calibration, console, files, labelled, metrics, plots, predicted, runs, splits
+from tlcli.calibration import Calibration
+from tlcli.errors import DataError, Problem, RunError, TlcliError, reason
+from tlcli.labelled import Photos
+from tlcli.predicted import Predicted
+from tlcli.runs import Run
+
+if TYPE_CHECKING:
+    from tlcli.predict import Predictor
+
+#: Mistakes, and right but unsure answers, that are kept by name.
+LISTED = 100
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to evaluate on, and what to do with it.
+
+    Attributes:
+        split: of the run; None where `data` or `table` brings other photos.
+        data: class folders of other photos; with `split`, where the data folder is now.
+        table: a CSV table of other photos.
+        target_precision: choose a threshold for it, and keep that in the run.
+        out: a folder for the files; by default those of a split go into the run.
+        again: compute the probabilities, also where the run has them.
+    """
+
+    split: str | None = "test"
+    data: Path | None = None
+    table: Path | None = None
+    target_precision: float | None = None
+    out: Path | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The numbers, keys as in `evaluation-SPLIT.json`, and the files with them."""
+
+    value: dict[str, Any]
+    written: tuple[Path, ...]
+
+
+def evaluate(run: Run, wanted: Wanted) -> Evaluation:
+    """Predict, calibrate, measure, and write what was found.
+
+    The first evaluation of a run fits its temperature on the val photos; `calibration.json` keeps
+    it. Raises a `TlcliError` for photos that are missing, changed or unreadable, and for a
+    precision that no threshold reaches.
+    """
+    if wanted.out is not None and (problems := runs.check_writable(wanted.out)):
+        raise RunError(problems)
+    source = Source(run)
+    if wanted.split is not None:
+        found = source.split(wanted.split, data=wanted.data, again=wanted.again)
+        name, root = wanted.split, wanted.data or labelled.root_of(run)
+        digests = [row.sha256 for row in labelled.rows_of(run, name)]
+    else:
+        photos = (
+            labelled.of_table(wanted.table, source.classes)
+            if wanted.table is not None
+            else labelled.of_folder(wanted.data or Path(), source.classes)
+        )
+        found, name, root = source.predict(photos), photos.name, photos.root
+        digests = [photo.sha256 for photo in photos.photos]
+    fitted = _calibrate(source, wanted)
+    value = {
+        "split": name,
+        "model": source.description,
+        "data": str(root.absolute()),
+        "seen_in_training": _seen(run, digests) if name != "train" else len(digests),
+        **metrics.measure(found.probabilities, found.labels, source.classes, fitted),
+        **_examples(found, fitted),
+    }
+    if wanted.out is not None:
+        wanted.out.mkdir(parents=True, exist_ok=True)
+        found.write(wanted.out / runs.predictions(name))
+        return Evaluation(value, _write(wanted.out, name, value))
+    if wanted.split is None:
+        return Evaluation(value, ())
+    with _kept("name a folder for the files with --out"):
+        return Evaluation(value, _write(run.path, name, value))
+    return Evaluation(value, ())
+
+
+class Source:
+    """A run as a source of probabilities; its model is loaded where it is needed."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        record = run.read(runs.RECORD)
+        classes = record.get("classes") if isinstance(record, dict) else None
+        if not isinstance(classes, list) or len(classes) < 2:
+            raise RunError(Problem(str(run.file(runs.RECORD)), "does not tell the classes"))
+        self.classes = tuple(map(str, classes))
+        self.description = {
+            "run": run.path.resolve().name,
+            "base": record.get("base"),
+            "created": record.get("created"),
+        }
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        # Imported here because it brings TensorFlow.
+        from tlcli.predict import Predictor
+
+        predictor = Predictor(self.run.path, raw=True)
+        if predictor.classes != self.classes:
+            message = f"the model and {runs.RECORD} have other classes"
+            raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
+        return predictor
+
+    def split(self, split: str, *, data: Path | None = None, again: bool = False) -> Predicted:
+        """The probabilities of a split: those that the run has, or computed now and kept there."""
+        path = self.run.file(runs.predictions(split))
+        photos = labelled.of_split(self.run, split, self.classes, data) if data else None
+        rows, root = labelled.rows_of(self.run, split), labelled.root_of(self.run)
+        if not again and {row.label for row in rows} <= set(self.classes):
+            names = [labelled.name_of(row, root) for row in rows]
+            labels = [self.classes.index(row.label) for row in rows]
+            if (kept := predicted.read(path, names, labels, self.classes)) is not None:
+                return kept
+        found = self.predict(photos or labelled.of_split(self.run, split, self.classes))
+        with _kept("the next evaluation will compute them again"):
+            found.write(path)
+        return found
+
+    def predict(self, photos: Photos) -> Predicted:
+        """Compute the probabilities. Raises `DataError` with every photo that cannot be read."""
+        predictor, problems = self._predictor, []
+        rows = []
+        with console.progress(len(photos.photos), f"evaluating {photos.name}") as bar:
+            for _, values in predictor.stream(photo.path for photo in photos.photos):
+                if isinstance(values, Problem):
+                    problems.append(values)
+                else:
+                    rows.append(values)
+                bar.update(1)
+        if problems:
+            raise DataError(problems)
+        return Predicted(
+            tuple(photo.name for photo in photos.photos),
+            np.array([photo.label for photo in photos.photos], np.int64),
+            np.asarray(rows, np.float64),
+            self.classes,
+        )
+
+
+def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
+    """The run's calibration: the one it has, or a new one where it has none or one is asked for."""
+    kept = calibration.of_run(source.run)
+    target = wanted.target_precision
+    if target is None and kept is not None and not wanted.again:
+        return kept
+    moved = wanted.data if wanted.split is not None else None
+    try:
+        val = source.split("val", data=moved, again=wanted.again and wanted.split != "val")
+    except TlcliError as error:
+        if target is not None:
+            raise
+        outcome = "the calibration stays" if kept else "the probabilities are not calibrated"
+        console.warn(f"{outcome}: {error.problems[0]}")
+        return kept
+    fitted = calibration.fit(val.probabilities, val.labels)
+    if target is None and kept is not None and kept.threshold is not None:
+        target = kept.threshold.target_precision
+    if target is not None:
+        fitted = calibration.abstaining(fitted, val.probabilities, val.labels, target)
+    with _kept("`tlcli predict` will not know it; make the run writable, or copy it"):
+        calibration.keep(source.run, fitted)
+    return fitted
+
+
+@contextmanager
+def _kept(hint: str) -> Iterator[None]:
+    """Writing into a run: one that cannot be written to is told, and can still be evaluated."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or "the run")
+        console.warn(str(Problem(where, f"cannot be written: {reason(error)}", hint)))
+
+
+def _seen(run: Run, digests: Sequence[str]) -> int:
+    """How many of these photos the run was trained on; such photos flatter it."""
+    trained = {row.sha256 for row in splits.read(run) if row.split == "train"}
+    return sum(digest in trained for digest in digests)
+
+
+def _examples(found: Predicted, fitted: Calibration | None) -> dict[str, Any]:
+    """The surest mistakes, and the least sure of the right answers."""
+    values = found.probabilities
+    best = values.argmax(axis=1)
+    confidence = values.max(axis=1)
+    tempered = None if fitted is None else fitted.apply(values).max(axis=1)
+    order = np.argsort(confidence, kind="stable")
+
+    def entry(index: int) -> dict[str, Any]:
+        said = {
+            "path": found.names[index],
+            "label": found.classes[int(found.labels[index])],
+            "predicted": found.classes[int(best[index])],
+            "probability": float(confidence[index]),
+        }
+        return said if tempered is None else {**said, "calibrated": float(tempered[index])}
+
+    right = best == found.labels
+    wrong = [int(index) for index in order[::-1] if not right[index]]
+    unsure = [int(index) for index in order if right[index]]
+    return {
+        "mistakes": [entry(index) for index in wrong[:LISTED]],
+        "unsure_correct": [entry(index) for index in unsure[:LISTED]],
+    }
+
+
+def _write(folder: Path, name: str, value: dict[str, Any]) -> tuple[Path, ...]:
+    """Write the pictures and the numbers, which come last, beside the table that is there."""
+    where = Run(folder)
+    report = where.file(runs.evaluation(name))
+    table = where.file(runs.predictions(name))
+    diagram, matrix = where.file(runs.reliability(name)), where.file(runs.confusion(name))
+    plots.reliability(value, diagram)
+    plots.confusion(value, matrix)
+    files.write_json(report, value)
+    return report, table, diagram, matrix

@@ -1,0 +1,164 @@
+"""Everything that a report is written from: the files of a run, read and checked.
+
+A file that is not there is None, for the page to say which command makes it. One that is there and
+does not hold what it should is a `RunError` with its name and the place in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from tlcli import calibration, labelled, recipe, runs, splits
+from tlcli.calibration import Calibration
+from tlcli.errors import Problem, RunError, reason
+from tlcli.recipe import Recipe
+from tlcli.runfiles import (
+    Audit,
+    Epoch,
+    Evaluation,
+    Explanation,
+    Guess,
+    Outcome,
+    Record,
+)
+from tlcli.runs import Run
+
+_AGAIN = "make it again, or remove it"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run as its files tell it.
+
+    Attributes:
+        split: the photos that evaluation, predictions and scores are about.
+        digests: hex SHA-256 of every photo, by its name in evaluations.
+        predictions: of every photo of `split`, the class that was named with its probability.
+    """
+
+    run: Run
+    record: Record
+    recipe: Recipe
+    outcome: Outcome
+    epochs: tuple[Epoch, ...]
+    split: Literal["test", "val"]
+    evaluation: Evaluation | None
+    predictions: tuple[Guess, ...] | None
+    calibration: Calibration | None
+    explanations: tuple[Explanation, ...] | None
+    audit: Audit | None
+    digests: dict[str, str]
+
+
+def read(run: Run) -> Evidence:
+    """Read a finished run; see the module for what is missing or damaged."""
+    record = _required(run, runs.RECORD, Record)
+    split: Literal["test", "val"] = "test" if record.count("test") else "val"
+    explanations = f"{runs.EXPLANATIONS}/{runs.EXPLANATIONS_INDEX}"
+    settings = recipe.load(run.file(runs.RECIPE))
+    evaluation = _optional(run, runs.evaluation(split), Evaluation)
+    predictions = _predictions(run.file(runs.predictions(split)))
+    if evaluation is not None and predictions is not None:
+        _check_same(run.file(runs.predictions(split)), evaluation, predictions)
+    return Evidence(
+        run,
+        record,
+        settings,
+        _required(run, runs.SUMMARY, Outcome),
+        _epochs(run.file(runs.METRICS)),
+        split,
+        evaluation,
+        predictions,
+        calibration.of_run(run),
+        _optional(run, explanations, tuple[Explanation, ...]),
+        _optional(run, runs.AUDIT, Audit),
+        {labelled.name_of(row, settings.data.root): row.sha256 for row in splits.read(run)},
+    )
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _required(run: Run, name: str, kind: Any) -> Any:
+    return _checked(run.file(name), run.read(name), kind)
+
+
+def _optional(run: Run, name: str, kind: Any) -> Any:
+    return _required(run, name, kind) if run.file(name).is_file() else None
+
+
+def _checked(path: Path, value: Any, kind: Any, line: int | None = None) -> Any:
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        where = f"{path}:{line}" if line else str(path)
+        message = f"{place}: {first['msg']}" if place else str(first["msg"])
+        raise RunError(Problem(where, message, _AGAIN)) from error
+
+
+def _epochs(path: Path) -> tuple[Epoch, ...]:
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+    for number, line in enumerate(lines, 1):
+        if line:
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                message = f"is not JSON: {reason(error)}"
+                raise RunError(Problem(f"{path}:{number}", message)) from error
+            found.append(_checked(path, value, Epoch, number))
+    return tuple(found)
+
+
+def _predictions(path: Path) -> tuple[Guess, ...] | None:
+    """Each photo's likeliest class; the file has a column of probabilities for every class."""
+    if not path.is_file():
+        return None
+    found = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                probability = row[f"p:{row['predicted']}"]
+                guess = {name: row[name] for name in ("path", "label", "predicted")}
+                value = {**guess, "probability": probability}
+                found.append(_checked(path, value, Guess, reader.line_num))
+    except KeyError as error:
+        message = f"has no column '{error.args[0]}'"
+        raise RunError(Problem(f"{path}:1", message, _AGAIN)) from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}", _AGAIN)) from error
+    return tuple(found)
+
+
+def _check_same(path: Path, evaluation: Evaluation, predictions: tuple[Guess, ...]) -> None:
+    """The photos in the cells of the confusion matrix must be those that it counts."""
+    found = Counter((guess.label, guess.predicted) for guess in predictions)
+    classes, rows = evaluation.classes, evaluation.confusion
+    counted = Counter(
+        {
+            (label, predicted): n
+            for label, row in zip(classes, rows, strict=True)
+            for predicted, n in zip(classes, row, strict=True)
+        }
+    )
+    if found != counted:
+        message = "does not agree with the evaluation beside it"
+        raise RunError(Problem(str(path), message, "run `tlcli evaluate` again"))

@@ -1,0 +1,72 @@
+"""Photos worth a look, with the heat map of each beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from tlcli import runs
+from tlcli.errors import Problem, RunError
+from tlcli.evidence import Evidence
+from tlcli.runfiles import Evaluation, Explanation, Guess
+from tlcli.thumbnails import Album, Thumbnail
+
+#: Photos shown of each kind, and pixels of their longer side.
+MOST, SIDE = 12, 224
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A heat map in the page, with what it explains."""
+
+    explanation: Explanation
+    picture: Thumbnail
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A photo with what the network made of it; None for a picture that cannot be shown."""
+
+    guess: Guess
+    picture: Thumbnail | None
+    heat: Heat | None
+
+
+def asked_for(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """The photos to explain, the most important first: those that a report shows."""
+    pairs = zip_longest(evaluation.mistakes[:MOST], evaluation.unsure_correct[:MOST])
+    guesses = dict.fromkeys(guess for pair in pairs for guess in pair if guess is not None)
+    return [guess.model_dump() for guess in guesses]
+
+
+def build(guesses: Sequence[Guess], evidence: Evidence, album: Album) -> tuple[Exhibit, ...]:
+    """The first photos of a list, each with the heat for the class that was named, if there is."""
+    shown = guesses[:MOST]
+    heats = {(one.path, one.name): one for one in evidence.explanations or ()}
+    pictures = album.pictures((guess.path for guess in shown), SIDE)
+    folder = evidence.run.file(runs.EXPLANATIONS)
+    return tuple(
+        Exhibit(
+            guess,
+            pictures.get(guess.path),
+            _heat(heats.get((guess.path, guess.predicted)), folder, album),
+        )
+        for guess in shown
+    )
+
+
+def _heat(explanation: Explanation | None, folder: Path, album: Album) -> Heat | None:
+    if explanation is None:
+        return None
+    if Path(explanation.image).name != explanation.image:  # nothing from elsewhere gets in
+        where = str(folder / runs.EXPLANATIONS_INDEX)
+        message = f"image: '{explanation.image}' is not the name of a file in this folder"
+        raise RunError(Problem(where, message, "make it again, or remove it"))
+    picture = album.picture(folder / explanation.image, SIDE)
+    return None if picture is None else Heat(explanation, picture)
+
+
+__all__ = ["MOST", "SIDE", "Exhibit", "Heat", "asked_for", "build"]

@@ -1,0 +1,251 @@
+"""`tlcli explain`: where in a photo a network sees a class, as heat over the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tlcli import console, files, gradcam, heatmap, images, recipe, runs, sheet
+from tlcli.errors import Problem, TlcliError
+from tlcli.gradcam import Method
+from tlcli.photos import Look, View, batches
+from tlcli.runs import Run
+from tlcli.subject import Subject, open_run
+
+Array = npt.NDArray[Any]
+
+#: The longer side of a photo on a sheet and in a report, in pixels.
+SIDE, REPORT_SIDE = 300, 256
+
+#: Photos that a report shows heat for, unless it is told otherwise.
+REPORT_LIMIT = 24
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where a network sees a class in one photo.
+
+    Attributes:
+        path: of the photo.
+        name: the class that is explained.
+        probability: its probability.
+        predicted: the likeliest class.
+        heat: float32 0..1 on a grid over the network's input; zeros where nothing speaks for it.
+        error: why the photo could not be read; then the rest says nothing.
+    """
+
+    path: Path
+    name: str = ""
+    probability: float = 0.0
+    predicted: str = ""
+    heat: Array | None = None
+    error: str | None = None
+
+    @property
+    def cold(self) -> bool:
+        """Whether nothing at the layer speaks for the class."""
+        return self.heat is not None and not self.heat.any()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form printed by `--json`."""
+        if self.error is not None or self.heat is None:
+            return {"path": str(self.path), "error": self.error}
+        row, column = np.unravel_index(int(self.heat.argmax()), self.heat.shape)
+        rows, columns = self.heat.shape
+        return {
+            "path": str(self.path),
+            "class": self.name,
+            "probability": self.probability,
+            "predicted": self.predicted,
+            "grid": [rows, columns],
+            # As shares of the network's input, from its left and upper edge.
+            "hottest": None if self.cold else [(column + 0.5) / columns, (row + 0.5) / rows],
+        }
+
+
+class Explainer:
+    """A network with a classifier, and the layer and method that it is explained by.
+
+    Args:
+        subject: the network.
+        method: one of `gradcam.METHODS`.
+        layer: by default the end of the last convolutional block; integrated gradients need none.
+
+    Raises:
+        UnknownName: for a layer that the network does not have, or that has no grid.
+    """
+
+    def __init__(
+        self, subject: Subject, method: Method = "grad-cam", layer: str | None = None
+    ) -> None:
+        self.subject = subject
+        self.method: Method = method
+        self.layer = layer or subject.last_block
+        self._probe = gradcam.Probe(subject, self.layer)
+
+    def explain(self, photos: Iterable[Path], name: str | None = None) -> Iterator[Explanation]:
+        """Explanations in the order of the photos: of class `name`, or each photo's likeliest."""
+        number = gradcam.LIKELIEST if name is None else self.subject.class_number(name)
+        # A path is its own identity here: the same photo may be asked for twice.
+        views = (View(path, str(path)) for path in photos)
+        for batch in batches(_chunks(views, gradcam.BATCH), self.subject.look):
+            made = iter(self._explained(batch.pixels, number) if batch.readable else ())
+            for view in batch.views:
+                problem = batch.errors.get(view.path)
+                if problem is not None:
+                    yield Explanation(view.path, error=problem.message)
+                else:
+                    yield Explanation(view.path, *next(made))
+
+    def _explained(self, pixels: Array, number: int) -> Iterator[tuple[str, float, str, Array]]:
+        numbers = np.full(len(pixels), number)
+        maps, looked = gradcam.maps(self._probe, pixels, numbers, self.method)
+        classes = self.subject.classes
+        values = self.subject.probabilities(looked.logits)
+        for heat, chosen, row in zip(maps, looked.numbers, values, strict=True):
+            yield classes[chosen], float(row[chosen]), classes[row.argmax()], heat
+
+
+def _chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
+    iterator = iter(views)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def pictures(made: Explanation, look: Look, side: int) -> tuple[Image.Image, Image.Image]:
+    """The photo with its longer side at `side` pixels, and the same under its heat."""
+    photo = images.decode(made.path)
+    shrink = side / max(photo.size)
+    size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
+    photo = photo.resize(size, Image.Resampling.LANCZOS)
+    assert made.heat is not None
+    return photo, heatmap.overlay(photo, made.heat, look)
+
+
+def draw(explainer: Explainer, made: Sequence[Explanation]) -> Image.Image:
+    """One sheet: each photo beside itself under its heat, class and probability below them.
+
+    Raises `ImageError` for a photo that cannot be read any more.
+    """
+    cells = []
+    for one in made:
+        words = f"{one.name} {one.probability:.4f}"
+        if one.predicted != one.name:
+            words += f"  (predicted: {one.predicted})"
+        if one.cold:
+            words += "  nothing speaks for it"
+        shown = pictures(one, explainer.subject.look, SIDE)
+        cells.append(sheet.Cell(shown, (words, one.path.name)))
+    title = f"{explainer.method}, {explainer.layer}"
+    if explainer.method == "integrated-gradients":
+        title = explainer.method
+    width = max(cell.size[0] for cell in cells)
+    scale = heatmap.scale(min(width, 2 * SIDE), "nothing", "most, in each photo")
+    return sheet.lay(cells, _columns(len(cells)), title=title, footer=scale)
+
+
+def _columns(cells: int) -> int:
+    return 1 if cells == 1 else 2 if cells <= 8 else 3 if cells <= 60 else 6
+
+
+@dataclass(frozen=True)
+class Done:
+    """What `tlcli explain` prints, as text and as a value, and whether a photo failed."""
+
+    text: str
+    value: dict[str, Any]
+    failed: bool
+
+
+def explain(explainer: Explainer, photos: Sequence[Path], name: str | None, target: Path) -> Done:
+    """Explain photos and write their sheet to `target`; those that cannot be read are told."""
+    with console.progress(len(photos), explainer.method, "photos") as bar:
+        made = []
+        for one in explainer.explain(photos, name):
+            made.append(one)
+            bar.update(1)
+    for one in made:
+        if one.error is not None:
+            console.error(str(Problem(str(one.path), one.error)))
+    good = [one for one in made if one.error is None]
+    if good:
+        sheet.save(draw(explainer, good), target)
+    rows = [(one.name, f"{one.probability:.4f}", one.predicted, one.path) for one in good]
+    listed = console.table(("class", "probability", "predicted", "photo"), rows)
+    text = f"{listed}\n\n{target}" if good else "no photo could be explained"
+    value = {
+        "model": explainer.subject.name,
+        "method": explainer.method,
+        "layer": None if explainer.method == "integrated-gradients" else explainer.layer,
+        "sheet": str(target) if good else None,
+        "photos": [one.as_dict() for one in made],
+    }
+    return Done(text, value, len(good) < len(made))
+
+
+def for_report(
+    run: Run,
+    items: Sequence[dict[str, Any]],
+    *,
+    limit: int = REPORT_LIMIT,
+    data: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Heat over photos of a run's evaluation, made once and kept in the run.
+
+    Args:
+        run: a finished run.
+        items: mappings with the `path` and true `label` of a photo, the most important first.
+        limit: photos to explain, in that order, each once.
+        data: the folder that relative paths start from; by default that of the run's recipe.
+
+    Returns:
+        The index that is kept beside the pictures: for each photo path, class (the likeliest),
+        probability, label, method, layer and the picture's file name. Photos that cannot be read
+        are left out.
+    """
+    wanted = list({item["path"]: item for item in items}.values())[:limit]
+    folder = run.file(runs.EXPLANATIONS)
+    root = data or recipe.load(run.file(runs.RECIPE)).data.root
+    explainer = Explainer(open_run(run.file(runs.MODEL)))
+    index = folder / runs.EXPLANATIONS_INDEX
+    folder.mkdir(exist_ok=True)
+    index.unlink(missing_ok=True)  # it must not tell old names of new pictures
+    entries: list[dict[str, Any]] = []
+    with console.progress(len(wanted), "explanations", "photos") as bar:
+        found = explainer.explain(root / item["path"] for item in wanted)
+        for item, one in zip(wanted, found, strict=True):
+            bar.update(1)
+            try:
+                if one.error is None:
+                    entries.append(_keep(explainer, one, item, folder, len(entries) + 1))
+            except TlcliError as error:  # the photo went away meanwhile
+                console.warn(str(error))
+    for picture in folder.glob("[0-9]" * 4 + ".png"):
+        if int(picture.stem) > len(entries):
+            picture.unlink()
+    files.write_json(index, entries)
+    return entries
+
+
+def _keep(
+    explainer: Explainer, one: Explanation, item: dict[str, Any], folder: Path, number: int
+) -> dict[str, Any]:
+    _, laid = pictures(one, explainer.subject.look, REPORT_SIDE)
+    name = f"{number:04d}.png"
+    sheet.save(laid, folder / name)
+    return {
+        "path": item["path"],
+        "class": one.name,
+        "probability": one.probability,
+        "label": item["label"],
+        "method": explainer.method,
+        "layer": explainer.layer,
+        "image": name,
+    }

@@ -1,0 +1,100 @@
+"""Heat over photos: a colour map, the way from a network's grid to the photo, and a scale."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from tlcli import lettering
+from tlcli.photos import Look
+
+Array = npt.NDArray[Any]
+
+#: Lightness rises with heat all the way, so that the order of the colours is seen in grey as well.
+COLOURS = "inferno"
+
+#: How much of the photo the greatest heat hides; none at zero.
+OPACITY = 0.75
+
+#: What remains of the brightness of a part that the network never saw (`resize: crop`).
+UNSEEN = 0.35
+
+
+def colours(values: Array) -> Array:
+    """Values 0..1 of any shape -> RGB, uint8, one more axis of 3."""
+    places = np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)
+    return np.asarray(_table()[places])
+
+
+@cache
+def _table() -> Array:
+    # Imported here because it takes a fraction of a second, which not every command should wait.
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps[COLOURS](np.arange(256), bytes=True))[:, :3]
+
+
+def overlay(photo: Image.Image, heat: Array, look: Look) -> Image.Image:
+    """Heat laid over a photo of any size.
+
+    Args:
+        photo: RGB.
+        heat: what the network said on a grid over its input, float32 (rows, columns), 0..1.
+        look: how the photo became that input.
+    """
+    laid, seen = stretched(heat, photo.size, look)
+    pixels = np.asarray(photo, np.float32)
+    pixels *= np.where(seen, 1, UNSEEN)[..., None]
+    opacity = (OPACITY * laid)[..., None]
+    mixed = (1 - opacity) * pixels + opacity * colours(laid)
+    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def stretched(heat: Array, size: tuple[int, int], look: Look) -> tuple[Array, Array]:
+    """Heat at every pixel of a photo, and where the network saw the photo at all.
+
+    The inverse of `images.fit`, bilinear. `size` is (width, height); both results have the shape
+    (height, width), float32 0..1 and bool.
+    """
+    width, height = size
+    grid = Image.fromarray(np.asarray(heat, np.float32))
+    bilinear = Image.Resampling.BILINEAR
+    if look.resize == "crop":
+        scale = max(look.width / width, look.height / height)
+        across, down = min(look.width / scale, width), min(look.height / scale, height)
+        left, top = round((width - across) / 2), round((height - down) / 2)
+        inner = (max(1, round(across)), max(1, round(down)))
+        laid, seen = np.zeros((height, width), np.float32), np.zeros((height, width), bool)
+        place = np.s_[top : top + inner[1], left : left + inner[0]]
+        laid[place] = np.asarray(grid.resize(inner, bilinear))[: height - top, : width - left]
+        seen[place] = True
+        return laid, seen
+    box = None
+    if look.resize == "pad":
+        # Where the photo stands on the canvas that the network saw, in cells of the grid.
+        scale = min(look.width / width, look.height / height)
+        across, down = max(1, round(width * scale)), max(1, round(height * scale))
+        left, top = (look.width - across) // 2, (look.height - down) // 2
+        columns, rows = grid.width / look.width, grid.height / look.height
+        box = (left * columns, top * rows, (left + across) * columns, (top + down) * rows)
+    laid = np.clip(np.asarray(grid.resize((width, height), bilinear, box=box)), 0, 1)
+    return laid, np.ones((height, width), bool)
+
+
+def scale(width: int, low: str, high: str) -> Image.Image:
+    """The colours from 0 to 1 as a bar with words at its ends."""
+    size, bar = 13, 14
+    picture = Image.new("RGB", (width, bar + size + 8), (255, 255, 255))
+    ramp = np.broadcast_to(colours(np.linspace(0, 1, width)), (bar, width, 3))
+    picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (0, 0))
+    faint = (105, 105, 115)
+    half = width // 2 - 4
+    lettering.write(picture, (0, bar + 4), low, width=half, size=size, colour=faint)
+    text, chosen = lettering.fitted(high, half, size)
+    corner = (width - round(chosen.getlength(text)), bar + 4)
+    lettering.write(picture, corner, text, width=half, size=size, colour=faint)
+    return picture

@@ -1,0 +1,155 @@
+"""A base with its ImageNet classifier, from a weights file that holds it.
+
+tlcli's own cache keeps bases without classifiers: nothing else needs one. So the file has to be on
+this machine: named by the user, in the folder that `TLCLI_WEIGHTS` names, or in Keras' cache, where
+`keras.applications.VGG16()` leaves it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tlcli import bases, download, sources, tensors, weight_files, weights
+from tlcli.errors import Problem, WeightsError
+from tlcli.framework import keras
+from tlcli.photos import Look
+from tlcli.subject import Subject
+
+CLASSES = 1000
+
+#: Keras' own file of class names, which it fetches when it decodes predictions.
+INDEX = "imagenet_class_index.json"
+
+
+def open_classifier(row: bases.Base, file: Path | None = None) -> Subject:
+    """A base with its 1,000 classes at its native size.
+
+    Raises `WeightsError` where there is no file with the classifier's weights, or `file` holds
+    something else.
+    """
+    path = file or _find(row)
+    where = "--weights" if file else "--base"
+    below = weight_files.read(path, row, where, "--base says")
+    model = _build(row)
+    layers = _in_order(model, row)
+    shapes = [tuple(weight.shape) for layer in layers for weight in layer.weights]
+    places = _places(model, layers)
+    above = weight_files.read_classifier(
+        path, row, places[len(below) :], shapes[len(below) :], where
+    )
+    values = iter([*below, *above])
+    for layer in layers:
+        layer.set_weights([next(values) for _ in layer.weights])
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()  # set_weights leaves the mean and variance it computes with
+    look = Look(row.native_size, row.native_size, "squash")
+    return Subject(row.name, row, model, look, model.outputs[0], _names())
+
+
+def official(row: bases.Base) -> str:
+    """The name of the official file with the classifier, as Keras keeps it."""
+    return _with_classifier(sources.published(row.name).file)
+
+
+def _with_classifier(name: str) -> str:
+    return re.sub(r"[-_]no[-_]?top(_v2)?", "", name)
+
+
+def _find(row: bases.Base) -> Path:
+    name = official(row)
+    for folder in _folders():
+        path = folder / name
+        if path.is_file():
+            hashes = sources.published(row.name).hashes
+            if hashes and not any(download.file_hash(path, known) == known for known in hashes):
+                message = f"{path} has the name of the official file, but not its hash"
+                hint = "delete it, or name it with --weights if it is what you want"
+                raise WeightsError(Problem(f"--base {row.name}", message, hint))
+            return path
+    url = _with_classifier(sources.published(row.name).url)
+    message = f"the weights of {row.name} with its ImageNet classifier are not on this machine"
+    hint = f"name a file with --weights, or put {url} into {weights.keras_cache()} as {name}; "
+    hint += "without --base, a run is explained"
+    raise WeightsError(Problem(f"--base {row.name}", message, hint))
+
+
+def _folders() -> list[Path]:
+    named = os.environ.get("TLCLI_WEIGHTS")
+    return [*([Path(named)] if named else []), weights.keras_cache()]
+
+
+def _build(row: bases.Base) -> Any:
+    """The whole network with random weights: raw RGB pixels -> the scores of its classes."""
+    keras.utils.clear_session(free_memory=False)  # names such as `conv2d_3` count from here
+    pixels = keras.Input((row.native_size, row.native_size, 3), dtype="float32", name="pixels")
+    builder = getattr(keras.applications, row.name)
+    whole = builder(
+        weights=None,
+        classes=CLASSES,
+        classifier_activation=None,
+        input_tensor=row.preprocess(pixels),
+    )
+    return keras.Model(pixels, whole.outputs[0], name=row.name)
+
+
+def _in_order(model: Any, row: bases.Base) -> list[Any]:
+    """The layers with weights: those of the base in the order of `tensors.layers`, then the others.
+
+    ConvNeXt has another layer in the place of its base's last one, of the same shape; the first of
+    the others fills such a gap.
+    """
+    names = list(dict.fromkeys(layer.name for layer in tensors.layers(row.name)))
+    weighty = {layer.name: layer for layer in model.layers if layer.weights}
+    others = iter([layer for name, layer in weighty.items() if name not in names])
+    found = [weighty[name] if name in weighty else next(others) for name in names]
+    return [*found, *others]
+
+
+def _places(model: Any, layers: list[Any]) -> list[str]:
+    """Where the variables of those layers are in a Keras 3 weights file of the bare application.
+
+    Layers are counted there by the name of their class in snake case. The one in front of the
+    application, which turns raw pixels into its own, is not in its files.
+    """
+    counts: Counter[str] = Counter()
+    places = {}
+    for layer in model.layers:
+        if layer.name == "preprocess":
+            continue
+        kind = _snake_case(type(layer).__name__)
+        places[layer.name] = f"{kind}_{counts[kind]}" if counts[kind] else kind
+        counts[kind] += 1
+    return [
+        f"layers/{places[layer.name]}/vars/{number}"
+        for layer in layers
+        for number in range(len(layer.weights))
+    ]
+
+
+def _snake_case(name: str) -> str:
+    """'LayerNormalization' -> 'layer_normalization', 'Conv2D' -> 'conv2d', as Keras has it."""
+    parted = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", parted).lower()
+
+
+def _names() -> tuple[str, ...]:
+    """The names of ImageNet's classes where Keras' file of them is at hand, else their numbers.
+
+    A few names stand for two classes; these get their number as well.
+    """
+    for folder in _folders():
+        try:
+            table = json.loads((folder / INDEX).read_text("utf-8"))
+            names = [str(table[str(number)][1]) for number in range(CLASSES)]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+        twice = {name for name, count in Counter(names).items() if count > 1}
+        return tuple(
+            f"{name} ({number})" if name in twice else name for number, name in enumerate(names)
+        )
+    return tuple(map(str, range(CLASSES)))

@@ -1,0 +1,126 @@
+"""How sure a share is: confidence intervals, and the paired test of two classifiers.
+
+Everything here is a formula on counts; nothing is estimated by simulation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any, Literal
+
+#: Below this number of photos on which two classifiers differ, the test counts exactly; from it
+#: on, the chi-squared approximation is good.
+EXACT_BELOW = 25
+
+Interval = tuple[float, float]
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """The score interval of a proportion (Wilson, JASA 22, 1927), without continuity correction.
+
+    Unlike the usual plus-minus, it stays within 0..1 and is right for shares near 0 and 1. Without
+    any trial it is (0, 1).
+    """
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    low = 0.0 if successes == 0 else (centre - reach) / scale
+    high = 1.0 if successes == n else (centre + reach) / scale
+    return low, high
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two classifiers on the same photos: how many both, one alone, or neither gets right."""
+
+    both: int
+    first_only: int
+    second_only: int
+    neither: int
+
+    @property
+    def n(self) -> int:
+        """The photos."""
+        return self.both + self.first_only + self.second_only + self.neither
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the second less that of the first."""
+        return (self.second_only - self.first_only) / self.n if self.n else 0.0
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """The interval of `difference`: square-and-add of two score intervals, for paired shares.
+
+        Method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650. (-1, 1) without photos.
+        """
+        n = self.n
+        if n == 0:
+            return -1.0, 1.0
+        first, second = self.both + self.first_only, self.both + self.second_only
+        p1, p2 = second / n, first / n
+        low1, high1 = wilson(second, n, level)
+        low2, high2 = wilson(first, n, level)
+        phi = self._phi()
+
+        def reach(one: float, other: float) -> float:
+            return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+
+        below, above = reach(p1 - low1, high2 - p2), reach(high1 - p1, p2 - low2)
+        return max(-1.0, self.difference - below), min(1.0, self.difference + above)
+
+    def _phi(self) -> float:
+        """The correlation of being right, corrected for continuity as Newcombe does."""
+        first, second = self.both + self.first_only, self.both + self.second_only
+        product = first * (self.n - first) * second * (self.n - second)
+        if product == 0:
+            return 0.0
+        cross: float = self.both * self.neither - self.first_only * self.second_only
+        if cross > 0:
+            cross = max(0.0, cross - self.n / 2)
+        return cross / math.sqrt(product)
+
+    def test(self) -> Test:
+        """McNemar's test (Psychometrika 12, 1947) that both are right equally often.
+
+        Only photos on which they differ count: the exact test below `EXACT_BELOW` of them,
+        otherwise chi-squared.
+        """
+        if self.first_only + self.second_only < EXACT_BELOW:
+            return exact(self.first_only, self.second_only)
+        return chi_squared(self.first_only, self.second_only)
+
+
+@dataclass(frozen=True)
+class Test:
+    """The outcome of a paired test: `statistic` is chi-squared's, None for the exact one."""
+
+    __test__ = False  # not one for pytest to collect
+
+    method: Literal["exact", "chi-squared"]
+    statistic: float | None
+    p: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form printed by `--json`."""
+        return asdict(self)
+
+
+def exact(first_only: int, second_only: int) -> Test:
+    """The two-sided binomial test that a photo on which two differ goes to either with 1/2."""
+    fewer, differing = min(first_only, second_only), first_only + second_only
+    tail = sum(math.comb(differing, count) for count in range(fewer + 1))
+    return Test("exact", None, min(1.0, 2 * tail / 2**differing))
+
+
+def chi_squared(first_only: int, second_only: int) -> Test:
+    """Chi-squared with one degree of freedom, corrected for continuity (Edwards, Psychometrika 13,
+    1948). At least one photo must differ."""
+    distance = max(0, abs(first_only - second_only) - 1)
+    statistic = distance**2 / (first_only + second_only)
+    return Test("chi-squared", statistic, math.erfc(math.sqrt(statistic / 2)))

@@ -1,0 +1,194 @@
+"""The labelled photos of an evaluation: a split of the run, class folders, or a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlcli import dataset, folders, recipe, runs, splits
+from tlcli.console import counted
+from tlcli.dataset import SPLITS
+from tlcli.errors import DataError, Problem, RunError, nearest, reason, suggestion
+from tlcli.runs import Run
+from tlcli.splits import Row
+
+#: Photos that one problem names.
+NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo with its label, which counts into the run's classes.
+
+    `name` is its path as it is shown and kept: relative to the data folder where it lies in it.
+    """
+
+    path: Path
+    name: str
+    label: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos to evaluate on: `name` is the split's, or `data` or `csv`."""
+
+    name: str
+    root: Path
+    photos: tuple[Photo, ...]
+
+
+def root_of(run: Run) -> Path:
+    """The data folder that a run was trained on."""
+    return recipe.load(run.file(runs.RECIPE)).data.root
+
+
+def rows_of(run: Run, split: str) -> tuple[Row, ...]:
+    """What a run recorded of a split. Raises `RunError` where it has no photo in it."""
+    rows = splits.read(run)
+    found = tuple(row for row in rows if row.split == split)
+    if not found:
+        there = [name for name in SPLITS if any(row.split == name for row in rows)]
+        hint = suggestion(split, there) if there else "name another run"
+        raise RunError(Problem(f"--split {split}", f"the run {run.path} has no such photo", hint))
+    return found
+
+
+def name_of(row: Row, root: Path) -> str:
+    """The path of a recorded photo, relative to the data folder where it lies in it."""
+    path = root / row.path
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def of_split(run: Run, split: str, classes: Sequence[str], data: Path | None = None) -> Photos:
+    """The photos of a split, which must have the bytes that they had for the run.
+
+    Args:
+        data: where the data folder is now, if it has moved.
+    """
+    rows, root = rows_of(run, split), root_of(run)
+    numbers = {name: number for number, name in enumerate(classes)}
+    names = [name_of(row, root) for row in rows]
+    home = root if data is None else data
+    if strange := sorted({row.label for row in rows} - numbers.keys()):
+        message = f"its {runs.SPLIT} and its model have other classes, such as '{strange[0]}'"
+        raise RunError(Problem(str(run.path), message, "name another run"))
+    paths = [home / name for name in names]
+    hint = f"say where they are now with `tlcli evaluate --split {split} --data DIR`"
+    _check_there(paths, home, hint if data is None else "check the path")
+    digests = _digests(paths)
+    changed = [
+        path for path, row, found in zip(paths, rows, digests, strict=True) if found != row.sha256
+    ]
+    if changed:
+        message = f"{_named(changed, 'photo')} changed since the run (by SHA-256)"
+        hint = "restore them, or evaluate what is there now as new photos with --data DIR"
+        raise DataError(Problem(str(home), message, hint))
+    photos = (
+        Photo(path, name, numbers[row.label], row.sha256)
+        for path, name, row in zip(paths, names, rows, strict=True)
+    )
+    return Photos(split, home.absolute(), tuple(photos))
+
+
+def of_folder(folder: Path, classes: Sequence[str]) -> Photos:
+    """The photos in the class folders of `folder`; a class may be missing, none may be unknown."""
+    folders.expect_folder(folder)
+    numbers = {name: number for number, name in enumerate(classes)}
+    top = folders.look(folder)
+    problems = [problem for problem in top.problems if problem.severity == "error"]
+    strange = [path.name for path in top.folders if path.name not in numbers]
+    if {name.lower() for name in strange} & set(SPLITS) and not problems:
+        hint = f"name one of them, such as {folder / strange[-1]}"
+        hint += ", or a split of the run with --split and --data"
+        raise DataError(Problem(f"--data {folder}", "holds folders of splits", hint))
+    for name in strange:
+        what = "is not a class of the run"
+        problems.append(Problem(str(folder / name), what, suggestion(name, list(classes))))
+    found: list[tuple[Path, int]] = []
+    for class_folder in top.folders:
+        inside = folders.walk(class_folder)
+        problems += [problem for problem in inside.problems if problem.severity == "error"]
+        if class_folder.name in numbers:
+            found += [(path, numbers[class_folder.name]) for path in inside.photos]
+    if not problems and not found:
+        hint = f"sort photos into folders named {', '.join(classes[:6])}"
+        problems.append(Problem(f"--data {folder}", "no photos in class folders", hint))
+    if problems:
+        raise DataError(problems)
+    return _labelled("data", folder, found, lambda path: path.relative_to(folder).as_posix())
+
+
+def of_table(table: Path, classes: Sequence[str]) -> Photos:
+    """The photos of a CSV table with the columns path and label; paths are relative to it."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    found: list[tuple[Path, int]] = []
+    problems: list[Problem] = []
+    names: dict[Path, str] = {}
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file, strict=True)
+            if not {"path", "label"} <= set(lines.fieldnames or ()):
+                columns = ", ".join(lines.fieldnames or ()) or "nothing"
+                hint = "begin the table with the line path,label"
+                raise DataError(Problem(str(table), f"its first line has {columns}", hint))
+            for line in lines:
+                where = f"{table}:{lines.line_num}"
+                name, label = line["path"], line["label"]
+                if not name or not label:
+                    problems.append(Problem(where, "has no path and label"))
+                elif label not in numbers:
+                    guess = nearest(label, classes)
+                    hint = f"did you mean '{guess}'?" if guess else suggestion(label, list(classes))
+                    problems.append(Problem(where, f"'{label}' is not a class of the run", hint))
+                else:
+                    path = table.parent / name
+                    names[path] = name
+                    found.append((path, numbers[label]))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(Problem(str(table), f"cannot be read: {reason(error)}")) from error
+    if not problems and not found:
+        problems.append(Problem(str(table), "has no lines", "give each photo one: path,label"))
+    if problems:
+        raise DataError(problems)
+    _check_there([path for path, _ in found], table.parent, "check the path")
+    return _labelled("csv", table.parent, found, names.__getitem__)
+
+
+def _labelled(
+    kind: str, root: Path, found: Sequence[tuple[Path, int]], name: Callable[[Path], str]
+) -> Photos:
+    digests = _digests([path for path, _ in found])
+    photos = (
+        Photo(path, name(path), label, sha256)
+        for (path, label), sha256 in zip(found, digests, strict=True)
+    )
+    return Photos(kind, root.absolute(), tuple(photos))
+
+
+def _check_there(paths: Sequence[Path], root: Path, hint: str) -> None:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        what = f"{_named(missing, 'photo')} of {len(paths):,} not there"
+        raise DataError(Problem(str(root), what, hint))
+
+
+def _digests(paths: Iterable[Path]) -> list[str]:
+    """The hash of each file. Raises `DataError` with every file that cannot be read."""
+    digests: list[str] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            digests.append(dataset.digest(path))
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(problems)
+    return digests
+
+
+def _named(paths: Sequence[Path], noun: str) -> str:
+    shown = ", ".join(str(path) for path in paths[:NAMED])
+    return f"{counted(len(paths), noun)} ({shown}{', ...' if len(paths) > NAMED else ''})"

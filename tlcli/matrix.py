@@ -1,0 +1,162 @@
+"""The confusion matrix of a page: its cells, the photos in each, folded where classes are many."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+
+from tlcli.runfiles import Evaluation, Guess
+from tlcli.thumbnails import Album, Thumbnail
+
+#: Classes that get a row of their own; of more, those with the most mistakes do.
+MOST_CLASSES = 40
+
+#: Photos shown of a cell: mistakes, of which one wants to see more, and right answers.
+MOST_WRONG, MOST_RIGHT = 48, 16
+
+#: Pixels of the longer side of their thumbnails.
+SIDE = 144
+
+#: Strengths of a cell's colour.
+SHADES = 9
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A photo in the page."""
+
+    guess: Guess
+    picture: Thumbnail
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Photos with one true and one predicted class.
+
+    Attributes:
+        shade: 0 for none, else 1..`SHADES`, by the share of the row; its square root, so that a few
+            mistakes among many photos are seen.
+        shots: the surest ones, as far as they can be shown; `more` are in the cell besides.
+    """
+
+    row: int
+    column: int
+    n: int
+    shade: int
+    shots: tuple[Shot, ...] = ()
+
+    @property
+    def more(self) -> int:
+        """Photos of the cell that are not shown."""
+        return self.n - len(self.shots)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The confusion matrix as it is shown: rows are labels, columns predictions.
+
+    Attributes:
+        names: of rows and columns; None stands for all other classes together.
+        rows: the cells; those of `None` against itself hold right and wrong answers.
+        folded: classes that have no row of their own.
+    """
+
+    names: tuple[str | None, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    folded: int
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells that hold photos, mistakes before right answers, the largest first."""
+        held = [cell for row in self.rows for cell in row if cell.n]
+        return sorted(held, key=lambda cell: (self.correct(cell), -cell.n))
+
+    def correct(self, cell: Cell) -> bool:
+        """Whether a cell holds nothing but right answers."""
+        return cell.row == cell.column and self.names[cell.row] is not None
+
+
+def build(evaluation: Evaluation, guesses: Sequence[Guess], album: Album) -> Matrix:
+    """The matrix of an evaluation with photos of its predictions, for as long as there is room.
+
+    Every cell gets its first photo before any gets its second.
+    """
+    matrix = _counted(evaluation)
+    held = _sorted(matrix, guesses)
+    most = {
+        key: MOST_RIGHT if matrix.correct(matrix.rows[key[0]][key[1]]) else MOST_WRONG
+        for key in held
+    }
+    shown = {key: some[: most[key]] for key, some in held.items()}
+    turns = zip_longest(*(shown[cell.row, cell.column] for cell in matrix.cells))
+    wanted = [guess.path for turn in turns for guess in turn if guess is not None]
+    pictures = album.pictures(wanted, SIDE)
+    return replace(
+        matrix,
+        rows=tuple(
+            tuple(
+                replace(
+                    cell,
+                    shots=tuple(
+                        Shot(guess, pictures[guess.path])
+                        for guess in shown.get((cell.row, cell.column), ())
+                        if guess.path in pictures
+                    ),
+                )
+                for cell in row
+            )
+            for row in matrix.rows
+        ),
+    )
+
+
+def _counted(evaluation: Evaluation) -> Matrix:
+    kept = _kept(evaluation)
+    folded = len(evaluation.classes) - len(kept)
+    place = {number: at for at, number in enumerate(kept)}
+    size = len(kept) + bool(folded)
+    counts = [[0] * size for _ in range(size)]
+    for true, row in enumerate(evaluation.confusion):
+        for predicted, n in enumerate(row):
+            counts[place.get(true, size - 1)][place.get(predicted, size - 1)] += n
+    names: list[str | None] = [evaluation.classes[number] for number in kept]
+    cells = tuple(
+        tuple(Cell(at, column, n, _shade(n, sum(row))) for column, n in enumerate(row))
+        for at, row in enumerate(counts)
+    )
+    return Matrix(tuple(names + [None] * bool(folded)), cells, folded)
+
+
+def _kept(evaluation: Evaluation) -> list[int]:
+    """The classes that get rows, in their order."""
+    confusion = evaluation.confusion
+    numbers = range(len(evaluation.classes))
+    if len(numbers) <= MOST_CLASSES:
+        return list(numbers)
+    missed = [sum(confusion[one]) - confusion[one][one] for one in numbers]
+    for row, values in enumerate(confusion):
+        for column, n in enumerate(values):
+            if row != column:
+                missed[column] += n
+    ranked = sorted(numbers, key=lambda one: (-missed[one], one))
+    return sorted(ranked[:MOST_CLASSES])
+
+
+def _shade(n: int, total: int) -> int:
+    return math.ceil(SHADES * math.sqrt(n / total)) if n else 0
+
+
+def _sorted(matrix: Matrix, guesses: Sequence[Guess]) -> dict[tuple[int, int], list[Guess]]:
+    """The predictions by cell, the surest first."""
+    place = {name: at for at, name in enumerate(matrix.names)}
+    other = len(matrix.names) - 1
+    held: dict[tuple[int, int], list[Guess]] = defaultdict(list)
+    for cell in matrix.cells:
+        held[cell.row, cell.column] = []
+    for guess in sorted(guesses, key=lambda guess: -guess.probability):
+        key = place.get(guess.label, other), place.get(guess.predicted, other)
+        held[key].append(guess)
+    return dict(held)

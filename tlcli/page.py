@@ -1,0 +1,101 @@
+"""HTML pages that are whole in themselves: one file, nothing loaded, everything from files escaped.
+
+Templates are Jinja's, in `templates/`. Escaping is by construction, not by remembering: every value
+that a template shows goes through `_shown` and is escaped; style and script are the package's own
+files, allowed by their hashes and nothing else, so that markup in a file name could not run even if
+it got through.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from tlcli import console
+
+#: Names longer than this are shown with their middle left out.
+LONGEST = 400
+
+
+def name(text: str) -> str:
+    """A name from the file system as one line of visible characters; see `console.printable`."""
+    shown = console.printable(text).replace("\n", "\\n")
+    half = LONGEST // 2
+    return shown if len(shown) <= LONGEST else f"{shown[:half]} … {shown[-half:]}"
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """0.97019 -> '97.0%'; nothing is rounded up to 100% or down to 0%. None -> '–'."""
+    if value is None:
+        return "–"
+    least = 10.0**-digits
+    percent = 100 * value
+    if value < 1 and percent > 100 - least:
+        percent = 100 - least
+    elif value > 0 and percent < least:
+        percent = least
+    return f"{percent:.{digits}f}%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """0.07450 -> '0.075'; None -> '–'."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def points(value: float) -> str:
+    """A difference of shares in percentage points: 0.013 -> '+1.3'."""
+    text = f"{100 * value:+.1f}".replace("-", "−")
+    return "0.0" if text.endswith("0.0") and len(text) == 4 else text
+
+
+def render(template: str, values: Mapping[str, Any], *, style: str, script: str) -> str:
+    """A page from a template, with a style sheet and a script that are files beside it.
+
+    `values` are plain data; what is a string in them is text, never markup.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tlcli"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        name=name, share=share, number=number, points=points,
+        count=console.count, counted=console.counted, duration=console.duration,
+    )  # fmt: skip
+    css, js = _source(style), _source(script)
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src '{_hash(css)}'",
+            f"script-src '{_hash(js)}'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    return environment.get_template(template).render(
+        **values, policy=policy, style=Markup(css), script=Markup(js)
+    )
+
+
+def _shown(value: Any) -> Any:
+    """What a template is about to show, without characters that steer or cannot be written."""
+    return console.printable(value) if type(value) is str else value
+
+
+def _source(path: str) -> str:
+    return resources.files("tlcli").joinpath("templates", path).read_text(encoding="utf-8")
+
+
+def _hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode()).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")

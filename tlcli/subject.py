@@ -1,0 +1,196 @@
+"""A network opened for explanation: its layers by name, and its scores before softmax or sigmoid.
+
+Everything is found in the graph itself, so that it holds for every base, with the head of a run or
+with its ImageNet classifier, as trained or read back from a file. Explanations are computed in
+float32, whatever the precision of training: gradients of half precision lose their small values.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli import bases, calibration, weights
+from tlcli.errors import Problem, RunError, TlcliError, reason, suggestion
+from tlcli.framework import keras
+from tlcli.photos import Look
+from tlcli.predict import read_card
+from tlcli.runs import MODEL, Run
+
+Array = npt.NDArray[Any]
+#: Of Keras, which has no type hints that help.
+Model = Any
+Layer = Any
+Tensor = Any
+
+#: Layers that end the grid of activations: what they read is the top of the base.
+_COLLAPSING = (
+    keras.layers.GlobalAveragePooling2D,
+    keras.layers.GlobalMaxPooling2D,
+    keras.layers.Flatten,
+)
+_POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
+_OUTPUTS = (keras.activations.softmax, keras.activations.sigmoid)
+
+# What reading a damaged archive, or one of another kind, raises.
+_UNREADABLE = (
+    OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
+
+
+class UnknownName(TlcliError):
+    """A layer or class that the network does not have."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to look into.
+
+    Attributes:
+        name: what messages call it: the path of a model, or the name of a base.
+        row: the base that it is, or is built on.
+        model: raw RGB pixels 0..255, float32 (n, height, width, 3) -> its output.
+        look: how photos become those pixels.
+        logits: the tensor of scores, shape (n, 1) for two classes, else (n, classes); None for a
+            base without classifier.
+        classes: their names, in the order of the scores.
+        temperature: that of the run's calibration, so that probabilities are those of `predict`.
+    """
+
+    name: str
+    row: bases.Base
+    model: Model
+    look: Look
+    logits: Tensor = None
+    classes: tuple[str, ...] = ()
+    temperature: float = 1.0
+
+    @property
+    def grids(self) -> dict[str, Layer]:
+        """The layers with activations of shape (n, height, width, channels), bottom to top."""
+        return {
+            layer.name: layer
+            for layer in self.model.layers
+            if not isinstance(layer, keras.layers.InputLayer) and len(layer.output.shape) == 4
+        }
+
+    def grid(self, name: str, where: str = "--layer") -> Layer:
+        """The layer `name`; raises `UnknownName` for one without a grid of activations."""
+        grids = self.grids
+        if name in grids:
+            return grids[name]
+        for layer in self.model.layers:
+            if layer.name == name:
+                shape = " x ".join(map(str, layer.output.shape[1:]))
+                message = f"'{name}' gives {shape} numbers, not a grid of activations"
+                hint = f"take one of the layers below it, such as '{self.last_block}'"
+                raise UnknownName(Problem(where, message, hint))
+        hint = suggestion(name, list(grids)[::-1])  # the upper ones are of more interest
+        raise UnknownName(Problem(where, f"{self.name} has no layer '{name}'", hint))
+
+    @property
+    def last_block(self) -> str:
+        """The layer that ends the last convolutional block.
+
+        Going down from the output while each step has one input, the lowest layer that ends the
+        grid (a global pooling or a flattening; a classifier may have several) stands on the top of
+        the base. A pooling layer there is passed over, since the layer below it has the same
+        channels on a finer grid: VGG16's is `block5_conv3`.
+        """
+        top = self.model.outputs[0] if self.logits is None else self.logits
+        for layer, below in _down(top):
+            if isinstance(layer, _COLLAPSING):
+                top = below
+        for layer, below in _down(top):
+            if not isinstance(layer, _POOLING):
+                break
+            top = below
+        return str(top._keras_history.operation.name)
+
+    def probabilities(self, logits: Array) -> Array:
+        """Logits -> probabilities, float64, shape (n, classes)."""
+        scaled = np.asarray(logits, np.float64) / self.temperature
+        if scaled.shape[1] == 1:
+            # Two classes with the scores 0 and l have the same softmax as a sigmoid of l.
+            scaled = np.concatenate([np.zeros_like(scaled), scaled], axis=1)
+        raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+    def class_number(self, name: str, where: str = "--class") -> int:
+        """Which score belongs to a class; raises `UnknownName` for a name that is none."""
+        if name in self.classes:
+            return self.classes.index(name)
+        message = f"'{name}' is not a class of {self.name}"
+        raise UnknownName(Problem(where, message, suggestion(name, self.classes)))
+
+
+def open_run(path: Path) -> Subject:
+    """The model of a run, from the `model.keras` that tlcli has written.
+
+    Raises `RunError` for a file that is damaged or not laid out as tlcli's models are.
+    """
+    card = read_card(path)
+    hint = "only models of tlcli can be looked into"
+    row = bases.lookup(str(card.get("base")))
+    if row is None:
+        raise RunError(Problem(str(path), "does not say which base it is built on", hint))
+    try:
+        # safe_mode stays on: a model file is data, and must not bring code along.
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except _UNREADABLE as error:
+        raise RunError(Problem(str(path), f"cannot be loaded: {reason(error)}")) from error
+    last = model.layers[-1]
+    if not isinstance(last, keras.layers.Activation) or last.activation not in _OUTPUTS:
+        raise RunError(Problem(str(path), "does not end in softmax or sigmoid", hint))
+    classes = tuple(card["classes"])
+    if last.output.shape[-1] != (1 if len(classes) == 2 else len(classes)):
+        message = f"has {last.output.shape[-1]} outputs for {len(classes)} classes"
+        raise RunError(Problem(str(path), message, hint))
+    height, width = card["image_size"]
+    look = Look(height, width, card["resize"])
+    whole = _in_float32(model)
+    return Subject(str(path), row, whole, look, last.input, classes, _temperature(path))
+
+
+def _temperature(path: Path) -> float:
+    """That of the calibration of the run that a model lies in, or 1."""
+    run = Run(path.parent)
+    kept = calibration.of_run(run) if run.file(MODEL) == path else None
+    return kept.temperature if kept else 1.0
+
+
+def open_base(
+    row: bases.Base, source: weights.Source, size: Sequence[int] | None = None
+) -> Subject:
+    """A base without classifier at `size` (height, width), by default its native one."""
+    height, width = size or (row.native_size, row.native_size)
+    # A seed, so that random weights are the same ones each time.
+    model = row.build((height, width), seed=0)
+    weights.load(model, row, source)
+    return Subject(row.name, row, model, Look(height, width, "squash"))
+
+
+def _in_float32(model: Model) -> Model:
+    """The same model with every layer computing in the precision that its weights have."""
+    for layer in model._flatten_layers(include_self=False):
+        if layer.compute_dtype != "float32":
+            layer.dtype_policy = "float32"
+    return model
+
+
+def _down(tensor: Tensor) -> Iterator[tuple[Layer, Tensor]]:
+    """The operations below a tensor with what each reads, as long as each reads one tensor."""
+    while True:
+        operation, node, _ = tensor._keras_history
+        inputs = operation._inbound_nodes[node].input_tensors
+        if len(inputs) != 1:
+            return
+        yield operation, inputs[0]
+        tensor = inputs[0]

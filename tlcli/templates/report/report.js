@@ -1,0 +1,106 @@
+// What the page does besides being read: the confusion matrix opens its photos in place, and the
+// table of classes sorts. Everything is there without this script; it only adds to it.
+"use strict";
+
+document.documentElement.classList.add("js");
+
+const links = [...document.querySelectorAll(".matrix a")];
+const cells = [...document.querySelectorAll(".cell")];
+
+// Shows the photos of one cell. `moved` is false when the page opens: then nothing is announced.
+function open(cell, moved = true) {
+  for (const one of cells) one.classList.toggle("open", one === cell);
+  for (const link of links) {
+    const here = link.hash === `#${cell.id}`;
+    // Of all cells, Tab reaches the one that is open; arrow keys lead to the others.
+    link.tabIndex = here ? 0 : -1;
+    if (here) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+  if (moved) {
+    const title = cell.querySelector("h3").textContent.replace(/\s+/g, " ").trim();
+    document.getElementById("cell-status").textContent = `Shown below: ${title}`;
+  }
+}
+
+function addressed() {
+  const id = location.hash.slice(1);
+  return cells.find((cell) => cell.id === id);
+}
+
+for (const link of links) {
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const cell = document.getElementById(link.hash.slice(1));
+    open(cell);
+    history.replaceState(null, "", link.hash);
+    if (cell.getBoundingClientRect().top > innerHeight - 120) {
+      const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      cell.scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+    }
+  });
+}
+
+// The nearest number in the direction of an arrow key, straight ahead before aside.
+const ways = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+
+function ahead(from, [down, across]) {
+  const distance = (link) => {
+    const rows = link.dataset.row - from.dataset.row;
+    const columns = link.dataset.column - from.dataset.column;
+    const along = rows * down + columns * across;
+    const aside = Math.abs(rows * across) + Math.abs(columns * down);
+    return along > 0 ? along + 1000 * aside : Infinity;
+  };
+  const best = links.reduce((one, other) => (distance(other) < distance(one) ? other : one));
+  return distance(best) < Infinity ? best : from;
+}
+
+const matrix = document.querySelector(".matrix");
+if (matrix) {
+  matrix.addEventListener("keydown", (event) => {
+    const from = event.target.closest("a");
+    if (!from || !(event.key in ways)) return;
+    event.preventDefault();
+    const to = ahead(from, ways[event.key]);
+    for (const link of links) link.tabIndex = link === to ? 0 : -1;
+    to.focus();
+  });
+  if (cells.length) open(addressed() || cells[0], false);
+  addEventListener("hashchange", () => {
+    const cell = addressed();
+    if (cell) open(cell);
+  });
+}
+
+// Sorting: by number where cells give one, by text otherwise; what has no number comes last.
+function sort(table, column, descending) {
+  const body = table.tBodies[0];
+  const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+  const numeric = "value" in body.rows[0].cells[column].dataset;
+  const compare = (one, other) => {
+    const [a, b] = [value(one), value(other)];
+    if (numeric && (a === "" || b === "")) return (a === "") - (b === "");
+    const order = numeric ? a - b : a.localeCompare(b, undefined, { numeric: true });
+    return descending ? -order : order;
+  };
+  body.append(...[...body.rows].sort(compare));
+}
+
+for (const table of document.querySelectorAll(".sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      // Names begin with A; of scores, the lowest want looking at first.
+      const descending = head.getAttribute("aria-sort") === "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      sort(table, column, descending);
+    });
+  });
+}
