@@ -128,22 +128,30 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
 
 def _flaws(seen: Sequence[tuple[Item, Look]]) -> Iterator[Finding]:
     """A finding for each rule that some photo meets."""
-    for finding, applies, detail in _RULES:
-        meeting = [(item, look) for item, look in seen if applies(item, look)]
-        if meeting:
+    meeting: list[list[tuple[Item, Look]]] = [[] for _ in _RULES]
+    # Photos alike in all that rules ask for are judged once: of 100,000, many are.
+    known: dict[tuple[object, ...], list[int]] = {}
+    for item, look in seen:
+        suffix = item.path.suffix.lower()
+        alike = (suffix, look.format, look.mode, look.width, look.height, look.flags)
+        if alike not in known:
+            known[alike] = [at for at, rule in enumerate(_RULES) if rule[1](suffix, look)]
+        for at in known[alike]:
+            meeting[at].append((item, look))
+    for (finding, _, detail), found in zip(_RULES, meeting, strict=True):
+        if found:
             yield replace(
                 finding,
-                paths=tuple(item.path for item, _ in meeting),
-                details=tuple(detail(look) for _, look in meeting) if detail else (),
+                paths=tuple(item.path for item, _ in found),
+                details=tuple(detail(look) for _, look in found) if detail else (),
             )
 
 
-def _misnamed(item: Item, look: Look) -> bool:
-    suffix = item.path.suffix.lower()
+def _misnamed(suffix: str, look: Look) -> bool:
     return suffix not in _SUFFIXES.get(look.format, (suffix,))
 
 
-def _flagged(flag: int) -> Callable[[Item, Look], bool]:
+def _flagged(flag: int) -> Callable[[str, Look], bool]:
     return lambda _, look: bool(look.flags & flag)
 
 
@@ -151,7 +159,7 @@ def _size(look: Look) -> str:
     return f"{look.width} x {look.height}"
 
 
-_Rule = tuple[Finding, Callable[[Item, Look], bool], Callable[[Look], str] | None]
+_Rule = tuple[Finding, Callable[[str, Look], bool], Callable[[Look], str] | None]
 
 _RULES: tuple[_Rule, ...] = (
     (
@@ -209,9 +217,11 @@ _RULES: tuple[_Rule, ...] = (
 def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
     """Photos of a lesser split that are nearly those of another."""
     thumbnails = {
-        split: np.frombuffer(
-            b"".join(looks[item.digest].thumbnail for item in index.of(split)), np.uint8
-        ).reshape(-1, likeness.SIDE, likeness.SIDE)
+        split: likeness.Prepared(
+            np.frombuffer(
+                b"".join(looks[item.digest].thumbnail for item in index.of(split)), np.uint8
+            ).reshape(-1, likeness.SIDE, likeness.SIDE)
+        )
         for split in SPLITS
     }
     alike: dict[Path, list[Path]] = defaultdict(list)

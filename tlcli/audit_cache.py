@@ -12,9 +12,8 @@ import importlib.util
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import PIL
 
@@ -42,8 +41,7 @@ CREATE TABLE IF NOT EXISTS looks (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What decoding a file told.
 
     Attributes:
@@ -73,6 +71,10 @@ def way() -> str:
     heif = importlib.util.find_spec("pillow_heif") is not None
     parts = (VERSION, images.DECODER_VERSION, PIL.__version__, headers.pixel_limit(), int(heif))
     return "-".join(map(str, parts))
+
+
+def _name(path: Path) -> str:
+    return str(path if path.is_absolute() else path.absolute())
 
 
 class AuditCache:
@@ -118,7 +120,7 @@ class AuditCache:
                 status = path.stat()
                 # Taken before the file is read, so that a change meanwhile is noticed next time.
                 self._stats[path] = (status.st_size, status.st_mtime_ns)
-                by_name[str(path.absolute())] = path
+                by_name[_name(path)] = path
         known = {}
         for name, size, changed, digest in self._ask(
             "SELECT path, size, changed, digest FROM files WHERE path IN", list(by_name)
@@ -131,7 +133,7 @@ class AuditCache:
     def keep(self, digests: Mapping[Path, str]) -> None:
         """Remember the hashes of files that `digests` was asked for."""
         rows = (
-            (str(path.absolute()), *self._stats[path], digest)
+            (_name(path), *self._stats[path], digest)
             for path, digest in digests.items()
             if path in self._stats
         )
@@ -141,7 +143,7 @@ class AuditCache:
         """What is known of files with those hashes."""
         what = "SELECT digest, message, hint, format, mode, width, height, flags, thumbnail"
         query = f"{what} FROM looks WHERE way = ? AND digest IN"
-        return {digest: Look(*rest) for digest, *rest in self._ask(query, [*digests], self._way)}
+        return {row[0]: Look._make(row[1:]) for row in self._ask(query, [*digests], self._way)}
 
     def keep_looks(self, looks: Mapping[str, Look]) -> None:
         """Remember what was found, by hash."""

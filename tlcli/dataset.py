@@ -244,7 +244,7 @@ def _items(found: Survey, digests: dict[Path, str], val: float, test: float) -> 
                 drawn = _draw(_group_digest(group) if group else digests[path], val, test)
                 split = drawn if part == "train" else part
                 items.append(Item(path, labels[name], split, digests[path], group))
-    return tuple(sorted(items, key=lambda item: item.path))
+    return tuple(sorted(items, key=lambda item: item.path.parts))
 
 
 def _group_digest(group: str) -> str:

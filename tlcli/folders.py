@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Contents:
 
 def is_photo(path: Path) -> bool:
     """Whether the suffix of a path is that of an image, in any letter case."""
-    return path.suffix.lower() in EXTENSIONS
+    return os.path.splitext(path.name)[1].lower() in EXTENSIONS  # noqa: PTH122 - much faster
 
 
 def is_junk(path: Path) -> bool:
@@ -61,7 +62,7 @@ def look(folder: Path) -> Contents:
     """
     found = Contents()
     try:
-        entries = sorted(folder.iterdir())
+        entries = sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
         found.problems.append(Problem(str(folder), f"cannot be listed: {reason(error)}"))
         entries = []
@@ -110,7 +111,7 @@ def walk(folder: Path) -> Contents:
             else:
                 found.problems.append(_known(path))
         pending += reversed(deeper)
-    found.files.sort()
+    found.files.sort(key=lambda path: path.parts)  # as paths sort, and many times as fast
     return found
 
 

@@ -46,16 +46,16 @@ def thumbnail(image: Image.Image) -> Array:
     return np.asarray(small)
 
 
-def pairs(first: Array, second: Array) -> Array:
-    """Which thumbnails of `first` are nearly those of `second`: (n, 2) indices, sorted.
-
-    Both are uint8, of shape (any number, 16, 16).
-    """
-    one, other = _Known(first), _Known(second)
+def pairs(one: Prepared, other: Prepared) -> Array:
+    """Which thumbnails of `one` are nearly those of `other`: (n, 2) indices, sorted."""
     found = [np.empty((0, 2), np.int64)]
     for mirrored in (False, True):
         hashes = one.mirrored if mirrored else one.hashes
-        for left, right in _candidates(hashes, other.hashes):
+        # Every hash of one side is looked up among those of the other: the fewer, the better.
+        swapped = len(hashes) > len(other.hashes)
+        few, many = (other.hashes, hashes) if swapped else (hashes, other.hashes)
+        for candidates in _candidates(few, many):
+            left, right = candidates[::-1] if swapped else candidates
             close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
             left, right = left[close], right[close]
             flat = one.flat[:, :, ::-1] if mirrored else one.flat
@@ -65,11 +65,11 @@ def pairs(first: Array, second: Array) -> Array:
     return np.unique(np.concatenate(found), axis=0)
 
 
-class _Known:
-    """The thumbnails with enough contrast, as needed for comparison.
+class Prepared:
+    """Thumbnails, uint8 (any number, 16, 16), made ready for comparison.
 
     Attributes:
-        at: where they are among all.
+        at: which of them have enough contrast; the others are left out below.
         flat: float32 of mean 0 and length 1, so that a product is a correlation.
         hashes, mirrored: uint64, of the photo and of its mirror image.
     """
@@ -110,11 +110,11 @@ def _candidates(first: Array, second: Array) -> Iterator[tuple[Array, Array]]:
         ours = ((first >> shift) & np.uint64(0xFFFF)).astype(np.int64)
         theirs = ((second >> shift) & np.uint64(0xFFFF)).astype(np.int64)
         order = np.argsort(theirs, kind="stable")
-        ordered = theirs[order]
+        # Where each of the values that 16 bits may have begins in that order.
+        begin = np.searchsorted(theirs[order], np.arange((1 << 16) + 1))
         for flip in flips:
-            start = np.searchsorted(ordered, ours ^ flip, "left")
-            many = np.searchsorted(ordered, ours ^ flip, "right") - start
-            yield from _spread(start, many, order)
+            start = begin[ours ^ flip]
+            yield from _spread(start, begin[(ours ^ flip) + 1] - start, order)
 
 
 def _spread(start: Array, many: Array, order: Array) -> Iterator[tuple[Array, Array]]:
