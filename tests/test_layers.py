@@ -28,7 +28,7 @@ LAYERS = """
     init listing shelf survey
     doctor
     plan
-    check features optimize saving
+    check estimate features optimize saving
     feeds
     steps
     stage

@@ -170,7 +170,11 @@ def extract(
 @with_recipe
 @click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
 @click.option("--force", is_flag=True, help="Replace a run that is in --out.")
-@click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, print the plan and an estimate of its time, and stop.",
+)
 @with_json
 def finetune(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, out: Path | None,
@@ -185,7 +189,9 @@ def finetune(
     """
     made = _plan(config, overrides, cache_dir, out, force)
     if dry_run:
-        show((made.text(), made.as_json()), json_)
+        from tlcli import estimate
+
+        show(estimate.told(made), json_)
         return
     console.note(made.text() + "\n")
     from tlcli import train
