@@ -242,8 +242,8 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def some_photos(source: Path, folder: Path, each: int) -> dict[str, int]:
-    """Copy the first `each` training photos of every class, and val and test in proportion.
+def some_photos(source: Path, folder: Path, train: int) -> dict[str, int]:
+    """Copy about `train` training photos, as many of every class, and val and test in proportion.
 
     `source` has train, val and test folders of class folders; 0 copies all. Returns the number of
     photos of each split.
@@ -252,7 +252,7 @@ def some_photos(source: Path, folder: Path, each: int) -> dict[str, int]:
     classes = sorted(path.name for path in (source / "train").iterdir() if path.is_dir())
     counts = {}
     for split, total in whole.items():
-        take = round(each * total / whole["train"]) if each else total
+        take = round(train * total / whole["train"] / len(classes)) if train else total
         chosen = [
             path
             for name in classes

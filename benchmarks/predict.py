@@ -75,7 +75,7 @@ def main() -> None:
 
 def prepared(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     """A model of tlcli, and a folder of many photos."""
-    some_photos(arguments.photos, folder / "data", 16)
+    some_photos(arguments.photos, folder / "data", 32)
     weights = arguments.weights
     if weights != "random":
         weights = str(Path(weights).absolute())

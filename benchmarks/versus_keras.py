@@ -168,9 +168,9 @@ def table(bench: Bench, sides: list[str], scale: float) -> None:
             second = {key.removeprefix("second "): value for key, value in found.items()
                       if key.startswith("second ")}  # fmt: skip
             found |= scaled(found, scale, full)
-            # An alternative begins a second experiment as it began the first; features kept by
-            # hand are the exception, and their author has to see that they still fit.
-            later = scaled(second or {**found, "kept": 1.0}, scale, full)
+            # An alternative begins a second experiment as it began the first, save for features
+            # kept by hand; whoever keeps them has to see that they still fit.
+            later = scaled(second or {**found, "extract": 0.0}, scale, full)
             found |= {"again head": later["head"], "again both": later["both"]}
     rows = []
     for side in sides:
