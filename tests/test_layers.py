@@ -18,7 +18,7 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console errors framework settings
-    augment bases files folders gradients images yamlfile
+    augment bases files folders gradients images threads yamlfile
     layout recipe_problems runs shards sources tensors
     dataset onnxfile recipe sample store
     download photos split weight_files

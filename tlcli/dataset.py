@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from tlcli.console import counted
 from tlcli.errors import DataError, Problem, Severity, reason
 from tlcli.folders import EXTENSIONS, find_images
 from tlcli.layout import SPLITS, SplitName, Survey, survey
+from tlcli.threads import in_order
 
 if TYPE_CHECKING:
     from tlcli.settings import Data
@@ -133,17 +134,17 @@ def _digests(paths: Sequence[Path]) -> tuple[dict[Path, str], dict[Path, Problem
     """The hash of each file, and what kept the others from being read."""
     digests: dict[Path, str] = {}
     unread: dict[Path, Problem] = {}
-    pool = ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1)))
-    try:
-        with console.progress(len(paths), "reading photos", unit="photos") as progress:
-            for path, outcome in zip(paths, pool.map(_outcome, paths), strict=True):
-                if isinstance(outcome, Problem):
-                    unread[path] = outcome
-                else:
-                    digests[path] = outcome
-                progress.update(1)
-    finally:  # an interrupted command does not read on to the end
-        pool.shutdown(cancel_futures=True)
+    workers = min(16, 2 * (os.cpu_count() or 1))
+    with (
+        closing(in_order(_outcome, paths, workers=workers)) as outcomes,
+        console.progress(len(paths), "reading photos", unit="photos") as progress,
+    ):
+        for path, outcome in zip(paths, outcomes, strict=True):
+            if isinstance(outcome, Problem):
+                unread[path] = outcome
+            else:
+                digests[path] = outcome
+            progress.update(1)
     return digests, unread
 
 
