@@ -19,6 +19,7 @@ help:
 	@echo "make lint      formatting, style and types"
 	@echo "make fix       repair formatting and style"
 	@echo "make bench     the benchmarks, on PHOTOS=folder and WEIGHTS=file (see benchmarks/README.md)"
+	@echo "make bench-X   the benchmark benchmarks/X.py alone"
 	@echo "make build     the wheel"
 
 $(READY): pyproject.toml
@@ -51,9 +52,25 @@ fix: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY)
-	$(BIN)/python benchmarks/extract.py --photos "$(PHOTOS)" --weights "$(WEIGHTS)"
-	$(BIN)/python benchmarks/decode.py --photos "$(PHOTOS)"
+# What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
+BENCHES := versus_keras extract forward decode augment predict store_bytes startup heads estimates \
+	memory views
+BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
+ON_PHOTOS := --photos "$(PHOTOS)"
+BENCH_versus_keras := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
+BENCH_extract := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
+BENCH_predict := $(ON_PHOTOS)
+BENCH_store_bytes := $(ON_PHOTOS)
+BENCH_heads := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
+BENCH_estimates := $(ON_PHOTOS)
+BENCH_decode := $(ON_PHOTOS)
+BENCH_augment := $(ON_PHOTOS)
+BENCH_views := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
+
+bench: $(BENCHES:%=bench-%)
+
+bench-%: $(READY)
+	$(BIN)/python benchmarks/$*.py $(BENCH_$*) $(OPTIONS)
 
 build: $(READY)
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

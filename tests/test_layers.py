@@ -19,7 +19,7 @@ LAYERS = """
     _version
     __init__ console draws errors framework settings
     augment_settings bases colour colours files findings folders geometry gradients headers
-    interrupts intervals lettering mixing runfiles tables yamlfile
+    interrupts intervals lettering mixing runfiles tables threads yamlfile
     randaugment
     augment checkpoints drawing fonts images layout locks predicted recipe_problems shards sheet
     audit_cache likeness runs sources tensors
@@ -31,7 +31,7 @@ LAYERS = """
     init labelled listing page preview shelf survey thumbnails
     charts doctor evidence
     account audit matrix plan verdict
-    check diagrams exhibits features optimize saving
+    check diagrams estimate exhibits features optimize saving
     contents feeds
     steps
     stage

@@ -193,7 +193,11 @@ def extract(
 @click.option("--force", is_flag=True, help="Replace a run that is in --out.")
 @click.option("--fresh", is_flag=True, help="Start anew even where such a run was stopped.")
 @click.option("--resume", metavar="RUN", help="Go on with this stopped run and no other.")
-@click.option("--dry-run", is_flag=True, help="Check everything, print the plan, and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, print the plan and an estimate of its time, and stop.",
+)
 @with_json
 def finetune(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, out: Path | None,
@@ -212,7 +216,9 @@ def finetune(
         raise click.UsageError("--resume goes with neither --fresh nor --out")
     made = _plan(config, overrides, cache_dir, out, force)
     if dry_run:
-        show((made.text(), made.as_json()), json_)
+        from tlcli import estimate
+
+        show(estimate.told(made), json_)
         return
     console.note(made.text() + "\n")
     from tlcli import claims, train

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from tlcli.findings import Finding, unreadable
 from tlcli.folders import EXTENSIONS, find_images
 from tlcli.layout import SPLITS, Survey, survey, survey_table
 from tlcli.tables import SplitName
+from tlcli.threads import in_order
 
 if TYPE_CHECKING:
     from tlcli.settings import Data
@@ -201,17 +202,19 @@ def _digests(
     paths = [path for path in paths if path not in known]
     digests: dict[Path, str] = {}
     unread: dict[Path, Problem] = {}
-    pool = ThreadPoolExecutor(max_workers=min(16, 2 * (os.cpu_count() or 1)))
+    workers = min(16, 2 * (os.cpu_count() or 1))
     try:
-        with console.progress(len(paths), "reading photos", unit="photos") as progress:
-            for path, outcome in zip(paths, pool.map(_outcome, paths), strict=True):
+        with (
+            closing(in_order(_outcome, paths, workers=workers)) as outcomes,
+            console.progress(len(paths), "reading photos", unit="photos") as progress,
+        ):
+            for path, outcome in zip(paths, outcomes, strict=True):
                 if isinstance(outcome, Problem):
                     unread[path] = outcome
                 else:
                     digests[path] = outcome
                 progress.update(1)
-    finally:  # an interrupted command does not read on to the end
-        pool.shutdown(cancel_futures=True)
+    finally:  # an interrupted command keeps what it has read
         if memory:
             memory.keep(digests)
     return {**known, **digests}, unread

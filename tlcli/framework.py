@@ -44,11 +44,28 @@ def _native_stderr_held() -> Iterator[None]:
             os.close(saved)
 
 
+# What Keras imports if it is installed, for its plots and its scikit-learn wrappers, which tlcli
+# never uses: three of the eight seconds that `import keras` takes on a slow machine.
+_NOT_NEEDED = ("cv2", "matplotlib", "sklearn")
+
+
+@contextmanager
+def _optional_imports_skipped() -> Iterator[None]:
+    """Let Keras find that its optional packages are missing; afterwards they can be imported."""
+    hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None means "missing"
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 if TYPE_CHECKING:
     keras: Any
     tf: Any
 else:
-    with _native_stderr_held():
+    with _native_stderr_held(), _optional_imports_skipped():
         import keras
         import tensorflow as tf
 

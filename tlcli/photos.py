@@ -27,7 +27,7 @@ Element = TypeVar("Element")
 AHEAD, THREADS = 3, min(os.cpu_count() or 1, 8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class View:
     """One thing to look at: a photo as it is (number 0) or augmented.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tlcli import console, dataset, findings, images, leaks, recipe, runs, store
 from tlcli.dataset import Index, Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
+from tlcli.threads import in_order
 from tlcli.weights import Source
 
 
@@ -115,17 +116,14 @@ def check_photos(
     """What `look` finds wrong with each photo, looked at in threads."""
     workers = min(8, 2 * (os.cpu_count() or 1))
     with (
-        ThreadPoolExecutor(workers) as pool,
+        closing(in_order(look, paths, workers=workers)) as problems,
         console.progress(len(paths), "checking", unit="photos") as bar,
     ):
         found = []
-        try:
-            for path, problem in zip(paths, pool.map(look, paths), strict=True):
-                bar.update(1)
-                if problem is not None:
-                    found.append((path, problem))
-        finally:
-            pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not look at the rest first
+        for path, problem in zip(paths, problems, strict=True):
+            bar.update(1)
+            if problem is not None:
+                found.append((path, problem))
         return found
 
 

@@ -1,0 +1,93 @@
+"""How well `finetune --dry-run` predicts the seconds of a plan.
+
+    python benchmarks/estimates.py --photos DATA [--weights FILE] [--train 160] [--rounds 3]
+
+By turns: the estimate, then the run, of several bases and sizes, with an empty store. The table has
+what came true over what was estimated, for extraction and for each stage; 1 is a perfect estimate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from harness import Bench, Measured, parser, scratch, some_photos, spread, tlcli
+from versus_keras import RECIPE
+
+#: Base, pixels, boundary of the fine-tuning stage.
+PLANS = (
+    ("VGG16", 64, "block4_pool"),
+    ("VGG16", 150, "block4_pool"),
+    ("ResNet50", 150, "conv4_block6_out"),
+    ("InceptionV3", 150, "mixed7"),
+    ("MobileNetV2", 224, "block_12_add"),
+)
+ACTS = ("extract", "head", "tune")
+
+
+def main() -> None:
+    """Measure and write the table."""
+    options = parser(__doc__, rounds=3)
+    options.add_argument("--photos", type=Path, required=True)
+    options.add_argument("--train", type=int, default=160, help="training photos; 0: all [160]")
+    options.add_argument("--epochs", type=int, default=3)
+    options.add_argument("--bases", nargs="+", default=[name for name, _, _ in PLANS])
+    arguments = options.parse_args()
+    with scratch() as folder:
+        counts = some_photos(arguments.photos, folder / "photos", arguments.train)
+        settings = {"epochs": arguments.epochs, **counts, "views": 1, "weights": "random"}
+        bench = Bench.open("estimates", settings, arguments)
+        sides = {
+            f"{base} at {size} px": lambda plan=(base, size, boundary): measure(
+                plan, arguments, folder
+            )
+            for base, size, boundary in PLANS
+            if base in arguments.bases
+        }
+        bench.run(sides, arguments.rounds)
+    rows = []
+    for side in sides:
+        row = [side]
+        for act in ACTS:
+            pairs = zip(
+                bench.values(side, act), bench.values(side, f"{act} estimated"), strict=True
+            )
+            row += [
+                spread(bench.values(side, act), 1),
+                spread([real / said for real, said in pairs]),
+            ]
+        rows.append(row)
+    headers = [""]
+    for act in ACTS:
+        headers += [f"{act}, s", "over estimate"]
+    bench.report("Seconds of plans against their estimates", headers, rows)
+
+
+def measure(plan: tuple[str, int, str], arguments: argparse.Namespace, folder: Path) -> Measured:
+    """One plan: what was estimated, and what it took."""
+    base, size, boundary = plan
+    recipe, cache, run = folder / "recipe.yaml", folder / "cache", folder / "run"
+    for path in (cache, run):
+        shutil.rmtree(path, ignore_errors=True)
+    epochs = f"epochs: {arguments.epochs}"
+    text = RECIPE.format(
+        data=folder / "photos", base=base, weights="random", size=size, hidden=256, dropout=0.5,
+        views=1, stages=f"  - {{name: head, {epochs}}}\n"
+        f"  - {{name: tune, freeze_until: {boundary}, {epochs}, learning_rate: 1.0e-5}}",
+    )  # fmt: skip
+    recipe.write_text(text, encoding="utf-8")
+    words = ("--config", recipe, "--cache-dir", cache)
+    told = json.loads(tlcli("finetune", *words, "--dry-run", "--json").stdout)["estimate"]
+    tlcli("finetune", *words, "--out", run)
+    seconds = json.loads((run / "summary.json").read_text(encoding="utf-8"))["seconds"]
+    found: Measured = {"extract": seconds["extract"], "extract estimated": told["extract"]}
+    for stage in told["stages"]:
+        name = stage["name"]
+        found[name], found[f"{name} estimated"] = seconds[f"stage {name}"], stage["seconds"]
+    return found
+
+
+if __name__ == "__main__":
+    main()

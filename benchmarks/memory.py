@@ -1,0 +1,93 @@
+"""Peak memory against the number of photos: planning, extracting, training.
+
+    python benchmarks/memory.py [--photos 1000 10000 100000] [--base VGG16] [--rounds 1]
+
+Photos are generated: 24 px JPEGs, every one of its own bytes, in 20 class folders. `tlcli finetune
+--dry-run` indexes and plans them; `tlcli extract` runs a base with random weights at 32 px over
+them and keeps the rows of its top; `tlcli finetune` trains a head on those for one epoch. Each
+command is a process of its own, and its peak is what the system counted (ru_maxrss); stored rows
+are mapped files, which it counts too as long as it keeps them, so what is no file's stands beside
+it. The base says how long it takes, and what memory begins with; what grows is the same for all.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from harness import Bench, Measured, Ran, parser, scratch, tlcli
+from PIL import Image
+
+CLASSES = 20
+RECIPE = """
+data: {{dir: {photos}}}
+base: {{name: {base}, weights: random, image_size: 32}}
+head: {{hidden: [16]}}
+stages: [{{name: head, epochs: 1}}]
+"""
+
+
+def generate(folder: Path, count: int) -> None:
+    """Write `count` different JPEGs into class folders."""
+    for label in range(CLASSES):
+        (folder / f"class-{label:02d}").mkdir(parents=True)
+    rng = np.random.default_rng(count)
+    noise = rng.integers(0, 256, (24, 24, 3), np.uint8)
+    for number in range(count):
+        # The number goes into a comment of the file: other bytes for the price of one encoding.
+        if number % 50 == 0:
+            noise = rng.integers(0, 256, (24, 24, 3), np.uint8)
+        data = io.BytesIO()
+        Image.fromarray(noise).save(data, "JPEG", quality=60, comment=b"%d" % number)
+        path = folder / f"class-{number % CLASSES:02d}" / f"{number:06d}.jpg"
+        path.write_bytes(data.getvalue())
+
+
+def main() -> None:
+    """Measure and write the table."""
+    options = parser(__doc__, rounds=1)
+    options.add_argument("--photos", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    options.add_argument("--base", default="VGG16", help="[VGG16]")
+    arguments = options.parse_args()
+    settings = {"photos": arguments.photos, "base": arguments.base, "pixels": 32}
+    bench = Bench.open("memory", settings, arguments)
+
+    def measure(count: int) -> Measured:
+        with scratch() as folder:
+            generate(folder / "photos", count)
+            recipe = folder / "recipe.yaml"
+            text = RECIPE.format(photos=folder / "photos", base=arguments.base)
+            recipe.write_text(text, encoding="utf-8")
+            kept = {"TLCLI_CACHE": str(folder / "cache"), "TLCLI_RUNS": str(folder / "runs")}
+            words = ("--config", recipe, "--quiet")
+            ran: dict[str, Ran] = {"plan": tlcli("finetune", "--dry-run", *words, **kept)}
+            ran["extract"] = tlcli("extract", *words, **kept)
+            ran["finetune"] = tlcli("finetune", *words, **kept)
+            found: Measured = {}
+            for name, one in ran.items():
+                found[f"{name} MB"] = round(one.peak / 1e6, 1)
+                found[f"{name} own MB"] = round(one.own / 1e6, 1)
+                found[f"{name} s"] = round(one.seconds, 1)
+            return found
+
+    sides = {str(count): lambda count=count: measure(count) for count in arguments.photos}
+    bench.run(sides, arguments.rounds)
+    least = str(min(arguments.photos))
+    rows = []
+    for count in map(str, arguments.photos):
+        row = [f"{int(count):,}"]
+        for act in ("plan", "extract", "finetune"):
+            row.append(f"{bench.median(count, f'{act} MB'):,.0f}")
+            row.append(f"{bench.ratio(f'{act} MB', count, least).value:.2f}")
+            row.append(f"{bench.median(count, f'{act} own MB'):,.0f}")
+        rows.append([*row, f"{bench.median(count, 'extract s'):,.0f}"])
+    headers = ["photos"]
+    for act in ("plan", "extract", "finetune"):
+        headers += [f"{act}, MB", "ratio", "of it no file's"]
+    headers.append("extract, s")
+    bench.report("Peak memory", headers, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""tlcli against what one would do instead: head and fine-tuning, and a second experiment.
+
+    python benchmarks/versus_keras.py --photos DATA --weights FILE [--base VGG16] [--size 150]
+        [--train 160] [--epochs 2] [--rounds 3] [--torch PYTHON]
+
+DATA has train, val and test folders of two classes. The sides, tlcli and those of `sides.py`, take
+turns; each turn is a process of its own that trains a head for `--epochs` epochs, then fine-tunes
+the last block for as many. tlcli starts with an empty feature store, then runs a second experiment
+(another head) with the store as it is then.
+
+Training on everything for `--full` epochs takes hours, so by default `--train` photos (and val and
+test in proportion) train for few epochs, and the table scales the seconds: time that depends on the
+photos by their number, the later epochs by theirs, and the rest (start, compiling) as it is. What
+is scaled is marked so. `--train 0` takes all photos, and `--epochs 30` makes the table plain
+measurement. The accuracies are those of the epochs that were really run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from harness import Bench, Measured, child, parser, scratch, some_photos, spread, tlcli
+from sides import (
+    BATCH_SIZE,
+    BOUNDARIES,
+    DROPOUT,
+    HEAD_RATE,
+    HIDDEN,
+    ROTATION,
+    SHIFT,
+    TUNE_RATE,
+    ZOOM,
+)
+
+SIDES = Path(__file__).with_name("sides.py")
+NAMES = {
+    "tlcli": "tlcli",
+    "keras": "(a) Keras' guide",
+    "generator": "(b) ImageDataGenerator",
+    "features": "(c) features by hand",
+    "torch": "(d) PyTorch",
+}
+RECIPE = f"""
+data: {{{{dir: {{data}}}}}}
+base: {{{{name: {{base}}, weights: {{weights}}, image_size: {{size}}}}}}
+head: {{{{hidden: [{{hidden}}], dropout: {{dropout}}}}}}
+augment:
+  views: {{views}}
+  rotation_range: {ROTATION}
+  width_shift_range: {SHIFT}
+  height_shift_range: {SHIFT}
+  zoom_range: {ZOOM}
+  horizontal_flip: true
+stages:
+{{stages}}
+batch_size: {BATCH_SIZE}
+"""
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    options = parser(__doc__, rounds=3)
+    options.add_argument("--photos", type=Path, required=True)
+    options.add_argument("--weights", default="random", help="a file, or random [random]")
+    options.add_argument("--base", choices=BOUNDARIES, default="VGG16")
+    options.add_argument("--size", type=int, default=150)
+    options.add_argument(
+        "--views", type=int, default=3, help="augmented views that tlcli keeps [3]"
+    )
+    options.add_argument("--train", type=int, default=160, help="training photos; 0: all [160]")
+    options.add_argument("--epochs", type=int, default=2, help="of each stage, really run [2]")
+    options.add_argument("--full", type=int, default=30, help="epochs that are scaled to [30]")
+    options.add_argument("--torch", metavar="PYTHON", help="an interpreter that has torchvision")
+    options.add_argument("--sides", nargs="+", choices=NAMES, help="some of them only")
+    arguments = options.parse_args()
+    if arguments.weights != "random":
+        arguments.weights = str(Path(arguments.weights).absolute())
+    wanted = arguments.sides or list(NAMES)
+    if not arguments.torch or arguments.base != "VGG16":
+        wanted = [name for name in wanted if name != "torch"]
+    train = len(list((arguments.photos / "train").glob("*/*")))
+    with scratch() as folder:
+        counts = some_photos(arguments.photos, folder / "photos", arguments.train)
+        settings = {
+            "base": arguments.base, "pixels": arguments.size, "weights": arguments.weights,
+            "views": arguments.views, "epochs": arguments.epochs, "scaled to": arguments.full,
+            **counts, "of": train,
+        }  # fmt: skip
+        name = f"versus_keras-{arguments.base}-{arguments.size}"
+        bench = Bench.open(name, settings, arguments)
+        sides: dict[str, Callable[[], Measured]] = {}
+        for side in wanted:
+            if side == "tlcli":
+                sides[side] = lambda: ours(arguments, folder)
+            else:
+                sides[side] = lambda side=side: theirs(side, arguments, folder)
+        bench.run(sides, arguments.rounds)
+    table(bench, wanted, train / counts["train"])
+
+
+def theirs(side: str, arguments: argparse.Namespace, folder: Path, *words: str) -> Measured:
+    """One turn of an alternative."""
+    python = arguments.torch if side == "torch" else sys.executable
+    ran = child(
+        [python, SIDES, side, folder / "photos", "--base", arguments.base,
+         "--weights", arguments.weights, "--size", str(arguments.size),
+         "--epochs", str(arguments.epochs), *words],
+    )  # fmt: skip
+    measured: Measured = json.loads(ran.stdout.strip().split("\n")[-1])
+    return {**measured, "wall": ran.seconds, "peak MB": ran.peak / 1e6}
+
+
+def ours(arguments: argparse.Namespace, folder: Path) -> Measured:
+    """One turn of tlcli: from an empty store, then another head with the store warm."""
+    recipe = folder / "recipe.yaml"
+    rest = f"epochs: {arguments.epochs}"
+    boundary = BOUNDARIES[arguments.base]
+    text = RECIPE.format(
+        data=folder / "photos", base=arguments.base, weights=arguments.weights,
+        size=arguments.size, hidden=HIDDEN, dropout=DROPOUT, views=arguments.views,
+        stages=f"  - {{name: head, {rest}, learning_rate: {HEAD_RATE}}}\n"
+        f"  - {{name: tune, freeze_until: {boundary}, {rest}, learning_rate: {TUNE_RATE}}}",
+    )  # fmt: skip
+    recipe.write_text(text, encoding="utf-8")
+    runs, cache = folder / "runs", folder / "cache"
+    for path in (runs, cache):
+        shutil.rmtree(path, ignore_errors=True)
+    first = finetune(recipe, cache, runs / "first")
+    again = finetune(recipe, cache, runs / "second", "--set", "head.hidden=[128]")
+    return {**first, **{f"second {name}": value for name, value in again.items()}}
+
+
+def finetune(recipe: Path, cache: Path, run: Path, *words: str) -> Measured:
+    """One `tlcli finetune`, and what its run directory says of it."""
+    ran = tlcli("finetune", "--config", recipe, "--cache-dir", cache, "--out", run, *words)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = [json.loads(line) for line in lines]
+    seconds = summary["seconds"]
+    found: Measured = {
+        "extract": seconds["extract"], "accuracy": summary["test"]["accuracy"],
+        "wall": ran.seconds, "peak MB": ran.peak / 1e6,
+    }  # fmt: skip
+    stages = [stage["name"] for stage in summary["stages"]]
+    for stage in stages:
+        times = [epoch["seconds"] for epoch in epochs if epoch["stage"] == stage]
+        later = sorted(times[1:] or times)[len(times[1:] or times) // 2]
+        # Building the step is part of the stage, not of an epoch.
+        beside = seconds[f"stage {stage}"] - sum(times)
+        found |= {f"{stage} first": times[0] + beside, f"{stage} epoch": later}
+    # Import, planning, loading, testing, saving: what a process costs whatever it trains.
+    trained = sum(seconds[f"stage {stage}"] for stage in stages)
+    found["setup"] = ran.seconds - seconds["extract"] - trained
+    return found
+
+
+def table(bench: Bench, sides: list[str], scale: float) -> None:
+    """Seconds of whole experiments, scaled, and how many times as fast tlcli is."""
+    full = bench.settings["scaled to"]
+    acts = ("head", "tune", "both", "again head", "again both")
+    for done in bench.rounds:
+        for found in done.values():
+            second = {key.removeprefix("second "): value for key, value in found.items()
+                      if key.startswith("second ")}  # fmt: skip
+            found |= scaled(found, scale, full)
+            # An alternative begins a second experiment as it began the first, save for features
+            # kept by hand; whoever keeps them has to see that they still fit.
+            later = scaled(second or {**found, "extract": 0.0}, scale, full)
+            found |= {"again head": later["head"], "again both": later["both"]}
+    rows = []
+    for side in sides:
+        row = [NAMES[side]]
+        for act in acts:
+            cell = f"{bench.median(side, act):,.0f} s"
+            if side != "tlcli" and "tlcli" in sides:
+                cell += f", x {bench.ratio(act, side, 'tlcli')}"
+            row.append(cell)
+        rows.append([*row, spread(bench.values(side, "accuracy"), 3)])
+    headers = ["", f"head, {full} epochs", f"tuning, {full} epochs", "both",
+               "second experiment, head", "second experiment, both", "test accuracy"]  # fmt: skip
+    photos, epochs = bench.settings["train"], bench.settings["epochs"]
+    if scale > 1 or epochs < full:
+        bench.notes.append(
+            f"scaled: {photos} of {bench.settings['of']} training photos and {epochs} of {full} "
+            "epochs were run; accuracies are of those"
+        )
+    bench.notes.append("x: how many times as long as tlcli, with the least and the most of a round")
+    title = f"{bench.settings['base']} at {bench.settings['pixels']} px"
+    bench.report(title, headers, rows)
+
+
+def scaled(found: Measured, scale: float, full: int) -> Measured:
+    """Seconds of a whole head stage, of tuning after it, and of both from the start.
+
+    The first epoch of a stage is a later one and what compiling costs, which does not grow.
+    """
+
+    def stage(name: str) -> float:
+        compiling = max(found[f"{name} first"] - found[f"{name} epoch"], 0.0)
+        return compiling + full * scale * found[f"{name} epoch"]
+
+    once = scale * found.get("extract", 0.0)
+    head, tune = found["setup"] + once + stage("head"), stage("tune")
+    return {"head": head, "tune": tune, "both": head + tune}
+
+
+if __name__ == "__main__":
+    main()
