@@ -21,7 +21,7 @@ LAYERS = """
     augment_settings bases colour colours files findings folders geometry gradients headers
     interrupts intervals lettering mixing runfiles tables threads yamlfile
     randaugment
-    augment checkpoints drawing fonts images layout locks predicted recipe_problems shards sheet
+    augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     audit_cache likeness runs sources tensors
     calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
     claims download leaks metrics photos split weight_files

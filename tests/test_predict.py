@@ -97,6 +97,24 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
         assert [found[name] for name in card_of(run)["classes"]] == pytest.approx(mean, abs=1e-5)
 
 
+def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos, cli):
+    network, run = model
+    augmented(run, "{rotation_range: 40, brightness_range: 0.5, seed: 3}")
+    settings = recipe.load(run.file(runs.RECIPE)).augment
+    value = json.loads(cli("evaluate", "--tta", 2, "--json").stdout)
+    losses = []
+    for path in sorted((photos / "test").rglob("*.png")):
+        photo = images.load(path, height=32, width=32, resize="squash")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        views = augment.views(settings, photo[None].repeat(3, 0), [digest] * 3, [0, 1, 2])
+        mean = network.whole(views, training=False).numpy().mean(axis=0)
+        losses.append(-np.log(mean[card_of(run)["classes"].index(path.parent.name)]))
+    assert value["tta"] == 2
+    assert value["log_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert not run.file(runs.evaluation("test")).exists()
+    assert not run.file(runs.predictions("test")).exists()
+
+
 def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
     _, run = model
     augmented(run, "{horizontal_flip: true}")

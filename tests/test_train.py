@@ -198,7 +198,7 @@ def test_the_model_opens_with_keras_alone_and_says_what_predict_says(run, pair, 
 
 def test_a_run_holds_what_it_promises(run):
     ran = run("VGG16", STAGES, "augment.views=2", "augment.rotation_range=20")
-    assert sorted(path.name for path in ran.path.iterdir()) == sorted(runs.FILES)
+    assert {path.name for path in ran.path.iterdir()} == {*runs.FILES, runs.VIEWS_SHEET}
     record = json.loads((ran.path / runs.RECORD).read_text(encoding="utf-8"))
     assert record["dataset_fingerprint"] == ran.plan.index.fingerprint
     assert record["recipe_fingerprint"] == ran.plan.recipe.fingerprint()

@@ -40,6 +40,8 @@ class Wanted:
         target_precision: choose a threshold for it, and keep that in the run.
         out: a folder for the files; by default those of a split go into the run.
         again: compute the probabilities, also where the run has them.
+        tta: average over each photo and so many of its augmented views; such probabilities are
+            not those that `predict` gives by itself, so nothing of them is kept in the run.
     """
 
     split: str | None = "test"
@@ -48,6 +50,7 @@ class Wanted:
     target_precision: float | None = None
     out: Path | None = None
     again: bool = False
+    tta: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,13 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
         raise RunError(problems)
     source = Source(run)
     if wanted.split is not None:
-        found = source.split(wanted.split, data=wanted.data, again=wanted.again)
+        found = (
+            source.predict(
+                labelled.of_split(run, wanted.split, source.classes, wanted.data), tta=wanted.tta
+            )
+            if wanted.tta
+            else source.split(wanted.split, data=wanted.data, again=wanted.again)
+        )
         name, root = wanted.split, wanted.data or labelled.root_of(run)
         digests = [row.sha256 for row in labelled.rows_of(run, name)]
     else:
@@ -78,7 +87,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
             if wanted.table is not None
             else labelled.of_folder(wanted.data or Path(), source.classes)
         )
-        found, name, root = source.predict(photos), photos.name, photos.root
+        found, name, root = source.predict(photos, tta=wanted.tta), photos.name, photos.root
         digests = [photo.sha256 for photo in photos.photos]
     fitted = _calibrate(source, wanted)
     value = {
@@ -86,6 +95,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
         "model": source.description,
         "data": str(root.absolute()),
         "seen_in_training": _seen(run, digests) if name != "train" else len(digests),
+        "tta": wanted.tta,
         **metrics.measure(found.probabilities, found.labels, source.classes, fitted),
         **_examples(found, fitted),
     }
@@ -93,7 +103,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
         wanted.out.mkdir(parents=True, exist_ok=True)
         found.write(wanted.out / runs.predictions(name))
         return Evaluation(value, _write(wanted.out, name, value))
-    if wanted.split is None:
+    if wanted.split is None or wanted.tta:
         return Evaluation(value, ())
     with _kept("name a folder for the files with --out"):
         return Evaluation(value, _write(run.path, name, value))
@@ -142,12 +152,13 @@ class Source:
             found.write(path)
         return found
 
-    def predict(self, photos: Photos) -> Predicted:
+    def predict(self, photos: Photos, *, tta: int = 0) -> Predicted:
         """Compute the probabilities. Raises `DataError` with every photo that cannot be read."""
         predictor, problems = self._predictor, []
         rows = []
         with console.progress(len(photos.photos), f"evaluating {photos.name}") as bar:
-            for _, values in predictor.stream(photo.path for photo in photos.photos):
+            paths = (photo.path for photo in photos.photos)
+            for _, values in predictor.stream(paths, tta=tta):
                 if isinstance(values, Problem):
                     problems.append(values)
                 else:

@@ -21,6 +21,12 @@ FONTS = (
     "NanumGothic.ttf",
     "malgun.ttf",
     "AppleSDGothicNeo.ttc",
+    "PingFang.ttc",
+    "msyh.ttc",
+    "wqy-microhei.ttc",
+    "NotoSansArabic-Regular.ttf",
+    "NotoSansHebrew-Regular.ttf",
+    "NotoSansDevanagari-Regular.ttf",
     "Arial Unicode.ttf",
 )
 

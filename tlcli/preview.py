@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from tlcli import console, dataset, files, photos, runs
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
-from tlcli.fonts import fitting
+from tlcli.lettering import write
 from tlcli.photos import Look, View
 
 if TYPE_CHECKING:
@@ -139,36 +139,25 @@ def _drawn(
     line = _TEXT + 6
     down = top + line + len(rows) * (line + height + GAP)
     made = Image.new("RGB", (across, down), _PAPER)
-    pen = ImageDraw.Draw(made)
-    _write(pen, (GAP, GAP), recipe.name, _TITLE, _INK, across)
+
+    def put(
+        at: tuple[int, int], text: str, size: int, colour: tuple[int, int, int], room: int = across
+    ) -> None:
+        write(made, at, text, width=room - 2 * GAP, size=size, colour=colour)
+
+    put((GAP, GAP), recipe.name, _TITLE, _INK)
     for position, text in enumerate(lines):
         at = (GAP, GAP + _TITLE + GAP + position * (_TEXT + 4))
-        _write(pen, at, text, _TEXT, _GREY, across)
+        put(at, text, _TEXT, _GREY)
     for column in range(views + 1):
         name = "photo" if not column else f"view {column}"
-        _write(pen, (GAP + column * (width + GAP), top), name, _TEXT, _INK, width)
+        put((GAP + column * (width + GAP), top), name, _TEXT, _INK, width + 2 * GAP)
     for position, (item, pictures) in enumerate(rows):
         y = top + line + position * (line + height + GAP)
-        label = f"{index.classes[item.label]}: {item.path.name}"
-        _write(pen, (GAP, y), console.printable(label).replace("\n", "\\n"), _TEXT, _INK, across)
+        put((GAP, y), f"{index.classes[item.label]}: {item.path.name}", _TEXT, _INK)
         for column, picture in enumerate(pictures):
             made.paste(picture, (GAP + column * (width + GAP), y + line))
     return made
-
-
-def _write(
-    pen: ImageDraw.ImageDraw,
-    at: tuple[int, int],
-    text: str,
-    size: int,
-    colour: tuple[int, int, int],
-    room: int,
-) -> None:
-    """One line of text, cut off where the room ends."""
-    font, text = fitting(text, size)
-    while len(text) > 1 and font.getlength(text) > room - 2 * GAP:
-        text = text[: -2 if text.endswith("…") else -1].rstrip("…") + "…"
-    pen.text(at, text, fill=colour, font=font)
 
 
 def _caption(recipe: Recipe, views: int, across: int) -> Iterator[str]:

@@ -16,6 +16,7 @@ from tlcli import (
     findings,
     images,
     interrupts,
+    preview,
     runs,
     saving,
     split,
@@ -129,6 +130,8 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
         interrupts.check()
         settled = runs.settle(run)
+        if plan.recipe.augment.changes_pixels:
+            preview.sheet(plan.recipe, plan.index, settled.file(runs.VIEWS_SHEET))
         if latest:
             runs.mark_latest(settled)
         if run.replaces is None:

@@ -99,7 +99,9 @@ class Rig:
     def close(self) -> None:
         """End the server."""
         assert self._server.stdin is not None
+        assert self._server.stdout is not None
         self._server.stdin.close()
+        self._server.stdout.close()
         self._server.wait()
 
     def _say(self, order: dict[str, Any]) -> Any:
