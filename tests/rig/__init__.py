@@ -37,8 +37,10 @@ class Rig:
     """Forks commands from a process that has TensorFlow imported; see `server.py`.
 
     Everything is below `folder`: the commands run in `folder/work`, which `reset` empties of all
-    but the photos and the recipe.
+    but the photos and the recipe. `every` thins out long series; RIG_EVERY sets it.
     """
+
+    every = int(os.environ.get("RIG_EVERY", "23"))
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
