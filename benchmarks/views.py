@@ -27,7 +27,7 @@ import numpy as np
 
 from tlcli import console, features, files, plan, recipe, survey, train
 from tlcli.feeds import StoredFeed
-from tlcli.stage import Position, run_stage
+from tlcli.stage import Position, Snapshot, run_stage
 from tlcli.steps import Scorer
 
 RESULTS, TABLE, PLOT = "views.json", "views.md", "views.png"
@@ -101,6 +101,26 @@ class EpochFeed(StoredFeed):
         return epoch
 
 
+class Memory:
+    """The `stage.Keeper` of a stage that need not survive its process."""
+
+    def __init__(self) -> None:
+        self._best: list[Any] = []
+
+    def last(self) -> Snapshot | None:
+        """There is nothing to go on from."""
+        return None
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Keep the weights if they are the best."""
+        if snapshot.best == len(snapshot.history):
+            self._best = snapshot.weights
+
+    def best(self, epoch: int) -> list[Any]:
+        """The weights of the best epoch; `epoch` is always that one."""
+        return self._best
+
+
 def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], list[float]]:
     """Train one head; what it came to, and the seconds of a pass if any was needed."""
     live = views == "live"
@@ -117,13 +137,11 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     with train.open_store(network, made, [cut]) as opened:
         needed = features.views_of(made.index.items, kept)
         report = features.extract(network, chosen, needed, opened.rows, opened.sources)
-        rows = opened.rows[cut]
-        feed = (EpochFeed if live else StoredFeed)(rows, chosen, items, kept)
-        val_feed = StoredFeed(rows, chosen, val) if val else None
-        outcome = run_stage(
-            network, planned, chosen, feed, val_feed, Position(0, 0), lambda epoch: None
-        )
-        score = Scorer(network, cut).score(StoredFeed(rows, chosen, test))
+        place = (network, chosen, opened.known, cut)
+        feed = (EpochFeed if live else StoredFeed)(*place, items, kept)
+        val_feed = StoredFeed(*place, val) if val else None
+        outcome = run_stage(network, planned, chosen, feed, val_feed, Position(0, 0), Memory())
+        score = Scorer(network, cut).score(StoredFeed(*place, test))
     found = {
         "test_accuracy": score.accuracy,
         "test_loss": score.loss,
