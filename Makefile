@@ -54,7 +54,7 @@ fix: $(READY)
 
 # What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
 BENCHES := versus_keras extract forward decode augment predict store_bytes startup heads estimates \
-	memory views
+	memory views durability
 BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
 ON_PHOTOS := --photos "$(PHOTOS)"
 BENCH_versus_keras := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
@@ -63,9 +63,11 @@ BENCH_predict := $(ON_PHOTOS)
 BENCH_store_bytes := $(ON_PHOTOS)
 BENCH_heads := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_estimates := $(ON_PHOTOS)
+BENCH_durability := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_decode := $(ON_PHOTOS)
 BENCH_augment := $(ON_PHOTOS)
-BENCH_views := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
+BENCH_views := --config examples/configs/cats_dogs.yaml --set data.dir="$(PHOTOS)" \
+	--set base.weights="$(WEIGHTS)" --out benchmarks/results/views
 
 bench: $(BENCHES:%=bench-%)
 

@@ -86,6 +86,16 @@ def test_nothing_is_unpickled(tmp_path: Path):
         Checkpoints(folder).arrays(1)
 
 
+def test_nothing_is_unpacked(tmp_path: Path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    with (folder / "epoch-00001.npz").open("wb") as file:
+        np.savez_compressed(file, state=np.zeros(10_000_000, np.uint8))
+    found, (problem,) = Checkpoints(folder).newest()
+    assert found is None
+    assert "its arrays are compressed" in problem.message
+
+
 def test_it_is_an_ordinary_archive(tmp_path: Path):
     kept = Checkpoints(tmp_path / "checkpoints")
     kept.write(made(12, 12))

@@ -133,6 +133,9 @@ class Checkpoints:
 def _verify(path: Path) -> None:
     """Compare the CRC-32 of every array; raises one of `_DAMAGED`."""
     with zipfile.ZipFile(path) as archive:
+        # Ours are not compressed; a small file that unpacks to a large one is not ours.
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("its arrays are compressed")
         bad = archive.testzip()
     if bad is not None:
         raise ValueError(f"{bad} does not match its checksum")

@@ -97,15 +97,7 @@ class Predictor:
         height, width = card["image_size"]
         self._look = Look(height, width, card["resize"])
         self._augment: Augment | None = None
-        try:
-            # safe_mode stays on: a model file is data, and must not bring code along.
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (OSError, ValueError, TypeError, KeyError, *_DAMAGED) as error:
-            raise RunError(Problem(str(path), f"cannot be loaded: {reason(error)}")) from error
-        outputs = model.outputs[0].shape[-1]
-        if outputs != (1 if len(self.classes) == 2 else len(self.classes)):
-            message = f"has {outputs} outputs for {len(self.classes)} classes"
-            raise RunError(Problem(str(path), message, "only models of tlcli fit their names"))
+        model = open_model(path, card)
         self._model = tf.function(
             lambda x: model(x, training=False),
             input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)],
@@ -222,6 +214,20 @@ def _training_photos(run: Run) -> frozenset[str]:
     if not run.file(SPLIT).is_file():
         return frozenset()
     return frozenset(row.sha256 for row in splits.read(run) if row.split == "train")
+
+
+def open_model(path: Path, card: dict[str, Any]) -> Any:
+    """The Keras model at `path`, whose card has been read; `RunError` where they do not fit."""
+    try:
+        # safe_mode stays on: a model file is data, and must not bring code along.
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, *_DAMAGED) as error:
+        raise RunError(Problem(str(path), f"cannot be loaded: {reason(error)}")) from error
+    classes, outputs = len(card["classes"]), model.outputs[0].shape[-1]
+    if outputs != (1 if classes == 2 else classes):
+        message = f"has {outputs} outputs for {classes} classes"
+        raise RunError(Problem(str(path), message, "only models of tlcli fit their names"))
+    return model
 
 
 def read_card(path: Path) -> dict[str, Any]:

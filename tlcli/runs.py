@@ -206,7 +206,7 @@ def _number(path: Path, name: str) -> int:
 def replacements(out: Path) -> list[Path]:
     """The folders in which runs that are to replace the one in `out` were begun."""
     old = out.resolve()
-    return [path for path in old.parent.glob(f"{_replacement(old)}*") if path.is_dir()]
+    return [path for path in old.parent.iterdir() if path.name.startswith(_replacement(old))]
 
 
 def _replacement(old: Path) -> str:

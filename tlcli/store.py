@@ -257,6 +257,8 @@ class TrunkRows:
         if shard not in self._maps:
             query = "SELECT file FROM shards WHERE id = ?"
             (file,) = self._index.execute(query, (shard,)).fetchone() or ("missing shard",)
+            if Path(file).name != file:  # a store from elsewhere must not point outside
+                raise ValueError(f"{file} is no name of a shard")
             try:
                 self._maps[shard] = _mapped(self.path / file)
             except FileNotFoundError:

@@ -7,8 +7,6 @@ float32, whatever the precision of training: gradients of half precision lose th
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli import bases, calibration, weights
-from tlcli.errors import Problem, RunError, TlcliError, reason, suggestion
+from tlcli.errors import Problem, RunError, TlcliError, suggestion
 from tlcli.framework import keras
 from tlcli.photos import Look
-from tlcli.predict import read_card
+from tlcli.predict import open_model, read_card
 from tlcli.runs import MODEL, Run
 
 Array = npt.NDArray[Any]
@@ -38,11 +36,6 @@ _COLLAPSING = (
 )
 _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 _OUTPUTS = (keras.activations.softmax, keras.activations.sigmoid)
-
-# What reading a damaged archive, or one of another kind, raises.
-_UNREADABLE = (
-    OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error
-)  # fmt: skip
 
 
 class UnknownName(TlcliError):
@@ -141,18 +134,11 @@ def open_run(path: Path) -> Subject:
     row = bases.lookup(str(card.get("base")))
     if row is None:
         raise RunError(Problem(str(path), "does not say which base it is built on", hint))
-    try:
-        # safe_mode stays on: a model file is data, and must not bring code along.
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except _UNREADABLE as error:
-        raise RunError(Problem(str(path), f"cannot be loaded: {reason(error)}")) from error
+    model = open_model(path, card)
     last = model.layers[-1]
     if not isinstance(last, keras.layers.Activation) or last.activation not in _OUTPUTS:
         raise RunError(Problem(str(path), "does not end in softmax or sigmoid", hint))
     classes = tuple(card["classes"])
-    if last.output.shape[-1] != (1 if len(classes) == 2 else len(classes)):
-        message = f"has {last.output.shape[-1]} outputs for {len(classes)} classes"
-        raise RunError(Problem(str(path), message, hint))
     height, width = card["image_size"]
     look = Look(height, width, card["resize"])
     whole = _in_float32(model)

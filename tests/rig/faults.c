@@ -71,21 +71,17 @@ static int strike(void) {
     static type (*real)(__VA_ARGS__); \
     if (!real) real = (type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, name)
 
+#define COUNTED(type, name, parameters, arguments, concerns_us) \
+    type name parameters { \
+        static type(*real) parameters; \
+        if (!real) real = (type(*) parameters)dlsym(RTLD_NEXT, #name); \
+        if (concerns_us && strike()) return -1; \
+        return real arguments; \
+    }
 #define BY_FD(type, name, parameters, arguments) \
-    type name parameters { \
-        static type(*real) parameters; \
-        if (!real) real = (type(*) parameters)dlsym(RTLD_NEXT, #name); \
-        if (ours_fd(fd) && strike()) return -1; \
-        return real arguments; \
-    }
-
+    COUNTED(type, name, parameters, arguments, ours_fd(fd))
 #define BY_PATH(type, name, parameters, arguments) \
-    type name parameters { \
-        static type(*real) parameters; \
-        if (!real) real = (type(*) parameters)dlsym(RTLD_NEXT, #name); \
-        if (ours(path) && strike()) return -1; \
-        return real arguments; \
-    }
+    COUNTED(type, name, parameters, arguments, ours(path))
 
 BY_FD(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size))
 BY_FD(ssize_t, writev, (int fd, const struct iovec *parts, int count), (fd, parts, count))
