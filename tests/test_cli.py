@@ -270,10 +270,10 @@ def test_warnings_and_notes(cli, config: Path, photos: Path):
 def test_dry_run(cli, config: Path):
     done = cli("finetune", "--config", config, "--dry-run", "--set", "stages.1.epochs=7")
     assert (done.exit_code, done.stderr) == (0, "")
-    plan = cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
-    assert done.stdout.startswith(plan)  # and an estimate
     assert not runs.root().exists()
     assert not store.cache_folder().exists()
+    plan = cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
+    assert done.stdout.startswith(plan)  # and an estimate
 
 
 def test_init_then_check(cli, photos: Path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import dataset, features, images, recipe, split, store
+from tlcli import dataset, features, images, inventory, recipe, split
 from tlcli.bases import BASES
 from tlcli.errors import DataError, StoreError
 from tlcli.framework import keras
@@ -254,8 +254,8 @@ def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_row
     folder = tmp_path / "store"
     rows = open_rows(network, chosen, folder, [TOP])
     features.extract(network, chosen, views, rows)
-    (entry,) = store.listed(folder)
+    (entry,) = inventory.listed(folder)
     assert (entry.description["base"], entry.description["boundary"]) == ("VGG16", TOP)
     assert entry.rows == len(views)
-    store.remove(entry)
-    assert store.listed(folder) == []
+    inventory.remove(entry)
+    assert inventory.listed(folder) == []

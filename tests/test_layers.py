@@ -25,7 +25,7 @@ LAYERS = """
     audit_cache likeness runs sources tensors
     calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
     claims download leaks metrics photos split weight_files
-    heatmap weight_cache
+    heatmap inventory weight_cache
     fetch
     weights
     init labelled listing page preview shelf survey thumbnails
@@ -42,7 +42,7 @@ LAYERS = """
     explain
     report
     command
-    evaluate_cli explain_cli preview_cli report_cli runs_cli weights_cli
+    cache_cli evaluate_cli explain_cli preview_cli report_cli runs_cli weights_cli
     cli
     __main__
 """

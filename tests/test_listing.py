@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import files, listing, runs, store
+from tlcli import files, inventory, listing, runs, store
 from tlcli.bases import BASES
 from tlcli.errors import RecipeError
 
@@ -129,7 +129,7 @@ def test_pruning(tmp_path: Path):
     fill(tmp_path, "ResNet50", 2)
     assert listing.prune(tmp_path, unused_days=1, base=None) == "removed 0 rows, 0 B"
     assert listing.prune(tmp_path, unused_days=None, base="vgg16").startswith("removed 3 rows, ")
-    assert [entry.rows for entry in store.listed(tmp_path)] == [2]
+    assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
     assert listing.prune(tmp_path, unused_days=0, base=None).startswith("removed 2 rows, ")
     assert list(tmp_path.iterdir()) == []
 

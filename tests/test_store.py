@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import store
+from tlcli import inventory, store
 from tlcli.errors import StoreError
 from tlcli.store import RowKey, TrunkRows
 
@@ -370,14 +370,14 @@ def test_a_store_that_cannot_be_made(tmp_path: Path):
 
 
 def test_listing_and_removing(tmp_path: Path):
-    assert store.listed(tmp_path) == []
+    assert inventory.listed(tmp_path) == []
     rows = rows_of(tmp_path)
     rows.append(keys(1, 2), made(1, 2))
     rows.close()
     rows_of(tmp_path, "float16").close()
     long_ago = time.time() - 3 * 86_400
     os.utime(rows.path / "trunk.json", (long_ago, long_ago))
-    newer, older = store.listed(tmp_path)
+    newer, older = inventory.listed(tmp_path)
     assert (newer.rows, older.rows) == (0, 2)
     assert (newer.description["dtype"], older.description["dtype"]) == ("float16", "float32")
     assert older.path == rows.path
@@ -387,12 +387,12 @@ def test_listing_and_removing(tmp_path: Path):
     assert opened.path == rows.path
     assert opened.damaged() == []
     # Looking after rows is not using them.
-    assert store.listed(tmp_path)[1].days_unused > 2.9
+    assert inventory.listed(tmp_path)[1].days_unused > 2.9
     np.testing.assert_array_equal(read(opened, 2, 1), made(2, 1))
-    assert store.listed(tmp_path)[0].path == rows.path
+    assert inventory.listed(tmp_path)[0].path == rows.path
     opened.close()
-    store.remove(older)
-    assert [entry.path for entry in store.listed(tmp_path)] == [newer.path]
+    inventory.remove(older)
+    assert [entry.path for entry in inventory.listed(tmp_path)] == [newer.path]
     assert not older.path.exists()
 
 
@@ -401,10 +401,10 @@ def test_an_interrupted_removal_is_still_listed(tmp_path: Path):
     rows.append(keys(1), made(1))
     rows.close()
     (rows.path / "index.sqlite").unlink()
-    (entry,) = store.listed(tmp_path)
+    (entry,) = inventory.listed(tmp_path)
     assert entry.rows == 0
-    store.remove(entry)
-    assert store.listed(tmp_path) == []
+    inventory.remove(entry)
+    assert inventory.listed(tmp_path) == []
 
 
 def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli import bases as table_of_bases
-from tlcli import console, store
+from tlcli import console, inventory
 from tlcli import runs as run_folders
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
 
@@ -139,7 +139,7 @@ def _share(value: float | None) -> str:
 
 def cache(folder: Path) -> tuple[str, Any]:
     """What the feature store holds, the most recently used first."""
-    entries = store.listed(folder)
+    entries = inventory.listed(folder)
     value = [
         {
             "path": str(entry.path),
@@ -172,12 +172,12 @@ def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
     """Remove the features that match both conditions; says how much room that made."""
     chosen = [
         entry
-        for entry in store.listed(folder)
+        for entry in inventory.listed(folder)
         if (unused_days is None or entry.days_unused >= unused_days)
         and (base is None or entry.description["base"].lower() == base.lower())
     ]
     for entry in chosen:
-        store.remove(entry)
+        inventory.remove(entry)
     freed = console.size(sum(entry.bytes for entry in chosen))
     return f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
 
@@ -185,7 +185,7 @@ def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
 def verify(folder: Path) -> tuple[str, int]:
     """Compare every row with its checksum and forget the damaged ones; text and their number."""
     rows = damaged = 0
-    for entry in store.listed(folder):
+    for entry in inventory.listed(folder):
         if entry.damaged:
             hint = "remove it with `tlcli cache prune --base`"
             console.warn(str(Problem(str(entry.path), "its trunk.json is damaged", hint)))

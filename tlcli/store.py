@@ -15,13 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
-import time
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +44,9 @@ SHARD_BYTES = 256_000_000
 #: Seconds to wait for another process that is committing.
 BUSY_TIMEOUT = 60.0
 
-_INDEX = "index.sqlite"
+INDEX = "index.sqlite"
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS shards (id INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS rows (
     image BLOB NOT NULL, view TEXT NOT NULL, shard INTEGER NOT NULL, row INTEGER NOT NULL,
@@ -105,7 +103,7 @@ class TrunkRows:
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         self._maps: dict[int, Array] = {}
         self._shard: Shard | None = None
-        with _told(self.path):
+        with told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if not (self.path / "trunk.json").exists():
                 write_json(self.path / "trunk.json", _full(description, shape, dtype))
@@ -121,20 +119,20 @@ class TrunkRows:
     def _sound_index(self) -> sqlite3.Connection:
         """The index; a new one where it is damaged, since every row can be computed again."""
         try:
-            return _open(self.path / _INDEX)
+            return open_index(self.path / INDEX)
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise
         with locks.locked(self.path, waiting="the feature store's index needs repair"):
             try:
-                return _open(self.path / _INDEX)  # somebody else has repaired it
+                return open_index(self.path / INDEX)  # somebody else has repaired it
             except sqlite3.DatabaseError as error:
                 if not _is_damage(error):
                     raise
             console.warn(f"{self.path}: the index was damaged; its rows are computed again")
-            for path in (*self.path.glob("rows-*.npy"), *self.path.glob(f"{_INDEX}*")):
+            for path in (*self.path.glob("rows-*.npy"), *self.path.glob(f"{INDEX}*")):
                 path.unlink()
-            return _open(self.path / _INDEX)
+            return open_index(self.path / INDEX)
 
     @property
     def row_bytes(self) -> int:
@@ -145,7 +143,7 @@ class TrunkRows:
         """Where the rows of `keys` are, in that order."""
         found = np.full((len(keys), 3), -1, dtype=np.int64)
         query = "SELECT shard, row, crc32 FROM rows WHERE image = ? AND view = ?"
-        with _told(self.path):
+        with told(self.path):
             os.utime(self.path / "trunk.json")  # last used, for `cache prune`
             for position, (image, view) in enumerate(keys):
                 row = self._index.execute(query, (bytes.fromhex(image), view)).fetchone()
@@ -178,7 +176,7 @@ class TrunkRows:
             hint = "they were pruned or never extracted; run the command again"
             raise StoreError(Problem(str(self.path), message, hint))
         out: Array = np.empty((len(positions), *self.shape), self.dtype)
-        with _told(self.path):
+        with told(self.path):
             for shard in np.unique(shards):
                 mask = shards == shard
                 out[mask] = self._map(int(shard))[rows[mask]]
@@ -191,7 +189,7 @@ class TrunkRows:
         """
         data = np.ascontiguousarray(rows, dtype=self.dtype)
         done = 0
-        with _told(self.path):
+        with told(self.path):
             while done < len(keys):
                 shard = self._writer()
                 part = slice(done, done + shard.room)
@@ -211,7 +209,7 @@ class TrunkRows:
     def damaged(self) -> list[RowKey]:
         """The keys of the rows whose bytes no longer match their checksum."""
         bad = []
-        with _told(self.path):
+        with told(self.path):
             # All at once: an open query would keep other processes from committing.
             query = "SELECT image, view, shard, row, crc32 FROM rows ORDER BY shard, row"
             for image, view, shard, row, crc in self._index.execute(query).fetchall():
@@ -225,7 +223,7 @@ class TrunkRows:
 
     def forget(self, keys: Sequence[RowKey]) -> None:
         """Take rows out of the index, so that they are computed again."""
-        with _told(self.path), self._index:
+        with told(self.path), self._index:
             self._index.executemany(
                 "DELETE FROM rows WHERE image = ? AND view = ?",
                 [(bytes.fromhex(image), view) for image, view in keys],
@@ -235,7 +233,7 @@ class TrunkRows:
         """Finish the shard being written and let go of the files."""
         self._maps.clear()
         shard, self._shard = self._shard, None
-        with _told(self.path), closing(self._index):
+        with told(self.path), closing(self._index):
             if shard is not None:
                 shard.close()
 
@@ -268,11 +266,11 @@ class TrunkRows:
         return self._maps[shard]
 
 
-def _open(index: Path) -> sqlite3.Connection:
+def open_index(index: Path) -> sqlite3.Connection:
     """Open an index, made if need be; raises `sqlite3.DatabaseError` where it is damaged."""
     connection = sqlite3.connect(index, timeout=BUSY_TIMEOUT, check_same_thread=False)
     try:
-        connection.executescript(_SCHEMA)
+        connection.executescript(SCHEMA)
         (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except BaseException:
         connection.close()
@@ -303,7 +301,7 @@ def _full(description: dict[str, Any], shape: Sequence[int], dtype: str) -> dict
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Turn what the system or SQLite says into one line about the store."""
     try:
         yield
@@ -318,71 +316,3 @@ def _told(path: Path) -> Iterator[None]:
     except ValueError as error:  # numpy, about a damaged shard
         hint = "`tlcli cache verify` finds damaged rows and has them computed again"
         raise StoreError(Problem(str(path), f"the feature store: {reason(error)}", hint)) from error
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One trunk as `tlcli cache` shows it."""
-
-    path: Path
-    description: dict[str, Any]
-    rows: int
-    bytes: int
-    days_unused: float
-
-    @property
-    def damaged(self) -> bool:
-        """Whether nobody can tell any more what its rows are."""
-        return "shape" not in self.description
-
-    def open(self) -> TrunkRows:
-        """Its rows."""
-        known = {k: v for k, v in self.description.items() if k not in ("shape", "dtype")}
-        shape, dtype = self.description["shape"], self.description["dtype"]
-        return TrunkRows(self.path.parent, known, shape, dtype)
-
-
-def listed(folder: Path) -> list[Listed]:
-    """The trunks in a store, the most recently used first."""
-    found = []
-    for record in sorted(folder.glob("*/trunk.json")):
-        with _told(record.parent):
-            description = _described(record)
-            index = record.parent / _INDEX
-            rows = 0
-            if index.exists():
-                with closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT)) as connection:
-                    connection.executescript(_SCHEMA)
-                    (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone()
-            # Blocks, not lengths: an unfinished shard is longer than what it holds.
-            used = sum(map(_taken, record.parent.iterdir()))
-            unused = (time.time() - record.stat().st_mtime) / 86_400
-            found.append(Listed(record.parent, description, rows, used, unused))
-    return sorted(found, key=lambda entry: entry.days_unused)
-
-
-def _described(record: Path) -> dict[str, Any]:
-    """What a trunk's record says; a damaged one is listed too, so that it can be removed."""
-    unknown = {"base": record.parent.name, "boundary": "damaged", "image_size": [], "dtype": "?"}
-    try:
-        description = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError:
-        return unknown
-    known = isinstance(description, dict) and {*unknown, "shape"} <= description.keys()
-    return description if known else unknown
-
-
-def _taken(path: Path) -> int:
-    """Bytes on the disk; none for a file that another process has just removed."""
-    with suppress(FileNotFoundError):
-        return path.stat().st_blocks * 512
-    return 0
-
-
-def remove(entry: Listed) -> None:
-    """Delete the rows of one trunk."""
-    with _told(entry.path):
-        # The record goes last, so that an interrupted removal is still listed.
-        for path in sorted(entry.path.iterdir(), key=lambda path: path.name == "trunk.json"):
-            path.unlink()
-        shutil.rmtree(entry.path)

@@ -1,0 +1,65 @@
+"""The commands about the feature store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tlcli import console
+from tlcli.command import show, with_cache, with_json
+
+
+@click.group(invoke_without_command=True)
+@with_cache
+@with_json
+@click.pass_context
+def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
+    """Show what the feature store holds; prune or verify it.
+
+    \b
+    Example:
+      tlcli cache
+      tlcli cache prune --unused-days 30
+    """
+    from tlcli import listing, store
+
+    ctx.obj = store.features_folder(store.cache_folder(cache_dir))
+    if ctx.invoked_subcommand is None:
+        show(listing.cache(ctx.obj), json_)
+
+
+@cache.command()
+@click.option("--unused-days", type=float, help="Remove what was not used for so many days.")
+@click.option("--base", help="Remove the features of this base.")
+@click.option("--all", "all_", is_flag=True, help="Remove everything.")
+@click.pass_obj
+def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool) -> None:
+    """Remove features; they are computed again when they are needed.
+
+    \b
+    Example:
+      tlcli cache prune --unused-days 30
+      tlcli cache prune --all
+    """
+    if all_ == (unused_days is not None or base is not None):
+        raise click.UsageError("say what to remove: --all, or --unused-days and --base")
+    from tlcli import listing
+
+    console.result(listing.prune(folder, unused_days=unused_days, base=base))
+
+
+@cache.command()
+@click.pass_obj
+def verify(folder: Path) -> None:
+    """Read every row and compare its checksum; damaged rows are computed again when needed.
+
+    \b
+    Example:
+      tlcli cache verify
+    """
+    from tlcli import listing
+
+    text, damaged = listing.verify(folder)
+    console.result(text)
+    click.get_current_context().exit(1 if damaged else 0)

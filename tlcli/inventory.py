@@ -1,0 +1,82 @@
+"""What the feature store holds: its trunks one by one, to list, verify and remove them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tlcli.store import BUSY_TIMEOUT, INDEX, SCHEMA, TrunkRows, told
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One trunk as `tlcli cache` shows it."""
+
+    path: Path
+    description: dict[str, Any]
+    rows: int
+    bytes: int
+    days_unused: float
+
+    @property
+    def damaged(self) -> bool:
+        """Whether nobody can tell any more what its rows are."""
+        return "shape" not in self.description
+
+    def open(self) -> TrunkRows:
+        """Its rows."""
+        known = {k: v for k, v in self.description.items() if k not in ("shape", "dtype")}
+        shape, dtype = self.description["shape"], self.description["dtype"]
+        return TrunkRows(self.path.parent, known, shape, dtype)
+
+
+def listed(folder: Path) -> list[Listed]:
+    """The trunks in a store, the most recently used first."""
+    found = []
+    for record in sorted(folder.glob("*/trunk.json")):
+        with told(record.parent):
+            description = _described(record)
+            index = record.parent / INDEX
+            rows = 0
+            if index.exists():
+                with closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT)) as connection:
+                    connection.executescript(SCHEMA)
+                    (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+            # Blocks, not lengths: an unfinished shard is longer than what it holds.
+            used = sum(map(_taken, record.parent.iterdir()))
+            unused = (time.time() - record.stat().st_mtime) / 86_400
+            found.append(Listed(record.parent, description, rows, used, unused))
+    return sorted(found, key=lambda entry: entry.days_unused)
+
+
+def _described(record: Path) -> dict[str, Any]:
+    """What a trunk's record says; a damaged one is listed too, so that it can be removed."""
+    unknown = {"base": record.parent.name, "boundary": "damaged", "image_size": [], "dtype": "?"}
+    try:
+        description = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError:
+        return unknown
+    known = isinstance(description, dict) and {*unknown, "shape"} <= description.keys()
+    return description if known else unknown
+
+
+def _taken(path: Path) -> int:
+    """Bytes on the disk; none for a file that another process has just removed."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_blocks * 512
+    return 0
+
+
+def remove(entry: Listed) -> None:
+    """Delete the rows of one trunk."""
+    with told(entry.path):
+        # The record goes last, so that an interrupted removal is still listed.
+        for path in sorted(entry.path.iterdir(), key=lambda path: path.name == "trunk.json"):
+            path.unlink()
+        shutil.rmtree(entry.path)
