@@ -147,7 +147,7 @@ def _write_records(
         "photos": counts,
         "weights": {"checksum": "c" * 64},
         "versions": {"tlcli": "0", "keras": "3"},
-        "devices": ["/device:CPU:0"],
+        "machine": {"processor": "A Processor", "devices": ["CPU"]},
     }
     files.write_json(run.file(runs.RECORD), record)
     recipe = {

@@ -68,10 +68,27 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, harm: str):
     else:
         assert found is not None
         assert found.epoch == 2
-    assert str(problems[0]).startswith(f"{newest}: this checkpoint cannot be read: ")
+    damaged = folder / "epoch-00002.npz" if harm == "remove the best" else newest
+    assert str(problems[0]).startswith(f"{damaged}: this checkpoint cannot be read: ")
     assert str(problems[0]).endswith(
         "; training goes on from the one before, or else from the start"
     )
+
+
+def test_what_comes_after_a_damaged_one_is_not_in_the_way_of_a_new_start(tmp_path: Path):
+    folder = tmp_path / "checkpoints"
+    kept = Checkpoints(folder)
+    for epoch, best in [(5, 5), (6, 5), (7, 5)]:
+        kept.write(made(epoch, best))
+    (folder / "epoch-00005.npz").write_bytes(b"")
+    assert kept.newest()[0] is None
+    kept.forget_after(0)
+    for epoch, best in [(1, 1), (2, 2), (3, 2)]:
+        kept.write(made(epoch, best))
+        assert kept.arrays(best)
+    found, problems = kept.newest()
+    assert found is not None
+    assert (found.epoch, problems) == (3, [])
 
 
 def test_nothing_is_unpickled(tmp_path: Path):

@@ -161,6 +161,39 @@ def test_the_run_is_this_process_alone(parts):
     assert not claimed.run.file(locks.LOCK).exists()
 
 
+def test_a_refused_command_discards_nothing(parts, tmp_path: Path):
+    out = tmp_path / "out"
+    name_of(Wanted(out=out), *parts())
+    with claim(Wanted(out=out, force=True), *parts("seed=5")) as begun:
+        stop(begun.run)
+    refused(Wanted(out=out), *parts("seed=6"))
+    refused(Wanted(out=out, fresh=True), *parts("seed=6"))
+    assert begun.run.path.exists()
+
+
+def test_other_photos_are_readable_than_then(parts, photos: Path):
+    chosen, index = parts()
+    bad = index.items[0].path
+    with claim(Wanted(), chosen, index) as claimed:
+        claims.leave_out(claimed.run, index.without({bad}))
+        claims.check_photos(claimed.run, index)  # nothing was trained: it begins with these
+        claims.check_photos(claimed.run, index)
+        stop(claimed.run)
+        with pytest.raises(RunError) as error:
+            claims.check_photos(claimed.run, index.without({bad}))
+    assert str(error.value) == (
+        f"{claimed.run.path}: 1 photo is gone; "
+        "make the same photos readable as then, or start anew with --fresh"
+    )
+
+
+def test_a_record_that_is_none(parts, capsys):
+    name_of(Wanted(), *parts())
+    (runs.root() / "small-1" / runs.RECORD).write_text("[]", encoding="utf-8")
+    assert name_of(Wanted(), *parts()) == ("small-2", False)
+    assert "run.json: is no record of a run" not in capsys.readouterr().out
+
+
 def test_what_cannot_be_resumed(parts):
     same = parts()
     assert refused(Wanted(resume="nowhere"), *same) == [

@@ -91,10 +91,8 @@ def test_a_killed_run_ends_with_the_same_bits(rig: Rig, undisturbed):
     assert not list((rig.work / RUN).glob(".*"))
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_between_steps_and_says_how_to_go_on(rig: Rig, undisturbed, number, code):
     expected, _ = undisturbed
     ended = stop_when(rig, "1/3  loss", number)

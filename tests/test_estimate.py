@@ -55,7 +55,9 @@ def test_work_of_vgg16_by_hand():
     assert estimate.work(row, (64, 64), top, top) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize(("name", "size"), [("ResNet50", 96), ("InceptionV3", 107)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("ResNet50", 96), pytest.param("InceptionV3", 107, marks=pytest.mark.slow)]
+)
 def test_work_is_what_tensorflow_counts(name: str, size: int):
     from tensorflow.compat.v1 import profiler
 

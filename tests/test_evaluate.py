@@ -213,15 +213,16 @@ def test_kept_probabilities_need_no_tensorflow(run: Run, words: list[str]):
 @pytest.fixture
 def trained(photos, write_recipe) -> Run:
     """A real run directory with an untrained model."""
-    from tlcli import plan, recipe, saving, split, survey
+    from tlcli import claims, plan, recipe, saving, split, survey
     from tlcli.bases import BASES
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     made = plan.make(survey.survey(recipe.load(write_recipe(text))))
     network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
-    run = saving.begin(made, made.index, {}, out=None, force=False)
-    saving.save_model(network, made, made.index, run)
-    files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
+    with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
+        run = claimed.run
+        saving.save_model(network, made, made.index, run)
+        files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return run
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import explain, files, gradcam, images, plan, recipe, runs, saving, survey
+from tlcli import claims, explain, files, gradcam, images, plan, recipe, runs, survey
 from tlcli.subject import open_run
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 64}\n"
@@ -144,9 +144,10 @@ def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
 def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
     chosen = recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
     made = plan.make(survey.survey(chosen))
-    run = saving.begin(made, made.index, {}, out=tmp_path / "run", force=False)
-    save(network(size=(64, 64)), run.file(runs.MODEL), made.index.classes)
-    files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
+    with claims.claim(claims.Wanted(out=tmp_path / "run"), chosen, made.index) as claimed:
+        run = claimed.run
+        save(network(size=(64, 64)), run.file(runs.MODEL), made.index.classes)
+        files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     (photos / "test" / "red" / "odd.png").write_text("no photo")
     items = [
         {"path": "test/red/00.png", "label": "red", "predicted": "blue", "probability": 0.9},

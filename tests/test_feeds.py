@@ -72,8 +72,8 @@ def test_labels_and_rows_belong_together(parts):
 
 
 def test_rows_of_the_store_are_mixed_after_they_are_read(parts):
-    chosen, _, items, rows = parts
-    feed = StoredFeed(rows, chosen, items, kept_views=2)
+    chosen, network, items, rows = parts
+    feed = StoredFeed(network, chosen, {"block5_pool": rows}, "block5_pool", items, 2)
     picks = [(np.array([5, 0, 17]), np.array([0, 1, 2]))] * 2
     mix = Mix(np.array([1, 2, 0]), np.array([0.25, 1, 0.5], np.float32))
     plain, mixed = feed.stream(picks, [None, mix])

@@ -12,6 +12,17 @@ import pytest
 from tlcli import console, interrupts
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Signals as on a terminal; a shell has them ignored for what it starts in the background."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_work_goes_on_to_the_next_check(number: int):
     before = signal.getsignal(number)
@@ -48,14 +59,11 @@ def test_the_second_signal_ends_the_process_at_once():
     assert done.stderr == "\nstopping after this step; the same signal again stops at once\n"
 
 
-def test_what_was_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with interrupts.graceful():
-            os.kill(os.getpid(), signal.SIGHUP)
-            interrupts.check()
-    finally:
-        signal.signal(signal.SIGHUP, before)
+def test_what_was_ignored_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interrupts.graceful():
+        os.kill(os.getpid(), signal.SIGHUP)
+        interrupts.check()
 
 
 def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]):

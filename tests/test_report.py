@@ -207,7 +207,10 @@ def test_a_changed_photo_is_not_shown(run: Run, tmp_path: Path, capsys):
     Image.new("RGB", (9, 9)).save(path)
     written = report.write(run)
     (problem,) = written.contents.hidden
-    assert (problem.where, problem.message) == (str(path), "is not the photo of the run any more")
+    assert (problem.where, problem.message) == (
+        str(path),
+        "is not a photo of the run, or not any more",
+    )
     assert "is not the photo of the run any more; not in the report" in capsys.readouterr().err
     assert "1 photo could not be shown" in text(parsed(written.path))
 

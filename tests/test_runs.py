@@ -78,6 +78,10 @@ def test_a_run_is_replaced_by_force_only(tmp_path: Path):
         "--out OUT: there is already a run; name another folder, or replace the run with --force"
     ]
     (out / "mine.txt").write_text("keep")
+    (out / "evaluation-mine.json").write_text("keep")
+    (out / runs.evaluation("test")).write_text("of the old model")
+    (out / runs.CHECKPOINTS).mkdir()
+    (out / runs.CHECKPOINTS / "epoch-00003.npz").write_text("of a run that was stopped")
     (out / "evaluation-mine.txt").write_text("keep")
     names = (
         runs.CALIBRATION, runs.evaluation("test"), runs.predictions("val"), *runs.CURVES,
@@ -92,7 +96,7 @@ def test_a_run_is_replaced_by_force_only(tmp_path: Path):
     for name in runs.FILES:
         again.file(name).write_text(f"new {name}")
     assert runs.settle(again).path == out
-    kept = {"mine.txt", "evaluation-mine.txt"}
+    kept = {"mine.txt", "evaluation-mine.txt", "evaluation-mine.json"}
     assert {path.name for path in out.iterdir()} == {*runs.FILES, *kept}
     assert (out / runs.MODEL).read_text() == f"new {runs.MODEL}"
     assert runs.replacements(out) == [again.path], "whole until somebody removes it"

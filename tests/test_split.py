@@ -38,7 +38,13 @@ def randomize(model) -> None:
                 variable.assign(np.asarray(variable) * noise + 0.02)
 
 
-@pytest.fixture(scope="module", params=list(MAIN))
+@pytest.fixture(
+    scope="module",
+    params=[
+        "VGG16",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in MAIN if name != "VGG16"),
+    ],
+)
 def network(request):
     built = build(request.param)
     randomize(built.base)

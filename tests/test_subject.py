@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from subjects import network, noise, save
 
-from tlcli import calibration, files, runs, subject, weights
+from tlcli import calibration, files, images, runs, subject, weights
 from tlcli.bases import BASES
 from tlcli.errors import RunError
 
@@ -75,6 +75,9 @@ def test_logits_lead_to_what_the_model_says(tmp_path, classes):
 def test_the_calibration_of_the_run_is_applied(tmp_path):
     path = save(network(size=(32, 32), classes=2), tmp_path / runs.MODEL, NAMES[:2])
     calibration.keep(runs.Run(tmp_path), calibration.Calibration(2.0, {}))
+    alone = subject.open_run(path)  # no run lies there, as `predict` sees it, too
+    assert alone.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
+    files.write_json(tmp_path / runs.RECORD, {})
     found = subject.open_run(path)
     assert found.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-1.5)))
 
@@ -94,13 +97,17 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     path = save(built, tmp_path / "two.keras", NAMES[:2])
     with pytest.raises(RunError, match="has 3 outputs for 2 classes"):
         subject.open_run(path)
+    from tlcli.framework import keras
+
     whole, built_on = built.whole, tmp_path / "base.keras"
-    object.__setattr__(built, "whole", built.base)
+    logits = keras.Model(built.base.input, built.head(built.base.output))
+    object.__setattr__(built, "whole", logits)
     with pytest.raises(RunError, match="does not end in softmax or sigmoid; only models of tlcli"):
         subject.open_run(save(built, built_on, NAMES))
     object.__setattr__(built, "whole", whole)
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
-        card = {"classes": ["a"], "image_size": [32, 32], "resize": "pad", "decoder": 1}
+        card = {"classes": ["a"], "image_size": [32, 32], "resize": "pad"}
+        card["decoder"] = images.DECODER_VERSION
         archive.writestr(runs.MODEL_CARD, files.as_json(card))
     with pytest.raises(RunError, match="does not say which base it is built on"):
         subject.open_run(tmp_path / "bare.keras")

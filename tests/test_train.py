@@ -128,9 +128,8 @@ def test_training_from_the_store_equals_training_the_whole_network(run, pair, ba
     np.testing.assert_allclose(losses(ran), plain_losses(ran), rtol=2e-3)
 
 
-@pytest.mark.parametrize(
-    "base", ["VGG16", *(pytest.param(name, marks=pytest.mark.slow) for name in list(SIZES)[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("base", list(SIZES))
 def test_live_views_that_change_nothing_train_as_stored_ones(run, pair, base):
     live = run(base, STAGES + "augment: {views: live}\n")
     np.testing.assert_allclose(losses(live), losses(run(base)), rtol=1e-4)
@@ -154,6 +153,7 @@ def test_frozen_stays_and_the_rest_moves(run, pair, base):
             assert not same[0], layer.name
 
 
+@pytest.mark.slow
 def test_batch_norm_trains_when_the_recipe_says_so(run, pair):
     ran = run("MobileNetV3Small", STAGES, "base.batch_norm=train", "batch_size=16")
     chosen = ran.plan.recipe
@@ -253,6 +253,7 @@ def test_early_stopping_ends_a_stage(run, pair):
     assert result.outcome.epochs == result.outcome.best.epoch + 2 < 40
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_bits(run):
     text = STAGES + "augment: {views: 2, rotation_range: 20}\n"
     first, second = run("VGG16", text), run("VGG16", text)
@@ -363,7 +364,7 @@ MIXING = {
 }
 
 
-@pytest.mark.parametrize("kind", MIXING)
+@pytest.mark.parametrize("kind", ["mixup", pytest.param("cutmix", marks=pytest.mark.slow)])
 def test_mixed_photos_train_as_keras_trains_on_soft_labels(run, kind):
     """The losses of plain Keras on mixed pixels, soft labels and weights of classes."""
     text = (

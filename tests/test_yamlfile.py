@@ -128,9 +128,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ids=["aliases", "a circle", "deep", "very deep", "long", "very long"],
 )
 def test_bombs_are_refused_quickly(text: str, message: str):
-    started = time.monotonic()
+    started = time.process_time()
     assert refusal(text) == message
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_files_that_are_no_text(tmp_path: Path):

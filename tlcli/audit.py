@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli import audit_cache, console, images, likeness
+from tlcli import audit_cache, console, images, likeness, photos
 from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
 from tlcli.dataset import Index, Item
 from tlcli.errors import ImageError, Problem
@@ -21,6 +20,7 @@ from tlcli.findings import Finding, shown
 from tlcli.layout import SPLITS
 from tlcli.recipe import Recipe
 from tlcli.survey import set_aside
+from tlcli.threads import in_order
 
 #: A shorter side below this many pixels is tiny, an image above so many is huge, and sides that
 #: differ by this factor are extreme.
@@ -108,10 +108,12 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
     looks = memory.looks(paths)
     new = [digest for digest in paths if digest not in looks]
     unsaved: dict[str, Look] = {}
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    todo = (paths[digest] for digest in new)
     try:
-        with console.progress(len(new), "decoding", unit="photos") as bar:
-            seen = pool.map(look_at, [paths[digest] for digest in new])
+        with (
+            closing(in_order(look_at, todo, workers=photos.THREADS)) as seen,
+            console.progress(len(new), "decoding", unit="photos") as bar,
+        ):
             for digest, look in zip(new, seen, strict=True):
                 looks[digest] = look
                 if not any(trouble in look.message for trouble in _PASSING):
@@ -120,8 +122,7 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
                     memory.keep_looks(unsaved)
                     unsaved = {}
                 bar.update(1)
-    finally:  # an interrupted check remembers what it has seen, and does not look at the rest
-        pool.shutdown(cancel_futures=True)
+    finally:  # an interrupted check remembers what it has seen
         memory.keep_looks(unsaved)
     return looks
 

@@ -120,7 +120,9 @@ class AuditCache:
                 status = path.stat()
                 # Taken before the file is read, so that a change meanwhile is noticed next time.
                 self._stats[path] = (status.st_size, status.st_mtime_ns)
-                by_name[_name(path)] = path
+                name = _name(path)
+                name.encode()  # SQLite keeps text; the rare name that is none is read every time
+                by_name[name] = path
         known = {}
         for name, size, changed, digest in self._ask(
             "SELECT path, size, changed, digest FROM files WHERE path IN", list(by_name)

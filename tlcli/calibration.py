@@ -137,10 +137,17 @@ def of_run(run: Run) -> Calibration | None:
         found = Calibration(float(value["temperature"]), dict(value["val"]), threshold)
     except (KeyError, TypeError, ValueError):
         found = None
-    if found is None or not LOWEST <= found.temperature <= HIGHEST:
+    if found is None or not _is_sound(found):
         hint = "delete it, and run `tlcli evaluate` again"
         raise RunError(Problem(str(path), "is not a calibration that tlcli has written", hint))
     return found
+
+
+def _is_sound(found: Calibration) -> bool:
+    """Whether the numbers are such as could have been fitted."""
+    threshold = found.threshold
+    shares = vars(threshold).values() if threshold else ()
+    return LOWEST <= found.temperature <= HIGHEST and all(0 <= share <= 1 for share in shares)
 
 
 def keep(run: Run, calibration: Calibration) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from tlcli import audit, files, findings, plan, recipe, store, survey
 from tlcli.audit_cache import AuditCache
-from tlcli.errors import Problem, TlcliError
+from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.findings import Finding
+
+_TITLE = "# Photos to leave out: data.exclude in a recipe names this file."
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,35 @@ def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = Non
 
 
 def write_fix_list(checked: Checked, path: Path) -> int:
-    """Write the files to exclude, for `data.exclude`; returns how many there are.
+    """Add the files to exclude to a list for `data.exclude`; returns how many there are now.
 
     A path a line, relative to the data where it lies there; lines that begin with # are comments.
-    A name with a line break in it cannot be listed, and is left out.
+    A name with a line break in it cannot be listed, and is left out. What a list says already, by
+    an earlier check or by hand, stays. Raises `DataError` for a file that is no such list.
     """
+    kept = _listed(path)
     by_reason: dict[str, list[str]] = {}
     for file, why in findings.to_exclude(checked.findings).items():
         name = findings.shown(file, checked.root)
         if not set("\r\n") & set(name):
             by_reason.setdefault(why, []).append(f"./{name}" if name[0] == "#" else name)
-    lines = ["# Photos to leave out: data.exclude in a recipe names this file."]
+    lines = kept or [_TITLE]
     for why, names in by_reason.items():
-        lines += [f"# {why}", *names]
+        new = [name for name in names if name not in kept]
+        lines += [f"# {why}", *new] if new else []
     files.write_text(path, "\n".join(lines) + "\n")
-    return sum(map(len, by_reason.values()))
+    return sum(bool(line) and line[0] != "#" for line in lines)
+
+
+def _listed(path: Path) -> list[str]:
+    """The lines of the list that is at `path`, if one is."""
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except FileNotFoundError:
+        return []
+    except UnicodeDecodeError:
+        lines = []
+    if lines[:1] != [_TITLE]:
+        message = "exists and is not a list that tlcli has written"
+        raise DataError(Problem(f"--fix-list {path}", message, "name another file"))
+    return lines

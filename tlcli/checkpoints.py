@@ -71,19 +71,26 @@ class Checkpoints:
         """The newest sound checkpoint, and what is wrong with those after it."""
         problems = []
         for epoch in sorted(self._epochs(), reverse=True):
+            reading = epoch
             try:
                 found = self._read(epoch)
-                best = int(found.state["best"])
-                if best != epoch:
-                    self._read(best)
+                reading = int(found.state["best"])
+                if reading != epoch:
+                    self._read(reading)
             except _DAMAGED as error:
-                where = str(self._path(epoch))
+                where = str(self._path(reading))
                 message = f"this checkpoint cannot be read: {reason(error)}"
                 hint = "training goes on from the one before, or else from the start"
                 problems.append(Problem(where, message, hint, "warning"))
             else:
                 return found, problems
         return None, problems
+
+    def forget_after(self, epoch: int) -> None:
+        """Remove those of later epochs, which are going to be trained anew."""
+        for later in self._epochs():
+            if later > epoch:
+                self._path(later).unlink()
 
     def arrays(self, epoch: int) -> dict[str, Array]:
         """The arrays of one checkpoint; raises `RunError` where it is damaged."""
@@ -95,11 +102,15 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove all of them; at once, so that a crash meanwhile leaves all or none."""
         if self._folder.is_dir():
-            trash = self._folder.with_name(f".{self._folder.name}-done")
+            trash = self._trash
             shutil.rmtree(trash, ignore_errors=True)
             self._folder.rename(trash)
             sync_folder(trash.parent)
             shutil.rmtree(trash, ignore_errors=True)
+
+    @property
+    def _trash(self) -> Path:
+        return self._folder.with_name(f".{self._folder.name}-done")
 
     def _read(self, epoch: int) -> Checkpoint:
         path = self._path(epoch)

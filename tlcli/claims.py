@@ -66,6 +66,7 @@ def claim(wanted: Wanted, chosen: Recipe, index: Index) -> Iterator[Claim]:
         if wanted.resume is not None:
             run = _named(wanted.resume, chosen, index)
             _hold(stack, run)
+            _check_unfinished(run, wanted.resume)  # it may have ended since it was looked at
             claimed = Claim(run, resumed=True)
         elif wanted.out is not None:
             claimed = _claim_in(stack, wanted.out, wanted, chosen, index, told)
@@ -92,7 +93,7 @@ def identity(chosen: Recipe, index: Index) -> dict[str, str]:
 
 def differences(run: Run, chosen: Recipe, index: Index) -> list[str]:
     """How recipe and photos differ from those of a run, a line each; [] if they do not."""
-    record = run.read(runs.RECORD)
+    record = run.record()
     wanted = identity(chosen, index)
     if all(record.get(key) == value for key, value in wanted.items()):
         return []
@@ -114,8 +115,11 @@ def _claim_new(
             different = _differences_told(run, chosen, index)
             if not different:
                 _hold(stack, run)
+                if run.closed:  # since it was looked at
+                    continue
                 return Claim(run, resumed=True)
-            if not told:  # of several, the last is the one that somebody may have in mind
+            # Of several, the last is the one that somebody may have in mind.
+            if not told and not locks.is_held(run.path):
                 told.append(_not_resumed(run, different))
         run = runs.create(chosen.name, None)
         _hold(stack, run)
@@ -140,7 +144,8 @@ def _claim_in(
         if different == []:
             return Claim(run, resumed=True)
         if run.replaces is not None:
-            discard(run)  # half a replacement that nobody can ask for any more
+            if wanted.force:
+                discard(run)  # half a replacement that nobody can ask for any more
         elif different and wanted.force:
             told.append(_not_resumed(run, different))
         elif different:
@@ -158,9 +163,7 @@ def _claim_in(
 def _named(which: str, chosen: Recipe, index: Index) -> Run:
     """The run of `--resume`."""
     run = runs.named(which, where=f"--resume {which}")
-    if run.closed:
-        hint = "leave out --resume to train a new one"
-        raise RunError(Problem(f"--resume {which}", "this run is finished", hint))
+    _check_unfinished(run, which)
     different = differences(run, chosen, index)
     if different:
         where = f"--resume {which}"
@@ -172,6 +175,12 @@ def _named(which: str, chosen: Recipe, index: Index) -> Run:
             ]
         )
     return run
+
+
+def _check_unfinished(run: Run, which: str) -> None:
+    if run.closed:
+        hint = "leave out --resume to train a new one"
+        raise RunError(Problem(f"--resume {which}", "this run is finished", hint))
 
 
 def _hold(stack: ExitStack, run: Run) -> None:
@@ -224,6 +233,14 @@ def _said(value: Any) -> str:
 
 
 def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:
+    changed = list(_changed_photos(run, index))
+    yield from changed
+    record = run.record()
+    if not changed and record.get("photo_order") != identity(chosen, index)["photo_order"]:
+        yield "photos were renamed, which changes their order"
+
+
+def _changed_photos(run: Run, index: Index) -> Iterator[str]:
     try:
         with run.file(runs.SPLIT).open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
@@ -243,10 +260,6 @@ def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:
         if count:
             verb = "is" if count == 1 else "are"
             yield f"{console.counted(count, 'photo')} {verb} {what}"
-    if not gone and not new and run.read(runs.RECORD).get("photo_order") is not None:
-        order = identity(chosen, index)["photo_order"]
-        if run.read(runs.RECORD)["photo_order"] != order:
-            yield "photos were renamed, which changes their order"
 
 
 def _write_identity(run: Run, chosen: Recipe, index: Index) -> None:
@@ -265,10 +278,25 @@ def _write_identity(run: Run, chosen: Recipe, index: Index) -> None:
     files.write_json(run.file(runs.RECORD), record)
 
 
+def check_photos(run: Run, index: Index) -> None:
+    """A run that goes on must be able to read the photos that it began with, and no others.
+
+    Where nothing was trained yet, it begins with these. Raises `RunError` otherwise.
+    """
+    different = list(_changed_photos(run, index))
+    if not different:
+        return
+    if not _has_checkpoints(run):
+        leave_out(run, index)
+        return
+    hint = "make the same photos readable as then, or start anew with --fresh"
+    raise RunError([Problem(str(run.path), line, hint) for line in different])
+
+
 def leave_out(run: Run, index: Index) -> None:
     """Note that only these photos are left to train and test on; the others cannot be read."""
     _write_split(run, index)
-    record = {**run.read(runs.RECORD), "photos": index.counts()}
+    record = {**run.record(), "photos": index.counts()}
     files.write_json(run.file(runs.RECORD), record)
 
 
@@ -280,7 +308,11 @@ def _write_split(run: Run, index: Index) -> None:
 
 
 def _worth_keeping(run: Run) -> bool:
-    return run.finished or any(run.file(runs.CHECKPOINTS).glob("*.npz")) or not run.path.exists()
+    return run.finished or _has_checkpoints(run) or not run.path.exists()
+
+
+def _has_checkpoints(run: Run) -> bool:
+    return any(run.file(runs.CHECKPOINTS).glob("*.npz"))
 
 
 def discard(run: Run) -> None:

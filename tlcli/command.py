@@ -63,7 +63,8 @@ class Commands(click.Group):
                 raise
             console.error(str(_NO_MEMORY))
         except Interrupted as stopped:
-            again = shlex.join(["tlcli", *sys.argv[1:]])
+            # Another --fresh would begin anew.
+            again = shlex.join(["tlcli", *(word for word in sys.argv[1:] if word != "--fresh")])
             console.error(f"stopped; what is finished is kept, go on with: {again}")
             ctx.exit(stopped.exit_code)
         except KeyboardInterrupt:

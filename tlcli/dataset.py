@@ -149,7 +149,7 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
 def _exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
     """Take the photos of a fix list out of `found`: one path a line, relative to the data."""
     try:
-        lines = fix_list.read_text(encoding="utf-8-sig").splitlines()
+        lines = fix_list.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         hint = "check the path; `tlcli check --fix-list FILE` writes such a list"
         yield Problem(f"data.exclude: {fix_list}", f"cannot be read: {reason(error)}", hint)

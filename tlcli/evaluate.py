@@ -39,6 +39,7 @@ class Wanted:
         table: a CSV table of other photos.
         target_precision: choose a threshold for it, and keep that in the run.
         out: a folder for the files; by default those of a split go into the run.
+        force: replace an evaluation that is in `out`.
         again: compute the probabilities, also where the run has them.
         tta: average over each photo and so many of its augmented views; such probabilities are
             not those that `predict` gives by itself, so nothing of them is kept in the run.
@@ -49,6 +50,7 @@ class Wanted:
     table: Path | None = None
     target_precision: float | None = None
     out: Path | None = None
+    force: bool = False
     again: bool = False
     tta: int = 0
 
@@ -68,8 +70,8 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
     it. Raises a `TlcliError` for photos that are missing, changed or unreadable, and for a
     precision that no threshold reaches.
     """
-    if wanted.out is not None and (problems := runs.check_writable(wanted.out)):
-        raise RunError(problems)
+    if wanted.out is not None:
+        _check_out(wanted.out, force=wanted.force)
     source = Source(run)
     if wanted.split is not None:
         found = (
@@ -108,6 +110,21 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
     with _kept("name a folder for the files with --out"):
         return Evaluation(value, _write(run.path, name, value))
     return Evaluation(value, ())
+
+
+def _check_out(out: Path, *, force: bool) -> None:
+    """The folder of `--out` must not be a run, whose own numbers would be lost, nor be taken."""
+    where = f"--out {out}"
+    if problems := runs.check_writable(out):
+        raise RunError(problems)
+    if (out / runs.RECORD).is_file():
+        hint = "name another folder; without --out a run keeps its own numbers"
+        raise RunError(Problem(where, "is a run", hint))
+    if out.is_dir() and not force:
+        taken = [path.name for path in out.iterdir() if path.name.startswith("evaluation-")]
+        if taken:
+            hint = "name another folder, or replace it with --force"
+            raise RunError(Problem(where, f"has {taken[0]} already", hint))
 
 
 class Source:

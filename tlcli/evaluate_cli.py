@@ -23,13 +23,15 @@ _SPLITS = click.Choice(["test", "val", "train"])
               help="Say 'unsure' as often as it takes for this share of the answers to be right; "
               "predict then does, too.")  # fmt: skip
 @click.option("--out", type=PATH, help="A folder for the files.  [default: of a split, the run]")
-@click.option("--force", is_flag=True, help="Predict again what the run keeps.")
+@click.option("--force", is_flag=True, help="Replace an evaluation that is in --out.")
+@click.option("--again", is_flag=True, help="Predict again what the run keeps.")
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
               help="Also look at N augmented views of each photo, and take the mean.")  # fmt: skip
 @with_json
 def evaluate(
     which: str | None, split: str | None, data: Path | None, table: Path | None,
-    target_precision: float | None, out: Path | None, force: bool, tta: int, json_: bool,
+    target_precision: float | None, out: Path | None, force: bool, again: bool, tta: int,
+    json_: bool,
 ) -> None:  # fmt: skip
     """Tell how good a run is, how sure that is, and what it gets wrong.
 
@@ -45,7 +47,7 @@ def evaluate(
     from tlcli import evaluation_text, runs
 
     chosen = split if split or data or table else "test"
-    wanted = evaluation.Wanted(chosen, data, table, target_precision, out, force, tta)
+    wanted = evaluation.Wanted(chosen, data, table, target_precision, out, force, again, tta)
     found = evaluation.evaluate(runs.find(which), wanted)
     show((evaluation_text.text(found.value), found.value), json_)
     evaluation_text.warn(found.value)

@@ -97,7 +97,12 @@ def _calibration(value: dict[str, Any]) -> str:
 
 def _mistakes(value: dict[str, Any]) -> str:
     rows = [
-        [_number(one["probability"]), shown(one["predicted"]), shown(one["label"]), one["path"]]
+        [
+            _number(one.get("calibrated", one["probability"])),
+            shown(one["predicted"]),
+            shown(one["label"]),
+            one["path"],
+        ]
         for one in value["mistakes"][:SHOWN]
     ]
     return table(("sure of it", "said", "is", "most confident mistakes"), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -214,9 +215,10 @@ def for_report(
     folder = run.file(runs.EXPLANATIONS)
     root = data or recipe.load(run.file(runs.RECIPE)).data.root
     explainer = Explainer(open_run(run.file(runs.MODEL)))
-    index = folder / runs.EXPLANATIONS_INDEX
-    folder.mkdir(exist_ok=True)
-    index.unlink(missing_ok=True)  # it must not tell old names of new pictures
+    # What is kept stays until the new pictures are all there.
+    folder, kept = folder.with_name(f".{folder.name}.new"), folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     entries: list[dict[str, Any]] = []
     with console.progress(len(wanted), "explanations", "photos") as bar:
         found = explainer.explain(root / item["path"] for item in wanted)
@@ -227,10 +229,9 @@ def for_report(
                     entries.append(_keep(explainer, one, item, folder, len(entries) + 1))
             except TlcliError as error:  # the photo went away meanwhile
                 console.warn(str(error))
-    for picture in folder.glob("[0-9]" * 4 + ".png"):
-        if int(picture.stem) > len(entries):
-            picture.unlink()
-    files.write_json(index, entries)
+    files.write_json(folder / runs.EXPLANATIONS_INDEX, entries)
+    shutil.rmtree(kept, ignore_errors=True)
+    folder.rename(kept)
     return entries
 
 

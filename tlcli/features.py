@@ -55,6 +55,17 @@ class Report:
     seconds: float = 0.0
     unreadable: dict[Path, Problem] = field(default_factory=dict)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, as `summary.json` holds them."""
+        return {"images": self.images, "computed": self.computed, "stored": self.stored}
+
+    def add_earlier(self, counts: dict[str, Any]) -> None:
+        """Count in what was done before a stop; what was stored then was stored all along."""
+        self.images += int(counts["images"])
+        for boundary, computed in counts["computed"].items():
+            self.computed[boundary] = self.computed.get(boundary, 0) + int(computed)
+        self.stored = {boundary: int(stored) for boundary, stored in counts["stored"].items()}
+
 
 def open_rows(
     network: Network, recipe: Recipe, boundary: str, folder: Path, *, weights: str

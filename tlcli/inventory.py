@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.store import BUSY_TIMEOUT, INDEX, SCHEMA, TrunkRows, told
+from tlcli.store import BUSY_TIMEOUT, INDEX, SCHEMA, TrunkRows, is_damage, told
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,25 @@ def listed(folder: Path) -> list[Listed]:
             index = record.parent / INDEX
             rows = 0
             if index.exists():
-                with closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT)) as connection:
-                    connection.executescript(SCHEMA)
-                    (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+                rows = _rows(index)
             # Blocks, not lengths: an unfinished shard is longer than what it holds.
             used = sum(map(_taken, record.parent.iterdir()))
             unused = (time.time() - record.stat().st_mtime) / 86_400
             found.append(Listed(record.parent, description, rows, used, unused))
     return sorted(found, key=lambda entry: entry.days_unused)
+
+
+def _rows(index: Path) -> int:
+    """Rows that an index knows; none if it is damaged, and made anew by whoever needs it."""
+    try:
+        with closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT)) as connection:
+            connection.executescript(SCHEMA)
+            (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        return 0
+    return int(rows)
 
 
 def _described(record: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def settle(index: Index, policy: Policy) -> Index:
     """The index to go on with, and in its findings what copies, groups and class sizes come to."""
     items, found = _copies(index, policy)
     left = replace(index, items=items)
-    found += [*_groups(index), *_imbalance(left)]
+    found += [*_groups(left), *_imbalance(left)]
     return replace(left, findings=(*index.findings, *found))
 
 

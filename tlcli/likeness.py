@@ -36,8 +36,12 @@ LEAST_CONTRAST = 4.0
 # Lowest frequencies kept of each axis, and bands of the hash.
 _LOW, _BANDS = 8, 4
 
-#: Candidates that are looked at together, which bounds the memory.
-_CHUNK = 1 << 20
+# Candidates whose hashes, and then whose thumbnails, are looked at together: bounds of memory.
+_CHUNK, _SLICE = 1 << 20, 1 << 14
+
+# Candidates of one photo in one lookup. Where more hashes share a band, as in frames of a film, any
+# of them will do.
+_MOST = 256
 
 
 def thumbnail(image: Image.Image) -> Array:
@@ -47,22 +51,25 @@ def thumbnail(image: Image.Image) -> Array:
 
 
 def pairs(one: Prepared, other: Prepared) -> Array:
-    """Which thumbnails of `one` are nearly those of `other`: (n, 2) indices, sorted."""
-    found = [np.empty((0, 2), np.int64)]
+    """Thumbnails of `one` and for each a nearly equal one of `other`: (n, 2) indices, sorted.
+
+    Each is named once: frames of a film are all like each other, and to list who is like whom would
+    take the square of their number.
+    """
+    partner = np.full(len(one.hashes), -1)
     for mirrored in (False, True):
         hashes = one.mirrored if mirrored else one.hashes
-        # Every hash of one side is looked up among those of the other: the fewer, the better.
-        swapped = len(hashes) > len(other.hashes)
-        few, many = (other.hashes, hashes) if swapped else (hashes, other.hashes)
-        for candidates in _candidates(few, many):
-            left, right = candidates[::-1] if swapped else candidates
+        flat = one.flat[:, :, ::-1] if mirrored else one.flat
+        for left, right in _candidates(hashes, other.hashes, partner):
             close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
             left, right = left[close], right[close]
-            flat = one.flat[:, :, ::-1] if mirrored else one.flat
-            likeness = np.einsum("nij,nij->n", flat[left], other.flat[right])
-            alike = likeness >= CORRELATION
-            found.append(np.stack([one.at[left[alike]], other.at[right[alike]]], axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+            for begin in range(0, len(left), _SLICE):
+                ours, theirs = left[begin : begin + _SLICE], right[begin : begin + _SLICE]
+                likeness = np.einsum("nij,nij->n", flat[ours], other.flat[theirs])
+                alike = likeness >= CORRELATION
+                partner[ours[alike]] = theirs[alike]
+    found = np.flatnonzero(partner >= 0)
+    return np.stack([one.at[found], other.at[partner[found]]], axis=1)
 
 
 class Prepared:
@@ -102,8 +109,11 @@ def _bits(frequencies: Array) -> Array:
     return hashes
 
 
-def _candidates(first: Array, second: Array) -> Iterator[tuple[Array, Array]]:
-    """Indices of hashes that agree in one band but for one bit, in bounded portions."""
+def _candidates(first: Array, second: Array, partner: Array) -> Iterator[tuple[Array, Array]]:
+    """Indices of hashes that agree in one band but for one bit, in bounded portions.
+
+    Those of `first` that have a partner by then are not asked for any more.
+    """
     flips = [0, *(1 << bit for bit in range(16))]
     for band in range(_BANDS):
         shift = np.uint64(16 * band)
@@ -113,8 +123,11 @@ def _candidates(first: Array, second: Array) -> Iterator[tuple[Array, Array]]:
         # Where each of the values that 16 bits may have begins in that order.
         begin = np.searchsorted(theirs[order], np.arange((1 << 16) + 1))
         for flip in flips:
-            start = begin[ours ^ flip]
-            yield from _spread(start, begin[(ours ^ flip) + 1] - start, order)
+            alone = np.flatnonzero(partner < 0)
+            start = begin[ours[alone] ^ flip]
+            many = np.minimum(begin[(ours[alone] ^ flip) + 1] - start, _MOST)
+            for left, entry in _spread(start, many, order):
+                yield alone[left], entry
 
 
 def _spread(start: Array, many: Array, order: Array) -> Iterator[tuple[Array, Array]]:

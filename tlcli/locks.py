@@ -100,6 +100,18 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
             lock.release()
 
 
+def is_held(folder: Path) -> bool:
+    """Whether somebody holds the lock of a folder."""
+    try:
+        with filelock.FileLock(folder / LOCK, timeout=0, is_singleton=False):
+            return False
+    except filelock.Timeout:
+        return True
+    except (NotImplementedError, OSError):
+        holder = _holder(folder)
+        return holder is not None and not holder.dead
+
+
 def release_files(folder: Path) -> None:
     """Remove what a lock leaves in a folder; only its holder may."""
     for name in (HOLDER, LOCK):

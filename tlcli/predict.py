@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, calibration, dataset, images, recipe, splits
+from tlcli import augment, calibration, console, dataset, images, recipe, splits
 from tlcli.augment_settings import Augment
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.framework import keras, tf
@@ -89,9 +89,9 @@ class Predictor:
     def __init__(self, source: Path, *, raw: bool = False) -> None:
         path = source / MODEL if source.is_dir() else source
         self.path = path
-        run = _run_of(path)
+        run = run_of(path)
         self.calibration = None if raw or run is None else calibration.of_run(run)
-        self._trained_on = frozenset() if run is None else _training_photos(run)
+        self._trained_on = frozenset() if raw or run is None else _training_photos(run)
         card = read_card(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
         height, width = card["image_size"]
@@ -203,7 +203,7 @@ def _augmentation(path: Path) -> Augment:
     return settings
 
 
-def _run_of(model: Path) -> Run | None:
+def run_of(model: Path) -> Run | None:
     """The run that a model lies in, if it lies in one."""
     run = Run(model.parent)
     return run if model.name == MODEL and run.file(RECORD).is_file() else None
@@ -213,7 +213,11 @@ def _training_photos(run: Run) -> frozenset[str]:
     """The hashes of the photos that a run was trained on; none where it was copied without."""
     if not run.file(SPLIT).is_file():
         return frozenset()
-    return frozenset(row.sha256 for row in splits.read(run) if row.split == "train")
+    try:
+        return frozenset(row.sha256 for row in splits.read(run) if row.split == "train")
+    except RunError as error:  # it tells photos apart, no more
+        console.warn(f"{error}; photos of its training set cannot be told")
+        return frozenset()
 
 
 def open_model(path: Path, card: dict[str, Any]) -> Any:

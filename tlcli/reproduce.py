@@ -124,7 +124,7 @@ def compare(run: Run, again: Run) -> Compared:
         *_different_tensors(then, now),
     )
     first = differences[0] if differences else None
-    circumstances = tuple(_circumstances(run.read(runs.RECORD), again.read(runs.RECORD)))
+    circumstances = tuple(_circumstances(run.record(), again.record()))
     return Compared(run.path, again.path, len(epochs), len(then), first, circumstances)
 
 
@@ -187,7 +187,9 @@ def _different_tensors(
             shapes = [None if value is None else value.shape for value in (one, other)]
             yield Difference(f"tensor {name}", "shape", *shapes)
         elif one.tobytes() != other.tobytes():
-            index = np.unravel_index(np.argmax(one != other), one.shape)
+            # By bits, so that two zeros or two values that are no numbers can differ.
+            bits = [np.ascontiguousarray(v).view(f"u{v.itemsize}") for v in (one, other)]
+            index = np.unravel_index(np.argmax(bits[0] != bits[1]), one.shape)
             place = f"value {list(map(int, index))}"
             yield Difference(f"tensor {name}", place, float(one[index]), float(other[index]))
 

@@ -39,7 +39,13 @@ class Record(_Part):
     photos: dict[str, dict[str, Count]]
     weights: dict[str, Any] = {}
     versions: dict[str, str] = {}
-    devices: tuple[str, ...] = ()
+    machine: dict[str, Any] = {}
+
+    @property
+    def devices(self) -> list[str]:
+        """What it was trained on."""
+        processor, found = self.machine.get("processor"), self.machine.get("devices") or []
+        return [str(name) for name in (processor, *found) if name]
 
     def count(self, split: str) -> int:
         """The photos of a split."""

@@ -37,17 +37,19 @@ EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
 VIEWS_SHEET = "views.png"  # augmented views of some training photos
 REPORT = "report.html"
 
-#: Patterns of all that follows from a model, and is out of date with another one in its place.
+_SPLITS, _FORMS = ("train", "val", "test"), ("png", "svg")
+
+#: All that follows from a model, and is out of date with another one in its place.
 DERIVED = (
     CALIBRATION,
     *CURVES,
     EXPLANATIONS,
     VIEWS_SHEET,
     REPORT,
-    "evaluation-*.json",
-    "predictions-*.csv",
-    "reliability-*.*",
-    "confusion-*.*",
+    *(f"evaluation-{split}.json" for split in _SPLITS),
+    *(f"predictions-{split}.csv" for split in _SPLITS),
+    *(f"reliability-{split}.{form}" for split in _SPLITS for form in _FORMS),
+    *(f"confusion-{split}.{form}" for split in _SPLITS for form in _FORMS),
 )
 
 
@@ -100,6 +102,14 @@ class Run:
             raise RunError(Problem(str(self.path), f"has no {name}", hint)) from None
         except (OSError, ValueError) as error:
             raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+
+    def record(self) -> dict[str, Any]:
+        """The run's record; a `RunError` where it is missing or damaged."""
+        value = self.read(RECORD)
+        if not isinstance(value, dict):
+            hint = "bring it back, or remove the run"
+            raise RunError(Problem(str(self.file(RECORD)), "is no record of a run", hint))
+        return value
 
     @property
     def finished(self) -> bool:
@@ -225,11 +235,13 @@ def settle(run: Run) -> Run:
     if run.replaces is None:
         return run
     (run.replaces / SUMMARY).unlink(missing_ok=True)
-    for path in [path for pattern in DERIVED for path in run.replaces.glob(pattern)]:
+    # A stopped run there is not to be gone on with as if it were this one.
+    shutil.rmtree(run.replaces / CHECKPOINTS, ignore_errors=True)
+    for path in (run.replaces / name for name in DERIVED):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     for name in FILES:
         with replacing(run.replaces / name) as temporary:
             shutil.copyfile(run.file(name), temporary)
@@ -320,12 +332,12 @@ def listed(folder: Path) -> list[Run]:
     """Every run in `folder`, oldest first."""
     if not folder.is_dir():
         return []
-    found = [
-        Run(path)
-        for path in folder.iterdir()
-        if not path.is_symlink() and path.name[0] != "." and (path / RECORD).is_file()
-    ]
-    return sorted(found, key=lambda run: (run.file(RECORD).stat().st_ctime_ns, run.name))
+    found = []
+    for path in folder.iterdir():
+        if not path.is_symlink() and path.name[0] != ".":
+            with suppress(FileNotFoundError, NotADirectoryError):  # others come and go
+                found.append(((path / RECORD).stat().st_ctime_ns, path))
+    return [Run(path) for _, path in sorted(found)]
 
 
 __all__ = [

@@ -32,7 +32,7 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
     begun with the same, or a `RunError` says so; with other versions its last bits may differ,
     which is told and recorded.
     """
-    record = run.read(runs.RECORD)
+    record = run.record()
     found = {
         "weights": weights,
         "versions": versions(),

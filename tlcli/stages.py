@@ -14,6 +14,7 @@ from tlcli import console, files, runs
 from tlcli.checkpoints import Checkpoint, Checkpoints
 from tlcli.dataset import Item
 from tlcli.errors import Problem, RunError
+from tlcli.features import Report
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.plan import Plan
 from tlcli.runs import Run
@@ -32,14 +33,23 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self._running: tuple[str, float] | None = None
 
     @contextmanager
     def __call__(self, act: str) -> Iterator[None]:
-        started = time.monotonic()
+        self._running = (act, time.monotonic())
         try:
             yield
         finally:
-            self.seconds[act] = self.seconds.get(act, 0) + time.monotonic() - started
+            self.seconds = self.so_far()
+            self._running = None
+
+    def so_far(self) -> dict[str, float]:
+        """With those of the act that is going on."""
+        if self._running is None:
+            return dict(self.seconds)
+        act, started = self._running
+        return {**self.seconds, act: self.seconds.get(act, 0) + time.monotonic() - started}
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,21 @@ class Stages:
     Args:
         rows: of every cut of the plan, and of other boundaries at hand.
         run: keeps checkpoints and metrics.
-        clock: is told the seconds of every stage, those before a stop included.
+        clock: is told the seconds of every act, those before a stop included.
+        report: of the extraction; what was computed before a stop is added to it.
     """
 
     def __init__(
-        self, network: Network, plan: Plan, rows: dict[str, TrunkRows], run: Run, clock: Clock
+        self,
+        network: Network,
+        plan: Plan,
+        rows: dict[str, TrunkRows],
+        run: Run,
+        clock: Clock,
+        report: Report,
     ) -> None:
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
-        self._clock = clock
+        self._clock, self._report = clock, report
         self._checkpoints = Checkpoints(run.file(runs.CHECKPOINTS))
         self._results: list[Result] = []
         self._before: list[Epoch] = []  # those of the stages before this one
@@ -80,6 +97,7 @@ class Stages:
         last, problems = self._checkpoints.newest()
         for problem in problems:
             console.warn(str(problem))
+        self._checkpoints.forget_after(last.epoch if last else 0)
         if last is None:
             console.note("it was stopped before its first epoch ended")
             return
@@ -128,7 +146,8 @@ class Stages:
             "history": [asdict(epoch) for epoch in snapshot.history],
             "best": before + snapshot.best,
             "results": [asdict(result) for result in self._results],
-            "seconds": self._clock.seconds,
+            "seconds": self._clock.so_far(),
+            "extraction": self._report.as_dict(),
         }
         arrays = _packed(_WEIGHTS, snapshot.weights) | _packed(_OPTIMIZER, snapshot.optimizer)
         self._checkpoints.write(Checkpoint(before + len(snapshot.history), state, arrays))
@@ -144,7 +163,9 @@ class Stages:
         state = last.state
         self._before = [Epoch(**values) for values in state["before"]]
         self._results = [_result(values) for values in state["results"]]
-        self._clock.seconds |= {str(act): float(s) for act, s in state["seconds"].items()}
+        for act, seconds in state["seconds"].items():
+            self._clock.seconds[act] = self._clock.seconds.get(act, 0) + float(seconds)
+        self._report.add_earlier(state["extraction"])
         history = tuple(Epoch(**values) for values in state["history"])
         self._stopped = Snapshot(
             history,

@@ -121,13 +121,13 @@ class TrunkRows:
         try:
             return open_index(self.path / INDEX)
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
         with locks.locked(self.path, waiting="the feature store's index needs repair"):
             try:
                 return open_index(self.path / INDEX)  # somebody else has repaired it
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
             console.warn(f"{self.path}: the index was damaged; its rows are computed again")
             for path in (*self.path.glob("rows-*.npy"), *self.path.glob(f"{INDEX}*")):
@@ -281,7 +281,7 @@ def open_index(index: Path) -> sqlite3.Connection:
     return connection
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error) -> bool:
     """The bare class stands for a damaged file; its subclasses for locks, room and rights."""
     return type(error) is sqlite3.DatabaseError
 
@@ -308,7 +308,7 @@ def told(path: Path) -> Iterator[None]:
     except (OSError, sqlite3.Error) as error:
         hint = (
             "run the command again: it repairs the index and computes its rows again"
-            if isinstance(error, sqlite3.Error) and _is_damage(error)
+            if isinstance(error, sqlite3.Error) and is_damage(error)
             else "move the store with --cache-dir or TLCLI_CACHE, or make room with "
             "`tlcli cache prune`"
         )

@@ -19,8 +19,7 @@ from tlcli import bases, calibration, weights
 from tlcli.errors import Problem, RunError, TlcliError, suggestion
 from tlcli.framework import keras
 from tlcli.photos import Look
-from tlcli.predict import open_model, read_card
-from tlcli.runs import MODEL, Run
+from tlcli.predict import open_model, read_card, run_of
 
 Array = npt.NDArray[Any]
 #: Of Keras, which has no type hints that help.
@@ -147,8 +146,8 @@ def open_run(path: Path) -> Subject:
 
 def _temperature(path: Path) -> float:
     """That of the calibration of the run that a model lies in, or 1."""
-    run = Run(path.parent)
-    kept = calibration.of_run(run) if run.file(MODEL) == path else None
+    run = run_of(path)
+    kept = calibration.of_run(run) if run else None
     return kept.temperature if kept else 1.0
 
 

@@ -121,8 +121,8 @@ class Album:
             content = place.read_bytes()
         except (OSError, ValueError) as error:
             return Problem(str(place), reason(error))
-        if self.digests.get(path) not in (None, hashlib.sha256(content).hexdigest()):
-            return Problem(str(place), "is not the photo of the run any more")
+        if self.digests.get(path) != hashlib.sha256(content).hexdigest():
+            return Problem(str(place), "is not a photo of the run, or not any more")
         try:
             return shrink(images.decode(content, name=str(place)), side)
         except ImageError as error:

@@ -24,8 +24,8 @@ from tlcli import (
     weights,
 )
 from tlcli import plan as planning
-from tlcli.claims import Wanted
-from tlcli.errors import DataError, Problem, RunError
+from tlcli.claims import Claim, Wanted
+from tlcli.errors import DataError, Problem, RunError, TlcliError, reason
 from tlcli.features import Report
 from tlcli.framework import tf
 from tlcli.plan import Plan
@@ -72,11 +72,7 @@ class Summary:
         record = self.as_json()
         del record["run"]  # a run may be moved
         record["stages"] = [stage.as_dict() for stage in self.stages]
-        record["extraction"] = {
-            "images": self.report.images,
-            "computed": self.report.computed,
-            "stored": self.report.stored,
-        }
+        record["extraction"] = self.report.as_dict()
         record["seconds"] = {act: round(value, 2) for act, value in self.seconds.items()}
         return record
 
@@ -117,8 +113,8 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
             files.write_json(run.file(runs.AUDIT), audit)
             with clock("extract"):
                 report = fill_store(network, plan, opened)
-            plan = _readable(plan, report, run)
-            stages = Stages(network, plan, opened.known, run, clock)
+            plan = _readable(plan, report, claimed)
+            stages = Stages(network, plan, opened.known, run, clock, report)
             if claimed.resumed:
                 stages.go_back()
             results = stages.run()
@@ -130,22 +126,33 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
         interrupts.check()
         settled = runs.settle(run)
-        if plan.recipe.augment.changes_pixels:
-            preview.sheet(plan.recipe, plan.index, settled.file(runs.VIEWS_SHEET))
         if latest:
             runs.mark_latest(settled)
         if run.replaces is None:
             stages.close()
         else:
             claims.discard(run)
+        _draw_views(plan, settled)
     return replace(summary, run=settled)
 
 
-def _readable(plan: Plan, report: Report, run: Run) -> Plan:
-    """The plan of the photos that could be read."""
+def _draw_views(plan: Plan, run: Run) -> None:
+    """Show the views that the network saw; the run is as good without the picture."""
+    augment = plan.recipe.augment
+    if augment.changes_pixels and (augment.views == "live" or augment.kept_views):
+        try:
+            preview.sheet(plan.recipe, plan.index, run.file(runs.VIEWS_SHEET))
+        except (TlcliError, OSError) as error:
+            console.warn(f"no sheet of views: {reason(error)}")
+
+
+def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
+    """The plan of the photos that could be read, which are the same after a stop as before."""
     reduced = planning.reduced(plan, report.unreadable)
-    if reduced is not plan:
-        claims.leave_out(run, reduced.index)
+    if claimed.resumed:
+        claims.check_photos(claimed.run, reduced.index)
+    elif reduced is not plan:
+        claims.leave_out(claimed.run, reduced.index)
     return reduced
 
 

@@ -183,8 +183,8 @@ def _majority(evidence: Evidence) -> Majority | None:
     n = evidence.record.count(evidence.split)
     if not n:
         return None
-    train, here = evidence.record.photos["train"], evidence.record.photos[evidence.split]
-    name = max(evidence.record.classes, key=lambda one: train.get(one, 0))
+    here = evidence.record.photos[evidence.split]
+    name = max(evidence.record.classes, key=lambda one: here.get(one, 0))
     return Majority.model_validate({"class": name, "accuracy": here.get(name, 0) / n})
 
 

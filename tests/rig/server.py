@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -17,6 +18,8 @@ ACTIONS = {"nothing": 0, "fail": 1, "fail from here": 2, "kill": 3}
 
 def work(order: dict[str, Any]) -> int:
     """What the child does: one command, with its output in a file. Returns its exit code."""
+    # A shell that starts the tests in the background has Ctrl-C ignored, which forks inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     out = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(out, stream)
