@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tlcli import augment, dataset, images, preview, recipe
-from tlcli.errors import DataError
+from tlcli.errors import DataError, TlcliError
 from tlcli.settings import Data, Split
 
 TEXT = """
@@ -69,7 +69,7 @@ def test_the_command(cli, photos, write_recipe, tmp_path):
     done = cli("preview", "--config", path)
     assert done.exit_code == 1
     assert done.stderr == (
-        "error: --out pets-views.png: exists; name another file, or replace it with --force\n"
+        "error: --out pets-views.png: is there already; name another, or add --force\n"
     )
     out = tmp_path / "v.png"
     done = cli("preview", "-c", path, "--out", out, "--json", "--photos", 1, "--views", 8)
@@ -82,13 +82,13 @@ def test_the_command(cli, photos, write_recipe, tmp_path):
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        (".", "--out .: is a folder; name a PNG file"),
-        ("/dev/null/x.png", "/dev/null: is a file"),
+        ("recipe.yaml", "--out recipe.yaml: sheets are written as PNG; name a file.png"),
+        ("/dev/null/x.png", "--out /dev/null/x.png: its folder does not exist; make it, or name"),
     ],
 )
 def test_where_it_cannot_be_written(chosen, out: str, message: str):
-    with pytest.raises(DataError, match=message):
-        preview.preview(chosen, out=Path(out))
+    with pytest.raises(TlcliError, match=message):
+        preview.preview(chosen, out=Path(out), force=True)
 
 
 def test_a_photo_that_cannot_be_read_is_left_out_and_named(chosen, photos, tmp_path, capsys):

@@ -211,8 +211,22 @@ def test_a_changed_photo_is_not_shown(run: Run, tmp_path: Path, capsys):
         str(path),
         "is not a photo of the run, or not any more",
     )
-    assert "is not the photo of the run any more; not in the report" in capsys.readouterr().err
+    assert (
+        "is not a photo of the run, or not any more; not in the report" in capsys.readouterr().err
+    )
     assert "1 photo could not be shown" in text(parsed(written.path))
+
+
+def test_pictures_that_the_run_does_not_know_stay_out(run: Run, tmp_path: Path):
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (40, 40), "red").save(secret)
+    found = run.read(runs.evaluation("test"))
+    found["mistakes"][0]["path"] = str(secret)
+    found["mistakes"][1]["path"] = "../secret.png"
+    files.write_json(run.file(runs.evaluation("test")), found)
+    hidden = report.write(run).contents.hidden
+    assert {problem.message for problem in hidden} == {"is not a photo of the run, or not any more"}
+    assert len(hidden) == 2
 
 
 def test_photos_that_have_moved(run: Run, tmp_path: Path, capsys):

@@ -70,7 +70,7 @@ def compare(first: str, second: str, split: str, json_: bool) -> None:
     from tlcli import compare as comparison
     from tlcli import evaluation_text, runs
 
-    value = comparison.compare(runs.find(first), runs.find(second), split)
+    value = comparison.compare(runs.find(first, where="RUN"), runs.find(second, where="RUN"), split)
     show((evaluation_text.compared(value), value), json_)
 
 

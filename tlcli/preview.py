@@ -16,6 +16,7 @@ from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
 from tlcli.lettering import write
 from tlcli.photos import Look, View
+from tlcli.sheet import target
 
 if TYPE_CHECKING:
     from tlcli.recipe import Recipe
@@ -62,14 +63,9 @@ def preview(
 ) -> Sheet:
     """Write the sheet of a recipe's training photos, by default as `NAME-views.png`.
 
-    Raises `DataError` where the photos cannot be used or `out` is there already.
+    Raises a `TlcliError` where the photos cannot be used or no PNG may be written there.
     """
-    path = out or Path(f"{recipe.name}-views.png")
-    if path.is_dir():
-        raise DataError(Problem(f"--out {path}", "is a folder", "name a PNG file"))
-    if path.exists() and not force:
-        hint = "name another file, or replace it with --force"
-        raise DataError(Problem(f"--out {path}", "exists", hint))
+    path = target(out, f"{recipe.name}-views.png", force=force)
     if problems := runs.check_writable(path.parent):
         raise DataError(problems)
     return sheet(recipe, dataset.read(recipe.data), path, number=number, views=views)

@@ -95,7 +95,7 @@ def reproduce(
     The repetition goes to `out` (default: beside the run, named like it with `-again`) and goes on
     if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
-    run = runs.find(which)
+    run = runs.find(which, where="RUN")
     chosen = recipe.load(run.file(runs.RECIPE))
     source = "data.csv" if chosen.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}

@@ -285,15 +285,16 @@ def find_model(which: str | None) -> Path:
     return find(which).file(MODEL)
 
 
-def find(which: str | None) -> Run:
+def find(which: str | None, *, where: str = "--run") -> Run:
     """The finished run a user means: a directory, a name under `root()`, or the latest.
 
-    Raises `RunError` where there is none.
+    Raises a `RunError` at `where` if there is none.
     """
     folder = root()
     if which is None:
-        return _finished(_latest(folder), "--run")
-    return _finished(named(which, where=f"--run {which}"), f"--run {which}")
+        return _finished(_latest(folder), where)
+    place = f"{where} {which}"
+    return _finished(named(which, where=place), place)
 
 
 def named(which: str, *, where: str) -> Run:
