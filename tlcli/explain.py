@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import console, files, gradcam, heatmap, images, recipe, runs, sheet
-from tlcli.errors import Problem, TlcliError
+from tlcli import console, dataset, files, gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
 from tlcli.photos import Look, View, batches
 from tlcli.runs import Run
@@ -208,12 +208,18 @@ def for_report(
 
     Returns:
         The index that is kept beside the pictures: for each photo path, class (the likeliest),
-        probability, label, method, layer and the picture's file name. Photos that cannot be read
-        are left out.
+        probability, label, method, layer and the picture's file name. Photos that cannot be read,
+        that have changed, or that the run does not know are left out.
     """
-    wanted = list({item["path"]: item for item in items}.values())[:limit]
+    trained = labelled.root_of(run)
+    root = data or trained
+    digests = {str(root / labelled.name_of(row, trained)): row.sha256 for row in splits.read(run)}
+    wanted = [
+        item
+        for item in {item["path"]: item for item in items}.values()
+        if _is_of_the_run(root / item["path"], digests)
+    ][:limit]
     folder = run.file(runs.EXPLANATIONS)
-    root = data or recipe.load(run.file(runs.RECIPE)).data.root
     explainer = Explainer(open_run(run.file(runs.MODEL)))
     # What is kept stays until the new pictures are all there.
     folder, kept = folder.with_name(f".{folder.name}.new"), folder
@@ -233,6 +239,13 @@ def for_report(
     shutil.rmtree(kept, ignore_errors=True)
     folder.rename(kept)
     return entries
+
+
+def _is_of_the_run(path: Path, digests: dict[str, str]) -> bool:
+    try:
+        return digests.get(str(path)) == dataset.digest(path)
+    except DataError:
+        return False
 
 
 def _keep(
