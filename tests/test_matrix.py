@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import paint
 
-from tlcli import matrix, metrics
+from tlcli import dataset, matrix, metrics
 from tlcli.matrix import MOST_CLASSES, MOST_RIGHT, SHADES
 from tlcli.runfiles import Evaluation, Guess
 from tlcli.thumbnails import Album
@@ -33,7 +33,8 @@ def made(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Gue
 def album(tmp_path: Path) -> Album:
     for number in range(120):
         paint(tmp_path / f"{number}.png", (100, 100, 100), number, side=24)
-    return Album(tmp_path, tmp_path, {}, 10_000_000)
+    digests = {path.name: dataset.digest(path) for path in tmp_path.iterdir()}
+    return Album(tmp_path, tmp_path, digests, 10_000_000)
 
 
 def test_cells_hold_their_photos_the_surest_first(album: Album):
@@ -60,7 +61,7 @@ def test_every_cell_gets_a_photo_before_any_gets_two(album: Album):
     whole = matrix.build(evaluation, guesses, album)
     cells = len(whole.cells)
     sizes = [len(shot.picture.uri) for cell in whole.cells for shot in cell.shots]
-    tight = Album(album.root, album.root, {}, int(max(sizes) * (cells + 2)))
+    tight = Album(album.root, album.root, album.digests, int(max(sizes) * (cells + 2)))
     found = matrix.build(evaluation, guesses, tight)
     assert {len(cell.shots) for cell in found.cells} <= {1, 2, 3}
     assert sum(len(cell.shots) for cell in found.cells) < sum(map(bool, sizes))
@@ -69,7 +70,7 @@ def test_every_cell_gets_a_photo_before_any_gets_two(album: Album):
 def test_many_classes_are_folded(album: Album):
     classes = MOST_CLASSES + 20
     evaluation, guesses = made(classes, 3_000, wrong=1.0)
-    found = matrix.build(evaluation, guesses, Album(album.root, album.root, {}, 0))
+    found = matrix.build(evaluation, guesses, Album(album.root, album.root, album.digests, 0))
     assert found.folded == 20 and found.names[-1] is None and len(found.names) == MOST_CLASSES + 1
     errors = Counter[str]()
     for guess in guesses:

@@ -45,12 +45,13 @@ def test_photos_that_cannot_be_shown(tmp_path: Path):
     (tmp_path / "text.png").write_text("words")
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    digests = {"good.png": dataset.digest(tmp_path / "good.png"), "changed.png": "0" * 64}
+    digests = {name: dataset.digest(tmp_path / name) for name in ("good.png", "text.png")}
+    digests["changed.png"] = "0" * 64
     album = Album(tmp_path, tmp_path, digests, 1_000_000)
     names = ["good.png", "changed.png", "text.png", "folder.png", "pipe.png", "none.png", "\0.png"]
     assert list(album.pictures(names, 32)) == ["good.png"]
     said = {path: problem.message for path, problem in album.problems.items()}
-    assert said["changed.png"] == "is not the photo of the run any more"
+    assert said["changed.png"] == "is not a photo of the run, or not any more"
     assert said["text.png"].startswith("cannot be decoded: not an image")
     assert said["folder.png"] == said["pipe.png"] == said["none.png"] == "is not there"
     assert set(said) == set(names) - {"good.png"}
@@ -60,10 +61,11 @@ def test_room_is_kept(tmp_path: Path):
     for number in range(40):
         paint(tmp_path / f"{number:02d}.png", (90, 90, 90), number)
     names = sorted(path.name for path in tmp_path.glob("*.png"))
-    everything = Album(tmp_path, tmp_path, {}, 10**9).pictures(names, 48)
+    digests = {name: dataset.digest(tmp_path / name) for name in names}
+    everything = Album(tmp_path, tmp_path, digests, 10**9).pictures(names, 48)
     assert list(everything) == names
     total = sum(len(one.uri) for one in everything.values())
-    album = Album(tmp_path, tmp_path, {}, total // 2)
+    album = Album(tmp_path, tmp_path, digests, total // 2)
     some = album.pictures(names, 48)
     assert list(some) == names[: len(some)], "the first ones"
     assert total // 3 < sum(len(one.uri) for one in some.values()) <= total // 2
