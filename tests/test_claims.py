@@ -161,6 +161,22 @@ def test_the_run_is_this_process_alone(parts):
     assert not claimed.run.file(locks.LOCK).exists()
 
 
+def test_what_a_kill_leaves_is_cleared_away(parts):
+    folder = runs.root() / "small-1"
+    folder.mkdir(parents=True)
+    for name in (runs.RECIPE, ".x1.tmp.json", locks.LOCK):
+        (folder / name).write_text("half")
+    (runs.root() / "small-2").mkdir()
+    (runs.root() / "small-2" / "notes.txt").write_text("a user's")
+    assert name_of(Wanted(), *parts()) == ("small-3", False)
+    assert not folder.exists()
+    run = runs.Run(runs.root() / "small-3")
+    (run.path / ".x2.tmp.keras").write_text("half")
+    (run.file(runs.CHECKPOINTS) / ".x3.tmp.npz").write_text("half")
+    assert name_of(Wanted(), *parts()) == ("small-3", True)
+    assert not list(run.path.rglob(".x*"))
+
+
 def test_a_refused_command_discards_nothing(parts, tmp_path: Path):
     out = tmp_path / "out"
     name_of(Wanted(out=out), *parts())

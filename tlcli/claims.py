@@ -121,6 +121,7 @@ def _claim_new(
             # Of several, the last is the one that somebody may have in mind.
             if not told and not locks.is_held(run.path):
                 told.append(_not_resumed(run, different))
+        _remove_stillborn(folder, chosen.name)
         run = runs.create(chosen.name, None)
         _hold(stack, run)
         _write_identity(run, chosen, index)  # before another process looks for it
@@ -190,6 +191,7 @@ def _hold(stack: ExitStack, run: Run) -> None:
         hint = "wait for it, stop it, or train another run with --fresh"
         raise RunError(Problem(str(run.path), f"is being trained by {held}", hint)) from None
     stack.callback(lambda: locks.release_files(run.path) if run.closed else None)
+    _remove_temporary(run)
     if left is not None:
         console.note(f"{run.path}: left by {left}, which has ended")
 
@@ -313,6 +315,25 @@ def _worth_keeping(run: Run) -> bool:
 
 def _has_checkpoints(run: Run) -> bool:
     return any(run.file(runs.CHECKPOINTS).glob("*.npz"))
+
+
+def _remove_stillborn(folder: Path, name: str) -> None:
+    """Remove folders of runs that were killed before they had a record; nobody is at them."""
+    for path in folder.iterdir():
+        stem, _, number = path.name.rpartition("-")
+        if stem != name or not number.isdecimal() or path.is_symlink() or not path.is_dir():
+            continue
+        ours = all(entry.name in runs.FILES or entry.name[0] == "." for entry in path.iterdir())
+        if ours and not (path / runs.RECORD).exists() and not locks.is_held(path):
+            _remove_temporary(Run(path))
+            discard(Run(path))
+
+
+def _remove_temporary(run: Run) -> None:
+    """Remove what a kill in the middle of a write has left; see `files.replacing`."""
+    for folder in (run.path, run.file(runs.CHECKPOINTS)):
+        for path in folder.glob(".*.tmp*"):
+            path.unlink(missing_ok=True)
 
 
 def discard(run: Run) -> None:

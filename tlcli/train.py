@@ -128,11 +128,12 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         settled = runs.settle(run)
         if latest:
             runs.mark_latest(settled)
+        _draw_views(plan, settled)
+        # From here on the run is finished; whoever asks for it again gets another.
         if run.replaces is None:
             stages.close()
         else:
             claims.discard(run)
-        _draw_views(plan, settled)
     return replace(summary, run=settled)
 
 
