@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,35 +132,29 @@ def extract(
     kept either way.
     """
     known = {**(sources or {}), **rows}
+    report = Report()
+    passes = _plan(network, recipe, views, rows, known, report)
     with ExitStack() as stack:
-        if _plan(network, recipe, views, rows, known, Report()):
-            # Another process that computes the same rows is waited for: then they are there.
+        if passes:
             for one in sorted(rows.values(), key=lambda one: one.path):
-                stack.enter_context(_alone(one.path))
-        report = _extract(network, recipe, views, rows, known)
+                wait = locks.locked(one.path, waiting="it extracts the same features")
+                stack.enter_context(wait)
+            # What another process has computed meanwhile is there now.
+            passes = _plan(network, recipe, views, rows, known, report)
+        _compute(network, recipe, passes, rows, known, report)
     if report.unreadable and recipe.data.on_bad_image == "error":
         raise DataError([*report.unreadable.values(), _how_to_go_on(report)])
     return report
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    try:
-        with locks.locked(folder, waiting="it extracts the same features"):
-            yield
-    finally:
-        interrupts.check()
-
-
-def _extract(
+def _compute(
     network: Network,
     recipe: Recipe,
-    views: Sequence[View],
+    passes: _Passes,
     rows: Mapping[str, TrunkRows],
     known: Mapping[str, TrunkRows],
-) -> Report:
-    report = Report()
-    passes = _plan(network, recipe, views, rows, known, report)
+    report: Report,
+) -> None:
     _check_space(passes, rows)
     total = sum(len(wanted) for wanted in passes.values())
     started = time.monotonic()
@@ -170,7 +164,6 @@ def _extract(
             for done in one_pass.run(wanted):
                 bar.update(done)
     report.seconds = time.monotonic() - started
-    return report
 
 
 class Reader:
@@ -208,7 +201,9 @@ class Reader:
         self._rows.forget([self._keys[i] for i in damaged])
         views = [self._views[i] for i in damaged]
         rows = {self._boundary: self._rows}
-        report = _extract(self._network, self._recipe, views, rows, self._known)
+        report, place = Report(), (self._network, self._recipe)
+        passes = _plan(*place, views, rows, self._known, report)
+        _compute(*place, passes, rows, self._known, report)
         if report.unreadable:
             raise DataError(report.unreadable.values())
         self._locations = self._rows.locate(self._keys)
@@ -237,11 +232,14 @@ def _plan(
     """Group the views by where their computation starts and which boundaries they lack."""
     order = [b.name for b in network.row.boundaries if b.name in known]
     keys = [row_key(recipe, view.digest, view.number) for view in views]
-    present = np.stack([known[name].locate(keys).present for name in order])
+    found = {name: known[name].locate(keys).present for name in order if name in rows}
+    for name, has in found.items():
+        report.stored[name], report.computed[name] = int(has.sum()), 0
+    if all(has.all() for has in found.values()):
+        return {}
+    found |= {name: known[name].locate(keys).present for name in order if name not in rows}
+    present = np.stack([found[name] for name in order])
     wanted = np.array([name in rows for name in order])
-    for name, has in zip(order, present, strict=True):
-        if name in rows:
-            report.stored[name], report.computed[name] = int(has.sum()), 0
     # Rounded rows would give other bits than the photo, and rows must not depend on their history.
     lossless = recipe.features.dtype == "float32"
     passes: _Passes = {}
