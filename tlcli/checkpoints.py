@@ -102,15 +102,11 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove all of them; at once, so that a crash meanwhile leaves all or none."""
         if self._folder.is_dir():
-            trash = self._trash
+            trash = self._folder.with_name(f".{self._folder.name}-done")
             shutil.rmtree(trash, ignore_errors=True)
             self._folder.rename(trash)
             sync_folder(trash.parent)
             shutil.rmtree(trash, ignore_errors=True)
-
-    @property
-    def _trash(self) -> Path:
-        return self._folder.with_name(f".{self._folder.name}-done")
 
     def _read(self, epoch: int) -> Checkpoint:
         path = self._path(epoch)

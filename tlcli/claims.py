@@ -6,7 +6,6 @@ recipe's fingerprint and that of the photos; a run of anything else is never gon
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import shutil
 import sys
@@ -18,11 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, files, locks, runs, yamlfile
+from tlcli import console, files, locks, runs, splits, yamlfile
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError, TlcliError
 from tlcli.recipe import Recipe
 from tlcli.runs import Run
+from tlcli.splits import Row
 
 #: Differences that are named one by one.
 NAMED = 5
@@ -244,10 +244,8 @@ def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:
 
 def _changed_photos(run: Run, index: Index) -> Iterator[str]:
     try:
-        with run.file(runs.SPLIT).open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            then = Counter((row["sha256"], row["label"], str(row["split"])) for row in rows)
-    except (OSError, ValueError, KeyError):
+        then = Counter((row.sha256, row.label, row.split) for row in splits.read(run))
+    except RunError:
         yield f"its {runs.SPLIT} cannot be read"
         return
     now = Counter((item.digest, index.classes[item.label], str(item.split)) for item in index.items)
@@ -303,10 +301,10 @@ def leave_out(run: Run, index: Index) -> None:
 
 
 def _write_split(run: Run, index: Index) -> None:
-    table = (
-        (item.path, index.classes[item.label], item.split, item.digest) for item in index.items
+    rows = (
+        Row(item.path, index.classes[item.label], item.split, item.digest) for item in index.items
     )
-    files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), table)
+    splits.write(run, rows)
 
 
 def _worth_keeping(run: Run) -> bool:
@@ -320,8 +318,7 @@ def _has_checkpoints(run: Run) -> bool:
 def _remove_stillborn(folder: Path, name: str) -> None:
     """Remove folders of runs that were killed before they had a record; nobody is at them."""
     for path in folder.iterdir():
-        stem, _, number = path.name.rpartition("-")
-        if stem != name or not number.isdecimal() or path.is_symlink() or not path.is_dir():
+        if not runs.number_of(path, name) or path.is_symlink() or not path.is_dir():
             continue
         ours = all(entry.name in runs.FILES or entry.name[0] == "." for entry in path.iterdir())
         if ours and not (path / runs.RECORD).exists() and not locks.is_held(path):

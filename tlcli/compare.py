@@ -11,8 +11,7 @@ from tlcli import calibration, intervals, labelled
 from tlcli.console import counted
 from tlcli.errors import Problem, RunError
 from tlcli.evaluate import Source
-from tlcli.intervals import Paired
-from tlcli.metrics import LEVEL
+from tlcli.intervals import LEVEL, Paired
 from tlcli.runs import Run
 
 Array = npt.NDArray[Any]

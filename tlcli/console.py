@@ -48,6 +48,11 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """`printable` for what has to stay on one line: line ends are escaped, too."""
+    return printable(text).replace("\n", "\\n")
+
+
 def result(text: str = "") -> None:
     """Print a result on stdout."""
     print(printable(text), flush=True)
@@ -162,7 +167,7 @@ def progress(total: int, label: str, unit: str = "images") -> Iterator[Progress]
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Rows under headers, columns aligned: numbers to the right, text to the left."""
-    cells = [[printable(str(value)).replace("\n", "\\n") for value in row] for row in rows]
+    cells = [[one_line(str(value)) for value in row] for row in rows]
     widths = [
         max([_width(header)] + [_width(row[column]) for row in cells])
         for column, header in enumerate(headers)

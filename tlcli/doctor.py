@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlcli import __version__, bases, console, download, sources, store, weight_cache, weights
+from tlcli import (
+    __version__,
+    bases,
+    console,
+    download,
+    files,
+    sources,
+    store,
+    weight_cache,
+    weights,
+)
 from tlcli.errors import TlcliError
 
 #: What is asked for its version.
@@ -71,14 +81,11 @@ def _folders(cache: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _folder(name: str, path: Path) -> dict[str, Any]:
-    there = path
-    while not there.exists():
-        there = there.parent
     used = None
     if path.is_dir():
         # Blocks, not lengths: an unfinished shard of features is longer than what it holds.
         used = sum(one.stat().st_blocks * 512 for one in path.rglob("*") if one.is_file())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(files.existing(path)).free
     return {"name": name, "path": str(path), "bytes": used, "free": free}
 
 

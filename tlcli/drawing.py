@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli import files
-from tlcli.console import printable
+from tlcli.console import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ DPI = 150
 
 def shown(name: str, length: int = LENGTH) -> str:
     """A name from outside, cut in the middle to `length` letters; control characters escaped."""
-    plain = printable(name).replace("\n", "\\n")
+    plain = one_line(name)
     if len(plain) <= length:
         return plain
     head = (length - 1) // 2

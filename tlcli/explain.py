@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from PIL import Image
 from tlcli import console, dataset, files, gradcam, heatmap, images, labelled, runs, sheet, splits
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
-from tlcli.photos import Look, View, batches
+from tlcli.photos import Look, View, batches, chunks
 from tlcli.runs import Run
 from tlcli.subject import Subject, open_run
 
@@ -96,7 +95,7 @@ class Explainer:
         number = gradcam.LIKELIEST if name is None else self.subject.class_number(name)
         # A path is its own identity here: the same photo may be asked for twice.
         views = (View(path, str(path)) for path in photos)
-        for batch in batches(_chunks(views, gradcam.BATCH), self.subject.look):
+        for batch in batches(chunks(views, gradcam.BATCH), self.subject.look):
             made = iter(self._explained(batch.pixels, number) if batch.readable else ())
             for view in batch.views:
                 problem = batch.errors.get(view.path)
@@ -112,12 +111,6 @@ class Explainer:
         values = self.subject.probabilities(looked.logits)
         for heat, chosen, row in zip(maps, looked.numbers, values, strict=True):
             yield classes[chosen], float(row[chosen]), classes[row.argmax()], heat
-
-
-def _chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
-    iterator = iter(views)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def pictures(made: Explanation, look: Look, side: int) -> tuple[Image.Image, Image.Image]:

@@ -70,6 +70,13 @@ def write_table(path: Path, headers: Sequence[str], rows: Iterable[Sequence[obje
     write_text(path, text.getvalue())
 
 
+def existing(path: Path) -> Path:
+    """`path`, or the nearest above it that there is."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut, where the system can."""
     with suppress(OSError):  # some systems do not open folders

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tlcli import bases, dataset
-from tlcli.console import printable
+from tlcli.console import one_line
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RecipeError, suggestion
 from tlcli.files import write_text
@@ -87,4 +87,4 @@ def _text(index: Index, row: bases.Base, name: str, path: Path) -> str:
 
 def _comment(text: str) -> str:
     """Text that stays on its comment line."""
-    return printable(text).replace("\n", "\\n")
+    return one_line(text)

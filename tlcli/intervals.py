@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
+#: The confidence level of every interval that is shown.
+LEVEL = 0.95
+
 #: Below this number of photos on which two classifiers differ, the test counts exactly; from it
 #: on, the chi-squared approximation is good.
 EXACT_BELOW = 25
@@ -17,7 +20,7 @@ EXACT_BELOW = 25
 Interval = tuple[float, float]
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
     """The score interval of a proportion (Wilson, JASA 22, 1927), without continuity correction.
 
     Unlike the usual plus-minus, it stays within 0..1 and is right for shares near 0 and 1. Without
@@ -54,7 +57,7 @@ class Paired:
         """Accuracy of the second less that of the first."""
         return (self.second_only - self.first_only) / self.n if self.n else 0.0
 
-    def interval(self, level: float = 0.95) -> Interval:
+    def interval(self, level: float = LEVEL) -> Interval:
         """The interval of `difference`: square-and-add of two score intervals, for paired shares.
 
         Method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650. (-1, 1) without photos.

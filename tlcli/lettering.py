@@ -7,7 +7,7 @@ from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tlcli.console import printable
+from tlcli.console import one_line
 
 #: Files that systems call their fonts by, the widest coverage of scripts first within each kind;
 #: Pillow looks for them in the system's font folders.
@@ -82,7 +82,7 @@ def fitted(text: str, width: int, size: int) -> tuple[str, Font]:
     The end of a file name tells it from others as well as its beginning. What could steer a
     terminal is shown as an escape, as everywhere.
     """
-    plain = printable(text).replace("\n", "\\n")[:1000]
+    plain = one_line(text)[:1000]
     chosen = font(plain, size)
     if chosen.getlength(plain) <= width:
         return plain, chosen

@@ -7,6 +7,7 @@ alone, and a holder on this host that no longer lives is recognised.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -83,7 +84,7 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
                 raise
             if not told:
                 console.note(f"waiting for {held} ({waiting})")
-            told = True
+                told = True
             interrupts.check()
             time.sleep(POLL)
     try:
@@ -136,8 +137,6 @@ def _take(lock: filelock.BaseFileLock, folder: Path) -> bool:
 
 
 def _has_no_locks(error: OSError) -> bool:
-    import errno
-
     return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 

@@ -18,9 +18,6 @@ from tlcli.calibration import Calibration
 
 Array = npt.NDArray[Any]
 
-#: The confidence level of every interval.
-LEVEL = 0.95
-
 #: Top-k accuracy is told where there are more than k classes.
 TOP_K = 5
 
@@ -47,8 +44,8 @@ def measure(
         "n": n,
         "classes": list(classes),
         "accuracy": right / n,
-        "accuracy_interval": list(intervals.wilson(right, n, LEVEL)),
-        "level": LEVEL,
+        "accuracy_interval": list(intervals.wilson(right, n, intervals.LEVEL)),
+        "level": intervals.LEVEL,
         "majority": {"class": classes[usual], "accuracy": float(support[usual] / n)},
         "balanced_accuracy": macro["recall"],
         "macro": macro,
@@ -141,7 +138,7 @@ def _abstaining(tempered: Array, labels: Array, threshold: float) -> dict[str, A
         "answered": n,
         "coverage": n / len(labels),
         "precision": right / n if n else None,
-        "precision_interval": list(intervals.wilson(right, n, LEVEL)),
+        "precision_interval": list(intervals.wilson(right, n, intervals.LEVEL)),
     }
 
 

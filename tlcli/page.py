@@ -24,8 +24,8 @@ LONGEST = 400
 
 
 def name(text: str) -> str:
-    """A name from the file system as one line of visible characters; see `console.printable`."""
-    shown = console.printable(text).replace("\n", "\\n")
+    """A name from the file system as one line of visible characters; see `console.one_line`."""
+    shown = console.one_line(text)
     half = LONGEST // 2
     return shown if len(shown) <= LONGEST else f"{shown[:half]} … {shown[-half:]}"
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -127,6 +128,13 @@ def _batch(views: Sequence[View], photos: dict[str, Array | ImageError], look: L
             readable.append(view)
             pixels.append(photo)
     return Batch(views, readable, _augmented(readable, pixels, look), errors)
+
+
+def chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
+    """Views in the order they come, `size` at a time; no more are asked for than it takes."""
+    iterator = iter(views)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
 
 
 def _augmented(views: Sequence[View], pixels: list[Array], look: Look) -> Any:

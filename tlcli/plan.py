@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, recipe
+from tlcli import console, files, recipe
 from tlcli.bases import BASES, Base, Boundary
 from tlcli.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
@@ -158,8 +158,7 @@ def make(found: Survey) -> Plan:
 
 
 def _check_space(folder: Path, needed: int) -> Iterator[Problem]:
-    while not folder.exists():
-        folder = folder.parent
+    folder = files.existing(folder)
     free = shutil.disk_usage(folder).free
     if needed > free:
         # A warning, since rows may be stored already; the extraction checks what is missing.

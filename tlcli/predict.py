@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from tlcli import augment, calibration, console, dataset, images, recipe, splits
 from tlcli.augment_settings import Augment
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.framework import keras, tf
-from tlcli.photos import Look, View, batches
+from tlcli.photos import Look, View, batches, chunks
 from tlcli.runs import MODEL, MODEL_CARD, RECIPE, RECORD, SPLIT, Run
 from tlcli.settings import MAX_SIDE
 
@@ -170,7 +169,7 @@ class Predictor:
             self.augmentation()  # before any photo is read
         # A path is its own identity here: the same photo may be asked for twice.
         views = (View(Path(path), str(path)) for path in paths)
-        for batch in batches(_chunks(views, BATCH_SIZE), self._look):
+        for batch in batches(chunks(views, BATCH_SIZE), self._look):
             digests = [dataset.digest(view.path) for view in batch.readable] if tta else []
             found = self.tta_probabilities(batch.pixels, digests, tta) if batch.readable else ()
             values = iter(found)
@@ -274,9 +273,3 @@ def _is_card(card: Any) -> bool:
         and all(type(side) is int and 0 < side <= MAX_SIDE for side in size)
         and card.get("resize") in ("squash", "crop", "pad")
     )
-
-
-def _chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
-    iterator = iter(views)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

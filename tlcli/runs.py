@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.files import replacing, write_text
+from tlcli.files import existing, replacing, write_text
 from tlcli.locks import HOLDER, LOCK
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
@@ -37,21 +37,6 @@ EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
 VIEWS_SHEET = "views.png"  # augmented views of some training photos
 REPORT = "report.html"
 
-_SPLITS, _FORMS = ("train", "val", "test"), ("png", "svg")
-
-#: All that follows from a model, and is out of date with another one in its place.
-DERIVED = (
-    CALIBRATION,
-    *CURVES,
-    EXPLANATIONS,
-    VIEWS_SHEET,
-    REPORT,
-    *(f"evaluation-{split}.json" for split in _SPLITS),
-    *(f"predictions-{split}.csv" for split in _SPLITS),
-    *(f"reliability-{split}.{form}" for split in _SPLITS for form in _FORMS),
-    *(f"confusion-{split}.{form}" for split in _SPLITS for form in _FORMS),
-)
-
 
 def evaluation(split: str) -> str:
     """The file with what `tlcli evaluate` found on a split."""
@@ -71,6 +56,25 @@ def reliability(split: str, form: str = "png") -> str:
 def confusion(split: str, form: str = "png") -> str:
     """The confusion matrix of a split as a picture, `png` or `svg`."""
     return f"confusion-{split}.{form}"
+
+
+_SPLITS, _FORMS = ("train", "val", "test"), ("png", "svg")
+
+#: All that follows from a model, and is out of date with another one in its place.
+DERIVED = (
+    CALIBRATION,
+    *CURVES,
+    EXPLANATIONS,
+    VIEWS_SHEET,
+    REPORT,
+    *(name(split) for name in (evaluation, predictions) for split in _SPLITS),
+    *(
+        name(split, form)
+        for name in (reliability, confusion)
+        for split in _SPLITS
+        for form in _FORMS
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -169,8 +173,7 @@ def _contents(folder: Path) -> list[Path]:
 
 def check_writable(folder: Path) -> list[Problem]:
     """Whether files can be made in a folder, or in the nearest one above it that exists."""
-    while not folder.exists():
-        folder = folder.parent
+    folder = existing(folder)
     if not folder.is_dir():
         return [Problem(str(folder), "is a file; runs need a folder", "name one with --out")]
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -197,7 +200,7 @@ def create(name: str, out: Path | None, *, force: bool = False) -> Run:
             return Run(out)
         folder = root()
         folder.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((_number(path, name) for path in folder.iterdir()), default=0)
+        number = 1 + max((number_of(path, name) for path in folder.iterdir()), default=0)
         while True:
             with suppress(FileExistsError):  # another process took the number
                 path = folder / f"{name}-{number}"
@@ -208,7 +211,8 @@ def create(name: str, out: Path | None, *, force: bool = False) -> Run:
         raise RunError(Problem(str(error.filename or out or root()), reason(error))) from error
 
 
-def _number(path: Path, name: str) -> int:
+def number_of(path: Path, name: str) -> int:
+    """Which of the runs of that name a directory is, from 1; 0 for one of another name."""
     stem, _, number = path.name.rpartition("-")
     return int(number) if stem == name and number.isdecimal() else 0
 
@@ -370,6 +374,7 @@ __all__ = [
     "mark_latest",
     "metrics_line",
     "named",
+    "number_of",
     "predictions",
     "reliability",
     "replacements",

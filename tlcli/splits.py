@@ -1,12 +1,13 @@
-"""The photos of a run as it recorded them: `split.csv`, read back."""
+"""The photos of a run as it records them: `split.csv`, written and read back."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import runs
+from tlcli import files, runs
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runs import Run
 
@@ -38,6 +39,12 @@ def read(run: Run) -> tuple[Row, ...]:
         raise RunError(Problem(str(run.path), f"has no {runs.SPLIT}", hint)) from None
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+
+
+def write(run: Run, rows: Iterable[Row]) -> None:
+    """Record the photos of a run."""
+    table = ((row.path, row.label, row.split, row.sha256) for row in rows)
+    files.write_table(run.file(runs.SPLIT), _COLUMNS, table)
 
 
 def _row(line: dict[str, str | None], path: Path, number: int) -> Row:

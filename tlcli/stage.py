@@ -131,7 +131,7 @@ def run_stage(
     """
     stage = planned.stage
     variables = network.variables(planned.cut.name)
-    course = _Course(stage)
+    course = _Course(planned)
     snapshot = keeper.last()
     for epoch in snapshot.history if snapshot else ():
         course.add(epoch)
@@ -147,13 +147,13 @@ def run_stage(
             while not course.ended:
                 began, number = time.monotonic(), len(course.history)
                 picks = list(_picks(train, recipe.seed, at, number, planned.batch_size))
-                trained = trainer.train_epoch(train, picks, course.rate(planned), number, bar)
+                trained = trainer.train_epoch(train, picks, course.rate, number, bar)
                 scored = scorer.score(val) if val is not None else None
                 _check_finite(trained, scored, variables, stage.name, number)
                 epoch = Epoch(
                     stage.name, number + 1, trained.loss, trained.accuracy,
                     scored.loss if scored else None, scored.accuracy if scored else None,
-                    course.rate(planned).at(number, planned.steps - 1),
+                    course.rate.at(number, planned.steps - 1),
                     round(time.monotonic() - began, 3),
                 )  # fmt: skip
                 course.add(epoch)
@@ -174,11 +174,11 @@ def run_stage(
 class _Course:
     """What the epochs of a stage come to so far."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._patience = _Patience(stage)
-        self._rate: Rate | None = None
+    def __init__(self, planned: StagePlan) -> None:
+        self._stage = planned.stage
+        self._patience = _Patience(planned.stage)
         self._best: Epoch | None = None
+        self.rate = Rate(planned.stage, planned.steps)
         self.history: list[Epoch] = []
         self.ended = False
 
@@ -188,29 +188,20 @@ class _Course:
         assert self._best is not None  # settings.Stage wants at least one epoch
         return self._best
 
-    def rate(self, planned: StagePlan) -> Rate:
-        """The learning rate as it is after these epochs."""
-        if self._rate is None:
-            self._rate = Rate(self._stage, planned.steps)
-            for epoch in self.history:
-                self._rate.end_epoch(epoch.val_loss)
-        return self._rate
-
     def add(self, epoch: Epoch) -> None:
         """One more epoch."""
         self.history.append(epoch)
-        if self._rate is not None:
-            self._rate.end_epoch(epoch.val_loss)
+        self.rate.end_epoch(epoch.val_loss)
         if self._best is None or _better(epoch, self._best, self._stage.monitor):
             self._best = epoch
-        patient = not self._patience.ends_after(epoch)
-        self.ended = not patient or len(self.history) >= self._stage.epochs
+        impatient = self._patience.ends_after(epoch)
+        self.ended = impatient or len(self.history) >= self._stage.epochs
 
 
 def _assign(variables: list[Variable], values: list[Array], stage: str) -> None:
     """Put kept values back; a `RunError` where they are of another network."""
     shapes = [tuple(variable.shape) for variable in variables]
-    if shapes != [values_.shape for values_ in values]:
+    if shapes != [value.shape for value in values]:
         message = "the checkpoint is not of this network"
         hint = "another version of Keras may have made it; start anew with --fresh"
         raise RunError(Problem(f"stage '{stage}'", message, hint))

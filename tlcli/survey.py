@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, dataset, findings, images, leaks, recipe, runs, store, weights
+from tlcli import console, dataset, files, findings, images, leaks, recipe, runs, store, weights
 from tlcli.dataset import Index, Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
@@ -163,8 +163,7 @@ def check_validation(chosen: recipe.Recipe, index: Index) -> Iterator[Problem]:
 
 
 def _check_cache(folder: Path) -> list[Problem]:
-    while not folder.exists():
-        folder = folder.parent
+    folder = files.existing(folder)
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return []
     hint = "name another folder with --cache-dir or TLCLI_CACHE"

@@ -94,8 +94,8 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that a
     run that ends early goes on from there when it is asked for again. With `latest`, the run is
-    what `runs.LATEST` points to from now on. Raises a `TlcliError` for
-    photos, disks and numbers that do not allow it to end well, and `Interrupted` after a signal.
+    what `runs.LATEST` points to from now on. Raises a `TlcliError` for photos, disks and numbers
+    that do not allow it to end well, and `Interrupted` after a signal.
     """
     with interrupts.graceful(), claims.claim(wanted, plan.recipe, plan.index) as claimed:
         clock = Clock()

@@ -7,12 +7,9 @@ from typing import Literal
 
 from tlcli.console import counted
 from tlcli.evidence import Evidence
-from tlcli.intervals import Interval, Paired, wilson
+from tlcli.intervals import LEVEL, Interval, Paired, wilson
 from tlcli.page import points, share
 from tlcli.runfiles import Majority
-
-#: Of every interval in a report.
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
