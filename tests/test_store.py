@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -299,7 +300,7 @@ def test_a_damaged_shard_is_told(tmp_path: Path, harm: str):
     rows.close()
     (path,) = rows.path.glob("*.npy")
     if harm == "cut":
-        os.truncate(path, 250)
+        os.truncate(path, 130)
     elif harm == "remove":
         path.unlink()
     else:
@@ -311,6 +312,34 @@ def test_a_damaged_shard_is_told(tmp_path: Path, harm: str):
     assert str(caught.value).startswith(f"{rows.path}: the feature store: ")
     assert str(caught.value).endswith(hint)
     assert rows.damaged() == keys(1, 2)
+    rows.close()
+
+
+def test_a_shard_that_was_cut_short_loses_its_last_rows_alone(tmp_path: Path):
+    rows = rows_of(tmp_path)
+    rows.append(keys(1, 2, 3), made(1, 2, 3))
+    rows.close()
+    (path,) = rows.path.glob("*.npy")
+    os.truncate(path, path.stat().st_size - 1)
+    rows = rows_of(tmp_path)
+    np.testing.assert_array_equal(read(rows, 1, 2), made(1, 2))
+    assert rows.damaged() == keys(3)
+    with pytest.raises(StoreError, match=f"{path.name} ends before row 2; "):
+        read(rows, 3)
+    rows.close()
+
+
+def test_a_shard_of_other_rows_is_told(tmp_path: Path):
+    rows = rows_of(tmp_path)
+    rows.append(keys(1), made(1))
+    rows.close()
+    (path,) = rows.path.glob("*.npy")
+    np.save(path, np.zeros((1, 7)))
+    rows = rows_of(tmp_path)
+    shape = made(1).shape[1:]
+    told = re.escape(f"{path.name} holds float64 of shape (1, 7), not rows of {shape}; ")
+    with pytest.raises(StoreError, match=told):
+        read(rows, 1)
     rows.close()
 
 
@@ -348,13 +377,13 @@ def test_verifying_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(store, "BUSY_TIMEOUT", 0.05)
     reader, writer = rows_of(tmp_path), rows_of(tmp_path)
     writer.append(keys(*range(5)), made(*range(5)))
-    mapped = reader._map
+    opened = reader._reader
 
     def append_meanwhile(shard: int) -> Any:
         writer.append(keys(9), made(9))
-        return mapped(shard)
+        return opened(shard)
 
-    monkeypatch.setattr(reader, "_map", append_meanwhile)
+    monkeypatch.setattr(reader, "_reader", append_meanwhile)
     assert reader.damaged() == []
     reader.close()
     writer.close()

@@ -45,7 +45,7 @@ class Feed(Protocol):
 
 
 class StoredFeed:
-    """Activations read from the store, memory-mapped.
+    """Activations read from the store.
 
     Args:
         rows: of the cut, and of other boundaries at hand.

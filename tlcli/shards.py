@@ -17,8 +17,9 @@ class Shard:
     """A `.npy` file that one process appends to.
 
     The header promises the full capacity from the start, and the file is made that long without
-    taking the space, so that readers may map it while it grows. Rows go through `write`, not
-    through a map: a full disk is then an error to tell, where a map would end the process.
+    taking the space, so that any reader of `.npy` files may open it while it grows. Rows go through
+    `write`, not through a map: a full disk is then an error to tell, where a map would end the
+    process.
 
     Args:
         path: of the new file.
@@ -82,3 +83,44 @@ class Shard:
         left = memoryview(data)
         while left:  # the system may take less than it is given
             left = left[self._file.write(left) :]
+
+
+class ShardReader:
+    """The rows of a shard, copied from the file as they are asked for, by one thread at a time.
+
+    They are not mapped: the system counts pages of a map as memory of the process, which in an
+    epoch would come to the whole store.
+
+    Args:
+        path: of the file. Raises ValueError where it is none of such rows, OSError as usual.
+        shape: of one row.
+        dtype: of the numbers.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._path = path
+        self._file = path.open("rb", buffering=0)
+        try:
+            if np.lib.format.read_magic(self._file) != (1, 0):
+                raise ValueError(f"{path.name} is of another version")
+            found, _, of = np.lib.format.read_array_header_1_0(self._file)
+            if (found[1:], of) != (shape, dtype):
+                raise ValueError(f"{path.name} holds {of} of shape {found}, not rows of {shape}")
+            self._start = self._file.tell()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read(self, row: int, into: npt.NDArray[Any]) -> None:
+        """Copy a row into a contiguous array of its size; ValueError where the file ends before."""
+        self._file.seek(self._start + row * into.nbytes)
+        left = into.reshape(-1).view(np.uint8).data
+        while left:  # the system may give less than is asked for
+            count = self._file.readinto(left)
+            if not count:
+                raise ValueError(f"{self._path.name} ends before row {row}")
+            left = left[count:]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()

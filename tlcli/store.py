@@ -31,7 +31,7 @@ import platformdirs
 from tlcli import console, locks
 from tlcli.errors import Problem, StoreError, reason
 from tlcli.files import write_json
-from tlcli.shards import Shard
+from tlcli.shards import Shard, ShardReader
 
 #: A row's key: hex SHA-256 of the photo's bytes, and the view ("0", or "<augment address>/<n>").
 RowKey = tuple[str, str]
@@ -101,7 +101,7 @@ class TrunkRows:
         self.path = self.place(folder, description, shape, dtype)
         self.address = self.path.name.rpartition("-")[2]
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self._maps: dict[int, Array] = {}
+        self._readers: dict[int, ShardReader] = {}
         self._shard: Shard | None = None
         with told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -159,11 +159,13 @@ class TrunkRows:
         """
         positions = np.unique(np.asarray(chosen, np.intp))
         fresh = positions[~locations.sound[positions] & locations.present[positions]]
+        row: Array = np.empty(self.shape, self.dtype)
         for position in fresh:
             try:
-                row = self._map(int(locations.shards[position]))[locations.rows[position]]
+                reader = self._reader(int(locations.shards[position]))
+                reader.read(int(locations.rows[position]), row)
                 locations.sound[position] = _checksum(row) == locations.checksums[position]
-            except (OSError, ValueError, IndexError):  # the shard is gone, or cut short
+            except (OSError, ValueError):  # the shard is gone, or cut short
                 continue
         return fresh[~locations.sound[fresh]]
 
@@ -177,9 +179,8 @@ class TrunkRows:
             raise StoreError(Problem(str(self.path), message, hint))
         out: Array = np.empty((len(positions), *self.shape), self.dtype)
         with told(self.path):
-            for shard in np.unique(shards):
-                mask = shards == shard
-                out[mask] = self._map(int(shard))[rows[mask]]
+            for shard, row, into in zip(shards.tolist(), rows.tolist(), out, strict=True):
+                self._reader(shard).read(row, into)
         return out
 
     def append(self, keys: Sequence[RowKey], rows: Array) -> None:
@@ -212,10 +213,12 @@ class TrunkRows:
         with told(self.path):
             # All at once: an open query would keep other processes from committing.
             query = "SELECT image, view, shard, row, crc32 FROM rows ORDER BY shard, row"
+            into: Array = np.empty(self.shape, self.dtype)
             for image, view, shard, row, crc in self._index.execute(query).fetchall():
                 try:
-                    sound = _checksum(self._map(shard)[row]) == crc
-                except (StoreError, OSError, ValueError, IndexError):
+                    self._reader(shard).read(row, into)
+                    sound = _checksum(into) == crc
+                except (StoreError, OSError, ValueError):
                     sound = False
                 if not sound:
                     bad.append((image.hex(), view))
@@ -231,7 +234,9 @@ class TrunkRows:
 
     def close(self) -> None:
         """Finish the shard being written and let go of the files."""
-        self._maps.clear()
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
         shard, self._shard = self._shard, None
         with told(self.path), closing(self._index):
             if shard is not None:
@@ -251,19 +256,17 @@ class TrunkRows:
             self._shard = Shard(path, (capacity, *self.shape), self.dtype, id=number)
         return self._shard
 
-    def _map(self, shard: int) -> Array:
-        if shard not in self._maps:
+    def _reader(self, shard: int) -> ShardReader:
+        if shard not in self._readers:
             query = "SELECT file FROM shards WHERE id = ?"
             (file,) = self._index.execute(query, (shard,)).fetchone() or ("missing shard",)
             if Path(file).name != file:  # a store from elsewhere must not point outside
                 raise ValueError(f"{file} is no name of a shard")
             try:
-                self._maps[shard] = _mapped(self.path / file)
+                self._readers[shard] = ShardReader(self.path / file, self.shape, self.dtype)
             except FileNotFoundError:
                 raise ValueError(f"{file} is missing") from None
-            except ValueError:  # its writer may have cut it between header and map
-                self._maps[shard] = _mapped(self.path / file)
-        return self._maps[shard]
+        return self._readers[shard]
 
 
 def open_index(index: Path) -> sqlite3.Connection:
@@ -288,11 +291,6 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 def _checksum(row: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(row).data)
-
-
-def _mapped(path: Path) -> Array:
-    mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return mapped
 
 
 def _full(description: dict[str, Any], shape: Sequence[int], dtype: str) -> dict[str, Any]:
