@@ -95,6 +95,8 @@ class Index:
 
     def without(self, paths: Collection[Path]) -> Index:
         """The index less some photos, such as unreadable ones; the classes stay."""
+        if not paths:
+            return self
         dropped = frozenset(paths)
         return replace(self, items=tuple(i for i in self.items if i.path not in dropped))
 

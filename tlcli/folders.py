@@ -26,33 +26,29 @@ _SYSTEM = frozenset(
 
 @dataclass(slots=True)
 class Contents:
-    """What a folder holds: `folders` and `files` to use, and the rest by what is wrong with it."""
+    """What a folder holds: folders, files by whether their suffix is that of an image, and the rest
+    by what is wrong with it."""
 
     folders: list[Path] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
+    photos: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
     junk: list[Path] = field(default_factory=list)
     dangling: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    @property
-    def photos(self) -> list[Path]:
-        """The files whose suffix is that of an image."""
-        return [path for path in self.files if is_photo(path)]
-
-    @property
-    def others(self) -> list[Path]:
-        """The files whose suffix is not."""
-        return [path for path in self.files if not is_photo(path)]
-
 
 def is_photo(path: Path) -> bool:
     """Whether the suffix of a path is that of an image, in any letter case."""
-    return os.path.splitext(path.name)[1].lower() in EXTENSIONS  # noqa: PTH122 - much faster
+    return _names_photo(path.name)
 
 
-def is_junk(path: Path) -> bool:
-    """Whether a path is hidden, or something that an operating system leaves behind."""
-    return path.name.startswith(".") or path.name.lower() in _SYSTEM
+def _names_photo(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - much faster
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file is hidden, or something that an operating system leaves behind."""
+    return name.startswith(".") or name.lower() in _SYSTEM
 
 
 def look(folder: Path) -> Contents:
@@ -62,18 +58,20 @@ def look(folder: Path) -> Contents:
     """
     found = Contents()
     try:
-        entries = sorted(folder.iterdir(), key=lambda path: path.name)
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
         found.problems.append(Problem(str(folder), f"cannot be listed: {reason(error)}"))
         entries = []
-    for path in entries:
-        if is_junk(path):
+    for entry in entries:
+        path = folder / entry.name
+        if is_junk(entry.name):
             found.junk.append(path)
-        elif not _encodable(path.name):
+        elif not _encodable(entry.name):
             where = str(path).encode("utf-8", "backslashreplace").decode()
             found.problems.append(Problem(where, "its name is not valid UTF-8", "rename it"))
         else:
-            _place(path, found)
+            _place(entry, path, found)
     return found
 
 
@@ -96,7 +94,8 @@ def walk(folder: Path) -> Contents:
     pending = [folder]
     while pending:
         here = look(pending.pop())
-        found.files += here.files
+        found.photos += here.photos
+        found.others += here.others
         found.junk += here.junk
         found.dangling += here.dangling
         found.problems += here.problems
@@ -111,7 +110,8 @@ def walk(folder: Path) -> Contents:
             else:
                 found.problems.append(_known(path))
         pending += reversed(deeper)
-    found.files.sort(key=lambda path: path.parts)  # as paths sort, and many times as fast
+    for paths in (found.photos, found.others):
+        paths.sort(key=lambda path: path.parts)  # as paths sort, and many times as fast
     return found
 
 
@@ -211,14 +211,17 @@ def _is_folder(path: Path) -> bool:
     return stat.S_ISDIR(_mode(path) or 0)
 
 
-def _place(path: Path, found: Contents) -> None:
-    mode = _mode(path)
-    if mode is None:
-        # Reading a file that is there but out of reach will tell why.
-        (found.dangling if path.is_symlink() else found.files).append(path)
-    elif stat.S_ISDIR(mode):
-        found.folders.append(path)
-    elif stat.S_ISREG(mode):
-        found.files.append(path)
-    else:  # opening a pipe would wait for ever
-        found.junk.append(path)
+def _place(entry: os.DirEntry[str], path: Path, found: Contents) -> None:
+    # Of what is no link, listing the folder has told the kind: nothing more is asked of the system.
+    files = found.photos if _names_photo(entry.name) else found.others
+    try:
+        if entry.is_file():
+            files.append(path)
+        elif entry.is_dir():
+            found.folders.append(path)
+        elif entry.is_symlink() and _mode(path) is None:
+            found.dangling.append(path)
+        else:  # opening a pipe would wait for ever
+            found.junk.append(path)
+    except OSError:  # reading a file that is there but out of reach will tell why
+        (found.dangling if entry.is_symlink() else files).append(path)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def survey(root: Path) -> Survey:
     """
     expect_folder(root)
     top = look(root)
-    if not (top.folders or top.files or top.problems):
+    if not (top.folders or top.photos or top.others or top.problems):
         hint = "put a folder of photos for each class into it"
         raise DataError(Problem(str(root), "is an empty folder", hint))
     found = Survey(root, {"train": root})
@@ -131,7 +131,7 @@ def _take_split_folders(found: Survey, top: Contents) -> Iterator[Problem]:
         return iter(())
     found.parts = {split: named[split][0] for split in SPLITS if named[split]}
     found.loose += top.photos
-    _add(found.rest, top, files=top.others)
+    _add(found.rest, top)
     return _doubtful_folders(found.root, named, beside)
 
 
@@ -152,15 +152,15 @@ def _read_part(found: Survey, split: SplitName, folder: Path) -> None:
     """Take the photos of one split folder, or of a data folder of plain class folders."""
     top = look(folder)
     found.loose += top.photos
-    _add(found.rest, top, files=top.others)
+    _add(found.rest, top)
     for class_folder in top.folders:
         inside = walk(class_folder)
         found.photos[split, class_folder.name] = inside.photos
-        _add(found.rest, inside, files=inside.others)
+        _add(found.rest, inside)
 
 
-def _add(rest: Contents, more: Contents, *, files: Iterable[Path]) -> None:
-    rest.files += files
+def _add(rest: Contents, more: Contents) -> None:
+    rest.others += more.others
     rest.junk += more.junk
     rest.dangling += more.dangling
     rest.problems += more.problems
@@ -229,7 +229,7 @@ def _mismatches(found: Survey) -> Iterator[Problem]:
 def _passed_over(found: Survey) -> Iterator[Problem]:
     kinds: tuple[tuple[list[Path], str, str, Severity], ...] = (
         (found.loose, "photo", "outside the class folders ignored", "warning"),
-        (found.rest.files, "file", "without an image suffix ignored", "warning"),
+        (found.rest.others, "file", "without an image suffix ignored", "warning"),
         (found.rest.junk, "hidden or system file", "ignored", "note"),
     )
     for paths, noun, what, severity in kinds:

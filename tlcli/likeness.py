@@ -13,6 +13,7 @@ square: of two hashes that differ in at most `BITS` bits, one of four bands diff
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,8 @@ def _candidates(first: Array, second: Array, partner: Array) -> Iterator[tuple[A
 def _spread(start: Array, many: Array, order: Array) -> Iterator[tuple[Array, Array]]:
     """Runs of `many[i]` entries of `order` from `start[i]` on, as pairs (i, entry)."""
     total = np.concatenate([[0], np.cumsum(many)])
-    for begin in range(0, int(total[-1]), _CHUNK):
-        wanted = np.arange(begin, min(begin + _CHUNK, int(total[-1])))
-        left = np.searchsorted(total, wanted, "right") - 1
-        yield left, order[start[left] + wanted - total[left]]
+    portions = np.searchsorted(total, np.arange(0, total[-1], _CHUNK))
+    for begin, end in pairwise([*portions.tolist(), len(many)]):
+        left = np.repeat(np.arange(begin, end), many[begin:end])
+        within = np.arange(total[begin], total[end]) - total[left]
+        yield left, order[start[left] + within]
