@@ -83,6 +83,13 @@ def deep_tiff(order: str) -> bytes:
     return head + struct.pack(order + "3H", 16, 16, 16) + values.tobytes()
 
 
+def as_ycck(jpeg: bytes) -> bytes:
+    """A CMYK file whose Adobe mark says that its inks are stored as brightness and colour."""
+    transform = jpeg.index(b"Adobe") + 11
+    assert jpeg[transform] == 0
+    return jpeg[:transform] + b"\2" + jpeg[transform + 1 :]
+
+
 def _turned(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -110,6 +117,7 @@ def sound() -> dict[str, bytes]:
         "jpeg grey": encoded(grey, "JPEG", **best),
         "jpeg grey progressive": encoded(grey, "JPEG", progressive=True, **best),
         "jpeg CMYK": encoded(inks, "JPEG", **best),
+        "jpeg YCCK": as_ycck(encoded(inks, "JPEG", **best)),
         "jpeg comment": encoded(rgb, "JPEG", comment=b"\xff\xd9 is no end", **best),
         "jpeg sRGB": encoded(rgb, "JPEG", icc_profile=srgb, **best),
         "jpeg broken profile": encoded(rgb, "JPEG", icc_profile=b"nonsense" * 30, **best),

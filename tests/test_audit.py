@@ -212,6 +212,64 @@ def test_excluding_a_whole_class(cli, data: Path, config: Path, tmp_path: Path):
     assert f"{data}/train/cats: all of its photos are excluded; exclude fewer" in done.stderr
 
 
+def test_a_split_that_loses_a_class_is_told(cli, data: Path, config: Path, tmp_path: Path):
+    left = f"warning: {data}: class 'cats' has no photo left in val, so no score tells of it; "
+    fix = tmp_path / "bad.txt"
+    fix.write_text("".join(f"val/cats/{n}.jpg\n" for n in range(6)), encoding="utf-8")
+    done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
+    assert done.exit_code == 0
+    assert f"warning: {data}/val/cats: all of its photos are excluded; " in done.stderr
+    for number in range(6):
+        copy = (data / f"test/cats/{number}.jpg").read_bytes()
+        (data / f"val/cats/{number}.jpg").write_bytes(copy)
+    done = cli("finetune", "--dry-run", "-c", config, "--set", "data.duplicates=drop")
+    assert (done.exit_code, left in done.stderr) == (0, True)
+    for number in range(6):
+        (data / f"val/cats/{number}.jpg").write_bytes(b"\xff\xd8 no photo %d" % number)
+    for command in (("check",), ("finetune", "--dry-run")):
+        done = cli(*command, "-c", config, "--set", "data.on_bad_image=skip")
+        assert (done.exit_code, left in done.stderr) == (0, True)
+
+
+def test_what_a_check_could_not_decode_is_refused_before_extraction(cli, data: Path, config: Path):
+    photo = data / "train/cats/0.jpg"
+    photo.write_bytes(photo.read_bytes()[:-500])  # its header is sound
+    words = ("finetune", "--dry-run", "-c", config)
+    assert cli(*words).exit_code == 0
+    cli("check", "-c", config)
+    done = cli(*words)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        f"error: {photo}: cannot be decoded: truncated: the JPEG data end early; "
+        "copy or download the file again",
+        "error: data: 1 photo cannot be used; repair them, list them for data.exclude with "
+        "`tlcli check --fix-list bad.txt`, or train without them with data.on_bad_image=skip",
+    ]
+    assert cli(*words, "--set", "data.on_bad_image=skip").exit_code == 0
+
+
+def test_a_fix_list_that_cannot_be_written_is_refused_at_once(cli, config: Path, tmp_path: Path):
+    fix = tmp_path / "none" / "bad.txt"
+    done = cli("check", "-c", config, "--fix-list", fix)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: --fix-list {fix}: its folder does not exist; make it, or name another\n"
+    )
+    mine = tmp_path / "mine.txt"
+    mine.write_text("my notes\n")
+    assert "is not a list that tlcli has written" in cli("check", "--fix-list", mine).stderr
+    assert mine.read_text() == "my notes\n"
+
+
+def test_a_fix_list_of_another_editor_grows(cli, data: Path, config: Path, tmp_path: Path):
+    (data / "train/cats/0.jpg").write_bytes(b"")
+    fix = tmp_path / "bad.txt"
+    title = "# Photos to leave out: data.exclude in a recipe names this file."
+    fix.write_text(f"{title}\ntrain/dogs/1.jpg\n", encoding="utf-8-sig")
+    done = cli("check", "-c", config, "--fix-list", fix)
+    assert f"2 photos to leave out in {fix}" in done.stderr
+
+
 def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
     plant_flaws(data)
     (data / "train/cats/0.jpg").write_bytes(b"")
@@ -238,7 +296,7 @@ def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(images, "to_srgb", no_memory)
+        patch.setattr(images.colours, "to_srgb", no_memory)
         assert "not enough memory" in check.check(config).findings[0].message
     assert check.check(config).findings == ()
 
@@ -287,13 +345,13 @@ def test_what_a_run_keeps(data: Path, config: Path):
     made = plan.make(survey.survey(load(config)))
     record = audit_record(made.index, made.problems)
     assert [(entry["kind"], entry["count"]) for entry in record["findings"]] == [
+        ("no image suffix", 1),
         ("duplicate in a split", 25),
         ("imbalance", 0),
-        ("other", 0),
     ]
-    assert len(record["findings"][0]["paths"]) == len(record["findings"][0]["details"]) == 20
-    assert record["findings"][2]["message"].endswith("without an image suffix ignored: "
-                                                     "train/dogs/notes.txt")  # fmt: skip
+    assert len(record["findings"][1]["paths"]) == len(record["findings"][1]["details"]) == 20
+    assert record["findings"][0]["message"] == "ignored, without an image suffix"
+    assert record["findings"][0]["paths"] == ["train/dogs/notes.txt"]
     assert record["counts"]["train"] == {"cats": 6, "dogs": 31}
     assert runs.AUDIT in runs.FILES
 

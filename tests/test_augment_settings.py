@@ -118,7 +118,31 @@ def test_settings_beside_a_preset_win(load):
     ).augment
     assert (chosen.horizontal_flip, chosen.rotation_range, chosen.hue) == (False, 3, 0.1)
     assert chosen.zoom_range == (0.95, 1.05)
-    assert load("rotation_range: 3", "preset: none").augment.rotation_range == 3
+    plain = load("rotation_range: 3", "preset: none").augment
+    assert (plain.rotation_range, plain.kept_views) == (3, 4)
+    assert load("preset: none", "seed: 3").augment.kept_views == 0
+    assert load("preset: none", "rotation_range: 3", "views: 0").augment.kept_views == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["views: 4"], "no setting of `augment` changes a photo, so no views are kept; set "),
+        (["views: 0", "hue: 0.1"], "0 views are kept, so training sees nothing of what the other "
+         "settings change; set it to 4, or to live"),
+        (["views: live"], "no setting of `augment` changes a photo: every epoch would compute the "
+         "same again; set rotation_range, horizontal_flip, ..., or leave views out"),
+    ],
+)  # fmt: skip
+def test_views_that_show_nothing_new_are_told(load, lines: list[str], said: str):
+    (problem,) = recipe.advice(load(*lines))
+    assert (problem.severity, said in str(problem)) == ("warning", True)
+    assert problem.where.endswith("augment.views")
+
+
+def test_mixing_alone_is_no_reason_to_ask_for_views(load):
+    for lines in (["mixup: 0.2"], ["mixup: 0.2", "views: live"]):
+        assert {problem.severity for problem in recipe.advice(load(*lines))} == {"note"}
 
 
 def test_a_preset_can_be_set_on_the_command_line(load, write_recipe):

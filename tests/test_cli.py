@@ -259,8 +259,9 @@ def test_warnings_and_notes(cli, config: Path, photos: Path):
     done = cli(*words)
     assert done.exit_code == 0
     assert done.stderr.splitlines() == [
-        f"warning: {photos}: 1 file without an image suffix ignored: train/red/notes.txt",
-        f"note: {photos}: 1 hidden or system file ignored: train/.hidden",
+        f"warning: {photos}/train/red/notes.txt: ignored, without an image suffix; "
+        "photos need the ending of one in their name, such as .jpg",
+        f"note: {photos}/train/.hidden: ignored, hidden or left by a system",
     ]
     quiet = cli("--quiet", *words)
     assert quiet.stderr.splitlines() == done.stderr.splitlines()[:1]

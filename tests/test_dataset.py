@@ -13,6 +13,7 @@ import pytest
 from tlcli import dataset
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
+from tlcli.settings import Data
 
 
 def data(root: Path, *, val: float = 0.0, test: float = 0.0, bad: str = "error"):
@@ -258,12 +259,29 @@ def test_what_lies_beside_the_split_folders(tmp_path: Path):
     assert notes(index, "warning") == [
         "ROOT: 1 folder beside train ignored: unsorted; "
         "if they are classes, move the class folders out of train",
-        "ROOT: 2 photos outside the class folders ignored: loose.jpg, train/also.png",
-        "ROOT: 1 file without an image suffix ignored: README.md",
+        "ROOT: 2 photos: ignored, outside the class folders: loose.jpg, train/also.png; "
+        "photos belong into the folder of their class",
+        "ROOT/README.md: ignored, without an image suffix; "
+        "photos need the ending of one in their name, such as .jpg",
     ]
 
 
 # What is wrong with folders
+
+
+def test_a_table_may_not_name_a_pipe(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    table = tmp_path / "photos.csv"
+    table.write_text("a.jpg,cats\nb.jpg,dogs\npipe.jpg,cats\nfolder.jpg,dogs\n")
+    index = dataset.gather(Data(csv=table, on_bad_image="skip"))
+    said = {path.name: finding.message for finding in index.findings for path in finding.paths}
+    assert said == {
+        "pipe.jpg": "cannot be read: not a regular file",
+        "folder.jpg": "cannot be read: is a folder",
+    }
 
 
 def test_a_missing_folder_names_its_near_miss(tmp_path: Path):
@@ -378,12 +396,15 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path: Path):
     plant(tmp_path, ".DS_Store", "cats/Thumbs.db", "__MACOSX/cats/._0.jpg", "dogs/desktop.ini")
     index = dataset.read(data(tmp_path))
     assert index.classes == ("cats", "dogs")
-    assert notes(index, "warning")[:2] == [
-        "ROOT: 1 photo outside the class folders ignored: x.jpg",
-        "ROOT: 4 files without an image suffix ignored: cats/a.txt, cats/b.mp4, dogs/d, ...",
+    assert [note for note in notes(index, "warning") if "ignored" in note] == [
+        "ROOT/x.jpg: ignored, outside the class folders; "
+        "photos belong into the folder of their class",
+        "ROOT: 4 files: ignored, without an image suffix: cats/a.txt, cats/b.mp4, dogs/d and 1 "
+        "more; photos need the ending of one in their name, such as .jpg",
     ]
-    assert notes(index, "note")[0] == (
-        "ROOT: 4 hidden or system files ignored: .DS_Store, __MACOSX, cats/Thumbs.db, ..."
+    assert notes(index, "note")[-1] == (
+        "ROOT: 4 files: ignored, hidden or left by a system: .DS_Store, __MACOSX, cats/Thumbs.db "
+        "and 1 more"
     )
 
 

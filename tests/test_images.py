@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageFile, features
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, features
 
 from tlcli import images
 from tlcli.errors import DataError, ImageError
@@ -261,6 +261,31 @@ def test_grey_of_other_depths(values: np.ndarray, expected: list[int]):
     assert decoded(encoded(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == expected
 
 
+def test_deep_tiff_whose_0_is_white():
+    values = np.array([[0, 257, 65535]], np.uint16)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 0
+    data = encoded(Image.fromarray(values), "TIFF", tiffinfo=tags)
+    assert Image.open(io.BytesIO(data)).tag_v2[262] == 0
+    assert decoded(data)[0, :, 0].tolist() == [255, 254, 0]
+
+
+def test_deep_grey_with_a_colour_for_nothing():
+    image = Image.fromarray(np.array([[0, 514, 65535]], np.uint16))
+    data = encoded(image, "PNG", transparency=514)
+    pixels, facts = images.examine(data)
+    assert np.asarray(pixels)[0, :, 0].tolist() == [0, 255, 255]
+    assert facts.transparent
+    assert not images.examine(encoded(image, "PNG", transparency=77))[1].transparent
+
+
+def test_an_alpha_channel_that_hides_nothing_is_not_told():
+    image = Image.fromarray(noise()).convert("RGBA")
+    assert not images.examine(encoded(image, "PNG"))[1].transparent
+    image.putpixel((0, 0), (1, 2, 3, 254))
+    assert images.examine(encoded(image, "PNG"))[1].transparent
+
+
 @pytest.mark.parametrize("format", ["JPEG", "TIFF"])
 def test_cmyk(format: str):
     inks = [(0, 0, 0, 0), (255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 255, 0), (0, 0, 0, 255)]
@@ -452,6 +477,17 @@ def test_process_wide_settings_of_pillow_are_left_alone():
     decoded(encoded(Image.fromarray(noise()), "PNG"))
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_a_raised_pixel_limit_holds_for_every_format(format: str, monkeypatch: pytest.MonkeyPatch):
+    data = encoded(Image.fromarray(noise()), format)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # of the 54 that there are
+    monkeypatch.setenv("TLCLI_PIXEL_LIMIT", "60")
+    assert decoded(data).shape == (6, 9, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    monkeypatch.setenv("TLCLI_PIXEL_LIMIT", "50")
+    assert "too many pixels" in message(data)
 
 
 def test_warnings_of_pillow_stay_inside():

@@ -129,20 +129,34 @@ def test_a_table(photos: Path):
     assert (found.name, found.root) == ("csv", photos)
     assert [(photo.path, photo.name, photo.label) for photo in found.photos] == [
         (photos / "test/red/00.png", "test/red/00.png", 2),
-        (photos / "test/blue/01.png", f"{photos}/test/blue/01.png", 0),
+        (photos / "test/blue/01.png", "test/blue/01.png", 0),
     ]
+
+
+def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, capsys):
+    table = photos / "labels.csv"
+    table.write_text("Label;Path;Split\nred;test/red/00.png;train\nblue;test/blue/01.png;\n")
+    found = labelled.of_table(table, CLASSES)
+    assert [(photo.name, photo.label) for photo in found.photos] == [
+        ("test/red/00.png", 2),
+        ("test/blue/01.png", 0),
+    ]
+    assert capsys.readouterr().err == (
+        f"{table}: the split of 1 line is left aside: all are evaluated\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("file,class\na.png,red\n", ": its first line has file, class; begin the table with "),
-        ("", ": its first line has nothing; begin the table with the line path,label"),
+        ("file,class\na.png,red\n", ":1: has no columns path and label (found 'file,class'); "),
+        ("", ": is empty; write a line `path,label` for each photo"),
         ("path,label\n", ": has no lines; give each photo one: path,label"),
         ("path,label\nx.png,rad\n", ":2: 'rad' is not a class of the run; did you mean 'red'?"),
-        ("path,label\nx.png\n,red\n", ":2: has no path and label"),
+        ("path,label\nx.png\n,red\n", ":2: has 1 column, not 2; put names with a comma in "),
+        ("path,label\n,red\n", ":2: has no path; name the photo, or delete the line"),
         ("path,label\nnone.png,red\n", "/none.png) of 1 not there; check the path"),
-        ('path,label\n"x.png,red\n', ": cannot be read: unexpected end of data"),
+        ('path,label\n"x.png,red\n', ":2: is no line of a table: unexpected end of data; close "),
     ],
 )
 def test_tables_with_faults(photos: Path, text: str, said: str):

@@ -184,6 +184,8 @@ def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
         "r.yaml:6: stages[0].class_weights: 'rad' is not a class; did you mean 'red'?",
         "r.yaml:6: stages[0].class_weights: no weight for red; name every class",
         lines[4],
+        "data: 1 photo cannot be used; repair them, list them for data.exclude with "
+        "`tlcli check --fix-list bad.txt`, or train without them with data.on_bad_image=skip",
     ]
     assert lines[4].startswith("PHOTOS/train/red/00.png: ")
     assert refused("", "base.weights=x.h5", out=tmp_path, force=True)[0].startswith("--set base.")

@@ -321,6 +321,8 @@ def test_photos_of_the_training_set_are_recognised(model, photos, cli, tmp_path)
     done = cli("predict", copy, new, "--format", "jsonl")
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record.get("seen_in_training") for record in records] == [True, None]
+    raw = json.loads(cli("predict", copy, "--raw", "--format", "jsonl").stdout)
+    assert raw["seen_in_training"] is True
     assert done.stderr.splitlines()[-1] == (
         f"warning: {copy}: 1 of 2 photos was in the training set of the run; "
         "what the model says there tells nothing about new photos"

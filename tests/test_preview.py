@@ -118,6 +118,14 @@ def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
     assert len(made.left_out) == len(index.classes) - 5
 
 
+def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):
+    for views, shown in ((0, 0), (2, 2), (9, 6), ("live", 6)):
+        augment = chosen.augment.model_copy(update={"views": views})
+        other = chosen.model_copy(update={"augment": augment})
+        made = preview.preview(other, out=tmp_path / f"{views}.png")
+        assert made.views == shown
+
+
 def test_without_settings_the_photos_are_shown(chosen, tmp_path):
     plain = chosen.model_copy(update={"augment": recipe.Augment(mixup=0.3)})
     made = preview.sheet(plain, dataset.read(chosen.data), tmp_path / "v.png", number=1)

@@ -74,6 +74,14 @@ def way() -> str:
     return "-".join(map(str, parts))
 
 
+def remembered_as_unusable(folder: Path) -> dict[str, Look]:
+    """What an earlier check has found of files that cannot be decoded, by hash."""
+    if not (folder / FILE).exists():
+        return {}
+    with AuditCache(folder) as memory:
+        return memory.unusable()
+
+
 class AuditCache:
     """The memory of one command; use as a context manager."""
 
@@ -146,6 +154,16 @@ class AuditCache:
         what = "SELECT digest, message, hint, format, mode, width, height, flags, thumbnail"
         query = f"{what} FROM looks WHERE way = ? AND digest IN"
         return {row[0]: Look._make(row[1:]) for row in self._ask(query, [*digests], self._way)}
+
+    def unusable(self) -> dict[str, Look]:
+        """What is known of files that cannot be decoded, by hash."""
+        found = {}
+        with self._forgiving() as base:
+            if base is not None:
+                query = "SELECT digest, message, hint FROM looks WHERE way = ? AND message <> ''"
+                for digest, message, hint in base.execute(query, [self._way]):
+                    found[digest] = Look(message, hint)
+        return found
 
     def keep_looks(self, looks: Mapping[str, Look]) -> None:
         """Remember what was found, by hash."""

@@ -189,7 +189,10 @@ class Augment(Block):
         if isinstance(value, dict) and isinstance(value.get("preset"), str):
             settings = PRESETS.get(value["preset"])
             if settings is not None:
-                return {**settings, **{key: value[key] for key in value if key != "preset"}}
+                own = {key: value[key] for key in value if key != "preset"}
+                if value["preset"] == "none" and not own.keys().isdisjoint(CHANGES):
+                    return own  # a photo that is changed after all has views
+                return {**settings, **own}
         return value
 
     @property

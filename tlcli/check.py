@@ -119,10 +119,18 @@ def write_fix_list(checked: Checked, path: Path) -> int:
     return sum(bool(line) and line[0] != "#" for line in lines)
 
 
+def expect_fix_list(path: Path) -> None:
+    """Raise `DataError` where no fix list can be written, before anything is spent."""
+    if not path.parent.is_dir():
+        message = "its folder does not exist"
+        raise DataError(Problem(f"--fix-list {path}", message, "make it, or name another"))
+    _listed(path)
+
+
 def _listed(path: Path) -> list[str]:
     """The lines of the list that is at `path`, if one is."""
     try:
-        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except FileNotFoundError:
         return []
     except UnicodeDecodeError:

@@ -129,16 +129,18 @@ def check(
     """
     from tlcli import check as checks
 
-    checked = checks.check(_recipe_path(config), overrides, cache=cache_dir)
     if fix_list:
-        number = checks.write_fix_list(checked, fix_list)
-        console.note(f"{console.counted(number, 'photo')} to leave out in {fix_list}")
+        checks.expect_fix_list(fix_list)
+    checked = checks.check(_recipe_path(config), overrides, cache=cache_dir)
     if json_:
         console.result_json(checked.as_dict())
     else:
         tell(checked.told(every=every))
         if checked.plan:
             console.result(checked.plan.text())
+    if fix_list and checked.images:
+        number = checks.write_fix_list(checked, fix_list)
+        console.note(f"{console.counted(number, 'photo')} to leave out in {fix_list}")
     click.get_current_context().exit(0 if checked.passed else 1)
 
 

@@ -10,7 +10,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 #: What shows through where an image is transparent.
 BACKGROUND = (255, 255, 255)
@@ -22,8 +22,6 @@ _PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}
 def to_srgb(image: Image.Image) -> Image.Image:
     """An image of any mode as 8-bit sRGB, laid over `BACKGROUND` where it is transparent."""
     icc = image.info.get("icc_profile")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = Image.fromarray(_scaled_grey(np.asarray(image)))
     bare, alpha = _separated(image)
     colours = _srgb(bare, icc)
     if alpha is None:
@@ -31,6 +29,31 @@ def to_srgb(image: Image.Image) -> Image.Image:
     laid = Image.new("RGB", colours.size, BACKGROUND)
     laid.paste(colours, mask=alpha)
     return laid
+
+
+def is_see_through(image: Image.Image) -> bool:
+    """Whether any pixel of a loaded image is not wholly opaque."""
+    if not image.has_transparency_data:
+        return False
+    alpha = _separated(image)[1]
+    return alpha is not None and alpha.getextrema()[0] != 255
+
+
+def _deep_grey(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Grey of more than 8 bits as 8, and where it has the one colour that stands for nothing."""
+    values = np.asarray(image)
+    clear, alpha = image.info.get("transparency"), None
+    if isinstance(clear, int):
+        alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
+    if values.dtype.kind == "u" and _is_negative(image):
+        values = np.iinfo(values.dtype).max - values
+    return Image.fromarray(_scaled_grey(values)), alpha
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether 0 is white, which Pillow sees to for up to 8 bits alone."""
+    tags = getattr(image, "tag_v2", {})
+    return image.format == "TIFF" and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def _scaled_grey(values: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -53,6 +76,8 @@ def _scaled_grey(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """The colours without transparency, and the alpha channel if there is one."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_grey(image)
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode == "LA":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -144,8 +145,8 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
     found.problems += _emptied(found, unread)
     found.problems += _thin_classes(index, found, val, test)
     found.problems += _split_notes(found, val, test)
-    findings = unreadable(bad, skip=data.on_bad_image == "skip")
-    return replace(index, notes=tuple(found.problems), findings=tuple(findings))
+    findings = (*unreadable(bad, skip=data.on_bad_image == "skip"), *found.findings)
+    return replace(index, notes=tuple(found.problems), findings=findings)
 
 
 def _exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
@@ -161,8 +162,10 @@ def _exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
     for key, paths in found.photos.items():
         known.update(named.intersection(paths))
         found.photos[key] = [path for path in paths if path not in named]
-        if paths and not found.photos[key] and key[0] == "train":
-            yield Problem(found.place(*key), "all of its photos are excluded", "exclude fewer")
+        if paths and not found.photos[key]:
+            severity: Severity = "error" if key[0] == "train" else "warning"
+            what = "all of its photos are excluded"
+            yield Problem(found.place(*key), what, "exclude fewer", severity)
     found.rest.dangling = [path for path in found.rest.dangling if path not in named]
     if known:
         what = f"{counted(len(known), 'photo')} excluded by {fix_list.name}"
@@ -188,6 +191,9 @@ def digest(path: Path) -> str:
     """Hex SHA-256 of a file's bytes. Raises DataError for a file that cannot be read."""
     sha = hashlib.sha256()
     try:
+        if not stat.S_ISREG(mode := path.stat().st_mode):  # reading a pipe would wait for ever
+            what = "is a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise DataError(_unread(path, what))
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 sha.update(chunk)

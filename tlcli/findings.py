@@ -19,9 +19,12 @@ from tlcli.errors import Problem, Severity
 #: Files that a line of text names, and that the record of a run lists.
 NAMED, LISTED = 3, 20
 
+#: Kinds of files that no photo comes out of.
+UNUSABLE = frozenset({"unreadable", "unsupported"})
+
 #: Kinds whose files a fix list names: without them the data are sound.
-EXCLUDABLE = frozenset(
-    {"unreadable", "unsupported", "cut short", "flat", "label conflict"}
+EXCLUDABLE = UNUSABLE | frozenset(
+    {"cut short", "flat", "label conflict"}
     | {"duplicate across splits", "near-duplicate across splits", "group across splits"}
 )
 
@@ -42,6 +45,7 @@ class Finding:
         hint: what to do about it.
         paths: the files, those to exclude where some of a pair could be.
         details: about each file, in their order; empty where there is nothing to add.
+        noun: what the files are called, counted.
     """
 
     kind: str
@@ -50,6 +54,7 @@ class Finding:
     hint: str = ""
     paths: tuple[Path, ...] = ()
     details: tuple[str, ...] = ()
+    noun: str = "photo"
 
     def as_problem(self, root: Path) -> Problem:
         """The finding in one line: a single file by its path, several by count and first names."""
@@ -63,7 +68,7 @@ class Finding:
         ]
         more = len(self.paths) - NAMED
         listed = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
-        message = f"{counted(len(self.paths), 'photo')}: {self.message}: {listed}"
+        message = f"{counted(len(self.paths), self.noun)}: {self.message}: {listed}"
         return Problem(str(root), message, self.hint, self.severity)
 
     def as_problems(self) -> list[Problem]:

@@ -64,6 +64,7 @@ def read_header(stream: BinaryIO, where: str) -> ImageFile.ImageFile:
         raise refused(where, "empty file (0 bytes)")
     name, factory = _recognised(prefix, where)
     stream.seek(0)
+    _lift_limit()
     try:
         # Not Image.open: its pixel limit is lower, and a setting of the whole process.
         image = factory(stream, "")
@@ -88,6 +89,14 @@ def pixel_limit() -> int:
         hint = f"give a whole number of pixels, as in {PIXEL_LIMIT}"
         raise DataError(Problem("TLCLI_PIXEL_LIMIT", f"'{said}' is not a number of pixels", hint))
     return int(said)
+
+
+def _lift_limit() -> None:
+    """Raise the limit that Pillow's TIFF and WebP readers have of their own to one that the user
+    has set; it is one for the whole process, and is never lowered here."""
+    own = Image.MAX_IMAGE_PIXELS
+    if os.environ.get("TLCLI_PIXEL_LIMIT") and own is not None and 2 * own < pixel_limit():
+        Image.MAX_IMAGE_PIXELS = pixel_limit()
 
 
 def refused(where: str, what: str, hint: str = "replace or remove the file") -> ImageError:

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from tlcli.colours import to_srgb
+from tlcli import colours
 from tlcli.errors import ImageError, Problem, reason
 from tlcli.headers import open_file, read_header, refused
 
 #: Part of every address in the feature store, so that other pixels get other rows.
-DECODER_VERSION: int = 2
+DECODER_VERSION: int = 3
 
 #: A reduced image is at least so many times as large as what is resampled from it. On photos the
 #: result then differs from that of the full decode by less than one of 255 levels on average, and
@@ -74,7 +74,7 @@ class Facts:
         width, height: of the upright image, in pixels.
         turned: whether EXIF asks for another orientation than the stored one.
         deep: whether a channel has more than 8 bits.
-        transparent: whether there is an alpha channel or a transparent colour.
+        transparent: whether any of it is see-through.
     """
 
     format: str
@@ -106,7 +106,7 @@ def examine(source: Path | bytes, *, name: str | None = None) -> tuple[Image.Ima
         stored = (image.format or "", image.mode)
         upright, _ = _decoded(image, stream, where, most=1)
         turned = (turn or _turn(image)) is not None
-        return upright, Facts(*stored, *upright.size, turned, deep, image.has_transparency_data)
+        return upright, Facts(*stored, *upright.size, turned, deep, colours.is_see_through(image))
 
 
 def fit(
@@ -197,8 +197,8 @@ def _decoded(
         if image.format in _JPEGS:
             _expect_end(stream)
         turn = _turn(image)  # asked now, since Pillow turns a TIFF while loading it
-        colours = to_srgb(image)
-        upright = colours if turn is None else colours.transpose(turn)
+        whole = colours.to_srgb(image)
+        upright = whole if turn is None else whole.transpose(turn)
         _, _, wide, high = box or (0, 0, image.width, image.height)
         return upright, _extent(upright, wide, high, turn)
     # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
@@ -248,7 +248,7 @@ def _scan(stream: BinaryIO) -> int:
 def _damage(name: str | None, error: Exception) -> tuple[str, str]:
     """What broke while pixels were decoded, and what to do."""
     if isinstance(error, Image.DecompressionBombError):
-        return "too many pixels in one of its frames", "scale it down"
+        return "too many pixels in one of its frames", "scale it down, or raise TLCLI_PIXEL_LIMIT"
     if isinstance(error, MemoryError):
         return "not enough memory for its pixels", "scale it down"
     if "truncated" in str(error).lower():

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import dataset, folders, recipe, runs, splits
+from tlcli import console, dataset, findings, folders, recipe, runs, splits, tables
 from tlcli.console import counted
 from tlcli.dataset import SPLITS
-from tlcli.errors import DataError, Problem, RunError, nearest, reason, suggestion
+from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
 from tlcli.runs import Run
 from tlcli.splits import Row
 
@@ -122,39 +121,30 @@ def of_folder(folder: Path, classes: Sequence[str]) -> Photos:
 
 
 def of_table(table: Path, classes: Sequence[str]) -> Photos:
-    """The photos of a CSV table with the columns path and label; paths are relative to it."""
+    """The photos of a table as recipes have them (`tables`); every line counts, whatever split it
+    names."""
     numbers = {name: number for number, name in enumerate(classes)}
-    found: list[tuple[Path, int]] = []
-    problems: list[Problem] = []
-    names: dict[Path, str] = {}
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file, strict=True)
-            if not {"path", "label"} <= set(lines.fieldnames or ()):
-                columns = ", ".join(lines.fieldnames or ()) or "nothing"
-                hint = "begin the table with the line path,label"
-                raise DataError(Problem(str(table), f"its first line has {columns}", hint))
-            for line in lines:
-                where = f"{table}:{lines.line_num}"
-                name, label = line["path"], line["label"]
-                if not name or not label:
-                    problems.append(Problem(where, "has no path and label"))
-                elif label not in numbers:
-                    guess = nearest(label, classes)
-                    hint = f"did you mean '{guess}'?" if guess else suggestion(label, list(classes))
-                    problems.append(Problem(where, f"'{label}' is not a class of the run", hint))
-                else:
-                    path = table.parent / name
-                    names[path] = name
-                    found.append((path, numbers[label]))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(Problem(str(table), f"cannot be read: {reason(error)}")) from error
-    if not problems and not found:
+    rows, told = tables.read(table)
+    problems = [problem for problem in told if problem.severity == "error"]
+    for row in rows:
+        if row.label not in numbers:
+            guess = nearest(row.label, classes)
+            hint = f"did you mean '{guess}'?" if guess else suggestion(row.label, list(classes))
+            what = f"'{row.label}' is not a class of the run"
+            problems.append(Problem(f"{table}:{row.line}", what, hint))
+    if not problems and not rows:
         problems.append(Problem(str(table), "has no lines", "give each photo one: path,label"))
     if problems:
         raise DataError(problems)
-    _check_there([path for path, _ in found], table.parent, "check the path")
-    return _labelled("csv", table.parent, found, names.__getitem__)
+    for problem in told:
+        console.warn(str(problem))
+    if named := sum(bool(row.split) for row in rows):
+        lines = counted(named, "line")
+        console.note(f"{table}: the split of {lines} is left aside: all are evaluated")
+    root = table.parent
+    _check_there([row.path for row in rows], root, "check the path")
+    found = [(row.path, numbers[row.label]) for row in rows]
+    return _labelled("csv", root, found, lambda path: findings.shown(path, root))
 
 
 def _labelled(

@@ -21,6 +21,7 @@ from pathlib import Path
 from tlcli import tables
 from tlcli.console import counted
 from tlcli.errors import DataError, Problem, Severity, nearest
+from tlcli.findings import Finding
 from tlcli.folders import Contents, expect_folder, look, walk
 from tlcli.tables import SPLIT_WORDS, SplitName
 
@@ -42,6 +43,7 @@ class Survey:
     rest: Contents = field(default_factory=Contents)
     loose: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     table: Path | None = None
     groups: dict[Path, str] = field(default_factory=dict)
 
@@ -79,7 +81,7 @@ def survey(root: Path) -> Survey:
         errors = [problem for problem in found.problems if problem.severity == "error"]
         raise DataError([*errors, _too_few(found)])
     found.problems += [*_name_problems(found), *_empty_folders(found), *_mismatches(found)]
-    found.problems += _passed_over(found)
+    found.findings += _passed_over(found)
     return found
 
 
@@ -226,13 +228,15 @@ def _mismatches(found: Survey) -> Iterator[Problem]:
             yield Problem(str(folder), what, hint)
 
 
-def _passed_over(found: Survey) -> Iterator[Problem]:
-    kinds: tuple[tuple[list[Path], str, str, Severity], ...] = (
-        (found.loose, "photo", "outside the class folders ignored", "warning"),
-        (found.rest.others, "file", "without an image suffix ignored", "warning"),
-        (found.rest.junk, "hidden or system file", "ignored", "note"),
-    )
-    for paths, noun, what, severity in kinds:
+def _passed_over(found: Survey) -> Iterator[Finding]:
+    rename = "photos need the ending of one in their name, such as .jpg"
+    kinds: tuple[tuple[list[Path], str, Severity, str, str, str], ...] = (
+        (found.loose, "outside the classes", "warning", "outside the class folders", "photo",
+         "photos belong into the folder of their class"),
+        (found.rest.others, "no image suffix", "warning", "without an image suffix", "file",
+         rename),
+        (found.rest.junk, "hidden", "note", "hidden or left by a system", "file", ""),
+    )  # fmt: skip
+    for paths, kind, severity, what, noun, hint in kinds:
         if paths:
-            message = f"{counted(len(paths), noun)} {what}: {listed(paths, found.root)}"
-            yield Problem(str(found.root), message, severity=severity)
+            yield Finding(kind, severity, f"ignored, {what}", hint, tuple(paths), noun=noun)

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, files, recipe
+from tlcli import console, files, findings, recipe
 from tlcli.bases import BASES, Base, Boundary
 from tlcli.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
@@ -148,13 +148,29 @@ class Plan:
 def make(found: Survey) -> Plan:
     """Work the plan out; raises one `TlcliError` with every error of the survey."""
     if found.errors or found.index is None or found.source is None:
-        raise TlcliError(found.errors)
+        raise TlcliError([*found.errors, *_how_to_go_on(found)])
     stages = tuple(_stages(found.recipe, found.index))
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
     if tight := _check_memory(found.recipe, stages):
         raise TlcliError([*found.errors, tight])
     problems = (*found.told, *_check_space(found.cache, needed))
     return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
+
+
+def _how_to_go_on(found: Survey) -> Iterator[Problem]:
+    bad = [
+        path
+        for finding in found.findings
+        if finding.severity == "error" and finding.kind in findings.UNUSABLE
+        for path in finding.paths
+    ]
+    if bad:
+        what = f"{console.counted(len(bad), 'photo')} cannot be used"
+        hint = (
+            "repair them, list them for data.exclude with `tlcli check --fix-list bad.txt`, or "
+            "train without them with data.on_bad_image=skip"
+        )
+        yield Problem("data", what, hint)
 
 
 def _check_space(folder: Path, needed: int) -> Iterator[Problem]:
@@ -214,9 +230,11 @@ def reduced(plan: Plan, unreadable: Collection[Path]) -> Plan:
         return plan
     bad = {item.digest for item in plan.index.items if item.path in unreadable}
     index = plan.index.without({i.path for i in plan.index.items if i.digest in bad})
-    problems = [*check_classes(index), *check_validation(plan.recipe, index)]
-    if problems:
+    problems = [*check_classes(plan.index, index), *check_validation(plan.recipe, index)]
+    if any(problem.severity == "error" for problem in problems):
         raise DataError(problems)
+    for problem in problems:
+        console.warn(str(problem))
     return replace(plan, index=index, stages=tuple(_stages(plan.recipe, index)))
 
 

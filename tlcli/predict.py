@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class Predictor:
         self.path = path
         run = run_of(path)
         self.calibration = None if raw or run is None else calibration.of_run(run)
-        self._trained_on = frozenset() if raw or run is None else _training_photos(run)
+        self._run = run
         card = read_card(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
         height, width = card["image_size"]
@@ -134,6 +135,10 @@ class Predictor:
         if self._augment is None:
             self._augment = _augmentation(self.path.with_name(RECIPE))
         return self._augment
+
+    @cached_property
+    def _trained_on(self) -> frozenset[str]:
+        return _training_photos(self._run) if self._run else frozenset()
 
     @property
     def threshold(self) -> float | None:

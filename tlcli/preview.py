@@ -77,10 +77,10 @@ def sheet(
     """Write a PNG: for each class `number` training photos, a row each, the photo before its views.
 
     The views are those of training: numbers 1, 2, ... of the store, or of the first epochs where
-    they are live. `views` is how many are shown; by default the kept ones, 6 at most.
+    they are live. `views` is how many are shown; by default those that training shows, 6 at most.
     """
     if views is None:
-        views = min(recipe.augment.kept_views or 6, 6)
+        views = 6 if recipe.augment.views == "live" else min(recipe.augment.kept_views, 6)
     if not recipe.augment.changes_pixels:
         views = 0
     chosen = list(_chosen(index, number))

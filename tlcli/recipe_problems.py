@@ -242,20 +242,25 @@ def advice(recipe: Recipe) -> list[Problem]:
                 "use a batch size of 16 or more, or `frozen`",
             )
         )
-    if (
-        recipe.augment.views
-        and not recipe.augment.changes_pixels
-        and recipe.augment.views != "live"
-    ):
-        found.append(
-            (
-                ("augment", "views"),
-                "no setting of `augment` changes a photo, so no views are kept",
-                "set rotation_range, horizontal_flip, ...",
-            )
-        )
+    found += _idle_views(recipe)
     problems = [Problem(recipe.where(*k), message, hint, "warning") for k, message, hint in found]
     return [*problems, *_mixing(recipe)]
+
+
+def _idle_views(recipe: Recipe) -> Iterator[tuple[Key, str, str]]:
+    """Views without a change, and changes without a view."""
+    augment = recipe.augment
+    settings = "set rotation_range, horizontal_flip, ..."
+    if augment.changes_pixels:
+        if augment.views == 0:
+            what = "0 views are kept, so training sees nothing of what the other settings change"
+            yield ("augment", "views"), what, "set it to 4, or to live"
+    elif augment.views == "live" and not (augment.mixup or augment.cutmix):
+        what = "no setting of `augment` changes a photo: every epoch would compute the same again"
+        yield ("augment", "views"), what, f"{settings}, or leave views out"
+    elif augment.views not in (0, "live") and not augment.mixup:
+        what = "no setting of `augment` changes a photo, so no views are kept"
+        yield ("augment", "views"), what, settings
 
 
 def _mixing(recipe: Recipe) -> Iterator[Problem]:

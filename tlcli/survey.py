@@ -9,7 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, dataset, files, findings, images, leaks, recipe, runs, store, weights
+from tlcli import (
+    audit_cache,
+    console,
+    dataset,
+    files,
+    findings,
+    images,
+    leaks,
+    recipe,
+    runs,
+    store,
+    weights,
+)
 from tlcli.dataset import Index, Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
@@ -79,27 +91,35 @@ def survey(
     problems += found.source.notes if found.source else ()
     if found.index is not None:
         problems += found.index.notes
+        gathered = found.index
         if examine is not None:
             found.index = examine(found.index)
         else:
-            bad = check_photos([item.path for item in found.index.items], images.sniff)
-            found.index = set_aside(found.index, bad, chosen)
+            found.index = set_aside(found.index, _unusable(found.index, found.cache), chosen)
         if not unlabelled:
             found.index = leaks.settle(found.index, chosen.data.duplicates)
             problems += _check_class_weights(chosen, found.index)
             problems += check_validation(chosen, found.index)
-            problems += check_classes(found.index)
+            problems += check_classes(gathered, found.index)
     return found
 
 
-def check_classes(index: Index) -> list[Problem]:
-    """Classes that have lost all their training photos to unreadable ones."""
-    counts = index.counts()["train"]
-    return [
-        Problem(str(index.root), f"class '{name}' has no readable training photo", "repair some")
-        for name in index.classes
-        if not counts[name]
-    ]
+def check_classes(before: Index, after: Index) -> list[Problem]:
+    """Classes that have lost all their photos of a split to unreadable or dropped ones.
+
+    Without training photos that is an error, and a warning in a split that others still fill.
+    """
+    found, root = [], str(after.root)
+    had = before.counts()
+    for split, left in after.counts().items():
+        for name in after.classes:
+            if split == "train" and not left[name]:
+                what = f"class '{name}' has no readable training photo"
+                found.append(Problem(root, what, "repair some"))
+            elif had[split][name] and not left[name] and any(left.values()):
+                what = f"class '{name}' has no photo left in {split}, so no score tells of it"
+                found.append(Problem(root, what, "add some, or repair them", "warning"))
+    return found
 
 
 def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
@@ -108,6 +128,16 @@ def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
     except TlcliError as error:
         problems += error.problems
         return None
+
+
+def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
+    """Photos whose header is damaged, and those that an earlier `check` could not decode."""
+    bad = dict(check_photos([item.path for item in index.items], images.sniff))
+    known = audit_cache.remembered_as_unusable(cache)
+    for item in index.items:
+        if item.path not in bad and (look := known.get(item.digest)):
+            bad[item.path] = Problem(str(item.path), look.message, look.hint)
+    return [*bad.items()]
 
 
 def check_photos(

@@ -11,10 +11,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tlcli.console import counted
 from tlcli.errors import DataError, Problem, nearest, reason
 
 SplitName = Literal["train", "val", "test"]
@@ -36,12 +37,16 @@ _TOLD = 5
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled photo; `split` and `group` are empty where the table does not say."""
+    """One labelled photo, and its line in the table.
+
+    `split` and `group` are empty where the table does not say.
+    """
 
     path: Path
     label: str
     split: SplitName | Literal[""] = ""
     group: str = ""
+    line: int = field(default=0, compare=False)
 
 
 def read(table: Path) -> tuple[list[Row], list[Problem]]:
@@ -75,13 +80,13 @@ class _Reader:
     def __init__(self, table: Path, columns: list[str]) -> None:
         self.rows: list[Row] = []
         self._table, self._columns = table, columns
-        self._seen: dict[Path, tuple[int, Row]] = {}
+        self._seen: dict[Path, Row] = {}
         self._slips: dict[str, list[Problem]] = {}
 
     def take(self, number: int, cells: list[str]) -> None:
         """Check one line and keep its row."""
         if len(cells) != len(self._columns):
-            what = f"has {len(cells)} columns, not {len(self._columns)}"
+            what = f"has {counted(len(cells), 'column')}, not {len(self._columns)}"
             self._slip(number, "columns", what, "put names with a comma in double quotes")
             return
         said = dict(zip(self._columns, cells, strict=True))
@@ -98,18 +103,18 @@ class _Reader:
         else:
             path = self._table.parent / name
             group = said.get("group", "").strip()
-            self._keep(number, Row(path, label, SPLIT_WORDS.get(split, ""), group))
+            self._keep(Row(path, label, SPLIT_WORDS.get(split, ""), group, number))
 
-    def _keep(self, number: int, row: Row) -> None:
-        line, before = self._seen.setdefault(row.path, (number, row))
-        if line == number:
+    def _keep(self, row: Row) -> None:
+        before = self._seen.setdefault(row.path, row)
+        if before is row:
             self.rows.append(row)
         elif before == row:
-            what = f"repeats line {line}"
-            self._slip(number, "twice", what, "taken once", error=False)
+            what = f"repeats line {before.line}"
+            self._slip(row.line, "twice", what, "taken once", error=False)
         else:
-            what = f"says something else of {row.path.name} than line {line}"
-            self._slip(number, "contradiction", what, "keep one of the lines")
+            what = f"says something else of {row.path.name} than line {before.line}"
+            self._slip(row.line, "contradiction", what, "keep one of the lines")
 
     def _slip(self, line: int, kind: str, what: str, hint: str, *, error: bool = True) -> None:
         where = f"{self._table}:{line}"
