@@ -37,7 +37,7 @@ def main() -> None:
     arguments = options.parse_args()
     with scratch() as folder:
         counts = some_photos(arguments.photos, folder / "photos", arguments.train)
-        settings = {"epochs": arguments.epochs, **counts, "views": 1, "weights": "random"}
+        settings = {"epochs": arguments.epochs, **counts, "views": 1}
         bench = Bench.open("estimates", settings, arguments)
         sides = {
             f"{base} at {size} px": lambda plan=(base, size, boundary): measure(

@@ -64,6 +64,9 @@ class Bench:
     @classmethod
     def open(cls, name: str, settings: Mapping[str, Any], arguments: argparse.Namespace) -> Bench:
         """The benchmark with the rounds of an earlier start, if its settings were the same."""
+        settings = dict(settings)
+        if weights := getattr(arguments, "weights", None):
+            settings["weights"] = Path(weights).name  # where they lie is nobody's business
         bench = cls(name, json.loads(json.dumps(settings, default=str)), arguments.results)
         path = bench.folder / f"{name}.json"
         if path.exists() and not arguments.again:
@@ -176,12 +179,25 @@ def machine() -> dict[str, Any]:
         else os.cpu_count(),
         "python": platform.python_version(),
     }
+    if commit := _commit():
+        found["commit"] = commit
     for name in ("tlcli", "tensorflow", "keras", "numpy", "pillow"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _commit() -> str:
+    """The version of the code, where git tells it; rounds of another one are begun anew."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _processor() -> str:

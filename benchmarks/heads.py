@@ -51,7 +51,8 @@ def main() -> None:
         for found in done.values():
             heads = len(HEADS)
             compiling = max(found["head first"] - found["head epoch"], 0.0)
-            trained = compiling + arguments.full * scale * found["head epoch"]
+            epoch = scale * found["head epoch"] + found.get("head beside", 0.0)
+            trained = compiling + arguments.full * epoch
             found["ten"] = heads * (found["setup"] + trained) + scale * found.get("extract", 0.0)
     names = {"tlcli": "tlcli", "keras": "(a) Keras' guide"}
     rows = [

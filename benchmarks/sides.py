@@ -90,10 +90,13 @@ def build_head(keras: Any, top: Any) -> Any:
     return keras.layers.Dense(1, activation="sigmoid")(x)
 
 
-def compiled(keras: Any, model: Any, rate: float) -> Any:
-    """The model, ready for `fit`."""
+def compiled(keras: Any, model: Any, rate: float, options: argparse.Namespace) -> Any:
+    """The model, ready for `fit`; Keras lets XLA compile the step unless it is told not to."""
     optimizer = keras.optimizers.Adam(rate)
-    model.compile(optimizer, loss="binary_crossentropy", metrics=["accuracy"])
+    model.compile(
+        optimizer, loss="binary_crossentropy", metrics=["accuracy"],
+        jit_compile=False if options.no_xla else "auto",
+    )  # fmt: skip
     return model
 
 
@@ -123,10 +126,10 @@ def two_fits(
     base.trainable = False
     first, second = clock(keras), clock(keras)
     settings = {"epochs": options.epochs, "validation_data": val, "verbose": 0}
-    compiled(keras, model, HEAD_RATE).fit(train, callbacks=[first], **settings)
+    compiled(keras, model, HEAD_RATE, options).fit(train, callbacks=[first], **settings)
     if not options.head_only:
         unfreeze(base, BOUNDARIES[options.base])
-        compiled(keras, model, TUNE_RATE).fit(train, callbacks=[second], **settings)
+        compiled(keras, model, TUNE_RATE, options).fit(train, callbacks=[second], **settings)
     return first.times, second.times, float(model.evaluate(test, verbose=0)[1])
 
 
@@ -221,7 +224,7 @@ def features(options: argparse.Namespace) -> None:
     stored = computed(train), computed(val)
     ready = time.perf_counter()
     top = keras.Input(base.output.shape[1:])
-    head = compiled(keras, keras.Model(top, build_head(keras, top)), HEAD_RATE)
+    head = compiled(keras, keras.Model(top, build_head(keras, top)), HEAD_RATE, options)
     first, second = clock(keras), clock(keras)
     head.fit(
         *stored[0], validation_data=stored[1], batch_size=BATCH_SIZE, epochs=options.epochs,
@@ -234,7 +237,7 @@ def features(options: argparse.Namespace) -> None:
     unfreeze(base, BOUNDARIES[options.base])
     inputs = keras.Input((options.size, options.size, 3))
     outputs = head(base(module.preprocess_input(inputs), training=False))
-    model = compiled(keras, keras.Model(inputs, outputs), TUNE_RATE)
+    model = compiled(keras, keras.Model(inputs, outputs), TUNE_RATE, options)
     model.fit(train, validation_data=val, epochs=options.epochs, verbose=0, callbacks=[second])
     accuracy = float(model.evaluate(test, verbose=0)[1])
     report(started, ready, first.times, second.times, accuracy, extract=ready - began)
@@ -343,6 +346,7 @@ if __name__ == "__main__":
     parser.add_argument("--weights", default="random")
     parser.add_argument("--size", type=int, default=150)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--no-xla", action="store_true", help="of the sides of Keras")
     parser.add_argument("--head-only", action="store_true", help="of `keras` and `generator`")
     chosen = parser.parse_args()
     SIDES[chosen.side](chosen)

@@ -41,6 +41,7 @@ SIDES = Path(__file__).with_name("sides.py")
 NAMES = {
     "tlcli": "tlcli",
     "keras": "(a) Keras' guide",
+    "plain": "(a) with jit_compile=False",
     "generator": "(b) ImageDataGenerator",
     "features": "(c) features by hand",
     "torch": "(d) PyTorch",
@@ -87,9 +88,8 @@ def main() -> None:
     with scratch() as folder:
         counts = some_photos(arguments.photos, folder / "photos", arguments.train)
         settings = {
-            "base": arguments.base, "pixels": arguments.size, "weights": arguments.weights,
-            "views": arguments.views, "epochs": arguments.epochs, "scaled to": arguments.full,
-            **counts, "of": train,
+            "base": arguments.base, "pixels": arguments.size, "views": arguments.views,
+            "epochs": arguments.epochs, "scaled to": arguments.full, **counts, "of": train,
         }  # fmt: skip
         name = f"versus_keras-{arguments.base}-{arguments.size}"
         bench = Bench.open(name, settings, arguments)
@@ -106,6 +106,8 @@ def main() -> None:
 def theirs(side: str, arguments: argparse.Namespace, folder: Path, *words: str) -> Measured:
     """One turn of an alternative."""
     python = arguments.torch if side == "torch" else sys.executable
+    if side == "plain":
+        side, words = "keras", ("--no-xla", *words)
     ran = child(
         [python, SIDES, side, folder / "photos", "--base", arguments.base,
          "--weights", arguments.weights, "--size", str(arguments.size),
@@ -150,9 +152,11 @@ def finetune(recipe: Path, cache: Path, run: Path, *words: str) -> Measured:
     for stage in stages:
         times = [epoch["seconds"] for epoch in epochs if epoch["stage"] == stage]
         later = sorted(times[1:] or times)[len(times[1:] or times) // 2]
-        # Building the step is part of the stage, not of an epoch.
-        beside = seconds[f"stage {stage}"] - sum(times)
-        found |= {f"{stage} first": times[0] + beside, f"{stage} epoch": later}
+        # Checkpoints, and building the step, which is counted with every epoch as they are.
+        beside = (seconds[f"stage {stage}"] - sum(times)) / len(times)
+        found |= {
+            f"{stage} first": times[0], f"{stage} epoch": later, f"{stage} beside": beside
+        }  # fmt: skip
     # Import, planning, loading, testing, saving: what a process costs whatever it trains.
     trained = sum(seconds[f"stage {stage}"] for stage in stages)
     found["setup"] = ran.seconds - seconds["extract"] - trained
@@ -197,12 +201,14 @@ def table(bench: Bench, sides: list[str], scale: float) -> None:
 def scaled(found: Measured, scale: float, full: int) -> Measured:
     """Seconds of a whole head stage, of tuning after it, and of both from the start.
 
-    The first epoch of a stage is a later one and what compiling costs, which does not grow.
+    The first epoch of a stage is a later one and what compiling costs, which does not grow; what an
+    epoch costs beside its steps does not grow with the photos.
     """
 
     def stage(name: str) -> float:
         compiling = max(found[f"{name} first"] - found[f"{name} epoch"], 0.0)
-        return compiling + full * scale * found[f"{name} epoch"]
+        beside = full * found.get(f"{name} beside", 0.0)
+        return compiling + full * scale * found[f"{name} epoch"] + beside
 
     once = scale * found.get("extract", 0.0)
     head, tune = found["setup"] + once + stage("head"), stage("tune")
