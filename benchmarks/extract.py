@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
-from tlcli import dataset, features, images, split, weights
+from tlcli import dataset, features, images, photos, split, weights
 from tlcli.bases import BASES
 from tlcli.photos import View
 from tlcli.recipe import Recipe, load
@@ -52,7 +52,7 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     weights.load(network.base, network.row, weights.find(recipe))
     pixels = _pixels(recipe, paths)
     forward = features.forward(network.trunk(list(BOUNDARIES)))
-    size = features.BATCH_SIZE
+    size = photos.BATCH_SIZE
 
     def measured(work: Any) -> Measured:
         started = time.perf_counter()

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import console, features, files, plan, recipe, survey, train
+from tlcli import console, features, files, photos, plan, recipe, survey, train
 from tlcli.feeds import StoredFeed
 from tlcli.stage import Position, Snapshot, run_stage
 from tlcli.steps import Scorer
@@ -151,7 +151,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
         "passes": len(items) * (wanted.epochs if live else 1 + kept),
     }
     # A handful of images says little, and the first batch compiles.
-    seconds = [report.seconds / report.images] if report.images >= 2 * features.BATCH_SIZE else []
+    seconds = [report.seconds / report.images] if report.images >= 2 * photos.BATCH_SIZE else []
     return found, seconds
 
 

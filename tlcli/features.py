@@ -22,7 +22,7 @@ from tlcli import augment, console, images, interrupts, locks, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError, Problem, StoreError
 from tlcli.framework import tf
-from tlcli.photos import View
+from tlcli.photos import BATCH_SIZE, View
 from tlcli.split import Network
 from tlcli.store import RowKey, TrunkRows
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 FLOAT16_MAX = 65_504.0
-
-#: Photos and views in one forward pass. Fixed, since the last bits of a row can depend on it.
-BATCH_SIZE = 32
 
 
 @dataclass

@@ -28,6 +28,10 @@ Element = TypeVar("Element")
 AHEAD, THREADS = 3, min(os.cpu_count() or 1, 8)
 
 
+#: Photos and views in one forward pass. Fixed, since the last bits of a row can depend on it.
+BATCH_SIZE = 32
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One thing to look at: a photo as it is (number 0) or augmented.

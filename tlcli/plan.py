@@ -19,9 +19,12 @@ from tlcli import console, files, findings, recipe
 from tlcli.bases import BASES, Base, Boundary
 from tlcli.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
+from tlcli.photos import BATCH_SIZE
 from tlcli.settings import Head, Stage
 from tlcli.survey import Survey, check_classes, check_validation
 from tlcli.weights import Source
+
+_LESS_SPACE = "use fewer augment.views, features.dtype=float16, augment.views=live"
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,8 @@ def make(found: Survey) -> Plan:
         raise TlcliError([*found.errors, *_how_to_go_on(found)])
     stages = tuple(_stages(found.recipe, found.index))
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
-    if tight := _check_memory(found.recipe, stages):
-        raise TlcliError([*found.errors, tight])
+    if tight := [*_check_memory(found.recipe, stages), *_check_disk(found.cache, needed)]:
+        raise TlcliError(tight)
     problems = (*found.told, *_check_space(found.cache, needed))
     return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
 
@@ -181,25 +184,47 @@ def _check_space(folder: Path, needed: int) -> Iterator[Problem]:
         yield Problem(
             str(folder),
             f"the store may need {console.size(needed)}, {console.size(free)} are free",
-            "use fewer augment.views, features.dtype=float16, augment.views=live or --cache-dir",
+            f"{_LESS_SPACE} or --cache-dir",
             "warning",
         )
 
 
-def _check_memory(chosen: recipe.Recipe, stages: Collection[StagePlan]) -> Problem | None:
-    """Whether the least a stage can do with is more than the machine has."""
+def _check_disk(folder: Path, needed: int) -> Iterator[Problem]:
+    """Rows that the whole disk would not hold, whatever is stored already."""
+    folder = files.existing(folder)
+    total = shutil.disk_usage(folder).total
+    if needed > total:
+        yield Problem(
+            str(folder),
+            f"the store needs {console.size(needed)}, the whole disk has {console.size(total)}",
+            f"{_LESS_SPACE} or --cache-dir",
+        )
+
+
+def _check_memory(chosen: recipe.Recipe, stages: Collection[StagePlan]) -> Iterator[Problem]:
+    """Whether the least that a forward pass or a stage can do with is more than the machine has."""
     has = memory()
+    if has is None:
+        return
+    height, width = chosen.base.image_size
+    largest = max(math.prod(b.shape(height, width)) for b in BASES[chosen.base.name].boundaries)
+    needs = 4 * BATCH_SIZE * (3 * height * width + largest)
+    if needs > has:
+        message = (
+            f"a forward pass of {BATCH_SIZE} photos of {height:,} x {width:,} px needs at "
+            f"least {console.size(needs)} of memory, this machine has {console.size(has)}"
+        )
+        yield Problem(chosen.where("base", "image_size"), message, "use a smaller one")
     worst = max(stages, key=_least_memory)
     needs = _least_memory(worst)
-    if has is None or needs <= has:
-        return None
-    message = (
-        f"stage '{worst.stage.name}' trains {worst.trainable:,} parameters in batches of "
-        f"{worst.batch_size:,} and needs at least {console.size(needs)} of memory, "
-        f"this machine has {console.size(has)}"
-    )
-    hint = "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
-    return Problem(chosen.where("head", "hidden"), message, hint)
+    if needs > has:
+        message = (
+            f"stage '{worst.stage.name}' trains {worst.trainable:,} parameters in batches of "
+            f"{worst.batch_size:,} and needs at least {console.size(needs)} of memory, "
+            f"this machine has {console.size(has)}"
+        )
+        hint = "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
+        yield Problem(chosen.where("head", "hidden"), message, hint)
 
 
 def _least_memory(planned: StagePlan) -> int:
