@@ -10,10 +10,13 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import zipfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +29,13 @@ COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code (negative for a signal), changes of files, what it said."""
+    """How a command ended: exit code (negative for a signal), changes of files, what it said, and
+    the rows that the feature store has committed by then."""
 
     code: int
     changes: int
     said: str
+    rows: int
 
 
 class Rig:
@@ -81,7 +86,8 @@ class Rig:
             timer.start()
         ended = self._hear()
         timer.cancel()
-        return Ended(ended["code"], ended["changes"], said.read_text(encoding="utf-8"))
+        text = said.read_text(encoding="utf-8")
+        return Ended(ended["code"], ended["changes"], text, self.committed())
 
     def send(self, number: int) -> None:
         """Send a signal to the command that is running."""
@@ -92,6 +98,18 @@ class Rig:
     def environ(self) -> dict[str, str]:
         """Where the commands keep things."""
         return {"TLCLI_CACHE": str(self.work / "cache"), "TLCLI_RUNS": str(self.work / "runs")}
+
+    def committed(self) -> int:
+        """Rows in the indexes of the store, counted in copies: opening one would repair it."""
+        found = 0
+        for index in self.work.glob("cache/features/*/index.sqlite"):
+            with tempfile.TemporaryDirectory() as copy:
+                for file in index.parent.glob("index.sqlite*"):
+                    shutil.copy(file, copy)
+                with closing(sqlite3.connect(Path(copy) / index.name)) as opened:
+                    if opened.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone():
+                        found += opened.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
+        return found
 
     def reset(self) -> None:
         """Forget every run and feature."""
