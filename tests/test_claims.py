@@ -177,6 +177,17 @@ def test_what_a_kill_leaves_is_cleared_away(parts):
     assert not list(run.path.rglob(".x*"))
 
 
+@pytest.mark.parametrize("kept", [runs.MODEL, runs.SUMMARY, ".notes", "checkpoints/epoch-1.npz"])
+def test_what_a_user_has_kept_of_a_run_stays(parts, kept: str):
+    file = runs.root() / "small-1" / kept
+    file.parent.mkdir(parents=True)
+    file.write_text("kept")
+    (runs.root() / "small-1" / runs.RECIPE).write_text("kept")
+    assert name_of(Wanted(), *parts()) == ("small-2", False)
+    assert file.read_text() == "kept"
+    assert (runs.root() / "small-1" / runs.RECIPE).read_text() == "kept"
+
+
 def test_a_refused_command_discards_nothing(parts, tmp_path: Path):
     out = tmp_path / "out"
     name_of(Wanted(out=out), *parts())

@@ -27,6 +27,10 @@ from tlcli.splits import Row
 #: Differences that are named one by one.
 NAMED = 5
 
+#: All that a run holds before it has a record, and what a kill in the middle of a write leaves; see
+#: `_write_identity` and `files.replacing`.
+_FIRST, _TEMPORARY = (runs.RECIPE, runs.SPLIT, locks.LOCK, locks.HOLDER), ".*.tmp*"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -316,20 +320,26 @@ def _has_checkpoints(run: Run) -> bool:
 
 
 def _remove_stillborn(folder: Path, name: str) -> None:
-    """Remove folders of runs that were killed before they had a record; nobody is at them."""
+    """Remove folders of runs that were killed before they had a record; nobody is at them.
+
+    A folder with anything else in it, if only a model, is what a user has kept of a run.
+    """
     for path in folder.iterdir():
         if not runs.number_of(path, name) or path.is_symlink() or not path.is_dir():
             continue
-        ours = all(entry.name in runs.FILES or entry.name[0] == "." for entry in path.iterdir())
-        if ours and not (path / runs.RECORD).exists() and not locks.is_held(path):
+        if all(map(_is_first, path.iterdir())) and not locks.is_held(path):
             _remove_temporary(Run(path))
             discard(Run(path))
+
+
+def _is_first(path: Path) -> bool:
+    return path.is_file() and (path.name in _FIRST or path.match(_TEMPORARY))
 
 
 def _remove_temporary(run: Run) -> None:
     """Remove what a kill in the middle of a write has left; see `files.replacing`."""
     for folder in (run.path, run.file(runs.CHECKPOINTS)):
-        for path in folder.glob(".*.tmp*"):
+        for path in folder.glob(_TEMPORARY):
             path.unlink(missing_ok=True)
 
 
