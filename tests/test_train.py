@@ -434,6 +434,20 @@ def test_an_output_folder_is_never_overwritten_unasked(run, tmp_path):
     assert (out / runs.SUMMARY).read_bytes() != kept
 
 
+def test_a_run_finishes_where_latest_cannot_be_written(run, tmp_path, monkeypatch, capsys):
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(runs, "mark_latest", refuse)
+    out = tmp_path / "out"
+    run("VGG16", HEAD, out=out)
+    assert runs.Run(out).closed
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"cannot be pointed at this run: permission denied; name this run with --run {out}" in said
+    )
+
+
 @pytest.mark.slow
 def test_mixed_precision_trains_and_saves(run):
     ran = run("VGG16", STAGES, "precision=mixed_bfloat16")

@@ -127,7 +127,7 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         interrupts.check()
         settled = runs.settle(run)
         if latest:
-            runs.mark_latest(settled)
+            _mark_latest(settled)
         _draw_views(plan, settled)
         # From here on the run is finished; whoever asks for it again gets another.
         if run.replaces is None:
@@ -135,6 +135,16 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         else:
             claims.discard(run)
     return replace(summary, run=settled)
+
+
+def _mark_latest(run: Run) -> None:
+    """Make it the run that commands take where none is named; that is all that may fail here."""
+    try:
+        runs.mark_latest(run)
+    except OSError as error:
+        pointer, hint = runs.root() / runs.LATEST, f"name this run with --run {run.path}"
+        message = f"cannot be pointed at this run: {reason(error)}"
+        console.warn(str(Problem(str(pointer), message, hint)))
 
 
 def _draw_views(plan: Plan, run: Run) -> None:
