@@ -37,14 +37,11 @@ demo: $(READY) $(DEMO)/digits
 $(DEMO)/digits: | $(READY)
 	$(BIN)/tlcli sample $@
 
-# A process for each core, up to four of them, each with its own TensorFlow; a file's tests share one.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile
-
 test: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest
 
 test-all: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL) -m "slow or not slow"
+	$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
