@@ -62,25 +62,53 @@ def interlaced_png() -> bytes:
     return chunked_png(2, 8, data, interlaced=True)
 
 
-def deep_tiff(order: str) -> bytes:
-    """16-bit RGB without compression, in either byte order."""
-    values = pixels(3, deep=True).astype(order + "u2")
-    words = [(258, 3, 3, 0), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 0), (277, 3, 1, 3),
-             (278, 4, 1, HEIGHT), (279, 4, 1, values.nbytes)]  # fmt: skip
-    tags = [(256, 4, 1, WIDTH), (257, 4, 1, HEIGHT), *words]
-    start = 8 + 2 + 12 * len(tags) + 4
-    body = b""
-    for tag, kind, count, value in tags:
-        if tag == 258:
-            value = start
-        elif tag == 273:
-            value = start + 6
-        short = kind == 3 and count == 1
-        body += struct.pack(order + "HHI", tag, kind, count)
-        body += struct.pack(order + ("HH" if short else "I"), *((value, 0) if short else (value,)))
+def raw_tiff(
+    pieces: list[bytes], offsets: int, order: str = "<", bits: int = 8, **tags: int
+) -> bytes:
+    """RGB, not compressed. `offsets` is the tag of the offsets of the pieces (strips or tiles);
+    `tags` are more of them, as t278=28 for the rows in a strip, or other values, as t257=29."""
+    counts = {273: 279, 324: 325}[offsets]
+    lists = {258: [bits] * 3, offsets: [0] * len(pieces), counts: list(map(len, pieces))}
+    single = {256: WIDTH, 257: HEIGHT, 259: 1, 262: 2, 277: 3}
+    single |= {int(name[1:]): value for name, value in tags.items()}
+    start = 8 + 2 + 12 * (len(lists) + len(single)) + 4
+    data = start + 4 * sum(map(len, lists.values()))
+    lists[offsets] = [data + sum(map(len, pieces[:number])) for number in range(len(pieces))]
+    entries, behind = b"", b""
+    for tag in sorted([*lists, *single]):
+        values = lists.get(tag) or [single[tag]]
+        packed = struct.pack(f"{order}{len(values)}I", *values)
+        if len(values) > 1:
+            position, behind = start + len(behind), behind + packed
+            packed = struct.pack(order + "I", position)
+        entries += struct.pack(order + "HHI", tag, 4, len(values)) + packed
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
-    head += struct.pack(order + "H", len(tags)) + body + bytes(4)
-    return head + struct.pack(order + "3H", 16, 16, 16) + values.tobytes()
+    head += struct.pack(order + "H", len(lists) + len(single)) + entries + bytes(4)
+    return head + behind.ljust(data - start, b"\0") + b"".join(pieces)
+
+
+def deep_tiff(order: str, **tags: int) -> bytes:
+    """16 bits a channel, in either byte order."""
+    values = pixels(3, deep=True).astype(order + "u2")
+    return raw_tiff([values.tobytes()], 273, order, 16, t278=HEIGHT, **tags)
+
+
+def tiled_tiff(**tags: int) -> bytes:
+    """Tiles of 16 x 16, which stand over the edges."""
+    padded = np.zeros((32, 48, 3), np.uint8)
+    padded[:HEIGHT, :WIDTH] = pixels()
+    tiles = [padded[top : top + 16, left : left + 16].tobytes()
+             for top in (0, 16) for left in (0, 16, 32)]  # fmt: skip
+    return raw_tiff(tiles, 324, t322=16, t323=16, **tags)
+
+
+def planar_tiff(**tags: int) -> bytes:
+    """Strips of 10 rows, one channel after the other."""
+    rows = range(0, HEIGHT, 10)
+    strips = [
+        pixels()[top : top + 10, :, channel].tobytes() for channel in range(3) for top in rows
+    ]
+    return raw_tiff(strips, 273, t278=10, t284=2, **tags)
 
 
 def as_ycck(jpeg: bytes) -> bytes:
@@ -163,6 +191,8 @@ def sound() -> dict[str, bytes]:
         "tiff 16 grey LZW": encoded(deep, "TIFF", compression="tiff_lzw"),
         "tiff 16 RGB": deep_tiff("<"),
         "tiff 16 RGB big-endian": deep_tiff(">"),
+        "tiff tiled": tiled_tiff(),
+        "tiff planar": planar_tiff(),
         "tiff pages": encoded(rgb, "TIFF", save_all=True, append_images=frames),
         "webp": encoded(rgb, "WEBP", **best),
         "webp lossless": encoded(rgb, "WEBP", lossless=True),

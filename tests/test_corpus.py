@@ -23,6 +23,7 @@ BY_HAND = {
     "gif transparent": "a transparent GIF has no alpha channel in OpenCV",
     "tiff RGBA": "OpenCV multiplies its colours by alpha",
     "tiff CMYK": "OpenCV has inverted inks",
+    "tiff planar": "OpenCV reads no channels that are apart",
     "png turned": "OpenCV reads EXIF of PNG in some versions",
 }
 
@@ -75,7 +76,7 @@ def original(kind: str) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "near"),
     [("png turned", 0), ("tiff CMYK", 1), ("avif", 12), ("tiff RGBA", 1),
-     ("webp RGBA", 1), ("png animated", 0), ("tiff pages", 0)],
+     ("webp RGBA", 1), ("png animated", 0), ("tiff pages", 0), ("tiff planar", 0)],
 )  # fmt: skip
 def test_pixels_are_those_that_were_saved(kind: str, near: int):
     if kind not in corpus.SOUND:

@@ -11,6 +11,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import corpus
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, features
@@ -396,6 +397,26 @@ def test_a_truncated_file_is_refused(format: str, options: dict[str, object], sh
     assert text.startswith("cannot be decoded: ")
     assert "truncated" in text
     assert format in text
+
+
+@pytest.mark.parametrize(
+    "short",
+    [
+        corpus.deep_tiff(">", t257=29),
+        corpus.tiled_tiff(t257=33),
+        corpus.planar_tiff(t257=31),
+    ],
+    ids=["one strip", "tiles", "planes"],
+)
+def test_a_tiff_without_data_for_its_last_rows_is_refused(short: bytes, tmp_path: Path):
+    height = Image.open(io.BytesIO(short)).height
+    assert message(short) == (
+        "cannot be decoded: truncated: the strips of this TIFF do not fill its "
+        f"40 x {height} pixels"
+    )
+    path = tmp_path / "short.tif"
+    path.write_bytes(short)
+    assert images.sniff(path) is not None  # the header is enough to tell
 
 
 def test_truncation_is_told_from_damage():

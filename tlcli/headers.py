@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from tlcli.errors import DataError, ImageError, Problem, reason
 
@@ -27,6 +27,9 @@ PIXEL_LIMIT = 200_000_000
 # Photographic raster formats only: Pillow also reads formats that run programs (EPS) or are
 # documents (PDF). JPEG stands for MPO too; HEIF is there once a plugin has registered it.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF")
+
+# A TIFF's planar configuration that keeps the channels in strips of their own.
+_CHANNEL_BY_CHANNEL = 2
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HUSH: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -74,7 +77,24 @@ def read_header(stream: BinaryIO, where: str) -> ImageFile.ImageFile:
         raise refused(where, f"the {name} header is truncated or damaged") from error
     if image.width * image.height > pixel_limit():
         raise _too_large(where, f"{image.width} x {image.height} pixels")
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not _covered(image):
+        size = f"{image.width} x {image.height} pixels"
+        what = f"truncated: the strips of this TIFF do not fill its {size}"
+        raise refused(where, what, "copy or download the file again")
     return image
+
+
+def _covered(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether there are data for every pixel of a TIFF; Pillow leaves the others black.
+
+    libtiff, which reads what is compressed, looks for itself: its one tile is the whole image.
+    """
+    if image.tile[0][0] == "libtiff":
+        return True
+    found = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
+    apart = image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _CHANNEL_BY_CHANNEL
+    channels = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) if apart else 1
+    return bool(found >= channels * image.width * image.height)
 
 
 def pixel_limit() -> int:
