@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ VERSION = 1
 
 #: Seconds to wait for another process that writes.
 _PATIENCE = 30.0
+
+#: Seconds between two tries where SQLite does not wait by itself.
+_PAUSE = 0.01
 
 #: Rows asked for or written at a time.
 _CHUNK = 500
@@ -104,7 +108,7 @@ class AuditCache:
     def _open(self, path: Path) -> None:
         base = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
         try:
-            base.execute("PRAGMA journal_mode=WAL")
+            _switch_to_wal(base)
             base.execute("PRAGMA synchronous=NORMAL")
             base.executescript(_TABLES)
         except sqlite3.Error:
@@ -203,3 +207,16 @@ class AuditCache:
                 if self._base is not None:
                     self._base.close()
             self._base = None
+
+
+def _switch_to_wal(base: sqlite3.Connection) -> None:
+    """Let readers and a writer work at once; waits for others, as the statement itself does not."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            base.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_PAUSE)
