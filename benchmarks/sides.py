@@ -43,15 +43,20 @@ MODULES = {"VGG16": "vgg16", "ResNet50": "resnet50", "InceptionV3": "inception_v
 Times = list[float]
 
 
+#: Seconds of a stage's epochs, and the test accuracy after it, which no clock counts.
+Stage = tuple[Times, float]
+
+
 def report(
-    started: float, ready: float, head: Times, tune: Times, accuracy: float, extract: float = 0.0
+    started: float, ready: float, head: Stage, tune: Stage | None, extract: float = 0.0
 ) -> None:
     """Print seconds: of getting ready, of features (`extract`, within it), of the epochs of both
-    stages; and the test accuracy."""
-    measured = {"setup": ready - started - extract, "extract": extract, "accuracy": accuracy}
-    for name, times in (("head", head), ("tune", tune)):
-        if not times:
+    stages; and the test accuracies."""
+    measured = {"setup": ready - started - extract, "extract": extract}
+    for name, stage in (("head", head), ("tune", tune)):
+        if stage is None:
             continue
+        times, measured[f"{name} accuracy"] = stage
         # The first epoch compiles; what the others take is what further ones would.
         later = statistics.median(times[1:] or times)
         measured |= {f"{name} first": times[0], f"{name} epoch": later}
@@ -120,17 +125,24 @@ def with_base(keras: Any, base: Any, options: argparse.Namespace, augmentation: 
 
 def two_fits(
     keras: Any, model: Any, base: Any, data: tuple[Any, Any, Any], options: argparse.Namespace
-) -> tuple[Times, Times, float]:
-    """The head with the base frozen, then both; and the test accuracy."""
+) -> tuple[Stage, Stage | None]:
+    """The head with the base frozen, then both."""
     train, val, test = data
     base.trainable = False
     first, second = clock(keras), clock(keras)
     settings = {"epochs": options.epochs, "validation_data": val, "verbose": 0}
     compiled(keras, model, HEAD_RATE, options).fit(train, callbacks=[first], **settings)
-    if not options.head_only:
-        unfreeze(base, BOUNDARIES[options.base])
-        compiled(keras, model, TUNE_RATE, options).fit(train, callbacks=[second], **settings)
-    return first.times, second.times, float(model.evaluate(test, verbose=0)[1])
+    head = first.times, score(model, test)
+    if options.head_only:
+        return head, None
+    unfreeze(base, BOUNDARIES[options.base])
+    compiled(keras, model, TUNE_RATE, options).fit(train, callbacks=[second], **settings)
+    return head, (second.times, score(model, test))
+
+
+def score(model: Any, test: Any) -> float:
+    """The accuracy of a compiled model."""
+    return float(model.evaluate(test, verbose=0)[1])
 
 
 def augmentation_layers(keras: Any) -> Any:
@@ -238,9 +250,9 @@ def features(options: argparse.Namespace) -> None:
     inputs = keras.Input((options.size, options.size, 3))
     outputs = head(base(module.preprocess_input(inputs), training=False))
     model = compiled(keras, keras.Model(inputs, outputs), TUNE_RATE, options)
+    kept = first.times, score(model, test)
     model.fit(train, validation_data=val, epochs=options.epochs, verbose=0, callbacks=[second])
-    accuracy = float(model.evaluate(test, verbose=0)[1])
-    report(started, ready, first.times, second.times, accuracy, extract=ready - began)
+    report(started, ready, kept, (second.times, score(model, test)), extract=ready - began)
 
 
 def pytorch(options: argparse.Namespace) -> None:
@@ -288,7 +300,7 @@ def pytorch(options: argparse.Namespace) -> None:
     loss_of = nn.BCEWithLogitsLoss()
     ready = time.perf_counter()
 
-    def score(data: Any) -> float:
+    def accuracy(data: Any) -> float:
         net.eval()
         right = seen = 0
         with torch.inference_mode():
@@ -297,7 +309,7 @@ def pytorch(options: argparse.Namespace) -> None:
                 right, seen = right + int(((logits > 0) == (y > 0)).sum()), seen + len(y)
         return right / seen
 
-    def fit(trained: Any, rate: float) -> Times:
+    def fit(trained: Any, rate: float) -> Stage:
         net.requires_grad_(False)
         parameters = list(trained)
         for parameter in parameters:
@@ -312,14 +324,14 @@ def pytorch(options: argparse.Namespace) -> None:
                 logits = net(x.to(memory_format=torch.channels_last))[:, 0]
                 loss_of(logits, y.float()).backward()
                 optimizer.step()
-            score(val)
+            accuracy(val)
             times.append(time.perf_counter() - began)
-        return times
+        return times, accuracy(test)
 
     in_head = list(net[1:].parameters())
     first = fit(in_head, HEAD_RATE)
     second = fit([*net[0][24:].parameters(), *in_head], TUNE_RATE)
-    report(started, ready, first, second, score(test))
+    report(started, ready, first, second)
 
 
 def caffe(means: Any) -> Callable[[Any], Any]:

@@ -145,10 +145,10 @@ def finetune(recipe: Path, cache: Path, run: Path, *words: str) -> Measured:
     epochs = [json.loads(line) for line in lines]
     seconds = summary["seconds"]
     found: Measured = {
-        "extract": seconds["extract"], "accuracy": summary["test"]["accuracy"],
-        "wall": ran.seconds, "peak MB": ran.peak / 1e6,
+        "extract": seconds["extract"], "wall": ran.seconds, "peak MB": ran.peak / 1e6,
     }  # fmt: skip
     stages = [stage["name"] for stage in summary["stages"]]
+    found |= {f"{one['name']} accuracy": one["test"]["accuracy"] for one in summary["stages"]}
     for stage in stages:
         times = [epoch["seconds"] for epoch in epochs if epoch["stage"] == stage]
         later = sorted(times[1:] or times)[len(times[1:] or times) // 2]
@@ -184,9 +184,11 @@ def table(bench: Bench, sides: list[str], scale: float) -> None:
             if side != "tlcli" and "tlcli" in sides:
                 cell += f", x {bench.ratio(act, side, 'tlcli')}"
             row.append(cell)
-        rows.append([*row, spread(bench.values(side, "accuracy"), 3)])
+        after = [spread(bench.values(side, f"{stage} accuracy"), 3) for stage in ("head", "tune")]
+        rows.append([*row, *after])
     headers = ["", f"head, {full} epochs", f"tuning, {full} epochs", "both",
-               "second experiment, head", "second experiment, both", "test accuracy"]  # fmt: skip
+               "second experiment, head", "second experiment, both",
+               "test accuracy after the head", "and after tuning"]  # fmt: skip
     photos, epochs = bench.settings["train"], bench.settings["epochs"]
     if scale > 1 or epochs < full:
         bench.notes.append(

@@ -89,12 +89,15 @@ def _covered(image: TiffImagePlugin.TiffImageFile) -> bool:
 
     libtiff, which reads what is compressed, looks for itself: its one tile is the whole image.
     """
-    if image.tile[0][0] == "libtiff":
+    if any(tile[0] == "libtiff" for tile in image.tile):
         return True
-    found = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
+    found = 0
+    for tile in image.tile:
+        left, top, right, bottom = tile[1] or (0, 0, *image.size)
+        found += (right - left) * (bottom - top)
     apart = image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _CHANNEL_BY_CHANNEL
     channels = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) if apart else 1
-    return bool(found >= channels * image.width * image.height)
+    return found >= channels * image.width * image.height
 
 
 def pixel_limit() -> int:
