@@ -13,8 +13,9 @@ import click
 import numpy as np
 import pytest
 
-from tlcli import __version__, files, runs, store
+from tlcli import __version__, caches, files, runs
 from tlcli.cli import main
+from tlcli.store import TrunkRows
 
 ROOT = Path(__file__).parents[1]
 TEXT = "data:\n  dir: {}\nbase:\n  {{name: VGG16, weights: random, image_size: 48}}\n"
@@ -272,7 +273,7 @@ def test_dry_run(cli, config: Path):
     done = cli("finetune", "--config", config, "--dry-run", "--set", "stages.1.epochs=7")
     assert (done.exit_code, done.stderr) == (0, "")
     assert not runs.root().exists()
-    assert not store.cache_folder().exists()
+    assert not caches.cache_folder().exists()
     plan = cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
     assert done.stdout.startswith(plan)  # and an estimate
 
@@ -329,10 +330,10 @@ def test_schema(cli):
 
 
 def test_the_cache(cli, tmp_path: Path):
-    folder = store.features_folder(store.cache_folder())
+    folder = caches.features_folder(caches.cache_folder())
     assert cli("cache").stdout == f"the feature store {folder} is empty\n"
     trunk = {"base": "VGG16", "boundary": "block4_pool", "image_size": [64, 64]}
-    rows = store.TrunkRows(folder, trunk, (5,), "float32")
+    rows = TrunkRows(folder, trunk, (5,), "float32")
     rows.append([("ab" * 32, "0")], np.ones((1, 5), np.float32))
     rows.close()
     assert json.loads(cli("cache", "--json").stdout)[0]["rows"] == 1

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console draws errors framework settings
-    augment_settings bases colour colours files findings folders geometry gradients headers
+    augment_settings bases caches colour colours files findings folders geometry gradients headers
     interrupts intervals lettering mixing runfiles tables threads yamlfile
     randaugment
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet

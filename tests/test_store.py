@@ -436,16 +436,6 @@ def test_an_interrupted_removal_is_still_listed(tmp_path: Path):
     assert inventory.listed(tmp_path) == []
 
 
-def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert store.cache_folder(tmp_path) == tmp_path
-    monkeypatch.setenv("TLCLI_CACHE", "/elsewhere")
-    assert store.cache_folder() == Path("/elsewhere")
-    assert store.cache_folder(tmp_path) == tmp_path
-    monkeypatch.delenv("TLCLI_CACHE")
-    assert store.cache_folder().name == "tlcli"
-    assert store.features_folder(tmp_path) == tmp_path / "features"
-
-
 def test_a_store_can_be_moved(tmp_path: Path):
     rows = rows_of(tmp_path / "a")
     rows.append(keys(1), made(1))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from forms import SMALL, draw, promise, write_small
 
-from tlcli import recipe, sources, store, tensors, weight_cache, weights
+from tlcli import caches, recipe, sources, tensors, weight_cache, weights
 from tlcli.bases import BASES
 from tlcli.errors import WeightsError
 from tlcli.weights import Source
@@ -35,7 +35,7 @@ def told(source: Source) -> list[str]:
 
 def keep(base: str = SMALL.name, seed: int = 0) -> Path:
     """Random weights in tlcli's cache."""
-    folder = weight_cache.folder(store.cache_folder())
+    folder = weight_cache.folder(caches.cache_folder())
     values = draw(base, seed)
     entry = weight_cache.Entry("elsewhere", tensors.fingerprint(values), "published hash")
     weight_cache.write(folder / weight_cache.file_name(base), BASES[base], values, entry)
@@ -67,7 +67,7 @@ def test_random_and_paths(find, tmp_path: Path):
 
 def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
     found = find()
-    folder = weight_cache.folder(store.cache_folder())
+    folder = weight_cache.folder(caches.cache_folder())
     assert found == Source("network", None, folder)
     assert str(found) == "ImageNet weights"
     keras = Path(os.environ["KERAS_HOME"]) / "models"

@@ -22,9 +22,9 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
       tlcli cache
       tlcli cache prune --unused-days 30
     """
-    from tlcli import listing, store
+    from tlcli import caches, listing
 
-    ctx.obj = store.features_folder(store.cache_folder(cache_dir))
+    ctx.obj = caches.features_folder(caches.cache_folder(cache_dir))
     if ctx.invoked_subcommand is None:
         show(listing.cache(ctx.obj), json_)
 

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
 from tlcli import console, locks
 from tlcli.errors import Problem, StoreError, reason
@@ -53,17 +52,6 @@ CREATE TABLE IF NOT EXISTS rows (
     crc32 INTEGER NOT NULL, PRIMARY KEY (image, view)
 ) WITHOUT ROWID;
 """
-
-
-def cache_folder(given: Path | None = None) -> Path:
-    """The home of what can be computed again: `given`, `TLCLI_CACHE`, or the system's place."""
-    chosen = given or os.environ.get("TLCLI_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("tlcli"))
-
-
-def features_folder(cache: Path) -> Path:
-    """The store's folder in a cache."""
-    return cache / "features"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from tlcli import (
     audit_cache,
+    caches,
     console,
     dataset,
     files,
@@ -19,7 +20,6 @@ from tlcli import (
     leaks,
     recipe,
     runs,
-    store,
     weights,
 )
 from tlcli.dataset import Index, Memory
@@ -81,7 +81,7 @@ def survey(
     problems = recipe.advice(chosen)
     if run:
         problems += runs.check_output(out, force=force)
-    found = Survey(chosen, store.cache_folder(cache), problems)
+    found = Survey(chosen, caches.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:
         found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli import (
+    caches,
     claims,
     console,
     features,
@@ -20,7 +21,6 @@ from tlcli import (
     runs,
     saving,
     split,
-    store,
     weights,
 )
 from tlcli import plan as planning
@@ -210,7 +210,7 @@ class Opened:
 @contextmanager
 def open_store(network: Network, plan: Plan, boundaries: Sequence[str]) -> Iterator[Opened]:
     """The stored rows of each boundary, and of others there may be, until the block ends."""
-    folder, recipe = store.features_folder(plan.cache), plan.recipe
+    folder, recipe = caches.features_folder(plan.cache), plan.recipe
     every = network.checksums([boundary.name for boundary in plan.row.boundaries])
     opened = Opened({}, {}, every)
     with ExitStack() as stack:

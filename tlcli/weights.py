@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tlcli import bases, download, fetch, sources, store, weight_cache, weight_files
+from tlcli import bases, caches, download, fetch, sources, weight_cache, weight_files
 from tlcli.errors import Problem, WeightsError
 from tlcli.tensors import Tensors, fingerprint, layers
 from tlcli.weight_cache import Entry
@@ -48,7 +48,7 @@ def find(recipe: Recipe, cache: Path | None = None) -> Source:
     """The source that `base.weights` means; nothing is fetched yet.
 
     A file for `imagenet` is read and verified; one that the recipe names is the user's choice, and
-    only its shapes are compared. `cache` is the folder of `store.cache_folder`. Raises
+    only its shapes are compared. `cache` is the folder of `caches.cache_folder`. Raises
     `WeightsError` for files that are missing, hold another network, or are not what they claim, and
     where the weights would have to be fetched but tlcli is offline.
     """
@@ -72,7 +72,7 @@ def of_base(
     if wanted != "imagenet":
         weight_files.check(Path(wanted), row, where, asks)
         return Source("file", Path(wanted))
-    folder = weight_cache.folder(store.cache_folder(cache))
+    folder = weight_cache.folder(caches.cache_folder(cache))
     found, verified, tried = None, "", []
     for found, verified, said in _look(row, folder):
         tried.append(f"{said}, {_proof(verified)}" if found else said)

@@ -21,9 +21,9 @@ def weights(ctx: click.Context, cache_dir: Path | None) -> None:
       tlcli weights list
       tlcli weights fetch VGG16
     """
-    from tlcli import store, weight_cache
+    from tlcli import caches, weight_cache
 
-    ctx.obj = weight_cache.folder(store.cache_folder(cache_dir))
+    ctx.obj = weight_cache.folder(caches.cache_folder(cache_dir))
 
 
 @weights.command("list")
