@@ -22,8 +22,8 @@ LAYERS = """
     interrupts intervals lettering mixing runfiles tables threads yamlfile
     randaugment
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
-    audit_cache likeness runs sources tensors
-    calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
+    likeness runs sources store_index tensors
+    audit_cache calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
     claims download leaks metrics photos split weight_files
     heatmap inventory weight_cache
     fetch

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import inventory, store
+from tlcli import inventory, store, store_index
 from tlcli.errors import StoreError
 from tlcli.store import RowKey, TrunkRows
 
@@ -360,7 +360,7 @@ def test_a_damaged_index_is_told_and_made_anew(tmp_path: Path, capsys):
 
 
 def test_a_busy_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(store, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(store_index, "BUSY_TIMEOUT", 0.05)
     rows = rows_of(tmp_path)
     other = sqlite3.connect(rows.path / "index.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -374,7 +374,7 @@ def test_a_busy_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_verifying_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(store, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(store_index, "BUSY_TIMEOUT", 0.05)
     reader, writer = rows_of(tmp_path), rows_of(tmp_path)
     writer.append(keys(*range(5)), made(*range(5)))
     opened = reader._reader

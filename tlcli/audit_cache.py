@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import PIL
 
 from tlcli import headers, images
+from tlcli.store_index import is_damage
 
 FILE = "audit.sqlite"
 
@@ -100,7 +101,7 @@ class AuditCache:
             try:
                 self._open(folder / FILE)
             except sqlite3.DatabaseError as error:
-                if type(error) is not sqlite3.DatabaseError:  # locked, no room, no rights
+                if not is_damage(error):
                     raise
                 (folder / FILE).unlink()  # damaged: everything in it can be found again
                 self._open(folder / FILE)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.store import BUSY_TIMEOUT, INDEX, SCHEMA, TrunkRows, is_damage, told
+from tlcli.store import TrunkRows
+from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, is_damage, told
 
 
 @dataclass(frozen=True)
