@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import console, features, files, photos, plan, recipe, survey, train
+from tlcli import console, features, files, photos, plan, recipe, survey, trunks
 from tlcli.feeds import StoredFeed
 from tlcli.stage import Position, Snapshot, run_stage
 from tlcli.steps import Scorer
@@ -131,10 +131,10 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     )
     made = plan.make(survey.survey(chosen, cache=wanted.cache, run=False))
     (planned,) = made.stages
-    network = train.load_network(made)
+    network = trunks.load_network(made)
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
-    with train.open_store(network, made, [cut]) as opened:
+    with trunks.open_store(network, made, [cut]) as opened:
         needed = features.views_of(made.index.items, kept)
         report = features.extract(network, chosen, needed, opened.rows, opened.sources)
         place = (network, chosen, opened.known, cut)

@@ -33,7 +33,7 @@ LAYERS = """
     charts doctor evidence
     account audit matrix plan verdict
     check diagrams estimate exhibits features optimize saving
-    contents feeds
+    contents feeds trunks
     steps
     stage
     predict stages
