@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import augment, dataset, features, images, recipe, split
+from tlcli import addresses, augment, dataset, features, images, recipe, split
 from tlcli.augment_settings import Augment
 from tlcli.bases import BASES
 from tlcli.framework import keras, tf
@@ -132,7 +132,7 @@ def share_of_extract(
     for turn in range(rounds + 1):
         (folder / str(turn)).mkdir()
         rows = {
-            name: features.open_rows(network, chosen, name, folder / str(turn), weights=checksum)
+            name: addresses.open_rows(network, chosen, name, folder / str(turn), weights=checksum)
             for name, checksum in network.checksums(BOUNDARIES).items()
         }
         whole = timed(lambda rows=rows: features.extract(network, chosen, wanted, rows))

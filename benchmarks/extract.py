@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
-from tlcli import dataset, features, images, photos, split, weights
+from tlcli import addresses, dataset, features, images, photos, split, weights
+from tlcli import forward as forward_pass
 from tlcli.bases import BASES
 from tlcli.photos import View
 from tlcli.recipe import Recipe, load
@@ -51,7 +52,7 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     network = split.build(row, recipe.base.image_size, recipe.head, 2, seed=0)
     weights.load(network.base, network.row, weights.find(recipe))
     pixels = _pixels(recipe, paths)
-    forward = features.forward(network.trunk(list(BOUNDARIES)))
+    forward = forward_pass.compiled(network.trunk(list(BOUNDARIES)))
     size = photos.BATCH_SIZE
 
     def measured(work: Any) -> Measured:
@@ -91,7 +92,7 @@ def _pixels(recipe: Recipe, paths: list[Path]) -> Any:
 def _run_extract(network: Any, recipe: Recipe, views: list[View], folder: Path) -> None:
     folder.mkdir()
     rows = {
-        name: features.open_rows(network, recipe, name, folder, weights=checksum)
+        name: addresses.open_rows(network, recipe, name, folder, weights=checksum)
         for name, checksum in network.checksums(BOUNDARIES).items()
     }
     features.extract(network, recipe, views, rows)

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import console, features, files, photos, plan, recipe, survey, trunks
+from tlcli import addresses, console, features, files, photos, plan, recipe, survey, trunks
 from tlcli.feeds import StoredFeed
 from tlcli.stage import Position, Snapshot, run_stage
 from tlcli.steps import Scorer
@@ -135,7 +135,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
     with trunks.open_store(network, made, [cut]) as opened:
-        needed = features.views_of(made.index.items, kept)
+        needed = addresses.views_of(made.index.items, kept)
         report = features.extract(network, chosen, needed, opened.rows, opened.sources)
         place = (network, chosen, opened.known, cut)
         feed = (EpochFeed if live else StoredFeed)(*place, items, kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import dataset, features, recipe, split
+from tlcli import addresses, dataset, features, recipe, split
 from tlcli.bases import BASES
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.mixing import Mix
@@ -26,8 +26,8 @@ def parts(photos, write_recipe, tmp_path):
     network = split.build(BASES["VGG16"], (32, 32), chosen.head, 3, seed=0)
     items = dataset.read(chosen.data).of("train")
     (checksum,) = network.checksums(["block5_pool"]).values()
-    rows = features.open_rows(network, chosen, "block5_pool", tmp_path, weights=checksum)
-    views = features.views_of(items, 2)
+    rows = addresses.open_rows(network, chosen, "block5_pool", tmp_path, weights=checksum)
+    views = addresses.views_of(items, 2)
     features.extract(network, chosen, views, {"block5_pool": rows})
     yield chosen, network, items, rows
     rows.close()
@@ -66,7 +66,7 @@ def test_labels_and_rows_belong_together(parts):
     picks = [(np.array([5, 0, 17]), np.array([0, 1, 2]))]
     (found,) = feed.stream(picks)
     for row, position, number in zip(found, *picks[0], strict=True):
-        key = features.row_key(chosen, items[position].digest, int(number))
+        key = addresses.row_key(chosen, items[position].digest, int(number))
         np.testing.assert_array_equal(row, rows.read(rows.locate([key]), [0])[0])
     assert list(feed.labels) == [item.label for item in items]
 

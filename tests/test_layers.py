@@ -25,7 +25,7 @@ LAYERS = """
     likeness runs sources store_index tensors
     audit_cache calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
     claims download leaks metrics photos split weight_forms
-    heatmap inventory weight_files
+    addresses forward heatmap inventory weight_files
     weight_cache
     fetch
     weights

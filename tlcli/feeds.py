@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import features, photos
+from tlcli import features, forward, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError
 from tlcli.mixing import Mix
@@ -95,7 +95,7 @@ class LiveFeed:
     def __init__(self, network: Network, recipe: Recipe, items: Sequence[Item], cut: str) -> None:
         self.labels = np.array([item.label for item in items], np.int32)
         self._recipe, self._items = recipe, items
-        self._forward = features.forward(network.trunk([cut]))
+        self._forward = forward.compiled(network.trunk([cut]))
 
     def views(self, generator: np.random.Generator, epoch: int) -> Array:
         """View `epoch + 1` of every photo: one that no other epoch shows."""

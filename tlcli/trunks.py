@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import caches, console, features, images, split, weights
+from tlcli import addresses, caches, console, features, images, split, weights
 from tlcli.errors import DataError, Problem
 from tlcli.features import Report
 from tlcli.framework import tf
@@ -59,10 +59,10 @@ def open_store(network: Network, plan: Plan, boundaries: Sequence[str]) -> Itera
     with ExitStack() as stack:
         for name, checksum in every.items():
             kind = opened.rows if name in boundaries else opened.sources
-            if name in boundaries or features.has_rows(
+            if name in boundaries or addresses.has_rows(
                 network, recipe, name, folder, weights=checksum
             ):
-                kind[name] = features.open_rows(network, recipe, name, folder, weights=checksum)
+                kind[name] = addresses.open_rows(network, recipe, name, folder, weights=checksum)
                 stack.callback(kind[name].close)
         yield opened
 
@@ -74,7 +74,7 @@ def fill_store(network: Network, plan: Plan, opened: Opened) -> Report:
     if live:
         items = tuple(item for item in items if item.split != "train")
     report = Report()
-    if views := features.views_of(items, recipe.augment.kept_views):
+    if views := addresses.views_of(items, recipe.augment.kept_views):
         report = features.extract(network, recipe, views, opened.rows, opened.sources)
         _tell_extraction(report, len(views))
     if live:
