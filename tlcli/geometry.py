@@ -278,7 +278,7 @@ def _mapped(places: Planes, side: int, fill_mode: str) -> Planes:
         places = np.where(places < 0, below, np.where(places > length - 1, above, places))
     elif fill_mode == "wrap":  # abcd becomes abcd abcd abcd
         # Up to the first pixel of the next repetition, which `_padded` puts behind the last.
-        return np.clip(places - length * np.floor(places / length), np.float32(0), length)
+        places, length = places - length * np.floor(places / length), length + 1
     return np.clip(places, np.float32(0), length - 1)
 
 
