@@ -209,9 +209,7 @@ def _assign(variables: list[Variable], values: list[Array], stage: str) -> None:
         variable.assign(value)
 
 
-def _picks(
-    feed: Feed, seed: int, at: Position, number: int, batch_size: int
-) -> Iterator[Pick]:
+def _picks(feed: Feed, seed: int, at: Position, number: int, batch_size: int) -> Iterator[Pick]:
     """The batches of an epoch: positions in random order, and the view of each."""
     views = feed.views(seed, at.epochs_before + number)
     order = epoch_order(seed, at.number, number, len(feed.labels))
