@@ -24,7 +24,7 @@ LAYERS = """
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     audit_cache likeness runs sources tensors
     calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
-    claims download leaks metrics photos split weight_files
+    claims download leaks metrics photos split tta weight_files
     heatmap inventory weight_cache
     fetch
     weights
