@@ -149,6 +149,7 @@ def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
     made = preview.sheet(chosen, index, tmp_path / "v.png", number=3)
     assert made.rows <= 5
     assert len(made.left_out) == len(index.classes) - 5
+    assert preview.sheet(chosen, index, tmp_path / "w.png", number=3, most=2).rows == 2
 
 
 def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):

@@ -92,19 +92,27 @@ def preview(
 
 
 def sheet(
-    recipe: Recipe, index: Index, path: Path, *, number: int = 2, views: int | None = None
+    recipe: Recipe,
+    index: Index,
+    path: Path,
+    *,
+    number: int = 2,
+    views: int | None = None,
+    most: int | None = None,
 ) -> Sheet:
     """Write a PNG: for each class `number` training photos, a row each, the photo before its views.
 
     The views are those of training: numbers 1, 2, ... of the store, or of the first epochs where
     they are live. `views` is how many are shown; by default those that training shows, 6 at most.
+    There are at most `most` rows, by default `MAX_ROWS`.
     """
+    most = most or MAX_ROWS
     if views is None:
         views = 6 if recipe.augment.views == "live" else min(recipe.augment.kept_views, 6)
     if not recipe.augment.changes_pixels:
         views = 0
-    labels = range(min(len(index.classes), MAX_ROWS))
-    number = max(1, min(number, MAX_ROWS // max(len(labels), 1)))
+    labels = range(min(len(index.classes), most))
+    number = max(1, min(number, most // max(len(labels), 1)))
     shown = [row for label in labels for row in _rows(recipe, index, label, number, views)]
     if not shown:
         raise DataError(Problem(str(index.root), "no training photo can be shown"))
