@@ -92,13 +92,9 @@ def measure(wanted: Wanted) -> dict[str, Any]:
 class EpochFeed(StoredFeed):
     """Live views from the store: epoch e shows view e + 1 of every photo, as `LiveFeed` does."""
 
-    def views(self, generator: np.random.Generator, epoch: int) -> Any:
+    def views(self, seed: int, epoch: int) -> Any:
         """See `Feed`."""
         return np.full(len(self.labels), epoch + 1)
-
-    def round(self, epoch: int) -> int:
-        """Every epoch is a round of its own."""
-        return epoch
 
 
 class Memory:

@@ -65,6 +65,13 @@ BAD = [
     ("random_erasing: {probability: 2}",
      "random_erasing.probability: found 2; must be 1 or less"),
     ("mixup: -1", "mixup: found -1; must be 0 or more"),
+    ("cutmix: true", "cutmix: found true; must not be true or false"),
+    ("rotation_range: 360", "rotation_range: found 360; must be 180 or less: degrees to either "
+     "side, so 180 is every angle"),
+    ("width_shift_range: [-1, 0, 1]", "width_shift_range: found [-1, 0, 1]; must be one number, "
+     "for shifts of up to so much to either side"),
+    ("zoom_range: 0.96", "zoom_range: found 0.96; must be [low, high] with "
+     "0.05 <= low <= high <= 20, is [0.04, 1.96]"),
     ("cutmix: 1", "cutmix: cutmix pastes pixels, and activations from the feature store have none; "
      "set augment.views to live, or use mixup, which can blend activations, too"),
 ]  # fmt: skip
@@ -132,12 +139,17 @@ def test_settings_beside_a_preset_win(load):
          "settings change; set it to 4, or to live"),
         (["views: live"], "no setting of `augment` changes a photo: every epoch would compute the "
          "same again; set rotation_range, horizontal_flip, ..., or leave views out"),
+        (["views: 2", "random_erasing: {probability: 0}"], "no setting of `augment` changes a "
+         "photo, so no views are kept; set "),
+        (["probability: 0", "hue: 0.1", "views: 2"], "augment.probability: 0 leaves every view as "
+         "its photo, whatever augment.hue says; raise it, or leave it out"),
+        (["views: 2", "hue: 0.1", "preset: none"], "augment.preset: none does not switch off what "
+         "stands beside it, such as augment.hue; augment.views=0 trains on the photos as they are"),
     ],
 )  # fmt: skip
 def test_views_that_show_nothing_new_are_told(load, lines: list[str], said: str):
     (problem,) = recipe.advice(load(*lines))
     assert (problem.severity, said in str(problem)) == ("warning", True)
-    assert problem.where.endswith("augment.views")
 
 
 def test_mixing_alone_is_no_reason_to_ask_for_views(load):
@@ -157,6 +169,10 @@ def test_short_forms(load):
     assert chosen.brightness_range == (0.8, 1.2)
     assert chosen.contrast == (0.5, 1.0)
     assert chosen.random_resized_crop.scale == (0.08, 1.0)
+    assert load("zoom_range: 0.3").augment.zoom_range == (0.7, 1.3)
+    for off in ("off", "false", "null"):
+        chosen = load("preset: strong", f"randaugment: {off}", f"random_erasing: {off}").augment
+        assert (chosen.randaugment, chosen.random_erasing) == (None, None)
 
 
 SOME: dict[str, Any] = {

@@ -33,22 +33,26 @@ def parts(photos, write_recipe, tmp_path):
     rows.close()
 
 
-def shown(feed, epochs, *, number=0, seed=0):
-    """Views by photo, shape (epochs, photos), and the order of each epoch."""
-    views = np.full((epochs, len(feed.labels)), -1)
-    for epoch in range(epochs):
-        for positions, numbers in _picks(feed, seed, Position(number, 0), epoch, 8):
-            views[epoch, positions] = numbers
+def shown(feed, *stages, seed=0):
+    """Views by photo, shape (epochs, photos), in stages of so many epochs."""
+    views = np.full((sum(stages), len(feed.labels)), -1)
+    for number, epochs in enumerate(stages):
+        before = sum(stages[:number])
+        for epoch in range(epochs):
+            for positions, numbers in _picks(feed, seed, Position(number, before), epoch, 8):
+                views[before + epoch, positions] = numbers
     return views
 
 
 def test_every_view_of_every_photo_has_its_turn(parts):
     chosen, network, items, rows = parts
     feed = StoredFeed(network, chosen, {"block5_pool": rows}, "block5_pool", items, 2)
-    views = shown(feed, 6)
-    for first in (0, 3):
+    views = shown(feed, 5, 1, 3)  # early stopping ends a stage anywhere
+    for first in (0, 3, 6):
         assert (np.sort(views[first : first + 3], axis=0).T == [0, 1, 2]).all()
     assert len({tuple(column) for column in views.T}) > 5, "each photo has an order of its own"
+    assert not np.array_equal(views[:3], views[3:6])
+    assert not np.array_equal(views[:3], shown(feed, 3, seed=1))
 
 
 def test_epochs_are_shuffled_and_repeatable_by_themselves():

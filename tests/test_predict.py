@@ -17,6 +17,7 @@ from tlcli import (
     augment,
     calibration,
     claims,
+    dataset,
     files,
     images,
     plan,
@@ -112,7 +113,16 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     assert value["tta"] == 2
     assert value["log_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     assert not run.file(runs.evaluation("test")).exists()
-    assert not run.file(runs.predictions("test")).exists()
+    # Those without views are kept, as they would be without --tta.
+    plain = json.loads(cli("evaluate", "--json").stdout)
+    assert value["without_tta"] == {name: plain[name] for name in ("accuracy", "log_loss")}
+    assert value["calibrated"] is None and plain["calibrated"] is not None
+    done = cli("evaluate", "--tta", 2)
+    assert "test: 6 photos of 3 classes, mean over each photo and 2 views of it" in done.stdout
+    assert f"log loss {plain['log_loss']:.4f}, with views {value['log_loss']:.4f}" in done.stdout
+    assert done.stderr == "--tta: not calibrated, and nothing of it is kept in the run\n"
+    done = cli("evaluate", "--tta", 2, "--target-precision", 0.9)
+    assert (done.exit_code, "--target-precision is for answers without" in done.stderr) == (2, True)
 
 
 def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
@@ -123,6 +133,24 @@ def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
     bad.write_bytes(b"<html>")
     found = predict.Predictor(run.path).predict([bad, good, good, bad], tta=2)
     assert [prediction.error is None for prediction in found] == [False, True, True, False]
+
+
+def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
+    _, run = model
+    augmented(run, "{horizontal_flip: true}")
+    good = next(photos.rglob("*.png"))
+    gone = good.with_name("gone.png")
+    gone.write_bytes(good.read_bytes())
+    digest = dataset.digest
+
+    def late(path: Path) -> str:
+        gone.unlink(missing_ok=True)
+        return digest(path)
+
+    monkeypatch.setattr(dataset, "digest", late)
+    found = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))
+    assert [prediction.error is None for prediction in found] == [True, False, True]
+    assert found[0].top == found[2].top
 
 
 def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, cli, tmp_path):

@@ -58,10 +58,24 @@ def _views(value: Any) -> Any:
 def _around_one(value: Any) -> Any:
     """z -> (1 - z, 1 + z), as Keras reads `zoom_range`."""
     if isinstance(value, int | float):
-        return (1 - value, 1 + value)
+        # Rounded, so that 0.3 is [0.7, 1.3] and has the address of that.
+        return (round(1 - value, 12), round(1 + value, 12))
     if isinstance(value, list | tuple) and len(value) == 2:
         return value
     raise ValueError("must be a number z for [1 - z, 1 + z], or [low, high]")
+
+
+def _one_number(value: Any) -> Any:
+    """Keras also takes a list of shifts to choose from."""
+    if isinstance(value, list | tuple):
+        raise ValueError("must be one number, for shifts of up to so much to either side")
+    return value
+
+
+def _angle(value: Any) -> Any:
+    if isinstance(value, int | float) and value > 180:
+        raise ValueError("must be 180 or less: degrees to either side, so 180 is every angle")
+    return value
 
 
 def _within(least: float, most: float) -> Callable[[tuple[float, float]], tuple[float, float]]:
@@ -94,6 +108,7 @@ _Factor = Annotated[
 _Share = Annotated[tuple[float, float], AfterValidator(_within(0.001, 1)), WithJsonSchema(_PAIR)]
 _Ratio = Annotated[tuple[float, float], AfterValidator(_within(0.05, 20)), WithJsonSchema(_PAIR)]
 _Probability = Annotated[float, Field(ge=0, le=1)]
+_Shift = Annotated[float, BeforeValidator(_one_number), Field(ge=0, le=MAX_SIDE)]
 
 
 class Crop(Block):
@@ -148,12 +163,12 @@ class Augment(Block):
     views: Annotated[int | Literal["live"], BeforeValidator(_views)] = Field(
         4, description="views per training photo kept in the store, or 'live'"
     )
-    rotation_range: float = Field(0.0, ge=0, le=180, description="degrees to either side")
-    width_shift_range: float = Field(
-        0.0, ge=0, le=MAX_SIDE, description="fraction of the width, or pixels from 1 on"
+    rotation_range: Annotated[float, BeforeValidator(_angle), Field(ge=0, le=180)] = Field(
+        0.0, description="degrees to either side"
     )
-    height_shift_range: float = Field(
-        0.0, ge=0, le=MAX_SIDE, description="fraction of the height, or pixels from 1 on"
+    width_shift_range: _Shift = Field(0.0, description="fraction of the width, or pixels from 1 on")
+    height_shift_range: _Shift = Field(
+        0.0, description="fraction of the height, or pixels from 1 on"
     )
     shear_range: float = Field(0.0, ge=0, le=80, description="degrees to either side")
     zoom_range: _Zoom = Field((1.0, 1.0), description="a number z for [1 - z, 1 + z], or a pair")
@@ -185,28 +200,39 @@ class Augment(Block):
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
-        """A preset becomes its settings, so that a resolved recipe shows them."""
+        """A preset becomes its settings, so that a resolved recipe shows them; `off` is none."""
+        if isinstance(value, dict):
+            off = [key for key in BLOCKS if value.get(key) in (False, "off")]
+            value = {**value, **dict.fromkeys(off)}
         if isinstance(value, dict) and isinstance(value.get("preset"), str):
             settings = PRESETS.get(value["preset"])
             if settings is not None:
-                own = {key: value[key] for key in value if key != "preset"}
-                if value["preset"] == "none" and not own.keys().isdisjoint(CHANGES):
-                    return own  # a photo that is changed after all has views
-                return {**settings, **own}
+                if value["preset"] == "none" and not value.keys().isdisjoint(CHANGES):
+                    return value  # a photo that is changed after all has views
+                return {**settings, **{key: value[key] for key in value if key != "preset"}}
         return value
 
     @property
     def changes_pixels(self) -> bool:
         """Whether a view can differ from the photo at all."""
-        return self.probability > 0 and any(
-            getattr(self, name) != type(self).model_fields[name].default for name in CHANGES
-        )
+        return self.probability > 0 and bool(self.changing)
+
+    @property
+    def changing(self) -> list[str]:
+        """The settings that make a view differ from its photo."""
+        fields = type(self).model_fields
+        used = [name for name in CHANGES if getattr(self, name) != fields[name].default]
+        never = self.random_erasing is not None and self.random_erasing.probability == 0
+        return [name for name in used if not (never and name == "random_erasing")]
 
     @property
     def kept_views(self) -> int:
         """Augmented views per training photo in the store (0 for live views)."""
         return self.views if self.views != "live" and self.changes_pixels else 0
 
+
+#: Settings that are blocks of settings, or off.
+BLOCKS = ("random_resized_crop", "randaugment", "random_erasing")
 
 #: Settings of which one at least makes a view differ from its photo.
 CHANGES = (

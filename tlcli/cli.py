@@ -264,7 +264,7 @@ def predict(
 
     predictor = Predictor(model, raw=raw)
     found = predictor.predict(paths, top=top, tta=tta)
-    abstains = predictor.threshold is not None
+    abstains = predictor.threshold is not None and not tta
     failed = listing.predictions(found, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
 

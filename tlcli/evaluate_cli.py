@@ -43,6 +43,8 @@ def evaluate(
     """
     if table is not None and (split is not None or data is not None):
         raise click.UsageError("--csv brings its own photos: leave --split and --data out")
+    if tta and target_precision is not None:
+        raise click.UsageError("--target-precision is for answers without --tta")
     from tlcli import evaluate as evaluation
     from tlcli import evaluation_text, runs
 

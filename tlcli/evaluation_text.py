@@ -37,6 +37,9 @@ def _overall(value: dict[str, Any]) -> str:
         ("majority baseline", _number(majority["accuracy"]),
          f"always '{shown(majority['class'])}'"),
     ]  # fmt: skip
+    if plain := value.get("without_tta"):
+        losses = f"log loss {plain['log_loss']:.4f}, with views {value['log_loss']:.4f}"
+        rows.insert(1, ("accuracy without views", _number(plain["accuracy"]), losses))
     if value["top_k"]:
         rows.append(
             (f"top-{value['top_k']['k']} accuracy", _number(value["top_k"]["accuracy"]), "")
@@ -50,6 +53,8 @@ def _overall(value: dict[str, Any]) -> str:
         ("average precision", _number(value["average_precision"]), "likewise"),
     ]
     title = f"{value['split']}: {counted(value['n'], 'photo')} of {classes}"
+    if value.get("tta"):
+        title += f", mean over each photo and {counted(value['tta'], 'view')} of it"
     return f"{title}\n\n{table(('', 'value', ''), rows)}"
 
 
@@ -110,6 +115,8 @@ def _mistakes(value: dict[str, Any]) -> str:
 
 def warn(value: dict[str, Any]) -> None:
     """Say on stderr what takes the numbers' worth away."""
+    if value.get("tta"):
+        console.note("--tta: not calibrated, and nothing of it is kept in the run")
     seen = value["seen_in_training"]
     if value["split"] == "train":
         console.warn("these photos trained the model: the numbers tell nothing about new ones")

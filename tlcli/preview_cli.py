@@ -35,8 +35,8 @@ def preview(
 
     chosen = recipe.load(config or recipe.find(Path.cwd()), overrides)
     made = previews.preview(chosen, number=number, views=views, out=out, force=force)
-    if made.left_out:
-        console.note(f"no room for {console.counted(len(made.left_out), 'class')} more")
+    for line in made.shortfalls(number, views):
+        console.note(line)
     if json_:
         console.result_json(made.as_json())
     else:

@@ -83,7 +83,9 @@ def _check_boundaries(
 
 
 def _check_mixing(augment: Any, document: Document) -> Iterator[Problem]:
-    if isinstance(augment, dict) and augment.get("cutmix") and augment.get("views") != "live":
+    alpha = augment.get("cutmix") if isinstance(augment, dict) else None
+    # What is no number is told by the schema.
+    if type(alpha) in (int, float) and alpha and augment.get("views") != "live":
         yield Problem(
             document.where(("augment", "cutmix")),
             "cutmix pastes pixels, and activations from the feature store have none",
@@ -251,7 +253,14 @@ def _idle_views(recipe: Recipe) -> Iterator[tuple[Key, str, str]]:
     """Views without a change, and changes without a view."""
     augment = recipe.augment
     settings = "set rotation_range, horizontal_flip, ..."
-    if augment.changes_pixels:
+    beside = f"augment.{augment.changing[0]}" if augment.changing else ""
+    if beside and augment.views != 0 and "preset" in augment.model_fields_set:
+        what = f"none does not switch off what stands beside it, such as {beside}"
+        yield ("augment", "preset"), what, "augment.views=0 trains on the photos as they are"
+    if beside and augment.probability == 0:
+        what = f"0 leaves every view as its photo, whatever {beside} says"
+        yield ("augment", "probability"), what, "raise it, or leave it out"
+    elif augment.changes_pixels:
         if augment.views == 0:
             what = "0 views are kept, so training sees nothing of what the other settings change"
             yield ("augment", "views"), what, "set it to 4, or to live"

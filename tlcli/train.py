@@ -31,6 +31,9 @@ from tlcli.trunks import Opened
 #: A new run under `runs.root()`, or the one there that was stopped.
 NEW = Wanted()
 
+#: Photos on a run's own sheet of views, which has to be read in a report.
+SHEET_ROWS = 12
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -144,7 +147,7 @@ def _draw_views(plan: Plan, run: Run) -> None:
     augment = plan.recipe.augment
     if augment.changes_pixels and (augment.views == "live" or augment.kept_views):
         try:
-            preview.sheet(plan.recipe, plan.index, run.file(runs.VIEWS_SHEET))
+            preview.sheet(plan.recipe, plan.index, run.file(runs.VIEWS_SHEET), most=SHEET_ROWS)
         except (TlcliError, OSError) as error:
             console.warn(f"no sheet of views: {reason(error)}")
 
