@@ -23,8 +23,8 @@ LAYERS = """
     randaugment
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors
-    audit_cache calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
-    download identity leaks metrics photos split weight_forms
+    audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
+    download identity leaks metrics photos sample split store weight_forms
     addresses claims forward heatmap inventory weight_files
     weight_cache
     fetch

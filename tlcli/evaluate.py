@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli import calibration, console, files, labelled, metrics, plots, predicted, runs, splits
+from tlcli import (
+    calibration,
+    console,
+    files,
+    labelled,
+    metrics,
+    outputs,
+    plots,
+    predicted,
+    runs,
+    splits,
+)
 from tlcli.calibration import Calibration
 from tlcli.errors import DataError, Problem, RunError, TlcliError, reason
 from tlcli.labelled import Photos
@@ -115,7 +126,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
 def _check_out(out: Path, *, force: bool) -> None:
     """The folder of `--out` must not be a run, whose own numbers would be lost, nor be taken."""
     where = f"--out {out}"
-    if problems := runs.check_writable(out):
+    if problems := outputs.check_writable(out):
         raise RunError(problems)
     if (out / runs.RECORD).is_file():
         hint = "name another folder; without --out a run keeps its own numbers"
