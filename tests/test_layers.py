@@ -25,7 +25,7 @@ LAYERS = """
     likeness runs sources store_index tensors
     audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
     download identity leaks metrics photos sample split store weight_forms
-    addresses claims forward heatmap inventory weight_files
+    addresses claims forward heatmap inventory room weight_files
     weight_cache
     fetch
     weights
