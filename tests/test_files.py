@@ -79,3 +79,60 @@ def test_table(tmp_path: Path):
     with (tmp_path / "a.csv").open(newline="") as file:
         read = list(csv.reader(file))
     assert read == [["path", "label"], *[[path, str(label)] for path, label in rows]]
+
+
+DEEP = "[" * 200_000 + "]" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (DEEP, "it is nested too deeply"),
+        ('{"a": NaN}', "NaN is no finite number"),
+        ("[-Infinity]", "-Infinity is no finite number"),
+        ("1e999", "1e999 is no finite number"),
+        ("9" * 5_000, f"the number {'9' * 20}... does not fit in 64 bits"),
+        (str(2**63), f"the number {2**63}... does not fit in 64 bits"),
+        ("[1", "Expecting ',' delimiter: line 1 column 3 (char 2)"),
+        ("", "Expecting value: line 1 column 1 (char 0)"),
+        ('"' + "x" * 100 + '"', "it has 102 bytes, more than the 101 that are read"),
+    ],
+    ids=["deep", "nan", "infinity", "large float", "long", "65 bits", "cut", "empty", "large"],
+)
+def test_json_that_tlcli_has_not_written(tmp_path: Path, text: str, said: str):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    limit = 101 if len(text) == 102 else 1_000_000
+    with pytest.raises(ValueError, match=r".") as caught:
+        files.read_json(path, limit)
+    assert str(caught.value) == said
+    path.write_text('{"good": 1}\n\n' + text)
+    if text and limit > 101:
+        with pytest.raises(ValueError, match=r"^line 3 is not JSON: "):
+            list(files.read_json_lines(path))
+
+
+def test_json_that_tlcli_has_written(tmp_path: Path):
+    path = tmp_path / "a.json"
+    value = {"a": [1, -2.5, 1e-300, 2**63 - 1, -(2**63), None, "ü\ud800"], "b": {}}
+    files.write_json(path, value)
+    assert files.read_json(path) == value
+    path.write_text('{"a": 1}\n\n[2]\n')
+    assert list(files.read_json_lines(path)) == [(1, {"a": 1}), (3, [2])]
+
+
+def test_only_regular_files_are_read(tmp_path: Path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+    for path in (pipe, link):
+        with pytest.raises(OSError, match=r"not a regular file"):
+            files.read_json(path)
+    with pytest.raises(IsADirectoryError):
+        files.read_json(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        files.read_json(tmp_path / "nothing")
+    link.unlink()
+    link.symlink_to(tmp_path / "real")
+    (tmp_path / "real").write_text("[1]")
+    assert files.read_json(link) == [1]

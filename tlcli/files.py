@@ -1,16 +1,27 @@
-"""Files that appear whole: written under a temporary name, flushed to the disk, renamed."""
+"""Files that appear whole, and files of others read within bounds.
+
+They are written under a temporary name, flushed to the disk, renamed. Whatever lies under a name is
+read only if it is a regular file and no larger than what tlcli would have written there.
+"""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+#: Bytes of a record, whose lists are as long as there are classes; and of what has a line for every
+#: epoch or photo, or a number for every pair of classes.
+RECORD_BYTES, TABLE_BYTES = 16_000_000, 64_000_000
 
 
 @contextmanager
@@ -68,6 +79,85 @@ def write_table(path: Path, headers: Sequence[str], rows: Iterable[Sequence[obje
     writer.writerow(headers)
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """Open a file to read, unbuffered; `OSError` for what is no regular file.
+
+    A pipe would be waited for, and a device read for ever.
+    """
+    # Without waiting: opening a pipe would wait for its writer.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    except BaseException:
+        os.close(handle)
+        raise
+    return io.FileIO(handle, "rb")
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """A regular file's bytes; `OSError`, or `ValueError` where they are more than `limit`."""
+    with io.BufferedReader(open_regular(path)) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ValueError(f"it has {size:,} bytes, more than the {limit:,} that are read")
+        return file.read(size)
+
+
+def read_json(path: Path, limit: int = RECORD_BYTES) -> Any:
+    """A JSON file's value; `OSError`, or `ValueError` for what is none or too large."""
+    return json_value(read_bytes(path, limit))
+
+
+def read_json_lines(path: Path, limit: int = TABLE_BYTES) -> Iterator[tuple[int, Any]]:
+    """The number, from 1, and the value of every line that is not empty; as `read_json`.
+
+    A line that is no JSON is a `ValueError` that names it.
+    """
+    for number, line in enumerate(read_bytes(path, limit).split(b"\n"), 1):
+        if line.strip():
+            try:
+                value = json_value(line)
+            except ValueError as error:
+                raise ValueError(f"line {number} is not JSON: {error}") from error
+            yield number, value
+
+
+def open_text(path: Path) -> io.TextIOWrapper:
+    """Open a regular file as UTF-8 text, line ends as they are; `OSError` as usual."""
+    return io.TextIOWrapper(io.BufferedReader(open_regular(path)), encoding="utf-8", newline="")
+
+
+def json_value(text: bytes) -> Any:
+    """What JSON says in UTF-8; `ValueError` where it is damaged, or beyond what tlcli writes.
+
+    That are numbers which are finite and fit in 64 bits, and no more levels than Python can read.
+    """
+    try:
+        return json.loads(
+            text.decode(), parse_int=_whole, parse_float=_finite, parse_constant=_finite
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _whole(text: str) -> int:
+    # Their length first, since Python takes its time for a million digits.
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"the number {text[:20]}... does not fit in 64 bits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
 
 
 def existing(path: Path) -> Path:
