@@ -89,9 +89,9 @@ def test_a_run_without_validation(tmp_path: Path):
     ("text", "said"),
     [
         ("", "RUN/metrics.jsonl: has no epoch"),
-        ("{", "RUN/metrics.jsonl: cannot be read: Expecting"),
-        ('{"stage": "a"}\n', "RUN/metrics.jsonl: cannot be read: 'loss'"),
-        ("[]\n", "RUN/metrics.jsonl: cannot be read: "),
+        ("{", "RUN/metrics.jsonl: cannot be read: line 1 is not JSON: Expecting"),
+        ('{"stage": "a"}\n', "RUN/metrics.jsonl:1: epoch: Field required; make it again"),
+        ("[]\n", "RUN/metrics.jsonl:1: Input should be a valid dictionary"),
         (None, "RUN: has no metrics.jsonl"),
     ],
 )

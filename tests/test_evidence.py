@@ -41,7 +41,7 @@ def test_what_is_there(run: Run, tmp_path: Path):
 DAMAGES = {
     "metrics.jsonl": [
         ('{"stage": "head", "epoch": 1}', ":1: loss: Field required; make it again, or remove it"),
-        ('{"stage"', ":1: is not JSON: "),
+        ('{"stage"', ": cannot be read: line 1 is not JSON: "),
     ],
     "predictions-test.csv": [
         ("path,label\na,b\n", ":1: has no column 'predicted'; make it again, or remove it"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import files, inventory, listing, outputs, runs, store
+from tlcli import curves, files, inventory, listing, outputs, runs, store
 from tlcli.bases import BASES
-from tlcli.errors import RecipeError
+from tlcli.errors import RecipeError, RunError
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
 
@@ -105,7 +106,46 @@ def test_a_damaged_run_does_not_hide_the_others(capsys: pytest.CaptureFixture[st
         "cats-1": "2030-01-02",
         "cats-2": "?",
     }
-    assert capsys.readouterr().err.startswith(f"warning: {broken.path}/run.json: cannot be read: ")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"warning: {broken.path}/run.json: cannot be read: ")
+    assert second.startswith(f"warning: {broken.path}/summary.json: Input should be a valid dict")
+
+
+HOSTILE = {
+    runs.RECORD: ["[" * 100_000, '{"created": []}', '{"base": 1e999}', "[]", "3"],
+    runs.SUMMARY: [
+        "[" * 100_000, '{"stages": [1]}', '{"stages": {}}', '{"test": [1]}', '{"test": 3}',
+        '{"test": {"accuracy": "x"}}', '{"test": {"accuracy": NaN}}',
+        '{"stages": [{"val_accuracy": 1e400}]}', '{"stages": [{"val_accuracy": 2}]}',
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in HOSTILE.items() for text in texts]
+)
+def test_whatever_a_run_holds_it_is_listed(
+    name: str, text: str, cli: Any, capsys: pytest.CaptureFixture[str]
+):
+    finish(0.9)
+    broken = finish(0.8, test=0.5)
+    broken.file(name).write_text(text)
+    told, value = listing.runs()
+    assert len(told.split("\n")) == 4
+    assert (value[0]["val_accuracy"], value[1]["name"]) == (0.9, "cats-2")
+    assert capsys.readouterr().err.startswith(f"warning: {broken.file(name)}")
+    assert json.loads(cli("runs", "--json").stdout) == value
+
+
+@pytest.mark.parametrize("name", [runs.RECORD, runs.SUMMARY, runs.METRICS, runs.CALIBRATION])
+def test_what_never_ends_is_not_read(name: str):
+    run = finish(0.9)
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        run.file(name).unlink(missing_ok=True)
+        make(run.file(name))
+        assert len(listing.runs()[1]) == 1
+        with pytest.raises(RunError, match=name):
+            curves.read(run) if name == runs.METRICS else run.read(name)
 
 
 def test_no_runs():

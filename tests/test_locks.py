@@ -97,3 +97,24 @@ def test_where_the_file_system_has_no_locks_the_holders_file_decides(
     else:
         with pytest.raises(locks.Held, match=f"process {pid} on "), locks.locked(tmp_path):
             pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000, "[]", '{"pid": 1e999}', '{"pid": 99999999999, "host": "h", "since": "s"}',
+        '{"pid": 0, "host": "h", "since": "s"}', '{"pid": [], "host": "h", "since": "s"}',
+    ],
+    ids=["deep", "a list", "infinite", "too large", "zero", "no number"],
+)  # fmt: skip
+def test_a_damaged_file_of_the_holder_names_nobody(tmp_path: Path, text: str):
+    (tmp_path / locks.HOLDER).write_text(text)
+    with locks.locked(tmp_path) as left:
+        assert left is None
+
+
+def test_a_holder_is_named_on_one_line():
+    holder = locks.Holder(7, "a\nerror: b", "2030\nerror: your disk is full\x1b[2J")
+    assert str(holder) == (
+        "process 7 on a\\nerror: b, since 2030\\nerror: your disk is full\\x1b[2J"
+    )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import drawing, runs
+from tlcli import drawing, files, runs
 from tlcli.errors import Problem, RunError, TlcliError, reason
+from tlcli.runfiles import BriefOutcome, BriefRecord, Epoch, checked
 from tlcli.runs import Run
 
 #: Of the exponential moving average: the share of the past in each smoothed value.
@@ -31,28 +31,31 @@ class StageCurve:
 
 def read(run: Run) -> tuple[StageCurve, ...]:
     """The stages of a run. Raises `RunError` where its metrics are missing or damaged."""
-    path = run.file(runs.METRICS)
-    groups: list[list[dict[str, Any]]] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for line in map(json.loads, lines):
-            last = groups[-1][-1] if groups else None
-            follows = last and line["stage"] == last["stage"] and line["epoch"] > last["epoch"]
-            if not follows:
-                groups.append([])
-            groups[-1].append({**line, **{key: float(line[key]) for key in ("loss", "accuracy")}})
-    except FileNotFoundError:
-        raise RunError(Problem(str(run.path), f"has no {runs.METRICS}")) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+    groups: list[list[Epoch]] = []
+    for line in _lines(run):
+        last = groups[-1][-1] if groups else None
+        if last is None or line.stage != last.stage or line.epoch <= last.epoch:
+            groups.append([])
+        groups[-1].append(line)
     if not groups:
-        raise RunError(Problem(str(path), "has no epoch"))
-    outcomes = run.read(runs.SUMMARY).get("stages") or []
-    best = [outcome.get("best_epoch") for outcome in outcomes] + [None] * len(groups)
+        raise RunError(Problem(str(run.file(runs.METRICS)), "has no epoch"))
+    outcome = checked(run.file(runs.SUMMARY), run.read(runs.SUMMARY), BriefOutcome)
+    best = [stage.best_epoch for stage in outcome.stages] + [None] * len(groups)
     return tuple(
-        StageCurve(str(group[0]["stage"]), tuple(group), number)
+        StageCurve(group[0].stage, tuple(line.model_dump() for line in group), number)
         for group, number in zip(groups, best, strict=False)
     )
+
+
+def _lines(run: Run) -> Iterator[Epoch]:
+    path = run.file(runs.METRICS)
+    try:
+        for number, value in files.read_json_lines(path):
+            yield checked(path, value, Epoch, number)
+    except FileNotFoundError:
+        raise RunError(Problem(str(run.path), f"has no {runs.METRICS}")) from None
+    except (OSError, ValueError) as error:
+        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
 
 
 def smoothed(values: Sequence[float], factor: float = SMOOTHING) -> list[float]:
@@ -155,7 +158,7 @@ def write_events(run: Run, folder: Path) -> Path:
         hint = "name another folder, or delete them"
         raise RunError(Problem(f"--tensorboard {folder}", f"{target} has event files", hint))
     target.mkdir(parents=True, exist_ok=True)
-    now = datetime.fromisoformat(run.read(runs.RECORD)["created"]).timestamp()
+    now = _began(run)
     writer = Writer(str(target))
     step = 0
     for stage in stages:
@@ -173,3 +176,13 @@ def write_events(run: Run, folder: Path) -> Path:
                     writer.add_scalar(tag, epoch[key], step, wall_time=now)
     writer.close()
     return target
+
+
+def _began(run: Run) -> float:
+    """When, in seconds since 1970."""
+    path = run.file(runs.RECORD)
+    try:
+        created = checked(path, run.read(runs.RECORD), BriefRecord).created
+        return datetime.fromisoformat(created).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise RunError(Problem(str(path), f"created: {reason(error)}")) from error

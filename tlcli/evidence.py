@@ -7,20 +7,17 @@ does not hold what it should is a `RunError` with its name and the place in it.
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from tlcli import calibration, labelled, recipe, runs, splits
+from tlcli import calibration, files, labelled, recipe, runs, splits
 from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, reason
 from tlcli.recipe import Recipe
 from tlcli.runfiles import (
+    AGAIN,
     Audit,
     Epoch,
     Evaluation,
@@ -28,10 +25,9 @@ from tlcli.runfiles import (
     Guess,
     Outcome,
     Record,
+    checked,
 )
 from tlcli.runs import Run
-
-_AGAIN = "make it again, or remove it"
 
 
 @dataclass(frozen=True)
@@ -84,47 +80,22 @@ def read(run: Run) -> Evidence:
     )
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
 def _required(run: Run, name: str, kind: Any) -> Any:
-    return _checked(run.file(name), run.read(name), kind)
+    return checked(run.file(name), run.read(name, files.TABLE_BYTES), kind)
 
 
 def _optional(run: Run, name: str, kind: Any) -> Any:
     return _required(run, name, kind) if run.file(name).is_file() else None
 
 
-def _checked(path: Path, value: Any, kind: Any, line: int | None = None) -> Any:
-    try:
-        return _adapter(kind).validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        where = f"{path}:{line}" if line else str(path)
-        message = f"{place}: {first['msg']}" if place else str(first["msg"])
-        raise RunError(Problem(where, message, _AGAIN)) from error
-
-
 def _epochs(path: Path) -> tuple[Epoch, ...]:
-    found = []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = tuple(files.read_json_lines(path))
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
-    for number, line in enumerate(lines, 1):
-        if line:
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                message = f"is not JSON: {reason(error)}"
-                raise RunError(Problem(f"{path}:{number}", message)) from error
-            found.append(_checked(path, value, Epoch, number))
-    return tuple(found)
+    return tuple(checked(path, value, Epoch, number) for number, value in lines)
 
 
 def _predictions(path: Path) -> tuple[Guess, ...] | None:
@@ -133,18 +104,18 @@ def _predictions(path: Path) -> tuple[Guess, ...] | None:
         return None
     found = []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with files.open_text(path) as file:
             reader = csv.DictReader(file, strict=True)
             for row in reader:
                 probability = row[f"p:{row['predicted']}"]
                 guess = {name: row[name] for name in ("path", "label", "predicted")}
                 value = {**guess, "probability": probability}
-                found.append(_checked(path, value, Guess, reader.line_num))
+                found.append(checked(path, value, Guess, reader.line_num))
     except KeyError as error:
         message = f"has no column '{error.args[0]}'"
-        raise RunError(Problem(f"{path}:1", message, _AGAIN)) from None
+        raise RunError(Problem(f"{path}:1", message, AGAIN)) from None
     except (OSError, ValueError, csv.Error) as error:
-        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}", _AGAIN)) from error
+        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}", AGAIN)) from error
     return tuple(found)
 
 

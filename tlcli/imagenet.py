@@ -7,14 +7,13 @@ this machine: named by the user, in the folder that `TLCLI_WEIGHTS` names, or in
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tlcli import bases, download, sources, tensors, weight_files, weights
+from tlcli import bases, download, files, sources, tensors, weight_files, weights
 from tlcli.errors import Problem, WeightsError
 from tlcli.framework import keras
 from tlcli.photos import Look
@@ -144,7 +143,7 @@ def _names() -> tuple[str, ...]:
     """
     for folder in _folders():
         try:
-            table = json.loads((folder / INDEX).read_text("utf-8"))
+            table = files.read_json(folder / INDEX)
             names = [str(table[str(number)][1]) for number in range(CLASSES)]
         except (OSError, ValueError, LookupError, TypeError):
             continue

@@ -6,15 +6,18 @@ import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlcli import bases as table_of_bases
 from tlcli import console, inventory
 from tlcli import runs as run_folders
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
+from tlcli.runfiles import BriefOutcome, BriefRecord, checked
 
 if TYPE_CHECKING:
     from tlcli.predict import Prediction
+
+Brief = TypeVar("Brief", BriefRecord, BriefOutcome)
 
 
 def bases(name: str | None) -> tuple[str, Any]:
@@ -108,29 +111,32 @@ def runs() -> tuple[str, Any]:
 
 
 def _run(run: run_folders.Run) -> dict[str, Any]:
-    record = _readable(run, run_folders.RECORD)
-    summary = _readable(run, run_folders.SUMMARY) if run.finished else {}
-    stages = summary.get("stages") or [{}]
+    record = _readable(run, run_folders.RECORD, BriefRecord())
+    outcome = BriefOutcome()
+    if run.finished:
+        outcome = _readable(run, run_folders.SUMMARY, outcome)
     return {
         "name": run.name,
         "path": str(run.path),
-        "created": record.get("created", "?"),
-        "base": record.get("base", "?"),
+        "created": record.created,
+        "base": record.base,
         "finished": run.finished,
-        "stages": len(summary.get("stages") or []),
-        "val_accuracy": stages[-1].get("val_accuracy"),
-        "test_accuracy": (summary.get("test") or {}).get("accuracy"),
+        "stages": len(outcome.stages),
+        "val_accuracy": outcome.stages[-1].val_accuracy if outcome.stages else None,
+        "test_accuracy": outcome.test.accuracy if outcome.test else None,
     }
 
 
-def _readable(run: run_folders.Run, name: str) -> dict[str, Any]:
-    """A file of a run, or nothing where it is damaged: one bad run must not hide the others."""
+def _readable(run: run_folders.Run, name: str, otherwise: Brief) -> Brief:
+    """A file of a run; where it is damaged, a value without what it tells.
+
+    One bad run must not hide the others.
+    """
     try:
-        value = run.read(name)
+        return checked(run.file(name), run.read(name), type(otherwise))
     except RunError as error:
         console.warn(str(error))
-        return {}
-    return value if isinstance(value, dict) else {}
+        return otherwise
 
 
 def _share(value: float | None) -> str:

@@ -8,7 +8,6 @@ alone, and a holder on this host that no longer lives is recognised.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import socket
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 import filelock
 
 from tlcli import console, interrupts
-from tlcli.files import write_json
+from tlcli.files import read_json, write_json
 
 #: The lock's two files in the folder it stands for; neither is a user's.
 LOCK, HOLDER = ".lock", ".lock.json"
@@ -39,7 +38,7 @@ class Holder:
     since: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {console.printable(self.host)}, since {self.since}"
+        return console.one_line(f"process {self.pid} on {self.host}, since {self.since}")
 
     @property
     def dead(self) -> bool:
@@ -142,10 +141,12 @@ def _has_no_locks(error: OSError) -> bool:
 
 def _holder(folder: Path) -> Holder | None:
     try:
-        values = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
-        return Holder(int(values["pid"]), str(values["host"]), str(values["since"]))
+        values = read_json(folder / HOLDER)
+        pid, host, since = int(values["pid"]), str(values["host"]), str(values["since"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    # 0 and below mean groups of processes, and larger numbers than these no process.
+    return Holder(pid, host, since) if 0 < pid < 2**31 else None
 
 
 def _now() -> str:

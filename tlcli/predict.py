@@ -6,7 +6,6 @@ recognised.
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, calibration, console, dataset, images, splits
+from tlcli import augment, calibration, console, dataset, files, images, splits
 from tlcli import tta as tta_of
 from tlcli.augment_settings import Augment
 from tlcli.errors import DataError, Problem, RunError, reason
@@ -255,7 +254,7 @@ def read_card(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(MODEL_CARD).file_size > CARD_BYTES:
                 raise RunError(Problem(str(path), f"its {MODEL_CARD} is no card", hint))
-            card = json.loads(archive.read(MODEL_CARD))
+            card = files.json_value(archive.read(MODEL_CARD))
     except FileNotFoundError:
         raise RunError(Problem(str(path), "no such model", "name a run with --run")) from None
     except KeyError:

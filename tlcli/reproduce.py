@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import claims, console, identity, plan, recipe, runs, survey, train
+from tlcli import claims, console, files, identity, plan, recipe, runs, survey, train
 from tlcli.errors import Problem, RunError, reason
+from tlcli.runfiles import Outcome, checked
 from tlcli.runs import Run
 
 #: The member of a Keras archive that holds the weights.
@@ -120,7 +122,7 @@ def compare(run: Run, again: Run) -> Compared:
     then, now = _tensors(run), _tensors(again)
     differences = (
         *_different_epochs(epochs, _metrics(again)),
-        *_different_scores(run.read(runs.SUMMARY), again.read(runs.SUMMARY)),
+        *_different_scores(_outcome(run), _outcome(again)),
         *_different_tensors(then, now),
     )
     first = differences[0] if differences else None
@@ -131,8 +133,7 @@ def compare(run: Run, again: Run) -> Compared:
 def _metrics(run: Run) -> list[dict[str, Any]]:
     path = run.file(runs.METRICS)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [dict(json.loads(line)) for line in lines]
+        return [dict(value) for _, value in files.read_json_lines(path)]
     except (OSError, ValueError, TypeError) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
 
@@ -149,12 +150,15 @@ def _different_epochs(
         yield Difference("the whole run", "epochs", len(then), len(now))
 
 
-def _different_scores(then: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
-    for one, other in zip(then.get("stages", []), now.get("stages", []), strict=False):
-        if one.get("test") != other.get("test"):
-            yield Difference(
-                f"stage '{one.get('name')}'", "test", one.get("test"), other.get("test")
-            )
+def _outcome(run: Run) -> Outcome:
+    return checked(run.file(runs.SUMMARY), run.read(runs.SUMMARY), Outcome)
+
+
+def _different_scores(then: Outcome, now: Outcome) -> Iterator[Difference]:
+    for one, other in zip(then.stages, now.stages, strict=False):
+        if one.test != other.test:
+            scores = [stage.test and stage.test.model_dump() for stage in (one, other)]
+            yield Difference(f"stage '{one.name}'", "test", *scores)
 
 
 def _tensors(run: Run) -> dict[str, npt.NDArray[Any]]:
@@ -173,7 +177,7 @@ def _tensors(run: Run) -> dict[str, npt.NDArray[Any]]:
             h5py.File(member) as file,
         ):
             file.visititems(take)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
     return found
 
@@ -196,7 +200,8 @@ def _different_tensors(
 
 def _circumstances(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     for block in ("versions", "machine"):
-        before, after = then.get(block) or {}, now.get(block) or {}
+        found = (record.get(block) for record in (then, now))
+        before, after = (value if isinstance(value, dict) else {} for value in found)
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
                 yield f"{key} was {before.get(key)} and is {after.get(key)}"

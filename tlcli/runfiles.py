@@ -6,7 +6,9 @@ later version adds are passed over.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -14,8 +16,17 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveInt,
+    TypeAdapter,
+    ValidationError,
     model_validator,
 )
+
+from tlcli.errors import Problem, RunError
+
+#: What to do about a file that holds something else.
+AGAIN = "make it again, or remove it"
+
+Part = TypeVar("Part")
 
 #: A mean of shares may come out above 1 by a rounding error.
 Share = Annotated[float, Field(ge=0, le=1 + 1e-9)]
@@ -24,6 +35,27 @@ Count = Annotated[int, Field(ge=0)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+def checked(path: Path, value: Any, kind: type[Part], line: int | None = None) -> Part:
+    """The value of a file, or of one of its lines, as one of the kinds below.
+
+    Raises `RunError` with the first place in it that does not fit.
+    """
+    try:
+        found: Part = _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        where = f"{path}:{line}" if line else str(path)
+        message = f"{place}: {first['msg']}" if place else str(first["msg"])
+        raise RunError(Problem(where, message, AGAIN)) from error
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 class Record(_Part):
@@ -104,6 +136,34 @@ class Epoch(_Part):
     val_loss: NonNegativeFloat | None = None
     val_accuracy: Share | None = None
     learning_rate: NonNegativeFloat
+    seconds: NonNegativeFloat = 0.0
+
+
+class BriefRecord(_Part):
+    """As much of `run.json` as a list of runs tells."""
+
+    created: str = "?"
+    base: str = "?"
+
+
+class BriefScore(_Part):
+    """As much of a score."""
+
+    accuracy: Share
+
+
+class BriefStage(_Part):
+    """As much of what a stage came to as a list of runs and the curves tell."""
+
+    best_epoch: PositiveInt | None = None
+    val_accuracy: Share | None = None
+
+
+class BriefOutcome(_Part):
+    """As much of `summary.json`."""
+
+    stages: tuple[BriefStage, ...] = ()
+    test: BriefScore | None = None
 
 
 class Bin(_Part):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.files import write_text
+from tlcli.files import RECORD_BYTES, read_json, write_text
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out
@@ -93,11 +93,14 @@ class Run:
         """One of the files named above."""
         return self.path / name
 
-    def read(self, name: str) -> Any:
-        """The contents of a JSON file of the run; a `RunError` where it is missing or damaged."""
+    def read(self, name: str, limit: int = RECORD_BYTES) -> Any:
+        """The contents of a JSON file of the run; a `RunError` where it is missing or damaged.
+
+        So it is where it has more bytes than `limit`.
+        """
         path = self.file(name)
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return read_json(path, limit)
         except FileNotFoundError:
             hint = "the run did not finish; start `tlcli finetune` again"
             raise RunError(Problem(str(self.path), f"has no {name}", hint)) from None

@@ -28,7 +28,7 @@ def read(run: Run) -> tuple[Row, ...]:
     """Every photo of a run, in the order of the file. Raises `RunError` where it is damaged."""
     path = run.file(runs.SPLIT)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with files.open_text(path) as file:
             lines = csv.DictReader(file, strict=True)
             missing = [name for name in _COLUMNS if name not in (lines.fieldnames or ())]
             if missing:
