@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -43,7 +43,7 @@ def checked(path: Path, value: Any, kind: type[Part], line: int | None = None) -
     Raises `RunError` with the first place in it that does not fit.
     """
     try:
-        found: Part = _adapter(kind).validate_python(value)
+        found: Part = _adapter(cast(Any, kind)).validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
