@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
@@ -189,9 +189,26 @@ def _block_in(annotation: Any) -> type[Block] | None:
     return next(filter(None, map(_block_in, get_args(annotation))), None)
 
 
+#: Characters of a value that are shown.
+_SHOWN = 60
+
+
 def _short(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    # Cut before it is written out: a recipe may hold a megabyte in any one place.
+    cut = _cut(value)
+    text = repr(cut) if isinstance(cut, str) else json.dumps(cut, default=str)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def _cut(value: Any) -> Any:
+    """As much of a value as can be shown, and a little more, so that what is cut has dots."""
+    if isinstance(value, str):
+        return value[:_SHOWN]
+    if isinstance(value, dict):
+        return {key[:_SHOWN]: _cut(entry) for key, entry in islice(value.items(), _SHOWN)}
+    if isinstance(value, list | tuple):
+        return [_cut(entry) for entry in value[:_SHOWN]]
+    return value
 
 
 def advice(recipe: Recipe) -> list[Problem]:

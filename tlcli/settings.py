@@ -219,7 +219,9 @@ class Schedule(_Named):
     warmup_epochs: float = Field(0.0, ge=0, le=MAX_EPOCHS, description="linear rise from 0")
     decay: float = Field(0.96, gt=0, le=1, description="exponential: factor an epoch")
     factor: float = Field(0.1, gt=0, lt=1, description="plateau: factor of each reduction")
-    patience: int = Field(5, ge=1, description="plateau: epochs without gain before a reduction")
+    patience: int = Field(
+        5, ge=1, le=MAX_EPOCHS, description="plateau: epochs without gain before a reduction"
+    )
 
 
 class EarlyStopping(_Named):

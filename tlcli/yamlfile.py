@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from tlcli import files
 from tlcli.errors import Problem, RecipeError, reason
 
 #: The place of a value: mapping keys and list indexes from the root, as in ("stages", 1, "epochs").
@@ -19,7 +20,10 @@ Key = tuple[str | int, ...]
 MAX_BYTES = 1_000_000
 MAX_VALUES = 10_000
 MAX_DEPTH = 32
+#: Characters of a key, as in YAML itself for one without `?`.
+MAX_KEY = 1_024
 _BOUNDS = f"more than {MAX_VALUES:,} values or {MAX_DEPTH} levels"
+_TEXT = f"more than {MAX_BYTES:,} characters of text once its aliases are expanded"
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Document:
         return ": ".join(filter(None, (f"{self.path.name}:{line}", spell(key))))
 
 
-class _TooMuch(yaml.MarkedYAMLError):
-    """More values or levels than a recipe has."""
+class _Refused(yaml.MarkedYAMLError):
+    """YAML, and more of it, or other, than a recipe has."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -77,13 +81,25 @@ class _Loader(yaml.SafeLoader):
         """The next node of the text, as PyYAML composes it."""
         self._nodes += 1
         self._depth += 1
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         # Keys are nodes, too; nodes are inside the root, so that keys are one shorter.
         if self._nodes > 2 * MAX_VALUES or self._depth > MAX_DEPTH + 1:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise _TooMuch(problem_mark=mark)
+            raise _Refused(problem=_BOUNDS, problem_mark=event.start_mark)
+        # A tag would have anything read as anything: a number of a million digits, a set, bytes.
+        if getattr(event, "tag", None) is not None:
+            problem = f"has a tag, '{_spelled(event.tag)}'"
+            raise _Refused(problem=problem, problem_mark=event.start_mark, note=_NO_TAGS)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+
+_NO_TAGS = "leave it out; what looks like a number is one, and text may be quoted"
+
+
+def _spelled(tag: str) -> str:
+    """A tag as it is written, cut to what shows which one is meant."""
+    return tag.replace("tag:yaml.org,2002:", "!!")[:40]
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -106,9 +122,8 @@ _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
 # No octal 010 and no sexagesimal 1:30.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")
-)
+_INT = "tag:yaml.org,2002:int"
+_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
@@ -117,6 +132,13 @@ class _Dumper(yaml.SafeDumper):
     """Quotes what YAML 1.1 would read as something else than text, and what `_Loader` would."""
 
 
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # Between single quotes PyYAML writes U+0085 as a line end, which reads back as a space.
+    style = '"' if "\x85" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
@@ -137,7 +159,7 @@ def parse_key(text: str) -> Key:
 def read(path: Path) -> Document:
     """Read a YAML file; every failure is a `RecipeError` that names the line."""
     try:
-        with path.open("rb") as file:
+        with files.open_regular(path) as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise RecipeError(
@@ -166,10 +188,10 @@ def parse(text: str, path: Path) -> Document:
             return document
         reader = _Reader(document, loader)
         return Document(path, reader.construct(node, ()), document.lines)
-    except _TooMuch as error:
-        mark = error.problem_mark
-        line = mark.line + 1 if mark else 1
-        raise RecipeError(Problem(f"{path.name}:{line}", _BOUNDS)) from None
+    except _Refused as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        where, hint = f"{path.name}:{line}", error.note or ""
+        raise RecipeError(Problem(where, str(error.problem), hint)) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -200,12 +222,22 @@ def dump(value: Any) -> str:
     return dumped
 
 
+def fits(value: Any) -> bool:
+    """Whether plain values, dumped, stay within the bounds of what is read."""
+    return _count(value) <= MAX_VALUES and len(dump(value).encode()) <= MAX_BYTES
+
+
+def _count(value: Any) -> int:
+    entries = value.values() if isinstance(value, dict) else value
+    return 1 + sum(map(_count, entries)) if isinstance(value, dict | list) else 1
+
+
 class _Reader:
     """Turns nodes into values, noting lines and counting against the bounds."""
 
     def __init__(self, document: Document, loader: _Loader) -> None:
         self._document, self._loader = document, loader
-        self._values = 0
+        self._values = self._characters = 0
 
     def construct(self, node: yaml.Node, key: Key) -> Any:
         self._values += 1
@@ -224,7 +256,9 @@ class _Reader:
         for name_node, value_node in node.value:
             if not isinstance(name_node, yaml.ScalarNode):
                 raise self._fail(name_node, "a key must be a word")
-            name: str = name_node.value
+            name: str = self._text(name_node)
+            if len(name) > MAX_KEY:
+                raise self._fail(name_node, f"a key has more than {MAX_KEY:,} characters")
             if name in mapping:
                 raise self._fail(name_node, f"the key '{name}' is given twice")
             self._document.lines[(*key, name)] = name_node.start_mark.line + 1
@@ -232,14 +266,20 @@ class _Reader:
         return mapping
 
     def _scalar(self, node: yaml.Node) -> Any:
-        try:
-            return self._loader.construct_object(node)
-        except yaml.YAMLError:
-            raise
-        except Exception as error:  # PyYAML raises anything on `!!bool x` and the like
-            shown = node.value if len(node.value) <= 60 else node.value[:57] + "..."
-            kind = node.tag.rpartition(":")[2]
-            raise self._fail(node, f"'{shown}' cannot be read as {kind}") from error
+        text = self._text(node)
+        # Its length first: Python refuses what has thousands of digits, or takes its time.
+        if node.tag == _INT and (len(text) > 60 or abs(int(text.replace("_", ""))) >= 2**63):
+            shown = text if len(text) <= 60 else text[:57] + "..."
+            raise self._fail(node, f"{shown} is too large a number; quote it if it is text")
+        return self._loader.construct_object(node)
+
+    def _text(self, node: yaml.Node) -> str:
+        """The text of a scalar, counted wherever it is repeated."""
+        self._characters += len(node.value)
+        if self._characters > MAX_BYTES:
+            raise self._fail(node, _TEXT)
+        text: str = node.value
+        return text
 
     def _fail(self, node: yaml.Node, message: str) -> RecipeError:
         line = node.start_mark.line + 1
