@@ -780,3 +780,15 @@ def test_wild_recipes_raise_recipe_errors_only(write_recipe):
             except RecipeError as error:
                 assert all("\n" not in str(problem) for problem in error.problems)
     assert loaded
+
+
+@pytest.mark.parametrize(("letter", "fits"), [("a", True), ("é", True), ("\U00020000", False)])
+def test_a_name_fits_a_folder(tmp_path: Path, letter: str, fits: bool):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"name: {letter * 64}\ndata: {{dir: x}}\nbase: {{name: VGG16}}\n", "utf-8")
+    if fits:
+        assert recipe.load(path).name == letter * 64
+    else:
+        with pytest.raises(RecipeError, match=r"must have 200 bytes at most"):
+            recipe.load(path)
+    assert len(recipe.plain_name(letter * 70)) == (64 if fits else 50)

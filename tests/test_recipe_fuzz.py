@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlcli import recipe
+from tlcli import files, recipe
 from tlcli.errors import RecipeError
 
 WORDS = sorted(
@@ -40,6 +41,7 @@ scalars = st.one_of(
     st.floats(),
     st.text(max_size=30),
     st.sampled_from(MEANT),
+    st.integers(-(10**4_000), 10**4_000),
 )
 keys = st.one_of(st.sampled_from(WORDS), st.text(max_size=8), st.integers(), st.none())
 trees = st.recursive(
@@ -85,7 +87,12 @@ def nearly_proper(draw: st.DrawFn) -> Any:
 def check(path: Path, text: bytes) -> None:
     path.write_bytes(text)
     try:
-        recipe.load(path)
+        loaded = recipe.load(path)
+        again = path.with_name("again.yaml")
+        files.write_text(again, loaded.as_yaml())
+        reloaded = recipe.load(again)
+        assert reloaded.resolved() == loaded.resolved()
+        assert reloaded.fingerprint() == loaded.fingerprint()
     except RecipeError as error:
         assert error.problems
         for problem in error.problems:
@@ -131,7 +138,7 @@ def test_mutilated_text(tmp_path: Path, count: int):
                     text[at:at] = text[at:end] * draw.randint(1, 3)
                 case 2:
                     text[at : at + 1] = draw.choice(
-                        [b"&a ", b"*a", b"!!x", b"\t", b"{", b"]", b": "]
+                        [b"&a ", b"*a", b"!!x", b"\t", b"{", b"]", b": ", b"!!int 0x", b"\xc2\x85"]
                     )
                 case _:
                     text[at:end] = draw.randbytes(end - at)
@@ -150,3 +157,46 @@ def test_aliases_that_explode(tmp_path: Path):
     lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 9) + "]" for n in range(1, 12)]
     check(tmp_path / "fuzz.yaml", "\n".join(lines).encode())
     check(tmp_path / "fuzz.yaml", b"data: &d\n  dir: *d\n")
+
+
+TAGGED = ["!!int 0x" + "f" * 5_000, "!!int 0b" + "1" * 20_000, "!!int 1" + ":1" * 5_000,
+          "!!float 1" + ":1" * 5_000, "!!int " + "9" * 4_000, "9" * 4_000, "1" + "_1" * 4_000,
+          "!!binary aaaa", "!!set {a}", "!!timestamp 2000-01-01", "1e999", "-1e999"]  # fmt: skip
+PLACES = [
+    "seed: @", "batch_size: @", "name: @", "head: {l2: @}", "head: {hidden: [@]}",
+    "augment: {views: @}", "augment: {rotation_range: @, views: 1}",
+    "stages: [{name: head, epochs: @}]", "stages: [{name: head, class_weights: {a: @}}]",
+    "stages: [{name: head, schedule: {name: plateau, patience: @}}]",
+    "stages: [{name: head, early_stopping: {patience: 3, min_delta: @}}]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_number_is_too_large_for_what_follows(tmp_path: Path, place: str):
+    """Not for the fingerprint, the file in the run, or the message that refuses it."""
+    for written in TAGGED:
+        text = f"data: {{dir: x}}\nbase: {{name: VGG16}}\n{place.replace('@', written)}\n"
+        check(tmp_path / "fuzz.yaml", text.encode())
+
+
+@pytest.mark.parametrize("place", ["head", "stages", "data", "augment.rotation_range", "name"])
+def test_long_text_that_is_repeated_takes_no_memory(tmp_path: Path, place: str):
+    text = "x: &a " + "x" * 60_000 + "\n" + place + ": [" + ", ".join(["*a"] * 9_000) + "]\n"
+    tracemalloc.start()
+    try:
+        check(tmp_path / "fuzz.yaml", text.encode())
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("count", [1_000, 9_900, 9_950, 9_999])
+def test_what_loads_is_kept_in_a_form_that_loads(tmp_path: Path, count: int):
+    weights = "".join(f"      c{number}: 1\n" for number in range(count))
+    text = (
+        "data: {dir: photos}\nbase: {name: VGG16, weights: random}\n"
+        f"stages:\n  - name: head\n    class_weights:\n{weights}"
+    )
+    check(tmp_path / "fuzz.yaml", text.encode())
+    if count == 1_000:
+        assert recipe.load(tmp_path / "fuzz.yaml")

@@ -14,25 +14,48 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 
 from tlcli import bases
 from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
 from tlcli.recipe_problems import advice, cross_check, explain
 from tlcli.settings import Base, Block, Data, Features, Head, Stage
-from tlcli.yamlfile import MAX_BYTES, Document, Key, dump, parse_key, parse_value, read, spell
+from tlcli.yamlfile import (
+    MAX_BYTES,
+    MAX_VALUES,
+    Document,
+    Key,
+    dump,
+    fits,
+    parse_key,
+    parse_value,
+    read,
+    spell,
+)
 
 #: Blocks that may be written as the value of one of their keys; `--set` may add others to it.
 _SHORTHAND = {"optimizer": "name", "schedule": "name", "early_stopping": "patience"}
 
 
+#: Bytes of a name: a folder's may have 255, and a run adds its number, or what it replaces.
+MAX_NAME_BYTES = 200
+
+
+def _folder_name(name: str) -> str:
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"must have {MAX_NAME_BYTES} bytes at most, as names of folders do")
+    return name
+
+
 class Recipe(Block):
     """Everything that decides a run."""
 
-    name: str = Field(pattern=r"^[\w][\w.-]{0,63}$", description="of the runs; default: the file's")
+    name: Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$"), AfterValidator(_folder_name)] = (
+        Field(description="of the runs; default: the file's")
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of the head's weights, dropout and order")
     data: Data
     base: Base
@@ -126,6 +149,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         problems = [*explain(error, Recipe, raw, document), *problems]
     if problems:
         raise RecipeError(dict.fromkeys(problems))
+    # A run keeps it with every default, and must be able to read that.
+    if not fits(loaded.resolved()):
+        message = f"with its defaults it has more than {MAX_VALUES:,} values or 1 MB"
+        hint = "use fewer stages, class_weights or aliases"
+        raise RecipeError(Problem(document.where(()), message, hint))
     return loaded.bind(document)
 
 
@@ -249,7 +277,8 @@ def _put(target: Any, key: Key, value: Any, text: str) -> Key:
 def plain_name(text: str) -> str:
     """`text` as the name of a recipe or file: letters, digits, `_`, `-` and `.`, 64 at most."""
     plain = "".join(c if c.isalpha() or c.isdecimal() or c in "_.-" else "_" for c in text)
-    return plain.lstrip(".-")[:64] or "recipe"
+    cut = plain.lstrip(".-")[:64].encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+    return cut or "recipe"
 
 
 def _fill_in(raw: dict[str, Any], stem: str) -> None:
