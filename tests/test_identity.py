@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlcli import dataset, identity, outputs, recipe, runs
-from tlcli.errors import RunError
+from tlcli.errors import RecipeError, RunError
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
@@ -72,7 +72,40 @@ def test_a_damaged_record_is_a_difference(run, parts):
     run.file(runs.RECORD).write_text("[]", encoding="utf-8")
     with pytest.raises(RunError):
         identity.differences(run, *parts())
-    assert identity.differences_told(run, *parts()) == ["is no record of a run"]
+    assert identity.differences_told(run, *parts()) == ["run.json: is no record of a run"]
+    run.file(runs.RECORD).unlink()
+    assert identity.differences_told(run, *parts()) == ["has no run.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"seed: \xff", ":1: not UTF-8 text"),
+        (b"a: 1\nseed: !!int 0x" + b"f" * 5_000, ":2: has a tag, '!!int'"),
+    ],
+)
+def test_a_damaged_recipe_is_a_difference_and_says_of_which_run(run, parts, text: bytes, said: str):
+    run.file(runs.RECIPE).write_bytes(text)
+    assert identity.differences_told(run, *parts("seed=3")) == [f"recipe.yaml{said}"]
+    with pytest.raises(RecipeError) as caught:
+        recipe.of_run(run)
+    assert str(caught.value).startswith(f"{run.path}/recipe.yaml{said}")
+    run.file(runs.RECIPE).unlink()
+    with pytest.raises(RecipeError) as gone:
+        recipe.of_run(run)
+    assert str(gone.value).startswith(f"{run.path}/recipe.yaml: no such file")
+
+
+def test_a_difference_is_one_line_of_bounded_length(run, parts):
+    record = run.file(runs.RECIPE).read_text()
+    other = record.replace("seed: 0", 'seed: "x\\nerror: your disk is full' + "y" * 9_000 + '"', 1)
+    run.file(runs.RECIPE).write_text(other)
+    (told,) = identity.differences_told(run, *parts("seed=3"))
+    assert told.endswith("y... and is 3")
+    assert len(told) < 100
+    line = identity.not_resumed(run, [told])
+    assert "\n" not in line
+    assert "x\\nerror: your" in line
 
 
 def test_other_photos_are_readable_than_then(run, parts):

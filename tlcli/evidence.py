@@ -59,7 +59,7 @@ def read(run: Run) -> Evidence:
     record = _required(run, runs.RECORD, Record)
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
     explanations = f"{runs.EXPLANATIONS}/{runs.EXPLANATIONS_INDEX}"
-    settings = recipe.load(run.file(runs.RECIPE))
+    settings = recipe.of_run(run)
     evaluation = _optional(run, runs.evaluation(split), Evaluation)
     predictions = _predictions(run.file(runs.predictions(split)))
     if evaluation is not None and predictions is not None:

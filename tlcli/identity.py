@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, files, runs, splits, yamlfile
+from tlcli import console, files, recipe, runs, splits, yamlfile
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError, TlcliError
 from tlcli.recipe import Recipe
@@ -19,6 +19,9 @@ from tlcli.splits import Row
 
 #: Differences that are named one by one.
 NAMED = 5
+
+#: Characters of a value that are shown.
+SHOWN = 60
 
 
 def of(chosen: Recipe, index: Index) -> dict[str, str]:
@@ -46,16 +49,22 @@ def differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
     try:
         return differences(run, chosen, index)
     except TlcliError as error:
-        return [problem.message for problem in error.problems]
+        places = (problem.where.removeprefix(f"{run.path}/") for problem in error.problems)
+        return [
+            f"{place}: {problem.message}" if place != str(run.path) else problem.message
+            for place, problem in zip(places, error.problems, strict=True)
+        ]
 
 
 def not_resumed(run: Run, different: list[str]) -> str:
     """The line about a stopped run that is left alone."""
-    return f"note: {run.path} was stopped, and this is not its continuation: {'; '.join(different)}"
+    said = f"{run.path} was stopped, and this is not its continuation: {'; '.join(different)}"
+    return f"note: {console.one_line(said)}"
 
 
 def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
-    then = _flat(yamlfile.read(run.file(runs.RECIPE)).value)
+    with recipe.naming(run):
+        then = _flat(yamlfile.read(run.file(runs.RECIPE)).value)
     now = _flat(chosen.resolved())
     for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what
         then.pop(key, None)
@@ -77,7 +86,8 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def _said(value: Any) -> str:
-    return "not set" if value is None else str(value)
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:

@@ -41,7 +41,7 @@ class Photos:
 
 def root_of(run: Run) -> Path:
     """The data folder that a run was trained on."""
-    return recipe.load(run.file(runs.RECIPE)).data.root
+    return recipe.of_run(run).data.root
 
 
 def rows_of(run: Run, split: str) -> tuple[Row, ...]:

@@ -11,17 +11,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 
-from tlcli import bases
+from tlcli import bases, runs
 from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
 from tlcli.recipe_problems import advice, cross_check, explain
+from tlcli.runs import Run
 from tlcli.settings import Base, Block, Data, Features, Head, Stage
 from tlcli.yamlfile import (
     MAX_BYTES,
@@ -155,6 +157,26 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         hint = "use fewer stages, class_weights or aliases"
         raise RecipeError(Problem(document.where(()), message, hint))
     return loaded.bind(document)
+
+
+def of_run(run: Run, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that a run has kept; its problems name the run."""
+    with naming(run):
+        return load(run.file(runs.RECIPE), overrides)
+
+
+@contextmanager
+def naming(run: Run) -> Iterator[None]:
+    """Have the problems of a run's recipe say of which run: `recipe.yaml` are all of them."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(
+            replace(problem, where=f"{run.path}/{problem.where}")
+            if problem.where.startswith(runs.RECIPE)
+            else problem
+            for problem in error.problems
+        ) from error
 
 
 def find(folder: Path) -> Path:

@@ -98,12 +98,12 @@ def reproduce(
     if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
     run = runs.find(which, where="RUN")
-    chosen = recipe.load(run.file(runs.RECIPE))
+    chosen = recipe.of_run(run)
     source = "data.csv" if chosen.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
     if moved:
         overrides = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
-        chosen = recipe.load(run.file(runs.RECIPE), overrides)
+        chosen = recipe.of_run(run, overrides)
     out = out or run.path.with_name(f"{run.path.name}-again")
     found = survey.survey(chosen, cache=cache, out=out)
     made = plan.make(found)

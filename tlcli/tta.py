@@ -10,7 +10,7 @@ from pathlib import Path
 from tlcli import recipe
 from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RunError
-from tlcli.runs import RECIPE
+from tlcli.runs import RECIPE, Run
 
 
 def settings(run: Path) -> Augment:
@@ -23,7 +23,7 @@ def settings(run: Path) -> Augment:
         message = f"test-time augmentation needs the {RECIPE} of the run beside the model"
         hint = "name the run directory with --run, or leave --tta out"
         raise RunError(Problem(str(run), message, hint))
-    augment = recipe.load(path).augment
+    augment = recipe.of_run(Run(run)).augment
     if not augment.changes_pixels:
         message = "no setting of `augment` changes a photo, so there are no views to look at"
         raise RunError(Problem(str(path), message, "leave --tta out"))
