@@ -24,8 +24,8 @@ LAYERS = """
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors
     audit_cache calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
-    claims download leaks metrics photos split tta weight_forms
-    addresses forward heatmap inventory weight_files
+    download identity leaks metrics photos split tta weight_forms
+    addresses claims forward heatmap inventory weight_files
     weight_cache
     fetch
     weights

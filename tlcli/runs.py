@@ -125,6 +125,11 @@ class Run:
         """Whether nothing is left to do for it, not even tidying up."""
         return self.finished and not self.file(CHECKPOINTS).exists()
 
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether an epoch was trained that it can go on from."""
+        return any(self.file(CHECKPOINTS).glob("*.npz"))
+
     def append_metrics(self, values: dict[str, Any]) -> None:
         """Add one line to the metrics."""
         with self.file(METRICS).open("a", encoding="utf-8") as file:

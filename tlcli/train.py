@@ -10,6 +10,7 @@ from tlcli import (
     console,
     files,
     findings,
+    identity,
     interrupts,
     preview,
     runs,
@@ -156,9 +157,9 @@ def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
     """The plan of the photos that could be read, which are the same after a stop as before."""
     reduced = planning.reduced(plan, report.unreadable)
     if claimed.resumed:
-        claims.check_photos(claimed.run, reduced.index)
+        identity.check_photos(claimed.run, reduced.index)
     elif reduced is not plan:
-        claims.leave_out(claimed.run, reduced.index)
+        identity.leave_out(claimed.run, reduced.index)
     return reduced
 
 
