@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 from pathlib import Path
 
@@ -75,20 +77,60 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, harm: str):
     )
 
 
-def test_what_comes_after_a_damaged_one_is_not_in_the_way_of_a_new_start(tmp_path: Path):
+def test_damaged_ones_go_once_there_is_a_sound_one(tmp_path: Path):
     folder = tmp_path / "checkpoints"
+    for epoch in (5, 6, 7):
+        Checkpoints(folder).write(made(epoch, epoch))
+        (folder / f"epoch-{epoch:05d}.npz").write_bytes(b"")
     kept = Checkpoints(folder)
-    for epoch, best in [(5, 5), (6, 5), (7, 5)]:
-        kept.write(made(epoch, best))
-    (folder / "epoch-00005.npz").write_bytes(b"")
     assert kept.newest()[0] is None
-    kept.forget_after(0)
+    assert len(names(folder)) == 1, "each that was written is sound as far as it was told"
     for epoch, best in [(1, 1), (2, 2), (3, 2)]:
         kept.write(made(epoch, best))
         assert kept.arrays(best)
+        assert f"epoch-{7:05d}.npz" not in names(folder)
     found, problems = kept.newest()
     assert found is not None
     assert (found.epoch, problems) == (3, [])
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.EMFILE])
+def test_one_that_cannot_be_read_just_now_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+):
+    folder = tmp_path / "checkpoints"
+    Checkpoints(folder).write(made(1, 1))
+    before = names(folder)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zipfile, "ZipFile", fail)
+        with pytest.raises(RunError) as told:
+            Checkpoints(folder).newest()
+    assert str(told.value) == (
+        f"{folder}/epoch-00001.npz: this checkpoint cannot be read: {os.strerror(code).lower()}; "
+        "nothing was removed; run the command again when it can be read"
+    )
+    assert names(folder) == before
+    assert Checkpoints(folder).newest()[1] == []
+
+
+def test_any_flipped_bits_are_damage_or_do_no_harm(tmp_path: Path):
+    folder = tmp_path / "checkpoints"
+    small = Checkpoint(1, {"best": 1}, {"weights/0": np.arange(3, dtype="f4")})
+    Checkpoints(folder).write(small)
+    (path,) = folder.iterdir()
+    data = path.read_bytes()
+    for place in range(len(data)):
+        flipped = bytes([data[place] ^ 1 << place % 8])
+        path.write_bytes(data[:place] + flipped + data[place + 1 :])
+        found, problems = Checkpoints(folder).newest()
+        if found is None:
+            assert len(problems) == 1
+        else:
+            np.testing.assert_array_equal(found.arrays["weights/0"], [0, 1, 2])
 
 
 def test_nothing_is_unpickled(tmp_path: Path):

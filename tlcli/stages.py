@@ -97,7 +97,6 @@ class Stages:
         last, problems = self._checkpoints.newest()
         for problem in problems:
             console.warn(str(problem))
-        self._checkpoints.forget_after(last.epoch if last else 0)
         if last is None:
             console.note("it was stopped before its first epoch ended")
             return
