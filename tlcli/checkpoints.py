@@ -2,10 +2,10 @@
 
     RUN/checkpoints/epoch-00007.npz    after the seventh epoch of the run
 
-A file is read back before an older one goes, and is never changed. The last two are kept, and with
-each of them the one of the best epoch it goes back to. They are zip archives of plain arrays, whose
-CRC-32s tell a damaged one; nothing in them is pickled. A file that cannot be read for another
-reason is not damaged, and damaged ones go only after a sound one was written.
+A file is read back before an older one goes, and is never changed. The last two are kept, each of
+which is enough by itself. They are zip archives of plain arrays, whose CRC-32s tell a damaged one;
+nothing in them is pickled. A file that cannot be read for another reason is not damaged, and
+damaged ones go only after a sound one was written.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ Array = npt.NDArray[Any]
 #: Checkpoints to go back to: the newest, and one more in case it is damaged.
 KEPT = 2
 
+#: What the names of arrays begin with that are those of the best epoch, not of the last.
+BEST = "best/"
+
 #: An array with JSON in it, and a key there: how many other arrays the file holds. The list of an
 #: archive's members has no checksum, and a flipped bit can make it shorter.
 _STATE, _COUNT = "state", "arrays"
@@ -47,9 +50,9 @@ class Checkpoint:
     """What is known after an epoch of a run, which counts from 1.
 
     Attributes:
-        state: everything that JSON can say; `state["best"]` is the epoch whose checkpoint holds the
-            best weights of the stage.
-        arrays: everything else, by name.
+        state: everything that JSON can say; `state["best"]` is the best epoch of the stage.
+        arrays: everything else, by name; those of the best epoch under `BEST`, if it is an earlier
+            one.
     """
 
     epoch: int
@@ -62,7 +65,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._sound: list[Checkpoint] = []  # without arrays: those that a new one leaves in place
+        self._needed: list[set[int]] = []  # by each of those that a new one leaves in place
 
     def write(self, made: Checkpoint) -> None:
         """Add a checkpoint, make sure that it can be read, and drop those it makes needless."""
@@ -75,8 +78,8 @@ class Checkpoints:
                 arrays: dict[str, Any] = {_STATE: np.frombuffer(text, np.uint8), **made.arrays}
                 np.savez(file, **arrays)
             _verify(temporary)
-        self._remember(made)
-        for epoch in self._epochs() - {needed for one in self._sound for needed in _needs(one)}:
+        self._needed = [*self._needed, _needs(made)][-KEPT:]
+        for epoch in self._epochs().difference(*self._needed):
             self._path(epoch).unlink(missing_ok=True)
 
     def newest(self) -> tuple[Checkpoint | None, list[Problem]]:
@@ -90,25 +93,20 @@ class Checkpoints:
             reading = epoch
             try:
                 found = self._read(epoch)
-                reading = int(found.state["best"])
-                if reading != epoch:
-                    self._read(reading)
+                needed = _needs(found)
+                if needed != {epoch}:
+                    reading = found.state["best"]
+                    best = self._read(reading).arrays
+                    found.arrays.update({f"{BEST}{name}": array for name, array in best.items()})
             except _Damaged as error:
                 where = str(self._path(reading))
                 message = f"this checkpoint cannot be read: {reason(error)}"
                 hint = "training goes on from the one before, or else from the start"
                 problems.append(Problem(where, message, hint, "warning"))
             else:
-                self._remember(found)
+                self._needed = [needed]
                 return found, problems
         return None, problems
-
-    def arrays(self, epoch: int) -> dict[str, Array]:
-        """The arrays of one checkpoint; raises `RunError` where it is damaged."""
-        try:
-            return self._read(epoch).arrays
-        except _Damaged as error:
-            raise RunError(Problem(str(self._path(epoch)), reason(error))) from error
 
     def clear(self) -> None:
         """Remove all of them; at once, so that a crash meanwhile leaves all or none."""
@@ -133,9 +131,6 @@ class Checkpoints:
                 raise ValueError("it lacks some of its arrays")
         return Checkpoint(epoch, state, arrays)
 
-    def _remember(self, sound: Checkpoint) -> None:
-        self._sound = [*self._sound, Checkpoint(sound.epoch, sound.state, {})][-KEPT:]
-
     def _epochs(self) -> set[int]:
         matches = (
             re.fullmatch(r"epoch-(\d+)\.npz", path.name) for path in self._folder.glob("epoch-*")
@@ -147,8 +142,10 @@ class Checkpoints:
 
 
 def _needs(sound: Checkpoint) -> set[int]:
-    """The checkpoints that it takes to go back to one."""
-    return {sound.epoch, sound.state["best"]}
+    """The checkpoints that it takes to go back to one: itself, and for those of earlier versions of
+    tlcli the one of the best epoch."""
+    complete = any(name.startswith(BEST) for name in sound.arrays)
+    return {sound.epoch} if complete else {sound.epoch, sound.state["best"]}
 
 
 @contextmanager
