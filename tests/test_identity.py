@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import dataset, identity, recipe, runs
+from tlcli import dataset, identity, outputs, recipe, runs
 from tlcli.errors import RunError
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
@@ -28,7 +28,7 @@ def parts(photos, write_recipe):
 @pytest.fixture
 def run(parts) -> runs.Run:
     """One that began with the recipe and the photos as they are."""
-    made = runs.create("small", None)
+    made = outputs.create("small", None)
     identity.write(made, *parts())
     return made
 

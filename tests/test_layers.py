@@ -23,9 +23,9 @@ LAYERS = """
     randaugment
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors
-    audit_cache calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
-    download identity leaks metrics photos split tta weight_forms
-    addresses claims forward heatmap inventory weight_files
+    audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
+    download identity leaks metrics photos sample split store tta weight_forms
+    addresses claims forward heatmap inventory room weight_files
     weight_cache
     fetch
     weights

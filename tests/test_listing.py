@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import files, inventory, listing, runs, store
+from tlcli import files, inventory, listing, outputs, runs, store
 from tlcli.bases import BASES
 from tlcli.errors import RecipeError
 
@@ -27,7 +27,7 @@ def fill(folder: Path, base: str, rows: int) -> Path:
 
 
 def finish(accuracy: float, *, test: float | None = None) -> runs.Run:
-    run = runs.create("cats", None)
+    run = outputs.create("cats", None)
     files.write_json(run.file(runs.RECORD), {"created": "2030-01-02", "base": "VGG16"})
     stages = [{"val_accuracy": 0.1}, {"val_accuracy": accuracy}]
     outcome = {"stages": stages, "test": None if test is None else {"accuracy": test}}
@@ -75,7 +75,7 @@ def test_a_base_that_is_not_there():
 def test_runs_with_their_scores():
     finish(0.9, test=0.87654)
     finish(0.5)
-    unfinished = runs.create("dogs", None)
+    unfinished = outputs.create("dogs", None)
     files.write_json(unfinished.file(runs.RECORD), {"created": "2030-01-03", "base": "ResNet50"})
     text, value = listing.runs()
     assert [line.split() for line in text.split("\n")[2:]] == [

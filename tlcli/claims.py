@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import console, identity, locks, runs
+from tlcli import console, identity, locks, outputs, runs
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.recipe import Recipe
@@ -97,7 +97,7 @@ def _claim_new(
             if not told and not locks.is_held(run.path):
                 told.append(identity.not_resumed(run, different))
         _remove_stillborn(folder, chosen.name)
-        run = runs.create(chosen.name, None)
+        run = outputs.create(chosen.name, None)
         _hold(stack, run)
         identity.write(run, chosen, index)  # before another process looks for it
         return Claim(run, resumed=False)
@@ -107,7 +107,7 @@ def _claim_in(
     stack: ExitStack, out: Path, wanted: Wanted, chosen: Recipe, index: Index, told: list[str]
 ) -> Claim:
     """The run in `out`, or the one that is going to replace it."""
-    if problems := runs.check_output(out, force=wanted.force):
+    if problems := outputs.check_output(out, force=wanted.force):
         raise RunError(problems)
     out.mkdir(parents=True, exist_ok=True)
     _hold(stack, Run(out))
@@ -119,14 +119,14 @@ def _claim_in(
     if (out / runs.RECORD).is_file() and not wanted.force:
         hint = "name another folder, or replace it with --force"
         raise RunError(Problem(f"--out {out}", "a stopped run is there", hint))
-    run = runs.create(chosen.name, out, force=wanted.force)
+    run = outputs.create(chosen.name, out, force=wanted.force)
     identity.write(run, chosen, index)
     return Claim(run, resumed=False)
 
 
 def _begun(out: Path) -> Iterator[Run]:
     """The runs of `out` that were stopped: those that were to replace it, and its own."""
-    yield from (Run(path, replaces=out.resolve()) for path in runs.replacements(out))
+    yield from (Run(path, replaces=out.resolve()) for path in outputs.replacements(out))
     if (out / runs.RECORD).is_file() and not Run(out).closed:
         yield Run(out)
 
@@ -190,7 +190,7 @@ def _remove_stillborn(folder: Path, name: str) -> None:
     A folder with anything else in it, if only a model, is what a user has kept of a run.
     """
     for path in folder.iterdir():
-        if not runs.number_of(path, name) or path.is_symlink() or not path.is_dir():
+        if not outputs.number_of(path, name) or path.is_symlink() or not path.is_dir():
             continue
         if all(map(_is_first, path.iterdir())) and not locks.is_held(path):
             _remove_temporary(Run(path))

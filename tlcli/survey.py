@@ -18,8 +18,8 @@ from tlcli import (
     findings,
     images,
     leaks,
+    outputs,
     recipe,
-    runs,
     weights,
 )
 from tlcli.dataset import Index, Memory
@@ -80,7 +80,7 @@ def survey(
     """
     problems = recipe.advice(chosen)
     if run:
-        problems += runs.check_output(out, force=force)
+        problems += outputs.check_output(out, force=force)
     found = Survey(chosen, caches.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:

@@ -12,6 +12,7 @@ from tlcli import (
     findings,
     identity,
     interrupts,
+    outputs,
     preview,
     runs,
     saving,
@@ -121,7 +122,7 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         summary = Summary(run, tuple(results), report, clock.seconds)
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
         interrupts.check()
-        settled = runs.settle(run)
+        settled = outputs.settle(run)
         if latest:
             _mark_latest(settled)
         _draw_views(plan, settled)
