@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tlcli import dataset, identity, locks, recipe, runs
+from tlcli import dataset, files, identity, locks, outputs, recipe, runs
 from tlcli.claims import Wanted, claim
 from tlcli.errors import RunError
 
@@ -199,3 +201,63 @@ def test_a_damaged_record_is_no_reason_to_fail(parts, capsys):
     assert "cannot be read" in capsys.readouterr().err
     record = json.loads((runs.root() / "small-2" / runs.RECORD).read_text(encoding="utf-8"))
     assert record.keys() >= identity.of(*parts()).keys()
+
+
+FIRST = (locks.LOCK, locks.HOLDER, runs.RECIPE, ".x1.tmp.csv", runs.SPLIT, ".x2.tmp.json")
+
+
+@pytest.mark.parametrize("files", range(len(FIRST) + 1))
+def test_what_a_kill_leaves_in_a_named_folder_is_not_in_the_way(parts, tmp_path: Path, files: int):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in FIRST[:files]:
+        (out / name).write_text("half")
+    assert outputs.check_output(out, force=False) == []
+    with claim(Wanted(out=out, force=files % 2 == 0), *parts()) as claimed:
+        assert (claimed.run, claimed.resumed) == (runs.Run(out), False)
+        assert not list(out.glob(".x*"))
+        stop(claimed.run)
+
+
+def test_a_recipe_in_the_folder_of_a_user_is_in_the_way(tmp_path: Path):
+    (tmp_path / runs.RECIPE).write_text("a user's")
+    (problem,) = outputs.check_output(tmp_path, force=True)
+    assert problem.message == "exists, is not empty and is not a run"
+
+
+def test_a_stopped_replacement_leaves_no_part_of_a_file(parts, tmp_path: Path):
+    out = tmp_path / "out"
+    name_of(Wanted(out=out), *parts(), then=finish)
+    with claim(Wanted(out=out, force=True), *parts("seed=5")) as begun:
+        stop(begun.run)
+    part = begun.run.file(".x.tmp.npz")
+    part.write_text("half")
+    with claim(Wanted(out=out, force=True), *parts("seed=5")):
+        assert not part.exists()
+    part.write_text("half")
+    begun.run.file(runs.RECORD).unlink()
+    with claim(Wanted(out=out, force=True), *parts("seed=5")) as another:
+        assert not begun.run.path.exists()
+    assert not another.run.path.exists()
+
+
+@pytest.mark.parametrize("out", [None, "out", "forced"])
+def test_a_run_that_cannot_be_begun_leaves_nothing(
+    parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str | None
+):
+    wanted = Wanted(out=tmp_path / "made" / out if out else None, force=out == "forced")
+    if wanted.force:
+        name_of(wanted, *parts("seed=9"), then=finish)
+    same = parts()
+    before = sorted(tmp_path.rglob("*"))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run.json")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_json", fail)
+        with pytest.raises(OSError, match="No space left"), claim(wanted, *same):
+            pass
+    left = {path for path in tmp_path.rglob("*") if path.name != locks.LOCK}
+    assert left - {*before} <= {tmp_path / "made"}
+    assert not list(runs.root().glob("small-*"))

@@ -190,12 +190,13 @@ def test_damaged_checkpoints_and_rows_are_told_and_made_again(rig: Rig, undistur
     expected, _ = undisturbed
     ended = stop_when(rig, "stage 2 of 2", signal.SIGINT)
     assert ended.code == 130, ended.said
-    newest = max((rig.work / RUN / "checkpoints").glob("*.npz"))
+    before, newest = sorted((rig.work / RUN / "checkpoints").glob("*.npz"))
     damage(newest)
     for shard in rig.work.glob("cache/features/*block5_conv2*/rows-*.npy"):
         damage(shard)
     (again,) = finish(rig, ended)[1:]
     assert f"{RUN}/checkpoints/{newest.name}: this checkpoint cannot be read: " in again.said
+    assert f"it goes on after epoch {int(before.stem[-5:])} of stage 'head'" in again.said
     assert "1 row damaged; computing again" in again.said
     assert outcome(rig.work / RUN) == expected
 
@@ -206,6 +207,16 @@ def damage(path: Path) -> None:
     middle = len(data) // 2
     data[middle : middle + 8] = bytes(255 - byte for byte in data[middle : middle + 8])
     path.write_bytes(data)
+
+
+def test_a_run_without_a_sound_checkpoint_begins_again_and_says_so(rig: Rig, undisturbed):
+    expected, _ = undisturbed
+    ended = stop_when(rig, "stage 2 of 2", signal.SIGINT)
+    for path in (rig.work / RUN / "checkpoints").glob("*.npz"):
+        damage(path)
+    (again,) = finish(rig, ended)[1:]
+    assert "none of its checkpoints can be read: it begins with its first epoch" in again.said
+    assert outcome(rig.work / RUN) == expected
 
 
 @pytest.mark.slow

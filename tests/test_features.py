@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import addresses, dataset, features, images, inventory, recipe, split
+from tlcli import addresses, dataset, features, images, inventory, locks, recipe, split
 from tlcli.bases import BASES
 from tlcli.errors import DataError, StoreError
 from tlcli.framework import keras
@@ -220,3 +220,46 @@ def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_row
     assert entry.rows == len(views)
     inventory.remove(entry)
     assert inventory.listed(folder) == []
+
+
+def spoil(rows) -> None:
+    """Flip bits of the first row of every shard of a trunk."""
+    for path in rows.path.glob("rows-*.npy"):
+        with path.open("r+b") as file:
+            file.seek(128)
+            before = file.read(100)
+            file.seek(128)
+            file.write(bytes(255 - byte for byte in before))
+
+
+def test_rows_that_another_process_forgot_are_made_again(
+    network, loaded, photos, tmp_path, open_rows, capsys
+):
+    chosen, views = loaded(), views_of(photos)
+    rows = open_rows(network, chosen, tmp_path / "store", [TOP])
+    features.extract(network, chosen, views, rows)
+    expected, every = rows_of(chosen, rows[TOP], views), np.arange(len(views))
+    spoil(rows[TOP])
+    reader = features.Reader(network, chosen, rows, TOP, views)
+    other = open_rows(network, chosen, tmp_path / "store", [TOP])[TOP]
+    other.forget([addresses.row_key(chosen, view.digest, 0) for view in (views[0], *views[3:5])])
+    np.testing.assert_array_equal(reader.read([0, 1]), expected[:2])
+    np.testing.assert_array_equal(reader.read(every), expected), "they are where they were"
+    late = features.Reader(network, chosen, rows, TOP, views)
+    np.testing.assert_array_equal(late.read(every), expected)
+    assert "2 rows damaged or gone; computing again" in capsys.readouterr().err
+
+
+def test_what_another_process_has_mended_is_taken(
+    network, loaded, photos, tmp_path, open_rows, monkeypatch
+):
+    chosen, views = loaded(), views_of(photos)
+    rows = open_rows(network, chosen, tmp_path / "store", [TOP])
+    features.extract(network, chosen, views, rows)
+    expected = rows_of(chosen, rows[TOP], views)
+    readers = [features.Reader(network, chosen, rows, TOP, views) for _ in range(2)]
+    spoil(rows[TOP])
+    np.testing.assert_array_equal(readers[0].read([0, 1, 2]), expected[:3])
+    monkeypatch.setattr(rows[TOP], "append", None)  # nothing is left to compute
+    np.testing.assert_array_equal(readers[1].read([0, 1, 2]), expected[:3])
+    assert not (rows[TOP].path / locks.HOLDER).exists()

@@ -43,6 +43,16 @@ def test_the_end_of_the_work_is_a_check():
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_work_that_is_done_is_not_stopped():
+    with interrupts.graceful():
+        os.kill(os.getpid(), signal.SIGTERM)
+        interrupts.done()
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupts.check()
+    with pytest.raises(interrupts.Interrupted), interrupts.graceful():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_the_second_signal_ends_the_process_at_once():
     script = (
         "import os, signal\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -313,6 +314,46 @@ def test_a_damaged_shard_is_told(tmp_path: Path, harm: str):
     assert str(caught.value).endswith(hint)
     assert rows.damaged() == keys(1, 2)
     rows.close()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_a_shard_that_cannot_be_read_just_now_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+):
+    rows = rows_of(tmp_path)
+    rows.append(keys(1, 2), made(1, 2))
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "ShardReader", fail)
+        with pytest.raises(StoreError, match=f"store: {os.strerror(code).lower()}; "):
+            rows.damaged()
+        with pytest.raises(StoreError, match=f"store: {os.strerror(code).lower()}; "):
+            rows.damaged_at(rows.locate(keys(1, 2)), [0])
+    assert rows.damaged() == []
+
+
+def test_few_shards_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "SHARD_BYTES", 96)
+    monkeypatch.setattr(store, "OPEN_SHARDS", 3)
+    rows = rows_of(tmp_path)
+    rows.append(keys(*range(8)), made(*range(8)))
+    np.testing.assert_array_equal(read(rows, *range(8), 0, 7), made(*range(8), 0, 7))
+    assert rows.damaged() == []
+    assert len(rows._readers) == 3
+
+
+def test_a_row_that_no_shard_can_have_is_damaged(tmp_path: Path):
+    rows = rows_of(tmp_path)
+    rows.append(keys(1, 2, 3), made(1, 2, 3))
+    with sqlite3.connect(rows.path / "index.sqlite") as index:
+        for number, row in ((1, -5), (2, 2**62)):
+            key_of = bytes.fromhex(key(number)[0])
+            index.execute("UPDATE rows SET row = ? WHERE image = ?", (row, key_of))
+    index.close()
+    assert sorted(rows.damaged()) == sorted(keys(1, 2))
 
 
 def test_a_shard_that_was_cut_short_loses_its_last_rows_alone(tmp_path: Path):

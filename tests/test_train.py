@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -449,6 +451,11 @@ def test_a_run_finishes_where_latest_cannot_be_written(run, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+def test_a_signal_after_the_last_step_comes_too_late(run, monkeypatch):
+    monkeypatch.setattr(runs, "mark_latest", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert runs.Run(run(text=HEAD).path).closed
+
+
 def test_mixed_precision_trains_and_saves(run):
     ran = run("VGG16", STAGES, "precision=mixed_bfloat16")
     assert np.isfinite(losses(ran)).all()

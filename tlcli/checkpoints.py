@@ -2,19 +2,22 @@
 
     RUN/checkpoints/epoch-00007.npz    after the seventh epoch of the run
 
-A file is read back before an older one goes, and is never changed. The last two are kept, and with
-each of them the one of the best epoch it goes back to. They are zip archives of plain arrays, whose
-CRC-32s tell a damaged one; nothing in them is pickled.
+A file is read back before an older one goes, and is never changed. The last two are kept, each of
+which is enough by itself. They are zip archives of plain arrays, whose CRC-32s tell a damaged one;
+nothing in them is pickled. A file that cannot be read for another reason is not damaged, and
+damaged ones go only after a sound one was written.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
 import zipfile
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,16 @@ Array = npt.NDArray[Any]
 #: Checkpoints to go back to: the newest, and one more in case it is damaged.
 KEPT = 2
 
-_STATE = "state"
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
+#: What the names of arrays begin with that are those of the best epoch, not of the last.
+BEST = "best/"
+
+#: An array with JSON in it, and a key there: how many other arrays the file holds. The list of an
+#: archive's members has no checksum, and a flipped bit can make it shorter.
+_STATE, _COUNT = "state", "arrays"
+
+
+class _Damaged(ValueError):
+    """A file that is missing, or is no sound checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +50,9 @@ class Checkpoint:
     """What is known after an epoch of a run, which counts from 1.
 
     Attributes:
-        state: everything that JSON can say; `state["best"]` is the epoch whose checkpoint holds the
-            best weights of the stage.
-        arrays: everything else, by name.
+        state: everything that JSON can say; `state["best"]` is the best epoch of the stage.
+        arrays: everything else, by name; those of the best epoch under `BEST`, if it is an earlier
+            one.
     """
 
     epoch: int
@@ -54,50 +65,48 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._needed: list[set[int]] = []  # by each of those that a new one leaves in place
 
     def write(self, made: Checkpoint) -> None:
         """Add a checkpoint, make sure that it can be read, and drop those it makes needless."""
         self._folder.mkdir(exist_ok=True)
         path = self._path(made.epoch)
-        text = json.dumps(made.state, allow_nan=False).encode()
+        state = {**made.state, _COUNT: len(made.arrays)}
+        text = json.dumps(state, allow_nan=False).encode()
         with replacing(path) as temporary:
             with temporary.open("wb") as file:
                 arrays: dict[str, Any] = {_STATE: np.frombuffer(text, np.uint8), **made.arrays}
                 np.savez(file, **arrays)
             _verify(temporary)
-        self._drop_needless()
+        self._needed = [*self._needed, _needs(made)][-KEPT:]
+        for epoch in self._epochs().difference(*self._needed):
+            self._path(epoch).unlink(missing_ok=True)
 
     def newest(self) -> tuple[Checkpoint | None, list[Problem]]:
-        """The newest sound checkpoint, and what is wrong with those after it."""
+        """The newest sound checkpoint, and what is wrong with those after it.
+
+        Those stay until a sound one was written. Raises `RunError` where one cannot be looked at,
+        which does not tell whether it is damaged.
+        """
         problems = []
         for epoch in sorted(self._epochs(), reverse=True):
             reading = epoch
             try:
                 found = self._read(epoch)
-                reading = int(found.state["best"])
-                if reading != epoch:
-                    self._read(reading)
-            except _DAMAGED as error:
+                needed = _needs(found)
+                if needed != {epoch}:
+                    reading = found.state["best"]
+                    best = self._read(reading).arrays
+                    found.arrays.update({f"{BEST}{name}": array for name, array in best.items()})
+            except _Damaged as error:
                 where = str(self._path(reading))
                 message = f"this checkpoint cannot be read: {reason(error)}"
                 hint = "training goes on from the one before, or else from the start"
                 problems.append(Problem(where, message, hint, "warning"))
             else:
+                self._needed = [needed]
                 return found, problems
         return None, problems
-
-    def forget_after(self, epoch: int) -> None:
-        """Remove those of later epochs, which are going to be trained anew."""
-        for later in self._epochs():
-            if later > epoch:
-                self._path(later).unlink()
-
-    def arrays(self, epoch: int) -> dict[str, Array]:
-        """The arrays of one checkpoint; raises `RunError` where it is damaged."""
-        try:
-            return self._read(epoch).arrays
-        except _DAMAGED as error:
-            raise RunError(Problem(str(self._path(epoch)), reason(error))) from error
 
     def clear(self) -> None:
         """Remove all of them; at once, so that a crash meanwhile leaves all or none."""
@@ -110,22 +119,17 @@ class Checkpoints:
 
     def _read(self, epoch: int) -> Checkpoint:
         path = self._path(epoch)
-        _verify(path)
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        state = json.loads(arrays.pop(_STATE).tobytes())
-        if not isinstance(state, dict):
-            raise ValueError("its state is no mapping")
+        with _told(path):
+            _verify(path)
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            state = json.loads(arrays.pop(_STATE).tobytes())
+            if not isinstance(state, dict):
+                raise ValueError("its state is no mapping")
+            state["best"] = int(state["best"])
+            if state.pop(_COUNT, len(arrays)) != len(arrays):
+                raise ValueError("it lacks some of its arrays")
         return Checkpoint(epoch, state, arrays)
-
-    def _drop_needless(self) -> None:
-        newest = sorted(self._epochs())[-KEPT:]
-        needed = set(newest)
-        for epoch in newest:
-            with suppress(*_DAMAGED), np.load(self._path(epoch), allow_pickle=False) as archive:
-                needed.add(int(json.loads(archive[_STATE].tobytes())["best"]))
-        for epoch in self._epochs() - needed:
-            self._path(epoch).unlink(missing_ok=True)
 
     def _epochs(self) -> set[int]:
         matches = (
@@ -137,8 +141,35 @@ class Checkpoints:
         return self._folder / f"epoch-{epoch:05d}.npz"
 
 
+def _needs(sound: Checkpoint) -> set[int]:
+    """The checkpoints that it takes to go back to one: itself, and for those of earlier versions of
+    tlcli the one of the best epoch."""
+    complete = any(name.startswith(BEST) for name in sound.arrays)
+    return {sound.epoch} if complete else {sound.epoch, sound.state["best"]}
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell a damaged file, a `_Damaged`, from one that cannot be read just now, a `RunError`."""
+    try:
+        yield
+    except OSError as error:
+        # EINVAL: an address in the archive leads to before its beginning.
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            raise _Damaged(reason(error)) from error
+        hint = "nothing was removed; run the command again when it can be read"
+        message = f"this checkpoint cannot be read: {reason(error)}"
+        raise RunError(Problem(str(path), message, hint)) from error
+    # RuntimeError and its NotImplementedError: a flipped bit can claim a password or a new version.
+    except (
+        ValueError, TypeError, KeyError, EOFError, RuntimeError, OverflowError,
+        zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        raise _Damaged(reason(error)) from error
+
+
 def _verify(path: Path) -> None:
-    """Compare the CRC-32 of every array; raises one of `_DAMAGED`."""
+    """Compare the CRC-32 of every array."""
     with zipfile.ZipFile(path) as archive:
         # Ours are not compressed; a small file that unpacks to a large one is not ours.
         if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):

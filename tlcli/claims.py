@@ -18,10 +18,6 @@ from tlcli.errors import Problem, RunError
 from tlcli.recipe import Recipe
 from tlcli.runs import Run
 
-#: All that a run holds before it has a record, and what a kill in the middle of a write leaves; see
-#: `identity.write` and `files.replacing`.
-_FIRST, _TEMPORARY = (runs.RECIPE, runs.SPLIT, locks.LOCK, locks.HOLDER), ".*.tmp*"
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -99,8 +95,7 @@ def _claim_new(
         _remove_stillborn(folder, chosen.name)
         run = outputs.create(chosen.name, None)
         _hold(stack, run)
-        identity.write(run, chosen, index)  # before another process looks for it
-        return Claim(run, resumed=False)
+        return _begin(run, chosen, index)  # before another process looks for it
 
 
 def _claim_in(
@@ -114,13 +109,22 @@ def _claim_in(
     for run in _begun(out):
         different = [] if wanted.fresh else identity.differences_told(run, chosen, index)
         if not (different or wanted.fresh):
+            _remove_temporary(run)
             return Claim(run, resumed=True)
         _pass_over(run, different, wanted, told)
     if (out / runs.RECORD).is_file() and not wanted.force:
         hint = "name another folder, or replace it with --force"
         raise RunError(Problem(f"--out {out}", "a stopped run is there", hint))
-    run = outputs.create(chosen.name, out, force=wanted.force)
-    identity.write(run, chosen, index)
+    return _begin(outputs.create(chosen.name, out, force=wanted.force), chosen, index)
+
+
+def _begin(run: Run, chosen: Recipe, index: Index) -> Claim:
+    """Write down what a new run is told by; nothing is left of it where that fails."""
+    try:
+        identity.write(run, chosen, index)
+    except BaseException:
+        discard(run)
+        raise
     return Claim(run, resumed=False)
 
 
@@ -192,24 +196,20 @@ def _remove_stillborn(folder: Path, name: str) -> None:
     for path in folder.iterdir():
         if not outputs.number_of(path, name) or path.is_symlink() or not path.is_dir():
             continue
-        if all(map(_is_first, path.iterdir())) and not locks.is_held(path):
-            _remove_temporary(Run(path))
+        if all(map(outputs.is_first, path.iterdir())) and not locks.is_held(path):
             discard(Run(path))
-
-
-def _is_first(path: Path) -> bool:
-    return path.is_file() and (path.name in _FIRST or path.match(_TEMPORARY))
 
 
 def _remove_temporary(run: Run) -> None:
     """Remove what a kill in the middle of a write has left; see `files.replacing`."""
     for folder in (run.path, run.file(runs.CHECKPOINTS)):
-        for path in folder.glob(_TEMPORARY):
+        for path in folder.glob(outputs.TEMPORARY):
             path.unlink(missing_ok=True)
 
 
 def discard(run: Run) -> None:
     """Remove the files of a run that has come to nothing, and its folder if that is all."""
+    _remove_temporary(run)
     for name in (*runs.FILES, locks.HOLDER, locks.LOCK):
         run.file(name).unlink(missing_ok=True)
     shutil.rmtree(run.file(runs.CHECKPOINTS), ignore_errors=True)

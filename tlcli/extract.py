@@ -49,7 +49,9 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
     if wanted.boundary is not None:
         plan.row.boundary(wanted.boundary, where="--boundary")
     with interrupts.graceful():
-        return _extract(plan, wanted)
+        done = _extract(plan, wanted)
+        interrupts.done()
+    return done
 
 
 def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:

@@ -96,10 +96,13 @@ def extract(
 class Reader:
     """The rows of some views, compared with their checksums when they are first read.
 
-    Damaged rows are computed again, as they would have been if they were missing.
+    Damaged rows are computed again, and so are those that another process has found damaged and
+    forgotten since.
 
     Args:
         rows: of every boundary at hand; those below `boundary` help to mend.
+        alone: mend under the trunk's lock, so that two processes do not compute the same. Not for
+            whoever holds the locks of other trunks already.
     """
 
     def __init__(
@@ -109,7 +112,10 @@ class Reader:
         rows: Mapping[str, TrunkRows],
         boundary: str,
         views: Sequence[View],
+        *,
+        alone: bool = True,
     ) -> None:
+        self._alone = alone
         self._network, self._recipe, self._known = network, recipe, rows
         self._boundary, self._views, self._rows = boundary, views, rows[boundary]
         self._keys = [row_key(recipe, view.digest, view.number) for view in views]
@@ -124,13 +130,24 @@ class Reader:
 
     def _mend(self, damaged: Array) -> None:
         count = console.counted(len(damaged), "row")
-        console.note(f"{self._rows.path}: {count} damaged; computing again")
-        self._rows.forget([self._keys[i] for i in damaged])
-        work = _Work(self._network, self._recipe, {self._boundary: self._rows}, self._known)
-        work.compute(work.passes([self._views[i] for i in damaged]))
-        if work.report.unreadable:
-            raise DataError(work.report.unreadable.values())
-        self._locations = self._rows.locate(self._keys)
+        gone = "" if self._locations.present[damaged].all() else " or gone"
+        console.note(f"{self._rows.path}: {count} damaged{gone}; computing again")
+        with ExitStack() as stack:
+            if self._alone:
+                wait = locks.locked(self._rows.path, waiting="it computes the same features")
+                stack.enter_context(wait)
+                damaged = self._still_damaged(damaged)
+            self._rows.forget([self._keys[i] for i in damaged])
+            work = _Work(self._network, self._recipe, {self._boundary: self._rows}, self._known)
+            work.compute(work.passes([self._views[i] for i in damaged]))
+            if work.report.unreadable:
+                raise DataError(work.report.unreadable.values())
+            self._still_damaged(damaged)
+
+    def _still_damaged(self, positions: Array) -> Array:
+        """Those that are damaged where the index has them now."""
+        self._locations.update(positions, self._rows.locate([self._keys[i] for i in positions]))
+        return self._rows.damaged_at(self._locations, positions)
 
 
 def _how_to_go_on(report: Report) -> Problem:
@@ -235,7 +252,9 @@ class _Pass:
     def _from_rows(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Array]]:
         work = self._work
         for batch in batches:
-            reader = Reader(work.network, work.recipe, work.known, str(self._source), batch)
+            reader = Reader(
+                work.network, work.recipe, work.known, str(self._source), batch, alone=False
+            )
             yield batch, reader.read(np.arange(len(batch)))
 
     def _from_pixels(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Any]]:

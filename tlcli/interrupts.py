@@ -19,6 +19,7 @@ _SIGNALS = tuple(
 )
 
 _pending: int | None = None
+_done = False  # nothing is left to stop
 
 
 class Interrupted(KeyboardInterrupt):
@@ -33,9 +34,11 @@ class Interrupted(KeyboardInterrupt):
 def graceful() -> Iterator[None]:
     """Let signals wait for the next `check`; a second one of a kind ends the process as usual.
 
+    The end of the block is a check, too, unless it was said that the work is `done`.
+
     Signals that the process was started to ignore, as by nohup, stay ignored.
     """
-    global _pending
+    global _pending, _done
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
@@ -52,7 +55,7 @@ def graceful() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         console.urgent("stopping after this step; the same signal again stops at once")
 
-    _pending = None
+    _pending, _done = None, False
     for number in before:
         signal.signal(number, ask)
     try:
@@ -61,10 +64,16 @@ def graceful() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _pending = None
+        _pending, _done = None, False
 
 
 def check() -> None:
-    """Raise `Interrupted` if a signal has come."""
-    if _pending is not None:
+    """Raise `Interrupted` if a signal has come in time."""
+    if _pending is not None and not _done:
         raise Interrupted(_pending)
+
+
+def done() -> None:
+    """From here on there is nothing that could be gone on with: a signal came too late."""
+    global _done
+    _done = True

@@ -14,6 +14,10 @@ from tlcli.files import existing, replacing
 from tlcli.locks import HOLDER, LOCK
 from tlcli.runs import Run
 
+#: All that a run holds before it has a record, and what a kill in the middle of a write leaves; see
+#: `identity.write` and `files.replacing`.
+_FIRST, _LOCKS, TEMPORARY = (runs.RECIPE, runs.SPLIT), (LOCK, HOLDER), ".*.tmp*"
+
 
 def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     """What stands in the way of a run in `out` (`None`: a new folder under `runs.root()`).
@@ -27,7 +31,7 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     if not out.is_dir():
         return [Problem(f"--out {out}", "exists and is not a folder", "name another")]
     try:
-        if not _contents(out):
+        if is_blank(out):
             return check_writable(out)
     except OSError as error:
         return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
@@ -40,9 +44,20 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     return check_writable(out)
 
 
-def _contents(folder: Path) -> list[Path]:
-    """What is in a folder, beside a lock."""
-    return [path for path in folder.iterdir() if path.name not in (LOCK, HOLDER)]
+def is_blank(folder: Path) -> bool:
+    """Whether there is nothing in a folder but what tlcli leaves when it is killed at the start.
+
+    A recipe without the lock under which it was written is a user's.
+    """
+    found = list(folder.iterdir())
+    locked = any(path.name in _LOCKS for path in found)
+    return all(path.name in _LOCKS or (locked and is_first(path)) for path in found)
+
+
+def is_first(path: Path) -> bool:
+    """Whether a path may be a file of a run that has no record yet, or a part of any file."""
+    named = path.name in (*_FIRST, *_LOCKS) or path.match(TEMPORARY)
+    return named and path.is_file() and not path.is_symlink()
 
 
 def check_writable(folder: Path) -> list[Problem]:
@@ -65,7 +80,7 @@ def create(name: str, out: Path | None, *, force: bool = False) -> Run:
         raise RunError(problems)
     try:
         if out is not None:
-            if out.is_dir() and _contents(out):
+            if out.is_dir() and not is_blank(out):
                 # The old run stays until the new one is finished, in a folder beside it.
                 old = out.resolve()
                 new = Path(tempfile.mkdtemp(prefix=_replacement(old), dir=old.parent))

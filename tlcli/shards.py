@@ -109,7 +109,7 @@ class ShardReader:
             found, of = self._header()
             if (found[1:], of) != (shape, dtype):
                 raise ShardError(f"{path.name} holds {of} of shape {found}, not rows of {shape}")
-            self._start = self._file.tell()
+            self._start, self._rows = self._file.tell(), found[0]
         except BaseException:
             self._file.close()
             raise
@@ -125,7 +125,9 @@ class ShardReader:
         return found, of
 
     def read(self, row: int, into: npt.NDArray[Any]) -> None:
-        """Copy a row into a contiguous array; `ShardError` where the file ends before it."""
+        """Copy a row into a contiguous array; `ShardError` where there is no such row."""
+        if not 0 <= row < self._rows:
+            raise ShardError(f"{self._path.name} has no row {row}")
         self._file.seek(self._start + row * into.nbytes)
         left = into.reshape(-1).view(np.uint8).data
         while left:  # the system may give less than is asked for

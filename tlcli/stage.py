@@ -109,8 +109,8 @@ class Keeper(Protocol):
         """Take what the end of an epoch looks like, durably, and tell of it."""
         ...
 
-    def best(self, epoch: int) -> list[Array]:
-        """The weights of an earlier snapshot, the one of `epoch`."""
+    def best(self) -> list[Array]:
+        """The weights of the snapshot that was at its best, the last of which `best` told."""
         ...
 
 
@@ -166,7 +166,7 @@ def run_stage(
                     )
                 )
     # Of the best epoch come the weights; the state of dropout goes on.
-    state, best = network.state(planned.cut.name), keeper.best(course.best.epoch)
+    state, best = network.state(planned.cut.name), keeper.best()
     _assign(state, best[: len(state)], stage.name)
     return Outcome(stage.name, tuple(course.history), course.best)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy.typing as npt
 
 from tlcli import console, files, runs
-from tlcli.checkpoints import Checkpoint, Checkpoints
+from tlcli.checkpoints import BEST, Checkpoint, Checkpoints
 from tlcli.dataset import Item
 from tlcli.errors import Problem, RunError
 from tlcli.features import Report
@@ -91,15 +91,19 @@ class Stages:
         self._results: list[Result] = []
         self._before: list[Epoch] = []  # those of the stages before this one
         self._stopped: Snapshot | None = None
+        self._best: list[Array] = []  # weights of the best epoch of the stage that trains
 
     def go_back(self) -> None:
         """Take up the newest checkpoint of a run that was stopped, and say so."""
         last, problems = self._checkpoints.newest()
         for problem in problems:
             console.warn(str(problem))
-        self._checkpoints.forget_after(last.epoch if last else 0)
         if last is None:
-            console.note("it was stopped before its first epoch ended")
+            console.note(
+                "none of its checkpoints can be read: it begins with its first epoch again"
+                if problems
+                else "it was stopped before its first epoch ended"
+            )
             return
         try:
             self._take_up(last)
@@ -150,14 +154,18 @@ class Stages:
             "extraction": self._report.as_dict(),
         }
         arrays = _packed(_WEIGHTS, snapshot.weights) | _packed(_OPTIMIZER, snapshot.optimizer)
+        if snapshot.best == len(snapshot.history):
+            self._best = snapshot.weights
+        else:
+            arrays |= _packed(BEST + _WEIGHTS, self._best)
         self._checkpoints.write(Checkpoint(before + len(snapshot.history), state, arrays))
         epoch = snapshot.history[-1]
         self._run.append_metrics(asdict(epoch))
         console.note(_epoch_line(epoch, self._plan.stages[len(self._results)].stage.epochs))
 
-    def best(self, epoch: int) -> list[Array]:
+    def best(self) -> list[Array]:
         """See `stage.Keeper`."""
-        return _unpacked(_WEIGHTS, self._checkpoints.arrays(len(self._before) + epoch))
+        return self._best
 
     def _take_up(self, last: Checkpoint) -> None:
         state = last.state
@@ -173,6 +181,8 @@ class Stages:
             _unpacked(_WEIGHTS, last.arrays),
             _unpacked(_OPTIMIZER, last.arrays),
         )
+        earlier = self._stopped.best != len(history)
+        self._best = _unpacked(BEST + _WEIGHTS, last.arrays) if earlier else self._stopped.weights
         stage = self._plan.stages[len(self._results)].stage
         console.note(f"it goes on after epoch {len(history)} of stage '{stage.name}'")
 

@@ -18,6 +18,7 @@ import os
 import sqlite3
 import uuid
 import zlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ Array = npt.NDArray[Any]
 #: Bytes of a full shard. Large enough to keep files few, small enough to prune and copy.
 SHARD_BYTES = 256_000_000
 
+#: Shards of a trunk that are open for reading; systems allow a process 256 open files and more.
+OPEN_SHARDS = 64
+
 
 @dataclass(frozen=True)
 class Locations:
@@ -60,6 +64,11 @@ class Locations:
         present: npt.NDArray[np.bool_] = self.shards >= 0
         return present
 
+    def update(self, positions: npt.NDArray[np.intp], found: Locations) -> None:
+        """Take over where the rows at some positions are by now."""
+        for mine, theirs in zip(vars(self).values(), vars(found).values(), strict=True):
+            mine[positions] = theirs
+
 
 class TrunkRows:
     """The rows of one trunk: reads them, and appends to a shard of its own.
@@ -77,7 +86,7 @@ class TrunkRows:
         self.path = self.place(folder, description, shape, dtype)
         self.address = self.path.name.rpartition("-")[2]
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self._readers: dict[int, ShardReader] = {}
+        self._readers: OrderedDict[int, ShardReader] = OrderedDict()
         self._shard: Shard | None = None
         with told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -129,21 +138,27 @@ class TrunkRows:
         return Locations(shards, rows, checksums, np.zeros(len(keys), bool))
 
     def damaged_at(self, locations: Locations, chosen: npt.ArrayLike) -> npt.NDArray[np.intp]:
-        """Those of the `chosen` positions whose rows do not match their checksums.
+        """Those of the `chosen` positions whose rows are missing or do not match their checksums.
 
-        A row is compared once; `locations.sound` remembers it.
+        A row is compared once; `locations.sound` remembers it. Raises `StoreError` where a shard
+        cannot be read, which does not tell whether its rows are damaged.
         """
         positions = np.unique(np.asarray(chosen, np.intp))
-        fresh = positions[~locations.sound[positions] & locations.present[positions]]
-        row: Array = np.empty(self.shape, self.dtype)
-        for position in fresh:
-            try:
-                reader = self._reader(int(locations.shards[position]))
-                reader.read(int(locations.rows[position]), row)
-                locations.sound[position] = _checksum(row) == locations.checksums[position]
-            except (OSError, ShardError):  # the shard is gone, or cut short
-                continue
+        fresh = positions[~locations.sound[positions]]
+        with told(self.path):
+            for position in fresh[locations.present[fresh]]:
+                where = int(locations.shards[position]), int(locations.rows[position])
+                locations.sound[position] = self._is_sound(*where, locations.checksums[position])
         return fresh[~locations.sound[fresh]]
+
+    def _is_sound(self, shard: int, row: int, checksum: int) -> bool:
+        """Whether a row matches its checksum; not if its shard is gone or holds no such row."""
+        into: Array = np.empty(self.shape, self.dtype)
+        try:
+            self._reader(shard).read(row, into)
+        except ShardError:
+            return False
+        return _checksum(into) == checksum
 
     def read(self, locations: Locations, chosen: npt.ArrayLike) -> Array:
         """Copies of the rows at `chosen` positions of `locations`, shape (len(chosen), *shape)."""
@@ -189,14 +204,8 @@ class TrunkRows:
         with told(self.path):
             # All at once: an open query would keep other processes from committing.
             query = "SELECT image, view, shard, row, crc32 FROM rows ORDER BY shard, row"
-            into: Array = np.empty(self.shape, self.dtype)
-            for image, view, shard, row, crc in self._index.execute(query).fetchall():
-                try:
-                    self._reader(shard).read(row, into)
-                    sound = _checksum(into) == crc
-                except (OSError, ShardError):
-                    sound = False
-                if not sound:
+            for image, view, *where in self._index.execute(query).fetchall():
+                if not self._is_sound(*where):
                     bad.append((image.hex(), view))
         return bad
 
@@ -233,12 +242,16 @@ class TrunkRows:
         return self._shard
 
     def _reader(self, shard: int) -> ShardReader:
-        if shard not in self._readers:
+        if shard in self._readers:
+            self._readers.move_to_end(shard)
+        else:
             query = "SELECT file FROM shards WHERE id = ?"
             (file,) = self._index.execute(query, (shard,)).fetchone() or ("missing shard",)
             # A store from elsewhere must not point outside.
             if Path(file).name != file or "\0" in file:
                 raise ShardError(f"{file} is no name of a shard")
+            if len(self._readers) >= OPEN_SHARDS:
+                self._readers.popitem(last=False)[1].close()
             try:
                 self._readers[shard] = ShardReader(self.path / file, self.shape, self.dtype)
             except FileNotFoundError:

@@ -131,6 +131,7 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
             stages.close()
         else:
             claims.discard(run)
+        interrupts.done()
     return replace(summary, run=settled)
 
 
