@@ -378,10 +378,39 @@ def test_a_shard_of_other_rows_is_told(tmp_path: Path):
     np.save(path, np.zeros((1, 7)))
     rows = rows_of(tmp_path)
     shape = made(1).shape[1:]
-    told = re.escape(f"{path.name} holds float64 of shape (1, 7), not rows of {shape}; ")
+    told = re.escape(f"{path.name} does not begin like rows of float32 {shape}; ")
     with pytest.raises(StoreError, match=told):
         read(rows, 1)
     rows.close()
+
+
+def test_no_flipped_bit_of_a_shard_is_more_than_damage(tmp_path: Path):
+    rows = rows_of(tmp_path)
+    rows.append(keys(1, 2), made(1, 2))
+    rows.close()
+    (path,) = rows.path.glob("*.npy")
+    sound = path.read_bytes()
+    for bit in range(8 * 128):
+        damaged = bytearray(sound)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        again = rows_of(tmp_path)
+        # A count of more rows than there are is no harm.
+        assert again.damaged() in ([], keys(2), keys(1, 2)), f"bit {bit}"
+        again.close()
+    path.write_bytes(sound)
+    assert rows_of(tmp_path).damaged() == []
+
+
+def test_a_pipe_in_the_place_of_a_shard_is_not_waited_for(tmp_path: Path):
+    rows = rows_of(tmp_path)
+    rows.append(keys(1), made(1))
+    rows.close()
+    (path,) = rows.path.glob("*.npy")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(StoreError, match="not a regular file"):
+        read(rows_of(tmp_path), 1)
 
 
 def test_a_damaged_index_is_told_and_made_anew(tmp_path: Path, capsys):

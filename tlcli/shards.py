@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.errors import reason
-from tlcli.files import sync_folder
+from tlcli.files import open_regular, sync_folder
 
 
 class ShardError(ValueError):
@@ -72,16 +72,9 @@ class Shard:
             os.fsync(self._file.fileno())
 
     def _write_header(self, count: int) -> int:
-        # numpy leaves room in the header for a longer first axis, so both headers are as long.
-        header = {
-            "descr": np.lib.format.dtype_to_descr(self._dtype),
-            "fortran_order": False,
-            "shape": (count, *self._shape[1:]),
-        }
-        text = io.BytesIO()
-        np.lib.format.write_array_header_1_0(text, header)
-        self._put(0, text.getvalue())
-        return text.tell()
+        header = _header(count, self._shape[1:], self._dtype)
+        self._put(0, header)
+        return len(header)
 
     def _put(self, position: int, data: bytes) -> None:
         self._file.seek(position)
@@ -104,25 +97,25 @@ class ShardReader:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._path = path
-        self._file = path.open("rb", buffering=0)
+        self._file = open_regular(path)
         try:
-            found, of = self._header()
-            if (found[1:], of) != (shape, dtype):
-                raise ShardError(f"{path.name} holds {of} of shape {found}, not rows of {shape}")
-            self._start, self._rows = self._file.tell(), found[0]
+            self._rows = self._count(shape, dtype)
+            self._start = self._file.tell()
         except BaseException:
             self._file.close()
             raise
 
-    def _header(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape and number type that the file claims to hold."""
-        try:
-            if np.lib.format.read_magic(self._file) != (1, 0):
-                raise ValueError(f"{self._path.name} is of another version")
-            found, _, of = np.lib.format.read_array_header_1_0(self._file)
-        except ValueError as error:  # most of them numpy's
-            raise ShardError(reason(error)) from error
-        return found, of
+    def _count(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        """Rows that the file has room for; its header must be what `Shard` writes.
+
+        numpy would read it as Python, and raise whatever a flipped bit makes of that.
+        """
+        length = len(_header(0, shape, dtype))
+        found = self._file.read(length) or b""
+        number = re.search(rb"'shape': \(([0-9]{1,18}),", found)
+        if number is None or found != _header(int(number[1]), shape, dtype):
+            raise ShardError(f"{self._path.name} does not begin like rows of {dtype} {shape}")
+        return int(number[1])
 
     def read(self, row: int, into: npt.NDArray[Any]) -> None:
         """Copy a row into a contiguous array; `ShardError` where there is no such row."""
@@ -139,3 +132,18 @@ class ShardReader:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def _header(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """What a `.npy` file of so many rows begins with.
+
+    numpy leaves room in it for a longer first axis, so that it is as long for any number of rows.
+    """
+    values = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (count, *shape),
+    }
+    text = io.BytesIO()
+    np.lib.format.write_array_header_1_0(text, values)
+    return text.getvalue()
