@@ -179,3 +179,59 @@ def test_it_is_an_ordinary_archive(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
     kept.clear()
     assert Checkpoints(tmp_path / "nowhere").newest() == (None, [])
+
+
+def test_no_flipped_bit_is_more_than_damage_or_goes_unnoticed(tmp_path: Path):
+    folder = tmp_path / "checkpoints"
+    kept = Checkpoints(folder)
+    kept.write(made(1, 1))
+    (path,) = folder.iterdir()
+    sound = path.read_bytes()
+    places = [at for at in range(len(sound)) if at < 600 or at > len(sound) - 700]
+    for at in places:
+        damaged = bytearray(sound)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        found, problems = Checkpoints(folder).newest()
+        if found is None:
+            assert len(problems) == 1
+        else:  # a date, or what else nobody reads
+            assert found.state == made(1, 1).state
+            assert found.arrays.keys() == made(1, 1).arrays.keys()
+
+
+STATES = ["[" * 100_000, "[]", '{"best": null}', '{"best": Infinity}', '{"best": "x"}', "{}",
+          '{"best": 1e400}', '{"best": [1]}', '{"best": 1' + "0" * 400 + "}"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", STATES, ids=range(len(STATES)))
+def test_whatever_the_state_says_it_is_damage(tmp_path: Path, text: str):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    with (folder / "epoch-00001.npz").open("wb") as file:
+        np.savez(file, state=np.frombuffer(text.encode(), np.uint8))
+    found, (problem,) = Checkpoints(folder).newest()
+    assert found is None
+    assert len(str(problem)) < 400
+
+
+def test_a_header_that_is_no_python_is_damage(tmp_path: Path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for text in ("{'descr': '<f4', (", "'" * 3, "0777", "{" * 100):
+        header = text.encode() + b"\n"
+        with zipfile.ZipFile(folder / "epoch-00001.npz", "w") as archive:
+            archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header)
+        assert Checkpoints(folder).newest()[0] is None
+
+
+def test_files_that_are_named_otherwise_are_not_checkpoints(tmp_path: Path):
+    folder = tmp_path / "checkpoints"
+    kept = Checkpoints(folder)
+    kept.write(made(2, 2))
+    for name in ("epoch-7.npz", "epoch-000008.npz", "epoch-0000٣.npz", "epoch-" + "9" * 200):
+        (folder / name).touch()
+    assert kept.newest()[1] == []
+    kept.write(made(3, 3))
+    assert kept.newest()[1] == []
+    assert (folder / "epoch-7.npz").exists()

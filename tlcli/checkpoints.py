@@ -14,6 +14,8 @@ import errno
 import json
 import re
 import shutil
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, reason
-from tlcli.files import replacing, sync_folder
+from tlcli.files import json_value, replacing, sync_folder
 
 Array = npt.NDArray[Any]
 
@@ -123,7 +125,7 @@ class Checkpoints:
             _verify(path)
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-            state = json.loads(arrays.pop(_STATE).tobytes())
+            state = json_value(arrays.pop(_STATE).tobytes())
             if not isinstance(state, dict):
                 raise ValueError("its state is no mapping")
             state["best"] = int(state["best"])
@@ -132,9 +134,9 @@ class Checkpoints:
         return Checkpoint(epoch, state, arrays)
 
     def _epochs(self) -> set[int]:
-        matches = (
-            re.fullmatch(r"epoch-(\d+)\.npz", path.name) for path in self._folder.glob("epoch-*")
-        )
+        # With as many digits as we write: another spelling of a number would name another file.
+        pattern = r"epoch-([0-9]{5}|[1-9][0-9]{5,8})\.npz"
+        matches = (re.fullmatch(pattern, path.name) for path in self._folder.glob("epoch-*"))
         return {int(match[1]) for match in matches if match}
 
     def _path(self, epoch: int) -> Path:
@@ -161,9 +163,10 @@ def _told(path: Path) -> Iterator[None]:
         message = f"this checkpoint cannot be read: {reason(error)}"
         raise RunError(Problem(str(path), message, hint)) from error
     # RuntimeError and its NotImplementedError: a flipped bit can claim a password or a new version.
+    # SyntaxError and TokenError: numpy reads the header of an array as Python.
     except (
         ValueError, TypeError, KeyError, EOFError, RuntimeError, OverflowError,
-        zipfile.BadZipFile, zlib.error,
+        SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
         raise _Damaged(reason(error)) from error
 
