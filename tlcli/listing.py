@@ -194,7 +194,15 @@ def verify(folder: Path) -> tuple[str, int]:
     for entry in inventory.listed(folder):
         if entry.damaged:
             hint = "remove it with `tlcli cache prune --base`"
-            console.warn(str(Problem(str(entry.path), "its trunk.json is damaged", hint)))
+            console.warn(
+                str(
+                    Problem(
+                        str(entry.path),
+                        "its trunk.json is damaged, or a file in it is a link",
+                        hint,
+                    )
+                )
+            )
             damaged += entry.rows
             continue
         opened = entry.open()

@@ -32,7 +32,7 @@ from tlcli import console, locks
 from tlcli.errors import Problem, StoreError
 from tlcli.files import write_json
 from tlcli.shards import Shard, ShardError, ShardReader
-from tlcli.store_index import INDEX, is_damage, open_index, told
+from tlcli.store_index import INDEX, is_damage, open_index, refuse_link, told
 
 #: A row's key: hex SHA-256 of the photo's bytes, and the view ("0", or "<augment address>/<n>").
 RowKey = tuple[str, str]
@@ -88,6 +88,7 @@ class TrunkRows:
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
         self._shard: Shard | None = None
+        refuse_link(self.path)
         with told(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if not (self.path / "trunk.json").exists():

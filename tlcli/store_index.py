@@ -25,7 +25,11 @@ CREATE TABLE IF NOT EXISTS rows (
 
 
 def open_index(index: Path) -> sqlite3.Connection:
-    """Open an index, made if need be; raises `sqlite3.DatabaseError` where it is damaged."""
+    """Open an index, made if need be; raises `sqlite3.DatabaseError` where it is damaged.
+
+    Raises `StoreError` for a link.
+    """
+    refuse_link(index)
     connection = sqlite3.connect(index, timeout=BUSY_TIMEOUT, check_same_thread=False)
     try:
         connection.executescript(SCHEMA)
@@ -37,6 +41,12 @@ def open_index(index: Path) -> sqlite3.Connection:
         connection.close()
         raise sqlite3.DatabaseError(said)
     return connection
+
+
+def refuse_link(path: Path) -> None:
+    """Raise `StoreError` for a link in the store: what it leads to would be written to."""
+    if path.is_symlink():
+        raise StoreError(Problem(str(path), "is a link in the feature store", "remove the link"))
 
 
 def is_damage(error: sqlite3.Error) -> bool:
