@@ -261,3 +261,29 @@ def test_a_run_that_cannot_be_begun_leaves_nothing(
     left = {path for path in tmp_path.rglob("*") if path.name != locks.LOCK}
     assert left - {*before} <= {tmp_path / "made"}
     assert not list(runs.root().glob("small-*"))
+
+
+@pytest.mark.parametrize("name", [runs.CHECKPOINTS, runs.METRICS, runs.MODEL, locks.LOCK])
+@pytest.mark.parametrize("way", ["by itself", "resume", "out"])
+def test_a_run_with_a_link_in_it_is_not_gone_on_with(parts, tmp_path: Path, name: str, way: str):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for kept in (".a.tmp.npz", "epoch-00001.npz"):
+        (theirs / kept).write_text("mine")
+    with claim(Wanted(out=tmp_path / "out" if way == "out" else None), *parts()) as claimed:
+        run = claimed.run
+        run.file(runs.CHECKPOINTS).mkdir()
+        (run.file(runs.CHECKPOINTS) / "epoch-00001.npz").touch()
+    if name == runs.CHECKPOINTS:
+        shutil.rmtree(run.file(name))
+    run.file(name).unlink(missing_ok=True)
+    run.file(name).symlink_to(theirs if name == runs.CHECKPOINTS else theirs / ".a.tmp.npz")
+    resume, out = {"resume": (run.name, None), "out": (None, run.path)}.get(way, (None, None))
+    assert refused(Wanted(out=out, resume=resume), *parts()) == [
+        f"{run.file(name)}: is a link; remove the link, or train another run with --fresh"
+    ]
+    assert {path.name: path.read_text() for path in theirs.iterdir()} == {
+        ".a.tmp.npz": "mine", "epoch-00001.npz": "mine"
+    }  # fmt: skip
+    if way == "by itself":
+        assert name_of(Wanted(fresh=True), *parts()) == ("small-2", False)

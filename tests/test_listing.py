@@ -188,7 +188,8 @@ def test_verifying(tmp_path: Path):
 
 
 RECORDS = [
-    "[" * 100_000, "[]", "{}", '{"base": 3}', '{"image_size": 5}', '{"shape": ["5"]}', '{"image_size": [0, 1]}',
+    "[" * 100_000, "[]", "{}", '{"base": 3}', '{"image_size": 5}', '{"shape": ["5"]}',
+    '{"image_size": [0, 1]}',
     '{"dtype": "x"}', '{"dtype": 3}', '{"shape": [1e999]}', '{"shape": [4294967296, 4294967296]}',
     '{"shape": []}', '{"shape": [-1]}', '{"boundary": "x/../../../../evil"}', '{"boundary": ".."}',
     '{"base": "/evil"}', '{"base": "a\\u0000b"}', '{"base": "a\\\\b"}', '{"base": "a\\n"}',

@@ -65,6 +65,7 @@ def claim(wanted: Wanted, chosen: Recipe, index: Index) -> Iterator[Claim]:
             claimed = _claim_new(stack, wanted, chosen, index, told)
         for line in told:
             console.note(line)
+        outputs.refuse_links(claimed.run)
         try:
             yield claimed
         finally:
@@ -173,6 +174,7 @@ def _check_unfinished(run: Run, which: str) -> None:
 
 
 def _hold(stack: ExitStack, run: Run) -> None:
+    outputs.refuse_links(run)
     try:
         left = stack.enter_context(locks.locked(run.path))
     except locks.Held as held:

@@ -60,6 +60,18 @@ def is_first(path: Path) -> bool:
     return named and path.is_file() and not path.is_symlink()
 
 
+def refuse_links(run: Run) -> None:
+    """Raise `RunError` where a file or folder that a run changes is a link.
+
+    tlcli makes none there, and what such a link leads to would be changed or removed.
+    """
+    names = (runs.CHECKPOINTS, *runs.FILES, LOCK, HOLDER)
+    found = [run.file(name) for name in names if run.file(name).is_symlink()]
+    if found:
+        hint = "remove the link, or train another run with --fresh"
+        raise RunError([Problem(str(path), "is a link", hint) for path in found])
+
+
 def check_writable(folder: Path) -> list[Problem]:
     """Whether files can be made in a folder, or in the nearest one above it that exists."""
     folder = existing(folder)
