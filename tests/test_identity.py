@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tlcli import dataset, identity, outputs, recipe, runs
+from tlcli import dataset, identity, outputs, recipe, runs, splits
 from tlcli.errors import RecipeError, RunError
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
@@ -122,3 +123,20 @@ def test_other_photos_are_readable_than_then(run, parts):
         f"{run.path}: 1 photo is gone; "
         "make the same photos readable as then, or start anew with --fresh"
     )
+
+
+def test_a_folder_whose_name_is_no_utf_8_keeps_its_bytes(photos: Path, tmp_path: Path, monkeypatch):
+    here = tmp_path / os.fsdecode(b"caf\xe9")
+    here.mkdir()
+    photos.rename(here / "photos")
+    monkeypatch.chdir(here)
+    (here / "r.yaml").write_text(RECIPE.replace("PHOTOS", "photos"))
+    chosen = recipe.load(Path("r.yaml"))
+    index = dataset.read(chosen.data)
+    run = outputs.create("small", Path("run"))
+    identity.write(run, chosen, index)
+    assert identity.differences(run, chosen, index) == []
+    assert recipe.of_run(run).data.dir == here / "photos"
+    assert {here / "photos" / row.path for row in splits.read(run)} == {
+        item.path for item in index.items
+    }

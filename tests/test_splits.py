@@ -39,5 +39,5 @@ def test_damage_is_located(tmp_path: Path):
     assert refusal(run) == "RUN/split.csv: has no column split, sha256"
     path.write_text("path,label,split,sha256\na.png,cat,test,00\nb.png,cat,test\n")
     assert refusal(run) == "RUN/split.csv:3: the line is not complete"
-    path.write_bytes(b"path,label,split,sha256\n\xff,cat,test,00\n")
+    path.write_bytes(b"path,label,split,sha256\na.png,\xff,test,00\n")
     assert refusal(run).startswith("RUN/split.csv: cannot be read: 'utf-8' codec")

@@ -57,9 +57,9 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole."""
+    """Write UTF-8 text, whole; names of files that are no UTF-8 keep their bytes."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -129,8 +129,9 @@ def read_json_lines(path: Path, limit: int = TABLE_BYTES) -> Iterator[tuple[int,
 
 
 def open_text(path: Path) -> io.TextIOWrapper:
-    """Open a regular file as UTF-8 text, line ends as they are; `OSError` as usual."""
-    return io.TextIOWrapper(io.BufferedReader(open_regular(path)), encoding="utf-8", newline="")
+    """Open a regular file that `write_text` wrote, line ends as they are; `OSError` as usual."""
+    file = io.BufferedReader(open_regular(path))
+    return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def json_value(text: bytes) -> Any:

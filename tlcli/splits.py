@@ -52,4 +52,5 @@ def _row(line: dict[str, str | None], path: Path, number: int) -> Row:
     if not all(values):
         raise RunError(Problem(f"{path}:{number}", "the line is not complete"))
     name, label, split, sha256 = map(str, values)
+    label.encode()  # a folder may have a name that is no UTF-8, a class has not
     return Row(Path(name), label, split, sha256)
