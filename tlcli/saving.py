@@ -40,7 +40,11 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
         "deterministic": deterministic,
     }
     if "weights" in record:
-        if record["weights"].get("checksum") != weights["checksum"]:
+        began, resumed = record["weights"], record.get("resumed", [])
+        if not isinstance(began, dict) or not isinstance(resumed, list):
+            hint = "start anew with --fresh"
+            raise RunError(Problem(str(run.file(runs.RECORD)), "is no record of a run", hint))
+        if began.get("checksum") != weights["checksum"]:
             hint = "bring back the weights it began with, or start anew with --fresh"
             raise RunError(Problem(str(run.path), "began with other pretrained weights", hint))
         changed = {
@@ -52,9 +56,7 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
             names = " and ".join(changed)
             console.warn(f"{run.path}: began with other {names}; the last bits may differ")
         again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **changed}
-        files.write_json(
-            run.file(runs.RECORD), {**record, "resumed": [*record.get("resumed", []), again]}
-        )
+        files.write_json(run.file(runs.RECORD), {**record, "resumed": [*resumed, again]})
     else:
         files.write_json(run.file(runs.RECORD), {**record, **found})
 
