@@ -152,3 +152,30 @@ def test_counted(number: int, noun: str, text: str):
 def test_json_results_are_read_by_anything(capsys: pytest.CaptureFixture[str]):
     console.result_json(["a\x1b\udcff"])
     assert json.loads(capsys.readouterr().out) == ["a\x1b\udcff"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["runs", "a\x1b]0;pwned\x07\nError: b"], ["--x\x1b[2J"], ["a\x1b]0;pwned\x07"],
+        ["curves", "--y\x1b[2J"], ["weights", "z\x1b[2J"], ["predict", "--top", "\x1b[2J", "a"],
+        ["finetune", "--resume", "a", "--out", "b\x1b[2J", "more\u202e"],
+        ["compare", "a", "b", "\x07"],
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_was_pasted_does_not_steer_the_terminal(words: list[str], cli):
+    done = cli(*words)
+    assert done.exit_code == 2
+    assert not set("\x1b\x07\u202e") & set(done.stderr)
+    assert done.stderr.count("\nError: ") == 1
+    assert "\\x" in done.stderr or "\\u202e" in done.stderr
+
+
+def test_other_words_of_the_command_line_are_told_as_ever(cli):
+    done = cli("runs", "more")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (
+        2, "Error: Got unexpected extra argument (more)"
+    )  # fmt: skip
+    assert cli().exit_code == 2
+    assert "Fine-tune pretrained" in cli().output

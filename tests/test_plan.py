@@ -55,6 +55,14 @@ def told(made: plan.Plan) -> list[str]:
     return [f"{problem.severity}: {problem}" for problem in made.problems]
 
 
+def test_names_of_classes_stay_on_their_line(make, photos: Path):
+    for split in ("train", "val", "test"):
+        (photos / split / "red").rename(photos / split / "red\nerror: your disk is full\x1b[2J")
+    lines = make().text().split("\n")
+    assert lines[0] == "r: 3 classes (blue, green, red\\nerror: your disk is full\\x1b[2J)"
+    assert lines[1].startswith("photos: ")
+
+
 # Numbers
 
 

@@ -183,7 +183,7 @@ def _hold(stack: ExitStack, run: Run) -> None:
     stack.callback(lambda: locks.release_files(run.path) if run.closed else None)
     _remove_temporary(run)
     if left is not None:
-        console.note(f"{run.path}: left by {left}, which has ended")
+        console.note(console.one_line(f"{run.path}: left by {left}, which has ended"))
 
 
 def _worth_keeping(run: Run) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,18 @@ _NO_MEMORY = Problem(
 )
 
 
+@contextmanager
+def _shown_as_escapes() -> Iterator[None]:
+    """Have Click's errors repeat what was typed, or pasted, without steering the terminal."""
+    try:
+        yield
+    except click.UsageError as error:
+        text = error.format_message()
+        if console.one_line(text) == text:
+            raise
+        raise click.UsageError(console.one_line(text), error.ctx) from error
+
+
 class Commands(click.Group):
     """A group that tells what went wrong in lines, not tracebacks."""
 
@@ -45,10 +58,16 @@ class Commands(click.Group):
         )
         super().add_command(cmd, name)
 
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        """Read the command line."""
+        with _shown_as_escapes():
+            return super().make_context(*args, **settings)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; exit with 1 for a problem of the user's, 128 + n for a signal."""
         try:
-            return super().invoke(ctx)
+            with _shown_as_escapes():
+                return super().invoke(ctx)
         except TlcliError as error:
             console.error(str(error))
         except BrokenPipeError:
@@ -65,7 +84,8 @@ class Commands(click.Group):
         except Interrupted as stopped:
             # Another --fresh would begin anew.
             again = shlex.join(["tlcli", *(word for word in sys.argv[1:] if word != "--fresh")])
-            console.error(f"stopped; what is finished is kept, go on with: {again}")
+            said = f"stopped; what is finished is kept, go on with: {again}"
+            console.error(console.one_line(said))
             ctx.exit(stopped.exit_code)
         except KeyboardInterrupt:
             console.error("interrupted")

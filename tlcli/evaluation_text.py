@@ -142,14 +142,15 @@ def _compared(value: dict[str, Any]) -> Iterator[str]:
     heads = ("run", "accuracy", f"{level} interval", "log loss", "balanced accuracy")
     yield table(heads, rows)
     yield ""
-    pairs, (first, second) = value["pairs"], (one["run"] for one in value["runs"])
+    pairs, (first, second) = value["pairs"], (console.one_line(one["run"]) for one in value["runs"])
     yield (
         f"both right {pairs['both']:,}, only {first} {pairs['first_only']:,}, "
         f"only {second} {pairs['second_only']:,}, neither {pairs['neither']:,}"
     )
     low, high = value["difference_interval"]
     yield f"difference {value['difference']:+.4f}, {level} interval {low:+.4f} to {high:+.4f}"
-    yield f"{value['verdict']} (McNemar, {value['test']['method']}, p = {value['test']['p']:.4g})"
+    verdict = console.one_line(value["verdict"])
+    yield f"{verdict} (McNemar, {value['test']['method']}, p = {value['test']['p']:.4g})"
 
 
 def _number(value: float | None) -> str:

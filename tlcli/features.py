@@ -131,7 +131,7 @@ class Reader:
     def _mend(self, damaged: Array) -> None:
         count = console.counted(len(damaged), "row")
         gone = "" if self._locations.present[damaged].all() else " or gone"
-        console.note(f"{self._rows.path}: {count} damaged{gone}; computing again")
+        console.note(console.one_line(f"{self._rows.path}: {count} damaged{gone}; computing again"))
         with ExitStack() as stack:
             if self._alone:
                 wait = locks.locked(self._rows.path, waiting="it computes the same features")

@@ -102,7 +102,7 @@ class Plan:
             ]
             for planned in self.stages
         ]
-        return "\n".join(lines) + "\n\n" + console.table(headers, rows)
+        return "\n".join(map(console.one_line, lines)) + "\n\n" + console.table(headers, rows)
 
     def as_json(self) -> dict[str, Any]:
         """What `finetune --dry-run --json` prints."""

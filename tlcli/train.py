@@ -98,7 +98,7 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         clock = Clock()
         run = claimed.run
         again = ", which was stopped" if claimed.resumed else ""
-        console.note(f"run: {run.replaces or run.path}{again}")
+        console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
         with clock("load"):
             network = trunks.load_network(plan)
             record = weights.record(network.base, plan.row, plan.source)
