@@ -451,6 +451,12 @@ def test_a_run_finishes_where_latest_cannot_be_written(run, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+def test_the_metrics_of_a_finished_run_are_written_whole(run, monkeypatch):
+    """A power cut may take lines that were only appended."""
+    monkeypatch.setattr(runs.Run, "append_metrics", lambda *_: None)
+    assert len(run(text=HEAD).metrics()) == 1
+
+
 def test_a_signal_after_the_last_step_comes_too_late(run, monkeypatch):
     monkeypatch.setattr(runs, "mark_latest", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert runs.Run(run(text=HEAD).path).closed
