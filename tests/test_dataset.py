@@ -108,18 +108,6 @@ def test_a_class_may_be_called_train(tmp_path: Path):
     assert dataset.read(data(tmp_path)).classes == ("plane", "train")
 
 
-def test_large_files_are_hashed_whole(tmp_path: Path):
-    content = bytes(3 * 2**20) + b"end"
-    plant(tmp_path, "a/big.jpg", content=content)
-    plant(tmp_path, "b/small.jpg")
-    assert dataset.read(data(tmp_path)).items[0].digest == hashlib.sha256(content).hexdigest()
-
-
-def test_digest_of_a_missing_file(tmp_path: Path):
-    with pytest.raises(DataError, match=r"gone\.jpg: cannot be read: no such file or directory"):
-        dataset.digest(tmp_path / "gone.jpg")
-
-
 # The split by content
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, dataset, evaluate, files, labelled, metrics, runs
+from tlcli import calibration, evaluate, files, labelled, metrics, runs
+from tlcli.digests import digest
 from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Source, Wanted
 from tlcli.predicted import Predicted
@@ -31,7 +32,7 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
     recipe = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     run.file(runs.RECIPE).write_text(recipe)
     rows = [
-        (path, path.parent.name, path.relative_to(photos).parts[0], dataset.digest(path))
+        (path, path.parent.name, path.relative_to(photos).parts[0], digest(path))
         for path in sorted(photos.rglob("*.png"))
     ]
     files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)

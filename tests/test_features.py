@@ -11,6 +11,7 @@ from PIL import Image
 
 from tlcli import addresses, dataset, features, images, inventory, recipe, split
 from tlcli.bases import BASES
+from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.framework import keras
 from tlcli.photos import View
@@ -56,7 +57,7 @@ def open_rows():
 
 def views_of(photos: Path) -> list[View]:
     paths = sorted(photos.rglob("*.png"))
-    return [View(path, dataset.digest(path)) for path in paths]
+    return [View(path, digest(path)) for path in paths]
 
 
 def rows_of(chosen, rows, views):

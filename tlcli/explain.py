@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import console, dataset, files, gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli import console, files, gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
 from tlcli.photos import Look, View, batches, chunks
@@ -236,7 +237,7 @@ def for_report(
 
 def _is_of_the_run(path: Path, digests: dict[str, str]) -> bool:
     try:
-        return digests.get(str(path)) == dataset.digest(path)
+        return digests.get(str(path)) == digest(path)
     except DataError:
         return False
 

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, calibration, console, dataset, images, recipe, splits
+from tlcli import augment, calibration, console, images, recipe, splits
 from tlcli.augment_settings import Augment
+from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.framework import keras, tf
 from tlcli.photos import Look, View, batches, chunks
@@ -175,7 +176,7 @@ class Predictor:
         # A path is its own identity here: the same photo may be asked for twice.
         views = (View(Path(path), str(path)) for path in paths)
         for batch in batches(chunks(views, BATCH_SIZE), self._look):
-            digests = [dataset.digest(view.path) for view in batch.readable] if tta else []
+            digests = [digest(view.path) for view in batch.readable] if tta else []
             found = self.tta_probabilities(batch.pixels, digests, tta) if batch.readable else ()
             values = iter(found)
             for view in batch.views:
@@ -186,7 +187,7 @@ class Predictor:
         if not self._trained_on:
             return False
         try:
-            return dataset.digest(path) in self._trained_on
+            return digest(path) in self._trained_on
         except DataError:  # gone since it was decoded
             return False
 

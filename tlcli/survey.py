@@ -22,7 +22,8 @@ from tlcli import (
     recipe,
     weights,
 )
-from tlcli.dataset import Index, Memory
+from tlcli.dataset import Index
+from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
 from tlcli.threads import in_order
