@@ -13,6 +13,7 @@ import pytest
 from tlcli import dataset
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
+from tlcli.layout import SPLITS
 from tlcli.settings import Data
 
 
@@ -183,7 +184,7 @@ def test_split_folders(tmp_path: Path, name: str):
     plant_classes(tmp_path, "train/a", "train/b", f"{name}/a", f"{name}/b", "test/a", "test/b")
     index = dataset.read(data(tmp_path, val=0.4, test=0.4))
     assert index.classes == ("a", "b")
-    assert index.counts() == {split: {"a": 2, "b": 2} for split in dataset.SPLITS}
+    assert index.counts() == {split: {"a": 2, "b": 2} for split in SPLITS}
     assert index.notes == ()
     for path, split in splits(index).items():
         assert path.startswith({"val": name}.get(split, split))

@@ -18,6 +18,7 @@ from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Source, Wanted
 from tlcli.predicted import Predicted
 from tlcli.runs import Run
+from tlcli.settings import Head
 
 CLASSES = ("blue", "green", "red")
 
@@ -219,7 +220,7 @@ def trained(photos, write_recipe) -> Run:
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     made = plan.make(survey.survey(recipe.load(write_recipe(text))))
-    network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
+    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
         saving.save_model(network, made, made.index, run)

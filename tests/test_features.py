@@ -15,6 +15,7 @@ from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.framework import keras
 from tlcli.photos import View
+from tlcli.settings import Head
 
 LOW, TOP = "block4_pool", "block5_pool"
 RECIPE = """
@@ -27,7 +28,7 @@ batch_size: 8
 
 @pytest.fixture(scope="module")
 def network():
-    return split.build(BASES["VGG16"], (32, 32), recipe.Head(), 2, seed=1)
+    return split.build(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
 
 
 @pytest.fixture

@@ -18,23 +18,12 @@ from tlcli.console import counted
 from tlcli.digests import Memory, cannot_be_read, digest_all
 from tlcli.errors import DataError, Problem, Severity, reason
 from tlcli.findings import Finding, unreadable
-from tlcli.folders import EXTENSIONS, find_images
+from tlcli.folders import find_images
 from tlcli.layout import SPLITS, Survey, survey, survey_table
 from tlcli.tables import SplitName
 
 if TYPE_CHECKING:
     from tlcli.settings import Data
-
-__all__ = [
-    "EXTENSIONS",
-    "SPLITS",
-    "Index",
-    "Item",
-    "SplitName",
-    "find_images",
-    "gather",
-    "read",
-]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tlcli import console, findings, folders, recipe, runs, splits, tables
 from tlcli.console import counted
-from tlcli.dataset import SPLITS
 from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
+from tlcli.layout import SPLITS
 from tlcli.runs import Run
 from tlcli.splits import Row
 
