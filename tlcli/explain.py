@@ -76,7 +76,7 @@ class Explainer:
 
     Args:
         subject: the network.
-        method: one of `gradcam.METHODS`.
+        method: one of `gradcam.Method`.
         layer: by default the end of the last convolutional block; integrated gradients need none.
 
     Raises:
