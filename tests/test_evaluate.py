@@ -223,7 +223,7 @@ def trained(photos, write_recipe) -> Run:
     network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
-        saving.save_model(network, made, made.index, run)
+        saving.save_model(network, made, run)
         files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return run
