@@ -21,7 +21,7 @@ LAYERS = """
     augment_settings bases caches colour colours files findings folders geometry gradients headers
     interrupts intervals lettering mixing runfiles tables threads yamlfile
     randaugment
-    augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
+    augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors
     audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
     download identity leaks metrics photos sample split store tta weight_forms

@@ -122,8 +122,8 @@ def train(
             results = stages.run()
         with clock("save"):
             _check_frozen(network, opened, cuts[0], run)
-            saving.save_model(network, plan, plan.index, run)
-            saving.check_saved(network, plan, plan.index, run)
+            saving.save_model(network, plan, run)
+            saving.check_saved(network, plan, run)
         summary = Summary(run, tuple(results), report, clock.seconds)
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
         interrupts.check()
