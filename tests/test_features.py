@@ -220,6 +220,7 @@ def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_row
     (entry,) = inventory.listed(folder)
     assert (entry.description["base"], entry.description["boundary"]) == ("VGG16", TOP)
     assert entry.rows == len(views)
+    rows[TOP].close()
     inventory.remove(entry)
     assert inventory.listed(folder) == []
 

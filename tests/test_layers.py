@@ -22,7 +22,7 @@ LAYERS = """
     interrupts intervals lettering mixing runfiles tables threads yamlfile
     randaugment
     augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
-    likeness runs sources store_index tensors
+    likeness runs sources store_index tensors uses
     audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
     download identity leaks metrics photos sample split store tta weight_forms
     addresses claims forward heatmap inventory room weight_files

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import console
+from tlcli import console, locks, uses
 from tlcli.errors import Problem
 from tlcli.store import TrunkRows
 from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, is_damage, told
+from tlcli.uses import USE
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def listed(folder: Path) -> list[Listed]:
     """The trunks in a store, the most recently used first."""
     found = []
     for record in sorted(folder.glob("*/trunk.json")):
-        with told(record.parent):
+        with told(record.parent), suppress(FileNotFoundError):  # removed while it is looked at
             description = _described(record)
             index = record.parent / INDEX
             rows = 0
@@ -88,26 +89,42 @@ def _taken(path: Path) -> int:
 
 
 def remove(entry: Listed) -> None:
-    """Delete the rows of one trunk."""
-    with told(entry.path):
-        # The record goes last, so that an interrupted removal is still listed.
-        for path in sorted(entry.path.iterdir(), key=lambda path: path.name == "trunk.json"):
-            path.unlink()
-        shutil.rmtree(entry.path)
+    """Delete the rows of one trunk; raises `locks.Held` where a process has it open."""
+    # The record goes last, so that an interrupted removal is still listed; but for the file that
+    # keeps others out until all is done.
+    last = ("trunk.json", USE)
+    with told(entry.path), suppress(FileNotFoundError), uses.alone(entry.path):
+        for path in sorted(
+            entry.path.iterdir(), key=lambda path: (path.name in last, path.name == USE)
+        ):
+            path.unlink(missing_ok=True)  # others prune, too
+        try:
+            entry.path.rmdir()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # somebody has begun it anew
+                raise
 
 
 def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
-    """Remove the features that match both conditions; says how much room that made."""
-    chosen = [
-        entry
-        for entry in listed(folder)
-        if (unused_days is None or entry.days_unused >= unused_days)
-        and (base is None or entry.description["base"].lower() == base.lower())
-    ]
-    for entry in chosen:
-        remove(entry)
-    freed = console.size(sum(entry.bytes for entry in chosen))
-    return f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
+    """Remove the features that match both conditions; says how much room that made.
+
+    Those that a process has open stay, which is told.
+    """
+    removed = []
+    for entry in listed(folder):
+        if unused_days is not None and entry.days_unused < unused_days:
+            continue
+        if base is not None and entry.description["base"].lower() != base.lower():
+            continue
+        try:
+            remove(entry)
+        except locks.Held as held:
+            hint = "it stays; prune again when that has ended"
+            console.warn(str(Problem(str(entry.path), f"is in use by {held}", hint)))
+        else:
+            removed.append(entry)
+    freed = console.size(sum(entry.bytes for entry in removed))
+    return f"removed {console.counted(sum(entry.rows for entry in removed), 'row')}, {freed}"
 
 
 def verify(folder: Path) -> tuple[str, int]:

@@ -88,9 +88,8 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
             interrupts.check()
             time.sleep(POLL)
     try:
-        left = _holder(folder)
-        me = Holder(os.getpid(), socket.gethostname(), _now())
-        write_json(folder / HOLDER, asdict(me))
+        left = read_holder(folder / HOLDER)
+        write_json(folder / HOLDER, asdict(me()))
         try:
             yield left
         finally:
@@ -109,7 +108,7 @@ def is_held(folder: Path) -> bool:
     except filelock.Timeout:
         return True
     except (NotImplementedError, OSError):
-        holder = _holder(folder)
+        holder = read_holder(folder / HOLDER)
         return holder is not None and not holder.dead
 
 
@@ -125,28 +124,32 @@ def _take(lock: filelock.BaseFileLock, folder: Path) -> bool:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise Held(_holder(folder)) from None
+        raise Held(read_holder(folder / HOLDER)) from None
     except (NotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and not _has_no_locks(error):
+        if isinstance(error, OSError) and not has_no_locks(error):
             raise
-        holder = _holder(folder)
+        holder = read_holder(folder / HOLDER)
         if holder is not None and not holder.dead:
             raise Held(holder) from None
         return False
     return True
 
 
-def _has_no_locks(error: OSError) -> bool:
+def has_no_locks(error: OSError) -> bool:
+    """Whether a file system says that it has none."""
     return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def _holder(folder: Path) -> Holder | None:
+def me() -> Holder:
+    """This process."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Holder(os.getpid(), socket.gethostname(), now)
+
+
+def read_holder(path: Path) -> Holder | None:
+    """The holder that a file names, or None where it names none."""
     try:
-        values = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
         return Holder(int(values["pid"]), str(values["host"]), str(values["since"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

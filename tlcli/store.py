@@ -33,6 +33,7 @@ from tlcli.errors import Problem, StoreError
 from tlcli.files import write_json
 from tlcli.shards import Shard, ShardError, ShardReader
 from tlcli.store_index import INDEX, is_damage, open_index, told
+from tlcli.uses import Use
 
 #: A row's key: hex SHA-256 of the photo's bytes, and the view ("0", or "<augment address>/<n>").
 RowKey = tuple[str, str]
@@ -89,10 +90,14 @@ class TrunkRows:
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
         self._shard: Shard | None = None
         with told(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not (self.path / "trunk.json").exists():
-                write_json(self.path / "trunk.json", _full(description, shape, dtype))
-            self._index = self._sound_index()
+            self._use = Use(self.path)
+            try:
+                if not (self.path / "trunk.json").exists():
+                    write_json(self.path / "trunk.json", _full(description, shape, dtype))
+                self._index = self._sound_index()
+            except BaseException:
+                self._use.close()
+                raise
 
     @staticmethod
     def place(folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str) -> Path:
@@ -223,7 +228,7 @@ class TrunkRows:
             reader.close()
         self._readers.clear()
         shard, self._shard = self._shard, None
-        with told(self.path), closing(self._index):
+        with told(self.path), closing(self._use), closing(self._index):
             if shard is not None:
                 shard.close()
 
