@@ -83,6 +83,42 @@ def test_verifying(tmp_path: Path):
     assert inventory.verify(tmp_path) == ("2 rows, all sound", 0)
 
 
+LOST = "; they will be computed again when they are needed"
+
+
+def test_rows_that_nobody_finds_are_not_sound(tmp_path: Path, capsys):
+    path = fill(tmp_path, "VGG16", 2)
+    path.rename(tmp_path / "elsewhere")
+    fill(tmp_path, "VGG16", 1)
+    shard = next((tmp_path / "elsewhere").glob("*.npy"))
+    shard.write_bytes(b"")
+    expected = f"0 damaged rows of 1, and 1 place with rows that nobody finds{LOST}"
+    assert inventory.verify(tmp_path) == (expected, 1)
+    assert capsys.readouterr().err == (
+        f"warning: {tmp_path}/elsewhere: its trunk.json does not fit the folder's name; "
+        "nobody finds its rows; remove it with `tlcli cache prune --base`\n"
+    )
+    for text in ("{", '{"shape": 5}', (path / "trunk.json").read_text().replace("[5]", "5")):
+        (tmp_path / "elsewhere" / "trunk.json").write_text(text)
+        assert inventory.verify(tmp_path) == (expected, 1)
+    (tmp_path / "elsewhere" / "trunk.json").unlink()
+    assert inventory.verify(tmp_path) == (expected, 1)
+    assert "elsewhere: has no trunk.json; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("index", [None, b"", b"not a database, really not" * 100])
+def test_an_index_that_was_lost_is_damage(tmp_path: Path, capsys, index: bytes | None):
+    path = fill(tmp_path, "VGG16", 2)
+    (path / "index.sqlite").unlink()
+    if index is not None:
+        (path / "index.sqlite").write_bytes(index)
+    expected = f"0 damaged rows of 0, and 1 place with rows that nobody finds{LOST}"
+    assert inventory.verify(tmp_path) == (expected, 1)
+    assert f"{path}: its index does not know 1 shard; removed\n" in capsys.readouterr().err
+    assert not list(path.glob("*.npy"))
+    assert inventory.verify(tmp_path) == ("0 rows, all sound", 0)
+
+
 def test_a_verification_that_fails_lets_go_of_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -33,11 +33,22 @@ class Listed:
         """Whether nobody can tell any more what its rows are."""
         return "shape" not in self.description
 
+    @property
+    def misplaced(self) -> bool:
+        """Whether its folder is not where anybody would look for such rows."""
+        try:
+            return TrunkRows.place(*self._trunk) != self.path
+        except TypeError:  # a shape that is none
+            return True
+
     def open(self) -> TrunkRows:
-        """Its rows."""
+        """Its rows, if it is where they belong."""
+        return TrunkRows(*self._trunk)
+
+    @property
+    def _trunk(self) -> tuple[Path, dict[str, Any], Any, Any]:
         known = {k: v for k, v in self.description.items() if k not in ("shape", "dtype")}
-        shape, dtype = self.description["shape"], self.description["dtype"]
-        return TrunkRows(self.path.parent, known, shape, dtype)
+        return self.path.parent, known, self.description["shape"], self.description["dtype"]
 
 
 def listed(folder: Path) -> list[Listed]:
@@ -127,20 +138,57 @@ def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
     return f"removed {console.counted(sum(entry.rows for entry in removed), 'row')}, {freed}"
 
 
+@dataclass
+class _Verified:
+    """What was found so far: rows, those of them that are damaged, and what holds rows that nobody
+    can find."""
+
+    rows: int = 0
+    damaged: int = 0
+    lost: int = 0
+
+
 def verify(folder: Path) -> tuple[str, int]:
-    """Compare every row with its checksum and forget the damaged ones; text and their number."""
-    rows = damaged = 0
-    for entry in listed(folder):
-        if entry.damaged:
-            hint = "remove it with `tlcli cache prune --base`"
-            console.warn(str(Problem(str(entry.path), "its trunk.json is damaged", hint)))
-            damaged += entry.rows
-            continue
-        with closing(entry.open()) as opened:
-            bad = opened.damaged()
-            opened.forget(bad)
-        rows, damaged = rows + entry.rows, damaged + len(bad)
-    if not damaged:
-        return f"{console.counted(rows, 'row')}, all sound", 0
-    found = console.counted(damaged, "damaged row")
-    return f"{found} of {rows:,}; they will be computed again when they are needed", damaged
+    """Compare every row with its checksum and forget the damaged ones; text and what was wrong.
+
+    Shards that no index knows are removed.
+    """
+    found = _Verified()
+    entries = listed(folder)
+    for entry in entries:
+        if entry.damaged or entry.misplaced:
+            what = "is damaged" if entry.damaged else "does not fit the folder's name"
+            hint = "nobody finds its rows; remove it with `tlcli cache prune --base`"
+            console.warn(str(Problem(str(entry.path), f"its trunk.json {what}", hint)))
+            found.lost += 1
+        else:
+            _verify_trunk(entry, found)
+    for path in sorted({shard.parent for shard in folder.glob("*/rows-*.npy")}):
+        if not (path / "trunk.json").exists():
+            hint = "nobody finds its rows; remove the folder"
+            console.warn(str(Problem(str(path), "has no trunk.json", hint)))
+            found.lost += 1
+    if not (found.damaged or found.lost):
+        return f"{console.counted(found.rows, 'row')}, all sound", 0
+    text = f"{console.counted(found.damaged, 'damaged row')} of {found.rows:,}"
+    if found.lost:
+        text += f", and {console.counted(found.lost, 'place')} with rows that nobody finds"
+    text += "; they will be computed again when they are needed"
+    return text, found.damaged + found.lost
+
+
+def _verify_trunk(entry: Listed, found: _Verified) -> None:
+    # In this order: a writer tells the index of a shard before it makes the file.
+    shards = {path.name for path in entry.path.glob("rows-*.npy")}
+    with closing(entry.open()) as opened:
+        bad = opened.damaged()
+        opened.forget(bad)
+        orphans = sorted(shards - opened.shards())
+    found.rows, found.damaged = found.rows + entry.rows, found.damaged + len(bad)
+    if orphans:
+        found.lost += 1
+        what = f"its index does not know {console.counted(len(orphans), 'shard')}"
+        console.warn(str(Problem(str(entry.path), what, "removed")))
+        with told(entry.path):
+            for name in orphans:
+                (entry.path / name).unlink(missing_ok=True)

@@ -214,6 +214,11 @@ class TrunkRows:
                     bad.append((image.hex(), view))
         return bad
 
+    def shards(self) -> set[str]:
+        """The names of the shards that the index knows."""
+        with told(self.path):
+            return {file for (file,) in self._index.execute("SELECT file FROM shards").fetchall()}
+
     def forget(self, keys: Sequence[RowKey]) -> None:
         """Take rows out of the index, so that they are computed again."""
         with told(self.path), self._index:
