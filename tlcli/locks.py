@@ -24,7 +24,7 @@ from tlcli import console, interrupts
 from tlcli.files import write_json
 
 #: The lock's two files in the folder it stands for; neither is a user's.
-LOCK, HOLDER = ".lock", ".lock.json"
+FILES = LOCK, HOLDER = ".lock", ".lock.json"
 
 #: Seconds between two looks at a lock that somebody else holds.
 POLL = 0.2
@@ -114,7 +114,7 @@ def is_held(folder: Path) -> bool:
 
 def release_files(folder: Path) -> None:
     """Remove what a lock leaves in a folder; only its holder may."""
-    for name in (HOLDER, LOCK):
+    for name in reversed(FILES):
         with suppress(OSError):
             (folder / name).unlink()
 

@@ -107,6 +107,7 @@ def reproduce(
     _check_place(run, again)
     if again.closed:
         console.note(f"{out}: is its repetition already, which is compared once more")
+        claims.tidy(again)
         return compare(run, again)
     found = survey.survey(chosen, cache=cache, out=out)
     made = plan.make(found)
