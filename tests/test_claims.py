@@ -154,6 +154,20 @@ def test_what_a_kill_leaves_is_cleared_away(parts):
     assert not list(run.path.rglob(".x*"))
 
 
+def test_what_a_kill_leaves_in_a_finished_run_is_cleared_away(parts):
+    same = parts()
+    name_of(Wanted(), *same, then=finish)
+    run = runs.Run(runs.root() / "small-1")
+    whole = sorted(run.path.iterdir())
+    (run.path / ".checkpoints-done").mkdir()
+    (run.path / ".checkpoints-done" / "epoch-00001.npz").write_text("half")
+    (run.path / locks.LOCK).touch()
+    with locks.locked(run.path), claim(Wanted(), *same):
+        assert (run.path / ".checkpoints-done").exists(), "its process is at it"
+    with claim(Wanted(), *same):
+        assert sorted(run.path.iterdir()) == whole
+
+
 @pytest.mark.parametrize("kept", [runs.MODEL, runs.SUMMARY, ".notes", "checkpoints/epoch-1.npz"])
 def test_what_a_user_has_kept_of_a_run_stays(parts, kept: str):
     file = runs.root() / "small-1" / kept

@@ -11,9 +11,11 @@ from PIL import Image
 
 from tlcli import addresses, dataset, features, images, inventory, locks, recipe, split
 from tlcli.bases import BASES
+from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.framework import keras
 from tlcli.photos import View
+from tlcli.settings import Head
 
 LOW, TOP = "block4_pool", "block5_pool"
 RECIPE = """
@@ -26,7 +28,7 @@ batch_size: 8
 
 @pytest.fixture(scope="module")
 def network():
-    return split.build(BASES["VGG16"], (32, 32), recipe.Head(), 2, seed=1)
+    return split.build(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def open_rows():
 
 def views_of(photos: Path) -> list[View]:
     paths = sorted(photos.rglob("*.png"))
-    return [View(path, dataset.digest(path)) for path in paths]
+    return [View(path, digest(path)) for path in paths]
 
 
 def rows_of(chosen, rows, views):
@@ -218,6 +220,7 @@ def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_row
     (entry,) = inventory.listed(folder)
     assert (entry.description["base"], entry.description["boundary"]) == ("VGG16", TOP)
     assert entry.rows == len(views)
+    rows[TOP].close()
     inventory.remove(entry)
     assert inventory.listed(folder) == []
 

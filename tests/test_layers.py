@@ -22,8 +22,8 @@ LAYERS = """
     interrupts intervals lettering mixing runfiles tables threads
     yamlfile
     randaugment
-    augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
-    likeness runs sources store_index tensors
+    augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
+    likeness runs sources store_index tensors uses
     audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
     download identity leaks metrics photos sample split store tta weight_forms
     addresses claims forward heatmap inventory room weight_files

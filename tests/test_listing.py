@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import curves, files, inventory, listing, outputs, runs, store
+from tlcli import curves, files, listing, outputs, runs, store
 from tlcli.bases import BASES
-from tlcli.errors import RecipeError, RunError, StoreError
+from tlcli.errors import RecipeError, RunError
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
 
@@ -162,86 +162,6 @@ def test_the_store(tmp_path: Path):
     lines = text.split("\n")
     assert lines[2].split()[:7] == ["VGG16", "block4_pool", "64", "x", "96", "float32", "1,200"]
     assert lines[-1].endswith(f" in {tmp_path}")
-
-
-def test_pruning(tmp_path: Path):
-    fill(tmp_path, "VGG16", 3)
-    fill(tmp_path, "ResNet50", 2)
-    assert listing.prune(tmp_path, unused_days=1, base=None) == "removed 0 rows, 0 B"
-    assert listing.prune(tmp_path, unused_days=None, base="vgg16").startswith("removed 3 rows, ")
-    assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
-    assert listing.prune(tmp_path, unused_days=0, base=None).startswith("removed 2 rows, ")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_verifying(tmp_path: Path):
-    fill(tmp_path, "VGG16", 1)
-    path = fill(tmp_path, "ResNet50", 2)
-    assert listing.verify(tmp_path) == ("3 rows, all sound", 0)
-    (shard,) = path.glob("*.npy")
-    shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
-    assert listing.verify(tmp_path) == (
-        "1 damaged row of 3; they will be computed again when they are needed",
-        1,
-    )
-    assert listing.verify(tmp_path) == ("2 rows, all sound", 0)
-
-
-RECORDS = [
-    "[" * 100_000, "[]", "{}", '{"base": 3}', '{"image_size": 5}', '{"shape": ["5"]}',
-    '{"image_size": [0, 1]}',
-    '{"dtype": "x"}', '{"dtype": 3}', '{"shape": [1e999]}', '{"shape": [4294967296, 4294967296]}',
-    '{"shape": []}', '{"shape": [-1]}', '{"boundary": "x/../../../../evil"}', '{"boundary": ".."}',
-    '{"base": "/evil"}', '{"base": "a\\u0000b"}', '{"base": "a\\\\b"}', '{"base": "a\\n"}',
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("text", RECORDS, ids=range(len(RECORDS)))
-def test_a_hostile_record_is_listed_as_damaged_and_makes_no_folder(
-    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
-):
-    store_folder = tmp_path / "a" / "b" / "store"
-    path = fill(store_folder, "VGG16", 2)
-    if text not in ("[" * 100_000, "[]", "{}"):
-        text = json.dumps({**json.loads((path / "trunk.json").read_text()), **json.loads(text)})
-    (path / "trunk.json").write_text(text)
-    before = {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")}
-    told, (entry,) = listing.cache(store_folder)
-    assert (entry["base"], entry["boundary"], entry["rows"]) == (path.name, "damaged", 2)
-    assert "damaged" in told
-    assert listing.verify(store_folder)[1] == 2
-    assert "its trunk.json is damaged" in capsys.readouterr().err
-    assert {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")} == before
-    assert listing.prune(store_folder, unused_days=None, base=path.name).startswith("removed 2 ")
-
-
-def test_links_in_a_store_are_not_followed(tmp_path: Path):
-    store_folder, target = tmp_path / "store", tmp_path / "theirs"
-    path = fill(store_folder, "VGG16", 2)
-    target.write_bytes(b"")
-    (path / "index.sqlite").unlink()
-    (path / "index.sqlite").symlink_to(target)
-    (entry,) = listing.cache(store_folder)[1]
-    assert (entry["boundary"], entry["rows"]) == ("damaged", 0)
-    listing.verify(store_folder)
-    with pytest.raises(StoreError, match=r"index\.sqlite: is a link in the feature store; remove"):
-        fill(store_folder, "VGG16", 2)
-    assert target.read_bytes() == b""
-    listing.prune(store_folder, unused_days=None, base=path.name)
-    assert target.exists()
-    assert not path.exists()
-
-
-def test_a_folder_of_somebody_else_in_the_store_is_neither_changed_nor_removed(tmp_path: Path):
-    store_folder, theirs = tmp_path / "store", tmp_path / "theirs"
-    path = fill(theirs, "VGG16", 2)
-    store_folder.mkdir()
-    (store_folder / path.name).symlink_to(path)
-    assert listing.cache(store_folder)[1] == []
-    assert listing.prune(store_folder, unused_days=0, base=None).startswith("removed 0 rows")
-    with pytest.raises(StoreError, match=r"is a link in the feature store; remove the link"):
-        fill(store_folder, "VGG16", 2)
-    assert sorted(path.iterdir())
 
 
 @dataclass

@@ -30,6 +30,7 @@ from tlcli import (
 )
 from tlcli.bases import BASES
 from tlcli.errors import RunError
+from tlcli.settings import Head
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
@@ -40,10 +41,10 @@ def model(photos, write_recipe, tmp_path):
     made = plan.make(
         survey.survey(recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
     )
-    network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
+    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
-        saving.save_model(network, made, made.index, run)
+        saving.save_model(network, made, run)
         files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return network, run

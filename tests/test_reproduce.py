@@ -47,6 +47,10 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
     assert runs.find(None).path == run.path, "the last run is still the run"
 
     again = runs.Run(Path(f"{run.path}-again"))
+    done = cli("reproduce")
+    assert done.exit_code == 0, "what is there already is only compared"
+    assert "epoch" not in done.stderr
+    assert done.stderr == f"{again.path}: is its repetition already, which is compared once more\n"
     change(run, 2, val_loss=0.25, seconds=9.0)
     compared = reproduce.compare(run, again)
     assert compared.difference is not None
@@ -59,7 +63,7 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
     assert compared.as_dict()["identical"] is False
 
     photos.rename(tmp_path / "moved")
-    lines = cli("reproduce", run.path).stderr
+    lines = cli("reproduce", run.path, "--out", tmp_path / "second").stderr
     assert f"{photos}" in lines
     done = cli("reproduce", run.path, "--data", tmp_path / "moved", "--out", tmp_path / "third")
     assert done.exit_code == 1
@@ -122,3 +126,35 @@ def test_a_run_records_what_its_bits_hang_on(run):
     assert record["deterministic"] is True
     assert record["photo_order"]
     assert recipe.load(run.file(runs.RECIPE)).seed == record["seed"]
+
+
+def test_only_its_repetition_may_be_where_that_goes(run, cli):
+    again = runs.Run(Path(f"{run.path}-again"))
+    hint = "name another folder with --out, or remove this one\n"
+    shutil.copytree(run.path, again.path)
+    record = run.record()
+    for changed in ({"dataset_fingerprint": "x"}, []):
+        value = {**record, **changed} if changed else changed
+        again.file(runs.RECORD).write_text(json.dumps(value), encoding="utf-8")
+        done = cli("reproduce")
+        assert done.exit_code == 1
+        assert "--force" not in done.stderr
+        assert done.stderr.endswith(hint)
+    done = cli("reproduce", run.path, "--out", run.path)
+    assert done.stderr == (
+        f"error: --out {run.path}: is the run itself; name another folder with --out\n"
+    )
+
+
+def test_other_weights_are_refused_before_anything_is_trained(run, cli):
+    record = run.record()
+    found = record["weights"]["checksum"]
+    record["weights"]["checksum"] = "0" * 64
+    run.file(runs.RECORD).write_text(json.dumps(record), encoding="utf-8")
+    done = cli("reproduce")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        f"the weights have the checksum {found[:16]}; the run began with {'0' * 16}; "
+        "bring back those it began with; --weights says where they are"
+    )
+    assert not Path(f"{run.path}-again").exists()

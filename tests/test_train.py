@@ -21,6 +21,7 @@ from tlcli import claims, dataset, images, mixing, plan, recipe, runs, split, st
 from tlcli.bases import BASES
 from tlcli.errors import DataError, RunError
 from tlcli.framework import keras
+from tlcli.settings import Data
 
 STAGES = """
 stages:
@@ -407,7 +408,7 @@ def soft(target):
 
 
 def test_an_unreadable_photo_stops_the_run_or_is_left_out(run, photos):
-    index = dataset.read(recipe.Data(dir=photos))
+    index = dataset.read(Data(dir=photos))
     bad = index.of("train")[0].path
     bad.write_bytes(bad.read_bytes()[:-200])
     with pytest.raises(DataError, match="truncated"):
@@ -451,6 +452,12 @@ def test_a_run_finishes_where_latest_cannot_be_written(run, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+def test_the_metrics_of_a_finished_run_are_written_whole(run, monkeypatch):
+    """A power cut may take lines that were only appended."""
+    monkeypatch.setattr(runs.Run, "append_metrics", lambda *_: None)
+    assert len(run(text=HEAD).metrics()) == 1
+
+
 def test_a_signal_after_the_last_step_comes_too_late(run, monkeypatch):
     monkeypatch.setattr(runs, "mark_latest", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert runs.Run(run(text=HEAD).path).closed

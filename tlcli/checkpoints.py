@@ -113,11 +113,11 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove all of them; at once, so that a crash meanwhile leaves all or none."""
         if self._folder.is_dir():
-            trash = self._folder.with_name(f".{self._folder.name}-done")
-            shutil.rmtree(trash, ignore_errors=True)
-            self._folder.rename(trash)
-            sync_folder(trash.parent)
-            shutil.rmtree(trash, ignore_errors=True)
+            away = trash(self._folder)
+            shutil.rmtree(away, ignore_errors=True)
+            self._folder.rename(away)
+            sync_folder(away.parent)
+            shutil.rmtree(away, ignore_errors=True)
 
     def _read(self, epoch: int) -> Checkpoint:
         path = self._path(epoch)
@@ -141,6 +141,11 @@ class Checkpoints:
 
     def _path(self, epoch: int) -> Path:
         return self._folder / f"epoch-{epoch:05d}.npz"
+
+
+def trash(folder: Path) -> Path:
+    """Where the checkpoints of a folder are while they are removed."""
+    return folder.with_name(f".{folder.name}-done")
 
 
 def _needs(sound: Checkpoint) -> set[int]:

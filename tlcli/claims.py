@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import console, identity, locks, outputs, runs
+from tlcli import checkpoints, console, identity, locks, outputs, runs
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.recipe import Recipe
@@ -94,6 +94,8 @@ def _claim_new(
             if not told and not locks.is_held(run.path):
                 told.append(identity.not_resumed(run, different))
         _remove_stillborn(folder, chosen.name)
+        for run in runs.listed(folder):
+            tidy(run)
         run = outputs.create(chosen.name, None)
         _hold(stack, run)
         return _begin(run, chosen, index)  # before another process looks for it
@@ -186,6 +188,15 @@ def _hold(stack: ExitStack, run: Run) -> None:
         console.note(console.one_line(f"{run.path}: left by {left}, which has ended"))
 
 
+def tidy(run: Run) -> None:
+    """Remove what a process leaves in its finished run when it is killed while it tidies up."""
+    left = (checkpoints.trash(run.file(runs.CHECKPOINTS)), *map(run.file, locks.FILES))
+    if run.closed and any(path.exists() for path in left):
+        with suppress(locks.Held), locks.locked(run.path):
+            shutil.rmtree(left[0], ignore_errors=True)
+            locks.release_files(run.path)
+
+
 def _worth_keeping(run: Run) -> bool:
     return run.finished or run.has_checkpoints or not run.path.exists()
 
@@ -212,8 +223,9 @@ def _remove_temporary(run: Run) -> None:
 def discard(run: Run) -> None:
     """Remove the files of a run that has come to nothing, and its folder if that is all."""
     _remove_temporary(run)
-    for name in (*runs.FILES, locks.HOLDER, locks.LOCK):
+    for name in (*runs.FILES, *locks.FILES):
         run.file(name).unlink(missing_ok=True)
-    shutil.rmtree(run.file(runs.CHECKPOINTS), ignore_errors=True)
+    for folder in (run.file(runs.CHECKPOINTS), checkpoints.trash(run.file(runs.CHECKPOINTS))):
+        shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         run.path.rmdir()

@@ -17,6 +17,8 @@ from tlcli.recipe import Recipe
 from tlcli.runs import Run
 from tlcli.splits import Row
 
+_KEYS = ("recipe_fingerprint", "dataset_fingerprint", "photo_order")
+
 #: Differences that are named one by one.
 NAMED = 5
 
@@ -27,18 +29,19 @@ SHOWN = 60
 def of(chosen: Recipe, index: Index) -> dict[str, str]:
     """What must be equal for a run to go on: recipe, photos, and the order that paths give them."""
     order = hashlib.sha256("".join(item.digest for item in index.items).encode())
-    return {
-        "recipe_fingerprint": chosen.fingerprint(),
-        "dataset_fingerprint": index.fingerprint,
-        "photo_order": order.hexdigest(),
-    }
+    values = chosen.fingerprint(), index.fingerprint, order.hexdigest()
+    return dict(zip(_KEYS, values, strict=True))
+
+
+def recorded(run: Run) -> dict[str, Any]:
+    """What a run was told by when it began; see `of`. Raises `RunError` for a damaged record."""
+    record = run.record()
+    return {key: record.get(key) for key in _KEYS}
 
 
 def differences(run: Run, chosen: Recipe, index: Index) -> list[str]:
     """How recipe and photos differ from those of a run, a line each; [] if they do not."""
-    record = run.record()
-    wanted = of(chosen, index)
-    if all(record.get(key) == value for key, value in wanted.items()):
+    if recorded(run) == of(chosen, index):
         return []
     found = [*_recipe_differences(run, chosen), *_photo_differences(run, chosen, index)]
     return found or ["another version of tlcli began it"]

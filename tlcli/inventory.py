@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import math
-import shutil
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from tlcli import files
+from tlcli import console, files, locks, uses
+from tlcli.errors import Problem
 from tlcli.store import TrunkRows
 from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, is_damage, told
+from tlcli.uses import USE
 
 #: A part of a folder's name, so that no record leads out of the store.
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
@@ -57,11 +59,22 @@ class Listed:
         """Whether nobody can tell any more what its rows are."""
         return "shape" not in self.description
 
+    @property
+    def misplaced(self) -> bool:
+        """Whether its folder is not where anybody would look for such rows."""
+        try:
+            return TrunkRows.place(*self._trunk) != self.path
+        except TypeError:  # a shape that is none
+            return True
+
     def open(self) -> TrunkRows:
-        """Its rows."""
+        """Its rows, if it is where they belong."""
+        return TrunkRows(*self._trunk)
+
+    @property
+    def _trunk(self) -> tuple[Path, dict[str, Any], Any, Any]:
         known = {k: v for k, v in self.description.items() if k not in ("shape", "dtype")}
-        shape, dtype = self.description["shape"], self.description["dtype"]
-        return TrunkRows(self.path.parent, known, shape, dtype)
+        return self.path.parent, known, self.description["shape"], self.description["dtype"]
 
 
 def listed(folder: Path) -> list[Listed]:
@@ -70,7 +83,7 @@ def listed(folder: Path) -> list[Listed]:
     for record in sorted(folder.glob("*/trunk.json")):
         if record.parent.is_symlink():
             continue  # what it leads to is not this store's to show, change or remove
-        with told(record.parent):
+        with told(record.parent), suppress(FileNotFoundError):  # removed while it is looked at
             description = _described(record)
             index = record.parent / INDEX
             # An index that is a link would get its tables written into another file.
@@ -121,9 +134,99 @@ def _taken(path: Path) -> int:
 
 
 def remove(entry: Listed) -> None:
-    """Delete the rows of one trunk."""
-    with told(entry.path):
-        # The record goes last, so that an interrupted removal is still listed.
-        for path in sorted(entry.path.iterdir(), key=lambda path: path.name == "trunk.json"):
-            path.unlink()
-        shutil.rmtree(entry.path)
+    """Delete the rows of one trunk; raises `locks.Held` where a process has it open."""
+    # The record goes last, so that an interrupted removal is still listed; but for the file that
+    # keeps others out until all is done.
+    last = ("trunk.json", USE)
+    with told(entry.path), suppress(FileNotFoundError), uses.alone(entry.path):
+        for path in sorted(
+            entry.path.iterdir(), key=lambda path: (path.name in last, path.name == USE)
+        ):
+            path.unlink(missing_ok=True)  # others prune, too
+        try:
+            entry.path.rmdir()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # somebody has begun it anew
+                raise
+
+
+def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
+    """Remove the features that match both conditions; says how much room that made.
+
+    Those that a process has open stay, which is told.
+    """
+    removed = []
+    for entry in listed(folder):
+        if unused_days is not None and entry.days_unused < unused_days:
+            continue
+        if base is not None and entry.description["base"].lower() != base.lower():
+            continue
+        try:
+            remove(entry)
+        except locks.Held as held:
+            hint = "it stays; prune again when that has ended"
+            console.warn(str(Problem(str(entry.path), f"is in use by {held}", hint)))
+        else:
+            removed.append(entry)
+    freed = console.size(sum(entry.bytes for entry in removed))
+    return f"removed {console.counted(sum(entry.rows for entry in removed), 'row')}, {freed}"
+
+
+@dataclass
+class _Verified:
+    """What was found so far: rows, those of them that are damaged, and what holds rows that nobody
+    can find."""
+
+    rows: int = 0
+    damaged: int = 0
+    lost: int = 0
+
+
+def verify(folder: Path) -> tuple[str, int]:
+    """Compare every row with its checksum and forget the damaged ones; text and what was wrong.
+
+    Shards that no index knows are removed.
+    """
+    found = _Verified()
+    entries = listed(folder)
+    for entry in entries:
+        if entry.damaged or entry.misplaced:
+            what = (
+                "is damaged, or beside a link"
+                if entry.damaged
+                else "does not fit the folder's name"
+            )
+            hint = "nobody finds its rows; remove it with `tlcli cache prune --base`"
+            console.warn(str(Problem(str(entry.path), f"its trunk.json {what}", hint)))
+            found.lost += 1
+        else:
+            _verify_trunk(entry, found)
+    for path in sorted({shard.parent for shard in folder.glob("*/rows-*.npy")}):
+        if not (path / "trunk.json").exists():
+            hint = "nobody finds its rows; remove the folder"
+            console.warn(str(Problem(str(path), "has no trunk.json", hint)))
+            found.lost += 1
+    if not (found.damaged or found.lost):
+        return f"{console.counted(found.rows, 'row')}, all sound", 0
+    text = f"{console.counted(found.damaged, 'damaged row')} of {found.rows:,}"
+    if found.lost:
+        text += f", and {console.counted(found.lost, 'place')} with rows that nobody finds"
+    text += "; they will be computed again when they are needed"
+    return text, found.damaged + found.lost
+
+
+def _verify_trunk(entry: Listed, found: _Verified) -> None:
+    # In this order: a writer tells the index of a shard before it makes the file.
+    shards = {path.name for path in entry.path.glob("rows-*.npy")}
+    with closing(entry.open()) as opened:
+        bad = opened.damaged()
+        opened.forget(bad)
+        orphans = sorted(shards - opened.shards())
+    found.rows, found.damaged = found.rows + entry.rows, found.damaged + len(bad)
+    if orphans:
+        found.lost += 1
+        what = f"its index does not know {console.counted(len(orphans), 'shard')}"
+        console.warn(str(Problem(str(entry.path), what, "removed")))
+        with told(entry.path):
+            for name in orphans:
+                (entry.path / name).unlink(missing_ok=True)

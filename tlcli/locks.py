@@ -23,7 +23,7 @@ from tlcli import console, interrupts
 from tlcli.files import read_json, write_json
 
 #: The lock's two files in the folder it stands for; neither is a user's.
-LOCK, HOLDER = ".lock", ".lock.json"
+FILES = LOCK, HOLDER = ".lock", ".lock.json"
 
 #: Seconds between two looks at a lock that somebody else holds.
 POLL = 0.2
@@ -87,9 +87,8 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
             interrupts.check()
             time.sleep(POLL)
     try:
-        left = _holder(folder)
-        me = Holder(os.getpid(), socket.gethostname(), _now())
-        write_json(folder / HOLDER, asdict(me))
+        left = read_holder(folder / HOLDER)
+        write_json(folder / HOLDER, asdict(me()))
         try:
             yield left
         finally:
@@ -108,13 +107,13 @@ def is_held(folder: Path) -> bool:
     except filelock.Timeout:
         return True
     except (NotImplementedError, OSError):
-        holder = _holder(folder)
+        holder = read_holder(folder / HOLDER)
         return holder is not None and not holder.dead
 
 
 def release_files(folder: Path) -> None:
     """Remove what a lock leaves in a folder; only its holder may."""
-    for name in (HOLDER, LOCK):
+    for name in reversed(FILES):
         with suppress(OSError):
             (folder / name).unlink()
 
@@ -124,30 +123,34 @@ def _take(lock: filelock.BaseFileLock, folder: Path) -> bool:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise Held(_holder(folder)) from None
+        raise Held(read_holder(folder / HOLDER)) from None
     except (NotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and not _has_no_locks(error):
+        if isinstance(error, OSError) and not has_no_locks(error):
             raise
-        holder = _holder(folder)
+        holder = read_holder(folder / HOLDER)
         if holder is not None and not holder.dead:
             raise Held(holder) from None
         return False
     return True
 
 
-def _has_no_locks(error: OSError) -> bool:
+def has_no_locks(error: OSError) -> bool:
+    """Whether a file system says that it has none."""
     return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def _holder(folder: Path) -> Holder | None:
+def me() -> Holder:
+    """This process."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Holder(os.getpid(), socket.gethostname(), now)
+
+
+def read_holder(path: Path) -> Holder | None:
+    """The holder that a file names, or None where it names none."""
     try:
-        values = read_json(folder / HOLDER)
+        values = read_json(path)
         pid, host, since = int(values["pid"]), str(values["host"]), str(values["since"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
     # 0 and below mean groups of processes, and larger numbers than these no process.
     return Holder(pid, host, since) if 0 < pid < 2**31 else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

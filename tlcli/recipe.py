@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from tlcli import bases, runs
 from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
-from tlcli.recipe_problems import advice, cross_check, explain
+from tlcli.recipe_problems import cross_check, explain
 from tlcli.runs import Run
 from tlcli.settings import Base, Block, Data, Features, Head, Stage
 from tlcli.yamlfile import (
@@ -321,18 +321,3 @@ def _fill_in(raw: dict[str, Any], stem: str) -> None:
         boundary = base.get("freeze_until") if isinstance(base, dict) else None
         if boundary:
             raw["stages"].append({"name": "fine-tune", "freeze_until": boundary})
-
-
-__all__ = [
-    "Augment",
-    "Base",
-    "Data",
-    "Head",
-    "Recipe",
-    "Stage",
-    "advice",
-    "find",
-    "load",
-    "plain_name",
-    "schema",
-]

@@ -105,6 +105,12 @@ def reproduce(
         overrides = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
         chosen = recipe.of_run(run, overrides)
     out = out or run.path.with_name(f"{run.path.name}-again")
+    again = Run(out)
+    _check_place(run, again)
+    if again.closed:
+        console.note(f"{out}: is its repetition already, which is compared once more")
+        claims.tidy(again)
+        return compare(run, again)
     found = survey.survey(chosen, cache=cache, out=out)
     made = plan.make(found)
     different = identity.differences(run, chosen, made.index)
@@ -112,8 +118,25 @@ def reproduce(
         hint = "a run can only be repeated with what it was made from; --data says where that is"
         raise RunError([Problem(str(run.path), line, hint) for line in different])
     console.note(made.text() + "\n")
-    train.train(made, claims.Wanted(out=out), latest=False)
-    return compare(run, Run(out))
+    checksum = (run.record().get("weights") or {}).get("checksum")
+    train.train(made, claims.Wanted(out=out), latest=False, checksum=checksum)
+    return compare(run, again)
+
+
+def _check_place(run: Run, again: Run) -> None:
+    """What is where the repetition goes must be that repetition, whole or not."""
+    where, hint = f"--out {again.path}", "name another folder with --out, or remove this one"
+    if not again.file(runs.RECORD).is_file():
+        return  # of a folder of anything else the survey tells
+    if again.path.resolve() == run.path.resolve():
+        raise RunError(Problem(where, "is the run itself", "name another folder with --out"))
+    try:
+        same = identity.recorded(again) == identity.recorded(run)
+    except RunError as error:
+        problem = error.problems[0]
+        raise RunError(Problem(problem.where, problem.message, hint)) from error
+    if not same:
+        raise RunError(Problem(where, "there is a run of something else", hint))
 
 
 def compare(run: Run, again: Run) -> Compared:

@@ -131,6 +131,7 @@ class Stages:
             self._results.append(Result(outcome, score))
             self._before += outcome.history
             console.note(_stage_line(outcome, score))
+        self._rewrite_metrics()  # its lines have not been flushed to the disk one by one
         return self._results
 
     def close(self) -> None:
@@ -201,7 +202,7 @@ class Stages:
         return Scorer(self._network, cut).score(self._stored_feed(test, cut))
 
     def _rewrite_metrics(self) -> None:
-        """The metrics of the epochs that count: a stop may have cut the file short."""
+        """The metrics of the epochs that count, whole: a stop may have cut the file short."""
         history = [*self._before, *(self._stopped.history if self._stopped else ())]
         text = "".join(runs.metrics_line(asdict(epoch)) for epoch in history)
         files.write_text(self._run.file(runs.METRICS), text)

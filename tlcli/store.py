@@ -33,6 +33,7 @@ from tlcli.errors import Problem, StoreError
 from tlcli.files import write_json
 from tlcli.shards import Shard, ShardError, ShardReader
 from tlcli.store_index import INDEX, is_damage, open_index, refuse_link, told
+from tlcli.uses import Use
 
 #: A row's key: hex SHA-256 of the photo's bytes, and the view ("0", or "<augment address>/<n>").
 RowKey = tuple[str, str]
@@ -90,10 +91,14 @@ class TrunkRows:
         self._shard: Shard | None = None
         refuse_link(self.path)
         with told(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not (self.path / "trunk.json").exists():
-                write_json(self.path / "trunk.json", _full(description, shape, dtype))
-            self._index = self._sound_index()
+            self._use = Use(self.path)
+            try:
+                if not (self.path / "trunk.json").exists():
+                    write_json(self.path / "trunk.json", _full(description, shape, dtype))
+                self._index = self._sound_index()
+            except BaseException:
+                self._use.close()
+                raise
 
     @staticmethod
     def place(folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str) -> Path:
@@ -210,6 +215,11 @@ class TrunkRows:
                     bad.append((image.hex(), view))
         return bad
 
+    def shards(self) -> set[str]:
+        """The names of the shards that the index knows."""
+        with told(self.path):
+            return {file for (file,) in self._index.execute("SELECT file FROM shards").fetchall()}
+
     def forget(self, keys: Sequence[RowKey]) -> None:
         """Take rows out of the index, so that they are computed again."""
         with told(self.path), self._index:
@@ -224,7 +234,7 @@ class TrunkRows:
             reader.close()
         self._readers.clear()
         shard, self._shard = self._shard, None
-        with told(self.path), closing(self._index):
+        with told(self.path), closing(self._use), closing(self._index):
             if shard is not None:
                 shard.close()
 

@@ -22,9 +22,11 @@ from tlcli import (
     recipe,
     weights,
 )
-from tlcli.dataset import Index, Memory
+from tlcli.dataset import Index
+from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
+from tlcli.recipe_problems import advice
 from tlcli.threads import in_order
 from tlcli.weights import Source
 
@@ -78,7 +80,7 @@ def survey(
     `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone. `out`
     and `force` are those of a run; without `run` none is going to be made.
     """
-    problems = recipe.advice(chosen)
+    problems = advice(chosen)
     if run:
         problems += outputs.check_output(out, force=force)
     found = Survey(chosen, caches.cache_folder(cache), problems)

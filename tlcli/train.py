@@ -86,13 +86,16 @@ class Summary:
         return "\n".join(lines)
 
 
-def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
+def train(
+    plan: Plan, wanted: Wanted = NEW, *, latest: bool = True, checksum: str | None = None
+) -> Summary:
     """Carry out a plan: load, extract, train stage after stage, test, save, check.
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that a
     run that ends early goes on from there when it is asked for again. With `latest`, the run is
-    what `runs.LATEST` points to from now on. Raises a `TlcliError` for photos, disks and numbers
-    that do not allow it to end well, and `Interrupted` after a signal.
+    what `runs.LATEST` points to from now on. `checksum` is what that of the pretrained weights must
+    be. Raises a `TlcliError` for photos, weights, disks and numbers that do not allow it to end
+    well, and `Interrupted` after a signal.
     """
     with interrupts.graceful(), claims.claim(wanted, plan.recipe, plan.index) as claimed:
         clock = Clock()
@@ -105,6 +108,8 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         cuts = [cut.name for cut in plan.cuts]
         with trunks.open_store(network, plan, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]
+            if checksum is not None:
+                _check_weights(plan, record["checksum"], checksum)
             saving.describe(run, record, deterministic=plan.recipe.deterministic)
             audit = findings.audit_record(plan.index, plan.problems)
             files.write_json(run.file(runs.AUDIT), audit)
@@ -117,8 +122,8 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
             results = stages.run()
         with clock("save"):
             _check_frozen(network, opened, cuts[0], run)
-            saving.save_model(network, plan, plan.index, run)
-            saving.check_saved(network, plan, plan.index, run)
+            saving.save_model(network, plan, run)
+            saving.check_saved(network, plan, run)
         summary = Summary(run, tuple(results), report, clock.seconds)
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
         interrupts.check()
@@ -133,6 +138,13 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
             claims.discard(run)
         interrupts.done()
     return replace(summary, run=settled)
+
+
+def _check_weights(plan: Plan, found: str, wanted: str) -> None:
+    if found != wanted:
+        message = f"the weights have the checksum {found[:16]}; the run began with {wanted[:16]}"
+        hint = "bring back those it began with; --weights says where they are"
+        raise RunError(Problem(str(plan.source), message, hint))
 
 
 def _mark_latest(run: Run) -> None:

@@ -1,0 +1,199 @@
+"""What the store holds, one trunk after the other: listed, verified and removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlcli import inventory, listing
+from tlcli.errors import StoreError
+from tlcli.store import TrunkRows
+
+TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
+
+
+def keys(count: int) -> list[tuple[str, str]]:
+    return [(f"{number:064x}", "0") for number in range(count)]
+
+
+def fill(folder: Path, base: str, rows: int, dtype: str = "float32") -> Path:
+    opened = TrunkRows(folder, {"base": base, **TRUNK}, (5,), dtype)
+    opened.append(keys(rows), np.ones((rows, 5), np.float32))
+    opened.close()
+    return opened.path
+
+
+def test_listing_and_removing(tmp_path: Path):
+    assert inventory.listed(tmp_path) == []
+    path = fill(tmp_path, "VGG16", 2)
+    fill(tmp_path, "VGG16", 0, "float16")
+    long_ago = time.time() - 3 * 86_400
+    os.utime(path / "trunk.json", (long_ago, long_ago))
+    newer, older = inventory.listed(tmp_path)
+    assert (newer.rows, older.rows) == (0, 2)
+    assert (newer.description["dtype"], older.description["dtype"]) == ("float16", "float32")
+    assert older.path == path
+    assert 2.99 < older.days_unused < 3.01
+    assert 200 < older.bytes < 100_000
+    opened = older.open()
+    assert opened.path == path
+    assert opened.damaged() == []
+    # Looking after rows is not using them.
+    assert inventory.listed(tmp_path)[1].days_unused > 2.9
+    np.testing.assert_array_equal(opened.read(opened.locate(keys(2)), [1, 0]), np.ones((2, 5)))
+    assert inventory.listed(tmp_path)[0].path == path
+    opened.close()
+    inventory.remove(older)
+    assert [entry.path for entry in inventory.listed(tmp_path)] == [newer.path]
+    assert not older.path.exists()
+
+
+def test_an_interrupted_removal_is_still_listed(tmp_path: Path):
+    path = fill(tmp_path, "VGG16", 1)
+    (path / "index.sqlite").unlink()
+    (entry,) = inventory.listed(tmp_path)
+    assert entry.rows == 0
+    inventory.remove(entry)
+    assert inventory.listed(tmp_path) == []
+
+
+def test_pruning(tmp_path: Path):
+    fill(tmp_path, "VGG16", 3)
+    fill(tmp_path, "ResNet50", 2)
+    assert inventory.prune(tmp_path, unused_days=1, base=None) == "removed 0 rows, 0 B"
+    assert inventory.prune(tmp_path, unused_days=None, base="vgg16").startswith("removed 3 rows, ")
+    assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
+    assert inventory.prune(tmp_path, unused_days=0, base=None).startswith("removed 2 rows, ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verifying(tmp_path: Path):
+    fill(tmp_path, "VGG16", 1)
+    path = fill(tmp_path, "ResNet50", 2)
+    assert inventory.verify(tmp_path) == ("3 rows, all sound", 0)
+    (shard,) = path.glob("*.npy")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
+    assert inventory.verify(tmp_path) == (
+        "1 damaged row of 3; they will be computed again when they are needed",
+        1,
+    )
+    assert inventory.verify(tmp_path) == ("2 rows, all sound", 0)
+
+
+LOST = "; they will be computed again when they are needed"
+
+
+def test_rows_that_nobody_finds_are_not_sound(tmp_path: Path, capsys):
+    path = fill(tmp_path, "VGG16", 2)
+    path.rename(tmp_path / "elsewhere")
+    fill(tmp_path, "VGG16", 1)
+    shard = next((tmp_path / "elsewhere").glob("*.npy"))
+    shard.write_bytes(b"")
+    expected = f"0 damaged rows of 1, and 1 place with rows that nobody finds{LOST}"
+    assert inventory.verify(tmp_path) == (expected, 1)
+    assert capsys.readouterr().err == (
+        f"warning: {tmp_path}/elsewhere: its trunk.json does not fit the folder's name; "
+        "nobody finds its rows; remove it with `tlcli cache prune --base`\n"
+    )
+    for text in ("{", '{"shape": 5}', (path / "trunk.json").read_text().replace("[5]", "5")):
+        (tmp_path / "elsewhere" / "trunk.json").write_text(text)
+        assert inventory.verify(tmp_path) == (expected, 1)
+    (tmp_path / "elsewhere" / "trunk.json").unlink()
+    assert inventory.verify(tmp_path) == (expected, 1)
+    assert "elsewhere: has no trunk.json; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("index", [None, b"", b"not a database, really not" * 100])
+def test_an_index_that_was_lost_is_damage(tmp_path: Path, capsys, index: bytes | None):
+    path = fill(tmp_path, "VGG16", 2)
+    (path / "index.sqlite").unlink()
+    if index is not None:
+        (path / "index.sqlite").write_bytes(index)
+    expected = f"0 damaged rows of 0, and 1 place with rows that nobody finds{LOST}"
+    assert inventory.verify(tmp_path) == (expected, 1)
+    assert f"{path}: its index does not know 1 shard; removed\n" in capsys.readouterr().err
+    assert not list(path.glob("*.npy"))
+    assert inventory.verify(tmp_path) == ("0 rows, all sound", 0)
+
+
+def test_a_verification_that_fails_lets_go_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = fill(tmp_path, "VGG16", 1)
+    closed = []
+    close = TrunkRows.close
+
+    def noted(self: TrunkRows) -> None:
+        closed.append(self.path)
+        close(self)
+
+    def fail(self: TrunkRows, keys: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrunkRows, "close", noted)
+    monkeypatch.setattr(TrunkRows, "forget", fail)
+    with pytest.raises(KeyboardInterrupt):
+        inventory.verify(tmp_path)
+    assert closed == [path]
+
+
+RECORDS = [
+    "[" * 100_000, "[]", "{}", '{"base": 3}', '{"image_size": 5}', '{"shape": ["5"]}',
+    '{"image_size": [0, 1]}',
+    '{"dtype": "x"}', '{"dtype": 3}', '{"shape": [1e999]}', '{"shape": [4294967296, 4294967296]}',
+    '{"shape": []}', '{"shape": [-1]}', '{"boundary": "x/../../../../evil"}', '{"boundary": ".."}',
+    '{"base": "/evil"}', '{"base": "a\\u0000b"}', '{"base": "a\\\\b"}', '{"base": "a\\n"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", RECORDS, ids=range(len(RECORDS)))
+def test_a_hostile_record_is_listed_as_damaged_and_makes_no_folder(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+):
+    store_folder = tmp_path / "a" / "b" / "store"
+    path = fill(store_folder, "VGG16", 2)
+    if text not in ("[" * 100_000, "[]", "{}"):
+        text = json.dumps({**json.loads((path / "trunk.json").read_text()), **json.loads(text)})
+    (path / "trunk.json").write_text(text)
+    before = {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")}
+    told, (entry,) = listing.cache(store_folder)
+    assert (entry["base"], entry["boundary"], entry["rows"]) == (path.name, "damaged", 2)
+    assert "damaged" in told
+    assert inventory.verify(store_folder)[1] == 1
+    assert "its trunk.json is damaged" in capsys.readouterr().err
+    assert {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")} == before
+    assert inventory.prune(store_folder, unused_days=None, base=path.name).startswith("removed 2 ")
+
+
+def test_links_in_a_store_are_not_followed(tmp_path: Path):
+    store_folder, target = tmp_path / "store", tmp_path / "theirs"
+    path = fill(store_folder, "VGG16", 2)
+    target.write_bytes(b"")
+    (path / "index.sqlite").unlink()
+    (path / "index.sqlite").symlink_to(target)
+    (entry,) = listing.cache(store_folder)[1]
+    assert (entry["boundary"], entry["rows"]) == ("damaged", 0)
+    inventory.verify(store_folder)
+    with pytest.raises(StoreError, match=r"index\.sqlite: is a link in the feature store; remove"):
+        fill(store_folder, "VGG16", 2)
+    assert target.read_bytes() == b""
+    inventory.prune(store_folder, unused_days=None, base=path.name)
+    assert target.exists()
+    assert not path.exists()
+
+
+def test_a_folder_of_somebody_else_in_the_store_is_neither_changed_nor_removed(tmp_path: Path):
+    store_folder, theirs = tmp_path / "store", tmp_path / "theirs"
+    path = fill(theirs, "VGG16", 2)
+    store_folder.mkdir()
+    (store_folder / path.name).symlink_to(path)
+    assert listing.cache(store_folder)[1] == []
+    assert inventory.prune(store_folder, unused_days=0, base=None).startswith("removed 0 rows")
+    with pytest.raises(StoreError, match=r"is a link in the feature store; remove the link"):
+        fill(store_folder, "VGG16", 2)
+    assert sorted(path.iterdir())
