@@ -466,3 +466,13 @@ def test_two_readings_are_equal(tmp_path: Path):
     plant_classes(tmp_path, "cats", "dogs", photos=30)
     settings = data(tmp_path, val=0.2, test=0.2)
     assert dataset.read(settings) == dataset.read(settings)
+
+
+@pytest.mark.parametrize("key", ["csv", "exclude"])
+def test_what_never_ends_is_not_read(photos: Path, tmp_path: Path, key: str):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        data = Data(csv=path) if key == "csv" else Data(dir=photos, exclude=path)
+        with pytest.raises(DataError, match="cannot be read: not a regular file"):
+            dataset.read(data)

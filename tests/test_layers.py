@@ -19,8 +19,8 @@ LAYERS = """
     _version
     __init__ console draws errors framework settings
     augment_settings bases caches colour colours files findings folders geometry gradients headers
-    interrupts intervals lettering mixing runfiles tables threads
-    yamlfile
+    interrupts intervals lettering mixing runfiles threads
+    tables yamlfile
     randaugment
     augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors uses

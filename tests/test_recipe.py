@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Callable
@@ -793,3 +794,11 @@ def test_a_name_fits_a_folder(tmp_path: Path, letter: str, fits: bool):
         with pytest.raises(RecipeError, match=r"must have 200 bytes at most"):
             recipe.load(path)
     assert len(recipe.plain_name(letter * 70)) == (64 if fits else 50)
+
+
+def test_a_pipe_among_the_recipes_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text("data: {dir: x}\nbase: {name: VGG16}\n")
+    assert recipe.find(tmp_path).name == "b.yaml"
+    with pytest.raises(RecipeError, match=r"a\.yaml: cannot be read: not a regular file"):
+        recipe.load(tmp_path / "a.yaml")

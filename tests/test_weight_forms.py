@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
@@ -15,6 +17,7 @@ from forms import HINT, SMALL, draw, refusal, write_small
 from tlcli import tensors, weight_cache, weight_files, weights
 from tlcli.bases import BASES
 from tlcli.errors import WeightsError
+from tlcli.weight_forms import Refused, open_form
 
 
 @pytest.fixture
@@ -197,3 +200,10 @@ def test_files_outside_are_never_read(tmp_path: Path):
                 file.create_virtual_dataset(place, virtual)
     with pytest.raises(WeightsError, match="holds 0 parameters, MobileNetV3Small has"):
         weight_files.check(tmp_path / "v.h5", SMALL, "x")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with ExitStack() as stack, pytest.raises(Refused, match="is not a regular file"):
+            open_form(path, stack)

@@ -130,10 +130,12 @@ def expect_fix_list(path: Path) -> None:
 def _listed(path: Path) -> list[str]:
     """The lines of the list that is at `path`, if one is."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
+        lines = files.read_lines(path)
+        while lines[-1:] == [""]:
+            lines.pop()
     except FileNotFoundError:
         return []
-    except UnicodeDecodeError:
+    except ValueError:
         lines = []
     if lines[:1] != [_TITLE]:
         message = "exists and is not a list that tlcli has written"

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlcli import files
 from tlcli.console import counted
 from tlcli.digests import Memory, cannot_be_read, digest_all
 from tlcli.errors import DataError, Problem, Severity, reason
@@ -124,8 +125,8 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
 def _exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
     """Take the photos of a fix list out of `found`: one path a line, relative to the data."""
     try:
-        lines = fix_list.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = files.read_lines(fix_list)
+    except (OSError, ValueError) as error:
         hint = "check the path; `tlcli check --fix-list FILE` writes such a list"
         yield Problem(f"data.exclude: {fix_list}", f"cannot be read: {reason(error)}", hint)
         return

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,9 @@ from typing import Any
 #: Bytes of a record, whose lists are as long as there are classes; and of what has a line for every
 #: epoch or photo, or a number for every pair of classes.
 RECORD_BYTES, TABLE_BYTES = 16_000_000, 64_000_000
+
+#: Bytes of a user's own table or list: a line for each of some million photos.
+LIST_BYTES = 1_000_000_000
 
 
 @contextmanager
@@ -126,6 +130,11 @@ def read_json_lines(path: Path, limit: int = TABLE_BYTES) -> Iterator[tuple[int,
             except ValueError as error:
                 raise ValueError(f"line {number} is not JSON: {error}") from error
             yield number, value
+
+
+def read_lines(path: Path, limit: int = LIST_BYTES) -> list[str]:
+    """The lines of a UTF-8 text, however they end; `OSError` or `ValueError` as `read_bytes`."""
+    return re.split("\r\n|\r|\n", read_bytes(path, limit).decode("utf-8-sig"))
 
 
 def open_text(path: Path) -> io.TextIOWrapper:

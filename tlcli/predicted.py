@@ -53,7 +53,7 @@ def read(
 ) -> Predicted | None:
     """The table at `path`, if it is there, whole, and about these very photos in this order."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with files.open_text(path) as file:
             heads, *rows = csv.reader(file, strict=True)
         if heads != ["path", "label", "predicted", *(PREFIX + name for name in classes)]:
             return None

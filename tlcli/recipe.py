@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 
-from tlcli import bases, runs
+from tlcli import bases, files, runs
 from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
 from tlcli.recipe_problems import cross_check, explain
@@ -208,8 +208,8 @@ def _like(path: Path) -> bool:
         value = read(path).value
     except RecipeError:
         # A recipe with a slip in it should be named, not passed over.
-        with suppress(OSError), path.open("rb") as file:
-            return re.search(rb"^base\s*:", file.read(MAX_BYTES), re.MULTILINE) is not None
+        with suppress(OSError), files.open_regular(path) as file:
+            return re.search(rb"^base\s*:", file.read(MAX_BYTES) or b"", re.MULTILINE) is not None
         return False
     return isinstance(value, dict) and "base" in value
 

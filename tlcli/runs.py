@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.files import RECORD_BYTES, read_json, write_text
+from tlcli.files import RECORD_BYTES, read_bytes, read_json, write_text
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out
@@ -170,7 +170,7 @@ def mark_latest(run: Run) -> None:
 def _pointed_at(pointer: Path) -> Path | None:
     """The run that a text file `latest` names, if it is one."""
     try:
-        path = pointer.parent / pointer.read_text(encoding="utf-8").strip()
+        path = pointer.parent / read_bytes(pointer, RECORD_BYTES).decode().strip()
     except (OSError, ValueError):
         return None
     return path if (path / RECORD).is_file() else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tlcli import files
 from tlcli.console import counted
 from tlcli.errors import DataError, Problem, nearest, reason
 
@@ -136,13 +137,13 @@ class _Reader:
 
 def _text(table: Path) -> str:
     try:
-        return table.read_bytes().decode("utf-8-sig")
+        return files.read_bytes(table, files.LIST_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(Problem(str(table), "there is no such table", "check the path")) from error
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text (byte {error.start:,})"
         raise DataError(Problem(str(table), what, "save it as UTF-8 (CSV UTF-8)")) from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         what = f"cannot be read: {reason(error)}"
         raise DataError(Problem(str(table), what, "name a CSV or TSV file")) from error
 

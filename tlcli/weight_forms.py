@@ -60,6 +60,8 @@ def open_form(path: Path, stack: ExitStack) -> Content:
 
     Raises `Refused` for what is no whole weights file, FileNotFoundError and PermissionError.
     """
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise Refused("is not a regular file")
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith(_HDF5):
