@@ -30,6 +30,28 @@ def test_damage_is_told_from_what_passes(tmp_path: Path):
     assert not is_damage(missing.value)
 
 
+ROW = "INSERT INTO rows VALUES (x'00', '0', 1, 0, 7)"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ROW.replace("x'00'", "'00'"), ROW.replace("'0'", "x'00'"), ROW.replace(" 1,", " 'x',"),
+        ROW.replace(" 0,", " 0.5,"), ROW.replace(" 7)", " 'x')"),
+        "INSERT INTO shards VALUES (1, x'00')",
+    ],
+)  # fmt: skip
+def test_values_of_another_kind_are_damage(tmp_path: Path, statement: str):
+    with closing(open_index(tmp_path / INDEX)) as made, made:
+        made.execute(ROW.replace("x'00'", "x'01'"))
+    open_index(tmp_path / INDEX).close()
+    with closing(sqlite3.connect(tmp_path / INDEX)) as other, other:
+        other.execute(statement)
+    with pytest.raises(sqlite3.DatabaseError) as caught:
+        open_index(tmp_path / INDEX)
+    assert is_damage(caught.value)
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [

@@ -23,6 +23,14 @@ CREATE TABLE IF NOT EXISTS rows (
 ) WITHOUT ROWID;
 """
 
+# SQLite keeps any kind of value in any column, and its own check says nothing of them.
+_STRANGE = """
+SELECT EXISTS(
+    SELECT 1 FROM rows WHERE typeof(image) != 'blob' OR typeof(view) != 'text'
+    OR typeof(shard) != 'integer' OR typeof(row) != 'integer' OR typeof(crc32) != 'integer'
+) OR EXISTS(SELECT 1 FROM shards WHERE typeof(file) != 'text')
+"""
+
 
 def open_index(index: Path) -> sqlite3.Connection:
     """Open an index, made if need be; raises `sqlite3.DatabaseError` where it is damaged.
@@ -34,12 +42,13 @@ def open_index(index: Path) -> sqlite3.Connection:
     try:
         connection.executescript(SCHEMA)
         (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (strange,) = connection.execute(_STRANGE).fetchone()
     except BaseException:
         connection.close()
         raise
-    if said != "ok":
+    if said != "ok" or strange:
         connection.close()
-        raise sqlite3.DatabaseError(said)
+        raise sqlite3.DatabaseError(said if said != "ok" else "it holds values of another kind")
     return connection
 
 
