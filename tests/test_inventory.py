@@ -170,6 +170,18 @@ def test_a_hostile_record_is_listed_as_damaged_and_makes_no_folder(
     assert inventory.prune(store_folder, unused_days=None, base=path.name).startswith("removed 2 ")
 
 
+@pytest.mark.parametrize("name", ["index.sqlite", "trunk.json", "rows-1.npy"])
+def test_a_pipe_in_the_store_hides_no_other_trunk(tmp_path: Path, name: str):
+    fill(tmp_path, "VGG16", 2)
+    path = fill(tmp_path, "ResNet50", 2)
+    (path / name).unlink(missing_ok=True)
+    os.mkfifo(path / name)
+    assert [entry.damaged for entry in inventory.listed(tmp_path)].count(True) == 1
+    assert inventory.verify(tmp_path)[1] == 1
+    inventory.prune(tmp_path, unused_days=None, base=path.name)
+    assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
+
+
 def test_links_in_a_store_are_not_followed(tmp_path: Path):
     store_folder, target = tmp_path / "store", tmp_path / "theirs"
     path = fill(store_folder, "VGG16", 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import stat
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -87,7 +88,7 @@ def listed(folder: Path) -> list[Listed]:
             description = _described(record)
             index = record.parent / INDEX
             # An index that is a link would get its tables written into another file.
-            rows = _rows(index) if index.exists() and not _linked(record.parent) else 0
+            rows = _rows(index) if index.exists() and _is_ours(record.parent) else 0
             # Blocks, not lengths: an unfinished shard is longer than what it holds.
             used = sum(map(_taken, record.parent.iterdir()))
             unused = (time.time() - record.stat().st_mtime) / 86_400
@@ -111,7 +112,7 @@ def _rows(index: Path) -> int:
 def _described(record: Path) -> dict[str, Any]:
     """What a trunk's record says; a damaged one is listed too, so that it can be removed."""
     unknown = {"base": record.parent.name, "boundary": "damaged", "image_size": [], "dtype": "?"}
-    if _linked(record.parent) or not record.is_file():
+    if not _is_ours(record.parent):
         return unknown
     try:
         description: dict[str, Any] = files.read_json(record)
@@ -121,9 +122,15 @@ def _described(record: Path) -> dict[str, Any]:
     return description
 
 
-def _linked(folder: Path) -> bool:
-    """Whether a file is a link, as tlcli makes none: one would have its target changed."""
-    return any(path.is_symlink() for path in folder.iterdir())
+def _is_ours(folder: Path) -> bool:
+    """Whether it holds regular files alone; the target of a link would be changed."""
+    return all(map(_is_regular, folder.iterdir()))
+
+
+def _is_regular(path: Path) -> bool:
+    with suppress(FileNotFoundError):  # another process has just removed it
+        return stat.S_ISREG(path.lstat().st_mode)
+    return True
 
 
 def _taken(path: Path) -> int:
@@ -192,7 +199,7 @@ def verify(folder: Path) -> tuple[str, int]:
     for entry in entries:
         if entry.damaged or entry.misplaced:
             what = (
-                "is damaged, or beside a link"
+                "is damaged, or beside what is no file"
                 if entry.damaged
                 else "does not fit the folder's name"
             )
