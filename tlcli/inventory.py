@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import math
-import stat
 import sqlite3
+import stat
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
