@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import dataset, identity, outputs, recipe, runs, splits
+from tlcli import dataset, identity, outputs, recipe, recipes, runs, splits
 from tlcli.errors import RecipeError, RunError
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
@@ -89,11 +89,11 @@ def test_a_damaged_recipe_is_a_difference_and_says_of_which_run(run, parts, text
     run.file(runs.RECIPE).write_bytes(text)
     assert identity.differences_told(run, *parts("seed=3")) == [f"recipe.yaml{said}"]
     with pytest.raises(RecipeError) as caught:
-        recipe.of_run(run)
+        recipes.of_run(run)
     assert str(caught.value).startswith(f"{run.path}/recipe.yaml{said}")
     run.file(runs.RECIPE).unlink()
     with pytest.raises(RecipeError) as gone:
-        recipe.of_run(run)
+        recipes.of_run(run)
     assert str(gone.value).startswith(f"{run.path}/recipe.yaml: no such file")
 
 
@@ -136,7 +136,7 @@ def test_a_folder_whose_name_is_no_utf_8_keeps_its_bytes(photos: Path, tmp_path:
     run = outputs.create("small", Path("run"))
     identity.write(run, chosen, index)
     assert identity.differences(run, chosen, index) == []
-    assert recipe.of_run(run).data.dir == here / "photos"
+    assert recipes.of_run(run).data.dir == here / "photos"
     assert {here / "photos" / row.path for row in splits.read(run)} == {
         item.path for item in index.items
     }

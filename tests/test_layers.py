@@ -20,11 +20,12 @@ LAYERS = """
     __init__ console draws errors framework settings
     augment_settings bases caches colour colours files findings folders geometry gradients headers
     interrupts intervals lettering mixing runfiles threads
-    tables yamlfile
+    briefs tables yamlfile
     randaugment
     augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors uses
     audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
+    recipes
     download identity leaks metrics photos sample split store tta weight_forms
     addresses claims forward heatmap inventory room weight_files
     weight_cache

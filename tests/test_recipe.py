@@ -13,7 +13,7 @@ import pydantic
 import pytest
 import yaml
 
-from tlcli import bases, recipe
+from tlcli import bases, recipe, recipes
 from tlcli.errors import RecipeError
 from tlcli.recipe_problems import advice
 
@@ -656,7 +656,7 @@ def test_a_wise_recipe_needs_no_advice(load):
 def test_finding_the_recipe_that_is_meant(tmp_path: Path):
     def told() -> str:
         with pytest.raises(RecipeError) as caught:
-            recipe.find(tmp_path)
+            recipes.find(tmp_path)
         return str(caught.value)
 
     assert told() == (
@@ -669,12 +669,12 @@ def test_finding_the_recipe_that_is_meant(tmp_path: Path):
     (tmp_path / "large.yaml").write_text("#" * 1_000_001)
     assert told().startswith("--config: no recipe in this folder; ")
     (tmp_path / "b.yml").write_text(SHORT)
-    assert recipe.find(tmp_path) == tmp_path / "b.yml"
+    assert recipes.find(tmp_path) == tmp_path / "b.yml"
     # One with a slip in it is meant to be a recipe, too.
     (tmp_path / "a.yaml").write_text(f"{SHORT}  - x: [\n")
     assert told() == "--config: 2 recipes here: a.yaml, b.yml; name one of them"
     (tmp_path / "recipe.yaml").write_text("")
-    assert recipe.find(tmp_path) == tmp_path / "recipe.yaml"
+    assert recipes.find(tmp_path) == tmp_path / "recipe.yaml"
 
 
 # The examples and the schema
@@ -799,6 +799,6 @@ def test_a_name_fits_a_folder(tmp_path: Path, letter: str, fits: bool):
 def test_a_pipe_among_the_recipes_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "a.yaml")
     (tmp_path / "b.yaml").write_text("data: {dir: x}\nbase: {name: VGG16}\n")
-    assert recipe.find(tmp_path).name == "b.yaml"
+    assert recipes.find(tmp_path).name == "b.yaml"
     with pytest.raises(RecipeError, match=r"a\.yaml: cannot be read: not a regular file"):
         recipe.load(tmp_path / "a.yaml")

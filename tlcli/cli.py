@@ -55,9 +55,9 @@ main.add_command(preview)
 
 
 def _recipe_path(config: Path | None) -> Path:
-    from tlcli import recipe
+    from tlcli import recipes
 
-    return config or recipe.find(Path.cwd())
+    return config or recipes.find(Path.cwd())
 
 
 def _plan(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tlcli import drawing, files, runs
+from tlcli.briefs import BriefOutcome, BriefRecord
 from tlcli.errors import Problem, RunError, TlcliError, reason
-from tlcli.runfiles import BriefOutcome, BriefRecord, Epoch, checked
+from tlcli.runfiles import Epoch, checked
 from tlcli.runs import Run
 
 #: Of the exponential moving average: the share of the past in each smoothed value.

@@ -15,9 +15,11 @@ An exception carries one or more problems, so that everything wrong is told at o
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from itertools import islice
+from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
 
@@ -104,3 +106,26 @@ def reason(error: BaseException) -> str:
         return error.strerror.lower()
     text = " ".join(str(error).split())
     return text or type(error).__name__
+
+
+#: Characters of a value that `brief` shows.
+SHOWN = 60
+
+
+def brief(value: Any) -> str:
+    """A plain value in a message, as JSON or Python would write it, cut where it is long."""
+    # Cut before it is written out: a recipe may hold a megabyte in any one place.
+    cut = _cut(value)
+    text = repr(cut) if isinstance(cut, str) else json.dumps(cut, default=str)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def _cut(value: Any) -> Any:
+    """As much of a value as can be shown, and a little more, so that what is cut has dots."""
+    if isinstance(value, str):
+        return value[:SHOWN]
+    if isinstance(value, dict):
+        return {key[:SHOWN]: _cut(entry) for key, entry in islice(value.items(), SHOWN)}
+    if isinstance(value, list | tuple):
+        return [_cut(entry) for entry in value[:SHOWN]]
+    return value

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tlcli import calibration, files, labelled, recipe, runs, splits
+from tlcli import calibration, files, labelled, recipes, runs, splits
 from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, reason
 from tlcli.recipe import Recipe
@@ -59,7 +59,7 @@ def read(run: Run) -> Evidence:
     record = _required(run, runs.RECORD, Record)
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
     explanations = f"{runs.EXPLANATIONS}/{runs.EXPLANATIONS_INDEX}"
-    settings = recipe.of_run(run)
+    settings = recipes.of_run(run)
     evaluation = _optional(run, runs.evaluation(split), Evaluation)
     predictions = _predictions(run.file(runs.predictions(split)))
     if evaluation is not None and predictions is not None:

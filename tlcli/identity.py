@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, files, recipe, runs, splits, yamlfile
+from tlcli import console, files, recipes, runs, splits, yamlfile
 from tlcli.dataset import Index
-from tlcli.errors import Problem, RunError, TlcliError
+from tlcli.errors import SHOWN, Problem, RunError, TlcliError
 from tlcli.recipe import Recipe
 from tlcli.runs import Run
 from tlcli.splits import Row
@@ -21,9 +21,6 @@ _KEYS = ("recipe_fingerprint", "dataset_fingerprint", "photo_order")
 
 #: Differences that are named one by one.
 NAMED = 5
-
-#: Characters of a value that are shown.
-SHOWN = 60
 
 
 def of(chosen: Recipe, index: Index) -> dict[str, str]:
@@ -66,7 +63,7 @@ def not_resumed(run: Run, different: list[str]) -> str:
 
 
 def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
-    with recipe.naming(run):
+    with recipes.naming(run):
         then = _flat(yamlfile.read(run.file(runs.RECIPE)).value)
     now = _flat(chosen.resolved())
     for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import console, findings, folders, recipe, runs, splits, tables
+from tlcli import console, findings, folders, recipes, runs, splits, tables
 from tlcli.console import counted
 from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
@@ -42,7 +42,7 @@ class Photos:
 
 def root_of(run: Run) -> Path:
     """The data folder that a run was trained on."""
-    return recipe.of_run(run).data.root
+    return recipes.of_run(run).data.root
 
 
 def rows_of(run: Run, split: str) -> tuple[Row, ...]:

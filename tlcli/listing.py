@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tlcli import bases as table_of_bases
 from tlcli import console, inventory
 from tlcli import runs as run_folders
+from tlcli.briefs import BriefOutcome, BriefRecord
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
-from tlcli.runfiles import BriefOutcome, BriefRecord, checked
+from tlcli.runfiles import checked
 
 if TYPE_CHECKING:
     from tlcli.predict import Prediction

@@ -31,9 +31,9 @@ def preview(
       tlcli preview --set augment.preset=strong --photos 4 --views 8
     """
     from tlcli import preview as previews
-    from tlcli import recipe
+    from tlcli import recipe, recipes
 
-    chosen = recipe.load(config or recipe.find(Path.cwd()), overrides)
+    chosen = recipe.load(config or recipes.find(Path.cwd()), overrides)
     made = previews.preview(chosen, number=number, views=views, out=out, force=force)
     for line in made.shortfalls(number, views):
         console.note(line)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tlcli import bases
-from tlcli.errors import BoundaryError, Problem, nearest, suggestion
+from tlcli.errors import BoundaryError, Problem, brief, nearest, suggestion
 from tlcli.settings import Block
 from tlcli.yamlfile import Document, Key, spell
 
@@ -155,23 +154,23 @@ def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str
             str(found), [word.strip(" '") for word in allowed.replace(" or ", ",").split(",")]
         )
         hint = f"did you mean '{near}'? (allowed: {allowed})" if near else f"allowed: {allowed}"
-        return f"found {_short(found)}", hint
+        return f"found {brief(found)}", hint
     if kind == "value_error":
         said = str(context["error"])
-        shown = "" if isinstance(found, dict) else f"found {_short(found)}; "
+        shown = "" if isinstance(found, dict) else f"found {brief(found)}; "
         return f"{shown}{said}", ""
     if kind == "string_pattern_mismatch":
-        return f"found {_short(found)}", "use letters, digits, _ - and . (64 at most)"
+        return f"found {brief(found)}", "use letters, digits, _ - and . (64 at most)"
     if kind == "model_type":
         fields = ", ".join(_block_at(key, model).model_fields)
-        return f"found {_short(found)}", f"must be a block of {fields}"
+        return f"found {brief(found)}", f"must be a block of {fields}"
     said = detail["msg"].removeprefix("Input should be ")
     allowed = _ALLOWED.get(kind) or f"must be {said[0].lower()}{said[1:]}"
     bounds = {
         name: int(bound) if isinstance(bound, float) and bound.is_integer() else bound
         for name, bound in context.items()
     }
-    return f"found {_short(found)}", allowed.format(**bounds)
+    return f"found {brief(found)}", allowed.format(**bounds)
 
 
 def _block_at(key: Key, model: type[Block]) -> type[Block]:
@@ -187,28 +186,6 @@ def _block_in(annotation: Any) -> type[Block] | None:
     if isinstance(annotation, type) and issubclass(annotation, Block):
         return annotation
     return next(filter(None, map(_block_in, get_args(annotation))), None)
-
-
-#: Characters of a value that are shown.
-_SHOWN = 60
-
-
-def _short(value: Any) -> str:
-    # Cut before it is written out: a recipe may hold a megabyte in any one place.
-    cut = _cut(value)
-    text = repr(cut) if isinstance(cut, str) else json.dumps(cut, default=str)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _cut(value: Any) -> Any:
-    """As much of a value as can be shown, and a little more, so that what is cut has dots."""
-    if isinstance(value, str):
-        return value[:_SHOWN]
-    if isinstance(value, dict):
-        return {key[:_SHOWN]: _cut(entry) for key, entry in islice(value.items(), _SHOWN)}
-    if isinstance(value, list | tuple):
-        return [_cut(entry) for entry in value[:_SHOWN]]
-    return value
 
 
 def advice(recipe: Recipe) -> list[Problem]:

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import claims, console, files, identity, plan, recipe, runs, survey, train
+from tlcli import claims, console, files, identity, plan, recipes, runs, survey, train
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runfiles import Outcome, checked
 from tlcli.runs import Run
@@ -98,12 +98,12 @@ def reproduce(
     if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
     run = runs.find(which, where="RUN")
-    chosen = recipe.of_run(run)
+    chosen = recipes.of_run(run)
     source = "data.csv" if chosen.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
     if moved:
         overrides = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
-        chosen = recipe.of_run(run, overrides)
+        chosen = recipes.of_run(run, overrides)
     out = out or run.path.with_name(f"{run.path.name}-again")
     again = Run(out)
     _check_place(run, again)

@@ -139,33 +139,6 @@ class Epoch(_Part):
     seconds: NonNegativeFloat = 0.0
 
 
-class BriefRecord(_Part):
-    """As much of `run.json` as a list of runs tells."""
-
-    created: str = "?"
-    base: str = "?"
-
-
-class BriefScore(_Part):
-    """As much of a score."""
-
-    accuracy: Share
-
-
-class BriefStage(_Part):
-    """As much of what a stage came to as a list of runs and the curves tell."""
-
-    best_epoch: PositiveInt | None = None
-    val_accuracy: Share | None = None
-
-
-class BriefOutcome(_Part):
-    """As much of `summary.json`."""
-
-    stages: tuple[BriefStage, ...] = ()
-    test: BriefScore | None = None
-
-
 class Bin(_Part):
     """Predictions of like confidence: how many, their mean confidence, the share of right ones."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tlcli import recipe
+from tlcli import recipes
 from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RunError
 from tlcli.runs import RECIPE, Run
@@ -23,7 +23,7 @@ def settings(run: Path) -> Augment:
         message = f"test-time augmentation needs the {RECIPE} of the run beside the model"
         hint = "name the run directory with --run, or leave --tta out"
         raise RunError(Problem(str(run), message, hint))
-    augment = recipe.of_run(Run(run)).augment
+    augment = recipes.of_run(Run(run)).augment
     if not augment.changes_pixels:
         message = "no setting of `augment` changes a photo, so there are no views to look at"
         raise RunError(Problem(str(path), message, "leave --tta out"))
