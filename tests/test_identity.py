@@ -89,3 +89,18 @@ def test_other_photos_are_readable_than_then(run, parts):
         f"{run.path}: 1 photo is gone; "
         "make the same photos readable as then, or start anew with --fresh"
     )
+
+
+def test_where_photos_were_moved_to_is_written_down(run, parts, photos: Path, tmp_path: Path):
+    places = [run.file(name) for name in (runs.RECIPE, runs.SPLIT)]
+    before = [path.stat().st_mtime_ns for path in places]
+    identity.update_places(run, *parts())
+    assert [path.stat().st_mtime_ns for path in places] == before, "nothing was moved"
+    old = [path.read_text("utf-8") for path in places]
+    photos.rename(tmp_path / "moved")
+    moved = parts(f"data.dir={tmp_path / 'moved'}")
+    assert identity.differences(run, *moved) == []
+    identity.update_places(run, *moved)
+    now = [text.replace(str(photos), str(tmp_path / "moved")) for text in old]
+    assert [path.read_text("utf-8") for path in places] == now
+    assert now != old

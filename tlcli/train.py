@@ -172,6 +172,7 @@ def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
     reduced = planning.reduced(plan, report.unreadable)
     if claimed.resumed:
         identity.check_photos(claimed.run, reduced.index)
+        identity.update_places(claimed.run, plan.recipe, reduced.index)
     elif reduced is not plan:
         identity.leave_out(claimed.run, reduced.index)
     return reduced
