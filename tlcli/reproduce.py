@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import claims, console, identity, plan, recipe, runs, survey, train
+from tlcli import claims, console, identity, plan, recipe, runs, saving, survey, train
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runs import Run
 
@@ -220,8 +220,7 @@ def _different_tensors(
 def _circumstances(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     for block in ("versions", "machine"):
         before, after = then.get(block) or {}, now.get(block) or {}
-        for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
-                yield f"{key} was {before.get(key)} and is {after.get(key)}"
+        for key in saving.differing(before, after):
+            yield f"{key} was {before[key]} and is {after[key]}"
     if now.get("deterministic") is False:
         yield "deterministic: false in the recipe allows other bits every time"
