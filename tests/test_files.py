@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
+import ssl
 import stat
 from pathlib import Path
 
@@ -45,16 +47,43 @@ def test_permissions_are_those_of_a_new_file(tmp_path: Path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_errors_name_the_file_that_was_asked_for(tmp_path: Path):
+def test_errors_name_the_file_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "missing" / "a.txt"
     with pytest.raises(FileNotFoundError) as caught:
         files.write_text(path, "x")
     assert caught.value.filename == str(path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(IsADirectoryError) as refused:
-        files.write_text(tmp_path / "folder", "x")
-    assert refused.value.filename == str(tmp_path / "folder")
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "folder", Path("folder")):
+        with pytest.raises(IsADirectoryError) as refused:
+            files.write_text(folder, "x")
+        assert refused.value.filename == str(folder)
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+def test_errors_while_writing_name_the_file_too(tmp_path: Path):
+    path, source = tmp_path / "a.txt", tmp_path / "source" / "b.txt"
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left") as caught, files.replacing(path):
+        raise full
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as missing, files.replacing(path):
+        source.read_text()
+    assert missing.value.filename == str(source)
+    for error in (ssl.SSLError(1, "a handshake"), OSError("a library's own")):
+        with pytest.raises(type(error)) as other, files.replacing(path):
+            raise error
+        assert other.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folders_of_a_new_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    flushed: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", flushed.append)
+    files.new_folder(tmp_path / "a" / "b")
+    assert sorted(flushed) == [tmp_path, tmp_path / "a"]
+    files.new_folder(tmp_path / "a" / "b")
+    assert len(flushed) == 2
 
 
 def test_text_is_utf8_with_plain_line_ends(tmp_path: Path):

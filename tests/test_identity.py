@@ -140,3 +140,18 @@ def test_a_folder_whose_name_is_no_utf_8_keeps_its_bytes(photos: Path, tmp_path:
     assert {here / "photos" / row.path for row in splits.read(run)} == {
         item.path for item in index.items
     }
+
+
+def test_where_photos_were_moved_to_is_written_down(run, parts, photos: Path, tmp_path: Path):
+    places = [run.file(name) for name in (runs.RECIPE, runs.SPLIT)]
+    before = [path.stat().st_mtime_ns for path in places]
+    identity.update_places(run, *parts())
+    assert [path.stat().st_mtime_ns for path in places] == before, "nothing was moved"
+    old = [path.read_text("utf-8") for path in places]
+    photos.rename(tmp_path / "moved")
+    moved = parts(f"data.dir={tmp_path / 'moved'}")
+    assert identity.differences(run, *moved) == []
+    identity.update_places(run, *moved)
+    now = [text.replace(str(photos), str(tmp_path / "moved")) for text in old]
+    assert [path.read_text("utf-8") for path in places] == now
+    assert now != old

@@ -81,3 +81,39 @@ def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]):
     with pytest.raises(interrupts.Interrupted), interrupts.graceful():
         os.kill(os.getpid(), signal.SIGINT)
     assert capfd.readouterr().err == ""
+
+
+CLOSED = """
+import os, signal, sys
+import click
+from tlcli import console, interrupts
+from tlcli.command import Commands
+
+@click.group(cls=Commands)
+def main():
+    pass
+
+@main.command()
+def work():
+    with interrupts.graceful():
+        print("ready", flush=True)
+        sys.stdin.readline()
+        os.kill(os.getpid(), signal.SIGHUP)
+        console.note("an epoch")
+        interrupts.check()
+
+main(["work"])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
+def test_a_terminal_that_was_closed_is_no_other_failure():
+    mine, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLOSED], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    assert os.read(mine, 5) == b"ready"
+    os.close(mine)
+    process.communicate(b"go on\n", timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP

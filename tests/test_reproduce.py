@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -23,7 +24,14 @@ stages:
 
 
 @pytest.fixture
-def run(cli, write_recipe, photos: Path):
+def quiet_environ(monkeypatch):
+    """No variables that set numbers of threads."""
+    for name in [name for name in os.environ if name.startswith(("OMP_", "TF_NUM_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def run(quiet_environ, cli, write_recipe, photos: Path):
     """A finished run, and the lines of its metrics."""
     path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
     assert cli("finetune", "--config", path).exit_code == 0
@@ -101,18 +109,23 @@ def test_what_else_has_changed_is_told(run, tmp_path: Path):
     shutil.copytree(run.path, other.path)
     record = other.read(runs.RECORD)
     record["versions"]["keras"] = "99"
+    record["machine"]["variables"] = {"OMP_NUM_THREADS": "1"}
+    del record["machine"]["cores"]  # as if another version of tlcli had recorded it
     other.file(runs.RECORD).write_text(json.dumps(record), encoding="utf-8")
     compared = reproduce.compare(run, other)
     assert compared.difference is None
     before = run.read(runs.RECORD)["versions"]["keras"]
-    assert compared.circumstances == (f"keras was {before} and is 99",)
+    assert compared.circumstances == (
+        f"keras was {before} and is 99",
+        "variables was {} and is {'OMP_NUM_THREADS': '1'}",
+    )
     assert f"not as it was: keras was {before} and is 99\n" in compared.text()
 
 
 def test_a_run_records_what_its_bits_hang_on(run):
     record = run.read(runs.RECORD)
     assert record["machine"].keys() == {
-        "system", "processor", "cores", "threads", "onednn", "devices"
+        "system", "processor", "cores", "usable_cores", "threads", "variables", "onednn", "devices",
     }  # fmt: skip
     assert record["machine"]["devices"][0].startswith("CPU")
     assert record["versions"].keys() == {

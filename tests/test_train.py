@@ -17,7 +17,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import claims, dataset, images, mixing, plan, recipe, runs, split, stage, survey, train
+from tlcli import (
+    claims,
+    dataset,
+    images,
+    mixing,
+    plan,
+    recipe,
+    runs,
+    saving,
+    split,
+    stage,
+    survey,
+    train,
+)
 from tlcli.bases import BASES
 from tlcli.errors import DataError, RunError
 from tlcli.framework import keras
@@ -452,6 +465,35 @@ def test_a_run_finishes_where_latest_cannot_be_written(run, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        ("block1_conv1", "weights up to 'block5_pool' have changed though they were frozen"),
+        ("head_logits", "the saved model has other weights than the trained one"),
+    ],
+)
+def test_a_model_that_was_saved_otherwise_is_no_finished_run(run, monkeypatch, layer, told):
+    save = saving.save_model
+
+    def spoil(network: Any, *rest: Any) -> None:
+        bias = network.whole.get_layer(layer).bias
+        bias.assign_add(np.full(bias.shape, 1e-7, np.float32))
+        save(network, *rest)
+        bias.assign_sub(np.full(bias.shape, 1e-7, np.float32))
+
+    monkeypatch.setattr(saving, "save_model", spoil)
+    with pytest.raises(RunError, match=told):
+        run(text=HEAD)
+    (stopped,) = runs.listed(runs.root())
+    assert not stopped.finished
+
+
+def test_a_saved_model_is_compared_without_photos_too(run, pair):
+    ran = run(text=HEAD)
+    shutil.rmtree(pair)
+    assert saving._pixels(ran.plan).shape == (saving.REREAD, 32, 32, 3)
+
+
 def test_the_metrics_of_a_finished_run_are_written_whole(run, monkeypatch):
     """A power cut may take lines that were only appended."""
     monkeypatch.setattr(runs.Run, "append_metrics", lambda *_: None)

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, reason
-from tlcli.files import json_value, replacing, sync_folder
+from tlcli.files import json_value, new_folder, replacing, sync_folder
 
 Array = npt.NDArray[Any]
 
@@ -71,7 +71,7 @@ class Checkpoints:
 
     def write(self, made: Checkpoint) -> None:
         """Add a checkpoint, make sure that it can be read, and drop those it makes needless."""
-        self._folder.mkdir(exist_ok=True)
+        new_folder(self._folder)
         path = self._path(made.epoch)
         state = {**made.state, _COUNT: len(made.arrays)}
         text = json.dumps(state, allow_nan=False).encode()

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import checkpoints, console, identity, locks, outputs, runs
+from tlcli import checkpoints, console, files, identity, locks, outputs, runs
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.recipe import Recipe
@@ -78,7 +78,7 @@ def _claim_new(
 ) -> Claim:
     """A stopped run of the same recipe under `runs.root()`, or a new one there."""
     folder = runs.root()
-    folder.mkdir(parents=True, exist_ok=True)
+    files.new_folder(folder)
     with locks.locked(folder, waiting="it is choosing its run"):
         stopped = [run for run in reversed(runs.listed(folder)) if not run.closed]
         for run in [] if wanted.fresh else stopped:
@@ -107,7 +107,7 @@ def _claim_in(
     """The run in `out`, or the one that is going to replace it."""
     if problems := outputs.check_output(out, force=wanted.force):
         raise RunError(problems)
-    out.mkdir(parents=True, exist_ok=True)
+    files.new_folder(out)
     _hold(stack, Run(out))
     for run in _begun(out):
         different = [] if wanted.fresh else identity.differences_told(run, chosen, index)

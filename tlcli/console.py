@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -89,10 +90,27 @@ def urgent(text: str) -> None:
 
 def _say(text: str) -> None:
     """Write a line on stderr, above a bar if there is one."""
-    if _bars:
-        _bars[-1].write(printable(text), file=sys.stderr)
-    else:
-        print(printable(text), file=sys.stderr, flush=True)
+    try:
+        if _bars:
+            _bars[-1].write(printable(text), file=sys.stderr)
+        else:
+            print(printable(text), file=sys.stderr, flush=True)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        _let_go_of_terminal()
+
+
+def _let_go_of_terminal() -> None:
+    """The terminal was closed: nobody is left to tell, and what was not told must not fail again.
+
+    Work goes on to where it can be stopped, which its SIGHUP asks for.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if os.path.sameopenfile(1, 2):
+        os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 class Progress(Protocol):

@@ -35,13 +35,13 @@ def replacing(path: Path) -> Iterator[Path]:
     The file is on the disk before it gets the final name, so a crash leaves the old file or the new
     one, never a part. After a failure the temporary file is removed.
     """
-    with _named(path):
+    with named(path):
         handle, name = tempfile.mkstemp(prefix=".", suffix=f".tmp{path.suffix}", dir=path.parent)
         os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with _named(path):
+        with named(path):
+            yield temporary
             temporary.chmod(0o666 & ~_umask())
             _sync(temporary, os.O_RDWR)
             temporary.replace(path)
@@ -52,12 +52,31 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Errors name the file that was asked for, not the temporary one."""
+def named(path: Path) -> Iterator[None]:
+    """Errors of the system name the file that was asked for, not a temporary one and not none.
+
+    Those about files elsewhere, and those of libraries that only look like the system's, stay.
+    """
     try:
         yield
     except OSError as error:
+        at = path if error.filename is None else Path(str(error.filename))
+        elsewhere = at.absolute().parent != path.absolute().parent
+        if elsewhere or error.errno is None or type(error) is not type(OSError(error.errno, "")):
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def new_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing, to last through a power cut."""
+    missing = []
+    above = path
+    while not above.exists():
+        missing.append(above)
+        above = above.parent
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,17 @@ def check_photos(run: Run, index: Index) -> None:
         return
     hint = "make the same photos readable as then, or start anew with --fresh"
     raise RunError([Problem(str(run.path), line, hint) for line in different])
+
+
+def update_places(run: Run, chosen: Recipe, index: Index) -> None:
+    """Write down where recipe and photos are now, if they were moved while the run was stopped."""
+    path, text, known = run.file(runs.RECIPE), chosen.as_yaml(), ""
+    with suppress(OSError, ValueError):
+        known = path.read_text(encoding="utf-8")
+    if known != text:
+        files.write_text(path, text)
+    if [row.path for row in splits.read(run)] != [item.path for item in index.items]:
+        _write_split(run, index)
 
 
 def leave_out(run: Run, index: Index) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import filelock
 
 from tlcli import console, interrupts
-from tlcli.files import read_json, write_json
+from tlcli.files import as_json, read_json, write_json
 
 #: The lock's two files in the folder it stands for; neither is a user's.
 FILES = LOCK, HOLDER = ".lock", ".lock.json"
@@ -45,6 +45,8 @@ class Holder:
         """Whether it is known to live no more; of another host nothing is known."""
         if self.host != socket.gethostname():
             return False
+        if not 0 < self.pid < 2**31:  # no system has such a process
+            return True
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -55,14 +57,19 @@ class Holder:
 
 
 class Held(Exception):
-    """Somebody else holds the lock."""
+    """Somebody else holds the lock.
 
-    def __init__(self, holder: Holder | None) -> None:
+    Attributes:
+        file: what alone says so, where the file system has no locks.
+    """
+
+    def __init__(self, holder: Holder | None, file: Path | None = None) -> None:
         super().__init__(holder)
-        self.holder = holder
+        self.holder, self.file = holder, file
 
     def __str__(self) -> str:
-        return str(self.holder or "another process")
+        text = str(self.holder or "another process")
+        return text if self.file is None else f"{text} (if that has ended, remove {self.file})"
 
 
 @contextmanager
@@ -76,7 +83,7 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
     told = False
     while True:
         try:
-            taken = _take(lock, folder)
+            by_system, left = _take(lock, folder)
             break
         except Held as held:
             if waiting is None:
@@ -87,15 +94,15 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
             interrupts.check()
             time.sleep(POLL)
     try:
-        left = read_holder(folder / HOLDER)
-        write_json(folder / HOLDER, asdict(me()))
+        if by_system:
+            write_json(folder / HOLDER, asdict(me()))
         try:
             yield left
         finally:
             with suppress(OSError):
                 (folder / HOLDER).unlink()
     finally:
-        if taken:
+        if by_system:
             lock.release()
 
 
@@ -108,7 +115,7 @@ def is_held(folder: Path) -> bool:
         return True
     except (NotImplementedError, OSError):
         holder = read_holder(folder / HOLDER)
-        return holder is not None and not holder.dead
+        return (folder / HOLDER).exists() and (holder is None or not holder.dead)
 
 
 def release_files(folder: Path) -> None:
@@ -118,8 +125,8 @@ def release_files(folder: Path) -> None:
             (folder / name).unlink()
 
 
-def _take(lock: filelock.BaseFileLock, folder: Path) -> bool:
-    """Take the lock; False where the file system has none and the holder's file must do."""
+def _take(lock: filelock.BaseFileLock, folder: Path) -> tuple[bool, Holder | None]:
+    """Take the lock: whether the system keeps it, and not the holder's file, and who left it."""
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -127,11 +134,39 @@ def _take(lock: filelock.BaseFileLock, folder: Path) -> bool:
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and not has_no_locks(error):
             raise
-        holder = read_holder(folder / HOLDER)
-        if holder is not None and not holder.dead:
-            raise Held(holder) from None
-        return False
-    return True
+        return False, _take_file(folder / HOLDER)
+    return True, read_holder(folder / HOLDER)
+
+
+def _take_file(path: Path) -> Holder | None:
+    """Make the holder's file, which only one process can, and return the dead one of before."""
+    left = None
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            break
+        except FileExistsError:
+            left = read_holder(path)
+            if left is None or not left.dead:  # None: it is being written, or nobody can tell
+                raise Held(left, path) from None
+            _take_away(path, left)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(as_json(asdict(me())))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return left
+
+
+def _take_away(path: Path, dead: Holder) -> None:
+    """Remove the file of a dead holder, unless another process has put its own there by now."""
+    away = path.with_name(f"{path.name}.{os.getpid()}")
+    with suppress(FileNotFoundError):
+        path.rename(away)
+        if read_holder(away) != dead:
+            away.rename(path)
+        away.unlink(missing_ok=True)
 
 
 def has_no_locks(error: OSError) -> bool:
@@ -152,5 +187,4 @@ def read_holder(path: Path) -> Holder | None:
         pid, host, since = int(values["pid"]), str(values["host"]), str(values["since"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    # 0 and below mean groups of processes, and larger numbers than these no process.
-    return Holder(pid, host, since) if 0 < pid < 2**31 else None
+    return Holder(pid, host, since)

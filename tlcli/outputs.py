@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlcli import runs
 from tlcli.errors import Problem, RunError, reason
-from tlcli.files import existing, replacing
+from tlcli.files import existing, new_folder, replacing, sync_folder
 from tlcli.locks import HOLDER, LOCK
 from tlcli.runs import Run
 
@@ -96,16 +96,18 @@ def create(name: str, out: Path | None, *, force: bool = False) -> Run:
                 # The old run stays until the new one is finished, in a folder beside it.
                 old = out.resolve()
                 new = Path(tempfile.mkdtemp(prefix=_replacement(old), dir=old.parent))
+                sync_folder(old.parent)
                 return Run(new, replaces=old)
-            out.mkdir(parents=True, exist_ok=True)
+            new_folder(out)
             return Run(out)
         folder = runs.root()
-        folder.mkdir(parents=True, exist_ok=True)
+        new_folder(folder)
         number = 1 + max((number_of(path, name) for path in folder.iterdir()), default=0)
         while True:
             with suppress(FileExistsError):  # another process took the number
                 path = folder / f"{name}-{number}"
                 path.mkdir()
+                sync_folder(folder)
                 return Run(path)
             number += 1
     except OSError as error:

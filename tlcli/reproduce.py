@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import claims, console, files, identity, plan, recipes, runs, survey, train
+from tlcli import claims, console, files, identity, plan, recipes, runs, saving, survey, train
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runfiles import Outcome, checked
 from tlcli.runs import Run
@@ -225,8 +225,7 @@ def _circumstances(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     for block in ("versions", "machine"):
         found = (record.get(block) for record in (then, now))
         before, after = (value if isinstance(value, dict) else {} for value in found)
-        for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
-                yield f"{key} was {before.get(key)} and is {after.get(key)}"
+        for key in saving.differing(before, after):
+            yield f"{key} was {before[key]} and is {after[key]}"
     if now.get("deterministic") is False:
         yield "deterministic: false in the recipe allows other bits every time"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlcli import files
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.files import RECORD_BYTES, read_bytes, read_json, write_text
+from tlcli.files import RECORD_BYTES, read_bytes, read_json
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out
@@ -132,7 +133,8 @@ class Run:
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """Add one line to the metrics."""
-        with self.file(METRICS).open("a", encoding="utf-8") as file:
+        path = self.file(METRICS)
+        with files.named(path), path.open("a", encoding="utf-8") as file:
             file.write(metrics_line(values))
 
 
@@ -151,7 +153,7 @@ def mark_latest(run: Run) -> None:
 
     A link, or a file with the path where links fail; a file or folder of somebody else's is left.
     """
-    root().mkdir(parents=True, exist_ok=True)
+    files.new_folder(root())
     pointer = root() / LATEST
     target = os.path.relpath(run.path.resolve(), root().resolve())
     ours = pointer.is_symlink() or _pointed_at(pointer) is not None
@@ -164,7 +166,7 @@ def mark_latest(run: Run) -> None:
         temporary.symlink_to(target, target_is_directory=True)
         temporary.replace(pointer)
     except OSError:
-        write_text(pointer, target + "\n")
+        files.write_text(pointer, target + "\n")
 
 
 def _pointed_at(pointer: Path) -> Path | None:

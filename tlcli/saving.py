@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import zipfile
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import __version__, console, files, images, photos, runs
+from tlcli import __version__, console, files, images, photos, runs, split
 from tlcli.errors import Problem, RunError
 from tlcli.framework import keras, tf
 from tlcli.plan import Plan
@@ -32,7 +33,7 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
     which is told and recorded.
     """
     record = run.record()
-    found = {
+    found: dict[str, Any] = {
         "weights": weights,
         "versions": versions(),
         "machine": machine(),
@@ -48,9 +49,11 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
             raise RunError(Problem(str(run.path), "began with other pretrained weights", hint))
         changed = {
             key: found[key]
-            for key in ("versions", "machine", "deterministic")
-            if record.get(key) != found[key]
+            for key in ("versions", "machine")
+            if differing(record.get(key), found[key])
         }
+        if record.get("deterministic") != deterministic:
+            changed["deterministic"] = deterministic
         if changed:
             names = " and ".join(changed)
             console.warn(f"{run.path}: began with other {names}; the last bits may differ")
@@ -77,13 +80,36 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "usable_cores": _usable_cores(),
         "threads": [
             threading.get_intra_op_parallelism_threads(),
             threading.get_inter_op_parallelism_threads(),
         ],
+        "variables": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(("OMP_", "TF_NUM_")) and os.sep not in value
+        },
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "devices": [_device(device) for device in tf.config.list_physical_devices()],
     }
+
+
+def _usable_cores() -> int | None:
+    """Cores that this process may use, which decide how sums are split."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def differing(then: Any, now: dict[str, Any]) -> list[str]:
+    """The keys of two records of versions or a machine whose values differ.
+
+    What an earlier version of tlcli did not record is no difference.
+    """
+    if not isinstance(then, dict):
+        return sorted(now)
+    return sorted(key for key in then.keys() & now.keys() if then[key] != now[key])
 
 
 def _processor() -> str:
@@ -118,15 +144,45 @@ def save_model(network: Network, plan: Plan, run: Run) -> None:
             archive.writestr(runs.MODEL_CARD, files.as_json(card))
 
 
-def check_saved(network: Network, plan: Plan, run: Run) -> None:
-    """The model read back from the disk must say what the one in memory says."""
+def check_saved(network: Network, plan: Plan, run: Run, frozen: tuple[str, str]) -> None:
+    """The model read back from the disk must be the one in memory, and do what that does.
+
+    Its tensors have the same bits, those up to the boundary `frozen` are still the pretrained ones,
+    of which it has the checksum, and it predicts the same. Raises `RunError` otherwise.
+    """
+    saved = keras.saving.load_model(run.file(runs.MODEL), compile=False)
+    boundary, checksum = frozen
+    layers = [saved.get_layer(name) for name in plan.row.layers]
+    if split.checksums(layers, [boundary])[boundary] != checksum:
+        raise _bug(run, f"weights up to '{boundary}' have changed though they were frozen")
+    if _bits(saved) != _bits(network.whole):
+        raise _bug(run, "the saved model has other weights than the trained one")
+    pixels = _pixels(plan)
+    expected = network.whole(pixels, training=False).numpy()
+    found = saved(pixels, training=False).numpy()
+    if not np.allclose(expected, found, rtol=1e-5, atol=1e-6):
+        raise _bug(run, "the saved model does not predict what the trained one does")
+
+
+def _bits(model: Any) -> list[tuple[str, bytes]]:
+    """Name and bytes of every tensor, as a digest of them."""
+    return [
+        (variable.path, hashlib.sha256(np.ascontiguousarray(variable.numpy()).data).digest())
+        for variable in model.weights
+    ]
+
+
+def _pixels(plan: Plan) -> Any:
+    """Some photos, or noise where there are none any more."""
     index = plan.index
     items = (index.of("test") or index.of("val") or index.of("train"))[:REREAD]
     views = [photos.View(item.path, item.digest) for item in items]
     (batch,) = photos.batches([views], photos.Look.of(plan.recipe))
-    saved = keras.saving.load_model(run.file(runs.MODEL), compile=False)
-    expected = network.whole(batch.pixels, training=False).numpy()
-    found = saved(batch.pixels, training=False).numpy()
-    if not np.allclose(expected, found, rtol=1e-5, atol=1e-6):
-        message = "the saved model does not predict what the trained one does"
-        raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))
+    if batch.readable:
+        return batch.pixels
+    shape = (REREAD, *plan.recipe.base.image_size, 3)
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+
+
+def _bug(run: Run, message: str) -> RunError:
+    return RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))

@@ -90,24 +90,8 @@ class Network:
         return self._own_layers[names.index(boundary) + 1 :]
 
     def checksums(self, boundaries: Iterable[str]) -> dict[str, str]:
-        """Hex SHA-256 of the weights up to and including each boundary, in one pass.
-
-        Taken over name, shape and little-endian float32 bytes of each tensor in the order of the
-        graph, so that it says the same of the same weights from any file.
-        """
-        wanted = set(boundaries)
-        found = {}
-        digest = hashlib.sha256()
-        for layer in self._own_layers:
-            for variable in layer.weights:
-                values = np.ascontiguousarray(variable.numpy(), dtype="<f4")
-                digest.update(f"{layer.name}/{variable.name}{values.shape}".encode())
-                digest.update(values.data)
-            if layer.name in wanted:
-                found[layer.name] = digest.hexdigest()
-                if len(found) == len(wanted):
-                    break
-        return found
+        """Those of the weights up to and including each boundary; see `checksums`."""
+        return checksums(self._own_layers, boundaries)
 
     def state(self, boundary: str) -> list[Variable]:
         """The weights above `boundary`, which training can change, the head's included."""
@@ -127,6 +111,27 @@ class Network:
 
     def _tensor(self, boundary: str) -> Any:
         return self.base.get_layer(boundary).output
+
+
+def checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, str]:
+    """Hex SHA-256 of the weights up to and including each boundary, in one pass.
+
+    Taken over name, shape and little-endian float32 bytes of each tensor in the order of the
+    graph, so that it says the same of the same weights from any file.
+    """
+    wanted = set(boundaries)
+    found = {}
+    digest = hashlib.sha256()
+    for layer in layers:
+        for variable in layer.weights:
+            values = np.ascontiguousarray(variable.numpy(), dtype="<f4")
+            digest.update(f"{layer.name}/{variable.name}{values.shape}".encode())
+            digest.update(values.data)
+        if layer.name in wanted:
+            found[layer.name] = digest.hexdigest()
+            if len(found) == len(wanted):
+                break
+    return found
 
 
 def build(

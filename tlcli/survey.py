@@ -17,6 +17,7 @@ from tlcli import (
     files,
     findings,
     images,
+    interrupts,
     leaks,
     outputs,
     recipe,
@@ -154,6 +155,7 @@ def check_photos(
         found = []
         for path, problem in zip(paths, problems, strict=True):
             bar.update(1)
+            interrupts.check()
             if problem is not None:
                 found.append((path, problem))
         return found

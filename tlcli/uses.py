@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tlcli import locks
+from tlcli.files import new_folder
 
 try:
     import fcntl
@@ -35,7 +36,7 @@ class Use:
     def __init__(self, folder: Path) -> None:
         self._handle: int | None = None
         while self._handle is None:
-            folder.mkdir(parents=True, exist_ok=True)
+            new_folder(folder)
             with suppress(FileNotFoundError, BlockingIOError):  # it is being removed
                 self._handle = _locked(folder / USE, alone=False)
                 return
