@@ -6,10 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tlcli import console, interrupts
+from tlcli import console, interrupts, survey
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,14 @@ def test_work_that_is_done_is_not_stopped():
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_checking_photos_can_be_stopped(tmp_path: Path):
+    looked: list[Path] = []
+    with pytest.raises(interrupts.Interrupted), interrupts.graceful():
+        os.kill(os.getpid(), signal.SIGTERM)
+        survey.check_photos([tmp_path / str(number) for number in range(500)], looked.append)
+    assert len(looked) < 100
+
+
 def test_the_second_signal_ends_the_process_at_once():
     script = (
         "import os, signal\n"
@@ -86,7 +95,7 @@ def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]):
 CLOSED = """
 import os, signal, sys
 import click
-from tlcli import console, interrupts
+from tlcli import console, interrupts, survey
 from tlcli.command import Commands
 
 @click.group(cls=Commands)
