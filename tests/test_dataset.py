@@ -190,7 +190,7 @@ def test_no_val_is_a_warning_and_no_test_a_note(tmp_path: Path):
 # Split folders
 
 
-@pytest.mark.parametrize("name", ["val", "valid", "validation", "Valid"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Valid", "dev", "eval"])
 def test_split_folders(tmp_path: Path, name: str):
     plant_classes(tmp_path, "train/a", "train/b", f"{name}/a", f"{name}/b", "test/a", "test/b")
     index = dataset.read(data(tmp_path, val=0.4, test=0.4))
@@ -199,6 +199,52 @@ def test_split_folders(tmp_path: Path, name: str):
     assert index.notes == ()
     for path, split in splits(index).items():
         assert path.startswith({"val": name}.get(split, split))
+
+
+def test_split_folders_by_other_words(tmp_path: Path):
+    plant_classes(tmp_path, "Training/a", "Training/b", "Testing/a", "Testing/b", photos=9)
+    index = dataset.read(data(tmp_path, val=0.4, test=0.4))
+    assert index.classes == ("a", "b")
+    assert index.counts()["test"] == {"a": 9, "b": 9}
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["test/a", "test/b", "val/a", "val/b"],
+         "ROOT: val, test are named as splits, but there are no class folders in a folder 'train'; "
+         "put the class folders to train on into a folder 'train', or rename them"),
+        (["a", "b", "Testing/a", "Testing/b"],
+         "ROOT: Testing is named as a split, but there are no class folders in a folder 'train'; "
+         "put the class folders to train on into a folder 'train', or rename it"),
+        (["train", "test"],
+         "ROOT: train, test are named as splits, but there are no class folders in a folder "
+         "'train'; make a folder for each class in each of them, or rename them"),
+    ],
+)  # fmt: skip
+def test_split_folders_without_classes_to_train_on(
+    tmp_path: Path, folders: list[str], expected: str
+):
+    plant_classes(tmp_path, *folders)
+    assert errors(tmp_path) == [expected]
+
+
+@pytest.mark.parametrize("name", ["test", "dev", "eval"])
+def test_a_class_may_be_called_as_a_split(tmp_path: Path, name: str):
+    plant_classes(tmp_path, name, f"{name}/deep", "others")
+    index = dataset.read(data(tmp_path))
+    assert index.classes == tuple(sorted([name, "others"]))
+    assert index.counts()["train"] == {name: 4, "others": 2}
+
+
+def test_folders_above_the_classes_are_no_classes(tmp_path: Path):
+    plant_classes(tmp_path, "siteA/cats", "siteA/dogs", "siteB/cats/old", "siteB/dogs", "siteC/x")
+    assert notes(dataset.read(data(tmp_path)), "warning")[0] == (
+        "ROOT: the classes 'siteA', 'siteB' hold no photos, but folders 'cats', 'dogs' alike; "
+        "if 'cats', 'dogs' are the classes, make one folder of each"
+    )
+    plant(tmp_path, "siteB/x.jpg")
+    assert "alike" not in str(notes(dataset.read(data(tmp_path)), "warning"))
 
 
 def test_without_a_val_folder_the_hash_takes_it_from_train(tmp_path: Path):

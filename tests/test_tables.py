@@ -46,10 +46,13 @@ def test_ways_to_write_a_table(tmp_path: Path, text: str | bytes):
 
 
 def test_all_columns(tmp_path: Path):
-    rows, _ = tables.read(write(tmp_path, "a.jpg,cat,Train,g1\nb.jpg,dog,valid,\n"))
+    text = "a.jpg,cat,Train,g1\nb.jpg,dog,valid,\nc.jpg,cat,dev,\nd.jpg,cat,testing,\n"
+    rows, _ = tables.read(write(tmp_path, text))
     assert rows == [
         Row(tmp_path / "a.jpg", "cat", "train", "g1"),
         Row(tmp_path / "b.jpg", "dog", "val", ""),
+        Row(tmp_path / "c.jpg", "cat", "val", ""),
+        Row(tmp_path / "d.jpg", "cat", "test", ""),
     ]
 
 

@@ -99,7 +99,7 @@ def of_folder(folder: Path, classes: Sequence[str]) -> Photos:
     top = folders.look(folder)
     problems = [problem for problem in top.problems if problem.severity == "error"]
     strange = [path.name for path in top.folders if path.name not in numbers]
-    if {name.lower() for name in strange} & set(SPLITS) and not problems:
+    if {name.lower() for name in strange} & tables.SPLIT_WORDS.keys() and not problems:
         hint = f"name one of them, such as {folder / strange[-1]}"
         hint += ", or a split of the run with --split and --data"
         raise DataError(Problem(f"--data {folder}", "holds folders of splits", hint))

@@ -5,7 +5,8 @@ split folders            class folders
 │   ├── cats             └── dogs
 │   └── dogs
 ├── val                  `val` may be called `valid` or `validation`; `val` and `test` may be
-└── test                 missing. Photos may lie at any depth inside their class folder.
+└── test                 missing; see `tables.SPLIT_WORDS`. Photos may lie at any depth inside
+                         their class folder.
 
 Or a table says it all; see `tables`.
 """
@@ -13,7 +14,7 @@ Or a table says it all; see `tables`.
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,8 @@ class Survey:
 def survey(root: Path) -> Survey:
     """Find the photos under `root`, and every problem that their folders show.
 
-    Raises DataError where there is nothing to go on: no folder, or not even two class folders.
+    Raises DataError where there is nothing to go on: no folder, not even two class folders, or
+    folders of splits without one to train on.
     """
     expect_folder(root)
     top = look(root)
@@ -81,6 +83,7 @@ def survey(root: Path) -> Survey:
         errors = [problem for problem in found.problems if problem.severity == "error"]
         raise DataError([*errors, _too_few(found)])
     found.problems += [*_name_problems(found), *_empty_folders(found), *_mismatches(found)]
+    found.problems += _unlike_classes(found)
     found.findings += _passed_over(found)
     return found
 
@@ -122,7 +125,10 @@ def listed(paths: Sequence[Path], root: Path) -> str:
 
 
 def _take_split_folders(found: Survey, top: Contents) -> Iterator[Problem]:
-    """Set `found.parts` if the folders at the top are those of splits."""
+    """Set `found.parts` if the folders at the top are those of splits.
+
+    Raises DataError where they are, but without class folders to train on.
+    """
     named: dict[SplitName, list[Path]] = defaultdict(list)
     beside: list[Path] = []
     for folder in top.folders:
@@ -130,11 +136,32 @@ def _take_split_folders(found: Survey, top: Contents) -> Iterator[Problem]:
         (named[split] if split else beside).append(folder)
     # A class may be called `train`: only then does that folder hold no folders.
     if not any(look(folder).folders for folder in named["train"]):
+        _expect_classes(found.root, named, beside)
         return iter(())
     found.parts = {split: named[split][0] for split in SPLITS if named[split]}
     found.loose += top.photos
     _add(found.rest, top)
     return _doubtful_folders(found.root, named, beside)
+
+
+def _expect_classes(root: Path, named: dict[SplitName, list[Path]], beside: Sequence[Path]) -> None:
+    """Raise DataError for folders that are called as splits are and cannot be classes either."""
+    there = [folder for split in SPLITS for folder in named[split]]
+    if holders := [folder for folder in there if _holds_only_folders(folder)]:
+        there, hint = holders, "put the class folders to train on into a folder 'train'"
+    elif not beside and sum(bool(folders) for folders in named.values()) > 1:
+        hint = "make a folder for each class in each of them"
+    else:
+        return
+    one = len(there) == 1
+    what = f"{listed(there, root)} {'is named as a split' if one else 'are named as splits'}"
+    what += ", but there are no class folders in a folder 'train'"
+    raise DataError(Problem(str(root), what, f"{hint}, or rename {'it' if one else 'them'}"))
+
+
+def _holds_only_folders(folder: Path) -> bool:
+    inside = look(folder)
+    return bool(inside.folders and not inside.photos)
 
 
 def _doubtful_folders(
@@ -204,6 +231,30 @@ def _empty_folders(found: Survey) -> Iterator[Problem]:
             folder = found.parts[split] / name
             hint = "add photos to it, or delete it if it is no class"
             yield Problem(str(folder), "class folder without a photo", hint)
+
+
+def _unlike_classes(found: Survey) -> Iterator[Problem]:
+    """Class folders whose photos lie deeper, in folders of the same names: are those classes?"""
+    where = found.parts["train"]
+    depth = len(where.parts) + 1
+    inside: dict[str, set[str]] = {}
+    for name in found.classes:
+        photos = found.photos["train", name]
+        if photos and all(len(path.parts) > depth + 1 for path in photos):
+            inside[name] = {path.parts[depth] for path in photos}
+    holders = Counter(folder for folders in inside.values() for folder in folders)
+    shared = sorted(folder for folder, number in holders.items() if number > 1)
+    if len(shared) > 1:
+        outer = [name for name, folders in inside.items() if not folders.isdisjoint(shared)]
+        what = f"the classes {_quoted(outer)} hold no photos, but folders {_quoted(shared)} alike"
+        hint = f"if {_quoted(shared)} are the classes, make one folder of each"
+        yield Problem(str(where), what, hint, "warning")
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """The first three of `names` in quotes, with dots for more."""
+    shown = [f"'{name}'" for name in names[:3]]
+    return ", ".join(shown) + (", ..." if len(names) > 3 else "")
 
 
 def _mismatches(found: Survey) -> Iterator[Problem]:

@@ -25,10 +25,14 @@ COLUMNS = ("path", "label", "split", "group")
 #: Words for the splits, in lower case; folders of splits are called the same.
 SPLIT_WORDS: dict[str, SplitName] = {
     "train": "train",
+    "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
+    "eval": "val",
     "test": "test",
+    "testing": "test",
 }
 
 #: Rows with the same slip that are told one by one.
