@@ -19,8 +19,8 @@ LAYERS = """
     _version
     __init__ console draws errors framework settings
     augment_settings bases colour colours files findings folders geometry gradients headers
-    interrupts intervals lettering mixing runfiles tables threads yamlfile
-    randaugment
+    interrupts intervals lettering mixing runfiles threads yamlfile
+    randaugment tables
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     audit_cache likeness runs sources tensors
     calibration curves dataset evaluation_text onnxfile plots recipe sample splits store

@@ -35,7 +35,7 @@ def plant(folder: Path, *names: str) -> None:
         "a.jpg,cat\r\n\r\nin/b.jpg,dog",
         b"\xef\xbb\xbfpath;label\na.jpg;cat\nin/b.jpg;dog\n",
         "path\tlabel\na.jpg\tcat\nin/b.jpg\tdog\n",
-        'Label , PATH,sha256\n"cat","a.jpg",x\ndog,"in/b.jpg",y\n',
+        'Label , PATH,\n"cat","a.jpg",x\ndog,"in/b.jpg",y\n',
     ],
     ids=["header", "bare", "CRLF", "semicolons", "tabs", "any order"],
 )
@@ -82,8 +82,14 @@ def test_a_tsv_may_hold_commas(tmp_path: Path):
         ("a.jpg\n", "TABLE:1: has no columns path and label (found 'a.jpg'); "
          "begin with a line `path,label`, and `split` or `group` if there are any"),
         ("file,label\na.jpg,cat\n", "TABLE:1: has no columns path and label (found 'file,label'); "
-         "begin with a line `path,label`, and `split` or `group` if there are any"),
-        ("path,class\n", "TABLE:1: names no column 'label'; begin with `path,label`"),
+         "call the column 'file' path"),
+        ("image_path, class_name\na.jpg,cat\n", "TABLE:1: has no columns path and label "
+         "(found 'image_path, class_name'); call the column 'image_path' path, 'class_name' label"),
+        ("path,x\n", "TABLE:1: names no column 'label'; begin with `path,label`"),
+        ("path,Class\n", "TABLE:1: names no column 'label'; if 'class' holds the labels, call it "
+         "label"),
+        ("path,lable\n", "TABLE:1: names no column 'label'; if 'lable' holds the labels, call it "
+         "label"),
         ("path,label,path\n", "TABLE:1: names the column 'path' twice; begin with `path,label`"),
         ('path,label\na.jpg,"cat\n', "TABLE:2: is no line of a table: unexpected end of data; "
          'close the quotes, and double those inside: "5"" disk.jpg"'),
@@ -94,6 +100,40 @@ def test_what_is_no_table(tmp_path: Path, text: str | bytes, expected: str):
     with pytest.raises(DataError) as caught:
         tables.read(path)
     assert str(caught.value).replace(str(path), "TABLE") == expected
+
+
+SPLIT = "if it says train, val or test, call it split"
+GROUP = "if photos of one value must stay in one split, call it group"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("groups", [f"warning: the column 'groups' is ignored; {GROUP}"]),
+        ("Group ID", [f"warning: the column 'group id' is ignored; {GROUP}"]),
+        ("gruop", [f"warning: the column 'gruop' is ignored; {GROUP}"]),
+        ("patient_id,group", ["note: 1 column ignored: 'patient_id'"]),
+        ("Subset,spilt", [f"warning: the column 'subset' is ignored; {SPLIT}",
+                          f"warning: the column 'spilt' is ignored; {SPLIT}"]),
+        ("site,width,path2", ["note: 3 columns ignored: 'site', 'width', 'path2'"]),
+        ("a,b,c,patient,d,e,f", [f"warning: the column 'patient' is ignored; {GROUP}",
+                                 "note: 6 columns ignored: 'a', 'b', 'c', 'd', 'e', ..."]),
+        ("split,group,,", []),
+    ],
+)  # fmt: skip
+def test_columns_of_other_names_are_told(tmp_path: Path, columns: str, expected: list[str]):
+    row = "," * columns.count(",")
+    path = write(tmp_path, f"path,label,{columns}\na.jpg,cat,{row}\n")
+    rows, problems = tables.read(path)
+    assert len(rows) == 1
+    assert {problem.where for problem in problems} <= {f"{path}:1"}
+    told = [f"{problem.severity}: {problem}" for problem in problems]
+    assert [line.replace(f"{path}:1: ", "") for line in told] == expected
+
+
+def test_a_photo_may_be_called_as_a_column(tmp_path: Path):
+    rows, _ = tables.read(write(tmp_path, "image.jpg,image\nb.jpg,class\n"))
+    assert [row.label for row in rows] == ["image", "class"]
 
 
 def test_a_missing_table(tmp_path: Path):

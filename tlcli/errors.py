@@ -81,13 +81,14 @@ class RunError(TlcliError):
     """A run directory is missing, incomplete or in the way."""
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str | None:
+def nearest(name: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The allowed name that `name` was probably meant to be, or None.
 
-    Letter case is ignored: `resnet50` is a near miss for `ResNet50`.
+    Letter case is ignored: `resnet50` is a near miss for `ResNet50`. `cutoff` is the least share of
+    letters in common, as `difflib` counts them.
     """
     by_lower = {candidate.lower(): candidate for candidate in allowed}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[found[0]] if found else None
 
 

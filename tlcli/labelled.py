@@ -137,7 +137,8 @@ def of_table(table: Path, classes: Sequence[str]) -> Photos:
     if problems:
         raise DataError(problems)
     for problem in told:
-        console.warn(str(problem))
+        if problem.severity == "warning":
+            console.warn(str(problem))
     if named := sum(bool(row.split) for row in rows):
         lines = counted(named, "line")
         console.note(f"{table}: the split of {lines} is left aside: all are evaluated")

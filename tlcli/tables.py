@@ -2,21 +2,23 @@
 
 The text is UTF-8, with or without a byte order mark. Commas, semicolons or tabs separate the
 columns, whichever the first line has; quotes work as in spreadsheets. A first line with the word
-`path` in it names the columns, in any order, others ignored; without one they are path, label,
-split and group. Paths are relative to the table. Labels are kept as they are, to the last space.
+`path` in it names the columns, in any order; others are ignored, and told. Without one they are
+path, label, split and group. Paths are relative to the table. Labels are kept as they are, to the
+last space.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tlcli.console import counted
 from tlcli.errors import DataError, Problem, nearest, reason
+from tlcli.folders import is_photo
 
 SplitName = Literal["train", "val", "test"]
 
@@ -35,7 +37,33 @@ SPLIT_WORDS: dict[str, SplitName] = {
     "testing": "test",
 }
 
-#: Rows with the same slip that are told one by one.
+# What tables of others call those columns, in lower case and without anything but letters.
+_ALIASES = {
+    "path": frozenset(
+        {"paths", "file", "files", "filename", "filenames", "filepath", "image", "images"}
+        | {"imagefile", "imagename", "imagepath", "img", "imgpath", "photo", "photopath"}
+    ),
+    "label": frozenset(
+        {"labels", "labelname", "class", "classes", "classname", "category", "target"}
+    ),
+    "split": frozenset({"splits", "subset", "set", "partition", "fold", "phase", "usage"}),
+    "group": frozenset(
+        {"groups", "groupid", "groupname", "patient", "patientid", "subject", "subjectid"}
+        | {"person", "personid", "participant", "participantid", "animalid", "caseid"}
+        | {"studyid", "series", "seriesid", "session", "sessionid", "burst", "burstid"}
+    ),
+}
+
+# What an ignored column might have done.
+_USE = {
+    "split": "if it says train, val or test, call it split",
+    "group": "if photos of one value must stay in one split, call it group",
+}
+
+# How near to a column's name a misspelt one is; at less, 'site' would be near to 'split'.
+_NEAR = 0.75
+
+#: Rows with the same slip that are told one by one, and ignored columns that are named.
 _TOLD = 5
 
 
@@ -75,7 +103,7 @@ def read(table: Path) -> tuple[list[Row], list[Problem]]:
         found = _Reader(table, columns)
     for number, cells in rows:
         found.take(number, cells)
-    return found.rows, found.told()
+    return found.rows, [*found.told(), *_ignored(table, columns)]
 
 
 class _Reader:
@@ -170,17 +198,52 @@ def _header(table: Path, cells: list[str]) -> list[str] | None:
     """The names of the columns, if the first line names them."""
     names = [cell.strip().lower() for cell in cells]
     if "path" not in names:
-        if {"label", "class", "filename", "file", "image"} & set(names):
+        words = {"label", *_ALIASES["path"], *_ALIASES["label"]}
+        if words & set(map(_letters, names)) and not any(is_photo(Path(name)) for name in names):
             raise DataError(_no_columns(table, cells))
         return None
     twice = [name for name in COLUMNS if names.count(name) > 1]
     if twice or "label" not in names:
         what = f"names the column '{twice[0]}' twice" if twice else "names no column 'label'"
-        raise DataError(Problem(f"{table}:1", what, "begin with `path,label`"))
+        hint = "begin with `path,label`"
+        if guesses := [name for name in names if _meant(name, names) == "label"]:
+            hint = f"if '{guesses[0]}' holds the labels, call it label"
+        raise DataError(Problem(f"{table}:1", what, hint))
     return names
+
+
+def _letters(name: str) -> str:
+    """'Group ID', 'group_id' and 'groupId' alike: groupid."""
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _meant(name: str, names: Sequence[str]) -> str | None:
+    """The column that the table does not name and that one of an unknown name might be."""
+    missing = [column for column in COLUMNS if column not in names]
+    word = _letters(name)
+    if name in COLUMNS or not word:
+        return None
+    alias = next((column for column in missing if word in _ALIASES[column]), None)
+    return alias or nearest(word, missing, cutoff=_NEAR)
+
+
+def _ignored(table: Path, columns: Sequence[str]) -> Iterator[Problem]:
+    """Columns of which nothing is read: warnings where a group or split may be lost by it."""
+    where, others = f"{table}:1", [name for name in columns if name and name not in COLUMNS]
+    plain = []
+    for name in others:
+        if column := _meant(name, columns):
+            yield Problem(where, f"the column '{name}' is ignored", _USE[column], "warning")
+        else:
+            plain.append(f"'{name}'")
+    if plain:
+        what = f"{counted(len(plain), 'column')} ignored: {', '.join(plain[:_TOLD])}"
+        yield Problem(where, what + (", ..." if len(plain) > _TOLD else ""), severity="note")
 
 
 def _no_columns(table: Path, cells: list[str]) -> Problem:
     shown = ",".join(cells[:6])
     hint = "begin with a line `path,label`, and `split` or `group` if there are any"
+    if meant := [f"'{cell.strip()}' {name}" for cell in cells if (name := _meant(cell, ()))]:
+        hint = f"call the column {', '.join(meant)}"
     return Problem(f"{table}:1", f"has no columns path and label (found '{shown}')", hint)
