@@ -487,6 +487,18 @@ def test_numeric_class_names(tmp_path: Path):
     )
 
 
+def test_numeric_class_names_of_any_length_and_script(tmp_path: Path):
+    text = "".join(f"{n}.jpg,{label}\n" for n, label in enumerate(("9" * 5000, "007", "٣", "10")))
+    plant(tmp_path, *(f"{number}.jpg" for number in range(4)))
+    (tmp_path / "x.csv").write_text(text)
+    index = dataset.gather(Data(csv=tmp_path / "x.csv", split={"val": 0, "test": 0}))
+    assert index.classes == ("007", "10", "9" * 5000, "٣")
+    assert notes(index, "note")[0].endswith(
+        "numeric class names are sorted as text: '007' comes before '٣'; "
+        "pad them with zeros to sort them by value"
+    )
+
+
 def test_padded_numeric_class_names_need_no_note(tmp_path: Path):
     plant_classes(tmp_path, "01", "02", "10")
     assert notes(dataset.read(data(tmp_path)), "note") == ["ROOT: no test split"]

@@ -218,11 +218,17 @@ def _name_problems(found: Survey) -> Iterator[Problem]:
             what = f"{noun} {quoted} differ only in letter case, spaces or accent encoding"
             yield Problem(where, what, "merge or rename them")
     numeric = [name for name in found.classes if name.isdecimal()]
-    by_value = sorted(numeric, key=int)
+    by_value = sorted(numeric, key=_by_value)
     first = next((pair for pair in zip(numeric, by_value, strict=True) if pair[0] != pair[1]), None)
     if first:
         what = f"numeric class names are sorted as text: '{first[0]}' comes before '{first[1]}'"
         yield Problem(where, what, "pad them with zeros to sort them by value", "note")
+
+
+def _by_value(name: str) -> tuple[int, str]:
+    """Sorts digits of any script by value, as `int` would, which Python limits to 4,300 of them."""
+    digits = "".join(str(unicodedata.decimal(digit)) for digit in name).lstrip("0")
+    return len(digits), digits
 
 
 def _empty_folders(found: Survey) -> Iterator[Problem]:
