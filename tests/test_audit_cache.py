@@ -26,11 +26,49 @@ def test_files_are_known_until_they_change(tmp_path: Path):
         status = path.stat()
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
         assert memory.digests([path]) == {}
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert memory.digests([path]) == {path: "d1"}
         path.write_bytes(b"longer")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         assert memory.digests([path]) == {}
+
+
+def test_a_copy_of_the_same_size_with_the_old_time_is_noticed(tmp_path: Path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"one")
+    status = path.stat()
+    with AuditCache(tmp_path) as memory:
+        memory.digests([path])
+        memory.keep({path: "of one"})
+        path.write_bytes(b"two")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert memory.digests([path]) == {}
+
+
+def test_times_that_no_database_holds_are_not_remembered(tmp_path: Path):
+    old, far = tmp_path / "old.jpg", tmp_path / "far.jpg"
+    for path in (old, far):
+        path.write_bytes(b"x")
+    year_2300 = 10_413_792_000
+    os.utime(far, (year_2300, year_2300))
+    if far.stat().st_mtime != year_2300:
+        pytest.skip("this file system has no such times")
+    with AuditCache(tmp_path) as memory:
+        assert memory.digests([old, far]) == {}
+        memory.keep({old: "d1", far: "d2"})
+        assert memory.digests([old, far]) == {old: "d1"}
+
+
+def test_what_earlier_versions_knew_of_files_is_dropped(tmp_path: Path):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"one")
+    base = sqlite3.connect(tmp_path / FILE)
+    base.execute("CREATE TABLE files (path TEXT PRIMARY KEY, size, changed, digest) WITHOUT ROWID")
+    base.execute("INSERT INTO files VALUES (?, 3, ?, 'd')", [str(path), path.stat().st_mtime_ns])
+    base.commit()
+    base.close()
+    with AuditCache(tmp_path) as memory:
+        assert memory.digests([path]) == {}
+        memory.keep({path: "d1"})
+        assert memory.digests([path]) == {path: "d1"}
 
 
 def test_a_change_while_a_file_is_read_is_noticed(tmp_path: Path):

@@ -1,6 +1,6 @@
 """What was found in image files, remembered by content, so that a second check is instant.
 
-One SQLite file in the cache folder: the hash of each file with the size and time of change it had,
+One SQLite file in the cache folder: the hash of each file with the size and times of change it had,
 and by that hash what decoding the file told. A copy of a photo, a renamed folder or another recipe
 finds everything known. Two processes may share the file; where it cannot be used, nothing is
 remembered and everything else works.
@@ -32,12 +32,16 @@ _PATIENCE = 30.0
 #: Seconds between two tries where SQLite does not wait by itself.
 _PAUSE = 0.01
 
+# What SQLite can hold; in nanoseconds, the year 2262. A file of another time is read every time.
+_LARGEST = (1 << 63) - 1
+
 #: Rows asked for or written at a time.
 _CHUNK = 500
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT
+DROP TABLE IF EXISTS files; -- of earlier versions, without `changed`
+CREATE TABLE IF NOT EXISTS hashes (
+    path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, digest TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS looks (
     digest TEXT, way TEXT, message TEXT, hint TEXT, format TEXT, mode TEXT, width INTEGER,
@@ -92,7 +96,7 @@ class AuditCache:
     def __init__(self, folder: Path) -> None:
         self._way = way()
         self._here = Path()
-        self._stats: dict[Path, tuple[int, int]] = {}
+        self._stats: dict[Path, tuple[int, int, int]] = {}
         self._base: sqlite3.Connection | None = None
         with suppress(OSError, sqlite3.Error):
             self._here = Path.cwd()
@@ -124,23 +128,29 @@ class AuditCache:
             self._base.close()
 
     def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """The hashes of files that have had the same size and time of change ever since."""
+        """The hashes of files that have had the same size and times of change ever since.
+
+        The time of change of its contents can be set by anyone, as by `cp -p`; that of the file's
+        entry cannot.
+        """
         by_name = {}
         for path in paths:
             with suppress(OSError, ValueError):
                 status = path.stat()
                 # Taken before the file is read, so that a change meanwhile is noticed next time.
-                self._stats[path] = (status.st_size, status.st_mtime_ns)
+                stat = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                if max(map(abs, stat)) > _LARGEST:
+                    continue
+                self._stats[path] = stat
                 name = self._name(path)
                 # SQLite keeps text; the rare name that is none is read every time.
                 name.isascii() or name.encode()
                 by_name[name] = path
         known = {}
-        for name, size, changed, digest in self._ask(
-            "SELECT path, size, changed, digest FROM files WHERE path IN", list(by_name)
-        ):
+        query = "SELECT path, digest, size, modified, changed FROM hashes WHERE path IN"
+        for name, digest, *status_then in self._ask(query, list(by_name)):
             path = by_name[name]
-            if self._stats[path] == (size, changed):
+            if self._stats[path] == tuple(status_then):
                 known[path] = digest
         return known
 
@@ -151,7 +161,7 @@ class AuditCache:
             for path, digest in digests.items()
             if path in self._stats
         )
-        self._tell("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+        self._tell("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)", rows)
 
     def looks(self, digests: Iterable[str]) -> dict[str, Look]:
         """What is known of files with those hashes."""
