@@ -21,9 +21,10 @@ from pathlib import Path
 
 from tlcli import tables
 from tlcli.console import counted
-from tlcli.errors import DataError, Problem, Severity, nearest
+from tlcli.errors import DataError, Problem, nearest
 from tlcli.findings import Finding
 from tlcli.folders import Contents, expect_folder, look, walk
+from tlcli.passed_over import passed_over
 from tlcli.tables import SPLIT_WORDS, SplitName
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -63,9 +64,10 @@ class Survey:
         return tuple(sorted(name for split, name in self.photos if split == "train"))
 
 
-def survey(root: Path) -> Survey:
+def survey(root: Path, exclude: Path | None = None) -> Survey:
     """Find the photos under `root`, and every problem that their folders show.
 
+    The list `exclude` may lie among them; what it lists is found all the same.
     Raises DataError where there is nothing to go on: no folder, not even two class folders, or
     folders of splits without one to train on.
     """
@@ -84,7 +86,7 @@ def survey(root: Path) -> Survey:
         raise DataError([*errors, _too_few(found)])
     found.problems += [*_name_problems(found), *_empty_folders(found), *_mismatches(found)]
     found.problems += _unlike_classes(found)
-    found.findings += _passed_over(found)
+    found.findings += passed_over(found.loose, found.rest, {root, *found.parts.values()}, exclude)
     return found
 
 
@@ -283,17 +285,3 @@ def _mismatches(found: Survey) -> Iterator[Problem]:
                 hint = f"add photos of it to {split}, or leave that split to tlcli"
                 what = f"class '{name}' is missing from {split}, but is in train"
             yield Problem(str(folder), what, hint)
-
-
-def _passed_over(found: Survey) -> Iterator[Finding]:
-    rename = "photos need the ending of one in their name, such as .jpg"
-    kinds: tuple[tuple[list[Path], str, Severity, str, str, str], ...] = (
-        (found.loose, "outside the classes", "warning", "outside the class folders", "photo",
-         "photos belong into the folder of their class"),
-        (found.rest.others, "no image suffix", "warning", "without an image suffix", "file",
-         rename),
-        (found.rest.junk, "hidden", "note", "hidden or left by a system", "file", ""),
-    )  # fmt: skip
-    for paths, kind, severity, what, noun, hint in kinds:
-        if paths:
-            yield Finding(kind, severity, f"ignored, {what}", hint, tuple(paths), noun=noun)
