@@ -20,9 +20,9 @@ LAYERS = """
     __init__ console draws errors framework settings
     augment_settings bases colour colours files findings folders geometry gradients headers
     interrupts intervals lettering mixing runfiles threads yamlfile
-    randaugment tables
+    passed_over randaugment tables
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
-    audit_cache likeness runs sources tensors
+    audit_cache exclusion likeness runs sources tensors
     calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
     claims download leaks metrics photos split weight_files
     heatmap inventory weight_cache

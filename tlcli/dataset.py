@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from tlcli import console
 from tlcli.console import counted
 from tlcli.errors import DataError, Problem, Severity, reason
+from tlcli.exclusion import exclude
 from tlcli.findings import Finding, unreadable
 from tlcli.folders import EXTENSIONS, find_images
 from tlcli.layout import SPLITS, Survey, survey, survey_table
@@ -131,9 +132,12 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
     Raises DataError where there is nothing to go on. Every file is read for its hash, unless
     `memory` knows it.
     """
-    found = survey(data.dir) if data.dir is not None else survey_table(data.source)
+    if data.dir is not None:
+        found = survey(data.dir, data.exclude)
+    else:
+        found = survey_table(data.source)
     if data.exclude is not None:
-        found.problems += _exclude(found, data.exclude)
+        found.problems += exclude(found, data.exclude)
     paths = [path for paths in found.photos.values() for path in paths]
     digests, unread = _digests(paths, memory)
     val, test = _shares(found, data)
@@ -147,32 +151,6 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
     found.problems += _split_notes(found, val, test)
     findings = (*unreadable(bad, skip=data.on_bad_image == "skip"), *found.findings)
     return replace(index, notes=tuple(found.problems), findings=findings)
-
-
-def _exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
-    """Take the photos of a fix list out of `found`: one path a line, relative to the data."""
-    try:
-        lines = fix_list.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        hint = "check the path; `tlcli check --fix-list FILE` writes such a list"
-        yield Problem(f"data.exclude: {fix_list}", f"cannot be read: {reason(error)}", hint)
-        return
-    named = {found.root / line for line in lines if line.strip() and not line.startswith("#")}
-    known = set()
-    for key, paths in found.photos.items():
-        known.update(named.intersection(paths))
-        found.photos[key] = [path for path in paths if path not in named]
-        if paths and not found.photos[key]:
-            severity: Severity = "error" if key[0] == "train" else "warning"
-            what = "all of its photos are excluded"
-            yield Problem(found.place(*key), what, "exclude fewer", severity)
-    found.rest.dangling = [path for path in found.rest.dangling if path not in named]
-    if known:
-        what = f"{counted(len(known), 'photo')} excluded by {fix_list.name}"
-        yield Problem(str(found.root), what, severity="note")
-    if left := len({path for path in named - known if not path.is_symlink()}):
-        what = f"{counted(left, 'line')} of no photo in the data"
-        yield Problem(f"data.exclude: {fix_list}", what, "check the paths", "warning")
 
 
 def unlabelled(folder: Path) -> Index:
