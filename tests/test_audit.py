@@ -199,7 +199,10 @@ def test_a_fix_list_repairs(cli, data: Path, config: Path, tmp_path: Path):
     assert "photos: 18 train" in done.stdout
     fix.write_text("train/cats/0.jpg\nno/such.jpg\n", encoding="utf-8")
     done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
-    assert f"warning: data.exclude: {fix}: 1 line of no photo in the data; check" in done.stderr
+    assert (
+        f"warning: data.exclude: {fix}: 1 line of no photo in the data: 'no/such.jpg'"
+        in done.stderr
+    )
     done = cli("finetune", "--dry-run", "-c", config, "--set", "data.exclude=no.txt")
     assert (done.exit_code, "no.txt: cannot be read: no such file" in done.stderr) == (1, True)
 
@@ -268,6 +271,18 @@ def test_a_fix_list_of_another_editor_grows(cli, data: Path, config: Path, tmp_p
     fix.write_text(f"{title}\ntrain/dogs/1.jpg\n", encoding="utf-8-sig")
     done = cli("check", "-c", config, "--fix-list", fix)
     assert f"2 photos to leave out in {fix}" in done.stderr
+
+
+def test_names_that_no_list_holds_are_counted(cli, data: Path, config: Path, tmp_path: Path):
+    for name in ("a\nb.jpg", "a\rb.jpg", "c.jpg"):
+        (data / "train/cats" / name).write_bytes(b"")
+    fix = tmp_path / "bad.txt"
+    done = cli("check", "-c", config, "--fix-list", fix)
+    assert done.stderr.endswith(
+        f"1 photo to leave out in {fix}\n"
+        f"warning: {fix}: 2 names with a line break not listed; rename the files\n"
+    )
+    assert fix.read_text(encoding="utf-8").splitlines()[1:] == ["# unreadable", "train/cats/c.jpg"]
 
 
 def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
@@ -369,7 +384,7 @@ def test_the_fix_list_has_every_reason_once():
 
 def test_a_broken_recipe_has_nothing_to_list(write_recipe, tmp_path: Path):
     checked = check.check(write_recipe("data: {}\n", "broken.yaml"))
-    assert check.write_fix_list(checked, tmp_path / "fix.txt") == 0
+    assert check.write_fix_list(checked, tmp_path / "fix.txt") == (0, 0)
     assert audit.TINY == 32
 
 

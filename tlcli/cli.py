@@ -139,8 +139,11 @@ def check(
         if checked.plan:
             console.result(checked.plan.text())
     if fix_list and checked.images:
-        number = checks.write_fix_list(checked, fix_list)
+        number, broken = checks.write_fix_list(checked, fix_list)
         console.note(f"{console.counted(number, 'photo')} to leave out in {fix_list}")
+        if broken:
+            names = console.counted(broken, "name")
+            console.warn(f"{fix_list}: {names} with a line break not listed; rename the files")
     click.get_current_context().exit(0 if checked.passed else 1)
 
 
