@@ -172,6 +172,20 @@ def test_copies_and_near_duplicates(data: Path, config: Path):
     assert seen["duplicate across splits"].severity == "warning"
 
 
+def test_a_copy_that_is_dropped_is_no_near_duplicate(data: Path, config: Path):
+    photo = data / "test/cats/0.jpg"
+    (data / "train/cats/copy.jpg").write_bytes(photo.read_bytes())
+    save(data / "val/cats/near.jpg", Image.open(photo), quality=60)
+    near = "near-duplicate across splits"
+    assert sorted(names(found(config)[near])) == ["copy.jpg", "near.jpg"]
+    assert names(found(config, "data.duplicates=drop")[near]) == ["near.jpg"]
+    reasons = to_exclude(check.check(config).findings)
+    assert {path.name: reason for path, reason in reasons.items()} == {
+        "copy.jpg": "duplicate across splits",
+        "near.jpg": near,
+    }
+
+
 def test_a_fix_list_repairs(cli, data: Path, config: Path, tmp_path: Path):
     train = data / "train" / "cats"
     plant_flaws(data)
@@ -372,8 +386,8 @@ def test_what_a_run_keeps(data: Path, config: Path):
 
 
 def test_the_fix_list_has_every_reason_once():
-    one = Finding("flat", "warning", "x", paths=(Path("a"), Path("b")))
-    two = Finding("near-duplicate across splits", "warning", "y", paths=(Path("b"), Path("c")))
+    one = Finding("near-duplicate across splits", "warning", "y", paths=(Path("b"), Path("c")))
+    two = Finding("flat", "warning", "x", paths=(Path("a"), Path("b")))
     three = Finding("turned", "note", "z", paths=(Path("d"),))
     assert to_exclude([one, two, three]) == {
         Path("a"): "flat",

@@ -50,6 +50,13 @@ def test_copies_are_dropped_from_the_training_side():
     assert "and is dropped from this one: train/a/1 (also test/a/4)" in lines(settled)[0]
 
 
+@pytest.mark.parametrize("policy", ["error", "drop", "allow"])
+def test_what_is_kept_is_what_settling_leaves(policy: leaks.Policy):
+    kept = leaks.kept(LEAKY, policy)
+    assert kept.items == leaks.settle(LEAKY, policy).items
+    assert kept.findings == ()
+
+
 def test_copies_may_be_allowed():
     settled = leaks.settle(LEAKY, "allow")
     assert settled.items == LEAKY.items

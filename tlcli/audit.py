@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli import audit_cache, console, images, likeness, photos
+from tlcli import audit_cache, console, images, leaks, likeness, photos
 from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
 from tlcli.dataset import Index, Item
 from tlcli.errors import ImageError, Problem
@@ -62,7 +62,8 @@ def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
         else:
             odd.append((item, look))
     left = set_aside(index, bad, chosen)
-    found = [*_flaws(odd), *_near_duplicates(left, looks)]
+    # A copy that is dropped is in one split only by then.
+    found = [*_flaws(odd), *_near_duplicates(leaks.kept(left, chosen.data.duplicates), looks)]
     return replace(left, findings=(*left.findings, *found))
 
 

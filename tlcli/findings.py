@@ -148,9 +148,12 @@ def unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) -> list[
 
 
 def to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
-    """The files of a fix list, each with the first reason to exclude it."""
+    """The files of a fix list, each with the first reason to exclude it.
+
+    That a file is much like another one is the last of reasons: a copy is told as such.
+    """
     reasons: dict[Path, str] = {}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: finding.kind.startswith("near-")):
         if finding.kind in EXCLUDABLE:
             for path in finding.paths:
                 reasons.setdefault(path, finding.kind)

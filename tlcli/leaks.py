@@ -34,6 +34,13 @@ def settle(index: Index, policy: Policy) -> Index:
     return replace(left, findings=(*index.findings, *found))
 
 
+def kept(index: Index, policy: Policy) -> Index:
+    """The index without the copies that `settle` drops, if any; nothing is told."""
+    if policy != "drop":
+        return index
+    return index.without([item.path for item, _ in _crossing(_repeated(index.items))])
+
+
 def _copies(index: Index, policy: Policy) -> tuple[tuple[Item, ...], list[Finding]]:
     """The items to go on with, and what the copies among them amount to.
 
@@ -41,18 +48,29 @@ def _copies(index: Index, policy: Policy) -> tuple[tuple[Item, ...], list[Findin
     in val rather than train; with `allow` it stays wherever it is.
     """
     items, root = index.items, index.root
-    same: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
-        same[item.digest].append(item)
-    repeated = [alike for alike in same.values() if len(alike) > 1]
-    crossing: list[tuple[Item, Item]] = []
-    for alike in repeated:
-        kept = max(alike, key=lambda item: _KEEPING.index(item.split))
-        crossing += [(item, kept) for item in alike if item.split != kept.split]
+    repeated = _repeated(items)
+    crossing = _crossing(repeated)
     findings = [*_across(crossing, root, policy), *_under_two_labels(repeated, root)]
     dropped = {id(item) for item, _ in crossing} if policy == "drop" else set()
     left = tuple(item for item in items if id(item) not in dropped)
     return left, [*findings, *_within(repeated, root)]
+
+
+def _repeated(items: Iterable[Item]) -> list[list[Item]]:
+    """The photos of which there are several, each with its copies."""
+    same: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        same[item.digest].append(item)
+    return [alike for alike in same.values() if len(alike) > 1]
+
+
+def _crossing(repeated: Iterable[Sequence[Item]]) -> list[tuple[Item, Item]]:
+    """Copies in a lesser split, each with the one in the split that keeps it."""
+    crossing = []
+    for alike in repeated:
+        kept = max(alike, key=lambda item: _KEEPING.index(item.split))
+        crossing += [(item, kept) for item in alike if item.split != kept.split]
+    return crossing
 
 
 def _across(pairs: Sequence[tuple[Item, Item]], root: Path, policy: Policy) -> Iterable[Finding]:
