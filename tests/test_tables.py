@@ -224,10 +224,36 @@ def test_missing_photos_of_a_table(tmp_path: Path):
     rows = [f"{name}{n},{name}\n" for name in "xy" for n in range(22)]
     table = write(tmp_path, "".join(rows))
     assert failures(table) == [
-        f"{tmp_path}: 4 photos: cannot be read: no such file or directory: x20, x21, y20 "
-        "and 1 more; make it readable, or remove it"
+        f"{tmp_path}: 4 photos: there is no such file: x20 (line 21), x21 (line 22), "
+        "y20 (line 43) and 1 more; check the path, which starts at the table"
     ]
     assert len(dataset.read(Data(csv=table, on_bad_image="skip")).items) == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("in\\b.jpg", "write / for \\ between folders"),
+        ("in/B.JPG", "there is 'b.jpg', in other letter case"),
+        ("none/b.jpg", "check the path, which starts at the table"),
+        ("in/" + "b" * 300, "check the path, which starts at the table"),
+    ],
+)
+def test_hints_for_a_missing_photo(tmp_path: Path, name: str, hint: str):
+    plant(tmp_path, "in/b.jpg", "x", "y")
+    table = write(tmp_path, f"x,x\ny,y\n{name},y\n")
+    assert failures(table)[-1:] == [f"{tmp_path}/{name}: there is no such file: line 3; {hint}"]
+
+
+def test_a_photo_that_is_there_and_cannot_be_read_is_told_apart(tmp_path: Path):
+    plant(tmp_path, "x", "y")
+    (tmp_path / "z").symlink_to(tmp_path / "nowhere")
+    table = write(tmp_path, "x,x\ny,y\nz,y\nno,y\n")
+    index = dataset.gather(Data(csv=table, on_bad_image="skip"))
+    assert [(f.severity, f.message, f.hint) for f in index.findings] == [
+        ("warning", "cannot be read: no such file or directory", "left out of the run"),
+        ("warning", "there is no such file", "left out of the run"),
+    ]
 
 
 def test_a_group_stays_together(tmp_path: Path):

@@ -24,7 +24,7 @@ from tlcli.exclusion import exclude
 from tlcli.findings import Finding, unreadable
 from tlcli.folders import EXTENSIONS, find_images
 from tlcli.layout import SPLITS, Survey, survey, survey_table
-from tlcli.tables import SplitName
+from tlcli.tables import SplitName, missing
 from tlcli.threads import in_order
 
 if TYPE_CHECKING:
@@ -146,10 +146,15 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
         *unread.items(),
         *((path, _unread(path, "a link to nothing")) for path in found.rest.dangling),
     ]
+    skip = data.on_bad_image == "skip"
+    lost = missing(unread, found.lines, skip=skip) if found.table else None
+    if lost is not None:
+        bad = [(path, problem) for path, problem in bad if path not in {*lost.paths}]
+        found.findings.insert(0, lost)
     found.problems += _emptied(found, unread)
     found.problems += _thin_classes(index, found, val, test)
     found.problems += _split_notes(found, val, test)
-    findings = (*unreadable(bad, skip=data.on_bad_image == "skip"), *found.findings)
+    findings = (*unreadable(bad, skip=skip), *found.findings)
     return replace(index, notes=tuple(found.problems), findings=findings)
 
 

@@ -36,7 +36,8 @@ class Survey:
 
     `parts` maps a split to its folder; plain class folders are all of `train`, which is then the
     data folder itself. A class folder without photos is there, with an empty list. The root of a
-    table is its folder; `groups` has those of its photos that belong to one.
+    table is its folder; `groups` has those of its photos that belong to one, `lines` the line of
+    each.
     """
 
     root: Path
@@ -48,6 +49,7 @@ class Survey:
     findings: list[Finding] = field(default_factory=list)
     table: Path | None = None
     groups: dict[Path, str] = field(default_factory=dict)
+    lines: dict[Path, int] = field(default_factory=dict)
 
     def place(self, split: SplitName, name: str) -> str:
         """Where the photos of a class in a split are, to begin a problem with."""
@@ -107,6 +109,7 @@ def survey_table(table: Path) -> Survey:
         problems.append(Problem(str(table), what, "write train, val or test on every line"))
     for row in rows:
         found.photos.setdefault((row.split or "train", row.label), []).append(row.path)
+        found.lines[row.path] = row.line
         if row.group:
             found.groups[row.path] = row.group
     found.parts.setdefault("train", table)

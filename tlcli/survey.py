@@ -107,16 +107,19 @@ def survey(
 def check_classes(before: Index, after: Index) -> list[Problem]:
     """Classes that have lost all their photos of a split to unreadable or dropped ones.
 
-    Without training photos that is an error, and a warning in a split that others still fill.
+    Without training photos that is an error, and a warning in a split that others still fill. Of a
+    class that had none before, whoever gathered them has told.
     """
     found, root = [], str(after.root)
     had = before.counts()
     for split, left in after.counts().items():
         for name in after.classes:
-            if split == "train" and not left[name]:
+            if left[name] or not had[split][name]:
+                continue
+            if split == "train":
                 what = f"class '{name}' has no readable training photo"
                 found.append(Problem(root, what, "repair some"))
-            elif had[split][name] and not left[name] and any(left.values()):
+            elif any(left.values()):
                 what = f"class '{name}' has no photo left in {split}, so no score tells of it"
                 found.append(Problem(root, what, "add some, or repair them", "warning"))
     return found

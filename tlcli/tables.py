@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tlcli.console import counted
-from tlcli.errors import DataError, Problem, nearest, reason
+from tlcli.errors import DataError, Problem, Severity, nearest, reason
+from tlcli.findings import Finding
 from tlcli.folders import is_photo
 
 SplitName = Literal["train", "val", "test"]
@@ -164,6 +167,32 @@ class _Reader:
                     what = f"{more:,} more lines like that, to {last.where.rpartition(':')[2]}"
                     told.append(Problem(str(self._table), what, last.hint, last.severity))
         return told
+
+
+def missing(paths: Collection[Path], lines: Mapping[Path, int], *, skip: bool) -> Finding | None:
+    """Rows whose photos are not there, if any of `paths` is not, by their lines in the table.
+
+    With `skip` they are left out of a run, and are no more than a warning.
+    """
+    gone = tuple(path for path in paths if not os.path.lexists(path))
+    if not gone:
+        return None
+    hint = _other_spelling(gone[0])
+    if not hint and any("\\" in path.name for path in gone):
+        hint = "write / for \\ between folders"
+    hint = "left out of the run" if skip else hint or "check the path, which starts at the table"
+    severity: Severity = "warning" if skip else "error"
+    details = tuple(f"line {lines[path]}" for path in gone)
+    return Finding("unreadable", severity, "there is no such file", hint, gone, details)
+
+
+def _other_spelling(path: Path) -> str:
+    """A hint where there is a file of that name in other letter case."""
+    with suppress(OSError, ValueError):
+        for other in path.parent.iterdir():
+            if other.name.casefold() == path.name.casefold():
+                return f"there is '{other.name}', in other letter case"
+    return ""
 
 
 def _text(table: Path) -> str:
