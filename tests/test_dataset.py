@@ -348,6 +348,20 @@ def test_a_file_instead_of_a_folder(tmp_path: Path):
     ]
 
 
+def test_a_table_and_a_folder_in_place_of_each_other(tmp_path: Path):
+    plant(tmp_path, "x.csv")
+    assert errors(tmp_path / "x.csv") == [
+        "ROOT: is no folder; name a table as data.csv, not data.dir"
+    ]
+    with pytest.raises(
+        DataError, match=r"is a folder, not a table; name a folder as data\.dir, not"
+    ):
+        dataset.gather(Data(csv=tmp_path))
+    (tmp_path / "x.csv").rename(tmp_path / "x")
+    plant_classes(tmp_path / "x.csv", "a", "b")
+    assert dataset.read(data(tmp_path / "x.csv")).classes == ("a", "b")
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -158,6 +159,14 @@ def test_the_plan_as_text(make, tmp_path: Path):
         "---------  ------------------------  ---------  ----------  ------  -----  -----\n"
         "head       block5_pool (whole base)    132,099  14,714,688      30      1  0.001\n"
         "fine-tune  block4_pool               7,211,523   7,635,264      30      1  1e-05"
+    )
+
+
+def test_names_of_classes_stay_on_their_line(make):
+    made = make()
+    odd = replace(made.index, classes=("a\nb", "c\rd", "e\x1b[31m"))
+    assert replace(made, index=odd).text().splitlines()[0] == (
+        "r: 3 classes (a\\nb, c\\rd, e\\x1b[31m)"
     )
 
 

@@ -123,7 +123,7 @@ def expect_folder(folder: Path) -> None:
         problem = Problem(str(folder), "is a file, not a folder", "name the folder that holds it")
     except FileNotFoundError:
         hint = "check the path"
-        if not _is_folder(folder.parent):
+        if not is_folder(folder.parent):
             hint = f"{folder.parent} does not exist either"
         elif guess := nearest(folder.name, [path.name for path in look(folder.parent).folders]):
             hint = f"did you mean '{folder.parent / guess}'?"
@@ -145,7 +145,7 @@ def find_images(sources: Iterable[str | Path], *, strict: bool = True) -> Iterat
     for source in sources:
         path = Path(source)
         try:
-            if _is_folder(path):
+            if is_folder(path):
                 found = _images_under(path)
             elif any(sign in str(source) for sign in "*?[") and _mode(path) is None:
                 found = _matches(str(source))
@@ -177,7 +177,7 @@ def _matches(pattern: str) -> list[Path]:
     for path in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207
         if not system.isdisjoint(Path(str(path).lower()).parts):
             continue
-        if _is_folder(path):
+        if is_folder(path):
             found.update(walk(path).photos)
         elif is_photo(path):
             found.add(path)
@@ -207,7 +207,8 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at the end of `path`, links followed; raises nothing."""
     return stat.S_ISDIR(_mode(path) or 0)
 
 

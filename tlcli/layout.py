@@ -23,7 +23,7 @@ from tlcli import tables
 from tlcli.console import counted
 from tlcli.errors import DataError, Problem, nearest
 from tlcli.findings import Finding
-from tlcli.folders import Contents, expect_folder, look, walk
+from tlcli.folders import Contents, expect_folder, is_folder, look, walk
 from tlcli.passed_over import passed_over
 from tlcli.tables import SPLIT_WORDS, SplitName
 
@@ -73,6 +73,10 @@ def survey(root: Path, exclude: Path | None = None) -> Survey:
     Raises DataError where there is nothing to go on: no folder, not even two class folders, or
     folders of splits without one to train on.
     """
+    if root.suffix.lower() in (".csv", ".tsv") and not is_folder(root):
+        raise DataError(
+            Problem(str(root), "is no folder", "name a table as data.csv, not data.dir")
+        )
     expect_folder(root)
     top = look(root)
     if not (top.folders or top.photos or top.others or top.problems):
@@ -97,6 +101,9 @@ def survey_table(table: Path) -> Survey:
 
     Raises DataError where there is nothing to go on: no table, or not even two classes.
     """
+    if is_folder(table):
+        hint = "name a folder as data.dir, not data.csv"
+        raise DataError(Problem(str(table), "is a folder, not a table", hint))
     rows, problems = tables.read(table)
     named = {row.split for row in rows if row.split}
     root = table.parent

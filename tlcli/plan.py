@@ -89,7 +89,7 @@ class Plan:
             ", ..." if len(self.index.classes) > 8 else ""
         )
         lines = [
-            f"{chosen.name}: {len(self.index.classes)} classes ({listed})",
+            f"{chosen.name}: {len(self.index.classes)} classes ({console.one_line(listed)})",
             f"photos: {photos['train']:,} train, {photos['val']:,} val, {photos['test']:,} test",
             f"base: {self.row.name} at {height} x {width} px, {self.source}",
             f"views: {self._views()}",
