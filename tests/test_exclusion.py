@@ -70,12 +70,14 @@ def test_a_whole_class(root: Path):
 
 
 def test_lines_that_name_nothing_are_named_with_near_misses(root: Path):
-    left, said = told(root, "cats/1.jpg", "Cats/2.JPG", "1.jpeg", "cats/3.jpe", "x" * 300, "a\0b")
+    left, said = told(
+        root, "cats/1.jpg", "Cats/2.JPG", "1.jpeg", "cats/nothere.jpg", "x" * 300, "a\0b"
+    )
     assert left == {"cats": 7, "dogs": 8}
     assert said == [
         "note: ROOT: 1 photo excluded by fix.txt",
         "warning: data.exclude: LIST: 5 lines of no photo in the data: 'Cats/2.JPG' (did you mean "
-        "'cats/2.jpg'?), '1.jpeg', 'cats/3.jpe' (did you mean 'cats/3.jpg'?) and 2 more; "
+        "'cats/2.jpg'?), '1.jpeg', 'cats/nothere.jpg' and 2 more; "
         "check the paths",
     ]
 
@@ -92,3 +94,11 @@ def test_photos_of_a_table(root: Path):
     fix_list.write_text("data/cats/1.jpg\ndata/dogs/2.jpg\n")
     data = Data(csv=table, exclude=fix_list, split={"val": 0, "test": 0})
     assert dataset.gather(data).counts()["train"] == {"cats": 7, "dogs": 7}
+
+
+def test_a_photo_that_lies_elsewhere_is_suggested(root: Path):
+    (root / "cats/1.jpg").rename(root / "cats/odd name.jpg")
+    assert (
+        "'old/place/Odd name.jpg' (did you mean 'cats/odd name.jpg'?)"
+        in (told(root, "old/place/Odd name.jpg")[1][0])
+    )

@@ -16,8 +16,9 @@ from tlcli.errors import Problem, Severity, nearest, reason
 from tlcli.findings import NAMED, shown
 from tlcli.layout import Survey
 
-# Photos of a folder that a misspelt name is compared with: it takes a while for each.
-_COMPARED = 1_000
+# Photos of a folder that a misspelt name is compared with, as each takes a while, and how near one
+# must be: names of photos are mostly numbers, of which any two look alike.
+_COMPARED, _NEAR = 1_000, 0.85
 
 
 def exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
@@ -107,5 +108,7 @@ def _guess(line: str, root: Path, photos: Iterable[Path]) -> str:
     alike = sorted(photo for photo in photos if photo.name.lower() == path.name.lower())
     beside = [photo for photo in photos if photo.parent == path.parent][:_COMPARED]
     names = [shown(photo, root) for photo in alike or sorted(beside)]
-    guess = nearest(line.strip(), names[:_COMPARED])
+    guess = nearest(line.strip(), names[:_COMPARED], cutoff=_NEAR)
+    if len(alike) == 1:
+        guess = names[0]
     return f" (did you mean '{guess}'?)" if guess else ""
