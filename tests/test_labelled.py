@@ -155,7 +155,7 @@ def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, c
         ("path,label\nx.png,rad\n", ":2: 'rad' is not a class of the run; did you mean 'red'?"),
         ("path,label\nx.png\n,red\n", ":2: has 1 column, not 2; put names with a comma in "),
         ("path,label\n,red\n", ":2: has no path; name the photo, or delete the line"),
-        ("path,label\nnone.png,red\n", "/none.png) of 1 not there; check the path"),
+        ("path,label\nnone.png,red\n", "/none.png: there is no such file: line 2; check the path"),
         ('path,label\n"x.png,red\n', ":2: is no line of a table: unexpected end of data; close "),
     ],
 )

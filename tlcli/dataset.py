@@ -37,6 +37,7 @@ __all__ = [
     "Item",
     "SplitName",
     "digest",
+    "digests",
     "find_images",
     "gather",
     "read",
@@ -139,9 +140,9 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
     if data.exclude is not None:
         found.problems += exclude(found, data.exclude)
     paths = [path for paths in found.photos.values() for path in paths]
-    digests, unread = _digests(paths, memory)
+    hashes, unread = digests(paths, memory)
     val, test = _shares(found, data)
-    index = Index(found.root, found.classes, _items(found, digests, val, test))
+    index = Index(found.root, found.classes, _items(found, hashes, val, test))
     bad = [
         *unread.items(),
         *((path, _unread(path, "a link to nothing")) for path in found.rest.dangling),
@@ -163,10 +164,10 @@ def unlabelled(folder: Path) -> Index:
 
     Raises `DataError` where there are none, or where one cannot be read.
     """
-    digests, unread = _digests(sorted(find_images([folder])))
+    hashes, unread = digests(sorted(find_images([folder])))
     if unread:
         raise DataError(unread.values())
-    items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
+    items = tuple(Item(path, 0, "test", digest) for path, digest in hashes.items())
     return Index(folder, ("unlabelled",), items)
 
 
@@ -185,13 +186,13 @@ def digest(path: Path) -> str:
     return sha.hexdigest()
 
 
-def _digests(
+def digests(
     paths: Sequence[Path], memory: Memory | None = None
 ) -> tuple[dict[Path, str], dict[Path, Problem]]:
-    """The hash of each file, and what kept the others from being read."""
+    """The hash of each file, read in threads, and what kept the others from being read."""
     known = memory.digests(paths) if memory else {}
     paths = [path for path in paths if path not in known]
-    digests: dict[Path, str] = {}
+    read: dict[Path, str] = {}
     unread: dict[Path, Problem] = {}
     workers = min(16, 2 * (os.cpu_count() or 1))
     try:
@@ -203,12 +204,12 @@ def _digests(
                 if isinstance(outcome, Problem):
                     unread[path] = outcome
                 else:
-                    digests[path] = outcome
+                    read[path] = outcome
                 progress.update(1)
     finally:  # an interrupted command keeps what it has read
         if memory:
-            memory.keep(digests)
-    return {**known, **digests}, unread
+            memory.keep(read)
+    return {**known, **read}, unread
 
 
 def _outcome(path: Path) -> str | Problem:
@@ -228,16 +229,16 @@ def _shares(found: Survey, data: Data) -> tuple[float, float]:
     return val, data.split.test if found.plain else 0.0
 
 
-def _items(found: Survey, digests: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
+def _items(found: Survey, hashes: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
     labels = {name: label for label, name in enumerate(found.classes)}
     items = []
     for (part, name), paths in found.photos.items():
         for path in paths:
-            if path in digests and name in labels:
+            if path in hashes and name in labels:
                 group = found.groups.get(path, "")
-                drawn = _draw(_group_digest(group) if group else digests[path], val, test)
+                drawn = _draw(_group_digest(group) if group else hashes[path], val, test)
                 split = drawn if part == "train" else part
-                items.append(Item(path, labels[name], split, digests[path], group))
+                items.append(Item(path, labels[name], split, hashes[path], group))
     return tuple(sorted(items, key=lambda item: item.path.parts))
 
 

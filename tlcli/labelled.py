@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,10 +140,13 @@ def of_table(table: Path, classes: Sequence[str]) -> Photos:
         if problem.severity == "warning":
             console.warn(str(problem))
     if named := sum(bool(row.split) for row in rows):
-        lines = counted(named, "line")
-        console.note(f"{table}: the split of {lines} is left aside: all are evaluated")
+        console.note(
+            f"{table}: the split of {counted(named, 'line')} is left aside: all are evaluated"
+        )
     root = table.parent
-    _check_there([row.path for row in rows], root, "check the path")
+    lines = {row.path: row.line for row in rows}
+    if missing := tables.missing(lines, lines, skip=False):
+        raise DataError(missing.as_problem(root))
     found = [(row.path, numbers[row.label]) for row in rows]
     return _labelled("csv", root, found, lambda path: findings.shown(path, root))
 
@@ -166,18 +169,12 @@ def _check_there(paths: Sequence[Path], root: Path, hint: str) -> None:
         raise DataError(Problem(str(root), what, hint))
 
 
-def _digests(paths: Iterable[Path]) -> list[str]:
+def _digests(paths: Sequence[Path]) -> list[str]:
     """The hash of each file. Raises `DataError` with every file that cannot be read."""
-    digests: list[str] = []
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            digests.append(dataset.digest(path))
-        except DataError as error:
-            problems += error.problems
-    if problems:
-        raise DataError(problems)
-    return digests
+    found, unread = dataset.digests(paths)
+    if unread:
+        raise DataError(unread.values())
+    return [found[path] for path in paths]
 
 
 def _named(paths: Sequence[Path], noun: str) -> str:
