@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import files, inventory, listing, runs, store
+from tlcli import audit_cache, files, inventory, listing, runs, store
 from tlcli.bases import BASES
 from tlcli.errors import RecipeError
 
@@ -114,9 +115,12 @@ def test_no_runs():
 
 
 def test_the_store(tmp_path: Path):
-    assert listing.cache(tmp_path) == (f"the feature store {tmp_path} is empty", [])
+    assert listing.cache(tmp_path, tmp_path / "home") == (
+        f"the feature store {tmp_path} is empty",
+        [],
+    )
     path = fill(tmp_path, "VGG16", 1_200)
-    text, (entry,) = listing.cache(tmp_path)
+    text, (entry,) = listing.cache(tmp_path, tmp_path / "home")
     assert entry["path"] == str(path)
     assert (entry["rows"], entry["image_size"]) == (1_200, [64, 96])
     lines = text.split("\n")
@@ -127,11 +131,45 @@ def test_the_store(tmp_path: Path):
 def test_pruning(tmp_path: Path):
     fill(tmp_path, "VGG16", 3)
     fill(tmp_path, "ResNet50", 2)
-    assert listing.prune(tmp_path, unused_days=1, base=None) == "removed 0 rows, 0 B"
-    assert listing.prune(tmp_path, unused_days=None, base="vgg16").startswith("removed 3 rows, ")
+    assert (
+        listing.prune(tmp_path, tmp_path / "home", unused_days=1, base=None)
+        == "removed 0 rows, 0 B"
+    )
+    assert listing.prune(tmp_path, tmp_path / "home", unused_days=None, base="vgg16").startswith(
+        "removed 3 rows, "
+    )
     assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
-    assert listing.prune(tmp_path, unused_days=0, base=None).startswith("removed 2 rows, ")
+    assert listing.prune(tmp_path, tmp_path / "home", unused_days=0, base=None).startswith(
+        "removed 2 rows, "
+    )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_checks_remember_is_shown_and_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    features = tmp_path / "features"
+    for version, number in ((audit_cache.VERSION + 1, 900), (audit_cache.VERSION, 100)):
+        with monkeypatch.context() as patch, audit_cache.AuditCache(tmp_path) as memory:
+            patch.setattr(audit_cache, "VERSION", version)
+            memory._way = audit_cache.way()
+            memory.keep_looks({f"{n:064}": audit_cache.Look(thumbnail=b"x" * 256)
+                               for n in range(number)})  # fmt: skip
+    text, value = listing.cache(features, tmp_path)
+    assert value == []
+    assert re.fullmatch(
+        rf"the feature store {features} is empty\n[1-9].* kB of what checks remember in "
+        rf"{tmp_path}/audit.sqlite",
+        text,
+    )
+    before = audit_cache.size(tmp_path)
+    said = listing.prune(features, tmp_path, unused_days=30)
+    assert said.startswith("removed 0 rows, 0 B; and what checks remembered of 900 photos, ")
+    assert audit_cache.size(tmp_path) < before / 4
+    assert listing.prune(features, tmp_path, unused_days=30) == "removed 0 rows, 0 B"
+    with audit_cache.AuditCache(tmp_path) as memory:
+        assert len(memory.looks([f"{n:064}" for n in range(900)])) == 100
+    assert "of 100 photos" in listing.prune(features, tmp_path)
+    with audit_cache.AuditCache(tmp_path) as memory:
+        assert memory.looks([f"{n:064}" for n in range(900)]) == {}
 
 
 def test_verifying(tmp_path: Path):

@@ -90,6 +90,29 @@ def remembered_as_unusable(folder: Path) -> dict[str, Look]:
         return memory.unusable()
 
 
+def size(folder: Path) -> int:
+    """Bytes of what is remembered in a cache folder; 0 where nothing is."""
+    total = 0
+    for end in ("", "-wal", "-shm"):
+        with suppress(OSError):
+            total += (folder / f"{FILE}{end}").stat().st_size
+    return total
+
+
+def prune(folder: Path, *, everything: bool = False) -> tuple[int, int]:
+    """Forget what was found in other ways of looking than those of this version and its settings.
+
+    Returns the number of files forgotten, and the bytes that this has freed. What another command
+    is busy with, or what cannot be written, stays.
+    """
+    before = size(folder)
+    if not before:
+        return 0, 0
+    with AuditCache(folder) as memory:
+        forgotten = memory.forget(everything=everything)
+    return forgotten, max(0, before - size(folder))
+
+
 class AuditCache:
     """The memory of one command; use as a context manager."""
 
@@ -187,6 +210,20 @@ class AuditCache:
             for digest, look in looks.items()
         )  # fmt: skip
         self._tell("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def forget(self, *, everything: bool) -> int:
+        """Drop looks of other ways, or all that is known; returns how many looks that were."""
+        forgotten = 0
+        with self._forgiving() as base:
+            if base is not None:
+                condition = "" if everything else "WHERE way <> ?"
+                values = [] if everything else [self._way]
+                forgotten = base.execute(f"DELETE FROM looks {condition}", values).rowcount
+                if everything:
+                    base.execute("DELETE FROM hashes")
+                base.execute("VACUUM")
+                base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return forgotten
 
     def _name(self, path: Path) -> str:
         return os.path.join(self._here, path)  # noqa: PTH118 - of many paths, ten times as fast

@@ -24,9 +24,9 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
     """
     from tlcli import listing, store
 
-    ctx.obj = store.features_folder(store.cache_folder(cache_dir))
+    ctx.obj = store.cache_folder(cache_dir)
     if ctx.invoked_subcommand is None:
-        show(listing.cache(ctx.obj), json_)
+        show(listing.cache(store.features_folder(ctx.obj), ctx.obj), json_)
 
 
 @cache.command()
@@ -34,8 +34,10 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
 @click.option("--base", help="Remove the features of this base.")
 @click.option("--all", "all_", is_flag=True, help="Remove everything.")
 @click.pass_obj
-def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool) -> None:
+def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -> None:
     """Remove features; they are computed again when they are needed.
+
+    What checks have found with other versions or settings goes, too; with --all, everything.
 
     \b
     Example:
@@ -44,22 +46,23 @@ def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool)
     """
     if all_ == (unused_days is not None or base is not None):
         raise click.UsageError("say what to remove: --all, or --unused-days and --base")
-    from tlcli import listing
+    from tlcli import listing, store
 
-    console.result(listing.prune(folder, unused_days=unused_days, base=base))
+    folder = store.features_folder(home)
+    console.result(listing.prune(folder, home, unused_days=unused_days, base=base))
 
 
 @cache.command()
 @click.pass_obj
-def verify(folder: Path) -> None:
+def verify(home: Path) -> None:
     """Read every row and compare its checksum; damaged rows are computed again when needed.
 
     \b
     Example:
       tlcli cache verify
     """
-    from tlcli import listing
+    from tlcli import listing, store
 
-    text, damaged = listing.verify(folder)
+    text, damaged = listing.verify(store.features_folder(home))
     console.result(text)
     click.get_current_context().exit(1 if damaged else 0)

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlcli import audit_cache, console, inventory
 from tlcli import bases as table_of_bases
-from tlcli import console, inventory
 from tlcli import runs as run_folders
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
 
@@ -137,8 +137,16 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def cache(folder: Path) -> tuple[str, Any]:
-    """What the feature store holds, the most recently used first."""
+def cache(folder: Path, home: Path) -> tuple[str, Any]:
+    """What the feature store in `folder` holds, the most recently used first; the text also says
+    how much room in the cache folder `home` takes what checks remember."""
+    text, value = _trunks(folder)
+    if taken := audit_cache.size(home):
+        text += f"\n{console.size(taken)} of what checks remember in {home / audit_cache.FILE}"
+    return text, value
+
+
+def _trunks(folder: Path) -> tuple[str, Any]:
     entries = inventory.listed(folder)
     value = [
         {
@@ -168,8 +176,11 @@ def cache(folder: Path) -> tuple[str, Any]:
     return f"{console.table(headers, rows)}\n\n{console.size(total)} in {folder}", value
 
 
-def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
-    """Remove the features that match both conditions; says how much room that made."""
+def prune(
+    folder: Path, home: Path, *, unused_days: float | None = None, base: str | None = None
+) -> str:
+    """Remove the features that match the conditions given, and what checks under `home` have found
+    in other ways than today's; without conditions, everything. Says how much room that made."""
     chosen = [
         entry
         for entry in inventory.listed(folder)
@@ -179,7 +190,13 @@ def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
     for entry in chosen:
         inventory.remove(entry)
     freed = console.size(sum(entry.bytes for entry in chosen))
-    return f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
+    text = f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
+    everything = unused_days is None and base is None
+    forgotten, freed_too = audit_cache.prune(home, everything=everything)
+    if forgotten or freed_too:
+        photos = console.counted(forgotten, "photo")
+        text += f"; and what checks remembered of {photos}, {console.size(freed_too)}"
+    return text
 
 
 def verify(folder: Path) -> tuple[str, int]:
