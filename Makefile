@@ -54,7 +54,7 @@ fix: $(READY)
 
 # What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
 BENCHES := versus_keras extract forward decode augment predict store_bytes startup heads estimates \
-	memory views durability
+	memory views durability near_duplicates
 BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
 ON_PHOTOS := --photos "$(PHOTOS)"
 BENCH_versus_keras := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
