@@ -131,7 +131,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
     with trunks.open_store(network, made, [cut]) as opened:
-        needed = addresses.views_of(made.index.items, kept)
+        needed = addresses.views_of(made.index.items, made.recipe.augment, kept)
         report = features.extract(network, chosen, needed, opened.rows, opened.sources)
         place = (network, chosen, opened.known, cut)
         feed = (EpochFeed if live else StoredFeed)(*place, items, kept)

@@ -123,7 +123,7 @@ def test_identical_files_are_computed_once(network, loaded, photos, tmp_path, op
     shutil.copy(first, first.with_name("copy.png"))
     chosen = loaded()
     index = dataset.read(chosen.data)
-    views = addresses.views_of(index.items, kept_views=0)
+    views = addresses.views_of(index.items, chosen.augment, 0)
     assert len(views) == len(index.items) - 1
     rows = open_rows(network, chosen, tmp_path / "store")
     assert features.extract(network, chosen, views, rows).images == len(views)

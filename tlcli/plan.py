@@ -141,11 +141,10 @@ class Plan:
             )
         if not augment.kept_views:
             return "the photos themselves, not augmented"
-        passes = photos * (1 + augment.kept_views)
-        return (
-            f"every training photo and {console.counted(augment.kept_views, 'augmented view')}; "
-            f"{console.counted(passes, 'pass')} through the trunk, once"
-        )
+        needed = console.counted(photos * (1 + augment.kept_views), "pass")
+        some = "up to " if augment.probability < 1 else ""  # views as their photos need none
+        kept = console.counted(augment.kept_views, "augmented view")
+        return f"every training photo and {kept}; {some}{needed} through the trunk, once"
 
 
 def make(found: Survey) -> Plan:

@@ -74,7 +74,7 @@ def fill_store(network: Network, plan: Plan, opened: Opened) -> Report:
     if live:
         items = tuple(item for item in items if item.split != "train")
     report = Report()
-    if views := addresses.views_of(items, recipe.augment.kept_views):
+    if views := addresses.views_of(items, recipe.augment, recipe.augment.kept_views):
         report = features.extract(network, recipe, views, opened.rows, opened.sources)
         _tell_extraction(report, len(views))
     if live:
