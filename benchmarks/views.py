@@ -71,7 +71,12 @@ def measure(wanted: Wanted) -> dict[str, Any]:
     """The contents of `views.json`, complete."""
     wanted.out.mkdir(parents=True, exist_ok=True)
     path = wanted.out / RESULTS
-    settings = {"config": wanted.config.name, "epochs": wanted.epochs, "set": [*wanted.overrides]}
+    settings = {
+        "config": wanted.config.name,
+        "recipe": recipe.load(wanted.config, wanted.overrides).fingerprint(),
+        "epochs": wanted.epochs,
+        "set": [*wanted.overrides],
+    }
     measured: dict[str, Any] = {"settings": settings, "runs": {}, "seconds_per_pass": []}
     if path.exists():
         measured = json.loads(path.read_text(encoding="utf-8"))
