@@ -11,6 +11,7 @@ import pytest
 from tlcli import recipe
 from tlcli.augment_settings import CHANGES, PRESETS, Augment
 from tlcli.errors import RecipeError
+from tlcli.recipe_problems import advice
 
 SHORT = "data: {dir: photos}\nbase: {name: VGG16}\naugment:\n"
 
@@ -94,12 +95,12 @@ def test_what_mixing_means_is_told(load):
         "training accuracy counts the class of which a mixed photo has most; "
         "validation and test are not mixed"
     )
-    assert list(map(str, recipe.advice(load("mixup: 0.2", "rotation_range: 5")))) == [
+    assert list(map(str, advice(load("mixup: 0.2", "rotation_range: 5")))) == [
         "r.yaml:4: augment.mixup: blends activations at the boundary, not pixels (manifold mixup): "
         "the trunk runs once; augment.views=live blends pixels",
         f"r.yaml:4: augment.mixup: {accuracy}",
     ]
-    live = recipe.advice(load("cutmix: 0.2", "views: live"))
+    live = advice(load("cutmix: 0.2", "views: live"))
     assert list(map(str, live)) == [f"r.yaml:4: augment.cutmix: {accuracy}"]
     assert {problem.severity for problem in live} == {"note"}
 
@@ -148,13 +149,13 @@ def test_settings_beside_a_preset_win(load):
     ],
 )  # fmt: skip
 def test_views_that_show_nothing_new_are_told(load, lines: list[str], said: str):
-    (problem,) = recipe.advice(load(*lines))
+    (problem,) = advice(load(*lines))
     assert (problem.severity, said in str(problem)) == ("warning", True)
 
 
 def test_mixing_alone_is_no_reason_to_ask_for_views(load):
     for lines in (["mixup: 0.2"], ["mixup: 0.2", "views: live"]):
-        assert {problem.severity for problem in recipe.advice(load(*lines))} == {"note"}
+        assert {problem.severity for problem in advice(load(*lines))} == {"note"}
 
 
 def test_a_preset_can_be_set_on_the_command_line(load, write_recipe):

@@ -13,7 +13,7 @@ import click
 import numpy as np
 import pytest
 
-from tlcli import __version__, caches, files, runs
+from tlcli import __version__, caches, files, outputs, runs
 from tlcli.cli import main
 from tlcli.store import TrunkRows
 
@@ -306,7 +306,7 @@ def test_runs(cli):
     done = cli("runs")
     assert done.stdout == f"no runs in {runs.root()}; train one with `tlcli finetune`\n"
     assert json.loads(cli("runs", "--json").stdout) == []
-    run = runs.create("cats", None)
+    run = outputs.create("cats", None)
     files.write_json(run.file(runs.RECORD), {"created": "now", "base": "VGG16"})
     (entry,) = json.loads(cli("runs", "--json").stdout)
     assert (entry["name"], entry["finished"]) == ("cats-1", False)

@@ -13,6 +13,7 @@ import pytest
 from tlcli import dataset
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
+from tlcli.layout import SPLITS
 from tlcli.settings import Data
 
 
@@ -108,18 +109,6 @@ def test_a_class_may_be_called_train(tmp_path: Path):
     assert dataset.read(data(tmp_path)).classes == ("plane", "train")
 
 
-def test_large_files_are_hashed_whole(tmp_path: Path):
-    content = bytes(3 * 2**20) + b"end"
-    plant(tmp_path, "a/big.jpg", content=content)
-    plant(tmp_path, "b/small.jpg")
-    assert dataset.read(data(tmp_path)).items[0].digest == hashlib.sha256(content).hexdigest()
-
-
-def test_digest_of_a_missing_file(tmp_path: Path):
-    with pytest.raises(DataError, match=r"gone\.jpg: cannot be read: no such file or directory"):
-        dataset.digest(tmp_path / "gone.jpg")
-
-
 # The split by content
 
 
@@ -195,7 +184,7 @@ def test_split_folders(tmp_path: Path, name: str):
     plant_classes(tmp_path, "train/a", "train/b", f"{name}/a", f"{name}/b", "test/a", "test/b")
     index = dataset.read(data(tmp_path, val=0.4, test=0.4))
     assert index.classes == ("a", "b")
-    assert index.counts() == {split: {"a": 2, "b": 2} for split in dataset.SPLITS}
+    assert index.counts() == {split: {"a": 2, "b": 2} for split in SPLITS}
     assert index.notes == ()
     for path, split in splits(index).items():
         assert path.startswith({"val": name}.get(split, split))

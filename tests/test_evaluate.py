@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, dataset, evaluate, files, labelled, metrics, runs
+from tlcli import calibration, evaluate, files, labelled, metrics, runs
+from tlcli.digests import digest
 from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Source, Wanted
 from tlcli.predicted import Predicted
 from tlcli.runs import Run
+from tlcli.settings import Head
 
 CLASSES = ("blue", "green", "red")
 
@@ -31,7 +33,7 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
     recipe = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     run.file(runs.RECIPE).write_text(recipe)
     rows = [
-        (path, path.parent.name, path.relative_to(photos).parts[0], dataset.digest(path))
+        (path, path.parent.name, path.relative_to(photos).parts[0], digest(path))
         for path in sorted(photos.rglob("*.png"))
     ]
     files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
@@ -218,10 +220,10 @@ def trained(photos, write_recipe) -> Run:
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     made = plan.make(survey.survey(recipe.load(write_recipe(text))))
-    network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
+    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
-        saving.save_model(network, made, made.index, run)
+        saving.save_model(network, made, run)
         files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return run

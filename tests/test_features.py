@@ -11,9 +11,11 @@ from PIL import Image
 
 from tlcli import addresses, dataset, features, images, inventory, recipe, split
 from tlcli.bases import BASES
+from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.framework import keras
 from tlcli.photos import View
+from tlcli.settings import Head
 
 LOW, TOP = "block4_pool", "block5_pool"
 RECIPE = """
@@ -26,7 +28,7 @@ batch_size: 8
 
 @pytest.fixture(scope="module")
 def network():
-    return split.build(BASES["VGG16"], (32, 32), recipe.Head(), 2, seed=1)
+    return split.build(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def open_rows():
 
 def views_of(photos: Path) -> list[View]:
     paths = sorted(photos.rglob("*.png"))
-    return [View(path, dataset.digest(path)) for path in paths]
+    return [View(path, digest(path)) for path in paths]
 
 
 def rows_of(chosen, rows, views):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import dataset, files, labelled, runs
+from tlcli import files, labelled, runs
+from tlcli.digests import digest
 from tlcli.errors import DataError, RunError, TlcliError
 from tlcli.runs import Run
 
@@ -25,7 +26,7 @@ def run(request, photos, tmp_path, write_recipe) -> Run:
     for path in sorted(photos.rglob("*.png")):
         shown = path if request.param == "absolute" else path.relative_to(photos)
         split, name = path.relative_to(photos).parts[:2]
-        rows.append((shown, name, split, dataset.digest(path)))
+        rows.append((shown, name, split, digest(path)))
     files.write_table(found.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
     return found
 
@@ -42,7 +43,7 @@ def test_a_split(run: Run, photos: Path):
     assert [photo.path for photo in found.photos] == sorted((photos / "test").rglob("*.png"))
     assert [photo.name for photo in found.photos[:2]] == ["test/blue/00.png", "test/blue/01.png"]
     assert [photo.label for photo in found.photos] == [0, 0, 1, 1, 2, 2]
-    assert all(photo.sha256 == dataset.digest(photo.path) for photo in found.photos)
+    assert all(photo.sha256 == digest(photo.path) for photo in found.photos)
 
 
 def test_the_order_of_the_classes_is_the_models(run: Run):

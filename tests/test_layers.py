@@ -21,11 +21,11 @@ LAYERS = """
     augment_settings bases caches colour colours files findings folders geometry gradients headers
     interrupts intervals lettering mixing runfiles tables threads yamlfile
     randaugment
-    augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
+    augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors
-    audit_cache calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
-    claims download leaks metrics photos split tta weight_forms
-    addresses forward heatmap inventory weight_files
+    audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
+    download identity leaks metrics photos sample split store tta weight_forms
+    addresses claims forward heatmap inventory room weight_files
     weight_cache
     fetch
     weights

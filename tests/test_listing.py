@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import files, inventory, listing, runs, store
+from tlcli import files, listing, outputs, runs, store
 from tlcli.bases import BASES
 from tlcli.errors import RecipeError
 
@@ -27,7 +27,7 @@ def fill(folder: Path, base: str, rows: int) -> Path:
 
 
 def finish(accuracy: float, *, test: float | None = None) -> runs.Run:
-    run = runs.create("cats", None)
+    run = outputs.create("cats", None)
     files.write_json(run.file(runs.RECORD), {"created": "2030-01-02", "base": "VGG16"})
     stages = [{"val_accuracy": 0.1}, {"val_accuracy": accuracy}]
     outcome = {"stages": stages, "test": None if test is None else {"accuracy": test}}
@@ -75,7 +75,7 @@ def test_a_base_that_is_not_there():
 def test_runs_with_their_scores():
     finish(0.9, test=0.87654)
     finish(0.5)
-    unfinished = runs.create("dogs", None)
+    unfinished = outputs.create("dogs", None)
     files.write_json(unfinished.file(runs.RECORD), {"created": "2030-01-03", "base": "ResNet50"})
     text, value = listing.runs()
     assert [line.split() for line in text.split("\n")[2:]] == [
@@ -122,29 +122,6 @@ def test_the_store(tmp_path: Path):
     lines = text.split("\n")
     assert lines[2].split()[:7] == ["VGG16", "block4_pool", "64", "x", "96", "float32", "1,200"]
     assert lines[-1].endswith(f" in {tmp_path}")
-
-
-def test_pruning(tmp_path: Path):
-    fill(tmp_path, "VGG16", 3)
-    fill(tmp_path, "ResNet50", 2)
-    assert listing.prune(tmp_path, unused_days=1, base=None) == "removed 0 rows, 0 B"
-    assert listing.prune(tmp_path, unused_days=None, base="vgg16").startswith("removed 3 rows, ")
-    assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
-    assert listing.prune(tmp_path, unused_days=0, base=None).startswith("removed 2 rows, ")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_verifying(tmp_path: Path):
-    fill(tmp_path, "VGG16", 1)
-    path = fill(tmp_path, "ResNet50", 2)
-    assert listing.verify(tmp_path) == ("3 rows, all sound", 0)
-    (shard,) = path.glob("*.npy")
-    shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
-    assert listing.verify(tmp_path) == (
-        "1 damaged row of 3; they will be computed again when they are needed",
-        1,
-    )
-    assert listing.verify(tmp_path) == ("2 rows, all sound", 0)
 
 
 @dataclass

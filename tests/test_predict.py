@@ -17,7 +17,7 @@ from tlcli import (
     augment,
     calibration,
     claims,
-    dataset,
+    digests,
     files,
     images,
     plan,
@@ -30,6 +30,7 @@ from tlcli import (
 )
 from tlcli.bases import BASES
 from tlcli.errors import RunError
+from tlcli.settings import Head
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
@@ -40,10 +41,10 @@ def model(photos, write_recipe, tmp_path):
     made = plan.make(
         survey.survey(recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
     )
-    network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
+    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
-        saving.save_model(network, made, made.index, run)
+        saving.save_model(network, made, run)
         files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return network, run
@@ -141,13 +142,12 @@ def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
     good = next(photos.rglob("*.png"))
     gone = good.with_name("gone.png")
     gone.write_bytes(good.read_bytes())
-    digest = dataset.digest
 
     def late(path: Path) -> str:
         gone.unlink(missing_ok=True)
-        return digest(path)
+        return digests.digest(path)
 
-    monkeypatch.setattr(dataset, "digest", late)
+    monkeypatch.setattr(predict, "digest", late)
     found = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))
     assert [prediction.error is None for prediction in found] == [True, False, True]
     assert found[0].top == found[2].top

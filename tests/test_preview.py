@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tlcli import augment, dataset, images, preview, recipe
+from tlcli.augment_settings import Augment
 from tlcli.errors import DataError, TlcliError
 from tlcli.settings import Data, Split
 
@@ -161,6 +162,6 @@ def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):
 
 
 def test_without_settings_the_photos_are_shown(chosen, tmp_path):
-    plain = chosen.model_copy(update={"augment": recipe.Augment(mixup=0.3)})
+    plain = chosen.model_copy(update={"augment": Augment(mixup=0.3)})
     made = preview.sheet(plain, dataset.read(chosen.data), tmp_path / "v.png", number=1)
     assert (made.rows, made.views) == (3, 0)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import inventory, store, store_index
+from tlcli import store, store_index
 from tlcli.errors import StoreError
 from tlcli.store import RowKey, TrunkRows
 
@@ -396,44 +396,6 @@ def test_a_store_that_cannot_be_made(tmp_path: Path):
     assert "the feature store: not a directory; move the store with --cache-dir" in str(
         caught.value
     )
-
-
-def test_listing_and_removing(tmp_path: Path):
-    assert inventory.listed(tmp_path) == []
-    rows = rows_of(tmp_path)
-    rows.append(keys(1, 2), made(1, 2))
-    rows.close()
-    rows_of(tmp_path, "float16").close()
-    long_ago = time.time() - 3 * 86_400
-    os.utime(rows.path / "trunk.json", (long_ago, long_ago))
-    newer, older = inventory.listed(tmp_path)
-    assert (newer.rows, older.rows) == (0, 2)
-    assert (newer.description["dtype"], older.description["dtype"]) == ("float16", "float32")
-    assert older.path == rows.path
-    assert 2.99 < older.days_unused < 3.01
-    assert 200 < older.bytes < 100_000
-    opened = older.open()
-    assert opened.path == rows.path
-    assert opened.damaged() == []
-    # Looking after rows is not using them.
-    assert inventory.listed(tmp_path)[1].days_unused > 2.9
-    np.testing.assert_array_equal(read(opened, 2, 1), made(2, 1))
-    assert inventory.listed(tmp_path)[0].path == rows.path
-    opened.close()
-    inventory.remove(older)
-    assert [entry.path for entry in inventory.listed(tmp_path)] == [newer.path]
-    assert not older.path.exists()
-
-
-def test_an_interrupted_removal_is_still_listed(tmp_path: Path):
-    rows = rows_of(tmp_path)
-    rows.append(keys(1), made(1))
-    rows.close()
-    (rows.path / "index.sqlite").unlink()
-    (entry,) = inventory.listed(tmp_path)
-    assert entry.rows == 0
-    inventory.remove(entry)
-    assert inventory.listed(tmp_path) == []
 
 
 def test_a_store_can_be_moved(tmp_path: Path):

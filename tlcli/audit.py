@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli import audit_cache, console, images, likeness, photos
+from tlcli import console, images, likeness, photos
 from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
 from tlcli.dataset import Index, Item
 from tlcli.errors import ImageError, Problem
@@ -240,6 +240,3 @@ def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
             tuple(alike),
             tuple(f"like {shown(others[0], index.root)}" for others in alike.values()),
         )
-
-
-__all__ = ["EXTREME", "HUGE", "TINY", "audit", "audit_cache", "look_at"]

@@ -44,9 +44,9 @@ def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool)
     """
     if all_ == (unused_days is not None or base is not None):
         raise click.UsageError("say what to remove: --all, or --unused-days and --base")
-    from tlcli import listing
+    from tlcli import inventory
 
-    console.result(listing.prune(folder, unused_days=unused_days, base=base))
+    console.result(inventory.prune(folder, unused_days=unused_days, base=base))
 
 
 @cache.command()
@@ -58,8 +58,8 @@ def verify(folder: Path) -> None:
     Example:
       tlcli cache verify
     """
-    from tlcli import listing
+    from tlcli import inventory
 
-    text, damaged = listing.verify(folder)
+    text, damaged = inventory.verify(folder)
     console.result(text)
     click.get_current_context().exit(1 if damaged else 0)

@@ -271,7 +271,7 @@ def predict(
 
 def _named(photos: tuple[str, ...]) -> Iterator[Path]:
     """The photos of a command line; lines on stdin are paths as they are, in any encoding."""
-    from tlcli.dataset import find_images
+    from tlcli.folders import find_images
 
     for photo in photos:
         if photo == "-":

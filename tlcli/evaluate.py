@@ -21,6 +21,7 @@ from tlcli import (
     files,
     labelled,
     metrics,
+    outputs,
     plots,
     predicted,
     runs,
@@ -160,7 +161,7 @@ def _plain(found: Predicted) -> dict[str, float]:
 def _check_out(out: Path, *, force: bool) -> None:
     """The folder of `--out` must not be a run, whose own numbers would be lost, nor be taken."""
     where = f"--out {out}"
-    if problems := runs.check_writable(out):
+    if problems := outputs.check_writable(out):
         raise RunError(problems)
     if (out / runs.RECORD).is_file():
         hint = "name another folder; without --out a run keeps its own numbers"

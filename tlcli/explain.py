@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import console, dataset, files, gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli import console, files, gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
 from tlcli.photos import Look, View, batches, chunks
@@ -75,7 +76,7 @@ class Explainer:
 
     Args:
         subject: the network.
-        method: one of `gradcam.METHODS`.
+        method: one of `gradcam.Method`.
         layer: by default the end of the last convolutional block; integrated gradients need none.
 
     Raises:
@@ -236,7 +237,7 @@ def for_report(
 
 def _is_of_the_run(path: Path, digests: dict[str, str]) -> bool:
     try:
-        return digests.get(str(path)) == dataset.digest(path)
+        return digests.get(str(path)) == digest(path)
     except DataError:
         return False
 

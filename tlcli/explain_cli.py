@@ -192,6 +192,3 @@ def filters(
     sheet.save(patterns.draw(opened, layer, numbers, pictures), target)
     value = {"sheet": str(target), "layer": layer, "filters": numbers, "size": ascent.side}
     show((str(target), value), json_)
-
-
-__all__ = ["explain", "visualize"]

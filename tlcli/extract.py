@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tlcli import addresses, console, features, files, interrupts, runs, trunks
+from tlcli import addresses, console, features, files, interrupts, outputs, trunks
 from tlcli.dataset import Item
 from tlcli.errors import DataError, Problem
 from tlcli.photos import View
@@ -81,7 +81,7 @@ def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
 def _check_out(out: Path, *, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(Problem(f"--out {out}", "exists and is not a folder", "name another"))
-    if problems := runs.check_writable(out):
+    if problems := outputs.check_writable(out):
         raise DataError(problems)
     present = [name for name in (FEATURES, INDEX, META) if (out / name).exists()]
     if present and not force:

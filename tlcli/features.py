@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import console, forward, interrupts, locks, photos
+from tlcli import console, forward, interrupts, locks, photos, room
 from tlcli.addresses import row_key
 from tlcli.errors import DataError, Problem, StoreError
 from tlcli.photos import BATCH_SIZE, View
@@ -206,10 +206,8 @@ class _Work:
         folder = next(iter(self.rows.values())).path.parent
         free = shutil.disk_usage(folder).free
         if needed > free:
-            hint = (
-                "use fewer augment.views, features.dtype=float16, augment.views=live, "
-                "another disk (--cache-dir), or make room with `tlcli cache prune`"
-            )
+            hint = f"{room.LESS_SPACE}, another disk (--cache-dir), or "
+            hint += "make room with `tlcli cache prune`"
             message = f"the store needs {console.size(needed)}, {console.size(free)} are free"
             raise StoreError(Problem(str(folder), message, hint))
 

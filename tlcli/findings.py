@@ -7,7 +7,7 @@ files named. The JSON form is that of `as_dict` and nothing else.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,13 +155,6 @@ def to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
             for path in finding.paths:
                 reasons.setdefault(path, finding.kind)
     return reasons
-
-
-def summary(findings: Iterable[Finding]) -> str:
-    """'2 errors, 1 warning, 3 notes', without what there is none of; empty for no findings."""
-    numbers = Counter(finding.severity for finding in findings)
-    order: tuple[Severity, ...] = ("error", "warning", "note")
-    return ", ".join(counted(numbers[name], name) for name in order if numbers[name])
 
 
 def shown(path: Path, root: Path) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlcli import console
+from tlcli.errors import Problem
 from tlcli.store import TrunkRows
 from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, is_damage, told
 
@@ -92,3 +94,36 @@ def remove(entry: Listed) -> None:
         for path in sorted(entry.path.iterdir(), key=lambda path: path.name == "trunk.json"):
             path.unlink()
         shutil.rmtree(entry.path)
+
+
+def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
+    """Remove the features that match both conditions; says how much room that made."""
+    chosen = [
+        entry
+        for entry in listed(folder)
+        if (unused_days is None or entry.days_unused >= unused_days)
+        and (base is None or entry.description["base"].lower() == base.lower())
+    ]
+    for entry in chosen:
+        remove(entry)
+    freed = console.size(sum(entry.bytes for entry in chosen))
+    return f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
+
+
+def verify(folder: Path) -> tuple[str, int]:
+    """Compare every row with its checksum and forget the damaged ones; text and their number."""
+    rows = damaged = 0
+    for entry in listed(folder):
+        if entry.damaged:
+            hint = "remove it with `tlcli cache prune --base`"
+            console.warn(str(Problem(str(entry.path), "its trunk.json is damaged", hint)))
+            damaged += entry.rows
+            continue
+        with closing(entry.open()) as opened:
+            bad = opened.damaged()
+            opened.forget(bad)
+        rows, damaged = rows + entry.rows, damaged + len(bad)
+    if not damaged:
+        return f"{console.counted(rows, 'row')}, all sound", 0
+    found = console.counted(damaged, "damaged row")
+    return f"{found} of {rows:,}; they will be computed again when they are needed", damaged

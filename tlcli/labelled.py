@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import console, dataset, findings, folders, recipe, runs, splits, tables
+from tlcli import console, findings, folders, recipe, runs, splits, tables
 from tlcli.console import counted
-from tlcli.dataset import SPLITS
+from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
+from tlcli.layout import SPLITS
 from tlcli.runs import Run
 from tlcli.splits import Row
 
@@ -171,7 +172,7 @@ def _digests(paths: Iterable[Path]) -> list[str]:
     problems: list[Problem] = []
     for path in paths:
         try:
-            digests.append(dataset.digest(path))
+            digests.append(digest(path))
         except DataError as error:
             problems += error.problems
     if problems:

@@ -168,40 +168,6 @@ def cache(folder: Path) -> tuple[str, Any]:
     return f"{console.table(headers, rows)}\n\n{console.size(total)} in {folder}", value
 
 
-def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
-    """Remove the features that match both conditions; says how much room that made."""
-    chosen = [
-        entry
-        for entry in inventory.listed(folder)
-        if (unused_days is None or entry.days_unused >= unused_days)
-        and (base is None or entry.description["base"].lower() == base.lower())
-    ]
-    for entry in chosen:
-        inventory.remove(entry)
-    freed = console.size(sum(entry.bytes for entry in chosen))
-    return f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
-
-
-def verify(folder: Path) -> tuple[str, int]:
-    """Compare every row with its checksum and forget the damaged ones; text and their number."""
-    rows = damaged = 0
-    for entry in inventory.listed(folder):
-        if entry.damaged:
-            hint = "remove it with `tlcli cache prune --base`"
-            console.warn(str(Problem(str(entry.path), "its trunk.json is damaged", hint)))
-            damaged += entry.rows
-            continue
-        opened = entry.open()
-        bad = opened.damaged()
-        opened.forget(bad)
-        opened.close()
-        rows, damaged = rows + entry.rows, damaged + len(bad)
-    if not damaged:
-        return f"{console.counted(rows, 'row')}, all sound", 0
-    found = console.counted(damaged, "damaged row")
-    return f"{found} of {rows:,}; they will be computed again when they are needed", damaged
-
-
 def predictions(
     found: Iterable[Prediction], form: str, classes: tuple[str, ...], *, abstains: bool = False
 ) -> int:

@@ -79,11 +79,6 @@ class Graph:
                 tensor = _tensor(_message(value))
                 self._tensors[tensor.name] = tensor
 
-    @property
-    def convolutions(self) -> int:
-        """How many convolutions it has."""
-        return sum(unit.kind == "Conv" for unit in self._units)
-
     def _add_node(self, node: memoryview) -> None:
         inputs, kind = [], ""
         for number, value in _fields(node):

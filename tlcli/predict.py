@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, calibration, console, dataset, images, splits
+from tlcli import augment, calibration, console, images, splits
 from tlcli import tta as tta_of
 from tlcli.augment_settings import Augment
+from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.framework import keras, tf
 from tlcli.photos import Batch, Look, View, batches, chunks
@@ -194,7 +195,7 @@ class Predictor:
         errors = dict(batch.errors)
         for view in batch.readable:
             try:
-                digests[view.path] = dataset.digest(view.path)
+                digests[view.path] = digest(view.path)
             except DataError as error:
                 errors[view.path] = error.problems[0]
         at = [i for i, view in enumerate(batch.readable) if view.path in digests]
@@ -208,7 +209,7 @@ class Predictor:
         if not self._trained_on:
             return False
         try:
-            return dataset.digest(path) in self._trained_on
+            return digest(path) in self._trained_on
         except DataError:  # gone since it was decoded
             return False
 

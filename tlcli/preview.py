@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from tlcli import console, dataset, files, photos, runs
+from tlcli import console, dataset, files, outputs, photos
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
 from tlcli.lettering import write
@@ -86,7 +86,7 @@ def preview(
     Raises a `TlcliError` where the photos cannot be used or no PNG may be written there.
     """
     path = target(out, f"{recipe.name}-views.png", force=force)
-    if problems := runs.check_writable(path.parent):
+    if problems := outputs.check_writable(path.parent):
         raise DataError(problems)
     return sheet(recipe, dataset.read(recipe.data), path, number=number, views=views)
 

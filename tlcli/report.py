@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import __version__, console, contents, curves, evidence, exhibits, files, page, runs
+from tlcli import (
+    __version__,
+    console,
+    contents,
+    curves,
+    evidence,
+    exhibits,
+    files,
+    outputs,
+    page,
+    runs,
+)
 from tlcli.contents import Contents
 from tlcli.errors import Problem, RunError
 from tlcli.runs import Run
@@ -104,7 +115,7 @@ def _check_out(path: Path) -> None:
             if _MARK.encode() not in file.read(1000):
                 hint = "name another, or remove it"
                 raise RunError(Problem(f"--out {path}", "exists and is not a report", hint))
-    elif problems := runs.check_writable(path.absolute().parent):
+    elif problems := outputs.check_writable(path.absolute().parent):
         raise RunError(problems)
 
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import claims, console, plan, recipe, runs, survey, train
+from tlcli import claims, console, identity, plan, recipe, runs, survey, train
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runs import Run
 
@@ -105,7 +105,7 @@ def reproduce(
     out = out or run.path.with_name(f"{run.path.name}-again")
     found = survey.survey(chosen, cache=cache, out=out)
     made = plan.make(found)
-    different = claims.differences(run, chosen, made.index)
+    different = identity.differences(run, chosen, made.index)
     if different:
         hint = "a run can only be repeated with what it was made from; --data says where that is"
         raise RunError([Problem(str(run.path), line, hint) for line in different])

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tlcli import __version__, console, files, images, photos, runs
-from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.framework import keras, tf
 from tlcli.plan import Plan
@@ -100,12 +99,12 @@ def _device(device: Any) -> str:
     return f"{kind}: {name}" if name else kind
 
 
-def save_model(network: Network, plan: Plan, index: Index, run: Run) -> None:
+def save_model(network: Network, plan: Plan, run: Run) -> None:
     """Write the whole network, with what prediction needs to know as one more archive member."""
     recipe = plan.recipe
     card = {
         "tlcli": __version__,
-        "classes": list(index.classes),
+        "classes": list(plan.index.classes),
         "image_size": list(recipe.base.image_size),
         "resize": recipe.base.resize,
         "decoder": images.DECODER_VERSION,
@@ -117,8 +116,9 @@ def save_model(network: Network, plan: Plan, index: Index, run: Run) -> None:
             archive.writestr(runs.MODEL_CARD, files.as_json(card))
 
 
-def check_saved(network: Network, plan: Plan, index: Index, run: Run) -> None:
+def check_saved(network: Network, plan: Plan, run: Run) -> None:
     """The model read back from the disk must say what the one in memory says."""
+    index = plan.index
     items = (index.of("test") or index.of("val") or index.of("train"))[:REREAD]
     views = [photos.View(item.path, item.digest) for item in items]
     (batch,) = photos.batches([views], photos.Look.of(plan.recipe))

@@ -18,13 +18,15 @@ from tlcli import (
     findings,
     images,
     leaks,
+    outputs,
     recipe,
-    runs,
     weights,
 )
-from tlcli.dataset import Index, Memory
+from tlcli.dataset import Index
+from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
+from tlcli.recipe_problems import advice
 from tlcli.threads import in_order
 from tlcli.weights import Source
 
@@ -78,9 +80,9 @@ def survey(
     `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone. `out`
     and `force` are those of a run; without `run` none is going to be made.
     """
-    problems = recipe.advice(chosen)
+    problems = advice(chosen)
     if run:
-        problems += runs.check_output(out, force=force)
+        problems += outputs.check_output(out, force=force)
     found = Survey(chosen, caches.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:

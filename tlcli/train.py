@@ -10,7 +10,9 @@ from tlcli import (
     console,
     files,
     findings,
+    identity,
     interrupts,
+    outputs,
     preview,
     runs,
     saving,
@@ -115,12 +117,12 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
             results = stages.run()
         with clock("save"):
             _check_frozen(network, opened, cuts[0], run)
-            saving.save_model(network, plan, plan.index, run)
-            saving.check_saved(network, plan, plan.index, run)
+            saving.save_model(network, plan, run)
+            saving.check_saved(network, plan, run)
         summary = Summary(run, tuple(results), report, clock.seconds)
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
         interrupts.check()
-        settled = runs.settle(run)
+        settled = outputs.settle(run)
         if latest:
             _mark_latest(settled)
         _draw_views(plan, settled)
@@ -156,9 +158,9 @@ def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
     """The plan of the photos that could be read, which are the same after a stop as before."""
     reduced = planning.reduced(plan, report.unreadable)
     if claimed.resumed:
-        claims.check_photos(claimed.run, reduced.index)
+        identity.check_photos(claimed.run, reduced.index)
     elif reduced is not plan:
-        claims.leave_out(claimed.run, reduced.index)
+        identity.leave_out(claimed.run, reduced.index)
     return reduced
 
 
