@@ -120,7 +120,7 @@ def test_the_store(tmp_path: Path):
     assert entry["path"] == str(path)
     assert (entry["rows"], entry["image_size"]) == (1_200, [64, 96])
     lines = text.split("\n")
-    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "64", "x", "96", "float32", "1,200"]
+    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "96", "x", "64", "float32", "1,200"]
     assert lines[-1].endswith(f" in {tmp_path}")
 
 
@@ -137,14 +137,14 @@ def test_pruning(tmp_path: Path):
 def test_verifying(tmp_path: Path):
     fill(tmp_path, "VGG16", 1)
     path = fill(tmp_path, "ResNet50", 2)
-    assert listing.verify(tmp_path) == ("3 rows, all sound", 0)
+    assert listing.verify(tmp_path) == ("3 rows, all intact", 0)
     (shard,) = path.glob("*.npy")
     shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
     assert listing.verify(tmp_path) == (
         "1 damaged row of 3; they will be computed again when they are needed",
         1,
     )
-    assert listing.verify(tmp_path) == ("2 rows, all sound", 0)
+    assert listing.verify(tmp_path) == ("2 rows, all intact", 0)
 
 
 @dataclass
@@ -239,4 +239,4 @@ def test_photos_of_the_training_set_are_told(
     assert listing.predictions(told, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
     err = capsys.readouterr().err
     assert err.startswith(warning)
-    assert err.endswith("what the model says there tells nothing about new photos\n")
+    assert err.endswith("predictions for such photos say nothing about new ones\n")

@@ -180,7 +180,7 @@ def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
         f"--out {tmp_path}: there is already a run; "
         "name another folder, or replace the run with --force",
         f"--set base.weights=missing.h5: no such weights file: {Path.cwd() / 'missing.h5'}; "
-        "check the path; relative ones start at the recipe's folder",
+        "check the path; relative paths start at the recipe's folder",
         "r.yaml:6: stages[0].class_weights: 'rad' is not a class; did you mean 'red'?",
         "r.yaml:6: stages[0].class_weights: no weight for red; name every class",
         lines[4],
@@ -194,7 +194,7 @@ def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
 def test_a_missing_folder(refused, photos: Path):
     folder = photos.parent / "photo"
     assert refused("", f"data.dir={folder}") == [
-        f"{folder}: there is no such folder; did you mean 'PHOTOS'?"
+        f"{folder}: no such folder; did you mean 'PHOTOS'?"
     ]
 
 
@@ -249,7 +249,7 @@ def test_space_that_may_not_suffice(make, tmp_path: Path, monkeypatch: pytest.Mo
         plan.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6, total=10**9)
     )
     assert told(make(cache=tmp_path / "new")) == [
-        f"warning: {tmp_path}: the store may need 1.6 MB, 1.0 MB are free; use fewer "
+        f"warning: {tmp_path}: the store may need 1.6 MB, but only 1.0 MB is free; use fewer "
         "augment.views, features.dtype=float16, augment.views=live or --cache-dir"
     ]
 
@@ -302,7 +302,7 @@ def test_a_head_that_no_memory_holds_is_refused_with_the_estimate(refused, monke
     (line,) = refused("stages:\n  - {name: head}\n", f"head.hidden=[{units}]")
     assert line == (
         f"--set head.hidden=[{units}]: stage 'head' trains {trainable:,} parameters in batches of "
-        "32 and needs at least 10.3 TB of memory, this machine has 24.0 GB; "
+        "32 and needs at least 10.3 TB of memory, but this machine has 24.0 GB; "
         "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
     )
 
@@ -314,7 +314,7 @@ def test_images_that_no_memory_holds_are_refused(refused, monkeypatch: pytest.Mo
     assert round(needs / 1e9, 1) == 143.9
     assert line == (
         "--set base.image_size=4096: a forward pass of 32 photos of 4,096 x 4,096 px needs at "
-        "least 143.9 GB of memory, this machine has 24.0 GB; use a smaller one"
+        "least 143.9 GB of memory, but this machine has 24.0 GB; use a smaller size"
     )
 
 

@@ -102,7 +102,7 @@ def differences(run: Run, chosen: Recipe, index: Index) -> list[str]:
     if all(record.get(key) == value for key, value in wanted.items()):
         return []
     found = [*_recipe_differences(run, chosen), *_photo_differences(run, chosen, index)]
-    return found or ["another version of tlcli began it"]
+    return found or ["another version of tlcli started it"]
 
 
 def _claim_new(
@@ -155,11 +155,12 @@ def _claim_in(
             told.append(_not_resumed(run, different))
         elif different:
             problems = [Problem(f"--out {out}", line) for line in different]
-            hint = "a stopped run of something else is there: name another folder, or add --force"
-            raise RunError([*problems, Problem(f"--out {out}", "cannot go on with it", hint)])
+            hint = "name another folder, or replace it with --force"
+            what = "the stopped run there cannot be resumed"
+            raise RunError([*problems, Problem(f"--out {out}", what, hint)])
     if (out / runs.RECORD).is_file() and not wanted.force:
         hint = "name another folder, or replace it with --force"
-        raise RunError(Problem(f"--out {out}", "a stopped run is there", hint))
+        raise RunError(Problem(f"--out {out}", "a stopped run is already there", hint))
     run = runs.create(chosen.name, out, force=wanted.force)
     _write_identity(run, chosen, index)
     return Claim(run, resumed=False)
@@ -176,7 +177,7 @@ def _named(which: str, chosen: Recipe, index: Index) -> Run:
         raise RunError(
             [
                 *(Problem(where, line) for line in different),
-                Problem(where, "not the recipe and photos it began with", hint),
+                Problem(where, "the recipe or the photos are not those of the run", hint),
             ]
         )
     return run
@@ -197,7 +198,7 @@ def _hold(stack: ExitStack, run: Run) -> None:
     stack.callback(lambda: locks.release_files(run.path) if run.closed else None)
     _remove_temporary(run)
     if left is not None:
-        console.note(f"{run.path}: left by {left}, which has ended")
+        console.note(f"{run.path}: taken over from {left}, which has ended")
 
 
 def _differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
@@ -209,7 +210,7 @@ def _differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
 
 
 def _not_resumed(run: Run, different: list[str]) -> str:
-    return f"note: {run.path} was stopped, and this is not its continuation: {'; '.join(different)}"
+    return f"note: {run.path} was stopped and is not resumed: {'; '.join(different)}"
 
 
 def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
@@ -220,9 +221,9 @@ def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
         now.pop(key, None)
     changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
     for key in changed[:NAMED]:
-        yield f"{key} was {_said(then.get(key))} and is {_said(now.get(key))}"
+        yield f"{key} was {_said(then.get(key))}, is now {_said(now.get(key))}"
     if len(changed) > NAMED:
-        yield f"{len(changed) - NAMED} more settings changed"
+        yield f"{console.counted(len(changed) - NAMED, 'more setting')} changed"
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -258,7 +259,7 @@ def _changed_photos(run: Run, index: Index) -> Iterator[str]:
     counts = {
         "gone": sum(n for key, n in gone.items() if key[0] not in moved),
         "new": sum(n for key, n in new.items() if key[0] not in moved),
-        "of another class or split": len(moved),
+        "in another class or split": len(moved),
     }
     for what, count in counts.items():
         if count:
@@ -293,7 +294,7 @@ def check_photos(run: Run, index: Index) -> None:
     if not _has_checkpoints(run):
         leave_out(run, index)
         return
-    hint = "make the same photos readable as then, or start anew with --fresh"
+    hint = "make the same photos readable again, or start a new run with --fresh"
     raise RunError([Problem(str(run.path), line, hint) for line in different])
 
 

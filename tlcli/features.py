@@ -155,7 +155,7 @@ def _compute(
     _check_space(passes, rows)
     total = sum(len(wanted) for wanted in passes.values())
     started = time.monotonic()
-    with console.progress(total, "extracting") as bar:
+    with console.progress(total, "extracting", "views") as bar:
         for (source, targets), wanted in passes.items():
             one_pass = _Pass(network, recipe, known, source, targets, report)
             for done in one_pass.run(wanted):
@@ -193,8 +193,8 @@ class Reader:
         return self._rows.read(self._locations, positions)
 
     def _mend(self, damaged: Array) -> None:
-        count = console.counted(len(damaged), "row")
-        console.note(f"{self._rows.path}: {count} damaged; computing again")
+        count = console.counted(len(damaged), "damaged row")
+        console.note(f"{self._rows.path}: {count}; computing again")
         self._rows.forget([self._keys[i] for i in damaged])
         views = [self._views[i] for i in damaged]
         rows = {self._boundary: self._rows}
@@ -263,7 +263,7 @@ def _check_space(passes: _Passes, rows: Mapping[str, TrunkRows]) -> None:
             "use fewer augment.views, features.dtype=float16, augment.views=live, "
             "another disk (--cache-dir), or make room with `tlcli cache prune`"
         )
-        message = f"the store needs {console.size(needed)}, {console.size(free)} are free"
+        message = f"the store needs {console.size(needed)}, but only {console.size(free)} is free"
         raise StoreError(Problem(str(folder), message, hint))
 
 

@@ -91,7 +91,7 @@ class Plan:
         lines = [
             f"{chosen.name}: {len(self.index.classes)} classes ({listed})",
             f"photos: {photos['train']:,} train, {photos['val']:,} val, {photos['test']:,} test",
-            f"base: {self.row.name} at {height} x {width} px, {self.source}",
+            f"base: {self.row.name} at {width} x {height} px, {self.source}",
             f"views: {self._views()}",
             f"feature store: up to {console.size(self.store_bytes)} in {self.cache}",
         ]
@@ -183,7 +183,7 @@ def _check_space(folder: Path, needed: int) -> Iterator[Problem]:
         # A warning, since rows may be stored already; the extraction checks what is missing.
         yield Problem(
             str(folder),
-            f"the store may need {console.size(needed)}, {console.size(free)} are free",
+            f"the store may need {console.size(needed)}, but only {console.size(free)} is free",
             f"{_LESS_SPACE} or --cache-dir",
             "warning",
         )
@@ -196,7 +196,7 @@ def _check_disk(folder: Path, needed: int) -> Iterator[Problem]:
     if needed > total:
         yield Problem(
             str(folder),
-            f"the store needs {console.size(needed)}, the whole disk has {console.size(total)}",
+            f"the store needs {console.size(needed)}, but the whole disk has {console.size(total)}",
             f"{_LESS_SPACE} or --cache-dir",
         )
 
@@ -211,17 +211,17 @@ def _check_memory(chosen: recipe.Recipe, stages: Collection[StagePlan]) -> Itera
     needs = 4 * BATCH_SIZE * (3 * height * width + largest)
     if needs > has:
         message = (
-            f"a forward pass of {BATCH_SIZE} photos of {height:,} x {width:,} px needs at "
-            f"least {console.size(needs)} of memory, this machine has {console.size(has)}"
+            f"a forward pass of {BATCH_SIZE} photos of {width:,} x {height:,} px needs at "
+            f"least {console.size(needs)} of memory, but this machine has {console.size(has)}"
         )
-        yield Problem(chosen.where("base", "image_size"), message, "use a smaller one")
+        yield Problem(chosen.where("base", "image_size"), message, "use a smaller size")
     worst = max(stages, key=_least_memory)
     needs = _least_memory(worst)
     if needs > has:
         message = (
             f"stage '{worst.stage.name}' trains {worst.trainable:,} parameters in batches of "
             f"{worst.batch_size:,} and needs at least {console.size(needs)} of memory, "
-            f"this machine has {console.size(has)}"
+            f"but this machine has {console.size(has)}"
         )
         hint = "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
         yield Problem(chosen.where("head", "hidden"), message, hint)

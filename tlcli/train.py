@@ -170,7 +170,7 @@ def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
 def _check_frozen(network: Network, opened: Opened, lowest: str, run: Run) -> None:
     """The trunk must be what it was when it was loaded, bit by bit."""
     if network.checksums([lowest])[lowest] != opened.checksums[lowest]:
-        message = f"weights up to '{lowest}' have changed though they were frozen"
+        message = f"weights up to '{lowest}' have changed although they were frozen"
         raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))
 
 
@@ -251,7 +251,7 @@ def _check_live(plan: Plan) -> dict[Path, Problem]:
 
 def _tell_extraction(report: Report, views: int) -> None:
     computed, stored = sum(report.computed.values()), sum(report.stored.values())
-    rate = f", {report.images / report.seconds:.1f} images/s" if report.images else ""
+    rate = f", {report.images / report.seconds:.1f} views/s" if report.images else ""
     console.note(
         f"features: {console.counted(computed, 'row')} computed in "
         f"{console.duration(report.seconds)}{rate}; {console.counted(stored, 'row')} of "

@@ -100,22 +100,22 @@ def _opened(path: Path, row: bases.Base, where: str) -> Iterator[_Content]:
         with ExitStack() as stack:
             yield _open(path, stack)
     except FileNotFoundError:
-        hint = "check the path; relative ones start at the recipe's folder"
+        hint = "check the path; relative paths start at the recipe's folder"
         if path.name.lower() in ("imagenet", "random"):
             hint = f"did you mean '{path.name.lower()}'?"
         raise WeightsError(Problem(where, f"no such weights file: {path}", hint)) from None
     except PermissionError as error:
         raise WeightsError(Problem(where, f"{path} cannot be read: {reason(error)}")) from error
     except NotONNX as error:
-        raise WeightsError(Problem(where, f"{path} is not a whole ONNX file: {error}", hint)) from (
-            error
-        )
+        raise WeightsError(
+            Problem(where, f"{path} is not a complete ONNX file: {error}", hint)
+        ) from (error)
     except _Refused as error:
         raise WeightsError(Problem(where, f"{path} {error}", hint)) from error
     except (zipfile.BadZipFile, EOFError) as error:
-        raise WeightsError(Problem(where, f"{path} is not a whole archive", hint)) from error
+        raise WeightsError(Problem(where, f"{path} is not a complete archive", hint)) from error
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise WeightsError(Problem(where, f"{path} is not a whole HDF5 file", hint)) from error
+        raise WeightsError(Problem(where, f"{path} is not a complete HDF5 file", hint)) from error
 
 
 class _Refused(Exception):
@@ -139,7 +139,7 @@ def _open(path: Path, stack: ExitStack) -> _Content:
         raise _Refused("is a pickle, which can run code when it is opened; tlcli never opens one")
     if head[0] == 0x08 or path.suffix.lower() == ".onnx":  # the field `ir_version` comes first
         return _ONNXFile(path)
-    raise _Refused("is no weights file that tlcli reads")
+    raise _Refused("is not a weights file that tlcli can read")
 
 
 def _is_text(head: bytes) -> bool:
@@ -194,7 +194,7 @@ def _why_not(content: _Content, row: bases.Base) -> str:
         content.read(row.name)
     except ValueError as error:
         return str(error)
-    return "its layers are others"
+    return "its layers are different"
 
 
 class _HDF5File:
