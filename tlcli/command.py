@@ -92,7 +92,8 @@ _RECIPE_OPTIONS = (
 with_cache = click.option(
     "--cache-dir",
     type=PATH,
-    help="Where the feature store is.  [default: TLCLI_CACHE, or the system's cache folder]",
+    help="Folder of the feature store and of fetched weights.  "
+    "[default: TLCLI_CACHE, or the system's cache folder]",
 )
 
 

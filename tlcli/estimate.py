@@ -71,7 +71,7 @@ class Estimate:
 
     def text(self) -> str:
         """The estimate as people read it."""
-        parts = [f"features {duration(self.extract)}, less what is stored already"]
+        parts = [f"features {duration(self.extract)}, less what the store has"]
         parts += [f"{name} {duration(seconds)}" for name, seconds in self.stages]
         return f"estimate: about {duration(self.total)} ({'; '.join(parts)})"
 
