@@ -180,7 +180,7 @@ def test_a_fix_list_repairs(cli, data: Path, config: Path, tmp_path: Path):
     fix = tmp_path / "bad.txt"
     done = cli("check", "-c", config, "--fix-list", fix)
     assert done.exit_code == 1
-    assert f"4 photos to leave out in {fix}" in done.stderr
+    assert f"{fix} lists 4 photos to leave out" in done.stderr
     assert fix.read_text(encoding="utf-8").splitlines() == [
         "# Photos to leave out: data.exclude in a recipe names this file.",
         "# unreadable",
@@ -199,7 +199,10 @@ def test_a_fix_list_repairs(cli, data: Path, config: Path, tmp_path: Path):
     assert "photos: 18 train" in done.stdout
     fix.write_text("train/cats/0.jpg\nno/such.jpg\n", encoding="utf-8")
     done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
-    assert f"warning: data.exclude: {fix}: 1 line of no photo in the data; check" in done.stderr
+    assert (
+        f"warning: data.exclude: {fix}: 1 line without a matching photo in the data; check"
+        in done.stderr
+    )
     done = cli("finetune", "--dry-run", "-c", config, "--set", "data.exclude=no.txt")
     assert (done.exit_code, "no.txt: cannot be read: no such file" in done.stderr) == (1, True)
 
@@ -213,7 +216,7 @@ def test_excluding_a_whole_class(cli, data: Path, config: Path, tmp_path: Path):
 
 
 def test_a_split_that_loses_a_class_is_told(cli, data: Path, config: Path, tmp_path: Path):
-    left = f"warning: {data}: class 'cats' has no photo left in val, so no score tells of it; "
+    left = f"warning: {data}: class 'cats' has no photo left in val, so no score covers it; "
     fix = tmp_path / "bad.txt"
     fix.write_text("".join(f"val/cats/{n}.jpg\n" for n in range(6)), encoding="utf-8")
     done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
@@ -267,7 +270,7 @@ def test_a_fix_list_of_another_editor_grows(cli, data: Path, config: Path, tmp_p
     title = "# Photos to leave out: data.exclude in a recipe names this file."
     fix.write_text(f"{title}\ntrain/dogs/1.jpg\n", encoding="utf-8-sig")
     done = cli("check", "-c", config, "--fix-list", fix)
-    assert f"2 photos to leave out in {fix}" in done.stderr
+    assert f"{fix} lists 2 photos to leave out" in done.stderr
 
 
 def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
@@ -315,7 +318,9 @@ def test_finetune_refuses_or_drops_copies(cli, data: Path, config: Path):
     assert "photos: 12 train" in done.stdout
     done = cli(*words, "data.duplicates=allow")
     assert (done.exit_code, "photos: 13 train" in done.stdout) == (0, True)
-    assert done.stderr.startswith(f"warning: {line}: also test/cats/0.jpg; scores are too high")
+    assert done.stderr.startswith(
+        f"warning: {line}: also test/cats/0.jpg; copies make the scores too high"
+    )
 
 
 def test_findings_as_json(cli, data: Path, config: Path):
@@ -350,7 +355,7 @@ def test_what_a_run_keeps(data: Path, config: Path):
         ("imbalance", 0),
     ]
     assert len(record["findings"][1]["paths"]) == len(record["findings"][1]["details"]) == 20
-    assert record["findings"][0]["message"] == "ignored, without an image suffix"
+    assert record["findings"][0]["message"] == "ignored, without an image extension"
     assert record["findings"][0]["paths"] == ["train/dogs/notes.txt"]
     assert record["counts"]["train"] == {"cats": 6, "dogs": 31}
     assert runs.AUDIT in runs.FILES

@@ -154,15 +154,15 @@ def test_classes_that_the_hash_leaves_thin(tmp_path: Path):
             if name != f"no_{split}":
                 plant(tmp_path, f"{name}/{split}.jpg", content=photo_for(split, number))
     assert errors(tmp_path, val=0.3, test=0.2) == [
-        "ROOT/no_train: no train photo: of 2 photos, none fell to train by content; "
+        "ROOT/no_train: no train photo: of 2 photos, none was assigned to train by content; "
         "add photos, or lower data.split.val and data.split.test",
     ]
     plant(tmp_path, "no_train/more.jpg", content=photo_for("train", 7))
     index = dataset.read(data(tmp_path, val=0.3, test=0.2))
     assert notes(index, "warning") == [
-        "ROOT/no_test: no test photo: of 2 photos, none fell to test by content; "
+        "ROOT/no_test: no test photo: of 2 photos, none was assigned to test by content; "
         "add photos, or raise data.split.test (now 0.2)",
-        "ROOT/no_val: no val photo: of 2 photos, none fell to val by content; "
+        "ROOT/no_val: no val photo: of 2 photos, none was assigned to val by content; "
         "add photos, or raise data.split.val (now 0.3)",
     ]
 
@@ -212,7 +212,7 @@ def test_classes_that_differ_between_split_folders(tmp_path: Path):
     (tmp_path / "val/wolves").mkdir()
     assert errors(tmp_path) == [
         "ROOT/val/wolves: class folder without a photo; add photos to it, or delete it if it is "
-        "no class",
+        "not a class",
         "ROOT/val/cat: class 'cat' is not in train; did you mean 'cats'?",
         "ROOT/val/wolves: class 'wolves' is not in train; add it to train, or delete it here",
         "ROOT/val: class 'cats' is missing, but is in train; "
@@ -246,12 +246,12 @@ def test_what_lies_beside_the_split_folders(tmp_path: Path):
     index = dataset.read(data(tmp_path))
     assert len(index.items) == 12
     assert notes(index, "warning") == [
-        "ROOT: 1 folder beside train ignored: unsorted; "
+        "ROOT: ignored 1 folder beside train: unsorted; "
         "if they are classes, move the class folders out of train",
         "ROOT: 2 photos: ignored, outside the class folders: loose.jpg, train/also.png; "
-        "photos belong into the folder of their class",
-        "ROOT/README.md: ignored, without an image suffix; "
-        "photos need the ending of one in their name, such as .jpg",
+        "move photos into the folder of their class",
+        "ROOT/README.md: ignored, without an image extension; "
+        "photos need a file extension such as .jpg",
     ]
 
 
@@ -276,11 +276,11 @@ def test_a_table_may_not_name_a_pipe(tmp_path: Path):
 def test_a_missing_folder_names_its_near_miss(tmp_path: Path):
     (tmp_path / "cats_dogs").mkdir()
     assert errors(tmp_path / "cat_dogs") == [
-        f"ROOT: there is no such folder; did you mean '{tmp_path / 'cats_dogs'}'?"
+        f"ROOT: no such folder; did you mean '{tmp_path / 'cats_dogs'}'?"
     ]
-    assert errors(tmp_path / "zzz") == ["ROOT: there is no such folder; check the path"]
+    assert errors(tmp_path / "zzz") == ["ROOT: no such folder; check the path"]
     assert errors(tmp_path / "no" / "where") == [
-        f"ROOT: there is no such folder; {tmp_path / 'no'} does not exist either"
+        f"ROOT: no such folder; {tmp_path / 'no'} does not exist either"
     ]
 
 
@@ -330,7 +330,7 @@ def test_all_problems_come_at_once(tmp_path: Path):
             f"ROOT: class folders 'Cats' and 'cats ' {twins}",
             f"ROOT: class folders 'cafe\u0301' and 'caf\u00e9' {twins}",
             "ROOT/empty: class folder without a photo; add photos to it, or delete it if it is "
-            "no class",
+            "not a class",
             "ROOT/Cats/gone.jpg: cannot be read: a link to nothing; make it readable, or remove it",
         ]
     )
@@ -387,12 +387,12 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path: Path):
     assert index.classes == ("cats", "dogs")
     assert [note for note in notes(index, "warning") if "ignored" in note] == [
         "ROOT/x.jpg: ignored, outside the class folders; "
-        "photos belong into the folder of their class",
-        "ROOT: 4 files: ignored, without an image suffix: cats/a.txt, cats/b.mp4, dogs/d and 1 "
-        "more; photos need the ending of one in their name, such as .jpg",
+        "move photos into the folder of their class",
+        "ROOT: 4 files: ignored, without an image extension: cats/a.txt, cats/b.mp4, dogs/d and 1 "
+        "more; photos need a file extension such as .jpg",
     ]
     assert notes(index, "note")[-1] == (
-        "ROOT: 4 files: ignored, hidden or left by a system: .DS_Store, __MACOSX, cats/Thumbs.db "
+        "ROOT: 4 files: ignored, hidden or made by the system: .DS_Store, __MACOSX, cats/Thumbs.db "
         "and 1 more"
     )
 
@@ -403,7 +403,7 @@ def test_a_link_in_a_circle_ends(tmp_path: Path):
     (tmp_path / "cats/me").symlink_to(tmp_path / "cats")
     index = dataset.read(data(tmp_path))
     assert index.counts()["train"] == {"cats": 2, "dogs": 2}
-    known = "leads to a folder that is read already, and is not followed"
+    known = "leads to a folder that has already been read, and is not followed"
     assert notes(index, "note")[:2] == [f"ROOT/cats/all: {known}", f"ROOT/cats/me: {known}"]
 
 

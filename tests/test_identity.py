@@ -41,9 +41,9 @@ def test_the_same_does_not_differ(run, parts):
 def test_changed_settings_are_told_one_by_one(run, parts):
     changed = parts("stages.1.epochs=7", "head.hidden=[8,4]")
     assert identity.differences(run, *changed) == [
-        "head.hidden.0 was 256 and is 8",
-        "head.hidden.1 was not set and is 4",
-        "stages.1.epochs was 30 and is 7",
+        "head.hidden.0 was 256, is now 8",
+        "head.hidden.1 was not set, is now 4",
+        "stages.1.epochs was 30, is now 7",
     ]
     more = parts("head.hidden=[1,2,3,4,5,6,7]")
     assert identity.differences(run, *more)[identity.NAMED :] == ["2 more settings changed"]
@@ -54,7 +54,7 @@ def test_changed_photos_are_counted(run, parts, photos: Path):
     shutil.move(photos / "train/blue/01.png", photos / "train/red/new.png")
     assert identity.differences(run, *parts()) == [
         "1 photo is gone",
-        "1 photo is of another class or split",
+        "1 photo is in another class or split",
     ]
 
 
@@ -72,7 +72,7 @@ def test_a_damaged_record_is_a_difference(run, parts):
     run.file(runs.RECORD).write_text("[]", encoding="utf-8")
     with pytest.raises(RunError):
         identity.differences(run, *parts())
-    assert identity.differences_told(run, *parts()) == ["is no record of a run"]
+    assert identity.differences_told(run, *parts()) == ["is not the record of a run"]
 
 
 def test_other_photos_are_readable_than_then(run, parts):
@@ -87,5 +87,5 @@ def test_other_photos_are_readable_than_then(run, parts):
         identity.check_photos(run, index.without({bad}))
     assert str(error.value) == (
         f"{run.path}: 1 photo is gone; "
-        "make the same photos readable as then, or start anew with --fresh"
+        "make the same photos readable again, or start a new run with --fresh"
     )

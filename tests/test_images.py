@@ -141,7 +141,7 @@ def test_heif_without_the_plugin(monkeypatch: pytest.MonkeyPatch):
         images.decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", name="IMG_1.HEIC")
     (problem,) = caught.value.problems
     assert problem.message == "cannot be decoded: HEIF cannot be read here"
-    assert problem.hint == "`pip install pillow-heif` makes it readable; or convert it to JPEG"
+    assert problem.hint == "run `pip install pillow-heif` to read it, or convert it to JPEG"
 
 
 def test_the_content_decides_and_not_the_suffix(tmp_path: Path):

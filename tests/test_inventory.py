@@ -73,14 +73,14 @@ def test_pruning(tmp_path: Path):
 def test_verifying(tmp_path: Path):
     fill(tmp_path, "VGG16", 1)
     path = fill(tmp_path, "ResNet50", 2)
-    assert inventory.verify(tmp_path) == ("3 rows, all sound", 0)
+    assert inventory.verify(tmp_path) == ("3 rows, all intact", 0)
     (shard,) = path.glob("*.npy")
     shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
     assert inventory.verify(tmp_path) == (
         "1 damaged row of 3; they will be computed again when they are needed",
         1,
     )
-    assert inventory.verify(tmp_path) == ("2 rows, all sound", 0)
+    assert inventory.verify(tmp_path) == ("2 rows, all intact", 0)
 
 
 def test_a_verification_that_fails_lets_go_of_the_files(

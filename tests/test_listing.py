@@ -120,7 +120,7 @@ def test_the_store(tmp_path: Path):
     assert entry["path"] == str(path)
     assert (entry["rows"], entry["image_size"]) == (1_200, [64, 96])
     lines = text.split("\n")
-    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "64", "x", "96", "float32", "1,200"]
+    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "96", "x", "64", "float32", "1,200"]
     assert lines[-1].endswith(f" in {tmp_path}")
 
 
@@ -216,4 +216,4 @@ def test_photos_of_the_training_set_are_told(
     assert listing.predictions(told, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
     err = capsys.readouterr().err
     assert err.startswith(warning)
-    assert err.endswith("what the model says there tells nothing about new photos\n")
+    assert err.endswith("predictions for such photos say nothing about new ones\n")

@@ -179,7 +179,7 @@ def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
         f"--out {tmp_path}: there is already a run; "
         "name another folder, or replace the run with --force",
         f"--set base.weights=missing.h5: no such weights file: {Path.cwd() / 'missing.h5'}; "
-        "check the path; relative ones start at the recipe's folder",
+        "check the path; relative paths start at the recipe's folder",
         "r.yaml:6: stages[0].class_weights: 'rad' is not a class; did you mean 'red'?",
         "r.yaml:6: stages[0].class_weights: no weight for red; name every class",
         lines[4],
@@ -193,7 +193,7 @@ def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
 def test_a_missing_folder(refused, photos: Path):
     folder = photos.parent / "photo"
     assert refused("", f"data.dir={folder}") == [
-        f"{folder}: there is no such folder; did you mean 'PHOTOS'?"
+        f"{folder}: no such folder; did you mean 'PHOTOS'?"
     ]
 
 

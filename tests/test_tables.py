@@ -82,7 +82,7 @@ def test_a_tsv_may_hold_commas(tmp_path: Path):
          "begin with a line `path,label`, and `split` or `group` if there are any"),
         ("path,class\n", "TABLE:1: names no column 'label'; begin with `path,label`"),
         ("path,label,path\n", "TABLE:1: names the column 'path' twice; begin with `path,label`"),
-        ('path,label\na.jpg,"cat\n', "TABLE:2: is no line of a table: unexpected end of data; "
+        ('path,label\na.jpg,"cat\n', "TABLE:2: is not a line of a table: unexpected end of data; "
          'close the quotes, and double those inside: "5"" disk.jpg"'),
     ],
 )  # fmt: skip
@@ -94,7 +94,7 @@ def test_what_is_no_table(tmp_path: Path, text: str | bytes, expected: str):
 
 
 def test_a_missing_table(tmp_path: Path):
-    with pytest.raises(DataError, match="there is no such table; check the path"):
+    with pytest.raises(DataError, match="no such table; check the path"):
         tables.read(tmp_path / "x.csv")
     with pytest.raises(DataError, match="cannot be read: is a directory"):
         tables.read(tmp_path)
@@ -112,9 +112,9 @@ def test_slips_are_told_by_line(tmp_path: Path):
         ("error", "TABLE:3: has 2 columns, not 3; put names with a comma in double quotes"),
         ("error", "TABLE:4: has no path; name the photo, or delete the line"),
         ("error", "TABLE:5: has no label for c.jpg; write one, or delete the line"),
-        ("error", "TABLE:6: names the split 'tran'; did you mean 'train'?"),
-        ("warning", "TABLE:7: repeats line 2; taken once"),
-        ("error", "TABLE:8: says something else of a.jpg than line 2; keep one of the lines"),
+        ("error", "TABLE:6: has the unknown split 'tran'; did you mean 'train'?"),
+        ("warning", "TABLE:7: repeats line 2; used once"),
+        ("error", "TABLE:8: contradicts line 2 about a.jpg; keep one of the lines"),
     ]
 
 
@@ -122,7 +122,7 @@ def test_many_slips_of_a_kind_are_counted(tmp_path: Path):
     path = write(tmp_path, "path,label\n" + "a.jpg,\n" * 1000)
     _, problems = tables.read(path)
     assert len(problems) == 6
-    assert problems[-1].message == "995 more lines like that, to 1001"
+    assert problems[-1].message == "995 more lines like that, up to line 1001"
 
 
 # The index of a table
@@ -169,7 +169,7 @@ def test_tables_that_cannot_be_trained_on(tmp_path: Path):
         "add photos of it to test, or leave that split to tlcli",
     ]
     assert failures(write(tmp_path, "path,label,split\na,x,train\nb,y,train\nc,x,\n"))[0] == (
-        "TABLE: 1 line without a split, as that of c; write train, val or test on every line"
+        "TABLE: 1 line without a split, such as that of c; write train, val or test on every line"
     )
     assert failures(write(tmp_path, "a,cat\nb,Cat\nc,dog\n"))[0].startswith(
         "TABLE: labels 'Cat' and 'cat' differ only in letter case, spaces or accent encoding"
@@ -212,6 +212,6 @@ def test_a_group_in_two_splits_is_an_error(tmp_path: Path):
     index = dataset.gather(Data(csv=write(tmp_path, text)))
     (finding,) = leaks.settle(index, "drop").findings
     assert str(finding.as_problem(tmp_path)).startswith(
-        f"{tmp_path}: 2 photos: its group is in another split, too: a (group g), c (group g); "
+        f"{tmp_path}: 2 photos: its group is also in another split: a (group g), c (group g); "
     )
     assert finding.severity == "error"

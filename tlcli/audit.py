@@ -164,7 +164,7 @@ _Rule = tuple[Finding, Callable[[str, Look], bool], Callable[[Look], str] | None
 
 _RULES: tuple[_Rule, ...] = (
     (
-        Finding("cut short", "warning", "ends in plain grey", "the file may have lost its end"),
+        Finding("cut short", "warning", "ends in plain grey", "the file may be incomplete"),
         lambda _, look: look.flags & (CUT | FLAT) == CUT,
         None,
     ),
@@ -174,41 +174,41 @@ _RULES: tuple[_Rule, ...] = (
         None,
     ),
     (
-        Finding("tiny", "warning", f"has a side below {TINY} pixels", "thumbnails teach little"),
+        Finding("tiny", "warning", f"has a side below {TINY} pixels", "small photos teach little"),
         lambda _, look: min(look.width, look.height) < TINY,
         _size,
     ),
     (
-        Finding("extreme shape", "warning", f"is {EXTREME} times as long as wide, or more",
-                "see base.resize: squash distorts it, crop cuts most of it off"),
+        Finding("extreme shape", "warning", f"has an aspect ratio of {EXTREME} to 1 or more",
+                "see base.resize: squash distorts it, crop cuts off most of it"),
         lambda _, look: max(look.width, look.height) >= EXTREME * min(look.width, look.height),
         _size,
     ),
     (
         Finding("huge", "note", f"has more than {HUGE // 1_000_000} megapixels",
-                "decoding it is slow; a smaller copy serves as well"),
+                "decoding it is slow; a smaller copy is just as good"),
         lambda _, look: look.width * look.height > HUGE,
         _size,
     ),
     (
-        Finding("wrong extension", "note", "is not what its name says",
-                "it is read by its content; other programs may fail"),
+        Finding("wrong extension", "note", "is not in the format that its name says",
+                "tlcli goes by the content; other programs may fail"),
         _misnamed,
         lambda look: look.format,
     ),
-    (Finding("turned", "note", "is turned upright by its EXIF data"), _flagged(TURNED), None),
+    (Finding("turned", "note", "is rotated upright by its EXIF data"), _flagged(TURNED), None),
     (
-        Finding("CMYK", "note", "is in printing colours, converted to sRGB"),
+        Finding("CMYK", "note", "is in CMYK colours, converted to sRGB"),
         lambda _, look: look.mode == "CMYK",
         None,
     ),
     (
-        Finding("deep", "note", "has more than 8 bits a channel, scaled to 8"),
+        Finding("deep", "note", "has more than 8 bits per channel, scaled to 8"),
         _flagged(DEEP),
         None,
     ),
     (
-        Finding("transparent", "note", "is transparent in places, laid over white"),
+        Finding("transparent", "note", "is transparent in places, placed on white"),
         _flagged(TRANSPARENT),
         None,
     ),
@@ -235,7 +235,7 @@ def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
         yield Finding(
             "near-duplicate across splits",
             "warning",
-            "is nearly the same as a photo of another split",
+            "is nearly the same as a photo in another split",
             "look at both; exclude one if it is the same photo",
             tuple(alike),
             tuple(f"like {shown(others[0], index.root)}" for others in alike.values()),

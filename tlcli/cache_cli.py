@@ -30,7 +30,7 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
 
 
 @cache.command()
-@click.option("--unused-days", type=float, help="Remove what was not used for so many days.")
+@click.option("--unused-days", type=float, help="Remove features not used for this many days.")
 @click.option("--base", help="Remove the features of this base.")
 @click.option("--all", "all_", is_flag=True, help="Remove everything.")
 @click.pass_obj
@@ -43,7 +43,7 @@ def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool)
       tlcli cache prune --all
     """
     if all_ == (unused_days is not None or base is not None):
-        raise click.UsageError("say what to remove: --all, or --unused-days and --base")
+        raise click.UsageError("say what to remove: --all, or --unused-days, --base or both")
     from tlcli import inventory
 
     console.result(inventory.prune(folder, unused_days=unused_days, base=base))

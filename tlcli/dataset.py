@@ -143,7 +143,7 @@ def _exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
         what = f"{counted(len(known), 'photo')} excluded by {fix_list.name}"
         yield Problem(str(found.root), what, severity="note")
     if left := len({path for path in named - known if not path.is_symlink()}):
-        what = f"{counted(left, 'line')} of no photo in the data"
+        what = f"{counted(left, 'line')} without a matching photo in the data"
         yield Problem(f"data.exclude: {fix_list}", what, "check the paths", "warning")
 
 
@@ -209,7 +209,9 @@ def _thin_classes(index: Index, found: Survey, val: float, test: float) -> Itera
         total = sum(counts[split][name] for split, used, _, _ in filled if used)
         for split, used, hint, severity in filled:
             if total and used and not counts[split][name]:
-                what = f"no {split} photo: of {counted(total, 'photo')}, none fell to {split}"
+                what = (
+                    f"no {split} photo: of {counted(total, 'photo')}, none was assigned to {split}"
+                )
                 where = found.place("train", name)
                 yield Problem(where, f"{what} by content", hint, severity)
 

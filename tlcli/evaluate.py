@@ -164,7 +164,7 @@ def _check_out(out: Path, *, force: bool) -> None:
     if problems := outputs.check_writable(out):
         raise RunError(problems)
     if (out / runs.RECORD).is_file():
-        hint = "name another folder; without --out a run keeps its own numbers"
+        hint = "name another folder; without --out, the numbers are kept in the run"
         raise RunError(Problem(where, "is a run", hint))
     if out.is_dir() and not force:
         taken = [path.name for path in out.iterdir() if path.name.startswith("evaluation-")]
@@ -181,7 +181,7 @@ class Source:
         record = run.read(runs.RECORD)
         classes = record.get("classes") if isinstance(record, dict) else None
         if not isinstance(classes, list) or len(classes) < 2:
-            raise RunError(Problem(str(run.file(runs.RECORD)), "does not tell the classes"))
+            raise RunError(Problem(str(run.file(runs.RECORD)), "does not list the classes"))
         self.classes = tuple(map(str, classes))
         self.description = {
             "run": run.path.resolve().name,
@@ -196,7 +196,7 @@ class Source:
 
         predictor = Predictor(self.run.path, raw=True)
         if predictor.classes != self.classes:
-            message = f"the model and {runs.RECORD} have other classes"
+            message = f"the model and {runs.RECORD} have different classes"
             raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
         return predictor
 
@@ -249,7 +249,9 @@ def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
     except TlcliError as error:
         if target is not None:
             raise
-        outcome = "the calibration stays" if kept else "the probabilities are not calibrated"
+        outcome = (
+            "the existing calibration is kept" if kept else "the probabilities are not calibrated"
+        )
         console.warn(f"{outcome}: {error.problems[0]}")
         return kept
     fitted = calibration.fit(val.probabilities, val.labels)

@@ -123,8 +123,8 @@ class Reader:
         return self._rows.read(self._locations, positions)
 
     def _mend(self, damaged: Array) -> None:
-        count = console.counted(len(damaged), "row")
-        console.note(f"{self._rows.path}: {count} damaged; computing again")
+        count = console.counted(len(damaged), "damaged row")
+        console.note(f"{self._rows.path}: {count}; computing again")
         self._rows.forget([self._keys[i] for i in damaged])
         work = _Work(self._network, self._recipe, {self._boundary: self._rows}, self._known)
         work.compute(work.passes([self._views[i] for i in damaged]))
@@ -192,7 +192,7 @@ class _Work:
         self._check_space(passes)
         total = sum(len(wanted) for wanted in passes.values())
         started = time.monotonic()
-        with console.progress(total, "extracting") as bar:
+        with console.progress(total, "extracting", "views") as bar:
             for (source, targets), wanted in passes.items():
                 for done in _Pass(self, source, targets).run(wanted):
                     bar.update(done)
@@ -208,7 +208,9 @@ class _Work:
         if needed > free:
             hint = f"{room.LESS_SPACE}, another disk (--cache-dir), or "
             hint += "make room with `tlcli cache prune`"
-            message = f"the store needs {console.size(needed)}, {console.size(free)} are free"
+            message = (
+                f"the store needs {console.size(needed)}, but only {console.size(free)} is free"
+            )
             raise StoreError(Problem(str(folder), message, hint))
 
 

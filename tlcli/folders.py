@@ -127,7 +127,7 @@ def expect_folder(folder: Path) -> None:
             hint = f"{folder.parent} does not exist either"
         elif guess := nearest(folder.name, [path.name for path in look(folder.parent).folders]):
             hint = f"did you mean '{folder.parent / guess}'?"
-        problem = Problem(str(folder), "there is no such folder", hint)
+        problem = Problem(str(folder), "no such folder", hint)
     except OSError as error:
         problem = Problem(str(folder), f"cannot be read: {reason(error)}", "check the path")
     raise DataError(problem)
@@ -166,7 +166,7 @@ def _images_under(folder: Path) -> list[Path]:
     images = sorted([*found.photos, *filter(is_photo, found.dangling)])
     if not images:
         hint = f"looked for {', '.join(sorted(EXTENSIONS))}"
-        raise DataError(Problem(str(folder), "no images in this folder", hint))
+        raise DataError(Problem(str(folder), "no photos in this folder", hint))
     return images
 
 
@@ -182,12 +182,12 @@ def _matches(pattern: str) -> list[Path]:
         elif is_photo(path):
             found.add(path)
     if not found:
-        raise DataError(Problem(pattern, "no image matches this pattern", "check its spelling"))
+        raise DataError(Problem(pattern, "no photo matches this pattern", "check its spelling"))
     return sorted(found)
 
 
 def _known(path: Path) -> Problem:
-    what = "leads to a folder that is read already, and is not followed"
+    what = "leads to a folder that has already been read, and is not followed"
     return Problem(str(path), what, severity="note")
 
 

@@ -149,9 +149,9 @@ def _recognised(
         if factory and answer:
             return name, factory
     if is_heif:
-        hint = "`pip install pillow-heif` makes it readable; or convert it to JPEG"
+        hint = "run `pip install pillow-heif` to read it, or convert it to JPEG"
         raise refused(where, "HEIF cannot be read here", hint)
-    hint = "give it as JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF or HEIC"
+    hint = "use JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF, or HEIC after `pip install pillow-heif`"
     if prefix.lstrip().startswith(b"<"):
         hint = "it looks like a web page or markup: fetch the photo itself"
     raise refused(where, f"not an image (starts with {repr(prefix[:16])[1:]})", hint)

@@ -124,6 +124,6 @@ def verify(folder: Path) -> tuple[str, int]:
             opened.forget(bad)
         rows, damaged = rows + entry.rows, damaged + len(bad)
     if not damaged:
-        return f"{console.counted(rows, 'row')}, all sound", 0
+        return f"{console.counted(rows, 'row')}, all intact", 0
     found = console.counted(damaged, "damaged row")
     return f"{found} of {rows:,}; they will be computed again when they are needed", damaged

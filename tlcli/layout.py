@@ -98,7 +98,7 @@ def survey_table(table: Path) -> Survey:
     undecided = [row for row in rows if not row.split]
     if named and undecided:
         first = undecided[0].path.name
-        what = f"{counted(len(undecided), 'line')} without a split, as that of {first}"
+        what = f"{counted(len(undecided), 'line')} without a split, such as that of {first}"
         problems.append(Problem(str(table), what, "write train, val or test on every line"))
     for row in rows:
         found.photos.setdefault((row.split or "train", row.label), []).append(row.path)
@@ -145,7 +145,7 @@ def _doubtful_folders(
             what = f"more than one folder for the {split} split: {listed(folders, root)}"
             yield Problem(str(root), what, "merge them into one")
     if beside:
-        what = f"{counted(len(beside), 'folder')} beside train ignored: {listed(beside, root)}"
+        what = f"ignored {counted(len(beside), 'folder')} beside train: {listed(beside, root)}"
         hint = "if they are classes, move the class folders out of train"
         yield Problem(str(root), what, hint, "warning")
 
@@ -202,7 +202,7 @@ def _empty_folders(found: Survey) -> Iterator[Problem]:
     for (split, name), photos in sorted(found.photos.items()):
         if not photos:
             folder = found.parts[split] / name
-            hint = "add photos to it, or delete it if it is no class"
+            hint = "add photos to it, or delete it if it is not a class"
             yield Problem(str(folder), "class folder without a photo", hint)
 
 
@@ -229,13 +229,13 @@ def _mismatches(found: Survey) -> Iterator[Problem]:
 
 
 def _passed_over(found: Survey) -> Iterator[Finding]:
-    rename = "photos need the ending of one in their name, such as .jpg"
+    rename = "photos need a file extension such as .jpg"
     kinds: tuple[tuple[list[Path], str, Severity, str, str, str], ...] = (
         (found.loose, "outside the classes", "warning", "outside the class folders", "photo",
-         "photos belong into the folder of their class"),
-        (found.rest.others, "no image suffix", "warning", "without an image suffix", "file",
+         "move photos into the folder of their class"),
+        (found.rest.others, "no image suffix", "warning", "without an image extension", "file",
          rename),
-        (found.rest.junk, "hidden", "note", "hidden or left by a system", "file", ""),
+        (found.rest.junk, "hidden", "note", "hidden or made by the system", "file", ""),
     )  # fmt: skip
     for paths, kind, severity, what, noun, hint in kinds:
         if paths:

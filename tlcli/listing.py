@@ -44,8 +44,8 @@ def _all_bases() -> tuple[str, Any]:
     ]  # fmt: skip
     text = console.table(headers, rows)
     text += (
-        "\n\nSizes in pixels. What a base takes for pixels: caffe BGR less the mean of ImageNet, "
-        "tf -1..1,\ntorch standardised, raw 0..255; tlcli converts inside the model.\n"
+        "\n\nSizes are in pixels. The pixels that a base expects: caffe is BGR minus the ImageNet "
+        "mean, tf\n-1..1, torch standardised, raw 0..255; tlcli converts inside the model.\n"
         "`tlcli bases NAME` shows the boundaries of one."
     )
     value = [
@@ -85,7 +85,7 @@ def _boundaries(row: table_of_bases.Base) -> tuple[str, Any]:
         for entry in value
     ]
     text = console.table(("freeze_until", f"output at {size} px", "parameters above", ""), rows)
-    text += "\n\n'as the next': the same layers train from the next boundary, which stores less."
+    text += "\n\n'as the next': the next boundary trains the same layers and stores less."
     return text, value
 
 
@@ -158,7 +158,7 @@ def cache(folder: Path) -> tuple[str, Any]:
     headers = ("base", "boundary", "pixels", "dtype", "rows", "size", "unused for")
     rows = [
         [
-            entry["base"], entry["boundary"], " x ".join(map(str, entry["image_size"])),
+            entry["base"], entry["boundary"], " x ".join(map(str, entry["image_size"][::-1])),
             entry["dtype"], console.count(entry["rows"]), console.size(entry["bytes"]),
             f"{entry['days_unused']:.0f} days",
         ]
@@ -214,7 +214,7 @@ def predictions(
 def _warn_of_seen(seen: list[str], total: int) -> None:
     which = f"{len(seen):,} of {console.counted(total, 'photo')}" if total > 1 else "the photo"
     what = f"{which} {'was' if len(seen) == 1 else 'were'} in the training set of the run"
-    hint = "what the model says there tells nothing about new photos"
+    hint = "predictions for such photos say nothing about new ones"
     console.warn(str(Problem(seen[0] + (", ..." if len(seen) > 1 else ""), what, hint)))
 
 

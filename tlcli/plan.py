@@ -85,7 +85,7 @@ class Plan:
         lines = [
             f"{chosen.name}: {len(self.index.classes)} classes ({listed})",
             f"photos: {photos['train']:,} train, {photos['val']:,} val, {photos['test']:,} test",
-            f"base: {self.row.name} at {height} x {width} px, {self.source}",
+            f"base: {self.row.name} at {width} x {height} px, {self.source}",
             f"views: {self._views()}",
             f"feature store: up to {console.size(self.store_bytes)} in {self.cache}",
         ]

@@ -40,8 +40,10 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
     }
     if "weights" in record:
         if record["weights"].get("checksum") != weights["checksum"]:
-            hint = "bring back the weights it began with, or start anew with --fresh"
-            raise RunError(Problem(str(run.path), "began with other pretrained weights", hint))
+            hint = "restore those weights, or start a new run with --fresh"
+            raise RunError(
+                Problem(str(run.path), "was started with different pretrained weights", hint)
+            )
         changed = {
             key: found[key]
             for key in ("versions", "machine", "deterministic")
@@ -49,7 +51,7 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
         }
         if changed:
             names = " and ".join(changed)
-            console.warn(f"{run.path}: began with other {names}; the last bits may differ")
+            console.warn(f"{run.path}: was started with other {names}; the last bits may differ")
         again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **changed}
         files.write_json(
             run.file(runs.RECORD), {**record, "resumed": [*record.get("resumed", []), again]}
@@ -126,5 +128,5 @@ def check_saved(network: Network, plan: Plan, run: Run) -> None:
     expected = network.whole(batch.pixels, training=False).numpy()
     found = saved(batch.pixels, training=False).numpy()
     if not np.allclose(expected, found, rtol=1e-5, atol=1e-6):
-        message = "the saved model does not predict what the trained one does"
+        message = "the saved model does not predict the same as the trained one"
         raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))

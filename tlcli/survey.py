@@ -119,7 +119,7 @@ def check_classes(before: Index, after: Index) -> list[Problem]:
                 what = f"class '{name}' has no readable training photo"
                 found.append(Problem(root, what, "repair some"))
             elif had[split][name] and not left[name] and any(left.values()):
-                what = f"class '{name}' has no photo left in {split}, so no score tells of it"
+                what = f"class '{name}' has no photo left in {split}, so no score covers it"
                 found.append(Problem(root, what, "add some, or repair them", "warning"))
     return found
 

@@ -99,7 +99,7 @@ class _Reader:
         elif split and split not in SPLIT_WORDS:
             guess = nearest(split, SPLIT_WORDS)
             hint = f"did you mean '{guess}'?" if guess else "use train, val or test"
-            self._slip(number, "split", f"names the split '{said['split']}'", hint)
+            self._slip(number, "split", f"has the unknown split '{said['split']}'", hint)
         else:
             path = self._table.parent / name
             group = said.get("group", "").strip()
@@ -111,9 +111,9 @@ class _Reader:
             self.rows.append(row)
         elif before == row:
             what = f"repeats line {before.line}"
-            self._slip(row.line, "twice", what, "taken once", error=False)
+            self._slip(row.line, "twice", what, "used once", error=False)
         else:
-            what = f"says something else of {row.path.name} than line {before.line}"
+            what = f"contradicts line {before.line} about {row.path.name}"
             self._slip(row.line, "contradiction", what, "keep one of the lines")
 
     def _slip(self, line: int, kind: str, what: str, hint: str, *, error: bool = True) -> None:
@@ -129,7 +129,8 @@ class _Reader:
             if more := len(problems) - _TOLD:
                 last = problems[-1]
                 if more > 0:
-                    what = f"{more:,} more lines like that, to {last.where.rpartition(':')[2]}"
+                    line = last.where.rpartition(":")[2]
+                    what = f"{counted(more, 'more line')} like that, up to line {line}"
                     told.append(Problem(str(self._table), what, last.hint, last.severity))
         return told
 
@@ -138,7 +139,7 @@ def _text(table: Path) -> str:
     try:
         return table.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(Problem(str(table), "there is no such table", "check the path")) from error
+        raise DataError(Problem(str(table), "no such table", "check the path")) from error
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text (byte {error.start:,})"
         raise DataError(Problem(str(table), what, "save it as UTF-8 (CSV UTF-8)")) from error
@@ -159,7 +160,9 @@ def _rows(table: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         where = f"{table}:{reader.line_num}"
         hint = 'close the quotes, and double those inside: "5"" disk.jpg"'
-        raise DataError(Problem(where, f"is no line of a table: {reason(error)}", hint)) from error
+        raise DataError(
+            Problem(where, f"is not a line of a table: {reason(error)}", hint)
+        ) from error
 
 
 def _header(table: Path, cells: list[str]) -> list[str] | None:

@@ -167,5 +167,5 @@ def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
 def _check_frozen(network: Network, opened: Opened, lowest: str, run: Run) -> None:
     """The trunk must be what it was when it was loaded, bit by bit."""
     if network.checksums([lowest])[lowest] != opened.checksums[lowest]:
-        message = f"weights up to '{lowest}' have changed though they were frozen"
+        message = f"weights up to '{lowest}' have changed although they were frozen"
         raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))

@@ -94,7 +94,7 @@ def _check_live(plan: Plan) -> dict[Path, Problem]:
 
 def _tell_extraction(report: Report, views: int) -> None:
     computed, stored = sum(report.computed.values()), sum(report.stored.values())
-    rate = f", {report.images / report.seconds:.1f} images/s" if report.images else ""
+    rate = f", {report.images / report.seconds:.1f} views/s" if report.images else ""
     console.note(
         f"features: {console.counted(computed, 'row')} computed in "
         f"{console.duration(report.seconds)}{rate}; {console.counted(stored, 'row')} of "
