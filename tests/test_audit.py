@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +143,34 @@ def test_bad_files_are_grouped_by_what_is_wrong(data: Path, config: Path):
     every = [str(problem) for problem in checked.told(every=True)]
     assert len([line for line in every if "truncated: the JPEG data end early" in line]) == 4
     assert f"{data}/val/dogs/1.jpg: cannot be decoded: empty file (0 bytes)" in "\n".join(every)
+
+
+def test_files_that_differ_in_what_is_in_them_alone_are_one_finding(data: Path, config: Path):
+    folder = data / "train" / "cats"
+    for number in range(20):
+        (folder / f"x{number:02}.jpg").write_bytes(b"%d is no image" % number)
+    for number in range(3):
+        header = b"\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 60_000 + number, 60_000, 8, 2, 0, 0, 0)
+        check_sum = struct.pack(">I", zlib.crc32(header[4:]))
+        end = b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+        path = folder / f"bomb{number}.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + check_sum + end)
+    checked = check.check(config)
+    foreign, bombs = sorted((f for f in checked.findings if f.paths), key=lambda f: -len(f.paths))
+    assert (foreign.kind, foreign.message, len(foreign.paths)) == (
+        "unsupported", "cannot be decoded: not an image", 20,
+    )  # fmt: skip
+    assert foreign.details[3] == "it starts with '3 is no image'"
+    assert (bombs.kind, bombs.details[2]) == ("unreadable", "60002 x 60000 pixels")
+    lines = [line for line in map(str, checked.told()) if "20 photos" in line]
+    assert lines == [
+        f"{data}: 20 photos: cannot be decoded: not an image: train/cats/x00.jpg "
+        "(it starts with '0 is no image'), train/cats/x01.jpg (it starts with '1 is no image'), "
+        "train/cats/x02.jpg (it starts with '2 is no image') and 17 more; "
+        "give it as JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF or HEIC"
+    ]
+    every = "\n".join(map(str, checked.told(every=True)))
+    assert f"{folder}/x19.jpg: cannot be decoded: not an image: it starts with '19 is" in every
 
 
 def test_skipped_files_are_warnings(data: Path, config: Path):
@@ -295,9 +326,16 @@ def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest
     def no_memory(*_: object) -> None:
         raise MemoryError
 
+    def broken_disk(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
     with monkeypatch.context() as patch:
         patch.setattr(images.colours, "to_srgb", no_memory)
         assert "not enough memory" in check.check(config).findings[0].message
+        patch.setattr(images.colours, "to_srgb", broken_disk)
+        (finding,) = check.check(config).findings
+        assert finding.message == "cannot be decoded: cannot be read"
+        assert finding.details[0] == "input/output error"
     assert check.check(config).findings == ()
 
 

@@ -411,7 +411,7 @@ def test_a_truncated_file_is_refused(format: str, options: dict[str, object], sh
 def test_a_tiff_without_data_for_its_last_rows_is_refused(short: bytes, tmp_path: Path):
     height = Image.open(io.BytesIO(short)).height
     assert message(short) == (
-        "cannot be decoded: truncated: the strips of this TIFF do not fill its "
+        "cannot be decoded: truncated: the strips of this TIFF do not fill its size: "
         f"40 x {height} pixels"
     )
     path = tmp_path / "short.tif"
@@ -425,17 +425,17 @@ def test_truncation_is_told_from_damage():
     assert message(whole[:20]) == "cannot be decoded: the PNG header is truncated or damaged"
     spoilt = bytearray(whole)
     spoilt[100:2000] = bytes(1900)
-    assert message(bytes(spoilt)).startswith("cannot be decoded: damaged PNG data (")
+    assert message(bytes(spoilt)).startswith("cannot be decoded: damaged PNG data: ")
 
 
 @pytest.mark.parametrize(
     ("data", "expected", "hint"),
     [
         (b"", "empty file (0 bytes)", "replace"),
-        (b"<!DOCTYPE html><html>", "not an image (starts with '<!DOCTYPE html><')", "web page"),
-        (b"\n <svg xmlns=", "not an image (starts with '\\n <svg xmlns=')", "markup"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image (starts with '%!PS-Adobe-3.0 E')", "JPEG"),
-        (b"%PDF-1.7", "not an image (starts with '%PDF-1.7')", "JPEG"),
+        (b"<!DOCTYPE html><html>", "not an image: it starts with '<!DOCTYPE html><'", "web page"),
+        (b"\n <svg xmlns=", "not an image: it starts with '\\n <svg xmlns='", "markup"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image: it starts with '%!PS-Adobe-3.0 E'", "JPEG"),
+        (b"%PDF-1.7", "not an image: it starts with '%PDF-1.7'", "JPEG"),
     ],
 )
 def test_what_is_no_image_is_named(data: bytes, expected: str, hint: str):
@@ -509,6 +509,21 @@ def test_a_raised_pixel_limit_holds_for_every_format(format: str, monkeypatch: p
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     monkeypatch.setenv("TLCLI_PIXEL_LIMIT", "50")
     assert "too many pixels" in message(data)
+
+
+KINDS = [
+    (b"", "truncated"), (b"<html>", "no image"), (png_claiming(10**6, 10**6), "too large"),
+    (png_claiming(300, 300), "truncated"), (png_claiming(9, 9)[:20], "damaged"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "kind"), KINDS, ids=[kind for _, kind in KINDS])
+def test_programs_can_tell_faults_apart(data: bytes, kind: str):
+    with pytest.raises(ImageError) as caught:
+        images.decode(data)
+    (problem,) = caught.value.problems
+    assert problem.kind == kind
+    assert problem.message == problem.general + (f": {problem.detail}" if problem.detail else "")
 
 
 def test_warnings_of_pillow_stay_inside():

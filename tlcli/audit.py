@@ -15,7 +15,8 @@ from PIL import Image
 from tlcli import audit_cache, console, images, likeness, photos
 from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
 from tlcli.dataset import Index, Item
-from tlcli.errors import ImageError, Problem
+from tlcli.errors import ImageError
+from tlcli.faults import PASSING
 from tlcli.findings import Finding, shown
 from tlcli.layout import SPLITS
 from tlcli.recipe import Recipe
@@ -34,9 +35,6 @@ _CUT_ROWS, _GREY = 8, (128, 128)
 
 #: Looks that are remembered together, so that little is lost when a check is interrupted.
 _SAVED = 500
-
-#: Troubles that another look may not find again.
-_PASSING = ("not enough memory", "permission denied", "no such file")
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -58,7 +56,7 @@ def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
     for item in index.items:
         look = looks[item.digest]
         if look.message:
-            bad.append((item.path, Problem(str(item.path), look.message, look.hint)))
+            bad.append((item.path, look.problem(item.path)))
         else:
             odd.append((item, look))
     left = set_aside(index, bad, chosen)
@@ -71,8 +69,7 @@ def look_at(path: Path) -> Look:
     try:
         image, facts = images.examine(path)
     except ImageError as error:
-        problem = error.problems[0]
-        return Look(problem.message, problem.hint)
+        return Look.of(error.problems[0])
     flags = {
         TURNED: facts.turned,
         DEEP: facts.deep,
@@ -116,7 +113,7 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
         ):
             for digest, look in zip(new, seen, strict=True):
                 looks[digest] = look
-                if not any(trouble in look.message for trouble in _PASSING):
+                if look.kind not in PASSING:
                     unsaved[digest] = look
                 if len(unsaved) >= _SAVED:
                     memory.keep_looks(unsaved)

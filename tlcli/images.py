@@ -14,6 +14,7 @@ Pixels that could come out differently than before need a new `DECODER_VERSION`.
 
 from __future__ import annotations
 
+import errno
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from PIL import Image, ImageFile
 
 from tlcli import colours
 from tlcli.errors import ImageError, Problem, reason
-from tlcli.headers import open_file, read_header, refused
+from tlcli.faults import Fault
+from tlcli.headers import open_file, read_header
 
 #: Part of every address in the feature store, so that other pixels get other rows.
 DECODER_VERSION: int = 3
@@ -62,6 +64,10 @@ _JPEGS = ("JPEG", "MPO")
 
 #: Bytes read at a time in search of an end mark.
 _BLOCK = 1 << 16
+
+
+# What a system says of positions that a damaged file asks for; anything else is the disk's fault.
+_OF_THE_FILE = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +207,11 @@ def _decoded(
         upright = whole if turn is None else whole.transpose(turn)
         _, _, wide, high = box or (0, 0, image.width, image.height)
         return upright, _extent(upright, wide, high, turn)
+    except Fault as fault:
+        raise fault.of(where) from fault.__cause__
     # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
     except Exception as error:
-        raise refused(where, *_damage(image.format, error)) from error
+        raise _fault(image.format, error).of(where) from error
 
 
 def _extent(upright: Image.Image, wide: float, high: float, turn: Image.Transpose | None) -> Box:
@@ -216,7 +224,7 @@ def _extent(upright: Image.Image, wide: float, high: float, turn: Image.Transpos
 
 
 def _expect_end(stream: BinaryIO) -> None:
-    """Raise OSError for a JPEG without an end mark behind the start of its pixels.
+    """Raise `Fault` for a JPEG without an end mark behind the start of its pixels.
 
     Half a download in a file of the full size ends in zeros, which decode as pixels.
     """
@@ -229,7 +237,7 @@ def _expect_end(stream: BinaryIO) -> None:
         if b"\xff\xd9" in stream.read(end - begin + 1):
             return
         end = begin
-    raise OSError("truncated: no end mark")
+    raise Fault("truncated", "truncated: the JPEG data end early")
 
 
 def _scan(stream: BinaryIO) -> int:
@@ -245,15 +253,18 @@ def _scan(stream: BinaryIO) -> int:
         position += 2 + int.from_bytes(length)
 
 
-def _damage(name: str | None, error: Exception) -> tuple[str, str]:
-    """What broke while pixels were decoded, and what to do."""
+def _fault(name: str | None, error: Exception) -> Fault:
+    """What broke while pixels were decoded."""
     if isinstance(error, Image.DecompressionBombError):
-        return "too many pixels in one of its frames", "scale it down, or raise TLCLI_PIXEL_LIMIT"
+        hint = "scale it down, or raise TLCLI_PIXEL_LIMIT"
+        return Fault("too large", "too many pixels in one of its frames", hint)
     if isinstance(error, MemoryError):
-        return "not enough memory for its pixels", "scale it down"
-    if "truncated" in str(error).lower():
-        return f"truncated: the {name} data end early", "copy or download the file again"
-    return f"damaged {name} data ({reason(error)})", "replace or remove the file"
+        return Fault("no memory", "not enough memory for its pixels")
+    if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
+        return Fault("no access", "cannot be read", detail=reason(error))
+    if "truncated" in str(error).lower():  # Pillow has no other sign of it
+        return Fault("truncated", f"truncated: the {name} data end early")
+    return Fault("damaged", f"damaged {name} data", detail=reason(error))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -136,7 +136,7 @@ def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     known = audit_cache.remembered_as_unusable(cache)
     for item in index.items:
         if item.path not in bad and (look := known.get(item.digest)):
-            bad[item.path] = Problem(str(item.path), look.message, look.hint)
+            bad[item.path] = look.problem(item.path)
     return [*bad.items()]
 
 
