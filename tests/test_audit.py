@@ -173,6 +173,28 @@ def test_files_that_differ_in_what_is_in_them_alone_are_one_finding(data: Path, 
     assert f"{folder}/x19.jpg: cannot be decoded: not an image: it starts with '19 is" in every
 
 
+def test_names_that_are_no_text_are_one_finding(data: Path, config: Path):
+    folder = data / "train" / "cats"
+    try:
+        for number in range(30):
+            (folder / os.fsdecode(b"\xe9%02d.jpg" % number)).hardlink_to(folder / "0.jpg")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    checked = check.check(config)
+    (finding,) = checked.findings
+    assert (finding.kind, finding.severity, len(finding.paths)) == ("bad name", "error", 30)
+    assert not checked.passed
+    assert [str(problem) for problem in checked.told()] == [
+        f"{data}: 30 files: with a name that is not valid UTF-8: train/cats/\\udce900.jpg, "
+        "train/cats/\\udce901.jpg, train/cats/\\udce902.jpg and 27 more; rename it"
+    ]
+    skipped = check.check(config, ["data.on_bad_image=skip"])
+    assert skipped.passed
+    (finding,) = skipped.findings
+    assert (finding.severity, finding.hint) == ("warning", "left out of the run")
+    assert to_exclude(skipped.findings) == {}
+
+
 def test_skipped_files_are_warnings(data: Path, config: Path):
     (data / "train/cats/0.jpg").write_bytes(b"")
     checked = check.check(config, ["data.on_bad_image=skip"])

@@ -146,6 +146,25 @@ def unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) -> list[
     ]  # fmt: skip
 
 
+def misnamed(problems: Iterable[Problem], *, skip: bool) -> tuple[list[Problem], list[Finding]]:
+    """Problems without those of files whose names are no text, and one finding for all of these.
+
+    They can be neither looked at nor named in a list; with `skip` they are left out of a run.
+    """
+    others: list[Problem] = []
+    names: list[Problem] = []
+    for problem in problems:
+        (names if problem.kind == "bad name" else others).append(problem)
+    if not names:
+        return others, []
+    hint, severity = names[0].hint, names[0].severity
+    if skip:
+        hint, severity = "left out of the run", "warning"
+    paths = tuple(Path(problem.where) for problem in names)
+    what = "with a name that is not valid UTF-8"
+    return others, [Finding("bad name", severity, what, hint, paths, noun="file")]
+
+
 def to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
     """The files of a fix list, each with the first reason to exclude it."""
     reasons: dict[Path, str] = {}
