@@ -220,6 +220,24 @@ def test_a_transparent_colour_of_an_rgb_png_is_white():
     assert decoded(data).tolist() == [[[1, 2, 3], [255, 255, 255]]]
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "L", "1", "I;16", "F", "I", "RGB"])
+def test_bands_make_no_difference(mode: str, monkeypatch: pytest.MonkeyPatch):
+    pixels = noise(37, 23, 4)
+    deep = {"I;16": np.uint16, "F": np.float32, "I": np.int32}
+    if mode in deep:
+        image = Image.fromarray(pixels[..., 0].astype(deep[mode]) * 200)
+    else:
+        plain = Image.fromarray(pixels)
+        image = plain if mode == "RGBA" else plain.convert("RGB").convert(mode)
+        if mode == "LA":
+            image.putalpha(plain.getchannel("A"))
+    options = {"transparency": 3} if mode in ("P", "L") else {}
+    data = encoded(image, "TIFF" if mode in ("CMYK", "F", "I") else "PNG", **options)
+    whole = decoded(data)
+    monkeypatch.setattr(images.colours, "BAND", 60)
+    assert np.array_equal(decoded(data), whole)
+
+
 def test_one_bit_images():
     bits = noise(channels=1) > 127
     expected = np.repeat(bits[..., None] * 255, 3, axis=2)

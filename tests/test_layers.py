@@ -18,9 +18,10 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console draws errors framework settings
-    augment_settings bases colour colours faults files folders geometry gradients interrupts
-    intervals lettering mixing runfiles tables threads yamlfile
-    findings headers randaugment
+    augment_settings bases colour faults files folders geometry gradients interrupts intervals
+    lettering mixing runfiles tables threads yamlfile
+    findings randaugment tiffs
+    colours headers
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     audit_cache likeness runs sources tensors
     calibration curves dataset evaluation_text onnxfile plots recipe sample splits store

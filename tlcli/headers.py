@@ -16,8 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile
 
+from tlcli import tiffs
 from tlcli.errors import DataError, Problem, reason
 from tlcli.faults import Fault
 
@@ -28,9 +29,6 @@ PIXEL_LIMIT = 200_000_000
 # Photographic raster formats only: Pillow also reads formats that run programs (EPS) or are
 # documents (PDF). JPEG stands for MPO too; HEIF is there once a plugin has registered it.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF")
-
-# A TIFF's planar configuration that keeps the channels in strips of their own.
-_CHANNEL_BY_CHANNEL = 2
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HUSH: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -97,26 +95,10 @@ def _recognised(stream: BinaryIO) -> ImageFile.ImageFile:
     size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > pixel_limit():
         raise _too_large(size)
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and not _covered(image):
+    if isinstance(image, tiffs.Tiff) and not tiffs.covered(image):
         what = "truncated: the strips of this TIFF do not fill its size"
         raise Fault("truncated", what, detail=size)
     return image
-
-
-def _covered(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Whether there are data for every pixel of a TIFF; Pillow leaves the others black.
-
-    libtiff, which reads what is compressed, looks for itself: its one tile is the whole image.
-    """
-    if any(tile[0] == "libtiff" for tile in image.tile):
-        return True
-    found = 0
-    for tile in image.tile:
-        left, top, right, bottom = tile[1] or (0, 0, *image.size)
-        found += (right - left) * (bottom - top)
-    apart = image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _CHANNEL_BY_CHANNEL
-    channels = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) if apart else 1
-    return found >= channels * image.width * image.height
 
 
 def pixel_limit() -> int:
@@ -161,7 +143,7 @@ def _reader(
             what = f"this Pillow cannot read {name}"
             raise Fault("unsupported", what, "convert it to JPEG or PNG")
         if factory and answer:
-            return name, factory
+            return name, tiffs.Tiff if name == "TIFF" else factory
     if is_heif:
         hint = "`pip install pillow-heif` makes it readable; or convert it to JPEG"
         raise Fault("unsupported", "HEIF cannot be read here", hint)

@@ -30,7 +30,7 @@ from tlcli.faults import Fault
 from tlcli.headers import open_file, read_header
 
 #: Part of every address in the feature store, so that other pixels get other rows.
-DECODER_VERSION: int = 3
+DECODER_VERSION: int = 4
 
 #: A reduced image is at least so many times as large as what is resampled from it. On photos the
 #: result then differs from that of the full decode by less than one of 255 levels on average, and
@@ -110,9 +110,9 @@ def examine(source: Path | bytes, *, name: str | None = None) -> tuple[Image.Ima
         # A plugin that scales deep colours down itself still names the layout that it reads.
         deep = image.mode[0] in "IF" or ";16" in str(image.tile)
         stored = (image.format or "", image.mode)
-        upright, _ = _decoded(image, stream, where, most=1)
+        upright, _, transparent = _decoded(image, stream, where, most=1)
         turned = (turn or _turn(image)) is not None
-        return upright, Facts(*stored, *upright.size, turned, deep, colours.is_see_through(image))
+        return upright, Facts(*stored, *upright.size, turned, deep, transparent)
 
 
 def fit(
@@ -162,7 +162,7 @@ def load(path: Path, *, height: int, width: int, resize: Resize) -> NDArray[np.u
         image = read_header(stream, where)
         wide, high = image.size[::-1] if _turn_by_header(image) in _ON_THEIR_SIDE else image.size
         scale = _scale(wide, high, height, width, resize)
-        upright, extent = _decoded(image, stream, where, most=1 / (GAP * scale))
+        upright, extent, _ = _decoded(image, stream, where, most=1 / (GAP * scale))
     return np.array(fit(upright, height, width, resize, extent), dtype=np.uint8)
 
 
@@ -187,8 +187,9 @@ def sniff(path: Path) -> Problem | None:
 
 def _decoded(
     image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: float
-) -> tuple[Image.Image, Box]:
-    """The upright RGB image behind a header, and the part of it that counts.
+) -> tuple[Image.Image, Box, bool]:
+    """The upright RGB image behind a header, the part of it that counts, and whether any of it is
+    see-through.
 
     A JPEG is decoded at a half, a quarter or an eighth where it may shrink by that factor (`most`).
     Its sides are then rounded up to whole pixels, of which the last counts in part.
@@ -203,10 +204,10 @@ def _decoded(
         if image.format in _JPEGS:
             _expect_end(stream)
         turn = _turn(image)  # asked now, since Pillow turns a TIFF while loading it
-        whole = colours.to_srgb(image)
+        whole, transparent = colours.to_srgb(image)
         upright = whole if turn is None else whole.transpose(turn)
         _, _, wide, high = box or (0, 0, image.width, image.height)
-        return upright, _extent(upright, wide, high, turn)
+        return upright, _extent(upright, wide, high, turn), transparent
     except Fault as fault:
         raise fault.of(where) from fault.__cause__
     # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
