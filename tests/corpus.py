@@ -205,6 +205,8 @@ def sound() -> dict[str, bytes]:
         "png 16 RGB": deep_png(3),
         "png 16 RGBA": deep_png(4),
         "png interlaced": interlaced_png(),
+        "png 16 RGB key": keyed_png(16),
+        "png 4 bits grey key": keyed_png(4),
         "png turned": encoded(rgb, "PNG", exif=_turned(6)),
         "png animated": encoded(rgb, "PNG", save_all=True, append_images=frames),
         "gif": encoded(palette, "GIF"),

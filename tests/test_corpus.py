@@ -104,7 +104,7 @@ def grey(kind: str) -> np.ndarray:
     ("kind", "near"),
     [("png turned", 0), ("tiff CMYK", 1), ("avif", 12), ("tiff RGBA", 1),
      ("webp RGBA", 1), ("png animated", 0), ("tiff pages", 0), ("tiff planar", 0),
-     ("tiff 12 grey", 1),
+     ("png 16 RGB key", 0), ("png 4 bits grey key", 0), ("tiff 12 grey", 1),
      ("tiff 16 grey apart", 1), ("tiff 16 RGB apart", 1), ("tiff 1 bit negative apart", 0),
      ("tiff 32 grey", 1), ("tiff fractions", 1), ("tiff fractions negative", 1),
      ("tiff fractions big-endian deflate", 1)],

@@ -20,8 +20,8 @@ LAYERS = """
     __init__ console draws errors framework settings
     augment_settings bases colour faults files folders geometry gradients interrupts intervals
     lettering mixing runfiles tables threads yamlfile
-    findings randaugment tiffs
-    colours headers
+    findings pngs randaugment tiffs
+    colours endings headers
     augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
     audit_cache likeness runs sources tensors
     calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
