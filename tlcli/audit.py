@@ -30,9 +30,6 @@ TINY, HUGE, EXTREME = 32, 50_000_000, 5
 #: A channel whose values differ by no more than this is of one colour; JPEG may be one level off.
 _FLAT = 2
 
-#: Rows at the bottom that libjpeg fills with middle grey where the data have ended early.
-_CUT_ROWS, _GREY = 8, (128, 128)
-
 #: Looks that are remembered together, so that little is lost when a check is interrupted.
 _SAVED = 500
 
@@ -75,7 +72,7 @@ def look_at(path: Path) -> Look:
         DEEP: facts.deep,
         TRANSPARENT: facts.transparent,
         FLAT: all(high - low <= _FLAT for low, high in _extrema(image)),
-        CUT: facts.format in ("JPEG", "MPO") and _ends_in_grey(image),
+        CUT: facts.cut,
     }
     return Look(
         format=facts.format,
@@ -89,14 +86,6 @@ def look_at(path: Path) -> Look:
 
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
-
-
-def _ends_in_grey(image: Image.Image) -> bool:
-    width, height = image.size
-    if height <= _CUT_ROWS:
-        return False
-    bottom = image.crop((0, height - _CUT_ROWS, width, height))
-    return all(extrema == _GREY for extrema in _extrema(bottom))
 
 
 def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
