@@ -6,9 +6,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from tlcli import endings, images
+from tlcli.errors import ImageError
 
 
 def photo(width: int = 320, height: int = 240) -> Image.Image:
@@ -23,6 +24,44 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     stream = io.BytesIO()
     image.save(stream, format, **options)
     return stream.getvalue()
+
+
+KINDS = [("WEBP", {}), ("WEBP", {"quality": 40}), ("AVIF", {}), ("HEIF", {})]
+
+
+@pytest.mark.parametrize(("format", "options"), KINDS, ids=str)
+def test_half_a_download_in_a_file_of_full_size(format: str, options: dict[str, object]):
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    if format == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    whole = encoded(photo(), format, **options)
+    images.decode(whole)
+    for share in (0.5, 0.7):
+        kept = whole[: int(share * len(whole))]
+        with pytest.raises(ImageError, match=r"truncated|damaged") as caught:
+            images.decode(kept.ljust(len(whole), b"\0"))
+        assert caught.value.problems[0].kind in ("truncated", "damaged")
+
+
+def test_zeros_behind_the_end_of_a_webp_do_no_harm():
+    for options in ({}, {"lossless": True}):
+        whole = encoded(photo(), "WEBP", **options)
+        images.decode(whole + bytes(100_000))
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_a_flat_bottom_is_no_missing_end(grey: int):
+    """A lossy WebP ends in zeros where the image is flat: of 1,000 x 1,000, in thousands."""
+    flat = np.full((1000, 1000, 3), grey, np.uint8)
+    flat[:100] = np.asarray(photo(1000, 100))
+    zeros = 0
+    fast = {"quality": 0, "method": 0}
+    for options in ({"quality": 100, "method": 0}, fast, {**fast, "lossless": True}):
+        whole = encoded(Image.fromarray(flat), "WEBP", **options)
+        images.decode(whole)
+        zeros = max(zeros, len(whole) - len(whole.rstrip(b"\0")))
+    assert zeros > 1000
 
 
 def display_p3() -> bytes:

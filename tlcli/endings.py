@@ -20,6 +20,11 @@ _CUT_ROWS, _GREY = 8, (127, 128)
 #: Bytes read at a time in search of an end mark.
 _BLOCK = 1 << 16
 
+#: Pixels for which a sound file may end in one byte of zeros, and zeros that always may. A flat
+#: bottom ends a lossy WebP in up to 1 byte for 358 pixels (measured, at method 0), an AVIF in none;
+#: what half a download lacks is a multiple of that.
+_PIXELS_PER_ZERO, _ZEROS = 128, 64
+
 
 def expect_whole(image: Image.Image, stream: BinaryIO) -> None:
     """Raise `Fault` where pixels of a loaded image were made of no data, or of damaged ones."""
@@ -27,6 +32,11 @@ def expect_whole(image: Image.Image, stream: BinaryIO) -> None:
         _expect_end_mark(stream)
     elif image.format == "PNG":
         pngs.expect_sums(stream)
+    elif image.format in ("WEBP", "AVIF", "HEIF"):
+        end = _end_of_riff(stream) if image.format == "WEBP" else _end_of_boxes(stream)
+        allowed = _ZEROS + image.width * image.height // _PIXELS_PER_ZERO
+        if end > allowed and not _has_data(stream, end - allowed, allowed):
+            raise _truncated(image.format)
 
 
 def ends_in_grey(image: Image.Image) -> bool:
@@ -73,3 +83,44 @@ def _scan(stream: BinaryIO) -> int:
         if kind == 0xDA:
             return position
         position += 2 + int.from_bytes(length)
+
+
+def _end_of_riff(stream: BinaryIO) -> int:
+    """Where the pixels of a lossy WebP end; 0 for an animation, where others may follow, and for
+    lossless ones: what is flat may be zeros there, 2 bits a pixel and more."""
+    position = 12
+    while True:
+        stream.seek(position)
+        head = stream.read(8)
+        if len(head) < 8 or head[:4] in (b"ANMF", b"VP8L"):
+            return 0
+        end = position + 8 + int.from_bytes(head[4:], "little")
+        if head[:4] == b"VP8 ":
+            return end
+        position = end + end % 2
+
+
+def _end_of_boxes(stream: BinaryIO) -> int:
+    """Where an AVIF or HEIC ends, if it ends in its data; 0 if it does not."""
+    size, position = stream.seek(0, io.SEEK_END), 0
+    while position < size:
+        stream.seek(position)
+        head = stream.read(16).ljust(16, b"\0")
+        length = int.from_bytes(head[:4])
+        length = int.from_bytes(head[8:]) if length == 1 else length
+        if length < 8:
+            return 0
+        position += length
+        if head[4:8] == b"mdat" and position >= size:
+            return size
+    return 0
+
+
+def _has_data(stream: BinaryIO, start: int, length: int) -> bool:
+    """Whether any of some bytes is not zero."""
+    stream.seek(start)
+    while length > 0 and (block := stream.read(min(length, _BLOCK))):
+        if block.count(0) < len(block):
+            return True
+        length -= len(block)
+    return False
