@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import threading
+import time
 import warnings
 import zlib
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, features
 
-from tlcli import images
+from tlcli import headers, images
 from tlcli.errors import DataError, ImageError
 
 #: What an EXIF orientation asks a viewer to do to the stored pixels.
@@ -511,11 +512,15 @@ def test_pixel_bombs_are_refused_by_their_header(tmp_path: Path, monkeypatch: py
     assert decoded(encoded(Image.fromarray(noise()), "PNG")).shape == (6, 9, 3)
 
 
-def test_process_wide_settings_of_pillow_are_left_alone():
-    before = Image.MAX_IMAGE_PIXELS
+def test_process_wide_settings_of_pillow_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)
     decoded(encoded(Image.fromarray(noise()), "PNG"))
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
-    assert before == Image.MAX_IMAGE_PIXELS
+    # Only this one is raised, to what tlcli itself allows, and never lowered.
+    assert Image.MAX_IMAGE_PIXELS == 100_000_000
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**9)
+    decoded(encoded(Image.fromarray(noise()), "PNG"))
+    assert Image.MAX_IMAGE_PIXELS == 10**9
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -527,6 +532,36 @@ def test_a_raised_pixel_limit_holds_for_every_format(format: str, monkeypatch: p
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     monkeypatch.setenv("TLCLI_PIXEL_LIMIT", "50")
     assert "too many pixels" in message(data)
+
+
+@pytest.mark.parametrize("format", ["TIFF", "WEBP", "GIF"])
+def test_pillows_own_limit_does_not_come_first(format: str, monkeypatch: pytest.MonkeyPatch):
+    """By default it would refuse TIFF, WebP and GIF of 179 to 200 million pixels."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 26)  # of 54 pixels, twice as many are refused
+    monkeypatch.setattr(headers, "PIXEL_LIMIT", 54)
+    assert decoded(encoded(Image.fromarray(noise()), format)).shape == (6, 9, 3)
+
+
+def test_huge_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    data = encoded(Image.fromarray(noise(40, 50)), "PNG")
+    inside, most = [], []
+    to_srgb = images.colours.to_srgb
+
+    def counted(image: Image.Image) -> tuple[Image.Image, bool]:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return to_srgb(image)
+
+    monkeypatch.setattr(images.colours, "to_srgb", counted)
+    monkeypatch.setattr(images, "_HUGE", 1999)
+    threads = [threading.Thread(target=images.decode, args=(data,)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 6
 
 
 KINDS = [

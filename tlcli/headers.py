@@ -116,11 +116,13 @@ def pixel_limit() -> int:
 
 
 def _lift_limit() -> None:
-    """Raise the limit that Pillow's TIFF and WebP readers have of their own to one that the user
-    has set; it is one for the whole process, and is never lowered here."""
+    """Let Pillow's own readers of TIFF, WebP and GIF pass what is allowed here.
+
+    They refuse twice a number that is one for the whole process; it is never lowered here.
+    """
     own = Image.MAX_IMAGE_PIXELS
-    if os.environ.get("TLCLI_PIXEL_LIMIT") and own is not None and 2 * own < pixel_limit():
-        Image.MAX_IMAGE_PIXELS = pixel_limit()
+    if own is not None and 2 * own < pixel_limit():
+        Image.MAX_IMAGE_PIXELS = (pixel_limit() + 1) // 2
 
 
 def _too_large(found: str) -> Fault:

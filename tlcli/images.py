@@ -16,8 +16,10 @@ Pixels that could come out differently than before need a new `DECODER_VERSION`.
 from __future__ import annotations
 
 import errno
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Semaphore
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -59,6 +61,11 @@ _ORIENTATIONS = {
 _ON_THEIR_SIDE = tuple(_ORIENTATIONS[number] for number in (5, 6, 7, 8))
 _FROM_THE_RIGHT = tuple(_ORIENTATIONS[number] for number in (2, 3, 6, 7))
 _FROM_BELOW = tuple(_ORIENTATIONS[number] for number in (3, 4, 7, 8))
+
+# Images of more pixels than this are decoded one at a time, for the sake of memory: docs/data.md
+# says what a pixel takes.
+_HUGE = 50_000_000
+_one_by_one = Semaphore()
 
 # What a system says of positions that a damaged file asks for; anything else is the disk's fault.
 _OF_THE_FILE = (None, errno.EINVAL, errno.EOVERFLOW)
@@ -204,7 +211,8 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
         if image.format in JPEGS and reduction > 1:
             least = (max(1, image.width // reduction), max(1, image.height // reduction))
             box = (image.draft(None, least) or (None, None))[1]
-        return _made(image, stream, box)
+        with _one_by_one if image.width * image.height > _HUGE else nullcontext():
+            return _made(image, stream, box)
     except Fault as fault:
         raise fault.of(where) from fault.__cause__
     # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
