@@ -193,6 +193,9 @@ def test_names_that_are_no_text_are_one_finding(data: Path, config: Path):
     (finding,) = skipped.findings
     assert (finding.severity, finding.hint) == ("warning", "left out of the run")
     assert to_exclude(skipped.findings) == {}
+    # Of a folder, everything in it would be left out: that is for the user to say.
+    (folder / os.fsdecode(b"\xe9")).mkdir()
+    assert not check.check(config, ["data.on_bad_image=skip"]).passed
 
 
 def test_skipped_files_are_warnings(data: Path, config: Path):

@@ -69,7 +69,7 @@ def look(folder: Path) -> Contents:
             found.junk.append(path)
         elif not _encodable(entry.name):
             where = str(path).encode("utf-8", "backslashreplace").decode()
-            kind: Kind = "" if entry.is_dir() else "bad name"  # of a folder, all in it is lost
+            kind: Kind = "" if _is_folder(path) else "bad name"  # of a folder, all in it is lost
             what = "its name is not valid UTF-8"
             found.problems.append(Problem(where, what, "rename it", kind=kind))
         else:

@@ -22,7 +22,7 @@ from tlcli.faults import Fault
 _APART = 2
 
 _RAW, _RAW_BY_LIBTIFF = 1, 32771
-_UNSIGNED, _FRACTIONS = 1, 3
+_UNSIGNED = 1
 _FILL_ORDER = 266
 _STRIPS, _TILES = 273, 324
 _RGB, _CMYK = 2, 5
@@ -37,6 +37,7 @@ class Tiff(TiffImagePlugin.TiffImageFile):
     """A TIFF as Pillow reads it, with `Fault` for one that is sound and that it cannot read."""
 
     def _setup(self) -> None:
+        # Pillow's step from tags to a plan of reading: no other hook is early enough.
         tags = self.tag_v2
         by_libtiff = tags.get(COMPRESSION, _RAW) == _RAW and not _safe_raw(tags)
         try:
