@@ -18,9 +18,10 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console draws errors framework settings
-    augment_settings bases caches colour colours files findings folders geometry gradients headers
-    interrupts intervals lettering mixing runfiles tables threads yamlfile
-    randaugment
+    augment_settings bases caches colour faults files folders geometry gradients interrupts
+    intervals lettering mixing runfiles tables threads yamlfile
+    findings pngs randaugment tiffs
+    colours endings headers
     augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
     likeness runs sources store_index tensors
     audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits

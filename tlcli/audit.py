@@ -15,7 +15,8 @@ from PIL import Image
 from tlcli import console, images, likeness, photos
 from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
 from tlcli.dataset import Index, Item
-from tlcli.errors import ImageError, Problem
+from tlcli.errors import ImageError
+from tlcli.faults import PASSING
 from tlcli.findings import Finding, shown
 from tlcli.layout import SPLITS
 from tlcli.recipe import Recipe
@@ -29,14 +30,8 @@ TINY, HUGE, EXTREME = 32, 50_000_000, 5
 #: A channel whose values differ by no more than this is of one colour; JPEG may be one level off.
 _FLAT = 2
 
-#: Rows at the bottom that libjpeg fills with middle grey where the data have ended early.
-_CUT_ROWS, _GREY = 8, (128, 128)
-
 #: Looks that are remembered together, so that little is lost when a check is interrupted.
 _SAVED = 500
-
-#: Troubles that another look may not find again.
-_PASSING = ("not enough memory", "permission denied", "no such file")
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -58,7 +53,7 @@ def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
     for item in index.items:
         look = looks[item.digest]
         if look.message:
-            bad.append((item.path, Problem(str(item.path), look.message, look.hint)))
+            bad.append((item.path, look.problem(item.path)))
         else:
             odd.append((item, look))
     left = set_aside(index, bad, chosen)
@@ -71,14 +66,13 @@ def look_at(path: Path) -> Look:
     try:
         image, facts = images.examine(path)
     except ImageError as error:
-        problem = error.problems[0]
-        return Look(problem.message, problem.hint)
+        return Look.of(error.problems[0])
     flags = {
         TURNED: facts.turned,
         DEEP: facts.deep,
         TRANSPARENT: facts.transparent,
         FLAT: all(high - low <= _FLAT for low, high in _extrema(image)),
-        CUT: facts.format in ("JPEG", "MPO") and _ends_in_grey(image),
+        CUT: facts.cut,
     }
     return Look(
         format=facts.format,
@@ -92,14 +86,6 @@ def look_at(path: Path) -> Look:
 
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
-
-
-def _ends_in_grey(image: Image.Image) -> bool:
-    width, height = image.size
-    if height <= _CUT_ROWS:
-        return False
-    bottom = image.crop((0, height - _CUT_ROWS, width, height))
-    return all(extrema == _GREY for extrema in _extrema(bottom))
 
 
 def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
@@ -116,7 +102,7 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
         ):
             for digest, look in zip(new, seen, strict=True):
                 looks[digest] = look
-                if not any(trouble in look.message for trouble in _PASSING):
+                if look.kind not in PASSING:
                     unsaved[digest] = look
                 if len(unsaved) >= _SAVED:
                     memory.keep_looks(unsaved)

@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import PIL
 
 from tlcli import headers, images
+from tlcli.errors import Kind, Problem
 from tlcli.store_index import is_damage
 
 FILE = "audit.sqlite"
 
 #: Part of what is remembered, so that another way of looking looks again.
-VERSION = 1
+VERSION = 2
 
 #: Seconds to wait for another process that writes.
 _PATIENCE = 30.0
@@ -36,13 +37,16 @@ _PAUSE = 0.01
 #: Rows asked for or written at a time.
 _CHUNK = 500
 
+# What an earlier version remembered of looks is no use here, and takes room.
 _TABLES = """
+DROP TABLE IF EXISTS looks;
 CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS looks (
+CREATE TABLE IF NOT EXISTS looks2 (
     digest TEXT, way TEXT, message TEXT, hint TEXT, format TEXT, mode TEXT, width INTEGER,
-    height INTEGER, flags INTEGER, thumbnail BLOB, PRIMARY KEY (digest, way)
+    height INTEGER, flags INTEGER, thumbnail BLOB, kind TEXT, detail TEXT,
+    PRIMARY KEY (digest, way)
 ) WITHOUT ROWID;
 """
 
@@ -56,6 +60,7 @@ class Look(NamedTuple):
         width, height: of the upright image.
         flags: `TURNED`, `DEEP`, `TRANSPARENT`, `FLAT` and `CUT`, added up.
         thumbnail: the bytes of `likeness.thumbnail`.
+        kind, detail: as in `Problem`, where it cannot be decoded.
     """
 
     message: str = ""
@@ -66,7 +71,21 @@ class Look(NamedTuple):
     height: int = 0
     flags: int = 0
     thumbnail: bytes = b""
+    kind: Kind = ""
+    detail: str = ""
 
+    @classmethod
+    def of(cls, problem: Problem) -> Look:
+        """What a file that cannot be decoded told."""
+        return cls(problem.message, problem.hint, kind=problem.kind, detail=problem.detail)
+
+    def problem(self, path: Path) -> Problem:
+        """Why the file at `path`, of this content, cannot be decoded."""
+        said = (str(path), self.message, self.hint)
+        return Problem(*said, kind=self.kind, detail=self.detail)
+
+
+_COLUMNS = ", ".join(Look._fields)
 
 #: EXIF turns it; more than 8 bits; see-through in places; all one colour; ends in one grey.
 TURNED, DEEP, TRANSPARENT, FLAT, CUT = (1 << bit for bit in range(5))
@@ -156,8 +175,7 @@ class AuditCache:
 
     def looks(self, digests: Iterable[str]) -> dict[str, Look]:
         """What is known of files with those hashes."""
-        what = "SELECT digest, message, hint, format, mode, width, height, flags, thumbnail"
-        query = f"{what} FROM looks WHERE way = ? AND digest IN"
+        query = f"SELECT digest, {_COLUMNS} FROM looks2 WHERE way = ? AND digest IN"
         return {row[0]: Look._make(row[1:]) for row in self._ask(query, [*digests], self._way)}
 
     def unusable(self) -> dict[str, Look]:
@@ -165,19 +183,16 @@ class AuditCache:
         found = {}
         with self._forgiving() as base:
             if base is not None:
-                query = "SELECT digest, message, hint FROM looks WHERE way = ? AND message <> ''"
-                for digest, message, hint in base.execute(query, [self._way]):
-                    found[digest] = Look(message, hint)
+                query = f"SELECT digest, {_COLUMNS} FROM looks2 WHERE way = ? AND message <> ''"
+                for digest, *told in base.execute(query, [self._way]):
+                    found[digest] = Look._make(told)
         return found
 
     def keep_looks(self, looks: Mapping[str, Look]) -> None:
         """Remember what was found, by hash."""
-        rows = (
-            (digest, self._way, look.message, look.hint, look.format, look.mode, look.width,
-             look.height, look.flags, look.thumbnail)
-            for digest, look in looks.items()
-        )  # fmt: skip
-        self._tell("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        rows = ((digest, self._way, *look) for digest, look in looks.items())
+        marks = ", ".join("?" * (2 + len(Look._fields)))
+        self._tell(f"INSERT OR REPLACE INTO looks2 VALUES ({marks})", rows)
 
     def _name(self, path: Path) -> str:
         return os.path.join(self._here, path)  # noqa: PTH118 - of many paths, ten times as fast

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlcli.errors import DataError, Problem, nearest, reason
+from tlcli.errors import DataError, Kind, Problem, nearest, reason
 
 #: Lower-case suffixes by which photos are found; what is in a file is only known on decoding it.
 EXTENSIONS = frozenset(
@@ -69,7 +69,9 @@ def look(folder: Path) -> Contents:
             found.junk.append(path)
         elif not _encodable(entry.name):
             where = str(path).encode("utf-8", "backslashreplace").decode()
-            found.problems.append(Problem(where, "its name is not valid UTF-8", "rename it"))
+            kind: Kind = "" if _is_folder(path) else "bad name"  # of a folder, all in it is lost
+            what = "its name is not valid UTF-8"
+            found.problems.append(Problem(where, what, "rename it", kind=kind))
         else:
             _place(entry, path, found)
     return found

@@ -92,6 +92,7 @@ def survey(
     found.source = _collect(problems, lambda: weights.find(chosen, found.cache))
     problems += found.source.notes if found.source else ()
     if found.index is not None:
+        found.index = _gather_names(found.index, skip=chosen.data.on_bad_image == "skip")
         problems += found.index.notes
         gathered = found.index
         if examine is not None:
@@ -138,7 +139,7 @@ def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     known = audit_cache.remembered_as_unusable(cache)
     for item in index.items:
         if item.path not in bad and (look := known.get(item.digest)):
-            bad[item.path] = Problem(str(item.path), look.message, look.hint)
+            bad[item.path] = look.problem(item.path)
     return [*bad.items()]
 
 
@@ -157,6 +158,12 @@ def check_photos(
             if problem is not None:
                 found.append((path, problem))
         return found
+
+
+def _gather_names(index: Index, *, skip: bool) -> Index:
+    """The index with one finding about files whose names are no text, instead of a note each."""
+    notes, found = findings.misnamed(index.notes, skip=skip)
+    return replace(index, notes=tuple(notes), findings=(*index.findings, *found))
 
 
 def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], chosen: recipe.Recipe) -> Index:
