@@ -26,9 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import augment, dataset, features, images, recipe, split
+from tlcli import addresses, augment, features, images, recipe, split
 from tlcli.augment_settings import Augment
 from tlcli.bases import BASES
+from tlcli.digests import digest
+from tlcli.folders import find_images
 from tlcli.framework import keras, tf
 from tlcli.photos import View
 
@@ -52,9 +54,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    paths = list(dataset.find_images([arguments.photos]))[: arguments.images]
+    paths = list(find_images([arguments.photos]))[: arguments.images]
     pixels = [images.load(path, height=SIDE, width=SIDE, resize="squash") for path in paths]
-    digests = [dataset.digest(path) for path in paths]
+    digests = [digest(path) for path in paths]
     rates = by_turns(contestants(np.stack(pixels), digests), len(paths), arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
         share = share_of_extract(paths, digests, np.stack(pixels), Path(folder), arguments.rounds)
@@ -132,7 +134,7 @@ def share_of_extract(
     for turn in range(rounds + 1):
         (folder / str(turn)).mkdir()
         rows = {
-            name: features.open_rows(network, chosen, name, folder / str(turn), weights=checksum)
+            name: addresses.open_rows(network, chosen, name, folder / str(turn), weights=checksum)
             for name, checksum in network.checksums(BOUNDARIES).items()
         }
         whole = timed(lambda rows=rows: features.extract(network, chosen, wanted, rows))

@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
-from tlcli import dataset, features, images, photos, split, weights
+from tlcli import addresses, features, images, photos, split, weights
+from tlcli import forward as forward_pass
 from tlcli.bases import BASES
+from tlcli.digests import digest
+from tlcli.folders import find_images
 from tlcli.photos import View
 from tlcli.recipe import Recipe, load
 
@@ -45,13 +48,13 @@ def main() -> None:
 def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both ways, warm: each is a function that measures one turn."""
     recipe = _recipe(arguments, folder)
-    paths = list(dataset.find_images([arguments.photos]))[: arguments.images]
-    views = [View(path, dataset.digest(path)) for path in paths]
+    paths = list(find_images([arguments.photos]))[: arguments.images]
+    views = [View(path, digest(path)) for path in paths]
     row = BASES[recipe.base.name]
     network = split.build(row, recipe.base.image_size, recipe.head, 2, seed=0)
     weights.load(network.base, network.row, weights.find(recipe))
     pixels = _pixels(recipe, paths)
-    forward = features.forward(network.trunk(list(BOUNDARIES)))
+    forward = forward_pass.compiled(network.trunk(list(BOUNDARIES)))
     size = photos.BATCH_SIZE
 
     def measured(work: Any) -> Measured:
@@ -91,7 +94,7 @@ def _pixels(recipe: Recipe, paths: list[Path]) -> Any:
 def _run_extract(network: Any, recipe: Recipe, views: list[View], folder: Path) -> None:
     folder.mkdir()
     rows = {
-        name: features.open_rows(network, recipe, name, folder, weights=checksum)
+        name: addresses.open_rows(network, recipe, name, folder, weights=checksum)
         for name, checksum in network.checksums(BOUNDARIES).items()
     }
     features.extract(network, recipe, views, rows)

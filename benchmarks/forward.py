@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, child, parser, spread
 
-from tlcli import estimate, features, split
+from tlcli import estimate, split
+from tlcli import forward as forward_pass
 from tlcli.bases import BASES
 from tlcli.framework import tf
 from tlcli.settings import Head
@@ -87,7 +88,7 @@ def base(name: str, size: int) -> Callable[[], Measured]:
     """The speed of a base's forward pass, compiled as `extract` compiles it."""
     row = BASES[name]
     network = split.build(row, (size, size), Head(), 2, seed=0)
-    forward = features.forward(network.trunk([row.top.name]))
+    forward = forward_pass.compiled(network.trunk([row.top.name]))
     x = np.random.default_rng(0).uniform(0, 255, (BATCH, size, size, 3)).astype(np.float32)
     forward(x)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import console, features, files, photos, plan, recipe, survey, train
+from tlcli import addresses, console, features, files, photos, plan, recipe, survey, trunks
 from tlcli.feeds import StoredFeed
 from tlcli.stage import Position, Snapshot, run_stage
 from tlcli.steps import Scorer
@@ -71,7 +71,12 @@ def measure(wanted: Wanted) -> dict[str, Any]:
     """The contents of `views.json`, complete."""
     wanted.out.mkdir(parents=True, exist_ok=True)
     path = wanted.out / RESULTS
-    settings = {"config": wanted.config.name, "epochs": wanted.epochs, "set": [*wanted.overrides]}
+    settings = {
+        "config": wanted.config.name,
+        "recipe": recipe.load(wanted.config, wanted.overrides).fingerprint(),
+        "epochs": wanted.epochs,
+        "set": [*wanted.overrides],
+    }
     measured: dict[str, Any] = {"settings": settings, "runs": {}, "seconds_per_pass": []}
     if path.exists():
         measured = json.loads(path.read_text(encoding="utf-8"))
@@ -92,13 +97,9 @@ def measure(wanted: Wanted) -> dict[str, Any]:
 class EpochFeed(StoredFeed):
     """Live views from the store: epoch e shows view e + 1 of every photo, as `LiveFeed` does."""
 
-    def views(self, generator: np.random.Generator, epoch: int) -> Any:
+    def views(self, seed: int, epoch: int) -> Any:
         """See `Feed`."""
         return np.full(len(self.labels), epoch + 1)
-
-    def round(self, epoch: int) -> int:
-        """Every epoch is a round of its own."""
-        return epoch
 
 
 class Memory:
@@ -131,11 +132,11 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     )
     made = plan.make(survey.survey(chosen, cache=wanted.cache, run=False))
     (planned,) = made.stages
-    network = train.load_network(made)
+    network = trunks.load_network(made)
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
-    with train.open_store(network, made, [cut]) as opened:
-        needed = features.views_of(made.index.items, kept)
+    with trunks.open_store(network, made, [cut]) as opened:
+        needed = addresses.views_of(made.index.items, made.recipe.augment, kept)
         report = features.extract(network, chosen, needed, opened.rows, opened.sources)
         place = (network, chosen, opened.known, cut)
         feed = (EpochFeed if live else StoredFeed)(*place, items, kept)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import console, dataset
+from tlcli import console
+from tlcli.digests import digest
 
 #: Colours that any classifier can tell apart.
 COLOURS = {"blue": (40, 60, 210), "green": (50, 190, 60), "red": (210, 50, 40)}
@@ -67,7 +68,7 @@ def plain_photos(tmp_path: Path) -> Path:
     # The split hangs on the bytes, and so on the PNG compressor: take the first seed that suits.
     for first_seed in range(300, 3_000, 100):
         paint_classes(folder, 12, first_seed)
-        digests = {path: dataset.digest(path) for path in folder.glob("*/*.png")}
+        digests = {path: digest(path) for path in folder.glob("*/*.png")}
         shares = {(path.parent.name, share(digest)) for path, digest in digests.items()}
         if len(shares) == 3 * len(COLOURS):
             break

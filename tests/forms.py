@@ -12,11 +12,27 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
-from tlcli import bases, tensors, weight_cache
+from tlcli import bases, tensors, weight_cache, weight_files
+from tlcli.errors import WeightsError
 
 #: The smallest base: 4 MB.
 SMALL = bases.BASES["MobileNetV3Small"]
+VGG16 = bases.BASES["VGG16"]
+HINT = "name a file with the weights of VGG16: .weights.h5, .h5, .keras or .onnx"
+
+
+def refusal(path: Path) -> str:
+    """The one line with which a file is refused for VGG16."""
+    with pytest.raises(WeightsError) as caught:
+        weight_files.check(path, VGG16, "base.weights")
+    told = str(caught.value)
+    assert "\n" not in told
+    with pytest.raises(WeightsError) as caught:
+        weight_files.read(path, VGG16, "base.weights")
+    assert str(caught.value) == told
+    return told.replace(str(path), "FILE").replace(str(path.parent), "HERE")
 
 
 def draw(base: str, seed: int = 0) -> list[np.ndarray]:

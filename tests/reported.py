@@ -12,7 +12,8 @@ import numpy.typing as npt
 from conftest import paint
 from PIL import Image
 
-from tlcli import calibration, dataset, files, metrics, runs
+from tlcli import calibration, files, metrics, runs
+from tlcli.digests import digest
 from tlcli.predicted import Predicted
 from tlcli.runs import Run
 
@@ -77,9 +78,7 @@ def finish(
     run = Run(folder)
     folder.mkdir(parents=True)
     _write_records(run, photos, classes, stages, splits, each)
-    rows = [
-        (str(path), classes[label], split, dataset.digest(path)) for path, label, split in items
-    ]
+    rows = [(str(path), classes[label], split, digest(path)) for path, label, split in items]
     files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
     for split in splits[1:]:
         random = np.random.default_rng(len(split))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.audit_cache import FILE, AuditCache, Look
+from tlcli.errors import Problem
 
 LOOK = Look("", "", "JPEG", "RGB", 30, 20, 5, b"thumbnail")
 
@@ -93,6 +94,33 @@ def test_looks_are_known_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert memory.looks(many) == {}
 
 
+def test_why_a_file_cannot_be_decoded_is_remembered_whole(tmp_path: Path):
+    path = tmp_path / "a.jpg"
+    told = Problem("b.jpg", "cannot be decoded: x: y", "do", kind="no image", detail="y")
+    with AuditCache(tmp_path) as memory:
+        memory.keep_looks({"good": LOOK, "bad": Look.of(told)})
+    with AuditCache(tmp_path) as memory:
+        assert memory.unusable() == {"bad": Look.of(told)}
+        found = memory.looks(["bad"])["bad"].problem(path)
+    assert found == Problem(str(path), "cannot be decoded: x: y", "do")
+    assert (found.kind, found.detail, found.general) == ("no image", "y", "cannot be decoded: x")
+
+
+def test_what_an_earlier_version_remembered_of_looks_makes_room(tmp_path: Path):
+    base = sqlite3.connect(tmp_path / FILE)
+    base.execute("CREATE TABLE looks (digest TEXT, way TEXT, message TEXT)")
+    base.execute("INSERT INTO looks VALUES ('x', '1-3', '')")
+    base.commit()
+    base.close()
+    with AuditCache(tmp_path) as memory:
+        memory.keep_looks({"x": LOOK})
+        assert memory.looks(["x"]) == {"x": LOOK}
+    base = sqlite3.connect(tmp_path / FILE)
+    tables = [name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE sql <> ''")]
+    base.close()
+    assert sorted(tables) == ["hashes", "looks2"]
+
+
 def test_two_writers_do_not_disturb_each_other(tmp_path: Path):
     def write(start: int) -> None:
         with AuditCache(tmp_path) as memory:
@@ -131,7 +159,7 @@ def test_a_memory_that_breaks_meanwhile_is_done_without(tmp_path: Path):
     with AuditCache(tmp_path) as memory:
         memory.keep_looks({"x": LOOK})
         other = sqlite3.connect(tmp_path / FILE)
-        other.execute("DROP TABLE looks")
+        other.execute("DROP TABLE looks2")
         other.close()
         assert memory.looks(["x"]) == {}
         memory.keep_looks({"y": LOOK})

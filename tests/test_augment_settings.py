@@ -11,6 +11,7 @@ import pytest
 from tlcli import recipe
 from tlcli.augment_settings import CHANGES, PRESETS, Augment
 from tlcli.errors import RecipeError
+from tlcli.recipe_problems import advice
 
 SHORT = "data: {dir: photos}\nbase: {name: VGG16}\naugment:\n"
 
@@ -24,10 +25,10 @@ def load(write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
     return load
 
 
-NORMALISED = "leave it out: every base brings the normalisation its weights were trained with"
+NORMALISED = "leave it out: every base comes with the normalisation its weights were trained with"
 BAD = [
     *[
-        (f"{name}: true", f"{name}: '{name}' is no setting of tlcli; {NORMALISED}")
+        (f"{name}: true", f"{name}: '{name}' is not a setting of tlcli; {NORMALISED}")
         for name in (
             "featurewise_center", "samplewise_center", "featurewise_std_normalization",
             "samplewise_std_normalization", "zca_whitening", "zca_epsilon", "rescale",
@@ -35,12 +36,13 @@ BAD = [
     ],
     (
         "preprocessing_function: f",
-        "preprocessing_function: 'preprocessing_function' is no setting of tlcli; leave it out: "
-        "every base brings the preprocessing of its weights, and a recipe holds settings, not code",
+        "preprocessing_function: 'preprocessing_function' is not a setting of tlcli; leave it out: "
+        "every base comes with the preprocessing of its weights, and a recipe holds settings, not "
+        "code",
     ),
     (
         "validation_split: 0.2",
-        "validation_split: 'validation_split' is no setting of tlcli; "
+        "validation_split: 'validation_split' is not a setting of tlcli; "
         "use data.split: {val: 0.15}, decided by the content of each photo",
     ),
     ("preset: lite", "preset: found 'lite'; did you mean 'light'? "
@@ -65,8 +67,15 @@ BAD = [
     ("random_erasing: {probability: 2}",
      "random_erasing.probability: found 2; must be 1 or less"),
     ("mixup: -1", "mixup: found -1; must be 0 or more"),
+    ("cutmix: true", "cutmix: found true; must not be true or false"),
+    ("rotation_range: 360", "rotation_range: found 360; must be 180 or less: degrees to either "
+     "side, so 180 is every angle"),
+    ("width_shift_range: [-1, 0, 1]", "width_shift_range: found [-1, 0, 1]; must be one number, "
+     "for shifts of up to so much to either side"),
+    ("zoom_range: 0.96", "zoom_range: found 0.96; must be [low, high] with "
+     "0.05 <= low <= high <= 20, is [0.04, 1.96]"),
     ("cutmix: 1", "cutmix: cutmix pastes pixels, and activations from the feature store have none; "
-     "set augment.views to live, or use mixup, which can blend activations, too"),
+     "set augment.views to live, or use mixup, which can also blend activations"),
 ]  # fmt: skip
 
 
@@ -84,15 +93,15 @@ def test_cutmix_asks_for_live_views(load):
 
 def test_what_mixing_means_is_told(load):
     accuracy = (
-        "training accuracy counts the class of which a mixed photo has most; "
+        "training accuracy counts the class with the larger share in a mixed photo; "
         "validation and test are not mixed"
     )
-    assert list(map(str, recipe.advice(load("mixup: 0.2", "rotation_range: 5")))) == [
+    assert list(map(str, advice(load("mixup: 0.2", "rotation_range: 5")))) == [
         "r.yaml:4: augment.mixup: blends activations at the boundary, not pixels (manifold mixup): "
-        "the trunk runs once; augment.views=live blends pixels",
+        "the trunk runs once; set augment.views=live to blend pixels",
         f"r.yaml:4: augment.mixup: {accuracy}",
     ]
-    live = recipe.advice(load("cutmix: 0.2", "views: live"))
+    live = advice(load("cutmix: 0.2", "views: live"))
     assert list(map(str, live)) == [f"r.yaml:4: augment.cutmix: {accuracy}"]
     assert {problem.severity for problem in live} == {"note"}
 
@@ -128,21 +137,26 @@ def test_settings_beside_a_preset_win(load):
     ("lines", "said"),
     [
         (["views: 4"], "no setting of `augment` changes a photo, so no views are kept; set "),
-        (["views: 0", "hue: 0.1"], "0 views are kept, so training sees nothing of what the other "
-         "settings change; set it to 4, or to live"),
-        (["views: live"], "no setting of `augment` changes a photo: every epoch would compute the "
-         "same again; set rotation_range, horizontal_flip, ..., or leave views out"),
+        (["views: 0", "hue: 0.1"], "0 views are kept, so the other settings have no effect"
+         "; set it to 4, or to live"),
+        (["views: live"], "no setting of `augment` changes a photo: every epoch would repeat the "
+         "same work; set rotation_range, horizontal_flip, ..., or leave views out"),
+        (["views: 2", "random_erasing: {probability: 0}"], "no setting of `augment` changes a "
+         "photo, so no views are kept; set "),
+        (["probability: 0", "hue: 0.1", "views: 2"], "augment.probability: 0 leaves every view as "
+         "its photo, whatever augment.hue says; raise it, or leave it out"),
+        (["views: 2", "hue: 0.1", "preset: none"], "augment.preset: none does not switch off what "
+         "stands beside it, such as augment.hue; augment.views=0 trains on the photos as they are"),
     ],
 )  # fmt: skip
 def test_views_that_show_nothing_new_are_told(load, lines: list[str], said: str):
-    (problem,) = recipe.advice(load(*lines))
+    (problem,) = advice(load(*lines))
     assert (problem.severity, said in str(problem)) == ("warning", True)
-    assert problem.where.endswith("augment.views")
 
 
 def test_mixing_alone_is_no_reason_to_ask_for_views(load):
     for lines in (["mixup: 0.2"], ["mixup: 0.2", "views: live"]):
-        assert {problem.severity for problem in recipe.advice(load(*lines))} == {"note"}
+        assert {problem.severity for problem in advice(load(*lines))} == {"note"}
 
 
 def test_a_preset_can_be_set_on_the_command_line(load, write_recipe):
@@ -157,6 +171,10 @@ def test_short_forms(load):
     assert chosen.brightness_range == (0.8, 1.2)
     assert chosen.contrast == (0.5, 1.0)
     assert chosen.random_resized_crop.scale == (0.08, 1.0)
+    assert load("zoom_range: 0.3").augment.zoom_range == (0.7, 1.3)
+    for off in ("off", "false", "null"):
+        chosen = load("preset: strong", f"randaugment: {off}", f"random_erasing: {off}").augment
+        assert (chosen.randaugment, chosen.random_erasing) == (None, None)
 
 
 SOME: dict[str, Any] = {

@@ -71,7 +71,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, harm: str):
     damaged = folder / "epoch-00002.npz" if harm == "remove the best" else newest
     assert str(problems[0]).startswith(f"{damaged}: this checkpoint cannot be read: ")
     assert str(problems[0]).endswith(
-        "; training goes on from the one before, or else from the start"
+        "; training resumes from the previous one, or else from the start"
     )
 
 

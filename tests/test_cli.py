@@ -13,8 +13,9 @@ import click
 import numpy as np
 import pytest
 
-from tlcli import __version__, files, runs, store
+from tlcli import __version__, caches, files, outputs, runs
 from tlcli.cli import main
+from tlcli.store import TrunkRows
 
 ROOT = Path(__file__).parents[1]
 TEXT = "data:\n  dir: {}\nbase:\n  {{name: VGG16, weights: random, image_size: 48}}\n"
@@ -91,7 +92,7 @@ def test_python_dash_m():
         (["predict"], "Missing argument"),
         (["predict", "--top", "0", "a.jpg"], "0 is not in the range x>=1"),
         (["extract", "--pooling", "sum"], "'sum' is not one of"),
-        (["cache", "prune"], "say what to remove: --all, or --unused-days and --base"),
+        (["cache", "prune"], "say what to remove: --all, or --unused-days, --base or both"),
     ],
 )
 def test_usage_slips_exit_with_2(cli, words: list[str], said: str):
@@ -242,7 +243,7 @@ def test_check_as_json(cli, config: Path, photos: Path):
             "severity": "error",
             "where": "--set base.weights=x.h5",
             "message": f"no such weights file: {Path.cwd() / 'x.h5'}",
-            "hint": "check the path; relative ones start at the recipe's folder",
+            "hint": "check the path; relative paths start at the recipe's folder",
         }
     ]
 
@@ -259,9 +260,9 @@ def test_warnings_and_notes(cli, config: Path, photos: Path):
     done = cli(*words)
     assert done.exit_code == 0
     assert done.stderr.splitlines() == [
-        f"warning: {photos}/train/red/notes.txt: ignored, without an image suffix; "
-        "photos need the ending of one in their name, such as .jpg",
-        f"note: {photos}/train/.hidden: ignored, hidden or left by a system",
+        f"warning: {photos}/train/red/notes.txt: ignored, without an image extension; "
+        "photos need a file extension such as .jpg",
+        f"note: {photos}/train/.hidden: ignored, hidden or made by the system",
     ]
     quiet = cli("--quiet", *words)
     assert quiet.stderr.splitlines() == done.stderr.splitlines()[:1]
@@ -272,7 +273,7 @@ def test_dry_run(cli, config: Path):
     done = cli("finetune", "--config", config, "--dry-run", "--set", "stages.1.epochs=7")
     assert (done.exit_code, done.stderr) == (0, "")
     assert not runs.root().exists()
-    assert not store.cache_folder().exists()
+    assert not caches.cache_folder().exists()
     plan = cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
     assert done.stdout.startswith(plan)  # and an estimate
 
@@ -288,7 +289,7 @@ def test_init_then_check(cli, photos: Path):
 
 
 def test_sample(cli):
-    assert cli("sample", "digits").stdout == "1,797 images in digits\n"
+    assert cli("sample", "digits").stdout == "1,797 photos in digits\n"
 
 
 def test_bases(cli):
@@ -305,7 +306,7 @@ def test_runs(cli):
     done = cli("runs")
     assert done.stdout == f"no runs in {runs.root()}; train one with `tlcli finetune`\n"
     assert json.loads(cli("runs", "--json").stdout) == []
-    run = runs.create("cats", None)
+    run = outputs.create("cats", None)
     files.write_json(run.file(runs.RECORD), {"created": "now", "base": "VGG16"})
     (entry,) = json.loads(cli("runs", "--json").stdout)
     assert (entry["name"], entry["finished"]) == ("cats-1", False)
@@ -320,7 +321,7 @@ def test_predicting_without_a_run(cli):
         "train one with `tlcli finetune`, or name one with --run\n"
     )
     assert cli("predict", "--run", "cats", "image.jpg").stderr == (
-        "error: --run cats: there is no such run; train one with `tlcli finetune`\n"
+        "error: --run cats: no such run; train one with `tlcli finetune`\n"
     )
 
 
@@ -329,17 +330,17 @@ def test_schema(cli):
 
 
 def test_the_cache(cli, tmp_path: Path):
-    folder = store.features_folder(store.cache_folder())
+    folder = caches.features_folder(caches.cache_folder())
     assert cli("cache").stdout == f"the feature store {folder} is empty\n"
     trunk = {"base": "VGG16", "boundary": "block4_pool", "image_size": [64, 64]}
-    rows = store.TrunkRows(folder, trunk, (5,), "float32")
+    rows = TrunkRows(folder, trunk, (5,), "float32")
     rows.append([("ab" * 32, "0")], np.ones((1, 5), np.float32))
     rows.close()
     assert json.loads(cli("cache", "--json").stdout)[0]["rows"] == 1
     assert "VGG16" in cli("cache").stdout
     assert cli("cache", "--cache-dir", tmp_path).stdout.endswith("is empty\n")
     done = cli("cache", "verify")
-    assert (done.exit_code, done.stdout) == (0, "1 row, all sound\n")
+    assert (done.exit_code, done.stdout) == (0, "1 row, all intact\n")
     (shard,) = rows.path.glob("*.npy")
     shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
     done = cli("cache", "verify")

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, dataset, evaluate, files, labelled, metrics, runs
+from tlcli import calibration, evaluate, files, labelled, metrics, runs
+from tlcli.digests import digest
 from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Source, Wanted
 from tlcli.predicted import Predicted
 from tlcli.runs import Run
+from tlcli.settings import Head
 
 CLASSES = ("blue", "green", "red")
 
@@ -31,7 +33,7 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
     recipe = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     run.file(runs.RECIPE).write_text(recipe)
     rows = [
-        (path, path.parent.name, path.relative_to(photos).parts[0], dataset.digest(path))
+        (path, path.parent.name, path.relative_to(photos).parts[0], digest(path))
         for path in sorted(photos.rglob("*.png"))
     ]
     files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
@@ -114,7 +116,7 @@ def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
     assert found.value["reliability"]["calibrated_bins"] is None
     assert not run.file(runs.CALIBRATION).exists()
     assert "the probabilities are not calibrated: --split val: " in capsys.readouterr().err
-    with pytest.raises(RunError, match="has no such photo"):
+    with pytest.raises(RunError, match="has no photo in this split"):
         evaluate.evaluate(run, Wanted(target_precision=0.9))
 
 
@@ -125,7 +127,7 @@ def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, c
     (photos / "val/red/00.png").unlink()
     found = evaluate.evaluate(run, Wanted(again=True))
     assert found.value["calibrated"]["temperature"] == 2.0
-    assert "warning: the calibration stays: " in capsys.readouterr().err
+    assert "warning: the existing calibration is kept: " in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
@@ -161,7 +163,7 @@ def test_photos_of_the_training_set_are_counted(run: Run, photos: Path, capsys, 
 
 def test_damaged_records_are_told(run: Run):
     files.write_json(run.file(runs.RECORD), {"classes": "cats"})
-    with pytest.raises(RunError, match=r"run\.json: does not tell the classes"):
+    with pytest.raises(RunError, match=r"run\.json: does not list the classes"):
         Source(run)
 
 
@@ -179,12 +181,12 @@ def test_the_command(run: Run, cli):
     assert json.loads(again.stdout) == value
     val = cli("evaluate", "--run", run.path, "--split", "val")
     assert "written" in val.stderr
-    assert "The temperature was fitted on these very photos." in val.stdout
+    assert "The temperature was fitted on these photos." in val.stdout
     assert "fitted on these" not in done.stdout
     assert run.file(runs.evaluation("val")).exists()
     both = cli("evaluate", "--csv", "a.csv", "--split", "val")
     assert both.exit_code == 2
-    assert "--csv brings its own photos: leave --split and --data out" in both.stderr
+    assert "--csv brings its own photos: leave out --split and --data" in both.stderr
 
 
 PROBE = """
@@ -218,10 +220,10 @@ def trained(photos, write_recipe) -> Run:
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     made = plan.make(survey.survey(recipe.load(write_recipe(text))))
-    network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
+    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
-        saving.save_model(network, made, made.index, run)
+        saving.save_model(network, made, run)
         files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return run
@@ -269,7 +271,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     stamp = kept.stat().st_mtime_ns
     moved = photos.rename(tmp_path / "moved")
     assert evaluate.evaluate(trained, Wanted()).value["accuracy"] == value["accuracy"]
-    with pytest.raises(DataError, match="of 6 not there; say where they are"):
+    with pytest.raises(DataError, match="of 6 missing; say where they are"):
         evaluate.evaluate(trained, Wanted(again=True))
     assert kept.stat().st_mtime_ns == stamp
     again = source.split("test", data=moved, again=True)

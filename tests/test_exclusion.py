@@ -76,8 +76,8 @@ def test_lines_that_name_nothing_are_named_with_near_misses(root: Path):
     assert left == {"cats": 7, "dogs": 8}
     assert said == [
         "note: ROOT: 1 photo excluded by fix.txt",
-        "warning: data.exclude: LIST: 5 lines of no photo in the data: 'Cats/2.JPG' (did you mean "
-        "'cats/2.jpg'?), '1.jpeg', 'cats/nothere.jpg' and 2 more; "
+        "warning: data.exclude: LIST: 5 lines without a matching photo in the data: 'Cats/2.JPG' "
+        "(did you mean 'cats/2.jpg'?), '1.jpeg', 'cats/nothere.jpg' and 2 more; "
         "check the paths",
     ]
 

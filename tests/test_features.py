@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import dataset, features, images, inventory, recipe, split
+from tlcli import addresses, dataset, features, images, inventory, recipe, split
 from tlcli.bases import BASES
+from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.framework import keras
 from tlcli.photos import View
+from tlcli.settings import Head
 
 LOW, TOP = "block4_pool", "block5_pool"
 RECIPE = """
@@ -26,7 +28,7 @@ batch_size: 8
 
 @pytest.fixture(scope="module")
 def network():
-    return split.build(BASES["VGG16"], (32, 32), recipe.Head(), 2, seed=1)
+    return split.build(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def open_rows():
 
     def start(network, chosen, folder: Path, boundaries=(LOW, TOP)):
         rows = {
-            name: features.open_rows(network, chosen, name, folder, weights=checksum)
+            name: addresses.open_rows(network, chosen, name, folder, weights=checksum)
             for name, checksum in network.checksums(boundaries).items()
         }
         opened.extend(rows.values())
@@ -56,11 +58,11 @@ def open_rows():
 
 def views_of(photos: Path) -> list[View]:
     paths = sorted(photos.rglob("*.png"))
-    return [View(path, dataset.digest(path)) for path in paths]
+    return [View(path, digest(path)) for path in paths]
 
 
 def rows_of(chosen, rows, views):
-    keys = [features.row_key(chosen, view.digest, view.number) for view in views]
+    keys = [addresses.row_key(chosen, view.digest, view.number) for view in views]
     return rows.read(rows.locate(keys), np.arange(len(keys)))
 
 
@@ -123,7 +125,7 @@ def test_identical_files_are_computed_once(network, loaded, photos, tmp_path, op
     shutil.copy(first, first.with_name("copy.png"))
     chosen = loaded()
     index = dataset.read(chosen.data)
-    views = features.views_of(index.items, kept_views=0)
+    views = addresses.views_of(index.items, chosen.augment, 0)
     assert len(views) == len(index.items) - 1
     rows = open_rows(network, chosen, tmp_path / "store")
     assert features.extract(network, chosen, views, rows).images == len(views)
@@ -143,45 +145,6 @@ def test_a_higher_boundary_is_computed_from_stored_rows(
     assert report.computed == {LOW: 0, TOP: len(views)}
     expected = network.tail(LOW)(rows_of(chosen, both[LOW], views), training=False).numpy()
     np.testing.assert_array_equal(rows_of(chosen, both[TOP], views), expected)
-
-
-def test_only_training_photos_have_augmented_views(loaded, photos):
-    chosen = loaded()
-    index = dataset.read(chosen.data)
-    views = features.views_of(index.items, chosen.augment.kept_views)
-    training = {item.digest for item in index.of("train")}
-    assert {view.digest for view in views if view.number} == training
-    assert len(views) == len(index.items) + 2 * len(training)
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "base.image_size=48",
-        "base.resize=crop",
-        "features.dtype=float16",
-        "precision=mixed_bfloat16",
-        "seed=5",  # draws other random weights
-    ],
-)
-def test_a_setting_that_changes_rows_changes_their_address(loaded, tmp_path, override, open_rows):
-    addresses = set()
-    for chosen in (loaded(), loaded(override)):
-        net = split.build(
-            BASES["VGG16"], chosen.base.image_size, chosen.head, 2,
-            seed=chosen.seed, precision=chosen.precision,
-        )  # fmt: skip
-        addresses.add(open_rows(net, chosen, tmp_path, [LOW])[LOW].address)
-    assert len(addresses) == 2
-
-
-def test_settings_of_views_change_the_keys_of_views_alone(loaded):
-    digest = "ab" * 32
-    one, other = loaded(), loaded("augment.rotation_range=30")
-    assert features.row_key(one, digest, 0) == features.row_key(other, digest, 0)
-    assert features.row_key(one, digest, 1) != features.row_key(other, digest, 1)
-    more = loaded("augment.views=7", "seed=9")
-    assert features.row_key(one, digest, 1) == features.row_key(more, digest, 1)
 
 
 def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, tmp_path, open_rows):
@@ -230,7 +193,7 @@ def test_a_full_disk_is_told_before_anything_is_computed(
         features.extract(network, chosen, views, rows)
     (problem,) = raised.value.problems
     needed = len(views) * (2 * 2 * 512 + 512) * 4
-    assert problem.message == f"the store needs {needed / 1000:.1f} kB, 1.0 kB are free"
+    assert problem.message == f"the store needs {needed / 1000:.1f} kB, but only 1.0 kB is free"
     assert "fewer augment.views, features.dtype=float16, augment.views=live" in problem.hint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import dataset, features, recipe, split
+from tlcli import addresses, augment, dataset, features, recipe, split
 from tlcli.bases import BASES
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.mixing import Mix
@@ -26,29 +26,33 @@ def parts(photos, write_recipe, tmp_path):
     network = split.build(BASES["VGG16"], (32, 32), chosen.head, 3, seed=0)
     items = dataset.read(chosen.data).of("train")
     (checksum,) = network.checksums(["block5_pool"]).values()
-    rows = features.open_rows(network, chosen, "block5_pool", tmp_path, weights=checksum)
-    views = features.views_of(items, 2)
+    rows = addresses.open_rows(network, chosen, "block5_pool", tmp_path, weights=checksum)
+    views = addresses.views_of(items, chosen.augment, 2)
     features.extract(network, chosen, views, {"block5_pool": rows})
     yield chosen, network, items, rows
     rows.close()
 
 
-def shown(feed, epochs, *, number=0, seed=0):
-    """Views by photo, shape (epochs, photos), and the order of each epoch."""
-    views = np.full((epochs, len(feed.labels)), -1)
-    for epoch in range(epochs):
-        for positions, numbers in _picks(feed, seed, Position(number, 0), epoch, 8):
-            views[epoch, positions] = numbers
+def shown(feed, *stages, seed=0):
+    """Views by photo, shape (epochs, photos), in stages of so many epochs."""
+    views = np.full((sum(stages), len(feed.labels)), -1)
+    for number, epochs in enumerate(stages):
+        before = sum(stages[:number])
+        for epoch in range(epochs):
+            for positions, numbers in _picks(feed, seed, Position(number, before), epoch, 8):
+                views[before + epoch, positions] = numbers
     return views
 
 
 def test_every_view_of_every_photo_has_its_turn(parts):
     chosen, network, items, rows = parts
     feed = StoredFeed(network, chosen, {"block5_pool": rows}, "block5_pool", items, 2)
-    views = shown(feed, 6)
-    for first in (0, 3):
+    views = shown(feed, 5, 1, 3)  # early stopping ends a stage anywhere
+    for first in (0, 3, 6):
         assert (np.sort(views[first : first + 3], axis=0).T == [0, 1, 2]).all()
     assert len({tuple(column) for column in views.T}) > 5, "each photo has an order of its own"
+    assert not np.array_equal(views[:3], views[3:6])
+    assert not np.array_equal(views[:3], shown(feed, 3, seed=1))
 
 
 def test_epochs_are_shuffled_and_repeatable_by_themselves():
@@ -66,9 +70,21 @@ def test_labels_and_rows_belong_together(parts):
     picks = [(np.array([5, 0, 17]), np.array([0, 1, 2]))]
     (found,) = feed.stream(picks)
     for row, position, number in zip(found, *picks[0], strict=True):
-        key = features.row_key(chosen, items[position].digest, int(number))
+        key = addresses.row_key(chosen, items[position].digest, int(number))
         np.testing.assert_array_equal(row, rows.read(rows.locate([key]), [0])[0])
     assert list(feed.labels) == [item.label for item in items]
+
+
+def test_views_that_are_as_their_photos_are_read_from_the_row_of_those(parts):
+    chosen, network, items, rows = parts
+    settings = chosen.augment.model_copy(update={"probability": 0.5})
+    some = chosen.model_copy(update={"augment": settings})
+    features.extract(network, some, addresses.views_of(items, settings, 2), {"block5_pool": rows})
+    feed = StoredFeed(network, some, {"block5_pool": rows}, "block5_pool", items, 2)
+    every = np.arange(len(items))
+    (photo,), (view,) = (feed.stream([(every, np.full(len(items), n))]) for n in (0, 2))
+    changed = augment.changes(settings, [item.digest for item in items], [2] * len(items))
+    assert ((photo == view).all(axis=(1, 2, 3)) == ~changed).all() and 0 < changed.sum() < 24
 
 
 def test_rows_of_the_store_are_mixed_after_they_are_read(parts):

@@ -104,16 +104,6 @@ def on_canvas(photo: Any, values: dict[str, Any], fill_mode: str, cval: float) -
     return view[top : top + height, left : left + width]
 
 
-def seam(shape: tuple[int, int], values: dict[str, Any]) -> Any:
-    """Where a view shows the place between two repetitions of a wrapped photo."""
-    height, width = shape
-    matrix = np.append(geometry.matrices(fixed(values), height, width)[0], 1).reshape(3, 3)
-    y, x = np.mgrid[:height, :width]
-    source = matrix @ np.stack([x, y, np.ones_like(x)]).reshape(3, -1)
-    between = (np.mod(source[0], width) > width - 1) | (np.mod(source[1], height) > height - 1)
-    return between.reshape(height, width)
-
-
 @pytest.mark.parametrize("values", GEOMETRIES.values(), ids=GEOMETRIES)
 @pytest.mark.parametrize("fill_mode", ["nearest", "reflect"])
 def test_a_square_view_is_the_one_keras_makes(values: Any, fill_mode: str) -> None:
@@ -131,10 +121,20 @@ def test_any_view_is_the_one_keras_makes_of_the_continued_photo(
     photo = smooth(*shape)
     expected = on_canvas(photo, values, fill_mode, 40.0)
     difference = np.abs(ours(photo, values, fill_mode, 40.0) - expected)
-    if fill_mode == "wrap":
-        difference = difference[~seam(shape, values)]
-    # Coordinates are float32, and the edge to a constant colour is steep.
-    assert difference.max() < (2e-3 if fill_mode == "constant" else 5e-4)
+    # Coordinates are float32, and the edge to a constant colour or to a repetition is steep.
+    assert difference.max() < (2e-3 if fill_mode in ("constant", "wrap") else 5e-4)
+
+
+@pytest.mark.parametrize("fill_mode", ["nearest", "reflect", "wrap"])
+@pytest.mark.parametrize(
+    "values",
+    [{"zx": 3.0, "zy": 3.0}, {"theta": 90.0}, {"columns": 70.5}, {"rows": -55.25, "zy": 2.2}],
+    ids=["zoom", "turn", "right", "up"],
+)
+def test_views_that_reach_over_several_repetitions(values: Any, fill_mode: str) -> None:
+    photo = smooth(20, 90)
+    expected = on_canvas(photo, values, fill_mode, 0.0)
+    np.testing.assert_allclose(ours(photo, values, fill_mode), expected, rtol=0, atol=2e-3)
 
 
 ANYTHING = Augment(
@@ -152,7 +152,7 @@ def addresses(count: int, seed: int = 0) -> Addresses:
     return Addresses(seed, [str(n) for n in range(count)], [1 + n % 4 for n in range(count)])
 
 
-@pytest.mark.parametrize("fill_mode", ["nearest", "constant", "reflect", "wrap"])
+@pytest.mark.parametrize("fill_mode", ["nearest", "constant", "reflect"])  # its period is off
 @pytest.mark.parametrize("shape", [(30, 44), (46, 32), (1, 7), (64, 64)])
 def test_a_view_has_the_bits_of_tensorflows_resampling(fill_mode: str, shape: tuple[int, int]):
     """Rows that are stored were made by it."""

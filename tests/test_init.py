@@ -11,6 +11,7 @@ from PIL import Image
 from tlcli import bases, plan, recipe, sample, survey
 from tlcli.errors import DataError, RecipeError
 from tlcli.init import init
+from tlcli.recipe_problems import advice
 from tlcli.settings import Data
 
 
@@ -20,7 +21,7 @@ def test_a_starter_recipe(photos: Path):
     text = path.read_text()
     assert text.startswith(
         "# 3 classes (blue, green, red): 24 photos to train on, 9 to validate, 6 to test.\n"
-        "# Try:    tlcli check --config photos.yaml\n"
+        "# Check:  tlcli check --config photos.yaml\n"
         "# Train:  tlcli finetune --config photos.yaml\n"
     )
     loaded = recipe.load(path)
@@ -28,7 +29,7 @@ def test_a_starter_recipe(photos: Path):
     assert loaded.base.name == "VGG16"
     assert loaded.augment.kept_views == 3
     assert [stage.freeze_until for stage in loaded.stages] == [None, "block4_pool"]
-    assert recipe.advice(loaded) == []
+    assert advice(loaded) == []
     made = plan.make(survey.survey(recipe.load(path, ["base.weights=random"])))
     assert len(made.stages) == 2
 

@@ -18,21 +18,24 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console draws errors framework settings
-    augment_settings bases colour colours files findings folders geometry gradients headers
-    interrupts intervals lettering mixing runfiles threads yamlfile
-    passed_over randaugment tables
-    augment checkpoints drawing images layout locks predicted recipe_problems shards sheet
-    audit_cache exclusion likeness runs sources tensors
-    calibration curves dataset evaluation_text onnxfile plots recipe sample splits store
-    claims download leaks metrics photos split weight_files
-    heatmap inventory weight_cache
+    augment_settings bases caches colour faults files folders geometry gradients interrupts
+    intervals lettering mixing runfiles threads yamlfile
+    findings pngs randaugment tiffs
+    colours endings headers tables
+    passed_over
+    augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
+    exclusion likeness runs sources store_index tensors
+    audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
+    download identity leaks metrics photos sample split store tta weight_forms
+    addresses claims forward heatmap inventory room weight_files
+    weight_cache
     fetch
     weights
     init labelled listing page preview shelf survey thumbnails
     charts doctor evidence
     account audit matrix plan verdict
     check diagrams estimate exhibits features optimize saving
-    contents feeds
+    contents feeds trunks
     steps
     stage
     predict stages

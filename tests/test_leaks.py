@@ -38,8 +38,8 @@ def test_a_photo_in_two_splits_is_an_error():
         "val/a/3 (also test/a/4), train/b/6 (also test/b/5); "
         "delete one of each, or set data.duplicates=drop to train without them",
         "note: /data: a has 2.0 times as many training photos as b (2 and 1); "
-        "always saying a is right for 50.0% of test; "
-        "try class_weights: balanced, and look beyond accuracy",
+        "always answering a is right for 50.0% of test; "
+        "try class_weights: balanced, and look at more than accuracy",
     ]
 
 
@@ -70,7 +70,7 @@ def test_one_photo_under_two_labels():
     )
     assert lines(settled)[0] == (
         "warning: /data: 2 photos: the same photo has another label elsewhere: "
-        "train/a/1 (also train/b/2), train/b/2 (also train/a/1); keep it under the right one"
+        "train/a/1 (also train/b/2), train/b/2 (also train/a/1); keep it only under the right one"
     )
 
 
@@ -100,7 +100,7 @@ def test_imbalance(sizes: tuple[int, int], severity: str | None):
     found = leaks.settle(index(*photos, "val/b/1=v", "val/b/2=w", "val/a/3=u"), "error").findings
     assert [finding.severity for finding in found] == ([severity] if severity else [])
     if severity:
-        assert "always saying b is right for 66.7% of val" in found[0].message
+        assert "always answering b is right for 66.7% of val" in found[0].message
 
 
 def test_nothing_is_found_in_sound_data():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import audit_cache, files, inventory, listing, runs, store
+from tlcli import audit_cache, files, listing, outputs, runs, store
 from tlcli.bases import BASES
 from tlcli.errors import RecipeError
 
@@ -28,7 +28,7 @@ def fill(folder: Path, base: str, rows: int) -> Path:
 
 
 def finish(accuracy: float, *, test: float | None = None) -> runs.Run:
-    run = runs.create("cats", None)
+    run = outputs.create("cats", None)
     files.write_json(run.file(runs.RECORD), {"created": "2030-01-02", "base": "VGG16"})
     stages = [{"val_accuracy": 0.1}, {"val_accuracy": accuracy}]
     outcome = {"stages": stages, "test": None if test is None else {"accuracy": test}}
@@ -76,7 +76,7 @@ def test_a_base_that_is_not_there():
 def test_runs_with_their_scores():
     finish(0.9, test=0.87654)
     finish(0.5)
-    unfinished = runs.create("dogs", None)
+    unfinished = outputs.create("dogs", None)
     files.write_json(unfinished.file(runs.RECORD), {"created": "2030-01-03", "base": "ResNet50"})
     text, value = listing.runs()
     assert [line.split() for line in text.split("\n")[2:]] == [
@@ -124,65 +124,21 @@ def test_the_store(tmp_path: Path):
     assert entry["path"] == str(path)
     assert (entry["rows"], entry["image_size"]) == (1_200, [64, 96])
     lines = text.split("\n")
-    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "64", "x", "96", "float32", "1,200"]
+    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "96", "x", "64", "float32", "1,200"]
     assert lines[-1].endswith(f" in {tmp_path}")
 
 
-def test_pruning(tmp_path: Path):
-    fill(tmp_path, "VGG16", 3)
-    fill(tmp_path, "ResNet50", 2)
-    assert (
-        listing.prune(tmp_path, tmp_path / "home", unused_days=1, base=None)
-        == "removed 0 rows, 0 B"
-    )
-    assert listing.prune(tmp_path, tmp_path / "home", unused_days=None, base="vgg16").startswith(
-        "removed 3 rows, "
-    )
-    assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
-    assert listing.prune(tmp_path, tmp_path / "home", unused_days=0, base=None).startswith(
-        "removed 2 rows, "
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_checks_remember_is_shown_and_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_size_of_check_results_is_shown(tmp_path: Path):
     features = tmp_path / "features"
-    for version, number in ((audit_cache.VERSION + 1, 900), (audit_cache.VERSION, 100)):
-        with monkeypatch.context() as patch, audit_cache.AuditCache(tmp_path) as memory:
-            patch.setattr(audit_cache, "VERSION", version)
-            memory._way = audit_cache.way()
-            memory.keep_looks({f"{n:064}": audit_cache.Look(thumbnail=b"x" * 256)
-                               for n in range(number)})  # fmt: skip
+    with audit_cache.AuditCache(tmp_path) as memory:
+        memory.keep_looks({"d": audit_cache.Look()})
     text, value = listing.cache(features, tmp_path)
     assert value == []
     assert re.fullmatch(
-        rf"the feature store {features} is empty\n[1-9].* kB of what checks remember in "
-        rf"{tmp_path}/audit.sqlite",
+        rf"the feature store {features} is empty\n"
+        rf"[1-9].* kB of check results in {tmp_path}/audit.sqlite",
         text,
     )
-    before = audit_cache.size(tmp_path)
-    said = listing.prune(features, tmp_path, unused_days=30)
-    assert said.startswith("removed 0 rows, 0 B; and what checks remembered of 900 photos, ")
-    assert audit_cache.size(tmp_path) < before / 4
-    assert listing.prune(features, tmp_path, unused_days=30) == "removed 0 rows, 0 B"
-    with audit_cache.AuditCache(tmp_path) as memory:
-        assert len(memory.looks([f"{n:064}" for n in range(900)])) == 100
-    assert "of 100 photos" in listing.prune(features, tmp_path)
-    with audit_cache.AuditCache(tmp_path) as memory:
-        assert memory.looks([f"{n:064}" for n in range(900)]) == {}
-
-
-def test_verifying(tmp_path: Path):
-    fill(tmp_path, "VGG16", 1)
-    path = fill(tmp_path, "ResNet50", 2)
-    assert listing.verify(tmp_path) == ("3 rows, all sound", 0)
-    (shard,) = path.glob("*.npy")
-    shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
-    assert listing.verify(tmp_path) == (
-        "1 damaged row of 3; they will be computed again when they are needed",
-        1,
-    )
-    assert listing.verify(tmp_path) == ("2 rows, all sound", 0)
 
 
 @dataclass
@@ -277,4 +233,4 @@ def test_photos_of_the_training_set_are_told(
     assert listing.predictions(told, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
     err = capsys.readouterr().err
     assert err.startswith(warning)
-    assert err.endswith("what the model says there tells nothing about new photos\n")
+    assert err.endswith("predictions for such photos say nothing about new ones\n")

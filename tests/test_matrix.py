@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from conftest import paint
 
-from tlcli import dataset, matrix, metrics
+from tlcli import matrix, metrics
+from tlcli.digests import digest
 from tlcli.matrix import MOST_CLASSES, MOST_RIGHT, SHADES
 from tlcli.runfiles import Evaluation, Guess
 from tlcli.thumbnails import Album
@@ -33,7 +34,7 @@ def made(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Gue
 def album(tmp_path: Path) -> Album:
     for number in range(120):
         paint(tmp_path / f"{number}.png", (100, 100, 100), number, side=24)
-    digests = {path.name: dataset.digest(path) for path in tmp_path.iterdir()}
+    digests = {path.name: digest(path) for path in tmp_path.iterdir()}
     return Album(tmp_path, tmp_path, digests, 10_000_000)
 
 

@@ -37,9 +37,9 @@ def test_photos_without_a_suffix_are_told_first(root: Path):
     (root / "cats/empty").touch()
     (finding,) = found(root).values()
     assert str(finding.as_problem(root)) == (
-        f"{root}: 4 files: ignored, without an image suffix: cats/IMG_1, dogs/x.jpg_large, "
-        "README.md and 1 more; 2 of these 4 files are photos by content; rename them, to end in "
-        ".jpg or as their kind does"
+        f"{root}: 4 files: ignored, without an image extension: cats/IMG_1, dogs/x.jpg_large, "
+        "README.md and 1 more; 2 of these 4 files are photos by content; give photos a "
+        "matching extension such as .jpg"
     )
 
 
@@ -55,7 +55,7 @@ def test_few_of_many_files_are_looked_into(root: Path, monkeypatch: pytest.Monke
 def test_a_camera_raw_file_is_no_photo_to_rename(root: Path):
     Image.new("RGB", (8, 8)).save(root / "cats/1.NEF", "TIFF")
     (finding,) = found(root).values()
-    assert finding.hint == "photos need the ending of one in their name, such as .jpg"
+    assert finding.hint == "photos need a file extension such as .jpg"
 
 
 def test_links_to_nothing(root: Path):
@@ -65,7 +65,7 @@ def test_links_to_nothing(root: Path):
     assert survey.rest.dangling == [root / "cats/gone.jpg"]
     assert [str(finding.as_problem(root)) for finding in survey.findings] == [
         f"{root}: 2 links: ignored, a link to nothing: README, horses; "
-        "mend it if it led to the folder of a class, or delete it",
+        "repair it if it pointed to a class folder; otherwise delete it",
         f"{root}/cats/LICENSE: ignored, a link to nothing",
     ]
     assert [finding.severity for finding in survey.findings] == ["warning", "note"]

@@ -17,6 +17,7 @@ from tlcli import (
     augment,
     calibration,
     claims,
+    digests,
     files,
     images,
     plan,
@@ -29,6 +30,7 @@ from tlcli import (
 )
 from tlcli.bases import BASES
 from tlcli.errors import RunError
+from tlcli.settings import Head
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
@@ -39,10 +41,10 @@ def model(photos, write_recipe, tmp_path):
     made = plan.make(
         survey.survey(recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
     )
-    network = split.build(BASES["VGG16"], (32, 32), recipe.Head(), 3, seed=2)
+    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
-        saving.save_model(network, made, made.index, run)
+        saving.save_model(network, made, run)
         files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
     runs.mark_latest(run)
     return network, run
@@ -112,7 +114,16 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     assert value["tta"] == 2
     assert value["log_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     assert not run.file(runs.evaluation("test")).exists()
-    assert not run.file(runs.predictions("test")).exists()
+    # Those without views are kept, as they would be without --tta.
+    plain = json.loads(cli("evaluate", "--json").stdout)
+    assert value["without_tta"] == {name: plain[name] for name in ("accuracy", "log_loss")}
+    assert value["calibrated"] is None and plain["calibrated"] is not None
+    done = cli("evaluate", "--tta", 2)
+    assert "test: 6 photos of 3 classes, mean over each photo and 2 views of it" in done.stdout
+    assert f"log loss {plain['log_loss']:.4f}, with views {value['log_loss']:.4f}" in done.stdout
+    assert done.stderr == "--tta: not calibrated, and nothing of it is kept in the run\n"
+    done = cli("evaluate", "--tta", 2, "--target-precision", 0.9)
+    assert (done.exit_code, "--target-precision is for answers without" in done.stderr) == (2, True)
 
 
 def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
@@ -125,6 +136,23 @@ def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
     assert [prediction.error is None for prediction in found] == [False, True, True, False]
 
 
+def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
+    _, run = model
+    augmented(run, "{horizontal_flip: true}")
+    good = next(photos.rglob("*.png"))
+    gone = good.with_name("gone.png")
+    gone.write_bytes(good.read_bytes())
+
+    def late(path: Path) -> str:
+        gone.unlink(missing_ok=True)
+        return digests.digest(path)
+
+    monkeypatch.setattr(predict, "digest", late)
+    found = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))
+    assert [prediction.error is None for prediction in found] == [True, False, True]
+    assert found[0].top == found[2].top
+
+
 def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, cli, tmp_path):
     _, run = model
     photo = next(photos.rglob("*.png"))
@@ -132,7 +160,7 @@ def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, c
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
         f"error: {run.path / 'recipe.yaml'}: no setting of `augment` changes a photo, so there are "
-        "no views to look at; leave --tta out\n"
+        "no views to average over; leave --tta out\n"
     )
     alone = tmp_path / "alone" / "model.keras"
     alone.parent.mkdir()
@@ -228,7 +256,9 @@ def test_models_that_are_not_ours_get_one_line(tmp_path, model):
     bare = tmp_path / "bare.keras"
     with zipfile.ZipFile(bare, "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(RunError, match=r"has no tlcli.json inside; only models of tlcli say"):
+    with pytest.raises(
+        RunError, match=r"has no tlcli.json inside; only models written by tlcli say"
+    ):
         predict.Predictor(bare)
     flipped = tmp_path / "flipped.keras"
     with zipfile.ZipFile(run.file(runs.MODEL)) as archive:
@@ -240,7 +270,7 @@ def test_models_that_are_not_ours_get_one_line(tmp_path, model):
         other = tmp_path / "other.keras"
         with zipfile.ZipFile(other, "w") as archive:
             archive.writestr(runs.MODEL_CARD, card)
-        with pytest.raises(RunError, match=r"its tlcli\.json is no card"):
+        with pytest.raises(RunError, match=r"its tlcli\.json is not valid"):
             predict.Predictor(other)
     other = tmp_path / "other.keras"
     with zipfile.ZipFile(other, "w") as archive:
@@ -325,7 +355,7 @@ def test_photos_of_the_training_set_are_recognised(model, photos, cli, tmp_path)
     assert raw["seen_in_training"] is True
     assert done.stderr.splitlines()[-1] == (
         f"warning: {copy}: 1 of 2 photos was in the training set of the run; "
-        "what the model says there tells nothing about new photos"
+        "predictions for such photos say nothing about new ones"
     )
     assert "warning" not in cli("predict", new).stderr
     run.file(runs.SPLIT).unlink()  # a run copied without it predicts all the same

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tlcli import augment, dataset, images, preview, recipe
+from tlcli.augment_settings import Augment
 from tlcli.errors import DataError, TlcliError
 from tlcli.settings import Data, Split
 
@@ -69,12 +70,13 @@ def test_the_command(cli, photos, write_recipe, tmp_path):
     done = cli("preview", "--config", path)
     assert done.exit_code == 1
     assert done.stderr == (
-        "error: --out pets-views.png: is there already; name another, or add --force\n"
+        "error: --out pets-views.png: exists already; name another, or add --force\n"
     )
     out = tmp_path / "v.png"
     done = cli("preview", "-c", path, "--out", out, "--json", "--photos", 1, "--views", 8)
     assert json.loads(done.stdout) == {
-        "path": str(out), "photos": 3, "views": 8, "classes_left_out": [],
+        "path": str(out), "photos": 3, "photos_of_each_class": 1, "views": 8,
+        "classes_left_out": [],
     }  # fmt: skip
     assert cli("preview", "-c", path, "--out", out, "--force").exit_code == 0
 
@@ -89,6 +91,38 @@ def test_the_command(cli, photos, write_recipe, tmp_path):
 def test_where_it_cannot_be_written(chosen, out: str, message: str):
     with pytest.raises(TlcliError, match=message):
         preview.preview(chosen, out=Path(out), force=True)
+
+
+def test_copies_and_bad_photos_take_no_rows_of_good_ones(chosen, photos, tmp_path, capsys):
+    (photos / "train/red/copy.png").write_bytes((photos / "train/red/00.png").read_bytes())
+    for name in ("a", "b", "c"):
+        (photos / f"train/blue/{name}.jpg").write_bytes(b"<html>" + name.encode())
+    made = preview.sheet(chosen, dataset.read(chosen.data), tmp_path / "v.png", number=8)
+    assert (made.rows, made.left_out) == (24, ())
+    assert 1 <= capsys.readouterr().err.count("left out") <= 3  # those before the last good one
+
+
+def test_less_than_was_asked_for_is_told(cli, photos, write_recipe, monkeypatch):
+    path = write_recipe(TEXT.replace("PHOTOS", str(photos)))
+    monkeypatch.setattr(preview, "MAX_ROWS", 7)
+    done = cli("preview", "-c", path, "--photos", 5)
+    assert done.stderr == "a sheet has 7 rows at most: 2 photos of each class\n"
+    done = cli("preview", "-c", path, "--force", "--set", "augment={views: 2}", "--views", 3)
+    assert done.stderr == "no setting of `augment` changes a photo, so there are no views to show\n"
+
+
+@pytest.mark.parametrize(
+    ("augment", "says"),
+    [
+        ({}, "no setting changes a photo"),
+        ({"views": 0, "rotation_range": 20}, "no views are kept: training shows the photos alone"),
+        ({"views": 2, "rotation_range": 20}, "views: 2"),
+    ],
+)
+def test_the_caption_says_why_there_are_no_views(chosen, augment, says):
+    other = chosen.model_copy(update={"augment": recipe.Augment(**augment)})
+    caption = " ".join(preview._caption(other, other.augment.kept_views, 480))
+    assert caption.startswith(says)
 
 
 def test_a_photo_that_cannot_be_read_is_left_out_and_named(chosen, photos, tmp_path, capsys):
@@ -116,6 +150,7 @@ def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
     made = preview.sheet(chosen, index, tmp_path / "v.png", number=3)
     assert made.rows <= 5
     assert len(made.left_out) == len(index.classes) - 5
+    assert preview.sheet(chosen, index, tmp_path / "w.png", number=3, most=2).rows == 2
 
 
 def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):
@@ -127,6 +162,6 @@ def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):
 
 
 def test_without_settings_the_photos_are_shown(chosen, tmp_path):
-    plain = chosen.model_copy(update={"augment": recipe.Augment(mixup=0.3)})
+    plain = chosen.model_copy(update={"augment": Augment(mixup=0.3)})
     made = preview.sheet(plain, dataset.read(chosen.data), tmp_path / "v.png", number=1)
     assert (made.rows, made.views) == (3, 0)

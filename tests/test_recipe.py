@@ -14,6 +14,7 @@ import yaml
 
 from tlcli import bases, recipe
 from tlcli.errors import RecipeError
+from tlcli.recipe_problems import advice
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples/configs").glob("*.yaml"))
 
@@ -613,7 +614,7 @@ def test_a_resolved_recipe_loads_to_the_same(load, write_recipe, change: str):
         (
             "stages: [{name: a}, {name: b, freeze_until: block4_pool, learning_rate: 1e-3}]",
             "r.yaml:5: stages[1].learning_rate: 0.001 is not lower than the 0.001 of stage 'a': "
-            "large steps destroy pretrained weights; 1e-5 is a good start",
+            "large steps destroy pretrained weights; 1e-5 is a good starting point",
         ),
         (
             "stages: [{name: b, freeze_until: block4_pool}]",
@@ -628,7 +629,7 @@ def test_a_resolved_recipe_loads_to_the_same(load, write_recipe, change: str):
         ),
         (
             "  batch_norm: train\nbatch_size: 8",
-            "r.yaml:5: base.batch_norm: statistics of batches of 8 are noisy; "
+            "r.yaml:5: base.batch_norm: the statistics of batches of 8 photos are noisy; "
             "use a batch size of 16 or more, or `frozen`",
         ),
         (
@@ -639,13 +640,13 @@ def test_a_resolved_recipe_loads_to_the_same(load, write_recipe, change: str):
     ],
 )
 def test_advice(load, text: str, message: str):
-    found = recipe.advice(load(f"{SHORT}{text}\n"))
+    found = advice(load(f"{SHORT}{text}\n"))
     assert [str(problem) for problem in found] == [message]
     assert found[0].severity == "warning"
 
 
 def test_a_wise_recipe_needs_no_advice(load):
-    assert recipe.advice(load(SHORT)) == []
+    assert advice(load(SHORT)) == []
 
 
 # Finding
@@ -723,7 +724,7 @@ def test_there_are_examples():
 def test_examples_load_and_fit_the_schema(path: Path):
     loaded = recipe.load(path)
     assert loaded.name == path.stem
-    assert recipe.advice(loaded) == []
+    assert advice(loaded) == []
     schema = recipe.schema()
     assert accepts(schema, yaml.safe_load(path.read_text("utf-8")), schema)
     assert accepts(schema, yaml.safe_load(loaded.as_yaml()), schema)
@@ -775,7 +776,7 @@ def test_wild_recipes_raise_recipe_errors_only(write_recipe):
         override = f"{'.'.join(chance.choices([*words, '0', '1'], k=3))}={chance.choice(scalars)}"
         for overrides in ((), (override,)):
             try:
-                recipe.advice(recipe.load(path, overrides))
+                advice(recipe.load(path, overrides))
                 loaded += 1
             except RecipeError as error:
                 assert all("\n" not in str(problem) for problem in error.problems)

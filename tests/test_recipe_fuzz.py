@@ -12,12 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tlcli import recipe
+from tlcli.augment_settings import Augment
 from tlcli.errors import RecipeError
+from tlcli.settings import Base, Data, Head, Stage
 
 WORDS = sorted(
     {*recipe.Recipe.model_fields}
-    | {*recipe.Data.model_fields, *recipe.Base.model_fields, *recipe.Head.model_fields}
-    | {*recipe.Augment.model_fields, *recipe.Stage.model_fields}
+    | {*Data.model_fields, *Base.model_fields, *Head.model_fields}
+    | {*Augment.model_fields, *Stage.model_fields}
     | {"patience", "val", "test", "decay", "warmup_epochs", "momentum", "min_delta"}
 )  # fmt: skip
 MEANT = [

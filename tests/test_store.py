@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import inventory, store
+from tlcli import store, store_index
 from tlcli.errors import StoreError
 from tlcli.store import RowKey, TrunkRows
 
@@ -360,7 +360,7 @@ def test_a_damaged_index_is_told_and_made_anew(tmp_path: Path, capsys):
 
 
 def test_a_busy_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(store, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(store_index, "BUSY_TIMEOUT", 0.05)
     rows = rows_of(tmp_path)
     other = sqlite3.connect(rows.path / "index.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -374,7 +374,7 @@ def test_a_busy_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_verifying_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(store, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(store_index, "BUSY_TIMEOUT", 0.05)
     reader, writer = rows_of(tmp_path), rows_of(tmp_path)
     writer.append(keys(*range(5)), made(*range(5)))
     opened = reader._reader
@@ -396,54 +396,6 @@ def test_a_store_that_cannot_be_made(tmp_path: Path):
     assert "the feature store: not a directory; move the store with --cache-dir" in str(
         caught.value
     )
-
-
-def test_listing_and_removing(tmp_path: Path):
-    assert inventory.listed(tmp_path) == []
-    rows = rows_of(tmp_path)
-    rows.append(keys(1, 2), made(1, 2))
-    rows.close()
-    rows_of(tmp_path, "float16").close()
-    long_ago = time.time() - 3 * 86_400
-    os.utime(rows.path / "trunk.json", (long_ago, long_ago))
-    newer, older = inventory.listed(tmp_path)
-    assert (newer.rows, older.rows) == (0, 2)
-    assert (newer.description["dtype"], older.description["dtype"]) == ("float16", "float32")
-    assert older.path == rows.path
-    assert 2.99 < older.days_unused < 3.01
-    assert 200 < older.bytes < 100_000
-    opened = older.open()
-    assert opened.path == rows.path
-    assert opened.damaged() == []
-    # Looking after rows is not using them.
-    assert inventory.listed(tmp_path)[1].days_unused > 2.9
-    np.testing.assert_array_equal(read(opened, 2, 1), made(2, 1))
-    assert inventory.listed(tmp_path)[0].path == rows.path
-    opened.close()
-    inventory.remove(older)
-    assert [entry.path for entry in inventory.listed(tmp_path)] == [newer.path]
-    assert not older.path.exists()
-
-
-def test_an_interrupted_removal_is_still_listed(tmp_path: Path):
-    rows = rows_of(tmp_path)
-    rows.append(keys(1), made(1))
-    rows.close()
-    (rows.path / "index.sqlite").unlink()
-    (entry,) = inventory.listed(tmp_path)
-    assert entry.rows == 0
-    inventory.remove(entry)
-    assert inventory.listed(tmp_path) == []
-
-
-def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert store.cache_folder(tmp_path) == tmp_path
-    monkeypatch.setenv("TLCLI_CACHE", "/elsewhere")
-    assert store.cache_folder() == Path("/elsewhere")
-    assert store.cache_folder(tmp_path) == tmp_path
-    monkeypatch.delenv("TLCLI_CACHE")
-    assert store.cache_folder().name == "tlcli"
-    assert store.features_folder(tmp_path) == tmp_path / "features"
 
 
 def test_a_store_can_be_moved(tmp_path: Path):

@@ -82,16 +82,17 @@ def test_a_tsv_may_hold_commas(tmp_path: Path):
         ("a.jpg\n", "TABLE:1: has no columns path and label (found 'a.jpg'); "
          "begin with a line `path,label`, and `split` or `group` if there are any"),
         ("file,label\na.jpg,cat\n", "TABLE:1: has no columns path and label (found 'file,label'); "
-         "call the column 'file' path"),
+         "rename the column 'file' to path"),
         ("image_path, class_name\na.jpg,cat\n", "TABLE:1: has no columns path and label "
-         "(found 'image_path, class_name'); call the column 'image_path' path, 'class_name' label"),
+         "(found 'image_path, class_name'); rename the columns 'image_path' to path, "
+         "'class_name' to label"),
         ("path,x\n", "TABLE:1: names no column 'label'; begin with `path,label`"),
-        ("path,Class\n", "TABLE:1: names no column 'label'; if 'class' holds the labels, call it "
-         "label"),
-        ("path,lable\n", "TABLE:1: names no column 'label'; if 'lable' holds the labels, call it "
-         "label"),
+        ("path,Class\n", "TABLE:1: names no column 'label'; if 'class' contains the labels, "
+         "rename it to label"),
+        ("path,lable\n", "TABLE:1: names no column 'label'; if 'lable' contains the labels, "
+         "rename it to label"),
         ("path,label,path\n", "TABLE:1: names the column 'path' twice; begin with `path,label`"),
-        ('path,label\na.jpg,"cat\n', "TABLE:2: is no line of a table: unexpected end of data; "
+        ('path,label\na.jpg,"cat\n', "TABLE:2: is not a line of a table: unexpected end of data; "
          'close the quotes, and double those inside: "5"" disk.jpg"'),
     ],
 )  # fmt: skip
@@ -102,8 +103,8 @@ def test_what_is_no_table(tmp_path: Path, text: str | bytes, expected: str):
     assert str(caught.value).replace(str(path), "TABLE") == expected
 
 
-SPLIT = "if it says train, val or test, call it split"
-GROUP = "if photos of one value must stay in one split, call it group"
+SPLIT = "if it contains train, val or test, rename it to split"
+GROUP = "if photos with the same value must stay in one split, rename it to group"
 
 
 @pytest.mark.parametrize(
@@ -112,12 +113,12 @@ GROUP = "if photos of one value must stay in one split, call it group"
         ("groups", [f"warning: the column 'groups' is ignored; {GROUP}"]),
         ("Group ID", [f"warning: the column 'group id' is ignored; {GROUP}"]),
         ("gruop", [f"warning: the column 'gruop' is ignored; {GROUP}"]),
-        ("patient_id,group", ["note: 1 column ignored: 'patient_id'"]),
+        ("patient_id,group", ["note: ignored 1 column: 'patient_id'"]),
         ("Subset,spilt", [f"warning: the column 'subset' is ignored; {SPLIT}",
                           f"warning: the column 'spilt' is ignored; {SPLIT}"]),
-        ("site,width,path2", ["note: 3 columns ignored: 'site', 'width', 'path2'"]),
+        ("site,width,path2", ["note: ignored 3 columns: 'site', 'width', 'path2'"]),
         ("a,b,c,patient,d,e,f", [f"warning: the column 'patient' is ignored; {GROUP}",
-                                 "note: 6 columns ignored: 'a', 'b', 'c', 'd', 'e', ..."]),
+                                 "note: ignored 6 columns: 'a', 'b', 'c', 'd', 'e', ..."]),
         ("split,group,,", []),
     ],
 )  # fmt: skip
@@ -137,7 +138,7 @@ def test_a_photo_may_be_called_as_a_column(tmp_path: Path):
 
 
 def test_a_missing_table(tmp_path: Path):
-    with pytest.raises(DataError, match="there is no such table; check the path"):
+    with pytest.raises(DataError, match="no such table; check the path"):
         tables.read(tmp_path / "x.csv")
     with pytest.raises(DataError, match="cannot be read: is a directory"):
         tables.read(tmp_path)
@@ -155,9 +156,9 @@ def test_slips_are_told_by_line(tmp_path: Path):
         ("error", "TABLE:3: has 2 columns, not 3; put names with a comma in double quotes"),
         ("error", "TABLE:4: has no path; name the photo, or delete the line"),
         ("error", "TABLE:5: has no label for c.jpg; write one, or delete the line"),
-        ("error", "TABLE:6: names the split 'tran'; did you mean 'train'?"),
-        ("warning", "TABLE:7: repeats line 2; taken once"),
-        ("error", "TABLE:8: says something else of a.jpg than line 2; keep one of the lines"),
+        ("error", "TABLE:6: has the unknown split 'tran'; did you mean 'train'?"),
+        ("warning", "TABLE:7: repeats line 2; used once"),
+        ("error", "TABLE:8: contradicts line 2 about a.jpg; keep one of the lines"),
     ]
 
 
@@ -165,7 +166,7 @@ def test_many_slips_of_a_kind_are_counted(tmp_path: Path):
     path = write(tmp_path, "path,label\n" + "a.jpg,\n" * 1000)
     _, problems = tables.read(path)
     assert len(problems) == 6
-    assert problems[-1].message == "995 more lines like that, to 1001"
+    assert problems[-1].message == "995 more lines like that, up to line 1001"
 
 
 # The index of a table
@@ -212,7 +213,7 @@ def test_tables_that_cannot_be_trained_on(tmp_path: Path):
         "add photos of it to test, or leave that split to tlcli",
     ]
     assert failures(write(tmp_path, "path,label,split\na,x,train\nb,y,train\nc,x,\n"))[0] == (
-        "TABLE: 1 line without a split, as that of c; write train, val or test on every line"
+        "TABLE: 1 line without a split, such as that of c; write train, val or test on every line"
     )
     assert failures(write(tmp_path, "a,cat\nb,Cat\nc,dog\n"))[0].startswith(
         "TABLE: labels 'Cat' and 'cat' differ only in letter case, spaces or accent encoding"
@@ -224,8 +225,8 @@ def test_missing_photos_of_a_table(tmp_path: Path):
     rows = [f"{name}{n},{name}\n" for name in "xy" for n in range(22)]
     table = write(tmp_path, "".join(rows))
     assert failures(table) == [
-        f"{tmp_path}: 4 photos: there is no such file: x20 (line 21), x21 (line 22), "
-        "y20 (line 43) and 1 more; check the path, which starts at the table"
+        f"{tmp_path}: 4 photos: no such file: x20 (line 21), x21 (line 22), "
+        "y20 (line 43) and 1 more; check the path; it is relative to the table"
     ]
     assert len(dataset.read(Data(csv=table, on_bad_image="skip")).items) == 40
 
@@ -233,16 +234,16 @@ def test_missing_photos_of_a_table(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("in\\b.jpg", "write / for \\ between folders"),
-        ("in/B.JPG", "there is 'b.jpg', in other letter case"),
-        ("none/b.jpg", "check the path, which starts at the table"),
-        ("in/" + "b" * 300, "check the path, which starts at the table"),
+        ("in\\b.jpg", "write / instead of \\ between folders"),
+        ("in/B.JPG", "did you mean 'b.jpg', in different letter case?"),
+        ("none/b.jpg", "check the path; it is relative to the table"),
+        ("in/" + "b" * 300, "check the path; it is relative to the table"),
     ],
 )
 def test_hints_for_a_missing_photo(tmp_path: Path, name: str, hint: str):
     plant(tmp_path, "in/b.jpg", "x", "y")
     table = write(tmp_path, f"x,x\ny,y\n{name},y\n")
-    assert failures(table)[-1:] == [f"{tmp_path}/{name}: there is no such file: line 3; {hint}"]
+    assert failures(table)[-1:] == [f"{tmp_path}/{name}: no such file: line 3; {hint}"]
 
 
 def test_a_photo_that_is_there_and_cannot_be_read_is_told_apart(tmp_path: Path):
@@ -252,7 +253,7 @@ def test_a_photo_that_is_there_and_cannot_be_read_is_told_apart(tmp_path: Path):
     index = dataset.gather(Data(csv=table, on_bad_image="skip"))
     assert [(f.severity, f.message, f.hint) for f in index.findings] == [
         ("warning", "cannot be read: no such file or directory", "left out of the run"),
-        ("warning", "there is no such file", "left out of the run"),
+        ("warning", "no such file", "left out of the run"),
     ]
 
 
@@ -281,6 +282,6 @@ def test_a_group_in_two_splits_is_an_error(tmp_path: Path):
     index = dataset.gather(Data(csv=write(tmp_path, text)))
     (finding,) = leaks.settle(index, "drop").findings
     assert str(finding.as_problem(tmp_path)).startswith(
-        f"{tmp_path}: 2 photos: its group is in another split, too: a (group g), c (group g); "
+        f"{tmp_path}: 2 photos: its group is also in another split: a (group g), c (group g); "
     )
     assert finding.severity == "error"

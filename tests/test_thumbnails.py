@@ -12,7 +12,7 @@ import pytest
 from conftest import paint
 from PIL import Image
 
-from tlcli import dataset
+from tlcli.digests import digest
 from tlcli.thumbnails import Album, shrink
 
 
@@ -45,15 +45,15 @@ def test_photos_that_cannot_be_shown(tmp_path: Path):
     (tmp_path / "text.png").write_text("words")
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    digests = {name: dataset.digest(tmp_path / name) for name in ("good.png", "text.png")}
+    digests = {name: digest(tmp_path / name) for name in ("good.png", "text.png")}
     digests["changed.png"] = "0" * 64
     album = Album(tmp_path, tmp_path, digests, 1_000_000)
     names = ["good.png", "changed.png", "text.png", "folder.png", "pipe.png", "none.png", "\0.png"]
     assert list(album.pictures(names, 32)) == ["good.png"]
     said = {path: problem.message for path, problem in album.problems.items()}
-    assert said["changed.png"] == "is not a photo of the run, or not any more"
+    assert said["changed.png"] == "is not a photo of the run, or has changed since"
     assert said["text.png"].startswith("cannot be decoded: not an image")
-    assert said["folder.png"] == said["pipe.png"] == said["none.png"] == "is not there"
+    assert said["folder.png"] == said["pipe.png"] == said["none.png"] == "is missing"
     assert set(said) == set(names) - {"good.png"}
 
 
@@ -61,7 +61,7 @@ def test_room_is_kept(tmp_path: Path):
     for number in range(40):
         paint(tmp_path / f"{number:02d}.png", (90, 90, 90), number)
     names = sorted(path.name for path in tmp_path.glob("*.png"))
-    digests = {name: dataset.digest(tmp_path / name) for name in names}
+    digests = {name: digest(tmp_path / name) for name in names}
     everything = Album(tmp_path, tmp_path, digests, 10**9).pictures(names, 48)
     assert list(everything) == names
     total = sum(len(one.uri) for one in everything.values())

@@ -19,6 +19,7 @@ from tlcli import claims, dataset, images, mixing, plan, recipe, runs, split, st
 from tlcli.bases import BASES
 from tlcli.errors import DataError, RunError
 from tlcli.framework import keras
+from tlcli.settings import Data
 
 STAGES = """
 stages:
@@ -405,7 +406,7 @@ def soft(target):
 
 
 def test_an_unreadable_photo_stops_the_run_or_is_left_out(run, photos):
-    index = dataset.read(recipe.Data(dir=photos))
+    index = dataset.read(Data(dir=photos))
     bad = index.of("train")[0].path
     bad.write_bytes(bad.read_bytes()[:-200])
     with pytest.raises(DataError, match="truncated"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from forms import SMALL, draw, promise, write_small
 
-from tlcli import recipe, sources, store, tensors, weight_cache, weights
+from tlcli import caches, recipe, sources, tensors, weight_cache, weights
 from tlcli.bases import BASES
 from tlcli.errors import WeightsError
 from tlcli.weights import Source
@@ -35,7 +35,7 @@ def told(source: Source) -> list[str]:
 
 def keep(base: str = SMALL.name, seed: int = 0) -> Path:
     """Random weights in tlcli's cache."""
-    folder = weight_cache.folder(store.cache_folder())
+    folder = weight_cache.folder(caches.cache_folder())
     values = draw(base, seed)
     entry = weight_cache.Entry("elsewhere", tensors.fingerprint(values), "published hash")
     weight_cache.write(folder / weight_cache.file_name(base), BASES[base], values, entry)
@@ -67,7 +67,7 @@ def test_random_and_paths(find, tmp_path: Path):
 
 def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
     found = find()
-    folder = weight_cache.folder(store.cache_folder())
+    folder = weight_cache.folder(caches.cache_folder())
     assert found == Source("network", None, folder)
     assert str(found) == "ImageNet weights"
     keras = Path(os.environ["KERAS_HOME"]) / "models"
@@ -78,7 +78,7 @@ def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
         find()
     assert str(caught.value) == (
         "r.yaml:4: base.weights: the weights of MobileNetV3Small are not on this machine, and "
-        "tlcli is offline; leave out --offline and TLCLI_OFFLINE, or bring a file and run "
+        "tlcli is offline; leave out --offline and TLCLI_OFFLINE, or get a file and run "
         "`tlcli weights import FILE --base MobileNetV3Small`"
     )
 
@@ -112,7 +112,7 @@ def test_wrong_files(find, hashed, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     keras.parent.mkdir(parents=True)
     keras.write_bytes(data[:-100])
     assert find().kind == "network"
-    assert told(find())[-1] == (f"passed over in Keras' cache: {keras} is not a whole HDF5 file")
+    assert told(find())[-1] == (f"skipped in Keras' cache: {keras} is not a complete HDF5 file")
     monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path / "named"))
     (tmp_path / "named").mkdir()
     path = tmp_path / "named" / name
@@ -140,7 +140,7 @@ def test_a_changed_file_in_the_cache(find):
     with pytest.raises(WeightsError) as caught:
         find()
     assert str(caught.value) == (
-        f"{path}: its tensors are not those it came with; "
+        f"{path}: its tensors have changed since it was written; "
         "delete it and run `tlcli weights fetch MobileNetV3Small`"
     )
 

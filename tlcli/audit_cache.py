@@ -20,11 +20,13 @@ from typing import Any, NamedTuple
 import PIL
 
 from tlcli import headers, images
+from tlcli.errors import Kind, Problem
+from tlcli.store_index import is_damage
 
 FILE = "audit.sqlite"
 
 #: Part of what is remembered, so that another way of looking looks again.
-VERSION = 1
+VERSION = 2
 
 #: Seconds to wait for another process that writes.
 _PATIENCE = 30.0
@@ -38,14 +40,17 @@ _LARGEST = (1 << 63) - 1
 #: Rows asked for or written at a time.
 _CHUNK = 500
 
+# What earlier versions remembered, in `looks` and `files`, is no use here, and takes room.
 _TABLES = """
-DROP TABLE IF EXISTS files; -- of earlier versions, without `changed`
+DROP TABLE IF EXISTS looks;
+DROP TABLE IF EXISTS files;
 CREATE TABLE IF NOT EXISTS hashes (
     path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, digest TEXT
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS looks (
+CREATE TABLE IF NOT EXISTS looks2 (
     digest TEXT, way TEXT, message TEXT, hint TEXT, format TEXT, mode TEXT, width INTEGER,
-    height INTEGER, flags INTEGER, thumbnail BLOB, PRIMARY KEY (digest, way)
+    height INTEGER, flags INTEGER, thumbnail BLOB, kind TEXT, detail TEXT,
+    PRIMARY KEY (digest, way)
 ) WITHOUT ROWID;
 """
 
@@ -59,6 +64,7 @@ class Look(NamedTuple):
         width, height: of the upright image.
         flags: `TURNED`, `DEEP`, `TRANSPARENT`, `FLAT` and `CUT`, added up.
         thumbnail: the bytes of `likeness.thumbnail`.
+        kind, detail: as in `Problem`, where it cannot be decoded.
     """
 
     message: str = ""
@@ -69,7 +75,21 @@ class Look(NamedTuple):
     height: int = 0
     flags: int = 0
     thumbnail: bytes = b""
+    kind: Kind = ""
+    detail: str = ""
 
+    @classmethod
+    def of(cls, problem: Problem) -> Look:
+        """What a file that cannot be decoded told."""
+        return cls(problem.message, problem.hint, kind=problem.kind, detail=problem.detail)
+
+    def problem(self, path: Path) -> Problem:
+        """Why the file at `path`, of this content, cannot be decoded."""
+        said = (str(path), self.message, self.hint)
+        return Problem(*said, kind=self.kind, detail=self.detail)
+
+
+_COLUMNS = ", ".join(Look._fields)
 
 #: EXIF turns it; more than 8 bits; see-through in places; all one colour; ends in one grey.
 TURNED, DEEP, TRANSPARENT, FLAT, CUT = (1 << bit for bit in range(5))
@@ -127,7 +147,7 @@ class AuditCache:
             try:
                 self._open(folder / FILE)
             except sqlite3.DatabaseError as error:
-                if type(error) is not sqlite3.DatabaseError:  # locked, no room, no rights
+                if not is_damage(error):
                     raise
                 (folder / FILE).unlink()  # damaged: everything in it can be found again
                 self._open(folder / FILE)
@@ -188,8 +208,7 @@ class AuditCache:
 
     def looks(self, digests: Iterable[str]) -> dict[str, Look]:
         """What is known of files with those hashes."""
-        what = "SELECT digest, message, hint, format, mode, width, height, flags, thumbnail"
-        query = f"{what} FROM looks WHERE way = ? AND digest IN"
+        query = f"SELECT digest, {_COLUMNS} FROM looks2 WHERE way = ? AND digest IN"
         return {row[0]: Look._make(row[1:]) for row in self._ask(query, [*digests], self._way)}
 
     def unusable(self) -> dict[str, Look]:
@@ -197,19 +216,16 @@ class AuditCache:
         found = {}
         with self._forgiving() as base:
             if base is not None:
-                query = "SELECT digest, message, hint FROM looks WHERE way = ? AND message <> ''"
-                for digest, message, hint in base.execute(query, [self._way]):
-                    found[digest] = Look(message, hint)
+                query = f"SELECT digest, {_COLUMNS} FROM looks2 WHERE way = ? AND message <> ''"
+                for digest, *told in base.execute(query, [self._way]):
+                    found[digest] = Look._make(told)
         return found
 
     def keep_looks(self, looks: Mapping[str, Look]) -> None:
         """Remember what was found, by hash."""
-        rows = (
-            (digest, self._way, look.message, look.hint, look.format, look.mode, look.width,
-             look.height, look.flags, look.thumbnail)
-            for digest, look in looks.items()
-        )  # fmt: skip
-        self._tell("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        rows = ((digest, self._way, *look) for digest, look in looks.items())
+        marks = ", ".join("?" * (2 + len(Look._fields)))
+        self._tell(f"INSERT OR REPLACE INTO looks2 VALUES ({marks})", rows)
 
     def forget(self, *, everything: bool) -> int:
         """Drop looks of other ways, or all that is known; returns how many looks that were."""
@@ -218,7 +234,7 @@ class AuditCache:
             if base is not None:
                 condition = "" if everything else "WHERE way <> ?"
                 values = [] if everything else [self._way]
-                forgotten = base.execute(f"DELETE FROM looks {condition}", values).rowcount
+                forgotten = base.execute(f"DELETE FROM looks2 {condition}", values).rowcount
                 if everything:
                     base.execute("DELETE FROM hashes")
                 base.execute("VACUUM")

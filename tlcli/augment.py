@@ -47,6 +47,20 @@ NAMED = (
     "seed",
 )
 
+#: Of `fill_mode: wrap`, which once had another period.
+WRAP_VERSION: int = 2
+
+#: Settings by which a view can show what lies beyond the photo, for which `fill_mode` is.
+REACH_BEYOND = (
+    "rotation_range",
+    "width_shift_range",
+    "height_shift_range",
+    "shear_range",
+    "zoom_range",
+    "random_resized_crop",
+    "randaugment",
+)
+
 #: Settings that do not change the pixels of a view, or are gone once a recipe is loaded.
 WITHOUT_PIXELS = ("preset", "views", "mixup", "cutmix")
 
@@ -65,8 +79,14 @@ def address(settings: Augment) -> str:
     How many views there are is left out: asking for more of them keeps the ones at hand. Settings
     that came later are named where they are used, so that a new one moves no row that is stored.
     """
-    values = {name: getattr(settings, name) for name in NAMED}
     fields = type(settings).model_fields
+    values = {name: getattr(settings, name) for name in NAMED}
+    beyond = any(getattr(settings, name) != fields[name].default for name in REACH_BEYOND)
+    for name, counts in (("fill_mode", beyond), ("cval", settings.fill_mode == "constant")):
+        if not (beyond and counts):
+            values[name] = fields[name].default
+    if values["fill_mode"] == "wrap":
+        values["wrap"] = WRAP_VERSION
     later = {
         name: value
         for name, value in settings.model_dump(mode="json").items()

@@ -12,7 +12,7 @@ from tlcli.settings import MAX_SIDE, NUMBER_OR_PAIR, Block
 #: The largest number of views that makes sense: the store holds an activation for each.
 MAX_VIEWS = 1_000
 
-_NORMALISED = "leave it out: every base brings the normalisation its weights were trained with"
+_NORMALISED = "leave it out: every base comes with the normalisation its weights were trained with"
 _LAST = "leave it out: the decoder and the base decide the layout and type of pixels"
 
 _Preset = Literal["none", "light", "medium", "strong"]
@@ -58,10 +58,24 @@ def _views(value: Any) -> Any:
 def _around_one(value: Any) -> Any:
     """z -> (1 - z, 1 + z), as Keras reads `zoom_range`."""
     if isinstance(value, int | float):
-        return (1 - value, 1 + value)
+        # Rounded, so that 0.3 is [0.7, 1.3] and has the address of that.
+        return (round(1 - value, 12), round(1 + value, 12))
     if isinstance(value, list | tuple) and len(value) == 2:
         return value
     raise ValueError("must be a number z for [1 - z, 1 + z], or [low, high]")
+
+
+def _one_number(value: Any) -> Any:
+    """Keras also takes a list of shifts to choose from."""
+    if isinstance(value, list | tuple):
+        raise ValueError("must be one number, for shifts of up to so much to either side")
+    return value
+
+
+def _angle(value: Any) -> Any:
+    if isinstance(value, int | float) and value > 180:
+        raise ValueError("must be 180 or less: degrees to either side, so 180 is every angle")
+    return value
 
 
 def _within(least: float, most: float) -> Callable[[tuple[float, float]], tuple[float, float]]:
@@ -94,6 +108,7 @@ _Factor = Annotated[
 _Share = Annotated[tuple[float, float], AfterValidator(_within(0.001, 1)), WithJsonSchema(_PAIR)]
 _Ratio = Annotated[tuple[float, float], AfterValidator(_within(0.05, 20)), WithJsonSchema(_PAIR)]
 _Probability = Annotated[float, Field(ge=0, le=1)]
+_Shift = Annotated[float, BeforeValidator(_one_number), Field(ge=0, le=MAX_SIDE)]
 
 
 class Crop(Block):
@@ -134,7 +149,7 @@ class Augment(Block):
             ),
             _NORMALISED,
         ),
-        "preprocessing_function": "leave it out: every base brings the preprocessing of its "
+        "preprocessing_function": "leave it out: every base comes with the preprocessing of its "
         "weights, and a recipe holds settings, not code",
         "validation_split": "use data.split: {val: 0.15}, decided by the content of each photo",
         "interpolation_order": "leave it out: views are resampled once, bilinearly",
@@ -143,19 +158,23 @@ class Augment(Block):
     }
 
     preset: _Preset = Field(
-        "none", exclude=True, description="none, light, medium or strong; settings given beside win"
+        "none",
+        exclude=True,
+        description="none, light, medium or strong; other settings override it",
     )
     views: Annotated[int | Literal["live"], BeforeValidator(_views)] = Field(
         4, description="views per training photo kept in the store, or 'live'"
     )
-    rotation_range: float = Field(0.0, ge=0, le=180, description="degrees to either side")
-    width_shift_range: float = Field(
-        0.0, ge=0, le=MAX_SIDE, description="fraction of the width, or pixels from 1 on"
+    rotation_range: Annotated[float, BeforeValidator(_angle), Field(ge=0, le=180)] = Field(
+        0.0, description="degrees in both directions"
     )
-    height_shift_range: float = Field(
-        0.0, ge=0, le=MAX_SIDE, description="fraction of the height, or pixels from 1 on"
+    width_shift_range: _Shift = Field(
+        0.0, description="fraction of the width; 1 or more means pixels"
     )
-    shear_range: float = Field(0.0, ge=0, le=80, description="degrees to either side")
+    height_shift_range: _Shift = Field(
+        0.0, description="fraction of the height; 1 or more means pixels"
+    )
+    shear_range: float = Field(0.0, ge=0, le=80, description="degrees in both directions")
     zoom_range: _Zoom = Field((1.0, 1.0), description="a number z for [1 - z, 1 + z], or a pair")
     horizontal_flip: bool = Field(False, description="mirror half of the views left to right")
     vertical_flip: bool = Field(False, description="mirror half of the views top to bottom")
@@ -168,45 +187,60 @@ class Augment(Block):
         (1.0, 1.0), description="factor of all values: a number b for [1 - b, 1 + b], or a pair"
     )
     channel_shift_range: float = Field(
-        0.0, ge=0, le=255, description="added to all values, to either side"
+        0.0, ge=0, le=255, description="added to all values, in both directions"
     )
     contrast: _Factor = Field((1.0, 1.0), description="factor of the distance to the mean grey")
     saturation: _Factor = Field((1.0, 1.0), description="factor of the distance to grey")
-    hue: float = Field(0.0, ge=0, le=0.5, description="turns of the colour circle to either side")
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="turns of the colour circle in both directions"
+    )
     grayscale: _Probability = Field(0.0, description="share of the views without colour")
-    blur: _Probability = Field(0.0, description="share of the views that are out of focus")
+    blur: _Probability = Field(0.0, description="share of the views that are blurred")
     randaugment: RandAugment | None = Field(None, description="number and magnitude")
     random_erasing: Erasing | None = Field(None, description="probability, scale and ratio")
     mixup: float = Field(0.0, ge=0, le=100, description="alpha of blending photos in training")
     cutmix: float = Field(0.0, ge=0, le=100, description="alpha of pasting photos in training")
     probability: _Probability = Field(1.0, description="share of the views that are changed at all")
-    seed: int = Field(0, ge=0, lt=2**31, description="of the views, apart from the training seed")
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="of the views, independent of the training seed"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
-        """A preset becomes its settings, so that a resolved recipe shows them."""
+        """A preset becomes its settings, so that a resolved recipe shows them; `off` is none."""
+        if isinstance(value, dict):
+            off = [key for key in BLOCKS if value.get(key) in (False, "off")]
+            value = {**value, **dict.fromkeys(off)}
         if isinstance(value, dict) and isinstance(value.get("preset"), str):
             settings = PRESETS.get(value["preset"])
             if settings is not None:
-                own = {key: value[key] for key in value if key != "preset"}
-                if value["preset"] == "none" and not own.keys().isdisjoint(CHANGES):
-                    return own  # a photo that is changed after all has views
-                return {**settings, **own}
+                if value["preset"] == "none" and not value.keys().isdisjoint(CHANGES):
+                    return value  # a photo that is changed after all has views
+                return {**settings, **{key: value[key] for key in value if key != "preset"}}
         return value
 
     @property
     def changes_pixels(self) -> bool:
         """Whether a view can differ from the photo at all."""
-        return self.probability > 0 and any(
-            getattr(self, name) != type(self).model_fields[name].default for name in CHANGES
-        )
+        return self.probability > 0 and bool(self.changing)
+
+    @property
+    def changing(self) -> list[str]:
+        """The settings that make a view differ from its photo."""
+        fields = type(self).model_fields
+        used = [name for name in CHANGES if getattr(self, name) != fields[name].default]
+        never = self.random_erasing is not None and self.random_erasing.probability == 0
+        return [name for name in used if not (never and name == "random_erasing")]
 
     @property
     def kept_views(self) -> int:
         """Augmented views per training photo in the store (0 for live views)."""
         return self.views if self.views != "live" and self.changes_pixels else 0
 
+
+#: Settings that are blocks of settings, or off.
+BLOCKS = ("random_resized_crop", "randaugment", "random_erasing")
 
 #: Settings of which one at least makes a view differ from its photo.
 CHANGES = (

@@ -22,22 +22,22 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
       tlcli cache
       tlcli cache prune --unused-days 30
     """
-    from tlcli import listing, store
+    from tlcli import caches, listing
 
-    ctx.obj = store.cache_folder(cache_dir)
+    ctx.obj = caches.cache_folder(cache_dir)
     if ctx.invoked_subcommand is None:
-        show(listing.cache(store.features_folder(ctx.obj), ctx.obj), json_)
+        show(listing.cache(caches.features_folder(ctx.obj), ctx.obj), json_)
 
 
 @cache.command()
-@click.option("--unused-days", type=float, help="Remove what was not used for so many days.")
+@click.option("--unused-days", type=float, help="Remove features not used for this many days.")
 @click.option("--base", help="Remove the features of this base.")
 @click.option("--all", "all_", is_flag=True, help="Remove everything.")
 @click.pass_obj
 def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -> None:
     """Remove features; they are computed again when they are needed.
 
-    What checks have found with other versions or settings goes, too; with --all, everything.
+    Also removes check results of other versions or settings; with --all, all check results.
 
     \b
     Example:
@@ -45,11 +45,11 @@ def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -
       tlcli cache prune --all
     """
     if all_ == (unused_days is not None or base is not None):
-        raise click.UsageError("say what to remove: --all, or --unused-days and --base")
-    from tlcli import listing, store
+        raise click.UsageError("say what to remove: --all, or --unused-days, --base or both")
+    from tlcli import caches, inventory
 
-    folder = store.features_folder(home)
-    console.result(listing.prune(folder, home, unused_days=unused_days, base=base))
+    folder = caches.features_folder(home)
+    console.result(inventory.prune(folder, home, unused_days=unused_days, base=base))
 
 
 @cache.command()
@@ -61,8 +61,8 @@ def verify(home: Path) -> None:
     Example:
       tlcli cache verify
     """
-    from tlcli import listing, store
+    from tlcli import caches, inventory
 
-    text, damaged = listing.verify(store.features_folder(home))
+    text, damaged = inventory.verify(caches.features_folder(home))
     console.result(text)
     click.get_current_context().exit(1 if damaged else 0)

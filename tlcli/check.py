@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import audit, files, findings, plan, recipe, store, survey
+from tlcli import audit, caches, files, findings, plan, recipe, survey
 from tlcli.audit_cache import AuditCache
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.findings import Finding
@@ -74,7 +74,7 @@ def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = Non
     """Load a recipe, plan its run and decode every photo; problems are returned, not raised."""
     try:
         chosen = recipe.load(path, overrides)
-        with AuditCache(store.cache_folder(cache)) as memory:
+        with AuditCache(caches.cache_folder(cache)) as memory:
             found = survey.survey(
                 chosen,
                 cache=cache,

@@ -80,7 +80,7 @@ class Checkpoints:
             except _DAMAGED as error:
                 where = str(self._path(reading))
                 message = f"this checkpoint cannot be read: {reason(error)}"
-                hint = "training goes on from the one before, or else from the start"
+                hint = "training resumes from the previous one, or else from the start"
                 problems.append(Problem(where, message, hint, "warning"))
             else:
                 return found, problems

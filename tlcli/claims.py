@@ -6,29 +6,20 @@ recipe's fingerprint and that of the photos; a run of anything else is never gon
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from tlcli import console, files, locks, runs, splits, yamlfile
+from tlcli import console, identity, locks, outputs, runs
 from tlcli.dataset import Index
-from tlcli.errors import Problem, RunError, TlcliError
+from tlcli.errors import Problem, RunError
 from tlcli.recipe import Recipe
 from tlcli.runs import Run
-from tlcli.splits import Row
-
-#: Differences that are named one by one.
-NAMED = 5
 
 #: All that a run holds before it has a record, and what a kill in the middle of a write leaves; see
-#: `_write_identity` and `files.replacing`.
+#: `identity.write` and `files.replacing`.
 _FIRST, _TEMPORARY = (runs.RECIPE, runs.SPLIT, locks.LOCK, locks.HOLDER), ".*.tmp*"
 
 
@@ -85,26 +76,6 @@ def claim(wanted: Wanted, chosen: Recipe, index: Index) -> Iterator[Claim]:
                 discard(claimed.run)
 
 
-def identity(chosen: Recipe, index: Index) -> dict[str, str]:
-    """What must be equal for a run to go on: recipe, photos, and the order that paths give them."""
-    order = hashlib.sha256("".join(item.digest for item in index.items).encode())
-    return {
-        "recipe_fingerprint": chosen.fingerprint(),
-        "dataset_fingerprint": index.fingerprint,
-        "photo_order": order.hexdigest(),
-    }
-
-
-def differences(run: Run, chosen: Recipe, index: Index) -> list[str]:
-    """How recipe and photos differ from those of a run, a line each; [] if they do not."""
-    record = run.record()
-    wanted = identity(chosen, index)
-    if all(record.get(key) == value for key, value in wanted.items()):
-        return []
-    found = [*_recipe_differences(run, chosen), *_photo_differences(run, chosen, index)]
-    return found or ["another version of tlcli began it"]
-
-
 def _claim_new(
     stack: ExitStack, wanted: Wanted, chosen: Recipe, index: Index, told: list[str]
 ) -> Claim:
@@ -116,7 +87,7 @@ def _claim_new(
         for run in [] if wanted.fresh else stopped:
             if run.name.rpartition("-")[0] != chosen.name:
                 continue
-            different = _differences_told(run, chosen, index)
+            different = identity.differences_told(run, chosen, index)
             if not different:
                 _hold(stack, run)
                 if run.closed:  # since it was looked at
@@ -124,11 +95,11 @@ def _claim_new(
                 return Claim(run, resumed=True)
             # Of several, the last is the one that somebody may have in mind.
             if not told and not locks.is_held(run.path):
-                told.append(_not_resumed(run, different))
+                told.append(identity.not_resumed(run, different))
         _remove_stillborn(folder, chosen.name)
-        run = runs.create(chosen.name, None)
+        run = outputs.create(chosen.name, None)
         _hold(stack, run)
-        _write_identity(run, chosen, index)  # before another process looks for it
+        identity.write(run, chosen, index)  # before another process looks for it
         return Claim(run, resumed=False)
 
 
@@ -136,47 +107,56 @@ def _claim_in(
     stack: ExitStack, out: Path, wanted: Wanted, chosen: Recipe, index: Index, told: list[str]
 ) -> Claim:
     """The run in `out`, or the one that is going to replace it."""
-    problems = runs.check_output(out, force=wanted.force)
-    if problems:
+    if problems := outputs.check_output(out, force=wanted.force):
         raise RunError(problems)
     out.mkdir(parents=True, exist_ok=True)
     _hold(stack, Run(out))
-    begun = [Run(path, replaces=out.resolve()) for path in runs.replacements(out)]
-    if (out / runs.RECORD).is_file() and not Run(out).closed:
-        begun.append(Run(out))
-    for run in begun:
-        different = None if wanted.fresh else _differences_told(run, chosen, index)
-        if different == []:
+    for run in _begun(out):
+        different = [] if wanted.fresh else identity.differences_told(run, chosen, index)
+        if not (different or wanted.fresh):
             return Claim(run, resumed=True)
-        if run.replaces is not None:
-            if wanted.force:
-                discard(run)  # half a replacement that nobody can ask for any more
-        elif different and wanted.force:
-            told.append(_not_resumed(run, different))
-        elif different:
-            problems = [Problem(f"--out {out}", line) for line in different]
-            hint = "a stopped run of something else is there: name another folder, or add --force"
-            raise RunError([*problems, Problem(f"--out {out}", "cannot go on with it", hint)])
+        _pass_over(run, different, wanted, told)
     if (out / runs.RECORD).is_file() and not wanted.force:
         hint = "name another folder, or replace it with --force"
-        raise RunError(Problem(f"--out {out}", "a stopped run is there", hint))
-    run = runs.create(chosen.name, out, force=wanted.force)
-    _write_identity(run, chosen, index)
+        raise RunError(Problem(f"--out {out}", "a stopped run is already there", hint))
+    run = outputs.create(chosen.name, out, force=wanted.force)
+    identity.write(run, chosen, index)
     return Claim(run, resumed=False)
+
+
+def _begun(out: Path) -> Iterator[Run]:
+    """The runs of `out` that were stopped: those that were to replace it, and its own."""
+    yield from (Run(path, replaces=out.resolve()) for path in outputs.replacements(out))
+    if (out / runs.RECORD).is_file() and not Run(out).closed:
+        yield Run(out)
+
+
+def _pass_over(run: Run, different: list[str], wanted: Wanted, told: list[str]) -> None:
+    """Make way for another run, if the user says so; raises `RunError` where it is in the way."""
+    if run.replaces is not None:
+        if wanted.force:
+            discard(run)  # half a replacement that nobody can ask for any more
+    elif different and wanted.force:
+        told.append(identity.not_resumed(run, different))
+    elif different:
+        where = f"--out {run.path}"
+        hint = "name another folder, or replace it with --force"
+        problems = [Problem(where, line) for line in different]
+        raise RunError([*problems, Problem(where, "the stopped run there cannot be resumed", hint)])
 
 
 def _named(which: str, chosen: Recipe, index: Index) -> Run:
     """The run of `--resume`."""
     run = runs.named(which, where=f"--resume {which}")
     _check_unfinished(run, which)
-    different = differences(run, chosen, index)
+    different = identity.differences(run, chosen, index)
     if different:
         where = f"--resume {which}"
         hint = "undo the change, or leave out --resume to train a new run"
         raise RunError(
             [
                 *(Problem(where, line) for line in different),
-                Problem(where, "not the recipe and photos it began with", hint),
+                Problem(where, "the recipe or the photos are not those of the run", hint),
             ]
         )
     return run
@@ -197,126 +177,11 @@ def _hold(stack: ExitStack, run: Run) -> None:
     stack.callback(lambda: locks.release_files(run.path) if run.closed else None)
     _remove_temporary(run)
     if left is not None:
-        console.note(f"{run.path}: left by {left}, which has ended")
-
-
-def _differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
-    """As `differences`; a run whose record is damaged differs in that."""
-    try:
-        return differences(run, chosen, index)
-    except TlcliError as error:
-        return [problem.message for problem in error.problems]
-
-
-def _not_resumed(run: Run, different: list[str]) -> str:
-    return f"note: {run.path} was stopped, and this is not its continuation: {'; '.join(different)}"
-
-
-def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
-    then = _flat(yamlfile.read(run.file(runs.RECIPE)).value)
-    now = _flat(chosen.resolved())
-    for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what
-        then.pop(key, None)
-        now.pop(key, None)
-    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
-    for key in changed[:NAMED]:
-        yield f"{key} was {_said(then.get(key))} and is {_said(now.get(key))}"
-    if len(changed) > NAMED:
-        yield f"{len(changed) - NAMED} more settings changed"
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    """{'a': {'b': [1]}} -> {'a.b.0': 1}."""
-    if isinstance(value, dict) or (isinstance(value, list) and value):
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        parts = [_flat(entry, f"{key}.{name}" if key else str(name)) for name, entry in pairs]
-        return {name: entry for part in parts for name, entry in part.items()}
-    return {key: value}
-
-
-def _said(value: Any) -> str:
-    return "not set" if value is None else str(value)
-
-
-def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:
-    changed = list(_changed_photos(run, index))
-    yield from changed
-    record = run.record()
-    if not changed and record.get("photo_order") != identity(chosen, index)["photo_order"]:
-        yield "photos were renamed, which changes their order"
-
-
-def _changed_photos(run: Run, index: Index) -> Iterator[str]:
-    try:
-        then = Counter((row.sha256, row.label, row.split) for row in splits.read(run))
-    except RunError:
-        yield f"its {runs.SPLIT} cannot be read"
-        return
-    now = Counter((item.digest, index.classes[item.label], str(item.split)) for item in index.items)
-    gone, new = then - now, now - then
-    moved = {key[0] for key in gone} & {key[0] for key in new}
-    counts = {
-        "gone": sum(n for key, n in gone.items() if key[0] not in moved),
-        "new": sum(n for key, n in new.items() if key[0] not in moved),
-        "of another class or split": len(moved),
-    }
-    for what, count in counts.items():
-        if count:
-            verb = "is" if count == 1 else "are"
-            yield f"{console.counted(count, 'photo')} {verb} {what}"
-
-
-def _write_identity(run: Run, chosen: Recipe, index: Index) -> None:
-    """What a run is told by, and what it has been given."""
-    files.write_text(run.file(runs.RECIPE), chosen.as_yaml())
-    _write_split(run, index)
-    record = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "base": chosen.base.name,
-        "seed": chosen.seed,
-        **identity(chosen, index),
-        "classes": list(index.classes),
-        "photos": index.counts(),
-    }
-    files.write_json(run.file(runs.RECORD), record)
-
-
-def check_photos(run: Run, index: Index) -> None:
-    """A run that goes on must be able to read the photos that it began with, and no others.
-
-    Where nothing was trained yet, it begins with these. Raises `RunError` otherwise.
-    """
-    different = list(_changed_photos(run, index))
-    if not different:
-        return
-    if not _has_checkpoints(run):
-        leave_out(run, index)
-        return
-    hint = "make the same photos readable as then, or start anew with --fresh"
-    raise RunError([Problem(str(run.path), line, hint) for line in different])
-
-
-def leave_out(run: Run, index: Index) -> None:
-    """Note that only these photos are left to train and test on; the others cannot be read."""
-    _write_split(run, index)
-    record = {**run.record(), "photos": index.counts()}
-    files.write_json(run.file(runs.RECORD), record)
-
-
-def _write_split(run: Run, index: Index) -> None:
-    rows = (
-        Row(item.path, index.classes[item.label], item.split, item.digest) for item in index.items
-    )
-    splits.write(run, rows)
+        console.note(f"{run.path}: taken over from {left}, which has ended")
 
 
 def _worth_keeping(run: Run) -> bool:
-    return run.finished or _has_checkpoints(run) or not run.path.exists()
-
-
-def _has_checkpoints(run: Run) -> bool:
-    return any(run.file(runs.CHECKPOINTS).glob("*.npz"))
+    return run.finished or run.has_checkpoints or not run.path.exists()
 
 
 def _remove_stillborn(folder: Path, name: str) -> None:
@@ -325,7 +190,7 @@ def _remove_stillborn(folder: Path, name: str) -> None:
     A folder with anything else in it, if only a model, is what a user has kept of a run.
     """
     for path in folder.iterdir():
-        if not runs.number_of(path, name) or path.is_symlink() or not path.is_dir():
+        if not outputs.number_of(path, name) or path.is_symlink() or not path.is_dir():
             continue
         if all(map(_is_first, path.iterdir())) and not locks.is_held(path):
             _remove_temporary(Run(path))

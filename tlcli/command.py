@@ -65,7 +65,7 @@ class Commands(click.Group):
         except Interrupted as stopped:
             # Another --fresh would begin anew.
             again = shlex.join(["tlcli", *(word for word in sys.argv[1:] if word != "--fresh")])
-            console.error(f"stopped; what is finished is kept, go on with: {again}")
+            console.error(f"stopped; finished work is saved. To continue: {again}")
             ctx.exit(stopped.exit_code)
         except KeyboardInterrupt:
             console.error("interrupted")
@@ -78,7 +78,7 @@ _RECIPE_OPTIONS = (
         "--config",
         "-c",
         type=PATH,
-        help="The recipe. May be left out where the folder holds one, or a recipe.yaml.",
+        help="The recipe. May be left out if the folder holds only one, or a recipe.yaml.",
     ),
     click.option(
         "--set",
@@ -92,7 +92,8 @@ _RECIPE_OPTIONS = (
 with_cache = click.option(
     "--cache-dir",
     type=PATH,
-    help="Where the feature store is.  [default: TLCLI_CACHE, or the system's cache folder]",
+    help="Folder of the feature store and of fetched weights.  "
+    "[default: TLCLI_CACHE, or the system's cache folder]",
 )
 
 
@@ -111,7 +112,7 @@ with_offline = click.option(
     is_flag=True,
     expose_value=False,
     callback=_as_variable("TLCLI_OFFLINE"),
-    help="Fetch no weights; fail at once where some are missing. Also TLCLI_OFFLINE=1.",
+    help="Fetch no weights; fail at once if some are missing. Also TLCLI_OFFLINE=1.",
 )
 
 with_weights_dir = click.option(
@@ -119,7 +120,7 @@ with_weights_dir = click.option(
     type=PATH,
     expose_value=False,
     callback=_as_variable("TLCLI_WEIGHTS"),
-    help="A folder of weights files that are used first.  [default: TLCLI_WEIGHTS]",
+    help="A folder of weights files to use first.  [default: TLCLI_WEIGHTS]",
 )
 
 with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")

@@ -24,7 +24,7 @@ from tlcli.verdict import Measured, Verdict
 ROOM = 7_000_000
 
 #: Pixels of the longer side of the sheet of augmented views.
-SHEET_SIDE = 1200
+SHEET_SIDE = 2000
 
 
 @dataclass(frozen=True)

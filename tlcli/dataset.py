@@ -8,42 +8,23 @@ group's name decides for all of its photos.
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from tlcli import console
 from tlcli.console import counted
-from tlcli.errors import DataError, Problem, Severity, reason
+from tlcli.digests import Memory, cannot_be_read, digest_all
+from tlcli.errors import DataError, Problem, Severity
 from tlcli.exclusion import exclude
 from tlcli.findings import Finding, unreadable
-from tlcli.folders import EXTENSIONS, find_images
+from tlcli.folders import find_images
 from tlcli.layout import SPLITS, Survey, survey, survey_table
 from tlcli.tables import SplitName, missing
-from tlcli.threads import in_order
 
 if TYPE_CHECKING:
     from tlcli.settings import Data
-
-__all__ = [
-    "EXTENSIONS",
-    "SPLITS",
-    "Index",
-    "Item",
-    "SplitName",
-    "digest",
-    "digests",
-    "find_images",
-    "gather",
-    "read",
-]
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +85,6 @@ class Index:
         return replace(self, items=tuple(i for i in self.items if i.path not in dropped))
 
 
-class Memory(Protocol):
-    """Remembers content hashes of files that have not changed since."""
-
-    def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """The hashes of those files that are remembered."""
-
-    def keep(self, digests: Mapping[Path, str]) -> None:
-        """Remember the hashes of files that `digests` was asked for."""
-
-
 def read(data: Data) -> Index:
     """The index of the photos that `data` names.
 
@@ -140,12 +111,12 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
     if data.exclude is not None:
         found.problems += exclude(found, data.exclude)
     paths = [path for paths in found.photos.values() for path in paths]
-    hashes, unread = digests(paths, memory)
+    hashes, unread = digest_all(paths, memory)
     val, test = _shares(found, data)
     index = Index(found.root, found.classes, _items(found, hashes, val, test))
     bad = [
         *unread.items(),
-        *((path, _unread(path, "a link to nothing")) for path in found.rest.dangling),
+        *((path, cannot_be_read(path, "a link to nothing")) for path in found.rest.dangling),
     ]
     skip = data.on_bad_image == "skip"
     lost = missing(unread, found.lines, skip=skip) if found.table else None
@@ -164,63 +135,11 @@ def unlabelled(folder: Path) -> Index:
 
     Raises `DataError` where there are none, or where one cannot be read.
     """
-    hashes, unread = digests(sorted(find_images([folder])))
+    hashes, unread = digest_all(sorted(find_images([folder])))
     if unread:
         raise DataError(unread.values())
     items = tuple(Item(path, 0, "test", digest) for path, digest in hashes.items())
     return Index(folder, ("unlabelled",), items)
-
-
-def digest(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes. Raises DataError for a file that cannot be read."""
-    sha = hashlib.sha256()
-    try:
-        if not stat.S_ISREG(mode := path.stat().st_mode):  # reading a pipe would wait for ever
-            what = "is a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise DataError(_unread(path, what))
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                sha.update(chunk)
-    except OSError as error:
-        raise DataError(_unread(path, reason(error))) from error
-    return sha.hexdigest()
-
-
-def digests(
-    paths: Sequence[Path], memory: Memory | None = None
-) -> tuple[dict[Path, str], dict[Path, Problem]]:
-    """The hash of each file, read in threads, and what kept the others from being read."""
-    known = memory.digests(paths) if memory else {}
-    paths = [path for path in paths if path not in known]
-    read: dict[Path, str] = {}
-    unread: dict[Path, Problem] = {}
-    workers = min(16, 2 * (os.cpu_count() or 1))
-    try:
-        with (
-            closing(in_order(_outcome, paths, workers=workers)) as outcomes,
-            console.progress(len(paths), "reading photos", unit="photos") as progress,
-        ):
-            for path, outcome in zip(paths, outcomes, strict=True):
-                if isinstance(outcome, Problem):
-                    unread[path] = outcome
-                else:
-                    read[path] = outcome
-                progress.update(1)
-    finally:  # an interrupted command keeps what it has read
-        if memory:
-            memory.keep(read)
-    return {**known, **read}, unread
-
-
-def _outcome(path: Path) -> str | Problem:
-    try:
-        return digest(path)
-    except DataError as error:
-        return error.problems[0]
-
-
-def _unread(path: Path, what: str) -> Problem:
-    return Problem(str(path), f"cannot be read: {what}", "make it readable, or remove it")
 
 
 def _shares(found: Survey, data: Data) -> tuple[float, float]:
@@ -273,7 +192,9 @@ def _thin_classes(index: Index, found: Survey, val: float, test: float) -> Itera
         total = sum(counts[split][name] for split, used, _, _ in filled if used)
         for split, used, hint, severity in filled:
             if total and used and not counts[split][name]:
-                what = f"no {split} photo: of {counted(total, 'photo')}, none fell to {split}"
+                what = (
+                    f"no {split} photo: of {counted(total, 'photo')}, none was assigned to {split}"
+                )
                 where = found.place("train", name)
                 yield Problem(where, f"{what} by content", hint, severity)
 

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from tlcli import (
     __version__,
     bases,
+    caches,
     console,
     download,
     files,
     sources,
-    store,
     weight_cache,
     weights,
 )
@@ -37,7 +37,7 @@ def doctor(cache: Path | None = None) -> tuple[str, Any]:
     value: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
-        "folders": [_folder(*pair) for pair in _folders(store.cache_folder(cache))],
+        "folders": [_folder(*pair) for pair in _folders(caches.cache_folder(cache))],
         "sources": [{"source": name, "answer": said} for name, said in _answers()],
     }
     versions = "\n".join(f"{name} {number}" for name, number in value["versions"].items())
@@ -73,7 +73,7 @@ def _devices() -> list[str]:
 
 
 def _folders(cache: Path) -> Iterator[tuple[str, Path]]:
-    yield "features", store.features_folder(cache)
+    yield "features", caches.features_folder(cache)
     yield "weights of tlcli", weight_cache.folder(cache)
     yield "weights of Keras", weights.keras_cache()
     if named := os.environ.get("TLCLI_WEIGHTS"):
@@ -121,5 +121,7 @@ def _index(mirror: sources.Mirror) -> str:
         return f"no answer within {INDEX_TIMEOUT:g} seconds"
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        return errors[-1].removeprefix("ERROR: ") if errors else "pip cannot ask the package index"
+        return (
+            errors[-1].removeprefix("ERROR: ") if errors else "pip cannot reach the package index"
+        )
     return "" if version in done.stdout else f"the package index has no version {version}"

@@ -53,6 +53,12 @@ class Addresses:
         return bits.astype(np.float64) * 2.0**-53
 
 
+def generator(purpose: str, *address: int) -> np.random.Generator:
+    """For what is drawn once for many photos, as the order of an epoch: from (purpose, address)."""
+    key = [*address, int.from_bytes(purpose.encode(), "little")]
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+
+
 def between(low: float, high: float, uniform: Floats) -> Floats:
     """Numbers in [0, 1) as numbers in [low, high)."""
     return low + (high - low) * uniform

@@ -16,20 +16,37 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 
+#: What is wrong with a file, for programs to decide by: texts may change. Empty where nobody asks.
+Kind = Literal[
+    "", "truncated", "damaged", "unsupported", "no image", "too large", "no access", "no memory",
+    "bad name",
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where it is, what was found, and what to do about it."""
+    """One thing that is wrong: where it is, what was found, and what to do about it.
+
+    Of an image file, `kind` tells the sort of trouble; `detail` is what `message` ends in where
+    the rest of it is the same for every file with that trouble.
+    """
 
     where: str
     message: str
     hint: str = ""
     severity: Severity = "error"
+    kind: Kind = field(default="", compare=False)
+    detail: str = field(default="", compare=False)
+
+    @property
+    def general(self) -> str:
+        """The message without what is particular to one file."""
+        return self.message.removesuffix(f": {self.detail}") if self.detail else self.message
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -40,8 +57,8 @@ class Problem:
 
     def as_dict(self) -> dict[str, str]:
         """The form printed by `--json`: severity, where, message, hint."""
-        fields = asdict(self)
-        return {key: fields[key] for key in ("severity", "where", "message", "hint")}
+        names = ("severity", "where", "message", "hint")
+        return {name: getattr(self, name) for name in names}
 
 
 class TlcliError(Exception):

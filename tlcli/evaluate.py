@@ -6,7 +6,7 @@ them without TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli import calibration, console, files, labelled, metrics, plots, predicted, runs, splits
+from tlcli import (
+    calibration,
+    console,
+    files,
+    labelled,
+    metrics,
+    outputs,
+    plots,
+    predicted,
+    runs,
+    splits,
+    tta,
+)
 from tlcli.calibration import Calibration
 from tlcli.errors import DataError, Problem, RunError, TlcliError, reason
 from tlcli.labelled import Photos
@@ -41,8 +53,9 @@ class Wanted:
         out: a folder for the files; by default those of a split go into the run.
         force: replace an evaluation that is in `out`.
         again: compute the probabilities, also where the run has them.
-        tta: average over each photo and so many of its augmented views; such probabilities are
-            not those that `predict` gives by itself, so nothing of them is kept in the run.
+        tta: average over each photo and so many of its augmented views. Such probabilities are
+            not those that `predict` gives by itself: they are not calibrated, and nothing of them
+            is kept in the run.
     """
 
     split: str | None = "test"
@@ -72,35 +85,23 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
     """
     if wanted.out is not None:
         _check_out(wanted.out, force=wanted.force)
+    if wanted.tta:
+        tta.settings(run.path)  # before anything is computed
     source = Source(run)
-    if wanted.split is not None:
-        found = (
-            source.predict(
-                labelled.of_split(run, wanted.split, source.classes, wanted.data), tta=wanted.tta
-            )
-            if wanted.tta
-            else source.split(wanted.split, data=wanted.data, again=wanted.again)
-        )
-        name, root = wanted.split, wanted.data or labelled.root_of(run)
-        digests = [row.sha256 for row in labelled.rows_of(run, name)]
-    else:
-        photos = (
-            labelled.of_table(wanted.table, source.classes)
-            if wanted.table is not None
-            else labelled.of_folder(wanted.data or Path(), source.classes)
-        )
-        found, name, root = source.predict(photos, tta=wanted.tta), photos.name, photos.root
-        digests = [photo.sha256 for photo in photos.photos]
-    fitted = _calibrate(source, wanted)
+    asked = _asked(run, source, wanted)
+    found = asked.look(wanted.tta)
+    fitted = None if wanted.tta else _calibrate(source, wanted)
     value = {
-        "split": name,
+        "split": asked.name,
         "model": source.description,
-        "data": str(root.absolute()),
-        "seen_in_training": _seen(run, digests) if name != "train" else len(digests),
+        "data": str(asked.root.absolute()),
+        "seen_in_training": asked.seen,
         "tta": wanted.tta,
+        "without_tta": _plain(asked.look(0)) if wanted.tta else None,
         **metrics.measure(found.probabilities, found.labels, source.classes, fitted),
         **_examples(found, fitted),
     }
+    name = asked.name
     if wanted.out is not None:
         wanted.out.mkdir(parents=True, exist_ok=True)
         found.write(wanted.out / runs.predictions(name))
@@ -112,13 +113,58 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
     return Evaluation(value, ())
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Photos to evaluate on.
+
+    Attributes:
+        seen: how many of them the run was trained on; such photos flatter it.
+        look: their probabilities, as means over so many views beside the photo.
+    """
+
+    name: str
+    root: Path
+    seen: int
+    look: Callable[[int], Predicted]
+
+
+def _asked(run: Run, source: Source, wanted: Wanted) -> _Asked:
+    if wanted.split is not None:
+        return _asked_split(run, source, wanted.split, wanted)
+    photos = (
+        labelled.of_table(wanted.table, source.classes)
+        if wanted.table is not None
+        else labelled.of_folder(wanted.data or Path(), source.classes)
+    )
+    seen = _seen(run, [photo.sha256 for photo in photos.photos])
+    return _Asked(photos.name, photos.root, seen, lambda tta: source.predict(photos, tta=tta))
+
+
+def _asked_split(run: Run, source: Source, split: str, wanted: Wanted) -> _Asked:
+    def look(tta: int) -> Predicted:
+        if not tta:
+            return source.split(split, data=wanted.data, again=wanted.again)
+        photos = labelled.of_split(run, split, source.classes, wanted.data)
+        return source.predict(photos, tta=tta)
+
+    digests = [row.sha256 for row in labelled.rows_of(run, split)]
+    seen = len(digests) if split == "train" else _seen(run, digests)
+    return _Asked(split, wanted.data or labelled.root_of(run), seen, look)
+
+
+def _plain(found: Predicted) -> dict[str, float]:
+    """What the views are compared with."""
+    value = metrics.measure(found.probabilities, found.labels, found.classes, None)
+    return {key: value[key] for key in ("accuracy", "log_loss")}
+
+
 def _check_out(out: Path, *, force: bool) -> None:
     """The folder of `--out` must not be a run, whose own numbers would be lost, nor be taken."""
     where = f"--out {out}"
-    if problems := runs.check_writable(out):
+    if problems := outputs.check_writable(out):
         raise RunError(problems)
     if (out / runs.RECORD).is_file():
-        hint = "name another folder; without --out a run keeps its own numbers"
+        hint = "name another folder; without --out, the numbers are kept in the run"
         raise RunError(Problem(where, "is a run", hint))
     if out.is_dir() and not force:
         taken = [path.name for path in out.iterdir() if path.name.startswith("evaluation-")]
@@ -135,7 +181,7 @@ class Source:
         record = run.read(runs.RECORD)
         classes = record.get("classes") if isinstance(record, dict) else None
         if not isinstance(classes, list) or len(classes) < 2:
-            raise RunError(Problem(str(run.file(runs.RECORD)), "does not tell the classes"))
+            raise RunError(Problem(str(run.file(runs.RECORD)), "does not list the classes"))
         self.classes = tuple(map(str, classes))
         self.description = {
             "run": run.path.resolve().name,
@@ -150,7 +196,7 @@ class Source:
 
         predictor = Predictor(self.run.path, raw=True)
         if predictor.classes != self.classes:
-            message = f"the model and {runs.RECORD} have other classes"
+            message = f"the model and {runs.RECORD} have different classes"
             raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
         return predictor
 
@@ -203,7 +249,9 @@ def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
     except TlcliError as error:
         if target is not None:
             raise
-        outcome = "the calibration stays" if kept else "the probabilities are not calibrated"
+        outcome = (
+            "the existing calibration is kept" if kept else "the probabilities are not calibrated"
+        )
         console.warn(f"{outcome}: {error.problems[0]}")
         return kept
     fitted = calibration.fit(val.probabilities, val.labels)
@@ -227,7 +275,7 @@ def _kept(hint: str) -> Iterator[None]:
 
 
 def _seen(run: Run, digests: Sequence[str]) -> int:
-    """How many of these photos the run was trained on; such photos flatter it."""
+    """How many of these photos the run was trained on."""
     trained = {row.sha256 for row in splits.read(run) if row.split == "train"}
     return sum(digest in trained for digest in digests)
 

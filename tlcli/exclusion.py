@@ -40,8 +40,8 @@ def exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
     if unknown:
         named = [f"'{line}'{_guess(line, found.root, photos)}" for line in unknown[:NAMED]]
         more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
-        what = f"{counted(len(unknown), 'line')} of no photo in the data: {', '.join(named)}{more}"
-        yield Problem(where, what, "check the paths", "warning")
+        what = f"{counted(len(unknown), 'line')} without a matching photo in the data: "
+        yield Problem(where, f"{what}{', '.join(named)}{more}", "check the paths", "warning")
 
 
 def _looked_up(

@@ -67,6 +67,3 @@ def _heat(explanation: Explanation | None, folder: Path, album: Album) -> Heat |
         raise RunError(Problem(where, message, "make it again, or remove it"))
     picture = album.picture(folder / explanation.image, SIDE)
     return None if picture is None else Heat(explanation, picture)
-
-
-__all__ = ["MOST", "SIDE", "Exhibit", "Heat", "asked_for", "build"]

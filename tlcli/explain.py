@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import console, dataset, files, gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli import console, files, gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
 from tlcli.photos import Look, View, batches, chunks
@@ -75,7 +76,7 @@ class Explainer:
 
     Args:
         subject: the network.
-        method: one of `gradcam.METHODS`.
+        method: one of `gradcam.Method`.
         layer: by default the end of the last convolutional block; integrated gradients need none.
 
     Raises:
@@ -134,7 +135,7 @@ def draw(explainer: Explainer, made: Sequence[Explanation]) -> Image.Image:
         if one.predicted != one.name:
             words += f"  (predicted: {one.predicted})"
         if one.cold:
-            words += "  nothing speaks for it"
+            words += "  nothing supports it"
         shown = pictures(one, explainer.subject.look, SIDE)
         cells.append(sheet.Cell(shown, (words, one.path.name)))
     title = f"{explainer.method}, {explainer.layer}"
@@ -236,7 +237,7 @@ def for_report(
 
 def _is_of_the_run(path: Path, digests: dict[str, str]) -> bool:
     try:
-        return digests.get(str(path)) == dataset.digest(path)
+        return digests.get(str(path)) == digest(path)
     except DataError:
         return False
 

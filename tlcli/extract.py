@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tlcli import console, features, files, interrupts, runs, train
+from tlcli import addresses, console, features, files, interrupts, outputs, trunks
 from tlcli.dataset import Item
 from tlcli.errors import DataError, Problem
 from tlcli.photos import View
@@ -53,11 +53,11 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
 
 
 def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
-    network = train.load_network(plan)
+    network = trunks.load_network(plan)
     names = [wanted.boundary] if wanted.boundary else [cut.name for cut in plan.cuts]
     items = plan.index.items
-    views = features.views_of(items, plan.recipe.augment.kept_views)
-    with train.open_store(network, plan, names) as opened:
+    views = addresses.views_of(items, plan.recipe.augment, plan.recipe.augment.kept_views)
+    with trunks.open_store(network, plan, names) as opened:
         rows, sources = opened.rows, opened.sources
         report = features.extract(network, plan.recipe, views, rows, sources)
         bad = {item.digest for item in items if item.path in report.unreadable}
@@ -81,7 +81,7 @@ def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
 def _check_out(out: Path, *, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(Problem(f"--out {out}", "exists and is not a folder", "name another"))
-    if problems := runs.check_writable(out):
+    if problems := outputs.check_writable(out):
         raise DataError(problems)
     present = [name for name in (FEATURES, INDEX, META) if (out / name).exists()]
     if present and not force:

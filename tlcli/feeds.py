@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import features, photos
+from tlcli import addresses, draws, features, forward, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError
 from tlcli.mixing import Mix
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 #: Positions in the feed's items, and for each the number of the view to take.
 Pick = tuple[Array, Array]
 
-#: No batch is mixed with itself.
+#: No batch is mixed.
 UNMIXED: Iterable[Mix | None] = repeat(None)
 
 
@@ -33,8 +33,11 @@ class Feed(Protocol):
 
     labels: Array
 
-    def views(self, generator: np.random.Generator, epoch: int) -> Array:
-        """The number of the view that each photo shows in an epoch, shape (n,)."""
+    def views(self, seed: int, epoch: int) -> Array:
+        """The number of the view that each photo shows in an epoch of the run, shape (n,).
+
+        Epochs count from 0, over all stages.
+        """
         ...
 
     def stream(
@@ -66,13 +69,15 @@ class StoredFeed:
         views = [
             View(item.path, item.digest, number) for number in range(self._views) for item in items
         ]
-        self._reader = features.Reader(network, recipe, rows, cut, views)
+        shown = addresses.as_shown(views, recipe.augment)
+        self._reader = features.Reader(network, recipe, rows, cut, shown)
 
-    def views(self, generator: np.random.Generator, epoch: int) -> Array:
+    def views(self, seed: int, epoch: int) -> Array:
         """Every photo shows each of its views once in as many epochs, in an order of its own.
 
-        `generator` must be the same for all epochs of such a round.
+        Such a round goes on from one stage into the next.
         """
+        generator = draws.generator("views", seed, epoch // self._views)
         orders = generator.random((self._count, self._views)).argsort(axis=1)
         return np.asarray(orders[:, epoch % self._views])
 
@@ -84,10 +89,6 @@ class StoredFeed:
             rows = self._reader.read(views * self._count + positions)
             yield mix.apply(rows) if mix else rows
 
-    def round(self, epoch: int) -> int:
-        """Which round of views an epoch belongs to."""
-        return epoch // self._views
-
 
 class LiveFeed:
     """Activations computed from the photos as they are needed, with a new view in every epoch."""
@@ -95,9 +96,9 @@ class LiveFeed:
     def __init__(self, network: Network, recipe: Recipe, items: Sequence[Item], cut: str) -> None:
         self.labels = np.array([item.label for item in items], np.int32)
         self._recipe, self._items = recipe, items
-        self._forward = features.forward(network.trunk([cut]))
+        self._forward = forward.compiled(network.trunk([cut]))
 
-    def views(self, generator: np.random.Generator, epoch: int) -> Array:
+    def views(self, seed: int, epoch: int) -> Array:
         """View `epoch + 1` of every photo: one that no other epoch shows."""
         return np.full(len(self._items), epoch + 1)
 
@@ -120,7 +121,3 @@ class LiveFeed:
             pixels = mix.apply(batch.pixels) if mix else batch.pixels
             (activations,) = self._forward(pixels)
             yield activations
-
-    def round(self, epoch: int) -> int:
-        """Every epoch is a round of its own."""
-        return epoch

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlcli.errors import DataError, Problem, nearest, reason
+from tlcli.errors import DataError, Kind, Problem, nearest, reason
 
 #: Lower-case suffixes by which photos are found; what is in a file is only known on decoding it.
 EXTENSIONS = frozenset(
@@ -69,7 +69,9 @@ def look(folder: Path) -> Contents:
             found.junk.append(path)
         elif not _encodable(entry.name):
             where = str(path).encode("utf-8", "backslashreplace").decode()
-            found.problems.append(Problem(where, "its name is not valid UTF-8", "rename it"))
+            kind: Kind = "" if is_folder(path) else "bad name"  # of a folder, all in it is lost
+            what = "its name is not valid UTF-8"
+            found.problems.append(Problem(where, what, "rename it", kind=kind))
         else:
             _place(entry, path, found)
     return found
@@ -127,7 +129,7 @@ def expect_folder(folder: Path) -> None:
             hint = f"{folder.parent} does not exist either"
         elif guess := nearest(folder.name, [path.name for path in look(folder.parent).folders]):
             hint = f"did you mean '{folder.parent / guess}'?"
-        problem = Problem(str(folder), "there is no such folder", hint)
+        problem = Problem(str(folder), "no such folder", hint)
     except OSError as error:
         problem = Problem(str(folder), f"cannot be read: {reason(error)}", "check the path")
     raise DataError(problem)
@@ -166,7 +168,7 @@ def _images_under(folder: Path) -> list[Path]:
     images = sorted([*found.photos, *filter(is_photo, found.dangling)])
     if not images:
         hint = f"looked for {', '.join(sorted(EXTENSIONS))}"
-        raise DataError(Problem(str(folder), "no images in this folder", hint))
+        raise DataError(Problem(str(folder), "no photos in this folder", hint))
     return images
 
 
@@ -182,12 +184,12 @@ def _matches(pattern: str) -> list[Path]:
         elif is_photo(path):
             found.add(path)
     if not found:
-        raise DataError(Problem(pattern, "no image matches this pattern", "check its spelling"))
+        raise DataError(Problem(pattern, "no photo matches this pattern", "check its spelling"))
     return sorted(found)
 
 
 def _known(path: Path) -> Problem:
-    what = "leads to a folder that is read already, and is not followed"
+    what = "leads to a folder that has already been read, and is not followed"
     return Problem(str(path), what, severity="note")
 
 

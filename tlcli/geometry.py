@@ -9,8 +9,8 @@ Where the results differ from Keras' legacy `apply_affine_transform`:
   photos up and down, and photos that are not square turn about a point beside their centre. Here
   widths go along the width, and the centre is the centre.
 - `constant` blends the last pixel of the photo with `cval` over one pixel; scipy jumps.
-- `wrap` repeats the photo with its full period; scipy's repeats one pixel early. The seam between
-  two repetitions is not blended.
+- `wrap` repeats the photo with its full period, first and last pixel side by side; scipy's repeats
+  one pixel early.
 
 Everything else, `nearest` and `reflect` included, is the same bilinear resampling.
 """
@@ -209,8 +209,8 @@ def warp(photo: NDArray[Any], matrix: Matrices, fill_mode: str, cval: float) -> 
     """A photo (h, w, 3), of uint8 or float32, resampled bilinearly into planes (3, h, w).
 
     The arithmetic is that of TensorFlow's ImageProjectiveTransformV3 on a processor, number by
-    number and rounding by rounding, with the places worked out once for the three colours. The
-    identity leaves a photo as it is.
+    number and rounding by rounding, with the places worked out once for the three colours; only
+    `wrap` differs, where TensorFlow's period is off. The identity leaves a photo as it is.
     """
     height, width = photo.shape[:2]
     if np.array_equal(matrix, _IDENTITY):
@@ -225,6 +225,8 @@ def warp(photo: NDArray[Any], matrix: Matrices, fill_mode: str, cval: float) -> 
     else:
         x, y = _mapped(x, width, fill_mode), _mapped(y, height, fill_mode)
     planes, across = _padded(photo, before, cval), width + 1 + 2 * before
+    if fill_mode == "wrap":
+        planes[:, height], planes[:, :, width] = planes[:, 0], planes[:, :, 0]
     x0, y0 = np.floor(x), np.floor(y)
     to_right, to_below = x - x0, y - y0
     to_left, to_above = x0 + 1 - x, y0 + 1 - y
@@ -275,10 +277,8 @@ def _mapped(places: Planes, side: int, fill_mode: str) -> Planes:
         above = np.where(above >= length, period - above - 1, above)
         places = np.where(places < 0, below, np.where(places > length - 1, above, places))
     elif fill_mode == "wrap":  # abcd becomes abcd abcd abcd
-        inside = max(length - 1, np.float32(1))
-        below = places + length * (np.trunc(-places / inside) + 1)
-        above = places - length * np.trunc(places / inside)
-        places = np.where(places < 0, below, np.where(places > length - 1, above, places))
+        # Up to the first pixel of the next repetition, which `_padded` puts behind the last.
+        places, length = places - length * np.floor(places / length), length + 1
     return np.clip(places, np.float32(0), length - 1)
 
 

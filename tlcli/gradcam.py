@@ -28,8 +28,6 @@ from tlcli.subject import Subject
 Array = npt.NDArray[Any]
 Method = Literal["grad-cam", "grad-cam++", "integrated-gradients"]
 
-METHODS: tuple[Method, ...] = ("grad-cam", "grad-cam++", "integrated-gradients")
-
 #: Points on the way from each baseline to the photo, and photos or points in a batch.
 STEPS, BATCH = 32, 16
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli.store import BUSY_TIMEOUT, INDEX, SCHEMA, TrunkRows, is_damage, told
+from tlcli import audit_cache, console
+from tlcli.errors import Problem
+from tlcli.store import TrunkRows
+from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, is_damage, told
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,45 @@ def remove(entry: Listed) -> None:
         for path in sorted(entry.path.iterdir(), key=lambda path: path.name == "trunk.json"):
             path.unlink()
         shutil.rmtree(entry.path)
+
+
+def prune(
+    folder: Path, home: Path, *, unused_days: float | None = None, base: str | None = None
+) -> str:
+    """Remove the features that match the conditions given, and what checks under `home` have found
+    in other ways than today's; without conditions, everything. Says how much room that made."""
+    chosen = [
+        entry
+        for entry in listed(folder)
+        if (unused_days is None or entry.days_unused >= unused_days)
+        and (base is None or entry.description["base"].lower() == base.lower())
+    ]
+    for entry in chosen:
+        remove(entry)
+    freed = console.size(sum(entry.bytes for entry in chosen))
+    text = f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
+    everything = unused_days is None and base is None
+    forgotten, freed_too = audit_cache.prune(home, everything=everything)
+    if forgotten or freed_too:
+        photos = f" of {console.counted(forgotten, 'photo')}" if forgotten else ""
+        text += f"; and check results{photos}, {console.size(freed_too)}"
+    return text
+
+
+def verify(folder: Path) -> tuple[str, int]:
+    """Compare every row with its checksum and forget the damaged ones; text and their number."""
+    rows = damaged = 0
+    for entry in listed(folder):
+        if entry.damaged:
+            hint = "remove it with `tlcli cache prune --base`"
+            console.warn(str(Problem(str(entry.path), "its trunk.json is damaged", hint)))
+            damaged += entry.rows
+            continue
+        with closing(entry.open()) as opened:
+            bad = opened.damaged()
+            opened.forget(bad)
+        rows, damaged = rows + entry.rows, damaged + len(bad)
+    if not damaged:
+        return f"{console.counted(rows, 'row')}, all intact", 0
+    found = console.counted(damaged, "damaged row")
+    return f"{found} of {rows:,}; they will be computed again when they are needed", damaged

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import console, dataset, findings, folders, recipe, runs, splits, tables
+from tlcli import console, findings, folders, recipe, runs, splits, tables
 from tlcli.console import counted
-from tlcli.dataset import SPLITS
+from tlcli.digests import digest_all
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
+from tlcli.layout import SPLITS
 from tlcli.runs import Run
 from tlcli.splits import Row
 
@@ -51,7 +52,9 @@ def rows_of(run: Run, split: str) -> tuple[Row, ...]:
     if not found:
         there = [name for name in SPLITS if any(row.split == name for row in rows)]
         hint = suggestion(split, there) if there else "name another run"
-        raise RunError(Problem(f"--split {split}", f"the run {run.path} has no such photo", hint))
+        raise RunError(
+            Problem(f"--split {split}", f"the run {run.path} has no photo in this split", hint)
+        )
     return found
 
 
@@ -72,7 +75,7 @@ def of_split(run: Run, split: str, classes: Sequence[str], data: Path | None = N
     names = [name_of(row, root) for row in rows]
     home = root if data is None else data
     if strange := sorted({row.label for row in rows} - numbers.keys()):
-        message = f"its {runs.SPLIT} and its model have other classes, such as '{strange[0]}'"
+        message = f"its {runs.SPLIT} and its model have different classes, such as '{strange[0]}'"
         raise RunError(Problem(str(run.path), message, "name another run"))
     paths = [home / name for name in names]
     hint = f"say where they are now with `tlcli evaluate --split {split} --data DIR`"
@@ -133,19 +136,18 @@ def of_table(table: Path, classes: Sequence[str]) -> Photos:
             what = f"'{row.label}' is not a class of the run"
             problems.append(Problem(f"{table}:{row.line}", what, hint))
     if not problems and not rows:
-        problems.append(Problem(str(table), "has no lines", "give each photo one: path,label"))
+        problems.append(Problem(str(table), "has no lines", "write one for each photo: path,label"))
     if problems:
         raise DataError(problems)
     for problem in told:
         if problem.severity == "warning":
             console.warn(str(problem))
     if named := sum(bool(row.split) for row in rows):
-        console.note(
-            f"{table}: the split of {counted(named, 'line')} is left aside: all are evaluated"
-        )
+        lines = counted(named, "line")
+        console.note(f"{table}: the split of {lines} is ignored: all lines are evaluated")
     root = table.parent
-    lines = {row.path: row.line for row in rows}
-    if missing := tables.missing(lines, lines, skip=False):
+    by_path = {row.path: row.line for row in rows}
+    if missing := tables.missing(by_path, by_path, skip=False):
         raise DataError(missing.as_problem(root))
     found = [(row.path, numbers[row.label]) for row in rows]
     return _labelled("csv", root, found, lambda path: findings.shown(path, root))
@@ -165,13 +167,13 @@ def _labelled(
 def _check_there(paths: Sequence[Path], root: Path, hint: str) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        what = f"{_named(missing, 'photo')} of {len(paths):,} not there"
+        what = f"{_named(missing, 'photo')} of {len(paths):,} missing"
         raise DataError(Problem(str(root), what, hint))
 
 
 def _digests(paths: Sequence[Path]) -> list[str]:
     """The hash of each file. Raises `DataError` with every file that cannot be read."""
-    found, unread = dataset.digests(paths)
+    found, unread = digest_all(paths)
     if unread:
         raise DataError(unread.values())
     return [found[path] for path in paths]

@@ -75,7 +75,7 @@ def survey(root: Path, exclude: Path | None = None) -> Survey:
     """
     if root.suffix.lower() in (".csv", ".tsv") and not is_folder(root):
         raise DataError(
-            Problem(str(root), "is no folder", "name a table as data.csv, not data.dir")
+            Problem(str(root), "is not a folder", "for a table, use data.csv instead of data.dir")
         )
     expect_folder(root)
     top = look(root)
@@ -102,7 +102,7 @@ def survey_table(table: Path) -> Survey:
     Raises DataError where there is nothing to go on: no table, or not even two classes.
     """
     if is_folder(table):
-        hint = "name a folder as data.dir, not data.csv"
+        hint = "for a folder, use data.dir instead of data.csv"
         raise DataError(Problem(str(table), "is a folder, not a table", hint))
     rows, problems = tables.read(table)
     named = {row.split for row in rows if row.split}
@@ -112,7 +112,7 @@ def survey_table(table: Path) -> Survey:
     undecided = [row for row in rows if not row.split]
     if named and undecided:
         first = undecided[0].path.name
-        what = f"{counted(len(undecided), 'line')} without a split, as that of {first}"
+        what = f"{counted(len(undecided), 'line')} without a split, such as that of {first}"
         problems.append(Problem(str(table), what, "write train, val or test on every line"))
     for row in rows:
         found.photos.setdefault((row.split or "train", row.label), []).append(row.path)
@@ -160,14 +160,14 @@ def _expect_classes(root: Path, named: dict[SplitName, list[Path]], beside: Sequ
     """Raise DataError for folders that are called as splits are and cannot be classes either."""
     there = [folder for split in SPLITS for folder in named[split]]
     if holders := [folder for folder in there if _holds_only_folders(folder)]:
-        there, hint = holders, "put the class folders to train on into a folder 'train'"
+        there, hint = holders, "put the class folders to train on in a folder 'train'"
     elif not beside and sum(bool(folders) for folders in named.values()) > 1:
         hint = "make a folder for each class in each of them"
     else:
         return
     one = len(there) == 1
-    what = f"{listed(there, root)} {'is named as a split' if one else 'are named as splits'}"
-    what += ", but there are no class folders in a folder 'train'"
+    what = f"{listed(there, root)} {'is named like a split' if one else 'are named like splits'}"
+    what += ", but there is no folder 'train' with class folders in it"
     raise DataError(Problem(str(root), what, f"{hint}, or rename {'it' if one else 'them'}"))
 
 
@@ -184,7 +184,7 @@ def _doubtful_folders(
             what = f"more than one folder for the {split} split: {listed(folders, root)}"
             yield Problem(str(root), what, "merge them into one")
     if beside:
-        what = f"{counted(len(beside), 'folder')} beside train ignored: {listed(beside, root)}"
+        what = f"ignored {counted(len(beside), 'folder')} beside train: {listed(beside, root)}"
         hint = "if they are classes, move the class folders out of train"
         yield Problem(str(root), what, hint, "warning")
 
@@ -247,7 +247,7 @@ def _empty_folders(found: Survey) -> Iterator[Problem]:
     for (split, name), photos in sorted(found.photos.items()):
         if not photos:
             folder = found.parts[split] / name
-            hint = "add photos to it, or delete it if it is no class"
+            hint = "add photos to it, or delete it if it is not a class"
             yield Problem(str(folder), "class folder without a photo", hint)
 
 
@@ -264,8 +264,9 @@ def _unlike_classes(found: Survey) -> Iterator[Problem]:
     shared = sorted(folder for folder, number in holders.items() if number > 1)
     if len(shared) > 1:
         outer = [name for name, folders in inside.items() if not folders.isdisjoint(shared)]
-        what = f"the classes {_quoted(outer)} hold no photos, but folders {_quoted(shared)} alike"
-        hint = f"if {_quoted(shared)} are the classes, make one folder of each"
+        what = f"the class folders {_quoted(outer)} directly contain no photos, but they share "
+        what += f"the subfolders {_quoted(shared)}"
+        hint = f"if {_quoted(shared)} are the classes, merge those of the same name"
         yield Problem(str(where), what, hint, "warning")
 
 

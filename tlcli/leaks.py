@@ -86,7 +86,7 @@ def _across(pairs: Sequence[tuple[Item, Item]], root: Path, policy: Policy) -> I
         message += ", and is dropped from this one"
         yield Finding(kind, "warning", message, "", paths, details)
     else:
-        hint = "scores are too high by what was learnt by heart"
+        hint = "copies make the scores too high"
         yield Finding(kind, "warning", message, hint, paths, details)
 
 
@@ -102,7 +102,7 @@ def _under_two_labels(repeated: Iterable[Sequence[Item]], root: Path) -> Iterabl
             "label conflict",
             "warning",
             "the same photo has another label elsewhere",
-            "keep it under the right one",
+            "keep it only under the right one",
             tuple(item.path for item, _ in pairs),
             tuple(f"also {shown(other.path, root)}" for _, other in pairs),
         )
@@ -143,7 +143,7 @@ def _groups(index: Index) -> list[Finding]:
         Finding(
             "group across splits",
             "error",
-            "its group is in another split, too",
+            "its group is also in another split",
             "write one split for each group, or leave the split column out",
             tuple(item.path for item in found),
             tuple(f"group {item.group}" for item in found),
@@ -168,7 +168,7 @@ def _imbalance(index: Index) -> list[Finding]:
     if scored:
         name, number = scored.most_common(1)[0]
         share = number / sum(scored.values())
-        message += f"; always saying {classes[name]} is right for {share:.1%} of {split}"
+        message += f"; always answering {classes[name]} is right for {share:.1%} of {split}"
     severity: Severity = "warning" if ratio >= IMBALANCED else "note"
-    hint = "try class_weights: balanced, and look beyond accuracy"
+    hint = "try class_weights: balanced, and look at more than accuracy"
     return [Finding("imbalance", severity, message, hint)]

@@ -44,8 +44,8 @@ def _all_bases() -> tuple[str, Any]:
     ]  # fmt: skip
     text = console.table(headers, rows)
     text += (
-        "\n\nSizes in pixels. What a base takes for pixels: caffe BGR less the mean of ImageNet, "
-        "tf -1..1,\ntorch standardised, raw 0..255; tlcli converts inside the model.\n"
+        "\n\nSizes are in pixels. The pixels that a base expects: caffe is BGR minus the ImageNet "
+        "mean, tf\n-1..1, torch standardised, raw 0..255; tlcli converts inside the model.\n"
         "`tlcli bases NAME` shows the boundaries of one."
     )
     value = [
@@ -85,7 +85,7 @@ def _boundaries(row: table_of_bases.Base) -> tuple[str, Any]:
         for entry in value
     ]
     text = console.table(("freeze_until", f"output at {size} px", "parameters above", ""), rows)
-    text += "\n\n'as the next': the same layers train from the next boundary, which stores less."
+    text += "\n\n'as the next': the next boundary trains the same layers and stores less."
     return text, value
 
 
@@ -142,7 +142,7 @@ def cache(folder: Path, home: Path) -> tuple[str, Any]:
     how much room in the cache folder `home` takes what checks remember."""
     text, value = _trunks(folder)
     if taken := audit_cache.size(home):
-        text += f"\n{console.size(taken)} of what checks remember in {home / audit_cache.FILE}"
+        text += f"\n{console.size(taken)} of check results in {home / audit_cache.FILE}"
     return text, value
 
 
@@ -166,7 +166,7 @@ def _trunks(folder: Path) -> tuple[str, Any]:
     headers = ("base", "boundary", "pixels", "dtype", "rows", "size", "unused for")
     rows = [
         [
-            entry["base"], entry["boundary"], " x ".join(map(str, entry["image_size"])),
+            entry["base"], entry["boundary"], " x ".join(map(str, entry["image_size"][::-1])),
             entry["dtype"], console.count(entry["rows"]), console.size(entry["bytes"]),
             f"{entry['days_unused']:.0f} days",
         ]
@@ -174,49 +174,6 @@ def _trunks(folder: Path) -> tuple[str, Any]:
     ]  # fmt: skip
     total = sum(entry["bytes"] for entry in value)
     return f"{console.table(headers, rows)}\n\n{console.size(total)} in {folder}", value
-
-
-def prune(
-    folder: Path, home: Path, *, unused_days: float | None = None, base: str | None = None
-) -> str:
-    """Remove the features that match the conditions given, and what checks under `home` have found
-    in other ways than today's; without conditions, everything. Says how much room that made."""
-    chosen = [
-        entry
-        for entry in inventory.listed(folder)
-        if (unused_days is None or entry.days_unused >= unused_days)
-        and (base is None or entry.description["base"].lower() == base.lower())
-    ]
-    for entry in chosen:
-        inventory.remove(entry)
-    freed = console.size(sum(entry.bytes for entry in chosen))
-    text = f"removed {console.counted(sum(entry.rows for entry in chosen), 'row')}, {freed}"
-    everything = unused_days is None and base is None
-    forgotten, freed_too = audit_cache.prune(home, everything=everything)
-    if forgotten or freed_too:
-        photos = console.counted(forgotten, "photo")
-        text += f"; and what checks remembered of {photos}, {console.size(freed_too)}"
-    return text
-
-
-def verify(folder: Path) -> tuple[str, int]:
-    """Compare every row with its checksum and forget the damaged ones; text and their number."""
-    rows = damaged = 0
-    for entry in inventory.listed(folder):
-        if entry.damaged:
-            hint = "remove it with `tlcli cache prune --base`"
-            console.warn(str(Problem(str(entry.path), "its trunk.json is damaged", hint)))
-            damaged += entry.rows
-            continue
-        opened = entry.open()
-        bad = opened.damaged()
-        opened.forget(bad)
-        opened.close()
-        rows, damaged = rows + entry.rows, damaged + len(bad)
-    if not damaged:
-        return f"{console.counted(rows, 'row')}, all sound", 0
-    found = console.counted(damaged, "damaged row")
-    return f"{found} of {rows:,}; they will be computed again when they are needed", damaged
 
 
 def predictions(
@@ -265,7 +222,7 @@ def predictions(
 def _warn_of_seen(seen: list[str], total: int) -> None:
     which = f"{len(seen):,} of {console.counted(total, 'photo')}" if total > 1 else "the photo"
     what = f"{which} {'was' if len(seen) == 1 else 'were'} in the training set of the run"
-    hint = "what the model says there tells nothing about new photos"
+    hint = "predictions for such photos say nothing about new ones"
     console.warn(str(Problem(seen[0] + (", ..." if len(seen) > 1 else ""), what, hint)))
 
 

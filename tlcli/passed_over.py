@@ -34,7 +34,7 @@ def passed_over(
         exclude: the list of photos to leave out, which may lie among them.
     """
     if loose:
-        hint = "photos belong into the folder of their class"
+        hint = "move photos into the folder of their class"
         what = "ignored, outside the class folders"
         yield Finding("outside the classes", "warning", what, hint, tuple(loose))
     lists = {path for path in rest.others if path.parent in tops and _is_fix_list(path)}
@@ -43,7 +43,7 @@ def passed_over(
         yield _without_suffix(others)
     yield from _dangling(rest, tops)
     if rest.junk:
-        what = "ignored, hidden or left by a system"
+        what = "ignored, hidden or made by the system"
         yield Finding("hidden", "note", what, "", tuple(rest.junk), noun="file")
 
 
@@ -51,15 +51,15 @@ def _without_suffix(others: Sequence[Path]) -> Finding:
     """Files that are not read for their names; those that are photos all the same come first."""
     looked_into = others[:_LOOKED_INTO]
     photos = [path for path in looked_into if _is_photo_inside(path)]
-    hint = "photos need the ending of one in their name, such as .jpg"
+    hint = "photos need a file extension such as .jpg"
     if photos:
         every = counted(len(looked_into), "file")
         which = f"of the first {every}" if len(others) > len(looked_into) else f"of these {every}"
         hint = f"{len(photos):,} {which} {'is a photo' if len(photos) == 1 else 'are photos'} by "
-        hint += "content; rename them, to end in .jpg or as their kind does"
+        hint += "content; give photos a matching extension such as .jpg"
     inside = frozenset(photos)
     paths = (*photos, *(path for path in others if path not in inside))
-    what = "ignored, without an image suffix"
+    what = "ignored, without an image extension"
     return Finding("no image suffix", "warning", what, hint, paths, noun="file")
 
 
@@ -95,7 +95,7 @@ def _dangling(rest: Contents, tops: Collection[Path]) -> Iterator[Finding]:
     deep = tuple(path for path in strange if path.parent not in tops)
     what = "ignored, a link to nothing"
     if high:
-        hint = "mend it if it led to the folder of a class, or delete it"
+        hint = "repair it if it pointed to a class folder; otherwise delete it"
         yield Finding("dangling", "warning", what, hint, high, noun="link")
     if deep:
         yield Finding("dangling", "note", what, "", deep, noun="link")

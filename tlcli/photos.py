@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -77,7 +77,7 @@ class Batch:
     errors: dict[Path, Problem]
 
 
-def batches(wanted: Iterable[Sequence[View]], look: Look) -> Iterator[Batch]:
+def batches(wanted: Iterable[Sequence[View]], look: Look) -> Generator[Batch, None, None]:
     """The pixels of each batch of views, decoded some batches ahead.
 
     Memory stays at a few batches whatever the number of photos. Views of one photo that follow each

@@ -6,25 +6,19 @@ Nothing here needs TensorFlow: sizes and parameters come from the table of bases
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, files, findings, recipe
+from tlcli import console, findings, recipe, room
 from tlcli.bases import BASES, Base, Boundary
 from tlcli.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
-from tlcli.photos import BATCH_SIZE
 from tlcli.settings import Head, Stage
 from tlcli.survey import Survey, check_classes, check_validation
 from tlcli.weights import Source
-
-_LESS_SPACE = "use fewer augment.views, features.dtype=float16, augment.views=live"
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ class Plan:
         lines = [
             f"{chosen.name}: {len(self.index.classes)} classes ({console.one_line(listed)})",
             f"photos: {photos['train']:,} train, {photos['val']:,} val, {photos['test']:,} test",
-            f"base: {self.row.name} at {height} x {width} px, {self.source}",
+            f"base: {self.row.name} at {width} x {height} px, {self.source}",
             f"views: {self._views()}",
             f"feature store: up to {console.size(self.store_bytes)} in {self.cache}",
         ]
@@ -141,11 +135,10 @@ class Plan:
             )
         if not augment.kept_views:
             return "the photos themselves, not augmented"
-        passes = photos * (1 + augment.kept_views)
-        return (
-            f"every training photo and {console.counted(augment.kept_views, 'augmented view')}; "
-            f"{console.counted(passes, 'pass')} through the trunk, once"
-        )
+        needed = console.counted(photos * (1 + augment.kept_views), "pass")
+        some = "up to " if augment.probability < 1 else ""  # views as their photos need none
+        kept = console.counted(augment.kept_views, "augmented view")
+        return f"every training photo and {kept}; {some}{needed} through the trunk, once"
 
 
 def make(found: Survey) -> Plan:
@@ -154,9 +147,10 @@ def make(found: Survey) -> Plan:
         raise TlcliError([*found.errors, *_how_to_go_on(found)])
     stages = tuple(_stages(found.recipe, found.index))
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
-    if tight := [*_check_memory(found.recipe, stages), *_check_disk(found.cache, needed)]:
-        raise TlcliError(tight)
-    problems = (*found.told, *_check_space(found.cache, needed))
+    tight = [*room.check_memory(found.recipe, stages), *room.check_disk(found.cache, needed)]
+    if errors := [problem for problem in tight if problem.severity == "error"]:
+        raise TlcliError(errors)
+    problems = (*found.told, *tight)
     return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
 
 
@@ -174,76 +168,6 @@ def _how_to_go_on(found: Survey) -> Iterator[Problem]:
             "train without them with data.on_bad_image=skip"
         )
         yield Problem("data", what, hint)
-
-
-def _check_space(folder: Path, needed: int) -> Iterator[Problem]:
-    folder = files.existing(folder)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        # A warning, since rows may be stored already; the extraction checks what is missing.
-        yield Problem(
-            str(folder),
-            f"the store may need {console.size(needed)}, {console.size(free)} are free",
-            f"{_LESS_SPACE} or --cache-dir",
-            "warning",
-        )
-
-
-def _check_disk(folder: Path, needed: int) -> Iterator[Problem]:
-    """Rows that the whole disk would not hold, whatever is stored already."""
-    folder = files.existing(folder)
-    total = shutil.disk_usage(folder).total
-    if needed > total:
-        yield Problem(
-            str(folder),
-            f"the store needs {console.size(needed)}, the whole disk has {console.size(total)}",
-            f"{_LESS_SPACE} or --cache-dir",
-        )
-
-
-def _check_memory(chosen: recipe.Recipe, stages: Collection[StagePlan]) -> Iterator[Problem]:
-    """Whether the least that a forward pass or a stage can do with is more than the machine has."""
-    has = memory()
-    if has is None:
-        return
-    height, width = chosen.base.image_size
-    largest = max(math.prod(b.shape(height, width)) for b in BASES[chosen.base.name].boundaries)
-    needs = 4 * BATCH_SIZE * (3 * height * width + largest)
-    if needs > has:
-        message = (
-            f"a forward pass of {BATCH_SIZE} photos of {height:,} x {width:,} px needs at "
-            f"least {console.size(needs)} of memory, this machine has {console.size(has)}"
-        )
-        yield Problem(chosen.where("base", "image_size"), message, "use a smaller one")
-    worst = max(stages, key=_least_memory)
-    needs = _least_memory(worst)
-    if needs > has:
-        message = (
-            f"stage '{worst.stage.name}' trains {worst.trainable:,} parameters in batches of "
-            f"{worst.batch_size:,} and needs at least {console.size(needs)} of memory, "
-            f"this machine has {console.size(has)}"
-        )
-        hint = "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
-        yield Problem(chosen.where("head", "hidden"), message, hint)
-
-
-def _least_memory(planned: StagePlan) -> int:
-    """Bytes of a stage: weights; for what trains also gradients, two moments and the copy that
-    goes into the checkpoint; and one batch of activations, with their gradients."""
-    values = planned.frozen + planned.trainable
-    values += planned.trainable * (1 + 2 + 1)
-    return 4 * (values + 2 * planned.batch_size * math.prod(planned.rows))
-
-
-def memory() -> int | None:
-    """Bytes of this machine's memory, or of the container's limit; None where nobody says."""
-    try:
-        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-    with suppress(OSError, ValueError):  # control groups, version 2
-        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return found
 
 
 def reduced(plan: Plan, unreadable: Collection[Path]) -> Plan:

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, calibration, console, dataset, images, recipe, splits
+from tlcli import augment, calibration, console, images, splits
+from tlcli import tta as tta_of
 from tlcli.augment_settings import Augment
+from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.framework import keras, tf
-from tlcli.photos import Look, View, batches, chunks
-from tlcli.runs import MODEL, MODEL_CARD, RECIPE, RECORD, SPLIT, Run
+from tlcli.photos import Batch, Look, View, batches, chunks
+from tlcli.runs import MODEL, MODEL_CARD, RECORD, SPLIT, Run
 from tlcli.settings import MAX_SIDE
 
 Array = npt.NDArray[Any]
@@ -96,7 +98,6 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(card["classes"])
         height, width = card["image_size"]
         self._look = Look(height, width, card["resize"])
-        self._augment: Augment | None = None
         model = open_model(path, card)
         self._model = tf.function(
             lambda x: model(x, training=False),
@@ -122,19 +123,17 @@ class Predictor:
         Raises:
             RunError: where no recipe lies beside the model, or its views do not differ.
         """
-        settings = self.augmentation() if views else None
+        if not views:
+            return self.probabilities(pixels)
         total = self.probabilities(pixels).astype(np.float64)
         for number in range(1, views + 1):
-            assert settings is not None
-            seen = augment.views(settings, pixels, digests, [number] * len(digests))
+            seen = augment.views(self._augment, pixels, digests, [number] * len(digests))
             total += self.probabilities(seen)
         return (total / (1 + views)).astype(np.float32)
 
-    def augmentation(self) -> Augment:
-        """The augmentation of the run's recipe; a `RunError` where it gives no other views."""
-        if self._augment is None:
-            self._augment = _augmentation(self.path.with_name(RECIPE))
-        return self._augment
+    @cached_property
+    def _augment(self) -> Augment:
+        return tta_of.settings(self.path.parent)
 
     @cached_property
     def _trained_on(self) -> frozenset[str]:
@@ -151,15 +150,20 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Predictions in the order of `paths`, as they are made; a bad file gets an error.
 
-        With `tta` each is the mean over the photo and so many of its views.
+        With `tta` each is the mean over the photo and so many of its views. Temperature and
+        threshold of the run were fitted without views, and are then left aside.
         """
+        fitted = None if tta else self.calibration
+        if fitted is not self.calibration:
+            console.note("--tta: not calibrated, which the run is for photos without views")
         for view, values in self.stream(paths, tta=tta):
             if isinstance(values, Problem):
                 yield Prediction(view.digest, (), error=values.message)
                 continue
-            if self.calibration is not None:
-                values = self.calibration.apply(values[None])[0]
-            unsure = self.threshold is not None and bool(values.max() < self.threshold)
+            if fitted is not None:
+                values = fitted.apply(values[None])[0]
+            least = fitted and fitted.threshold and fitted.threshold.probability
+            unsure = least is not None and bool(values.max() < least)
             ranked, seen = self._ranked(values, top), self._seen(view.path)
             yield Prediction(view.digest, ranked, unsure=unsure, seen_in_training=seen)
 
@@ -171,40 +175,47 @@ class Predictor:
         With `tta` they are means over the photo and so many of its views.
         """
         if tta:
-            self.augmentation()  # before any photo is read
+            tta_of.settings(self.path.parent)  # before any photo is read
         # A path is its own identity here: the same photo may be asked for twice.
         views = (View(Path(path), str(path)) for path in paths)
         for batch in batches(chunks(views, BATCH_SIZE), self._look):
-            digests = [dataset.digest(view.path) for view in batch.readable] if tta else []
-            found = self.tta_probabilities(batch.pixels, digests, tta) if batch.readable else ()
-            values = iter(found)
-            for view in batch.views:
-                problem = batch.errors.get(view.path)
-                yield view, next(values) if problem is None else problem
+            found = self._of_views(batch, tta) if tta else self._of_photos(batch)
+            yield from zip(batch.views, found, strict=True)
+
+    def _of_photos(self, batch: Batch) -> Iterator[Array | Problem]:
+        """What `stream` says of each view of a batch."""
+        values = iter(self.probabilities(batch.pixels) if batch.readable else ())
+        for view in batch.views:
+            problem = batch.errors.get(view.path)
+            yield next(values) if problem is None else problem
+
+    def _of_views(self, batch: Batch, tta: int) -> Iterator[Array | Problem]:
+        """The same, as means over photos and their views; a photo may be gone by now."""
+        digests: dict[Path, str] = {}
+        errors = dict(batch.errors)
+        for view in batch.readable:
+            try:
+                digests[view.path] = digest(view.path)
+            except DataError as error:
+                errors[view.path] = error.problems[0]
+        at = [i for i, view in enumerate(batch.readable) if view.path in digests]
+        names = [digests[batch.readable[i].path] for i in at]
+        values = iter(self.tta_probabilities(batch.pixels[at], names, tta) if at else ())
+        for view in batch.views:
+            problem = errors.get(view.path)
+            yield next(values) if problem is None else problem
 
     def _seen(self, path: Path) -> bool:
         if not self._trained_on:
             return False
         try:
-            return dataset.digest(path) in self._trained_on
+            return digest(path) in self._trained_on
         except DataError:  # gone since it was decoded
             return False
 
     def _ranked(self, values: Array, top: int) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-values, kind="stable")[:top]
         return tuple((self.classes[i], float(values[i])) for i in order)
-
-
-def _augmentation(path: Path) -> Augment:
-    if not path.is_file():
-        message = f"test-time augmentation needs the {RECIPE} of the run beside the model"
-        hint = "name the run directory with --run, or leave --tta out"
-        raise RunError(Problem(str(path.parent), message, hint))
-    settings = recipe.load(path).augment
-    if not settings.changes_pixels:
-        message = "no setting of `augment` changes a photo, so there are no views to look at"
-        raise RunError(Problem(str(path), message, "leave --tta out"))
-    return settings
 
 
 def run_of(model: Path) -> Run | None:
@@ -220,7 +231,7 @@ def _training_photos(run: Run) -> frozenset[str]:
     try:
         return frozenset(row.sha256 for row in splits.read(run) if row.split == "train")
     except RunError as error:  # it tells photos apart, no more
-        console.warn(f"{error}; photos of its training set cannot be told")
+        console.warn(f"{error}; photos from its training set cannot be recognised")
         return frozenset()
 
 
@@ -234,17 +245,17 @@ def open_model(path: Path, card: dict[str, Any]) -> Any:
     classes, outputs = len(card["classes"]), model.outputs[0].shape[-1]
     if outputs != (1 if classes == 2 else classes):
         message = f"has {outputs} outputs for {classes} classes"
-        raise RunError(Problem(str(path), message, "only models of tlcli fit their names"))
+        raise RunError(Problem(str(path), message, "use a model that tlcli has written"))
     return model
 
 
 def read_card(path: Path) -> dict[str, Any]:
     """What a model archive says of its classes and pixels; see `runs.MODEL_CARD`."""
-    hint = "only models of tlcli say which output is which class"
+    hint = "only models written by tlcli say which output is which class"
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(MODEL_CARD).file_size > CARD_BYTES:
-                raise RunError(Problem(str(path), f"its {MODEL_CARD} is no card", hint))
+                raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
             card = json.loads(archive.read(MODEL_CARD))
     except FileNotFoundError:
         raise RunError(Problem(str(path), "no such model", "name a run with --run")) from None
@@ -253,7 +264,7 @@ def read_card(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, *_DAMAGED) as error:
         raise RunError(Problem(str(path), f"is not a model: {reason(error)}")) from error
     if not _is_card(card):
-        raise RunError(Problem(str(path), f"its {MODEL_CARD} is no card", hint))
+        raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
     if card.get("decoder") != images.DECODER_VERSION:
         message = (
             f"trained on pixels of decoder version {card.get('decoder')}, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from tlcli import console, dataset, files, photos, runs
+from tlcli import console, dataset, files, outputs, photos
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
 from tlcli.lettering import write
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 #: Rows of a sheet at most, in pixels a side of a picture at most, and between them.
 MAX_ROWS, CELL, GAP = 48, 160, 6
 
+#: Pixels of a column at least, so that its name has room.
+COLUMN = 56
+
+#: Photos of a class that cannot be read before it is given up.
+SPARE = 8
+
 _TITLE, _TEXT = 16, 12
 _PAPER, _INK, _GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 
@@ -34,12 +41,14 @@ class Sheet:
 
     Attributes:
         rows: photos shown.
-        views: augmented views of each.
-        left_out: classes that had no room.
+        each: photos of a class that there was room for.
+        views: augmented views of each photo.
+        left_out: classes of which no photo is shown.
     """
 
     path: Path
     rows: int
+    each: int
     views: int
     left_out: tuple[str, ...]
 
@@ -48,9 +57,20 @@ class Sheet:
         return {
             "path": str(self.path),
             "photos": self.rows,
+            "photos_of_each_class": self.each,
             "views": self.views,
             "classes_left_out": list(self.left_out),
         }
+
+    def shortfalls(self, number: int, views: int | None) -> Iterator[str]:
+        """Where it has less than was asked for: photos of each class, and views of each photo."""
+        if self.left_out:
+            yield f"no photo of {console.counted(len(self.left_out), 'class')}"
+        if self.each < number:
+            rows = f"a sheet has {MAX_ROWS} rows at most"
+            yield f"{rows}: {console.counted(self.each, 'photo')} of each class"
+        if views is not None and self.views < views:
+            yield "no setting of `augment` changes a photo, so there are no views to show"
 
 
 def preview(
@@ -66,57 +86,64 @@ def preview(
     Raises a `TlcliError` where the photos cannot be used or no PNG may be written there.
     """
     path = target(out, f"{recipe.name}-views.png", force=force)
-    if problems := runs.check_writable(path.parent):
+    if problems := outputs.check_writable(path.parent):
         raise DataError(problems)
     return sheet(recipe, dataset.read(recipe.data), path, number=number, views=views)
 
 
 def sheet(
-    recipe: Recipe, index: Index, path: Path, *, number: int = 2, views: int | None = None
+    recipe: Recipe,
+    index: Index,
+    path: Path,
+    *,
+    number: int = 2,
+    views: int | None = None,
+    most: int | None = None,
 ) -> Sheet:
     """Write a PNG: for each class `number` training photos, a row each, the photo before its views.
 
     The views are those of training: numbers 1, 2, ... of the store, or of the first epochs where
     they are live. `views` is how many are shown; by default those that training shows, 6 at most.
+    There are at most `most` rows, by default `MAX_ROWS`.
     """
+    most = most or MAX_ROWS
     if views is None:
         views = 6 if recipe.augment.views == "live" else min(recipe.augment.kept_views, 6)
     if not recipe.augment.changes_pixels:
         views = 0
-    chosen = list(_chosen(index, number))
-    shown = list(_rows(recipe, chosen, views))
+    labels = range(min(len(index.classes), most))
+    number = max(1, min(number, most // max(len(labels), 1)))
+    shown = [row for label in labels for row in _rows(recipe, index, label, number, views)]
     if not shown:
         raise DataError(Problem(str(index.root), "no training photo can be shown"))
     with files.replacing(path) as temporary:
         _drawn(recipe, index, shown, views).save(temporary, "PNG")
-    left_out = set(range(len(index.classes))) - {item.label for item in chosen}
-    return Sheet(path, len(shown), views, tuple(index.classes[label] for label in sorted(left_out)))
-
-
-def _chosen(index: Index, number: int) -> Iterator[Item]:
-    """The first photos of each class, as many as there is room for.
-
-    First by content hash, so that a sheet does not show photos that were taken in a row.
-    """
-    train = sorted(index.of("train"), key=lambda item: item.digest)
-    number = max(1, min(number, MAX_ROWS // max(len(index.classes), 1)))
-    for label in range(min(len(index.classes), MAX_ROWS)):
-        yield from [item for item in train if item.label == label][:number]
+    left_out = set(range(len(index.classes))) - {item.label for item, _ in shown}
+    names = tuple(index.classes[label] for label in sorted(left_out))
+    return Sheet(path, len(shown), number, views, names)
 
 
 def _rows(
-    recipe: Recipe, items: Sequence[Item], views: int
+    recipe: Recipe, index: Index, label: int, number: int, views: int
 ) -> Iterator[tuple[Item, list[Image.Image]]]:
-    """The pictures of each photo; one that cannot be read is told and left out."""
-    wanted = [
-        [View(item.path, item.digest, number) for number in range(views + 1)] for item in items
-    ]
-    for item, batch in zip(items, photos.batches(wanted, Look.of(recipe)), strict=True):
-        for problem in batch.errors.values():
-            console.warn(f"{problem}; left out")
-        if batch.readable:
-            pixels = np.rint(np.asarray(batch.pixels)).astype(np.uint8)
-            yield item, [_small(Image.fromarray(picture)) for picture in pixels]
+    """The first `number` different photos of a class that can be read, with their pictures.
+
+    First by content hash, so that a sheet does not show photos that were taken in a row.
+    """
+    different = {item.digest: item for item in index.of("train") if item.label == label}
+    items = [different[digest] for digest in sorted(different)][: number + SPARE]
+    wanted = ([View(item.path, item.digest, n) for n in range(views + 1)] for item in items)
+    found = 0
+    with closing(photos.batches(wanted, Look.of(recipe))) as batches:
+        for item, batch in zip(items, batches, strict=False):
+            for problem in batch.errors.values():
+                console.warn(f"{problem}; left out")
+            if batch.readable:
+                pixels = np.rint(np.asarray(batch.pixels)).astype(np.uint8)
+                yield item, [_small(Image.fromarray(picture)) for picture in pixels]
+                found += 1
+            if found == number:
+                return
 
 
 def _small(picture: Image.Image) -> Image.Image:
@@ -128,6 +155,7 @@ def _drawn(
     recipe: Recipe, index: Index, rows: Sequence[tuple[Item, list[Image.Image]]], views: int
 ) -> Image.Image:
     width, height = rows[0][1][0].size
+    width = max(width, COLUMN)
     across = GAP + (views + 1) * (width + GAP)
     across = max(across, 480)
     lines = list(_caption(recipe, views, across))
@@ -159,8 +187,10 @@ def _drawn(
 def _caption(recipe: Recipe, views: int, across: int) -> Iterator[str]:
     """What the views are made with, in lines that fit."""
     text = "  ".join(f"{name}: {value}" for name, value in settings(recipe).items())
-    if not views:
+    if not recipe.augment.changes_pixels:
         text = "no setting changes a photo  " + text
+    elif not views:
+        text = "no views are kept: training shows the photos alone  " + text
     yield from textwrap.wrap(text, max(across // 7, 20), break_on_hyphens=False)
     if recipe.augment.mixup or recipe.augment.cutmix:
         yield "mixup and cutmix mix the photos of a batch in training and are not shown"

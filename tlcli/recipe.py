@@ -21,7 +21,7 @@ from pydantic import Field, PrivateAttr, ValidationError
 from tlcli import bases
 from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
-from tlcli.recipe_problems import advice, cross_check, explain
+from tlcli.recipe_problems import cross_check, explain
 from tlcli.settings import Base, Block, Data, Features, Head, Stage
 from tlcli.yamlfile import MAX_BYTES, Document, Key, dump, parse_key, parse_value, read, spell
 
@@ -270,18 +270,3 @@ def _fill_in(raw: dict[str, Any], stem: str) -> None:
         boundary = base.get("freeze_until") if isinstance(base, dict) else None
         if boundary:
             raw["stages"].append({"name": "fine-tune", "freeze_until": boundary})
-
-
-__all__ = [
-    "Augment",
-    "Base",
-    "Data",
-    "Head",
-    "Recipe",
-    "Stage",
-    "advice",
-    "find",
-    "load",
-    "plain_name",
-    "schema",
-]

@@ -83,11 +83,13 @@ def _check_boundaries(
 
 
 def _check_mixing(augment: Any, document: Document) -> Iterator[Problem]:
-    if isinstance(augment, dict) and augment.get("cutmix") and augment.get("views") != "live":
+    alpha = augment.get("cutmix") if isinstance(augment, dict) else None
+    # What is no number is told by the schema.
+    if type(alpha) in (int, float) and alpha and augment.get("views") != "live":
         yield Problem(
             document.where(("augment", "cutmix")),
             "cutmix pastes pixels, and activations from the feature store have none",
-            "set augment.views to live, or use mixup, which can blend activations, too",
+            "set augment.views to live, or use mixup, which can also blend activations",
         )
 
 
@@ -143,7 +145,7 @@ def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str
     if kind == "extra_forbidden":
         name, block = str(key[-1]), _block_at(key[:-1], model)
         if name in block.refused:
-            return f"'{name}' is no setting of tlcli", block.refused[name]
+            return f"'{name}' is not a setting of tlcli", block.refused[name]
         return f"unknown key '{name}'", suggestion(name, list(block.model_fields), most=99)
     if kind == "missing":
         return "missing", f"the recipe needs {spell(key)}"
@@ -202,7 +204,7 @@ def advice(recipe: Recipe) -> list[Problem]:
                     ("stages", position, "learning_rate"),
                     f"{stage.learning_rate:g} is not lower than the {before.learning_rate:g} of "
                     f"stage '{before.name}': large steps destroy pretrained weights",
-                    "1e-5 is a good start",
+                    "1e-5 is a good starting point",
                 )
             )
     for position, stage in enumerate(recipe.stages):
@@ -238,7 +240,7 @@ def advice(recipe: Recipe) -> list[Problem]:
         found.append(
             (
                 ("base", "batch_norm"),
-                f"statistics of batches of {smallest} are noisy",
+                f"the statistics of batches of {smallest} photos are noisy",
                 "use a batch size of 16 or more, or `frozen`",
             )
         )
@@ -251,12 +253,19 @@ def _idle_views(recipe: Recipe) -> Iterator[tuple[Key, str, str]]:
     """Views without a change, and changes without a view."""
     augment = recipe.augment
     settings = "set rotation_range, horizontal_flip, ..."
-    if augment.changes_pixels:
+    beside = f"augment.{augment.changing[0]}" if augment.changing else ""
+    if beside and augment.views != 0 and "preset" in augment.model_fields_set:
+        what = f"none does not switch off what stands beside it, such as {beside}"
+        yield ("augment", "preset"), what, "augment.views=0 trains on the photos as they are"
+    if beside and augment.probability == 0:
+        what = f"0 leaves every view as its photo, whatever {beside} says"
+        yield ("augment", "probability"), what, "raise it, or leave it out"
+    elif augment.changes_pixels:
         if augment.views == 0:
-            what = "0 views are kept, so training sees nothing of what the other settings change"
+            what = "0 views are kept, so the other settings have no effect"
             yield ("augment", "views"), what, "set it to 4, or to live"
     elif augment.views == "live" and not (augment.mixup or augment.cutmix):
-        what = "no setting of `augment` changes a photo: every epoch would compute the same again"
+        what = "no setting of `augment` changes a photo: every epoch would repeat the same work"
         yield ("augment", "views"), what, f"{settings}, or leave views out"
     elif augment.views not in (0, "live") and not augment.mixup:
         what = "no setting of `augment` changes a photo, so no views are kept"
@@ -270,13 +279,13 @@ def _mixing(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(
             recipe.where("augment", "mixup"),
             "blends activations at the boundary, not pixels (manifold mixup): the trunk runs once",
-            "augment.views=live blends pixels",
+            "set augment.views=live to blend pixels",
             "note",
         )
     if augment.mixup or augment.cutmix:
         yield Problem(
             recipe.where("augment", "mixup" if augment.mixup else "cutmix"),
-            "training accuracy counts the class of which a mixed photo has most",
+            "training accuracy counts the class with the larger share in a mixed photo",
             "validation and test are not mixed",
             "note",
         )

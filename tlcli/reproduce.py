@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import claims, console, plan, recipe, runs, survey, train
+from tlcli import claims, console, identity, plan, recipe, runs, survey, train
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runs import Run
 
@@ -37,7 +37,7 @@ class Difference:
     now: Any
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what} was {self.then} and is {self.now}"
+        return f"{self.where}: {self.what} was {self.then}, is now {self.now}"
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Compared:
             epochs = console.counted(self.epochs, "epoch")
             lines = [f"identical: the metrics of {epochs}, {self.tensors:,} tensors, all bits"]
         else:
-            lines = [f"differs, first at {self.difference}"]
-        lines += [f"not as it was: {line}" for line in self.circumstances]
+            lines = [f"different, first at {self.difference}"]
+        lines += [f"circumstances: {line}" for line in self.circumstances]
         return "\n".join([*lines, f"run: {self.again}"])
 
 
@@ -105,9 +105,9 @@ def reproduce(
     out = out or run.path.with_name(f"{run.path.name}-again")
     found = survey.survey(chosen, cache=cache, out=out)
     made = plan.make(found)
-    different = claims.differences(run, chosen, made.index)
+    different = identity.differences(run, chosen, made.index)
     if different:
-        hint = "a run can only be repeated with what it was made from; --data says where that is"
+        hint = "a run can only be repeated with what it was made from; --data says where it is now"
         raise RunError([Problem(str(run.path), line, hint) for line in different])
     console.note(made.text() + "\n")
     train.train(made, claims.Wanted(out=out), latest=False)
@@ -199,6 +199,6 @@ def _circumstances(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         before, after = then.get(block) or {}, now.get(block) or {}
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
-                yield f"{key} was {before.get(key)} and is {after.get(key)}"
+                yield f"{key} was {before.get(key)}, is now {after.get(key)}"
     if now.get("deterministic") is False:
-        yield "deterministic: false in the recipe allows other bits every time"
+        yield "deterministic: false in the recipe allows different bits every time"

@@ -1,19 +1,16 @@
-"""Run directories: every file name in them, how they are made, found and read."""
+"""Run directories: every file name in them, how they are found and read."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.files import existing, replacing, write_text
-from tlcli.locks import HOLDER, LOCK
+from tlcli.files import write_text
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out
@@ -111,8 +108,8 @@ class Run:
         """The run's record; a `RunError` where it is missing or damaged."""
         value = self.read(RECORD)
         if not isinstance(value, dict):
-            hint = "bring it back, or remove the run"
-            raise RunError(Problem(str(self.file(RECORD)), "is no record of a run", hint))
+            hint = "restore it, or remove the run"
+            raise RunError(Problem(str(self.file(RECORD)), "is not the record of a run", hint))
         return value
 
     @property
@@ -124,6 +121,11 @@ class Run:
     def closed(self) -> bool:
         """Whether nothing is left to do for it, not even tidying up."""
         return self.finished and not self.file(CHECKPOINTS).exists()
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether an epoch was trained that it can go on from."""
+        return any(self.file(CHECKPOINTS).glob("*.npz"))
 
     def append_metrics(self, values: dict[str, Any]) -> None:
         """Add one line to the metrics."""
@@ -139,117 +141,6 @@ def metrics_line(values: dict[str, Any]) -> str:
 def root() -> Path:
     """The folder of the runs: `TLCLI_RUNS`, or `runs` in the working folder."""
     return Path(os.environ.get("TLCLI_RUNS") or "runs")
-
-
-def check_output(out: Path | None, *, force: bool) -> list[Problem]:
-    """What stands in the way of a run in `out` (`None`: a new folder under `root()`).
-
-    A run that was stopped there does not: it may go on, which `claims` decides.
-    """
-    if out is None:
-        return check_writable(root())
-    if not out.exists():
-        return check_writable(out.parent)
-    if not out.is_dir():
-        return [Problem(f"--out {out}", "exists and is not a folder", "name another")]
-    try:
-        if not _contents(out):
-            return check_writable(out)
-    except OSError as error:
-        return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
-    if not (out / RECORD).is_file():
-        hint = "name another folder; --force replaces only what tlcli has written"
-        return [Problem(f"--out {out}", "exists, is not empty and is not a run", hint)]
-    if not force and Run(out).closed:
-        hint = "name another folder, or replace the run with --force"
-        return [Problem(f"--out {out}", "there is already a run", hint)]
-    return check_writable(out)
-
-
-def _contents(folder: Path) -> list[Path]:
-    """What is in a folder, beside a lock."""
-    return [path for path in folder.iterdir() if path.name not in (LOCK, HOLDER)]
-
-
-def check_writable(folder: Path) -> list[Problem]:
-    """Whether files can be made in a folder, or in the nearest one above it that exists."""
-    folder = existing(folder)
-    if not folder.is_dir():
-        return [Problem(str(folder), "is a file; runs need a folder", "name one with --out")]
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return [Problem(str(folder), "cannot be written to", "name another folder with --out")]
-    return []
-
-
-def create(name: str, out: Path | None, *, force: bool = False) -> Run:
-    """Make the directory of a new run: `out`, or `NAME-1`, `NAME-2`, ... under `root()`.
-
-    Raises `RunError` where something is in the way; see `check_output`.
-    """
-    problems = check_output(out, force=force)
-    if problems:
-        raise RunError(problems)
-    try:
-        if out is not None:
-            if out.is_dir() and _contents(out):
-                # The old run stays until the new one is finished, in a folder beside it.
-                old = out.resolve()
-                new = Path(tempfile.mkdtemp(prefix=_replacement(old), dir=old.parent))
-                return Run(new, replaces=old)
-            out.mkdir(parents=True, exist_ok=True)
-            return Run(out)
-        folder = root()
-        folder.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((number_of(path, name) for path in folder.iterdir()), default=0)
-        while True:
-            with suppress(FileExistsError):  # another process took the number
-                path = folder / f"{name}-{number}"
-                path.mkdir()
-                return Run(path)
-            number += 1
-    except OSError as error:
-        raise RunError(Problem(str(error.filename or out or root()), reason(error))) from error
-
-
-def number_of(path: Path, name: str) -> int:
-    """Which of the runs of that name a directory is, from 1; 0 for one of another name."""
-    stem, _, number = path.name.rpartition("-")
-    return int(number) if stem == name and number.isdecimal() else 0
-
-
-def replacements(out: Path) -> list[Path]:
-    """The folders in which runs that are to replace the one in `out` were begun."""
-    old = out.resolve()
-    return [path for path in old.parent.iterdir() if path.name.startswith(_replacement(old))]
-
-
-def _replacement(old: Path) -> str:
-    """How the folders of runs that are to replace an older one begin."""
-    return f".{old.name}.new-"
-
-
-def settle(run: Run) -> Run:
-    """A finished run in its place: where it replaces an older one, file by file.
-
-    The folder it was trained in stays whole until all is done, so that after a crash the same can
-    be done again; and the outcome comes last, so that what is half replaced is no finished run.
-    Only the files of a run are replaced. What was derived from the old model goes with it: an old
-    temperature would be wrong for the new one.
-    """
-    if run.replaces is None:
-        return run
-    (run.replaces / SUMMARY).unlink(missing_ok=True)
-    # A stopped run there is not to be gone on with as if it were this one.
-    shutil.rmtree(run.replaces / CHECKPOINTS, ignore_errors=True)
-    for path in (run.replaces / name for name in DERIVED):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    for name in FILES:
-        with replacing(run.replaces / name) as temporary:
-            shutil.copyfile(run.file(name), temporary)
-    return Run(run.replaces)
 
 
 def mark_latest(run: Run) -> None:
@@ -312,7 +203,7 @@ def named(which: str, *, where: str) -> Run:
             return Run(path)
     names = [run.name for run in listed(folder)]
     hint = suggestion(which, names) if names else "train one with `tlcli finetune`"
-    raise RunError(Problem(where, "there is no such run", hint))
+    raise RunError(Problem(where, "no such run", hint))
 
 
 def _latest(folder: Path) -> Run:
@@ -343,41 +234,3 @@ def listed(folder: Path) -> list[Run]:
             with suppress(FileNotFoundError, NotADirectoryError):  # others come and go
                 found.append(((path / RECORD).stat().st_ctime_ns, path))
     return [Run(path) for _, path in sorted(found)]
-
-
-__all__ = [
-    "AUDIT",
-    "CALIBRATION",
-    "CHECKPOINTS",
-    "CURVES",
-    "EXPLANATIONS",
-    "EXPLANATIONS_INDEX",
-    "FILES",
-    "LATEST",
-    "METRICS",
-    "MODEL",
-    "MODEL_CARD",
-    "RECIPE",
-    "RECORD",
-    "REPORT",
-    "SPLIT",
-    "SUMMARY",
-    "VIEWS_SHEET",
-    "Run",
-    "check_output",
-    "confusion",
-    "create",
-    "evaluation",
-    "find",
-    "find_model",
-    "listed",
-    "mark_latest",
-    "metrics_line",
-    "named",
-    "number_of",
-    "predictions",
-    "reliability",
-    "replacements",
-    "root",
-    "settle",
-]

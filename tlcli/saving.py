@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tlcli import __version__, console, files, images, photos, runs
-from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.framework import keras, tf
 from tlcli.plan import Plan
@@ -41,8 +40,10 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
     }
     if "weights" in record:
         if record["weights"].get("checksum") != weights["checksum"]:
-            hint = "bring back the weights it began with, or start anew with --fresh"
-            raise RunError(Problem(str(run.path), "began with other pretrained weights", hint))
+            hint = "restore those weights, or start a new run with --fresh"
+            raise RunError(
+                Problem(str(run.path), "was started with different pretrained weights", hint)
+            )
         changed = {
             key: found[key]
             for key in ("versions", "machine", "deterministic")
@@ -50,7 +51,7 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
         }
         if changed:
             names = " and ".join(changed)
-            console.warn(f"{run.path}: began with other {names}; the last bits may differ")
+            console.warn(f"{run.path}: was started with other {names}; the last bits may differ")
         again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **changed}
         files.write_json(
             run.file(runs.RECORD), {**record, "resumed": [*record.get("resumed", []), again]}
@@ -100,12 +101,12 @@ def _device(device: Any) -> str:
     return f"{kind}: {name}" if name else kind
 
 
-def save_model(network: Network, plan: Plan, index: Index, run: Run) -> None:
+def save_model(network: Network, plan: Plan, run: Run) -> None:
     """Write the whole network, with what prediction needs to know as one more archive member."""
     recipe = plan.recipe
     card = {
         "tlcli": __version__,
-        "classes": list(index.classes),
+        "classes": list(plan.index.classes),
         "image_size": list(recipe.base.image_size),
         "resize": recipe.base.resize,
         "decoder": images.DECODER_VERSION,
@@ -117,8 +118,9 @@ def save_model(network: Network, plan: Plan, index: Index, run: Run) -> None:
             archive.writestr(runs.MODEL_CARD, files.as_json(card))
 
 
-def check_saved(network: Network, plan: Plan, index: Index, run: Run) -> None:
+def check_saved(network: Network, plan: Plan, run: Run) -> None:
     """The model read back from the disk must say what the one in memory says."""
+    index = plan.index
     items = (index.of("test") or index.of("val") or index.of("train"))[:REREAD]
     views = [photos.View(item.path, item.digest) for item in items]
     (batch,) = photos.batches([views], photos.Look.of(plan.recipe))
@@ -126,5 +128,5 @@ def check_saved(network: Network, plan: Plan, index: Index, run: Run) -> None:
     expected = network.whole(batch.pixels, training=False).numpy()
     found = saved(batch.pixels, training=False).numpy()
     if not np.allclose(expected, found, rtol=1e-5, atol=1e-6):
-        message = "the saved model does not predict what the trained one does"
+        message = "the saved model does not predict the same as the trained one"
         raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))

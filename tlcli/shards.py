@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.errors import reason
 from tlcli.files import sync_folder
+
+
+class ShardError(ValueError):
+    """A file that holds no such rows, or not all that it should."""
 
 
 class Shard:
@@ -92,7 +97,7 @@ class ShardReader:
     epoch would come to the whole store.
 
     Args:
-        path: of the file. Raises ValueError where it is none of such rows, OSError as usual.
+        path: of the file. Raises `ShardError` where it is none of such rows, OSError as usual.
         shape: of one row.
         dtype: of the numbers.
     """
@@ -101,24 +106,32 @@ class ShardReader:
         self._path = path
         self._file = path.open("rb", buffering=0)
         try:
-            if np.lib.format.read_magic(self._file) != (1, 0):
-                raise ValueError(f"{path.name} is of another version")
-            found, _, of = np.lib.format.read_array_header_1_0(self._file)
+            found, of = self._header()
             if (found[1:], of) != (shape, dtype):
-                raise ValueError(f"{path.name} holds {of} of shape {found}, not rows of {shape}")
+                raise ShardError(f"{path.name} holds {of} of shape {found}, not rows of {shape}")
             self._start = self._file.tell()
         except BaseException:
             self._file.close()
             raise
 
+    def _header(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and number type that the file claims to hold."""
+        try:
+            if np.lib.format.read_magic(self._file) != (1, 0):
+                raise ValueError(f"{self._path.name} is of another version")
+            found, _, of = np.lib.format.read_array_header_1_0(self._file)
+        except ValueError as error:  # most of them numpy's
+            raise ShardError(reason(error)) from error
+        return found, of
+
     def read(self, row: int, into: npt.NDArray[Any]) -> None:
-        """Copy a row into a contiguous array of its size; ValueError where the file ends before."""
+        """Copy a row into a contiguous array; `ShardError` where the file ends before it."""
         self._file.seek(self._start + row * into.nbytes)
         left = into.reshape(-1).view(np.uint8).data
         while left:  # the system may give less than is asked for
             count = self._file.readinto(left)
             if not count:
-                raise ValueError(f"{self._path.name} ends before row {row}")
+                raise ShardError(f"{self._path.name} ends before row {row}")
             left = left[count:]
 
     def close(self) -> None:

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import console
+from tlcli import console, draws
 from tlcli.errors import Problem, RunError
-from tlcli.feeds import Feed, LiveFeed, Pick, StoredFeed
+from tlcli.feeds import Feed, Pick
 from tlcli.optimize import Rate
 from tlcli.plan import StagePlan
 from tlcli.recipe import Recipe
@@ -118,7 +118,7 @@ def run_stage(
     network: Network,
     planned: StagePlan,
     recipe: Recipe,
-    train: StoredFeed | LiveFeed,
+    train: Feed,
     val: Feed | None,
     at: Position,
     keeper: Keeper,
@@ -202,19 +202,16 @@ def _assign(variables: list[Variable], values: list[Array], stage: str) -> None:
     """Put kept values back; a `RunError` where they are of another network."""
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [value.shape for value in values]:
-        message = "the checkpoint is not of this network"
-        hint = "another version of Keras may have made it; start anew with --fresh"
+        message = "the checkpoint does not fit this network"
+        hint = "another version of Keras may have written it; start a new run with --fresh"
         raise RunError(Problem(f"stage '{stage}'", message, hint))
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
-def _picks(
-    feed: StoredFeed | LiveFeed, seed: int, at: Position, number: int, batch_size: int
-) -> Iterator[Pick]:
+def _picks(feed: Feed, seed: int, at: Position, number: int, batch_size: int) -> Iterator[Pick]:
     """The batches of an epoch: positions in random order, and the view of each."""
-    epoch = at.epochs_before + number
-    views = feed.views(_generator(seed, at.number, feed.round(epoch), "views"), epoch)
+    views = feed.views(seed, at.epochs_before + number)
     order = epoch_order(seed, at.number, number, len(feed.labels))
     for start in range(0, len(order), batch_size):
         positions = order[start : start + batch_size]
@@ -223,12 +220,7 @@ def _picks(
 
 def epoch_order(seed: int, stage: int, epoch: int, count: int) -> Array:
     """The order in which an epoch shows its photos; stages and epochs count from 0."""
-    return np.asarray(_generator(seed, stage, epoch, "order").permutation(count))
-
-
-def _generator(seed: int, stage: int, number: int, purpose: str) -> np.random.Generator:
-    key = [seed, stage, number, int.from_bytes(purpose.encode(), "little")]
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+    return np.asarray(draws.generator("order", seed, stage, epoch).permutation(count))
 
 
 def _better(epoch: Epoch, best: Epoch, monitor: str) -> bool:

@@ -18,20 +18,20 @@ import os
 import sqlite3
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 
 from tlcli import console, locks
-from tlcli.errors import Problem, StoreError, reason
+from tlcli.errors import Problem, StoreError
 from tlcli.files import write_json
-from tlcli.shards import Shard, ShardReader
+from tlcli.shards import Shard, ShardError, ShardReader
+from tlcli.store_index import INDEX, is_damage, open_index, told
 
 #: A row's key: hex SHA-256 of the photo's bytes, and the view ("0", or "<augment address>/<n>").
 RowKey = tuple[str, str]
@@ -40,30 +40,6 @@ Array = npt.NDArray[Any]
 
 #: Bytes of a full shard. Large enough to keep files few, small enough to prune and copy.
 SHARD_BYTES = 256_000_000
-
-#: Seconds to wait for another process that is committing.
-BUSY_TIMEOUT = 60.0
-
-INDEX = "index.sqlite"
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS shards (id INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS rows (
-    image BLOB NOT NULL, view TEXT NOT NULL, shard INTEGER NOT NULL, row INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL, PRIMARY KEY (image, view)
-) WITHOUT ROWID;
-"""
-
-
-def cache_folder(given: Path | None = None) -> Path:
-    """The home of what can be computed again: `given`, `TLCLI_CACHE`, or the system's place."""
-    chosen = given or os.environ.get("TLCLI_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("tlcli"))
-
-
-def features_folder(cache: Path) -> Path:
-    """The store's folder in a cache."""
-    return cache / "features"
 
 
 @dataclass(frozen=True)
@@ -165,7 +141,7 @@ class TrunkRows:
                 reader = self._reader(int(locations.shards[position]))
                 reader.read(int(locations.rows[position]), row)
                 locations.sound[position] = _checksum(row) == locations.checksums[position]
-            except (OSError, ValueError):  # the shard is gone, or cut short
+            except (OSError, ShardError):  # the shard is gone, or cut short
                 continue
         return fresh[~locations.sound[fresh]]
 
@@ -218,7 +194,7 @@ class TrunkRows:
                 try:
                     self._reader(shard).read(row, into)
                     sound = _checksum(into) == crc
-                except (StoreError, OSError, ValueError):
+                except (OSError, ShardError):
                     sound = False
                 if not sound:
                     bad.append((image.hex(), view))
@@ -260,33 +236,14 @@ class TrunkRows:
         if shard not in self._readers:
             query = "SELECT file FROM shards WHERE id = ?"
             (file,) = self._index.execute(query, (shard,)).fetchone() or ("missing shard",)
-            if Path(file).name != file:  # a store from elsewhere must not point outside
-                raise ValueError(f"{file} is no name of a shard")
+            # A store from elsewhere must not point outside.
+            if Path(file).name != file or "\0" in file:
+                raise ShardError(f"{file} is no name of a shard")
             try:
                 self._readers[shard] = ShardReader(self.path / file, self.shape, self.dtype)
             except FileNotFoundError:
-                raise ValueError(f"{file} is missing") from None
+                raise ShardError(f"{file} is missing") from None
         return self._readers[shard]
-
-
-def open_index(index: Path) -> sqlite3.Connection:
-    """Open an index, made if need be; raises `sqlite3.DatabaseError` where it is damaged."""
-    connection = sqlite3.connect(index, timeout=BUSY_TIMEOUT, check_same_thread=False)
-    try:
-        connection.executescript(SCHEMA)
-        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    if said != "ok":
-        connection.close()
-        raise sqlite3.DatabaseError(said)
-    return connection
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """The bare class stands for a damaged file; its subclasses for locks, room and rights."""
-    return type(error) is sqlite3.DatabaseError
 
 
 def _checksum(row: Array) -> int:
@@ -296,21 +253,3 @@ def _checksum(row: Array) -> int:
 def _full(description: dict[str, Any], shape: Sequence[int], dtype: str) -> dict[str, Any]:
     """Everything that a trunk's address stands for, as `trunk.json` holds it."""
     return {**description, "shape": list(shape), "dtype": dtype}
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn what the system or SQLite says into one line about the store."""
-    try:
-        yield
-    except (OSError, sqlite3.Error) as error:
-        hint = (
-            "run the command again: it repairs the index and computes its rows again"
-            if isinstance(error, sqlite3.Error) and is_damage(error)
-            else "move the store with --cache-dir or TLCLI_CACHE, or make room with "
-            "`tlcli cache prune`"
-        )
-        raise StoreError(Problem(str(path), f"the feature store: {reason(error)}", hint)) from error
-    except ValueError as error:  # numpy, about a damaged shard
-        hint = "`tlcli cache verify` finds damaged rows and has them computed again"
-        raise StoreError(Problem(str(path), f"the feature store: {reason(error)}", hint)) from error

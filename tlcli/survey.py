@@ -11,20 +11,22 @@ from typing import Any
 
 from tlcli import (
     audit_cache,
+    caches,
     console,
     dataset,
     files,
     findings,
     images,
     leaks,
+    outputs,
     recipe,
-    runs,
-    store,
     weights,
 )
-from tlcli.dataset import Index, Memory
+from tlcli.dataset import Index
+from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
+from tlcli.recipe_problems import advice
 from tlcli.threads import in_order
 from tlcli.weights import Source
 
@@ -78,10 +80,10 @@ def survey(
     `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone. `out`
     and `force` are those of a run; without `run` none is going to be made.
     """
-    problems = recipe.advice(chosen)
+    problems = advice(chosen)
     if run:
-        problems += runs.check_output(out, force=force)
-    found = Survey(chosen, store.cache_folder(cache), problems)
+        problems += outputs.check_output(out, force=force)
+    found = Survey(chosen, caches.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:
         found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))
@@ -90,6 +92,7 @@ def survey(
     found.source = _collect(problems, lambda: weights.find(chosen, found.cache))
     problems += found.source.notes if found.source else ()
     if found.index is not None:
+        found.index = _gather_names(found.index, skip=chosen.data.on_bad_image == "skip")
         problems += found.index.notes
         gathered = found.index
         if examine is not None:
@@ -120,7 +123,7 @@ def check_classes(before: Index, after: Index) -> list[Problem]:
                 what = f"class '{name}' has no readable training photo"
                 found.append(Problem(root, what, "repair some"))
             elif any(left.values()):
-                what = f"class '{name}' has no photo left in {split}, so no score tells of it"
+                what = f"class '{name}' has no photo left in {split}, so no score covers it"
                 found.append(Problem(root, what, "add some, or repair them", "warning"))
     return found
 
@@ -139,7 +142,7 @@ def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     known = audit_cache.remembered_as_unusable(cache)
     for item in index.items:
         if item.path not in bad and (look := known.get(item.digest)):
-            bad[item.path] = Problem(str(item.path), look.message, look.hint)
+            bad[item.path] = look.problem(item.path)
     return [*bad.items()]
 
 
@@ -158,6 +161,12 @@ def check_photos(
             if problem is not None:
                 found.append((path, problem))
         return found
+
+
+def _gather_names(index: Index, *, skip: bool) -> Index:
+    """The index with one finding about files whose names are no text, instead of a note each."""
+    notes, found = findings.misnamed(index.notes, skip=skip)
+    return replace(index, notes=tuple(notes), findings=(*index.findings, *found))
 
 
 def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], chosen: recipe.Recipe) -> Index:

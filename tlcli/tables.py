@@ -59,8 +59,8 @@ _ALIASES = {
 
 # What an ignored column might have done.
 _USE = {
-    "split": "if it says train, val or test, call it split",
-    "group": "if photos of one value must stay in one split, call it group",
+    "split": "if it contains train, val or test, rename it to split",
+    "group": "if photos with the same value must stay in one split, rename it to group",
 }
 
 # How near to a column's name a misspelt one is; at less, 'site' would be near to 'split'.
@@ -134,7 +134,7 @@ class _Reader:
         elif split and split not in SPLIT_WORDS:
             guess = nearest(split, SPLIT_WORDS)
             hint = f"did you mean '{guess}'?" if guess else "use train, val or test"
-            self._slip(number, "split", f"names the split '{said['split']}'", hint)
+            self._slip(number, "split", f"has the unknown split '{said['split']}'", hint)
         else:
             path = self._table.parent / name
             group = said.get("group", "").strip()
@@ -146,9 +146,9 @@ class _Reader:
             self.rows.append(row)
         elif before == row:
             what = f"repeats line {before.line}"
-            self._slip(row.line, "twice", what, "taken once", error=False)
+            self._slip(row.line, "twice", what, "used once", error=False)
         else:
-            what = f"says something else of {row.path.name} than line {before.line}"
+            what = f"contradicts line {before.line} about {row.path.name}"
             self._slip(row.line, "contradiction", what, "keep one of the lines")
 
     def _slip(self, line: int, kind: str, what: str, hint: str, *, error: bool = True) -> None:
@@ -164,7 +164,8 @@ class _Reader:
             if more := len(problems) - _TOLD:
                 last = problems[-1]
                 if more > 0:
-                    what = f"{more:,} more lines like that, to {last.where.rpartition(':')[2]}"
+                    line = last.where.rpartition(":")[2]
+                    what = f"{counted(more, 'more line')} like that, up to line {line}"
                     told.append(Problem(str(self._table), what, last.hint, last.severity))
         return told
 
@@ -179,11 +180,11 @@ def missing(paths: Collection[Path], lines: Mapping[Path, int], *, skip: bool) -
         return None
     hint = _other_spelling(gone[0])
     if not hint and any("\\" in path.name for path in gone):
-        hint = "write / for \\ between folders"
-    hint = "left out of the run" if skip else hint or "check the path, which starts at the table"
+        hint = "write / instead of \\ between folders"
+    hint = "left out of the run" if skip else hint or "check the path; it is relative to the table"
     severity: Severity = "warning" if skip else "error"
     details = tuple(f"line {lines[path]}" for path in gone)
-    return Finding("unreadable", severity, "there is no such file", hint, gone, details)
+    return Finding("unreadable", severity, "no such file", hint, gone, details)
 
 
 def _other_spelling(path: Path) -> str:
@@ -191,7 +192,7 @@ def _other_spelling(path: Path) -> str:
     with suppress(OSError, ValueError):
         for other in path.parent.iterdir():
             if other.name.casefold() == path.name.casefold():
-                return f"there is '{other.name}', in other letter case"
+                return f"did you mean '{other.name}', in different letter case?"
     return ""
 
 
@@ -199,7 +200,7 @@ def _text(table: Path) -> str:
     try:
         return table.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(Problem(str(table), "there is no such table", "check the path")) from error
+        raise DataError(Problem(str(table), "no such table", "check the path")) from error
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text (byte {error.start:,})"
         raise DataError(Problem(str(table), what, "save it as UTF-8 (CSV UTF-8)")) from error
@@ -220,7 +221,9 @@ def _rows(table: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         where = f"{table}:{reader.line_num}"
         hint = 'close the quotes, and double those inside: "5"" disk.jpg"'
-        raise DataError(Problem(where, f"is no line of a table: {reason(error)}", hint)) from error
+        raise DataError(
+            Problem(where, f"is not a line of a table: {reason(error)}", hint)
+        ) from error
 
 
 def _header(table: Path, cells: list[str]) -> list[str] | None:
@@ -236,7 +239,7 @@ def _header(table: Path, cells: list[str]) -> list[str] | None:
         what = f"names the column '{twice[0]}' twice" if twice else "names no column 'label'"
         hint = "begin with `path,label`"
         if guesses := [name for name in names if _meant(name, names) == "label"]:
-            hint = f"if '{guesses[0]}' holds the labels, call it label"
+            hint = f"if '{guesses[0]}' contains the labels, rename it to label"
         raise DataError(Problem(f"{table}:1", what, hint))
     return names
 
@@ -266,13 +269,13 @@ def _ignored(table: Path, columns: Sequence[str]) -> Iterator[Problem]:
         else:
             plain.append(f"'{name}'")
     if plain:
-        what = f"{counted(len(plain), 'column')} ignored: {', '.join(plain[:_TOLD])}"
+        what = f"ignored {counted(len(plain), 'column')}: {', '.join(plain[:_TOLD])}"
         yield Problem(where, what + (", ..." if len(plain) > _TOLD else ""), severity="note")
 
 
 def _no_columns(table: Path, cells: list[str]) -> Problem:
     shown = ",".join(cells[:6])
     hint = "begin with a line `path,label`, and `split` or `group` if there are any"
-    if meant := [f"'{cell.strip()}' {name}" for cell in cells if (name := _meant(cell, ()))]:
-        hint = f"call the column {', '.join(meant)}"
+    if meant := [f"'{cell.strip()}' to {name}" for cell in cells if (name := _meant(cell, ()))]:
+        hint = f"rename the column{'s' if len(meant) > 1 else ''} {', '.join(meant)}"
     return Problem(f"{table}:1", f"has no columns path and label (found '{shown}')", hint)

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from tlcli import (
     claims,
     console,
-    features,
     files,
     findings,
-    images,
+    identity,
     interrupts,
+    outputs,
     preview,
     runs,
     saving,
-    split,
-    store,
+    trunks,
     weights,
 )
 from tlcli import plan as planning
 from tlcli.claims import Claim, Wanted
-from tlcli.errors import DataError, Problem, RunError, TlcliError, reason
+from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features import Report
-from tlcli.framework import tf
 from tlcli.plan import Plan
 from tlcli.runs import Run
 from tlcli.split import Network
 from tlcli.stages import Clock, Result, Stages
 from tlcli.steps import Score
-from tlcli.store import TrunkRows
-from tlcli.survey import check_photos
+from tlcli.trunks import Opened
 
 #: A new run under `runs.root()`, or the one there that was stopped.
 NEW = Wanted()
+
+#: Photos on a run's own sheet of views, which has to be read in a report.
+SHEET_ROWS = 12
 
 
 @dataclass(frozen=True)
@@ -103,16 +100,16 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
         again = ", which was stopped" if claimed.resumed else ""
         console.note(f"run: {run.replaces or run.path}{again}")
         with clock("load"):
-            network = load_network(plan)
+            network = trunks.load_network(plan)
             record = weights.record(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
-        with open_store(network, plan, cuts) as opened:
+        with trunks.open_store(network, plan, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]
             saving.describe(run, record, deterministic=plan.recipe.deterministic)
             audit = findings.audit_record(plan.index, plan.problems)
             files.write_json(run.file(runs.AUDIT), audit)
             with clock("extract"):
-                report = fill_store(network, plan, opened)
+                report = trunks.fill_store(network, plan, opened)
             plan = _readable(plan, report, claimed)
             stages = Stages(network, plan, opened.known, run, clock, report)
             if claimed.resumed:
@@ -120,12 +117,12 @@ def train(plan: Plan, wanted: Wanted = NEW, *, latest: bool = True) -> Summary:
             results = stages.run()
         with clock("save"):
             _check_frozen(network, opened, cuts[0], run)
-            saving.save_model(network, plan, plan.index, run)
-            saving.check_saved(network, plan, plan.index, run)
+            saving.save_model(network, plan, run)
+            saving.check_saved(network, plan, run)
         summary = Summary(run, tuple(results), report, clock.seconds)
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
         interrupts.check()
-        settled = runs.settle(run)
+        settled = outputs.settle(run)
         if latest:
             _mark_latest(settled)
         _draw_views(plan, settled)
@@ -152,7 +149,7 @@ def _draw_views(plan: Plan, run: Run) -> None:
     augment = plan.recipe.augment
     if augment.changes_pixels and (augment.views == "live" or augment.kept_views):
         try:
-            preview.sheet(plan.recipe, plan.index, run.file(runs.VIEWS_SHEET))
+            preview.sheet(plan.recipe, plan.index, run.file(runs.VIEWS_SHEET), most=SHEET_ROWS)
         except (TlcliError, OSError) as error:
             console.warn(f"no sheet of views: {reason(error)}")
 
@@ -161,99 +158,14 @@ def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
     """The plan of the photos that could be read, which are the same after a stop as before."""
     reduced = planning.reduced(plan, report.unreadable)
     if claimed.resumed:
-        claims.check_photos(claimed.run, reduced.index)
+        identity.check_photos(claimed.run, reduced.index)
     elif reduced is not plan:
-        claims.leave_out(claimed.run, reduced.index)
+        identity.leave_out(claimed.run, reduced.index)
     return reduced
 
 
 def _check_frozen(network: Network, opened: Opened, lowest: str, run: Run) -> None:
     """The trunk must be what it was when it was loaded, bit by bit."""
     if network.checksums([lowest])[lowest] != opened.checksums[lowest]:
-        message = f"weights up to '{lowest}' have changed though they were frozen"
+        message = f"weights up to '{lowest}' have changed although they were frozen"
         raise RunError(Problem(str(run.path), message, "this is a bug in tlcli; report it"))
-
-
-def load_network(plan: Plan) -> Network:
-    """The base with its weights and a new head, and the process set up for its recipe."""
-    recipe = plan.recipe
-    if recipe.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    network = split.build(
-        plan.row, recipe.base.image_size, recipe.head, len(plan.index.classes),
-        seed=recipe.seed, precision=recipe.precision,
-    )  # fmt: skip
-    weights.load(network.base, plan.row, plan.source)
-    return network
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The rows that a run works with.
-
-    Attributes:
-        rows: of the boundaries that are asked for.
-        sources: of others that the store has, to compute missing rows from.
-        checksums: of the weights up to every boundary, as they were when the store was opened.
-    """
-
-    rows: dict[str, TrunkRows]
-    sources: dict[str, TrunkRows]
-    checksums: dict[str, str]
-
-    @property
-    def known(self) -> dict[str, TrunkRows]:
-        """All rows at hand, by boundary."""
-        return {**self.sources, **self.rows}
-
-
-@contextmanager
-def open_store(network: Network, plan: Plan, boundaries: Sequence[str]) -> Iterator[Opened]:
-    """The stored rows of each boundary, and of others there may be, until the block ends."""
-    folder, recipe = store.features_folder(plan.cache), plan.recipe
-    every = network.checksums([boundary.name for boundary in plan.row.boundaries])
-    opened = Opened({}, {}, every)
-    with ExitStack() as stack:
-        for name, checksum in every.items():
-            kind = opened.rows if name in boundaries else opened.sources
-            if name in boundaries or features.has_rows(
-                network, recipe, name, folder, weights=checksum
-            ):
-                kind[name] = features.open_rows(network, recipe, name, folder, weights=checksum)
-                stack.callback(kind[name].close)
-        yield opened
-
-
-def fill_store(network: Network, plan: Plan, opened: Opened) -> Report:
-    """Extract what the plan needs and the store lacks."""
-    recipe, items = plan.recipe, plan.index.items
-    live = recipe.augment.views == "live"
-    if live:
-        items = tuple(item for item in items if item.split != "train")
-    report = Report()
-    if views := features.views_of(items, recipe.augment.kept_views):
-        report = features.extract(network, recipe, views, opened.rows, opened.sources)
-        _tell_extraction(report, len(views))
-    if live:
-        report.unreadable.update(_check_live(plan))
-    for problem in report.unreadable.values():
-        console.warn(f"{problem}; left out")
-    return report
-
-
-def _check_live(plan: Plan) -> dict[Path, Problem]:
-    """Decode every training photo once before an epoch is spent: live views meet them late."""
-    found = dict(check_photos([item.path for item in plan.index.of("train")], images.verify))
-    if found and plan.recipe.data.on_bad_image == "error":
-        raise DataError(found.values())
-    return found
-
-
-def _tell_extraction(report: Report, views: int) -> None:
-    computed, stored = sum(report.computed.values()), sum(report.stored.values())
-    rate = f", {report.images / report.seconds:.1f} images/s" if report.images else ""
-    console.note(
-        f"features: {console.counted(computed, 'row')} computed in "
-        f"{console.duration(report.seconds)}{rate}; {console.counted(stored, 'row')} of "
-        f"{console.counted(views, 'view')} were in the store"
-    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tlcli import bases, download, fetch, sources, store, weight_cache, weight_files
+from tlcli import bases, caches, download, fetch, sources, weight_cache, weight_files
 from tlcli.errors import Problem, WeightsError
 from tlcli.tensors import Tensors, fingerprint, layers
 from tlcli.weight_cache import Entry
@@ -48,7 +48,7 @@ def find(recipe: Recipe, cache: Path | None = None) -> Source:
     """The source that `base.weights` means; nothing is fetched yet.
 
     A file for `imagenet` is read and verified; one that the recipe names is the user's choice, and
-    only its shapes are compared. `cache` is the folder of `store.cache_folder`. Raises
+    only its shapes are compared. `cache` is the folder of `caches.cache_folder`. Raises
     `WeightsError` for files that are missing, hold another network, or are not what they claim, and
     where the weights would have to be fetched but tlcli is offline.
     """
@@ -72,14 +72,14 @@ def of_base(
     if wanted != "imagenet":
         weight_files.check(Path(wanted), row, where, asks)
         return Source("file", Path(wanted))
-    folder = weight_cache.folder(store.cache_folder(cache))
+    folder = weight_cache.folder(caches.cache_folder(cache))
     found, verified, tried = None, "", []
     for found, verified, said in _look(row, folder):
         tried.append(f"{said}, {_proof(verified)}" if found else said)
         if found is not None:
             break
     if found is None and download.offline():
-        hint = "leave out --offline and TLCLI_OFFLINE, or bring a file and run "
+        hint = "leave out --offline and TLCLI_OFFLINE, or get a file and run "
         hint += f"`tlcli weights import FILE --base {row.name}`"
         message = f"the weights of {row.name} are not on this machine, and tlcli is offline"
         raise WeightsError(Problem(where, message, hint))
@@ -126,7 +126,7 @@ def _look(row: bases.Base, folder: Path) -> Iterator[tuple[Path | None, str, str
         except WeightsError as error:
             if place != "Keras' cache":
                 raise
-            yield None, "", f"passed over in {place}: {error.problems[0].message}"
+            yield None, "", f"skipped in {place}: {error.problems[0].message}"
 
 
 def _proof(verified: str) -> str:

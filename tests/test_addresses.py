@@ -1,0 +1,77 @@
+"""Where rows are in the store: what changes their address, and what leaves it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tlcli import addresses, augment, dataset, recipe, split
+from tlcli.bases import BASES
+
+RECIPE = """
+data: {dir: PHOTOS}
+base: {name: VGG16, weights: random, image_size: 32}
+augment: {views: 2, rotation_range: 20, horizontal_flip: true}
+"""
+
+
+@pytest.fixture
+def loaded(photos, write_recipe):
+    path = write_recipe(RECIPE.replace("PHOTOS", str(photos)))
+    return lambda *overrides: recipe.load(path, overrides)
+
+
+def test_only_training_photos_have_augmented_views(loaded, photos):
+    chosen = loaded()
+    index = dataset.read(chosen.data)
+    views = addresses.views_of(index.items, chosen.augment, chosen.augment.kept_views)
+    training = {item.digest for item in index.of("train")}
+    assert {view.digest for view in views if view.number} == training
+    assert len(views) == len(index.items) + 2 * len(training)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "base.image_size=48",
+        "base.resize=crop",
+        "features.dtype=float16",
+        "precision=mixed_bfloat16",
+        "seed=5",  # draws other random weights
+    ],
+)
+def test_a_setting_that_changes_rows_changes_their_address(loaded, tmp_path, override):
+    found = set()
+    for chosen in (loaded(), loaded(override)):
+        net = split.build(
+            BASES["VGG16"], chosen.base.image_size, chosen.head, 2,
+            seed=chosen.seed, precision=chosen.precision,
+        )  # fmt: skip
+        ((name, checksum),) = net.checksums(["block4_pool"]).items()
+        assert not addresses.has_rows(net, chosen, name, tmp_path, weights=checksum)
+        rows = addresses.open_rows(net, chosen, name, tmp_path, weights=checksum)
+        rows.close()
+        assert addresses.has_rows(net, chosen, name, tmp_path, weights=checksum)
+        found.add(rows.address)
+    assert len(found) == 2
+
+
+def test_settings_of_views_change_the_keys_of_views_alone(loaded):
+    digest = "ab" * 32
+    one, other = loaded(), loaded("augment.rotation_range=30")
+    assert addresses.row_key(one, digest, 0) == addresses.row_key(other, digest, 0)
+    assert addresses.row_key(one, digest, 1) != addresses.row_key(other, digest, 1)
+    more = loaded("augment.views=7", "seed=9")
+    assert addresses.row_key(one, digest, 1) == addresses.row_key(more, digest, 1)
+
+
+def test_views_that_probability_leaves_alone_have_the_row_of_their_photo(loaded):
+    chosen = loaded("augment.probability=0.5", "augment.views=7")
+    index = dataset.read(chosen.data)
+    views = addresses.views_of(index.items, chosen.augment, 7)
+    digests = sorted({item.digest for item in index.of("train")})
+    kept = {digest: [view.number for view in views if view.digest == digest] for digest in digests}
+    for digest, numbers in kept.items():
+        changed = augment.changes(chosen.augment, [digest] * 8, range(8))
+        assert numbers == [0, *np.flatnonzero(changed)]
+    assert 2 * len(digests) < sum(map(len, kept.values())) < 7 * len(digests)

@@ -1,0 +1,86 @@
+"""Plans that a machine has no room for are refused with the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tlcli import plan, recipe, room, survey
+from tlcli.errors import TlcliError
+
+TEXT = "data:\n  dir: {photos}\nbase:\n  {{name: VGG16, weights: random, image_size: 64}}\n"
+TEXT += "head: {{hidden: [256]}}\n"
+
+VGG16 = 14_714_688
+TOP = 2 * 2 * 512 * 4  # bytes of a row at 64 px
+
+
+@pytest.fixture
+def load(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
+    def load(more: str = "", *overrides: str) -> recipe.Recipe:
+        return recipe.load(write_recipe(TEXT.format(photos=photos) + more, "r.yaml"), overrides)
+
+    return load
+
+
+@pytest.fixture
+def refused(load: Callable[..., recipe.Recipe]) -> Callable[..., list[str]]:
+    def refused(more: str, *overrides: str) -> list[str]:
+        with pytest.raises(TlcliError) as caught:
+            plan.make(survey.survey(load(more, *overrides)))
+        return str(caught.value).split("\n")
+
+    return refused
+
+
+def test_space_that_may_not_suffice(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    disk = SimpleNamespace(total=10**9, free=10**6)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: disk)
+    made = plan.make(survey.survey(load(), cache=tmp_path / "new"))
+    assert [f"{problem.severity}: {problem}" for problem in made.problems] == [
+        f"warning: {tmp_path}: the store may need 1.6 MB, but only 1.0 MB is free; use fewer "
+        "augment.views, features.dtype=float16, augment.views=live or --cache-dir"
+    ]
+
+
+def test_a_head_that_no_memory_holds_is_refused_with_the_estimate(refused, monkeypatch):
+    monkeypatch.setattr(room, "memory", lambda: 24_000_000_000)
+    units = 1_000_000_000
+    trainable = 512 * units + units + units * 3 + 3
+    # Weights, gradients, two moments and a copy of what trains; a batch of rows and its gradients.
+    assert round(4 * (VGG16 + 5 * trainable + 2 * 32 * TOP // 4) / 1e12, 1) == 10.3
+    (line,) = refused("stages:\n  - {name: head}\n", f"head.hidden=[{units}]")
+    assert line == (
+        f"--set head.hidden=[{units}]: stage 'head' trains {trainable:,} parameters in batches of "
+        "32 and needs at least 10.3 TB of memory, but this machine has 24.0 GB; "
+        "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
+    )
+
+
+def test_images_that_no_memory_holds_are_refused(refused, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(room, "memory", lambda: 24_000_000_000)
+    needs = 4 * 32 * (3 + 64) * 4096**2  # a batch of photos, and block1_conv1 of it
+    (line,) = refused("stages:\n  - {name: head}\n", "base.image_size=4096")
+    assert round(needs / 1e9, 1) == 143.9
+    assert line == (
+        "--set base.image_size=4096: a forward pass of 32 photos of 4,096 x 4,096 px needs at "
+        "least 143.9 GB of memory, but this machine has 24.0 GB; use a smaller size"
+    )
+
+
+def test_a_store_that_no_disk_holds_is_refused(refused, monkeypatch: pytest.MonkeyPatch):
+    disk = SimpleNamespace(total=10**6, free=10**5)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: disk)
+    lines = refused("augment: {views: 1000, hue: 0.1}\nstages:\n  - {name: head}\n")
+    assert lines[-1].endswith(
+        "the whole disk has 1.0 MB; use fewer augment.views, features.dtype=float16, "
+        "augment.views=live or --cache-dir"
+    )
+
+
+def test_the_machines_memory_is_known():
+    found = room.memory()
+    assert found is None or 10**8 < found < 10**14

@@ -1,0 +1,41 @@
+"""What a plan trains from: rows that are asked for, and others that the store has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tlcli import plan, recipe, survey, trunks
+from tlcli.errors import StoreError
+
+RECIPE = """
+data: {dir: 'PHOTOS'}
+base: {name: VGG16, weights: random, image_size: 32}
+augment: {views: live, horizontal_flip: true}
+"""
+LOW, TOP = "block4_pool", "block5_pool"
+
+
+@pytest.fixture
+def made(photos: Path, write_recipe) -> plan.Plan:
+    path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
+    return plan.make(survey.survey(recipe.load(path)))
+
+
+def test_the_store_is_opened_filled_and_let_go_of(made: plan.Plan, capsys):
+    network = trunks.load_network(made)
+    with trunks.open_store(network, made, [LOW]) as opened:
+        assert (opened.rows.keys(), opened.sources.keys()) == ({LOW}, set())
+        assert len(opened.checksums) == len(made.row.boundaries)
+        report = trunks.fill_store(network, made, opened)
+    # Live views are drawn in training: what is stored are the photos that the others score.
+    others = len(made.index.items) - len(made.index.of("train"))
+    assert report.computed == {LOW: others}
+    assert f"features: {others} rows computed in " in capsys.readouterr().err
+    with trunks.open_store(network, made, [TOP]) as again:
+        assert (again.rows.keys(), again.sources.keys()) == ({TOP}, {LOW})
+        assert again.known.keys() == {LOW, TOP}
+        assert trunks.fill_store(network, made, again).images == 0, "from the rows below"
+    with pytest.raises(StoreError, match="closed database"):
+        again.rows[TOP].locate([("ab" * 32, "0")])

@@ -1,0 +1,153 @@
+"""What a run is told by: its recipe and its photos, and in what another recipe or photos differ."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tlcli import console, files, runs, splits, yamlfile
+from tlcli.dataset import Index
+from tlcli.errors import Problem, RunError, TlcliError
+from tlcli.recipe import Recipe
+from tlcli.runs import Run
+from tlcli.splits import Row
+
+#: Differences that are named one by one.
+NAMED = 5
+
+
+def of(chosen: Recipe, index: Index) -> dict[str, str]:
+    """What must be equal for a run to go on: recipe, photos, and the order that paths give them."""
+    order = hashlib.sha256("".join(item.digest for item in index.items).encode())
+    return {
+        "recipe_fingerprint": chosen.fingerprint(),
+        "dataset_fingerprint": index.fingerprint,
+        "photo_order": order.hexdigest(),
+    }
+
+
+def differences(run: Run, chosen: Recipe, index: Index) -> list[str]:
+    """How recipe and photos differ from those of a run, a line each; [] if they do not."""
+    record = run.record()
+    wanted = of(chosen, index)
+    if all(record.get(key) == value for key, value in wanted.items()):
+        return []
+    found = [*_recipe_differences(run, chosen), *_photo_differences(run, chosen, index)]
+    return found or ["another version of tlcli started it"]
+
+
+def differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
+    """As `differences`; a run whose record is damaged differs in that."""
+    try:
+        return differences(run, chosen, index)
+    except TlcliError as error:
+        return [problem.message for problem in error.problems]
+
+
+def not_resumed(run: Run, different: list[str]) -> str:
+    """The line about a stopped run that is left alone."""
+    return f"note: {run.path} was stopped and is not resumed: {'; '.join(different)}"
+
+
+def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
+    then = _flat(yamlfile.read(run.file(runs.RECIPE)).value)
+    now = _flat(chosen.resolved())
+    for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what
+        then.pop(key, None)
+        now.pop(key, None)
+    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    for key in changed[:NAMED]:
+        yield f"{key} was {_said(then.get(key))}, is now {_said(now.get(key))}"
+    if len(changed) > NAMED:
+        yield f"{console.counted(len(changed) - NAMED, 'more setting')} changed"
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """{'a': {'b': [1]}} -> {'a.b.0': 1}."""
+    if isinstance(value, dict) or (isinstance(value, list) and value):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        parts = [_flat(entry, f"{key}.{name}" if key else str(name)) for name, entry in pairs]
+        return {name: entry for part in parts for name, entry in part.items()}
+    return {key: value}
+
+
+def _said(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:
+    changed = list(_changed_photos(run, index))
+    yield from changed
+    record = run.record()
+    if not changed and record.get("photo_order") != of(chosen, index)["photo_order"]:
+        yield "photos were renamed, which changes their order"
+
+
+def _changed_photos(run: Run, index: Index) -> Iterator[str]:
+    try:
+        then = Counter((row.sha256, row.label, row.split) for row in splits.read(run))
+    except RunError:
+        yield f"its {runs.SPLIT} cannot be read"
+        return
+    now = Counter((item.digest, index.classes[item.label], str(item.split)) for item in index.items)
+    gone, new = then - now, now - then
+    moved = {key[0] for key in gone} & {key[0] for key in new}
+    counts = {
+        "gone": sum(n for key, n in gone.items() if key[0] not in moved),
+        "new": sum(n for key, n in new.items() if key[0] not in moved),
+        "in another class or split": len(moved),
+    }
+    for what, count in counts.items():
+        if count:
+            verb = "is" if count == 1 else "are"
+            yield f"{console.counted(count, 'photo')} {verb} {what}"
+
+
+def write(run: Run, chosen: Recipe, index: Index) -> None:
+    """What a run is told by, and what it has been given."""
+    files.write_text(run.file(runs.RECIPE), chosen.as_yaml())
+    _write_split(run, index)
+    record = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "base": chosen.base.name,
+        "seed": chosen.seed,
+        **of(chosen, index),
+        "classes": list(index.classes),
+        "photos": index.counts(),
+    }
+    files.write_json(run.file(runs.RECORD), record)
+
+
+def check_photos(run: Run, index: Index) -> None:
+    """A run that goes on must be able to read the photos that it began with, and no others.
+
+    Where nothing was trained yet, it begins with these. Raises `RunError` otherwise.
+    """
+    different = list(_changed_photos(run, index))
+    if not different:
+        return
+    if not run.has_checkpoints:
+        leave_out(run, index)
+        return
+    hint = "make the same photos readable again, or start a new run with --fresh"
+    raise RunError([Problem(str(run.path), line, hint) for line in different])
+
+
+def leave_out(run: Run, index: Index) -> None:
+    """Note that only these photos are left to train and test on; the others cannot be read."""
+    _write_split(run, index)
+    record = {**run.record(), "photos": index.counts()}
+    files.write_json(run.file(runs.RECORD), record)
+
+
+def _write_split(run: Run, index: Index) -> None:
+    rows = (
+        Row(item.path, index.classes[item.label], item.split, item.digest) for item in index.items
+    )
+    splits.write(run, rows)

@@ -1,0 +1,126 @@
+"""Where a run is written: what stands in the way, its new folder, and its place once it is done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from tlcli import runs
+from tlcli.errors import Problem, RunError, reason
+from tlcli.files import existing, replacing
+from tlcli.locks import HOLDER, LOCK
+from tlcli.runs import Run
+
+
+def check_output(out: Path | None, *, force: bool) -> list[Problem]:
+    """What stands in the way of a run in `out` (`None`: a new folder under `runs.root()`).
+
+    A run that was stopped there does not: it may go on, which `claims` decides.
+    """
+    if out is None:
+        return check_writable(runs.root())
+    if not out.exists():
+        return check_writable(out.parent)
+    if not out.is_dir():
+        return [Problem(f"--out {out}", "exists and is not a folder", "name another")]
+    try:
+        if not _contents(out):
+            return check_writable(out)
+    except OSError as error:
+        return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
+    if not (out / runs.RECORD).is_file():
+        hint = "name another folder; --force replaces only what tlcli has written"
+        return [Problem(f"--out {out}", "exists, is not empty and is not a run", hint)]
+    if not force and Run(out).closed:
+        hint = "name another folder, or replace the run with --force"
+        return [Problem(f"--out {out}", "there is already a run", hint)]
+    return check_writable(out)
+
+
+def _contents(folder: Path) -> list[Path]:
+    """What is in a folder, beside a lock."""
+    return [path for path in folder.iterdir() if path.name not in (LOCK, HOLDER)]
+
+
+def check_writable(folder: Path) -> list[Problem]:
+    """Whether files can be made in a folder, or in the nearest one above it that exists."""
+    folder = existing(folder)
+    if not folder.is_dir():
+        return [Problem(str(folder), "is a file; runs need a folder", "name one with --out")]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return [Problem(str(folder), "cannot be written to", "name another folder with --out")]
+    return []
+
+
+def create(name: str, out: Path | None, *, force: bool = False) -> Run:
+    """Make the directory of a new run: `out`, or `NAME-1`, `NAME-2`, ... under `runs.root()`.
+
+    Raises `RunError` where something is in the way; see `check_output`.
+    """
+    problems = check_output(out, force=force)
+    if problems:
+        raise RunError(problems)
+    try:
+        if out is not None:
+            if out.is_dir() and _contents(out):
+                # The old run stays until the new one is finished, in a folder beside it.
+                old = out.resolve()
+                new = Path(tempfile.mkdtemp(prefix=_replacement(old), dir=old.parent))
+                return Run(new, replaces=old)
+            out.mkdir(parents=True, exist_ok=True)
+            return Run(out)
+        folder = runs.root()
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 1 + max((number_of(path, name) for path in folder.iterdir()), default=0)
+        while True:
+            with suppress(FileExistsError):  # another process took the number
+                path = folder / f"{name}-{number}"
+                path.mkdir()
+                return Run(path)
+            number += 1
+    except OSError as error:
+        raise RunError(Problem(str(error.filename or out or runs.root()), reason(error))) from error
+
+
+def number_of(path: Path, name: str) -> int:
+    """Which of the runs of that name a directory is, from 1; 0 for one of another name."""
+    stem, _, number = path.name.rpartition("-")
+    return int(number) if stem == name and number.isdecimal() else 0
+
+
+def replacements(out: Path) -> list[Path]:
+    """The folders in which runs that are to replace the one in `out` were begun."""
+    old = out.resolve()
+    return [path for path in old.parent.iterdir() if path.name.startswith(_replacement(old))]
+
+
+def _replacement(old: Path) -> str:
+    """How the folders of runs that are to replace an older one begin."""
+    return f".{old.name}.new-"
+
+
+def settle(run: Run) -> Run:
+    """A finished run in its place: where it replaces an older one, file by file.
+
+    The folder it was trained in stays whole until all is done, so that after a crash the same can
+    be done again; and the outcome comes last, so that what is half replaced is no finished run.
+    Only the files of a run are replaced. What was derived from the old model goes with it: an old
+    temperature would be wrong for the new one.
+    """
+    if run.replaces is None:
+        return run
+    (run.replaces / runs.SUMMARY).unlink(missing_ok=True)
+    # A stopped run there is not to be gone on with as if it were this one.
+    shutil.rmtree(run.replaces / runs.CHECKPOINTS, ignore_errors=True)
+    for path in (run.replaces / name for name in runs.DERIVED):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    for name in runs.FILES:
+        with replacing(run.replaces / name) as temporary:
+            shutil.copyfile(run.file(name), temporary)
+    return Run(run.replaces)

@@ -1,0 +1,83 @@
+"""Whether the machine has room for a plan: its disk for the rows, its memory for the network."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlcli import console, files
+from tlcli.bases import BASES
+from tlcli.errors import Problem
+from tlcli.photos import BATCH_SIZE
+
+if TYPE_CHECKING:
+    from tlcli.plan import StagePlan
+    from tlcli.recipe import Recipe
+
+#: How a hint begins where the store takes too much.
+LESS_SPACE = "use fewer augment.views, features.dtype=float16, augment.views=live"
+
+
+def check_disk(folder: Path, needed: int) -> Iterator[Problem]:
+    """Whether rows fit on the disk: an error where the whole of it would not hold them."""
+    folder = files.existing(folder)
+    usage = shutil.disk_usage(folder)
+    hint = f"{LESS_SPACE} or --cache-dir"
+    if needed > usage.total:
+        disk = f"but the whole disk has {console.size(usage.total)}"
+        yield Problem(str(folder), f"the store needs {console.size(needed)}, {disk}", hint)
+    elif needed > usage.free:
+        # A warning, since rows may be stored already; the extraction checks what is missing.
+        free = f"but only {console.size(usage.free)} is free"
+        message = f"the store may need {console.size(needed)}, {free}"
+        yield Problem(str(folder), message, hint, "warning")
+
+
+def check_memory(chosen: Recipe, stages: Collection[StagePlan]) -> Iterator[Problem]:
+    """Whether the least that a forward pass or a stage can do with is more than the machine has."""
+    has = memory()
+    if has is None:
+        return
+    height, width = chosen.base.image_size
+    largest = max(math.prod(b.shape(height, width)) for b in BASES[chosen.base.name].boundaries)
+    needs = 4 * BATCH_SIZE * (3 * height * width + largest)
+    if needs > has:
+        message = (
+            f"a forward pass of {BATCH_SIZE} photos of {width:,} x {height:,} px needs at "
+            f"least {console.size(needs)} of memory, but this machine has {console.size(has)}"
+        )
+        yield Problem(chosen.where("base", "image_size"), message, "use a smaller size")
+    worst = max(stages, key=_least_memory)
+    needs = _least_memory(worst)
+    if needs > has:
+        message = (
+            f"stage '{worst.stage.name}' trains {worst.trainable:,} parameters in batches of "
+            f"{worst.batch_size:,} and needs at least {console.size(needs)} of memory, "
+            f"but this machine has {console.size(has)}"
+        )
+        hint = "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
+        yield Problem(chosen.where("head", "hidden"), message, hint)
+
+
+def _least_memory(planned: StagePlan) -> int:
+    """Bytes of a stage: weights; for what trains also gradients, two moments and the copy that
+    goes into the checkpoint; and one batch of activations, with their gradients."""
+    values = planned.frozen + planned.trainable
+    values += planned.trainable * (1 + 2 + 1)
+    return 4 * (values + 2 * planned.batch_size * math.prod(planned.rows))
+
+
+def memory() -> int | None:
+    """Bytes of this machine's memory, or of the container's limit; None where nobody says."""
+    try:
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+    with suppress(OSError, ValueError):  # control groups, version 2
+        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return found

@@ -1,0 +1,30 @@
+"""Test-time augmentation: which views of a photo a run's answer is the mean over.
+
+They are those of the run's recipe, since which changes keep the class is known to it alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlcli import recipe
+from tlcli.augment_settings import Augment
+from tlcli.errors import Problem, RunError
+from tlcli.runs import RECIPE
+
+
+def settings(run: Path) -> Augment:
+    """The augmentation of the recipe in a run's folder.
+
+    Raises `RunError` where no recipe lies there, or its views do not differ from the photos.
+    """
+    path = run / RECIPE
+    if not path.is_file():
+        message = f"test-time augmentation needs the {RECIPE} of the run beside the model"
+        hint = "name the run directory with --run, or leave --tta out"
+        raise RunError(Problem(str(run), message, hint))
+    augment = recipe.load(path).augment
+    if not augment.changes_pixels:
+        message = "no setting of `augment` changes a photo, so there are no views to average over"
+        raise RunError(Problem(str(path), message, "leave --tta out"))
+    return augment

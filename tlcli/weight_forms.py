@@ -1,0 +1,215 @@
+"""The forms of weights files, told apart by their bytes: Keras' HDF5, old and new, and ONNX."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tlcli.onnxfile import Graph, NotONNX
+from tlcli.tensors import Shape, Tensors, layers, shapes
+
+#: The largest weights in a `.keras` archive: twice the largest network with an optimizer's state.
+MAX_MEMBER = 4_000_000_000
+_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+
+
+class Content(Protocol):
+    """A weights file, open."""
+
+    @property
+    def parameters(self) -> int | None:
+        """How many numbers it holds, those of an optimizer left out; None: not known."""
+
+    def fits(self, base: str) -> bool:
+        """Whether all tensors of the base are in it, in their shapes."""
+
+    def read(self, base: str) -> Tensors:
+        """They, in order."""
+
+
+class Refused(Exception):
+    """What a file is, where it is no whole weights file: '... is a pickle'."""
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Turn what libraries say of a damaged file, while they open or read it, into `Refused`."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except NotONNX as error:
+        raise Refused(f"is not a complete ONNX file: {error}") from error
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise Refused("is not a complete archive") from error
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise Refused("is not a complete HDF5 file") from error
+
+
+@_damage_told()
+def open_form(path: Path, stack: ExitStack) -> Content:
+    """The content of a file until `stack` is left.
+
+    Raises `Refused` for what is no whole weights file, FileNotFoundError and PermissionError.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith(_HDF5):
+        return HDF5File(path, stack)
+    if head.startswith(_ZIP):
+        return HDF5File(_unpacked(path, stack), stack)
+    if not head:
+        raise Refused("is empty")
+    # Text first: no ONNX file begins with printable characters alone.
+    if _is_text(head):
+        page = head.lstrip()[:1] == b"<"
+        raise Refused("is a web page, not weights" if page else "is text, not weights")
+    if head[0] == 0x80 and head[1:2] <= b"\x05":
+        raise Refused("is a pickle, which can run code when it is opened; tlcli never opens one")
+    if head[0] == 0x08 or path.suffix.lower() == ".onnx":  # the field `ir_version` comes first
+        return ONNXFile(path)
+    raise Refused("is not a weights file that tlcli can read")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character in "\r\n\t" for character in text)
+
+
+def _unpacked(path: Path, stack: ExitStack) -> Any:
+    """The weights in a `.keras` archive as a temporary file without a name."""
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    names = archive.namelist()
+    if "model.weights.h5" not in names:
+        raise Refused("is a zip archive without the weights of a Keras model")
+    member = archive.getinfo("model.weights.h5")
+    if member.file_size > MAX_MEMBER or member.flag_bits & 1:
+        raise Refused("is a Keras model whose weights are too large or encrypted")
+    temporary = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    with archive.open(member) as packed:  # zipfile stops at the size that the archive gives
+        shutil.copyfileobj(packed, temporary, 1 << 20)
+    temporary.seek(0)
+    return temporary
+
+
+class HDF5File:
+    """Keras' HDF5 files, old and new.
+
+    Only datasets that are in the file itself are seen: a link to another file, or a dataset kept
+    in one, could make tlcli read what its user never named.
+    """
+
+    def __init__(self, file: Any, stack: ExitStack) -> None:
+        import h5py
+
+        self._file = stack.enter_context(h5py.File(file, "r"))
+        self._datasets: dict[str, Any] = {}
+        self._groups = [""]
+
+        def add(name: str, item: Any) -> None:
+            if not isinstance(item, h5py.Dataset):
+                self._groups.append(name + "/")
+            elif not (name.startswith("optimizer") or item.is_virtual or item.external):
+                self._datasets[name] = item
+
+        self._file.visititems(add)
+        self._in_order = list(self._legacy())
+
+    @property
+    @_damage_told()
+    def parameters(self) -> int:
+        return sum(int(item.size or 0) for item in self._datasets.values())
+
+    def fits(self, base: str) -> bool:
+        return self._places(base) is not None
+
+    def read(self, base: str) -> Tensors:
+        return self._values(self._places(base) or [])
+
+    def above(self, base: str, places: list[str], wanted: list[Shape]) -> Tensors | None:
+        """The tensors above a base, if they are there: see `weight_files.read_classifier`."""
+        in_order = self._in_order[len(shapes(base)) :]
+        paths = self._fitting(in_order if self._in_order else places, wanted)
+        return None if paths is None else self._values(paths)
+
+    def _places(self, base: str) -> list[str] | None:
+        """The paths of the tensors of a base, in order, or None."""
+        wanted = shapes(base)
+        if self._in_order:
+            return self._fitting(self._in_order[: len(wanted)], wanted)
+        relative = [path for layer in layers(base) for path in layer.paths]
+        # The base may be a layer of the model that was saved: then it is one group further down.
+        for group in self._groups:
+            found = self._fitting([group + path for path in relative], wanted)
+            if found:
+                return found
+        return None
+
+    @_damage_told()
+    def _fitting(self, paths: list[str], wanted: list[Shape]) -> list[str] | None:
+        if len(paths) != len(wanted):
+            return None
+        for path, shape in zip(paths, wanted, strict=True):
+            item = self._datasets.get(path)
+            if item is None or item.shape != shape or item.dtype.kind not in "fiu":
+                return None
+        return paths
+
+    @_damage_told()
+    def _values(self, paths: list[str]) -> Tensors:
+        return [np.asarray(self._datasets[path][()], dtype=np.float32) for path in paths]
+
+    def _legacy(self) -> Iterator[str]:
+        """The datasets of Keras' older form in the order that its attributes give."""
+        root = "model_weights" if "model_weights/" in self._groups else ""
+        attributes = self._file[root].attrs if root else self._file.attrs
+        for layer in _names(attributes, "layer_names"):
+            group = f"{root}/{layer}".strip("/")
+            if f"{group}/" not in self._groups:
+                raise ValueError(f"{layer} is missing")
+            for name in _names(self._file[group].attrs, "weight_names"):
+                yield f"{group}/{name}"
+
+
+def _names(attributes: Any, key: str) -> Iterator[str]:
+    """A list of names; Keras cuts a long one into `key0`, `key1`, ..."""
+    if key in attributes:
+        keys = [key]
+    else:
+        keys = [f"{key}{n}" for n in range(len(attributes)) if f"{key}{n}" in attributes]
+    for part in keys:
+        for name in attributes[part]:
+            yield name.decode() if isinstance(name, bytes) else str(name)
+
+
+class ONNXFile:
+    """An ONNX model; its tensors are compared as they are read."""
+
+    parameters = None  # other layers than convolutions are not counted
+
+    def __init__(self, path: Path) -> None:
+        if path.stat().st_size > MAX_MEMBER:
+            raise Refused("is larger than any base")
+        self._graph = Graph(np.memmap(path, dtype=np.uint8, mode="r").data)
+
+    def fits(self, base: str) -> bool:
+        try:
+            return math.prod(self.read(base)[0].shape) > 0
+        except ValueError:
+            return False
+
+    def read(self, base: str) -> Tensors:
+        return self._graph.tensors(layers(base))
