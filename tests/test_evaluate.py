@@ -15,8 +15,9 @@ import pytest
 from tlcli import calibration, evaluate, files, labelled, metrics, runs
 from tlcli.digests import digest
 from tlcli.errors import DataError, RunError
-from tlcli.evaluate import Source, Wanted
+from tlcli.evaluate import Wanted
 from tlcli.predicted import Predicted
+from tlcli.probabilities import Source
 from tlcli.runs import Run
 from tlcli.settings import Head
 

@@ -39,7 +39,7 @@ LAYERS = """
     steps
     stage
     predict stages
-    train
+    probabilities train
     evaluate extract reproduce subject
     activations compare filters gradcam imagenet
     explain

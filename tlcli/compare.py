@@ -10,8 +10,8 @@ import numpy.typing as npt
 from tlcli import calibration, intervals, labelled
 from tlcli.console import counted
 from tlcli.errors import Problem, RunError
-from tlcli.evaluate import Source
 from tlcli.intervals import LEVEL, Paired
+from tlcli.probabilities import Source
 from tlcli.runs import Run
 
 Array = npt.NDArray[Any]
