@@ -180,6 +180,20 @@ def test_a_file_that_broke_off(tmp_path: Path):
             assert refusal(cut) == f"base.weights: FILE is not a {message}; {HINT}"
 
 
+def test_a_compressed_archive_with_a_spoilt_byte(tmp_path: Path):
+    write_small(tmp_path / "w.weights.h5")
+    with zipfile.ZipFile(tmp_path / "w.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "w.weights.h5", "model.weights.h5")
+    whole = bytearray((tmp_path / "w.keras").read_bytes())
+    for place in range(60, len(whole) - 100, len(whole) // 40):
+        whole[place] ^= 0xFF
+        (tmp_path / "spoilt").write_bytes(whole)
+        assert refusal(tmp_path / "spoilt") == (
+            f"base.weights: FILE is not a complete archive; {HINT}"
+        )
+        whole[place] ^= 0xFF
+
+
 def test_files_outside_are_never_read(tmp_path: Path):
     write_small(tmp_path / "secret.h5")
     with h5py.File(tmp_path / "w.h5", "w") as file:

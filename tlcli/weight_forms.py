@@ -6,6 +6,7 @@ import math
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ def _damage_told() -> Iterator[None]:
         raise
     except NotONNX as error:
         raise Refused(f"is not a complete ONNX file: {error}") from error
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise Refused("is not a complete archive") from error
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise Refused("is not a complete HDF5 file") from error
