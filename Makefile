@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 WEIGHTS ?= imagenet
 DEMO := .demo
 
-.PHONY: help demo test test-all lint fix bench build clean
+.PHONY: help demo test test-all lint fix bench build smoke clean
 
 help:
 	@echo "make demo      fine-tune VGG16 on handwritten digits, then classify one"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench     the benchmarks, on PHOTOS=folder and WEIGHTS=file (see benchmarks/README.md)"
 	@echo "make bench-X   the benchmark benchmarks/X.py alone"
 	@echo "make build     the wheel"
+	@echo "make smoke     the wheel, installed and tried in an environment of its own"
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("tlcli needs Python 3.11 or newer; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -30,9 +31,9 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY) $(DEMO)/digits
-	$(BIN)/tlcli finetune --config examples/configs/digits.yaml --set data.dir=$(DEMO)/digits \
-		--set base.weights=$(WEIGHTS) --cache-dir $(DEMO)/cache
-	$(BIN)/tlcli predict --top 3 $(DEMO)/digits/3/0003.png
+	TLCLI_RUNS=$(DEMO)/runs $(BIN)/tlcli finetune --config examples/configs/digits.yaml \
+		--set data.dir=$(DEMO)/digits --set base.weights=$(WEIGHTS) --cache-dir $(DEMO)/cache
+	TLCLI_RUNS=$(DEMO)/runs $(BIN)/tlcli predict --top 3 $(DEMO)/digits/3/0003.png
 
 $(DEMO)/digits: | $(READY)
 	$(BIN)/tlcli sample $@
@@ -54,7 +55,7 @@ fix: $(READY)
 
 # What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
 BENCHES := versus_keras extract forward decode augment predict store_bytes startup heads estimates \
-	memory views durability
+	memory views durability near_duplicates
 BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
 ON_PHOTOS := --photos "$(PHOTOS)"
 BENCH_versus_keras := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
@@ -71,11 +72,29 @@ BENCH_views := --config examples/configs/cats_dogs.yaml --set data.dir="$(PHOTOS
 
 bench: $(BENCHES:%=bench-%)
 
+# Those that run on photos of the user's.
+bench-versus_keras bench-extract bench-predict bench-store_bytes bench-heads bench-estimates \
+bench-durability bench-decode bench-augment bench-views: | photos-named
+
+.PHONY: photos-named
+photos-named:
+	@test -d "$(PHOTOS)" || { echo "name the photos: make bench PHOTOS=folder (see benchmarks/README.md)"; exit 1; }
+
 bench-%: $(READY)
 	$(BIN)/python benchmarks/$*.py $(BENCH_$*) $(OPTIONS)
 
 build: $(READY)
-	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# That everything a command needs is in the wheel: what an editable installation cannot show.
+SMOKE := .smoke
+smoke: build
+	$(PYTHON) -m venv --clear $(SMOKE)
+	$(SMOKE)/bin/python -m pip install --quiet dist/*.whl
+	cd $(SMOKE) && bin/tlcli sample photos && bin/tlcli init photos --base MobileNetV3Small \
+		&& bin/tlcli finetune --set base.weights=random --set base.image_size=32 \
+			--set "stages=[{name: head, epochs: 1}]" --cache-dir cache \
+		&& bin/tlcli report && bin/tlcli predict photos/3/0003.png
 
 clean:
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) $(SMOKE) build dist *.egg-info

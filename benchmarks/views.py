@@ -71,7 +71,12 @@ def measure(wanted: Wanted) -> dict[str, Any]:
     """The contents of `views.json`, complete."""
     wanted.out.mkdir(parents=True, exist_ok=True)
     path = wanted.out / RESULTS
-    settings = {"config": wanted.config.name, "epochs": wanted.epochs, "set": [*wanted.overrides]}
+    settings = {
+        "config": wanted.config.name,
+        "recipe": recipe.load(wanted.config, wanted.overrides).fingerprint(),
+        "epochs": wanted.epochs,
+        "set": [*wanted.overrides],
+    }
     measured: dict[str, Any] = {"settings": settings, "runs": {}, "seconds_per_pass": []}
     if path.exists():
         measured = json.loads(path.read_text(encoding="utf-8"))
@@ -131,7 +136,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
     with trunks.open_store(network, made, [cut]) as opened:
-        needed = addresses.views_of(made.index.items, kept)
+        needed = addresses.views_of(made.index.items, made.recipe.augment, kept)
         report = features.extract(network, chosen, needed, opened.rows, opened.sources)
         place = (network, chosen, opened.known, cut)
         feed = (EpochFeed if live else StoredFeed)(*place, items, kept)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageCms, features
+from tiff_forms import tiff
 
 WIDTH, HEIGHT = 40, 28
 
@@ -32,15 +33,21 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def chunked_png(kind: int, depth: int, data: bytes, *, interlaced: bool = False) -> bytes:
-    """A PNG of raw rows: colour type, bits, and rows with their filter bytes."""
+def chunked_png(
+    kind: int, depth: int, data: bytes, *, interlaced: bool = False, key: tuple[int, ...] = ()
+) -> bytes:
+    """A PNG of raw rows: colour type, bits, and rows with their filter bytes; `key` is the colour
+    that stands for nothing."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(name + body))
         return struct.pack(">I", len(body)) + name + body + checksum
 
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, depth, kind, 0, 0, interlaced)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    body = chunk(b"IHDR", header)
+    if key:
+        body += chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+    body += chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -49,6 +56,18 @@ def deep_png(channels: int) -> bytes:
     values = pixels(channels, deep=True).astype(">u2").reshape(HEIGHT, -1)
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     return chunked_png({1: 0, 2: 4, 3: 2, 4: 6}[channels], 16, rows)
+
+
+def keyed_png(depth: int) -> bytes:
+    """RGB of 16 bits, or grey of 4, whose colour of the middle stands for nothing."""
+    if depth == 16:
+        values = pixels(3, deep=True).astype(">u2")
+        rows = b"".join(b"\0" + row.tobytes() for row in values.reshape(HEIGHT, -1))
+        return chunked_png(2, 16, rows, key=tuple(values[HEIGHT // 2, WIDTH // 2].tolist()))
+    values = pixels(1) >> 4
+    packed = values[:, ::2] << 4 | values[:, 1::2]
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+    return chunked_png(0, 4, rows, key=(int(values[HEIGHT // 2, WIDTH // 2]),))
 
 
 def interlaced_png() -> bytes:
@@ -111,6 +130,26 @@ def planar_tiff(**tags: int) -> bytes:
     return raw_tiff(strips, 273, t278=10, t284=2, **tags)
 
 
+def tiffs_by_hand() -> dict[str, bytes]:
+    """Layouts that microscopes and scanners write, and Pillow does not."""
+    grey, rgb = pixels(1, deep=True)[..., None], pixels(3, deep=True)
+    return {
+        "tiff 12 grey": tiff(grey >> 4, bits=12, photometric=1),
+        "tiff 16 grey apart": tiff(grey, bits=16, photometric=1, apart=True),
+        "tiff 16 RGB apart": tiff(rgb, bits=16, photometric=2, apart=True),
+        "tiff 1 bit negative apart": tiff(grey >> 15, bits=1, photometric=0, apart=True),
+        "tiff 32 grey": tiff(grey.astype(np.uint32) << 16, bits=32, photometric=1),
+        "tiff fractions": tiff((grey / 65535).astype(np.float32), bits=32, photometric=1, form=3),
+        "tiff fractions negative": tiff(
+            (1 - grey / 65535).astype(np.float32), bits=32, photometric=0, form=3
+        ),
+        "tiff fractions big-endian deflate": tiff(
+            (grey / 65535).astype(np.float32),
+            bits=32, photometric=1, form=3, order=">", deflated=True,
+        ),
+    }  # fmt: skip
+
+
 def as_ycck(jpeg: bytes) -> bytes:
     """A CMYK file whose Adobe mark says that its inks are stored as brightness and colour."""
     transform = jpeg.index(b"Adobe") + 11
@@ -166,6 +205,8 @@ def sound() -> dict[str, bytes]:
         "png 16 RGB": deep_png(3),
         "png 16 RGBA": deep_png(4),
         "png interlaced": interlaced_png(),
+        "png 16 RGB key": keyed_png(16),
+        "png 4 bits grey key": keyed_png(4),
         "png turned": encoded(rgb, "PNG", exif=_turned(6)),
         "png animated": encoded(rgb, "PNG", save_all=True, append_images=frames),
         "gif": encoded(palette, "GIF"),
@@ -193,6 +234,7 @@ def sound() -> dict[str, bytes]:
         "tiff 16 RGB big-endian": deep_tiff(">"),
         "tiff tiled": tiled_tiff(),
         "tiff planar": planar_tiff(),
+        **tiffs_by_hand(),
         "tiff pages": encoded(rgb, "TIFF", save_all=True, append_images=frames),
         "webp": encoded(rgb, "WEBP", **best),
         "webp lossless": encoded(rgb, "WEBP", lossless=True),
@@ -227,58 +269,9 @@ def hopeless() -> dict[str, bytes]:
         "zip": b"PK\x03\x04" + bytes(300),
         "a start of JPEG": b"\xff\xd8\xff\xe0",
         "a start of PNG": b"\x89PNG\r\n\x1a\n",
+        "TIFF of fractions": tiff(np.zeros((4, 4, 3), np.float32), bits=32, photometric=2, form=3),
         "photoshop": b"8BPS\0\1" + bytes(300),
     }
 
 
 SOUND = sound()
-
-
-def mutations(number: int) -> Iterator[tuple[str, bytes]]:
-    """Sound files with something changed in them, the same ones every time."""
-    kinds = sorted(SOUND)
-    for seed in range(number):
-        rng = np.random.default_rng(seed)
-        kind = kinds[seed % len(kinds)]
-        change = _CHANGES[seed // len(kinds) % len(_CHANGES)]
-        yield f"{kind} {change.__name__} {seed}", change(SOUND[kind], rng)
-
-
-def flip_bits(data: bytes, rng: np.random.Generator) -> bytes:
-    changed = bytearray(data)
-    for _ in range(int(rng.integers(1, 9))):
-        changed[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
-    return bytes(changed)
-
-
-def spoil_header(data: bytes, rng: np.random.Generator) -> bytes:
-    changed = bytearray(data)
-    for _ in range(int(rng.integers(1, 5))):
-        changed[int(rng.integers(min(len(data), 220)))] = int(rng.choice([0, 1, 127, 128, 255]))
-    return bytes(changed)
-
-
-def cut(data: bytes, rng: np.random.Generator) -> bytes:
-    return data[: int(rng.integers(1, len(data)))]
-
-
-def blank_out(data: bytes, rng: np.random.Generator) -> bytes:
-    start = int(rng.integers(len(data)))
-    length = min(int(rng.integers(1, 200)), len(data) - start)
-    return data[:start] + bytes(length) + data[start + length :]
-
-
-def repeat(data: bytes, rng: np.random.Generator) -> bytes:
-    start = int(rng.integers(len(data)))
-    piece = data[start : start + int(rng.integers(1, 300))]
-    return data[:start] + piece * int(rng.integers(2, 5)) + data[start:]
-
-
-def leave_out(data: bytes, rng: np.random.Generator) -> bytes:
-    start = int(rng.integers(len(data)))
-    return data[:start] + data[start + int(rng.integers(1, 60)) :]
-
-
-_CHANGES: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
-    flip_bits, spoil_header, cut, blank_out, repeat, leave_out,
-)  # fmt: skip

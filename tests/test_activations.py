@@ -86,6 +86,6 @@ def test_the_command(model, photos, cli, tmp_path):
     bad = cli("visualize", "activations", tmp_path / "bad.jpg", "--run", model)
     assert bad.exit_code == 1 and "not an image" in bad.stderr
     both = cli("visualize", "activations", photo, "--run", model, "--base", "VGG16")
-    assert both.exit_code == 2 and "--run and --base: say one of them" in both.stderr
+    assert both.exit_code == 2 and "--run and --base: give only one of them" in both.stderr
     unknown = cli("visualize", "activations", photo, "--base", "VGG61")
     assert "--base VGG61: is not a base tlcli knows; did you mean 'VGG" in unknown.stderr

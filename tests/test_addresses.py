@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from tlcli import addresses, dataset, recipe, split
+from tlcli import addresses, augment, dataset, recipe, split
 from tlcli.bases import BASES
 
 RECIPE = """
@@ -23,7 +24,7 @@ def loaded(photos, write_recipe):
 def test_only_training_photos_have_augmented_views(loaded, photos):
     chosen = loaded()
     index = dataset.read(chosen.data)
-    views = addresses.views_of(index.items, chosen.augment.kept_views)
+    views = addresses.views_of(index.items, chosen.augment, chosen.augment.kept_views)
     training = {item.digest for item in index.of("train")}
     assert {view.digest for view in views if view.number} == training
     assert len(views) == len(index.items) + 2 * len(training)
@@ -62,3 +63,15 @@ def test_settings_of_views_change_the_keys_of_views_alone(loaded):
     assert addresses.row_key(one, digest, 1) != addresses.row_key(other, digest, 1)
     more = loaded("augment.views=7", "seed=9")
     assert addresses.row_key(one, digest, 1) == addresses.row_key(more, digest, 1)
+
+
+def test_views_that_probability_leaves_alone_have_the_row_of_their_photo(loaded):
+    chosen = loaded("augment.probability=0.5", "augment.views=7")
+    index = dataset.read(chosen.data)
+    views = addresses.views_of(index.items, chosen.augment, 7)
+    digests = sorted({item.digest for item in index.of("train")})
+    kept = {digest: [view.number for view in views if view.digest == digest] for digest in digests}
+    for digest, numbers in kept.items():
+        changed = augment.changes(chosen.augment, [digest] * 8, range(8))
+        assert numbers == [0, *np.flatnonzero(changed)]
+    assert 2 * len(digests) < sum(map(len, kept.values())) < 7 * len(digests)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +145,59 @@ def test_bad_files_are_grouped_by_what_is_wrong(data: Path, config: Path):
     assert f"{data}/val/dogs/1.jpg: cannot be decoded: empty file (0 bytes)" in "\n".join(every)
 
 
+def test_files_that_differ_in_what_is_in_them_alone_are_one_finding(data: Path, config: Path):
+    folder = data / "train" / "cats"
+    for number in range(20):
+        (folder / f"x{number:02}.jpg").write_bytes(b"%d is no image" % number)
+    for number in range(3):
+        header = b"\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 60_000 + number, 60_000, 8, 2, 0, 0, 0)
+        check_sum = struct.pack(">I", zlib.crc32(header[4:]))
+        end = b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+        path = folder / f"bomb{number}.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + check_sum + end)
+    checked = check.check(config)
+    foreign, bombs = sorted((f for f in checked.findings if f.paths), key=lambda f: -len(f.paths))
+    assert (foreign.kind, foreign.message, len(foreign.paths)) == (
+        "unsupported", "cannot be decoded: not an image", 20,
+    )  # fmt: skip
+    assert foreign.details[3] == "it starts with '3 is no image'"
+    assert (bombs.kind, bombs.details[2]) == ("unreadable", "60002 x 60000 pixels")
+    lines = [line for line in map(str, checked.told()) if "20 photos" in line]
+    assert lines == [
+        f"{data}: 20 photos: cannot be decoded: not an image: train/cats/x00.jpg "
+        "(it starts with '0 is no image'), train/cats/x01.jpg (it starts with '1 is no image'), "
+        "train/cats/x02.jpg (it starts with '2 is no image') and 17 more; "
+        "use JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF, or HEIC after `pip install pillow-heif`"
+    ]
+    every = "\n".join(map(str, checked.told(every=True)))
+    assert f"{folder}/x19.jpg: cannot be decoded: not an image: it starts with '19 is" in every
+
+
+def test_names_that_are_no_text_are_one_finding(data: Path, config: Path):
+    folder = data / "train" / "cats"
+    try:
+        for number in range(30):
+            (folder / os.fsdecode(b"\xe9%02d.jpg" % number)).hardlink_to(folder / "0.jpg")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    checked = check.check(config)
+    (finding,) = checked.findings
+    assert (finding.kind, finding.severity, len(finding.paths)) == ("bad name", "error", 30)
+    assert not checked.passed
+    assert [str(problem) for problem in checked.told()] == [
+        f"{data}: 30 files: with a name that is not valid UTF-8: train/cats/\\udce900.jpg, "
+        "train/cats/\\udce901.jpg, train/cats/\\udce902.jpg and 27 more; rename it"
+    ]
+    skipped = check.check(config, ["data.on_bad_image=skip"])
+    assert skipped.passed
+    (finding,) = skipped.findings
+    assert (finding.severity, finding.hint) == ("warning", "left out of the run")
+    assert to_exclude(skipped.findings) == {}
+    # Of a folder, everything in it would be left out: that is for the user to say.
+    (folder / os.fsdecode(b"\xe9")).mkdir()
+    assert not check.check(config, ["data.on_bad_image=skip"]).passed
+
+
 def test_skipped_files_are_warnings(data: Path, config: Path):
     (data / "train/cats/0.jpg").write_bytes(b"")
     checked = check.check(config, ["data.on_bad_image=skip"])
@@ -172,6 +228,20 @@ def test_copies_and_near_duplicates(data: Path, config: Path):
     assert seen["duplicate across splits"].severity == "warning"
 
 
+def test_a_copy_that_is_dropped_is_no_near_duplicate(data: Path, config: Path):
+    photo = data / "test/cats/0.jpg"
+    (data / "train/cats/copy.jpg").write_bytes(photo.read_bytes())
+    save(data / "val/cats/near.jpg", Image.open(photo), quality=60)
+    near = "near-duplicate across splits"
+    assert sorted(names(found(config)[near])) == ["copy.jpg", "near.jpg"]
+    assert names(found(config, "data.duplicates=drop")[near]) == ["near.jpg"]
+    reasons = to_exclude(check.check(config).findings)
+    assert {path.name: reason for path, reason in reasons.items()} == {
+        "copy.jpg": "duplicate across splits",
+        "near.jpg": near,
+    }
+
+
 def test_a_fix_list_repairs(cli, data: Path, config: Path, tmp_path: Path):
     train = data / "train" / "cats"
     plant_flaws(data)
@@ -180,7 +250,7 @@ def test_a_fix_list_repairs(cli, data: Path, config: Path, tmp_path: Path):
     fix = tmp_path / "bad.txt"
     done = cli("check", "-c", config, "--fix-list", fix)
     assert done.exit_code == 1
-    assert f"4 photos to leave out in {fix}" in done.stderr
+    assert f"{fix} lists 4 photos to leave out" in done.stderr
     assert fix.read_text(encoding="utf-8").splitlines() == [
         "# Photos to leave out: data.exclude in a recipe names this file.",
         "# unreadable",
@@ -199,7 +269,10 @@ def test_a_fix_list_repairs(cli, data: Path, config: Path, tmp_path: Path):
     assert "photos: 18 train" in done.stdout
     fix.write_text("train/cats/0.jpg\nno/such.jpg\n", encoding="utf-8")
     done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
-    assert f"warning: data.exclude: {fix}: 1 line of no photo in the data; check" in done.stderr
+    assert (
+        f"warning: data.exclude: {fix}: 1 line without a matching photo in the data: 'no/such.jpg'"
+        in done.stderr
+    )
     done = cli("finetune", "--dry-run", "-c", config, "--set", "data.exclude=no.txt")
     assert (done.exit_code, "no.txt: cannot be read: no such file" in done.stderr) == (1, True)
 
@@ -213,7 +286,7 @@ def test_excluding_a_whole_class(cli, data: Path, config: Path, tmp_path: Path):
 
 
 def test_a_split_that_loses_a_class_is_told(cli, data: Path, config: Path, tmp_path: Path):
-    left = f"warning: {data}: class 'cats' has no photo left in val, so no score tells of it; "
+    left = f"warning: {data}: class 'cats' has no photo left in val, so no score covers it; "
     fix = tmp_path / "bad.txt"
     fix.write_text("".join(f"val/cats/{n}.jpg\n" for n in range(6)), encoding="utf-8")
     done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
@@ -267,7 +340,19 @@ def test_a_fix_list_of_another_editor_grows(cli, data: Path, config: Path, tmp_p
     title = "# Photos to leave out: data.exclude in a recipe names this file."
     fix.write_text(f"{title}\ntrain/dogs/1.jpg\n", encoding="utf-8-sig")
     done = cli("check", "-c", config, "--fix-list", fix)
-    assert f"2 photos to leave out in {fix}" in done.stderr
+    assert f"{fix} lists 2 photos to leave out" in done.stderr
+
+
+def test_names_that_no_list_holds_are_counted(cli, data: Path, config: Path, tmp_path: Path):
+    for name in ("a\nb.jpg", "a\rb.jpg", "c.jpg"):
+        (data / "train/cats" / name).write_bytes(b"")
+    fix = tmp_path / "bad.txt"
+    done = cli("check", "-c", config, "--fix-list", fix)
+    assert done.stderr.endswith(
+        f"{fix} lists 1 photo to leave out\n"
+        f"warning: {fix}: cannot list 2 names with a line break; rename the files\n"
+    )
+    assert fix.read_text(encoding="utf-8").splitlines()[1:] == ["# unreadable", "train/cats/c.jpg"]
 
 
 def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
@@ -295,9 +380,16 @@ def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest
     def no_memory(*_: object) -> None:
         raise MemoryError
 
+    def broken_disk(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
     with monkeypatch.context() as patch:
         patch.setattr(images.colours, "to_srgb", no_memory)
         assert "not enough memory" in check.check(config).findings[0].message
+        patch.setattr(images.colours, "to_srgb", broken_disk)
+        (finding,) = check.check(config).findings
+        assert finding.message == "cannot be decoded: cannot be read"
+        assert finding.details[0] == "input/output error"
     assert check.check(config).findings == ()
 
 
@@ -315,7 +407,9 @@ def test_finetune_refuses_or_drops_copies(cli, data: Path, config: Path):
     assert "photos: 12 train" in done.stdout
     done = cli(*words, "data.duplicates=allow")
     assert (done.exit_code, "photos: 13 train" in done.stdout) == (0, True)
-    assert done.stderr.startswith(f"warning: {line}: also test/cats/0.jpg; scores are too high")
+    assert done.stderr.startswith(
+        f"warning: {line}: also test/cats/0.jpg; copies make the scores too high"
+    )
 
 
 def test_findings_as_json(cli, data: Path, config: Path):
@@ -350,15 +444,15 @@ def test_what_a_run_keeps(data: Path, config: Path):
         ("imbalance", 0),
     ]
     assert len(record["findings"][1]["paths"]) == len(record["findings"][1]["details"]) == 20
-    assert record["findings"][0]["message"] == "ignored, without an image suffix"
+    assert record["findings"][0]["message"] == "ignored, without an image extension"
     assert record["findings"][0]["paths"] == ["train/dogs/notes.txt"]
     assert record["counts"]["train"] == {"cats": 6, "dogs": 31}
     assert runs.AUDIT in runs.FILES
 
 
 def test_the_fix_list_has_every_reason_once():
-    one = Finding("flat", "warning", "x", paths=(Path("a"), Path("b")))
-    two = Finding("near-duplicate across splits", "warning", "y", paths=(Path("b"), Path("c")))
+    one = Finding("near-duplicate across splits", "warning", "y", paths=(Path("b"), Path("c")))
+    two = Finding("flat", "warning", "x", paths=(Path("a"), Path("b")))
     three = Finding("turned", "note", "z", paths=(Path("d"),))
     assert to_exclude([one, two, three]) == {
         Path("a"): "flat",
@@ -369,7 +463,7 @@ def test_the_fix_list_has_every_reason_once():
 
 def test_a_broken_recipe_has_nothing_to_list(write_recipe, tmp_path: Path):
     checked = check.check(write_recipe("data: {}\n", "broken.yaml"))
-    assert check.write_fix_list(checked, tmp_path / "fix.txt") == 0
+    assert check.write_fix_list(checked, tmp_path / "fix.txt") == (0, 0)
     assert audit.TINY == 32
 
 

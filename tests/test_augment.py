@@ -144,11 +144,11 @@ def test_probability_is_the_share_of_views_that_change():
 
 def test_erased_rectangles_have_the_share_and_the_noise_that_the_settings_say():
     settings = Augment(random_erasing={"probability": 0.4, "scale": [0.1, 0.2], "ratio": [0.5, 2]})
-    photos = np.full((2_000, 30, 30, 3), 300, "float32")  # no noise has this value
-    views = augment.views(settings, photos, [str(n) for n in range(2_000)], [1] * 2_000)
+    photos = np.broadcast_to(np.float32(300), (10_000, 30, 30, 3))  # no noise has this value
+    views = augment.views(settings, photos, [str(n) for n in range(10_000)], [1] * 10_000)
     gone = (views < 256).all(axis=3)
     hit = gone.any(axis=(1, 2))
-    assert abs(hit.mean() - 0.4) < 0.055
+    assert abs(hit.mean() - 0.4) < 0.02
     areas = gone[hit].mean(axis=(1, 2))
     assert 0.08 < areas.min() < 0.11 and 0.19 < areas.max() < 0.23
     noise = views[views < 256]

@@ -25,10 +25,10 @@ def load(write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
     return load
 
 
-NORMALISED = "leave it out: every base brings the normalisation its weights were trained with"
+NORMALISED = "leave it out: every base comes with the normalisation its weights were trained with"
 BAD = [
     *[
-        (f"{name}: true", f"{name}: '{name}' is no setting of tlcli; {NORMALISED}")
+        (f"{name}: true", f"{name}: '{name}' is not a setting of tlcli; {NORMALISED}")
         for name in (
             "featurewise_center", "samplewise_center", "featurewise_std_normalization",
             "samplewise_std_normalization", "zca_whitening", "zca_epsilon", "rescale",
@@ -36,12 +36,13 @@ BAD = [
     ],
     (
         "preprocessing_function: f",
-        "preprocessing_function: 'preprocessing_function' is no setting of tlcli; leave it out: "
-        "every base brings the preprocessing of its weights, and a recipe holds settings, not code",
+        "preprocessing_function: 'preprocessing_function' is not a setting of tlcli; leave it out: "
+        "every base comes with the preprocessing of its weights, and a recipe holds settings, not "
+        "code",
     ),
     (
         "validation_split: 0.2",
-        "validation_split: 'validation_split' is no setting of tlcli; "
+        "validation_split: 'validation_split' is not a setting of tlcli; "
         "use data.split: {val: 0.15}, decided by the content of each photo",
     ),
     ("preset: lite", "preset: found 'lite'; did you mean 'light'? "
@@ -74,7 +75,7 @@ BAD = [
     ("zoom_range: 0.96", "zoom_range: found 0.96; must be [low, high] with "
      "0.05 <= low <= high <= 20, is [0.04, 1.96]"),
     ("cutmix: 1", "cutmix: cutmix pastes pixels, and activations from the feature store have none; "
-     "set augment.views to live, or use mixup, which can blend activations, too"),
+     "set augment.views to live, or use mixup, which can also blend activations"),
 ]  # fmt: skip
 
 
@@ -92,12 +93,12 @@ def test_cutmix_asks_for_live_views(load):
 
 def test_what_mixing_means_is_told(load):
     accuracy = (
-        "training accuracy counts the class of which a mixed photo has most; "
+        "training accuracy counts the class with the larger share in a mixed photo; "
         "validation and test are not mixed"
     )
     assert list(map(str, advice(load("mixup: 0.2", "rotation_range: 5")))) == [
         "r.yaml:4: augment.mixup: blends activations at the boundary, not pixels (manifold mixup): "
-        "the trunk runs once; augment.views=live blends pixels",
+        "the trunk runs once; set augment.views=live to blend pixels",
         f"r.yaml:4: augment.mixup: {accuracy}",
     ]
     live = advice(load("cutmix: 0.2", "views: live"))
@@ -136,10 +137,10 @@ def test_settings_beside_a_preset_win(load):
     ("lines", "said"),
     [
         (["views: 4"], "no setting of `augment` changes a photo, so no views are kept; set "),
-        (["views: 0", "hue: 0.1"], "0 views are kept, so training sees nothing of what the other "
-         "settings change; set it to 4, or to live"),
-        (["views: live"], "no setting of `augment` changes a photo: every epoch would compute the "
-         "same again; set rotation_range, horizontal_flip, ..., or leave views out"),
+        (["views: 0", "hue: 0.1"], "0 views are kept, so the other settings have no effect"
+         "; set it to 4, or to live"),
+        (["views: live"], "no setting of `augment` changes a photo: every epoch would repeat the "
+         "same work; set rotation_range, horizontal_flip, ..., or leave views out"),
         (["views: 2", "random_erasing: {probability: 0}"], "no setting of `augment` changes a "
          "photo, so no views are kept; set "),
         (["probability: 0", "hue: 0.1", "views: 2"], "augment.probability: 0 leaves every view as "

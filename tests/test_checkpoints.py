@@ -92,7 +92,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, harm: str):
     assert found is not None
     assert found.epoch == 2
     assert str(problem).startswith(f"{damaged}: this checkpoint cannot be read: ")
-    assert str(problem).endswith("; training goes on from the one before, or else from the start")
+    assert str(problem).endswith("; training resumes from the previous one, or else from the start")
 
 
 def test_damaged_ones_go_once_there_is_a_sound_one(tmp_path: Path):

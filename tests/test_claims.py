@@ -67,12 +67,12 @@ def test_a_changed_recipe_is_another_run_and_the_change_is_told(parts, capsys):
     changed = parts("stages.1.epochs=7", "head.hidden=[8,4]")
     assert name_of(Wanted(), *changed) == ("small-2", False)
     assert (
-        "small-1 was stopped, and this is not its continuation: head.hidden.0 was 256 and is 8; "
-        "head.hidden.1 was not set and is 4; stages.1.epochs was 30 and is 7\n"
+        "small-1 was stopped and is not resumed: head.hidden.0 was 256, is now 8; "
+        "head.hidden.1 was not set, is now 4; stages.1.epochs was 30, is now 7\n"
     ) in capsys.readouterr().err
     assert refused(Wanted(resume="small-1"), *changed)[2:] == [
-        "--resume small-1: stages.1.epochs was 30 and is 7",
-        "--resume small-1: not the recipe and photos it began with; "
+        "--resume small-1: stages.1.epochs was 30, is now 7",
+        "--resume small-1: the recipe or the photos are not those of the run; "
         "undo the change, or leave out --resume to train a new run",
     ]
 
@@ -95,12 +95,13 @@ def test_only_a_finished_or_foreign_output_folder_is_in_the_way(parts, tmp_path:
     assert name_of(Wanted(out=out), *parts()) == ("out", True)
     changed = parts("seed=5")
     assert refused(Wanted(out=out), *changed) == [
-        f"--out {out}: seed was 0 and is 5",
-        f"--out {out}: cannot go on with it; "
-        "a stopped run of something else is there: name another folder, or add --force",
+        f"--out {out}: seed was 0, is now 5",
+        f"--out {out}: the stopped run there cannot be resumed; "
+        "name another folder, or replace it with --force",
     ]
     assert refused(Wanted(out=out, fresh=True), *parts()) == [
-        f"--out {out}: a stopped run is there; name another folder, or replace it with --force"
+        f"--out {out}: a stopped run is already there; "
+        "name another folder, or replace it with --force"
     ]
     assert name_of(Wanted(out=out), *parts(), then=finish) == ("out", True)
     assert refused(Wanted(out=out), *parts()) == [
@@ -193,13 +194,13 @@ def test_a_record_that_is_none(parts, capsys):
     name_of(Wanted(), *parts())
     (runs.root() / "small-1" / runs.RECORD).write_text("[]", encoding="utf-8")
     assert name_of(Wanted(), *parts()) == ("small-2", False)
-    assert "run.json: is no record of a run" not in capsys.readouterr().out
+    assert "run.json: is not the record of a run" not in capsys.readouterr().out
 
 
 def test_what_cannot_be_resumed(parts):
     same = parts()
     assert refused(Wanted(resume="nowhere"), *same) == [
-        "--resume nowhere: there is no such run; train one with `tlcli finetune`"
+        "--resume nowhere: no such run; train one with `tlcli finetune`"
     ]
     name_of(Wanted(), *same, then=finish)
     assert refused(Wanted(resume="small-1"), *same) == [

@@ -92,7 +92,7 @@ def test_python_dash_m():
         (["predict"], "Missing argument"),
         (["predict", "--top", "0", "a.jpg"], "0 is not in the range x>=1"),
         (["extract", "--pooling", "sum"], "'sum' is not one of"),
-        (["cache", "prune"], "say what to remove: --all, or --unused-days and --base"),
+        (["cache", "prune"], "say what to remove: --all, or --unused-days, --base or both"),
     ],
 )
 def test_usage_slips_exit_with_2(cli, words: list[str], said: str):
@@ -243,7 +243,7 @@ def test_check_as_json(cli, config: Path, photos: Path):
             "severity": "error",
             "where": "--set base.weights=x.h5",
             "message": f"no such weights file: {Path.cwd() / 'x.h5'}",
-            "hint": "check the path; relative ones start at the recipe's folder",
+            "hint": "check the path; relative paths start at the recipe's folder",
         }
     ]
 
@@ -260,9 +260,9 @@ def test_warnings_and_notes(cli, config: Path, photos: Path):
     done = cli(*words)
     assert done.exit_code == 0
     assert done.stderr.splitlines() == [
-        f"warning: {photos}/train/red/notes.txt: ignored, without an image suffix; "
-        "photos need the ending of one in their name, such as .jpg",
-        f"note: {photos}/train/.hidden: ignored, hidden or left by a system",
+        f"warning: {photos}/train/red/notes.txt: ignored, without an image extension; "
+        "photos need a file extension such as .jpg",
+        f"note: {photos}/train/.hidden: ignored, hidden or made by the system",
     ]
     quiet = cli("--quiet", *words)
     assert quiet.stderr.splitlines() == done.stderr.splitlines()[:1]
@@ -289,7 +289,7 @@ def test_init_then_check(cli, photos: Path):
 
 
 def test_sample(cli):
-    assert cli("sample", "digits").stdout == "1,797 images in digits\n"
+    assert cli("sample", "digits").stdout == "1,797 photos in digits\n"
 
 
 def test_bases(cli):
@@ -321,7 +321,7 @@ def test_predicting_without_a_run(cli):
         "train one with `tlcli finetune`, or name one with --run\n"
     )
     assert cli("predict", "--run", "cats", "image.jpg").stderr == (
-        "error: --run cats: there is no such run; train one with `tlcli finetune`\n"
+        "error: --run cats: no such run; train one with `tlcli finetune`\n"
     )
 
 
@@ -340,7 +340,7 @@ def test_the_cache(cli, tmp_path: Path):
     assert "VGG16" in cli("cache").stdout
     assert cli("cache", "--cache-dir", tmp_path).stdout.endswith("is empty\n")
     done = cli("cache", "verify")
-    assert (done.exit_code, done.stdout) == (0, "1 row, all sound\n")
+    assert (done.exit_code, done.stdout) == (0, "1 row, all intact\n")
     (shard,) = rows.path.glob("*.npy")
     shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
     done = cli("cache", "verify")

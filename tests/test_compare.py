@@ -63,7 +63,7 @@ def test_a_small_difference_is_chance(cli):
     done = cli("compare", first.name, second.name)
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == (
-        "the difference is not more than chance: they differ on 2 photos (McNemar, exact, p = 1)"
+        "the difference may be chance: the runs differ on 2 photos (McNemar, exact, p = 1)"
     )
     assert "both right 2, only a-1 1, only b-1 1, neither 0" in done.stdout
     value = json.loads(cli("compare", first.path, second.path, "--json").stdout)
@@ -89,11 +89,11 @@ def test_the_order_of_the_classes_does_not_matter():
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"classes": ("cat", "cow")}, "have other classes: cow, dog; compare runs of the same"),
+        ({"classes": ("cat", "cow")}, "have different classes: cow, dog; compare runs of the same"),
         ({"first": 50}, "their test splits have no photo in common; compare runs on the same "),
         (
             {"labels": [1, 1, 0, 1]},
-            "label 1 photo of both differently; compare runs on the same labels",
+            "label 1 shared photo differently; compare runs with the same labels",
         ),
     ],
 )

@@ -94,7 +94,7 @@ def test_progress_in_a_log_is_lines_now_and_then(
         bar.update(1_500)
         bar.update(100)
     assert capsys.readouterr().err == (
-        "extracting: 2,000 of 4,000 images (50%), 100.0 images/s, 20 s left\n"
+        "extracting: 2,000 of 4,000 photos (50%), 100.0 photos/s, 20 s left\n"
     )
 
 

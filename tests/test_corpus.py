@@ -11,6 +11,7 @@ from pathlib import Path
 import corpus
 import numpy as np
 import pytest
+from mutations import mutations
 
 from tlcli import check, images
 from tlcli.errors import ImageError
@@ -25,6 +26,12 @@ BY_HAND = {
     "tiff CMYK": "OpenCV has inverted inks",
     "tiff planar": "OpenCV reads no channels that are apart",
     "png turned": "OpenCV reads EXIF of PNG in some versions",
+    "png 4 bits grey key": "OpenCV drops the colour that stands for nothing",
+    "tiff 16 RGB apart": "OpenCV scrambles it",
+    "tiff 32 grey": "OpenCV keeps 32 bits, which are stretched to 8 here",
+    "tiff fractions": "OpenCV keeps fractions as they are",
+    "tiff fractions negative": "OpenCV keeps fractions as they are",
+    "tiff fractions big-endian deflate": "OpenCV keeps fractions as they are",
 }
 
 #: Levels that lossy or rounding decoders may differ by.
@@ -67,16 +74,40 @@ def test_pixels_are_those_of_opencv(kind: str):
 def original(kind: str) -> np.ndarray:
     """What a file was made of, for those that OpenCV says nothing about."""
     colours = corpus.pixels().astype(float)
+    if kind == "png 16 RGB key":
+        deep = corpus.pixels(3, deep=True)
+        nothing = np.all(deep == deep[corpus.HEIGHT // 2, corpus.WIDTH // 2], axis=2)
+        return np.where(nothing[..., None], 255, deep >> 8)
+    if "grey" in kind or "fractions" in kind or "1 bit" in kind:
+        return np.repeat(grey(kind)[..., None], 3, axis=2)
     if kind.endswith("RGBA"):
         share = corpus.pixels(4)[..., 3:] / 255.0
         return corpus.pixels(4)[..., :3] * share + 255 * (1 - share)
     return np.rot90(colours, -1) if kind == "png turned" else colours
 
 
+def grey(kind: str) -> np.ndarray:
+    """The same of one channel."""
+    deep = corpus.pixels(1, deep=True)
+    if kind == "png 4 bits grey key":
+        shallow = corpus.pixels(1) >> 4
+        nothing = shallow == shallow[corpus.HEIGHT // 2, corpus.WIDTH // 2]
+        return np.where(nothing, 255, shallow * 17)
+    if "1 bit" in kind:
+        return np.where(deep >> 15, 0, 255)
+    if kind == "tiff 32 grey":
+        return (deep - float(deep.min())) * 255 / (float(deep.max()) - float(deep.min()))
+    return deep / 257
+
+
 @pytest.mark.parametrize(
     ("kind", "near"),
     [("png turned", 0), ("tiff CMYK", 1), ("avif", 12), ("tiff RGBA", 1),
-     ("webp RGBA", 1), ("png animated", 0), ("tiff pages", 0), ("tiff planar", 0)],
+     ("webp RGBA", 1), ("png animated", 0), ("tiff pages", 0), ("tiff planar", 0),
+     ("png 16 RGB key", 0), ("png 4 bits grey key", 0), ("tiff 12 grey", 1),
+     ("tiff 16 grey apart", 1), ("tiff 16 RGB apart", 1), ("tiff 1 bit negative apart", 0),
+     ("tiff 32 grey", 1), ("tiff fractions", 1), ("tiff fractions negative", 1),
+     ("tiff fractions big-endian deflate", 1)],
 )  # fmt: skip
 def test_pixels_are_those_that_were_saved(kind: str, near: int):
     if kind not in corpus.SOUND:
@@ -154,9 +185,7 @@ def _survives(kind: str, data: bytes, path: Path) -> str:
 )
 def test_mutated_files_decode_or_are_refused(tmp_path: Path, number: int):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    said = [
-        _survives(kind, data, tmp_path / "mutated.jpg") for kind, data in corpus.mutations(number)
-    ]
+    said = [_survives(kind, data, tmp_path / "mutated.jpg") for kind, data in mutations(number)]
     assert len(said) == number
     assert said.count("decoded") > number / 10
     assert said.count("refused") > number / 10

@@ -136,7 +136,7 @@ def test_event_files_are_read_back(tmp_path: Path, cli):
         assert times == pytest.approx([times[0] + 2 * step for step in range(7)])
     again = cli("curves", "--run", run.path, "--tensorboard", tmp_path / "logs")
     assert again.exit_code == 1
-    assert "has event files; name another folder, or delete them" in again.stderr
+    assert "has event files already; name another folder, or delete them" in again.stderr
 
 
 def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch):
@@ -147,5 +147,5 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch):
         curves.write_events(fabricate(), tmp_path)
     assert str(caught.value) == (
         "--tensorboard: the package tensorboard is not installed; "
-        "install it with `pip install 'tlcli[tensorboard]'`"
+        "install it with `pip install tensorboard`"
     )

@@ -154,15 +154,15 @@ def test_classes_that_the_hash_leaves_thin(tmp_path: Path):
             if name != f"no_{split}":
                 plant(tmp_path, f"{name}/{split}.jpg", content=photo_for(split, number))
     assert errors(tmp_path, val=0.3, test=0.2) == [
-        "ROOT/no_train: no train photo: of 2 photos, none fell to train by content; "
+        "ROOT/no_train: no train photo: of 2 photos, none was assigned to train by content; "
         "add photos, or lower data.split.val and data.split.test",
     ]
     plant(tmp_path, "no_train/more.jpg", content=photo_for("train", 7))
     index = dataset.read(data(tmp_path, val=0.3, test=0.2))
     assert notes(index, "warning") == [
-        "ROOT/no_test: no test photo: of 2 photos, none fell to test by content; "
+        "ROOT/no_test: no test photo: of 2 photos, none was assigned to test by content; "
         "add photos, or raise data.split.test (now 0.2)",
-        "ROOT/no_val: no val photo: of 2 photos, none fell to val by content; "
+        "ROOT/no_val: no val photo: of 2 photos, none was assigned to val by content; "
         "add photos, or raise data.split.val (now 0.3)",
     ]
 
@@ -179,7 +179,7 @@ def test_no_val_is_a_warning_and_no_test_a_note(tmp_path: Path):
 # Split folders
 
 
-@pytest.mark.parametrize("name", ["val", "valid", "validation", "Valid"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Valid", "dev", "eval"])
 def test_split_folders(tmp_path: Path, name: str):
     plant_classes(tmp_path, "train/a", "train/b", f"{name}/a", f"{name}/b", "test/a", "test/b")
     index = dataset.read(data(tmp_path, val=0.4, test=0.4))
@@ -188,6 +188,52 @@ def test_split_folders(tmp_path: Path, name: str):
     assert index.notes == ()
     for path, split in splits(index).items():
         assert path.startswith({"val": name}.get(split, split))
+
+
+def test_split_folders_by_other_words(tmp_path: Path):
+    plant_classes(tmp_path, "Training/a", "Training/b", "Testing/a", "Testing/b", photos=9)
+    index = dataset.read(data(tmp_path, val=0.4, test=0.4))
+    assert index.classes == ("a", "b")
+    assert index.counts()["test"] == {"a": 9, "b": 9}
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["test/a", "test/b", "val/a", "val/b"],
+         "ROOT: val, test are named like splits, but there is no folder 'train' with class folders "
+         "in it; put the class folders to train on in a folder 'train', or rename them"),
+        (["a", "b", "Testing/a", "Testing/b"],
+         "ROOT: Testing is named like a split, but there is no folder 'train' with class folders "
+         "in it; put the class folders to train on in a folder 'train', or rename it"),
+        (["train", "test"],
+         "ROOT: train, test are named like splits, but there is no folder 'train' with class "
+         "folders in it; make a folder for each class in each of them, or rename them"),
+    ],
+)  # fmt: skip
+def test_split_folders_without_classes_to_train_on(
+    tmp_path: Path, folders: list[str], expected: str
+):
+    plant_classes(tmp_path, *folders)
+    assert errors(tmp_path) == [expected]
+
+
+@pytest.mark.parametrize("name", ["test", "dev", "eval"])
+def test_a_class_may_be_called_as_a_split(tmp_path: Path, name: str):
+    plant_classes(tmp_path, name, f"{name}/deep", "others")
+    index = dataset.read(data(tmp_path))
+    assert index.classes == tuple(sorted([name, "others"]))
+    assert index.counts()["train"] == {name: 4, "others": 2}
+
+
+def test_folders_above_the_classes_are_no_classes(tmp_path: Path):
+    plant_classes(tmp_path, "siteA/cats", "siteA/dogs", "siteB/cats/old", "siteB/dogs", "siteC/x")
+    assert notes(dataset.read(data(tmp_path)), "warning")[0] == (
+        "ROOT: the class folders 'siteA', 'siteB' directly contain no photos, but they share the "
+        "subfolders 'cats', 'dogs'; if 'cats', 'dogs' are the classes, merge those of the same name"
+    )
+    plant(tmp_path, "siteB/x.jpg")
+    assert "subfolders" not in str(notes(dataset.read(data(tmp_path)), "warning"))
 
 
 def test_without_a_val_folder_the_hash_takes_it_from_train(tmp_path: Path):
@@ -212,7 +258,7 @@ def test_classes_that_differ_between_split_folders(tmp_path: Path):
     (tmp_path / "val/wolves").mkdir()
     assert errors(tmp_path) == [
         "ROOT/val/wolves: class folder without a photo; add photos to it, or delete it if it is "
-        "no class",
+        "not a class",
         "ROOT/val/cat: class 'cat' is not in train; did you mean 'cats'?",
         "ROOT/val/wolves: class 'wolves' is not in train; add it to train, or delete it here",
         "ROOT/val: class 'cats' is missing, but is in train; "
@@ -246,12 +292,12 @@ def test_what_lies_beside_the_split_folders(tmp_path: Path):
     index = dataset.read(data(tmp_path))
     assert len(index.items) == 12
     assert notes(index, "warning") == [
-        "ROOT: 1 folder beside train ignored: unsorted; "
+        "ROOT: ignored 1 folder beside train: unsorted; "
         "if they are classes, move the class folders out of train",
         "ROOT: 2 photos: ignored, outside the class folders: loose.jpg, train/also.png; "
-        "photos belong into the folder of their class",
-        "ROOT/README.md: ignored, without an image suffix; "
-        "photos need the ending of one in their name, such as .jpg",
+        "move photos into the folder of their class",
+        "ROOT/README.md: ignored, without an image extension; "
+        "photos need a file extension such as .jpg",
     ]
 
 
@@ -276,11 +322,11 @@ def test_a_table_may_not_name_a_pipe(tmp_path: Path):
 def test_a_missing_folder_names_its_near_miss(tmp_path: Path):
     (tmp_path / "cats_dogs").mkdir()
     assert errors(tmp_path / "cat_dogs") == [
-        f"ROOT: there is no such folder; did you mean '{tmp_path / 'cats_dogs'}'?"
+        f"ROOT: no such folder; did you mean '{tmp_path / 'cats_dogs'}'?"
     ]
-    assert errors(tmp_path / "zzz") == ["ROOT: there is no such folder; check the path"]
+    assert errors(tmp_path / "zzz") == ["ROOT: no such folder; check the path"]
     assert errors(tmp_path / "no" / "where") == [
-        f"ROOT: there is no such folder; {tmp_path / 'no'} does not exist either"
+        f"ROOT: no such folder; {tmp_path / 'no'} does not exist either"
     ]
 
 
@@ -289,6 +335,20 @@ def test_a_file_instead_of_a_folder(tmp_path: Path):
     assert errors(tmp_path / "photos.zip") == [
         "ROOT: is a file, not a folder; name the folder that holds it"
     ]
+
+
+def test_a_table_and_a_folder_in_place_of_each_other(tmp_path: Path):
+    plant(tmp_path, "x.csv")
+    assert errors(tmp_path / "x.csv") == [
+        "ROOT: is not a folder; for a table, use data.csv instead of data.dir"
+    ]
+    with pytest.raises(
+        DataError, match=r"is a folder, not a table; for a folder, use data\.dir instead of"
+    ):
+        dataset.gather(Data(csv=tmp_path))
+    (tmp_path / "x.csv").rename(tmp_path / "x")
+    plant_classes(tmp_path / "x.csv", "a", "b")
+    assert dataset.read(data(tmp_path / "x.csv")).classes == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +390,7 @@ def test_all_problems_come_at_once(tmp_path: Path):
             f"ROOT: class folders 'Cats' and 'cats ' {twins}",
             f"ROOT: class folders 'cafe\u0301' and 'caf\u00e9' {twins}",
             "ROOT/empty: class folder without a photo; add photos to it, or delete it if it is "
-            "no class",
+            "not a class",
             "ROOT/Cats/gone.jpg: cannot be read: a link to nothing; make it readable, or remove it",
         ]
     )
@@ -387,12 +447,12 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path: Path):
     assert index.classes == ("cats", "dogs")
     assert [note for note in notes(index, "warning") if "ignored" in note] == [
         "ROOT/x.jpg: ignored, outside the class folders; "
-        "photos belong into the folder of their class",
-        "ROOT: 4 files: ignored, without an image suffix: cats/a.txt, cats/b.mp4, dogs/d and 1 "
-        "more; photos need the ending of one in their name, such as .jpg",
+        "move photos into the folder of their class",
+        "ROOT: 4 files: ignored, without an image extension: cats/a.txt, cats/b.mp4, dogs/d and 1 "
+        "more; photos need a file extension such as .jpg",
     ]
     assert notes(index, "note")[-1] == (
-        "ROOT: 4 files: ignored, hidden or left by a system: .DS_Store, __MACOSX, cats/Thumbs.db "
+        "ROOT: 4 files: ignored, hidden or made by the system: .DS_Store, __MACOSX, cats/Thumbs.db "
         "and 1 more"
     )
 
@@ -403,7 +463,7 @@ def test_a_link_in_a_circle_ends(tmp_path: Path):
     (tmp_path / "cats/me").symlink_to(tmp_path / "cats")
     index = dataset.read(data(tmp_path))
     assert index.counts()["train"] == {"cats": 2, "dogs": 2}
-    known = "leads to a folder that is read already, and is not followed"
+    known = "leads to a folder that has already been read, and is not followed"
     assert notes(index, "note")[:2] == [f"ROOT/cats/all: {known}", f"ROOT/cats/me: {known}"]
 
 
@@ -426,6 +486,18 @@ def test_numeric_class_names(tmp_path: Path):
     assert index.classes == ("1", "10", "2")
     assert notes(index, "note")[0] == (
         "ROOT: numeric class names are sorted as text: '10' comes before '2'; "
+        "pad them with zeros to sort them by value"
+    )
+
+
+def test_numeric_class_names_of_any_length_and_script(tmp_path: Path):
+    text = "".join(f"{n}.jpg,{label}\n" for n, label in enumerate(("9" * 5000, "007", "٣", "10")))
+    plant(tmp_path, *(f"{number}.jpg" for number in range(4)))
+    (tmp_path / "x.csv").write_text(text)
+    index = dataset.gather(Data(csv=tmp_path / "x.csv", split={"val": 0, "test": 0}))
+    assert index.classes == ("007", "10", "9" * 5000, "٣")
+    assert notes(index, "note")[0].endswith(
+        "numeric class names are sorted as text: '007' comes before '٣'; "
         "pad them with zeros to sort them by value"
     )
 

@@ -105,14 +105,14 @@ def test_a_length_that_is_too_long(server: Server, target: Path):
 def test_a_length_that_is_too_short(server: Server, target: Path):
     server.promised = len(DATA) - 5
     told = failure(server.url, target)
-    assert told == "another file than the expected one came (its hash differs)"
+    assert told == "the file is not the expected one (its hash differs)"
     assert list(target.parent.iterdir()) == []
 
 
 def test_another_file(server: Server, target: Path):
     server.data = b"<html>" + DATA[6:]
     told = failure(server.url, target)
-    assert told == "another file than the expected one came (its hash differs)"
+    assert told == "the file is not the expected one (its hash differs)"
     assert list(target.parent.iterdir()) == []
 
 

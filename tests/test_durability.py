@@ -131,7 +131,7 @@ def test_a_killed_run_ends_with_the_same_bits(rig: Rig, undisturbed):
     assert killed.code == -signal.SIGKILL
     happened = finish(rig, killed)
     assert "small-1, which was stopped" in happened[-1].said
-    assert "it goes on after epoch " in happened[-1].said
+    assert "resuming after epoch " in happened[-1].said
     check_repeated(happened)
     assert outcome(rig.work / RUN) == expected
     assert not (rig.work / RUN / "checkpoints").exists()
@@ -144,9 +144,9 @@ def test_a_signal_stops_between_steps_and_says_how_to_go_on(rig: Rig, undisturbe
     expected, _ = undisturbed
     ended = stop_when(rig, "1/3  loss", number)
     assert ended.code == code, ended.said
-    assert "stopping after this step; the same signal again stops at once" in ended.said
+    assert "stopping after this step; the same signal again stops immediately" in ended.said
     assert ended.said.endswith(
-        "error: stopped; what is finished is kept, go on with: tlcli finetune --config small.yaml\n"
+        "error: stopped; finished work is saved. To continue: tlcli finetune --config small.yaml\n"
     )
     happened = finish(rig, ended)
     check_repeated(happened)
@@ -196,8 +196,8 @@ def test_damaged_checkpoints_and_rows_are_told_and_made_again(rig: Rig, undistur
         damage(shard)
     (again,) = finish(rig, ended)[1:]
     assert f"{RUN}/checkpoints/{newest.name}: this checkpoint cannot be read: " in again.said
-    assert f"it goes on after epoch {int(before.stem[-5:])} of stage 'head'" in again.said
-    assert "1 row damaged; computing again" in again.said
+    assert f"resuming after epoch {int(before.stem[-5:])} of stage 'head'" in again.said
+    assert "1 damaged row; computing again" in again.said
     assert outcome(rig.work / RUN) == expected
 
 

@@ -15,8 +15,9 @@ import pytest
 from tlcli import calibration, evaluate, files, labelled, metrics, runs
 from tlcli.digests import digest
 from tlcli.errors import DataError, RunError
-from tlcli.evaluate import Source, Wanted
+from tlcli.evaluate import Wanted
 from tlcli.predicted import Predicted
+from tlcli.probabilities import Source
 from tlcli.runs import Run
 from tlcli.settings import Head
 
@@ -116,7 +117,7 @@ def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
     assert found.value["reliability"]["calibrated_bins"] is None
     assert not run.file(runs.CALIBRATION).exists()
     assert "the probabilities are not calibrated: --split val: " in capsys.readouterr().err
-    with pytest.raises(RunError, match="has no such photo"):
+    with pytest.raises(RunError, match="has no photo in this split"):
         evaluate.evaluate(run, Wanted(target_precision=0.9))
 
 
@@ -127,7 +128,7 @@ def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, c
     (photos / "val/red/00.png").unlink()
     found = evaluate.evaluate(run, Wanted(again=True))
     assert found.value["calibrated"]["temperature"] == 2.0
-    assert "warning: the calibration stays: " in capsys.readouterr().err
+    assert "warning: the existing calibration is kept: " in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
@@ -163,7 +164,7 @@ def test_photos_of_the_training_set_are_counted(run: Run, photos: Path, capsys, 
 
 def test_damaged_records_are_told(run: Run):
     files.write_json(run.file(runs.RECORD), {"classes": "cats"})
-    with pytest.raises(RunError, match=r"run\.json: does not tell the classes"):
+    with pytest.raises(RunError, match=r"run\.json: does not list the classes"):
         Source(run)
 
 
@@ -181,12 +182,12 @@ def test_the_command(run: Run, cli):
     assert json.loads(again.stdout) == value
     val = cli("evaluate", "--run", run.path, "--split", "val")
     assert "written" in val.stderr
-    assert "The temperature was fitted on these very photos." in val.stdout
+    assert "The temperature was fitted on these photos." in val.stdout
     assert "fitted on these" not in done.stdout
     assert run.file(runs.evaluation("val")).exists()
     both = cli("evaluate", "--csv", "a.csv", "--split", "val")
     assert both.exit_code == 2
-    assert "--csv brings its own photos: leave --split and --data out" in both.stderr
+    assert "--csv brings its own photos: leave out --split and --data" in both.stderr
 
 
 PROBE = """
@@ -271,7 +272,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     stamp = kept.stat().st_mtime_ns
     moved = photos.rename(tmp_path / "moved")
     assert evaluate.evaluate(trained, Wanted()).value["accuracy"] == value["accuracy"]
-    with pytest.raises(DataError, match="of 6 not there; say where they are"):
+    with pytest.raises(DataError, match="of 6 missing; say where they are"):
         evaluate.evaluate(trained, Wanted(again=True))
     assert kept.stat().st_mtime_ns == stamp
     again = source.split("test", data=moved, again=True)

@@ -42,7 +42,7 @@ def test_every_number_is_there():
         f"temperature {value['calibrated']['temperature']:.3f}",
         f"expected calibration error {value['ece']:.4f}",
         f"unsure below {value['abstaining']['probability']:.4f}: answers ",
-        f"{value['abstaining']['precision']:.4f} of those right (",
+        f"{value['abstaining']['precision']:.4f} of the answers are right (",
     ):
         assert part in " ".join(text.split())
     for one in value["per_class"]:
@@ -60,7 +60,7 @@ def test_names_stay_in_their_line():
 
 @pytest.mark.parametrize(("count", "shown"), [(12, True), (13, False)])
 def test_a_matrix_that_is_too_wide_is_left_out(count: int, shown: bool):
-    assert ("true class \\ said" in evaluation_text.text(measured(count))) is shown
+    assert ("true class \\ predicted" in evaluation_text.text(measured(count))) is shown
 
 
 def test_few_classes_without_calibration():

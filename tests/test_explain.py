@@ -59,7 +59,7 @@ def test_one_photo(model, photos, cli):
     np.testing.assert_allclose(left.mean(axis=(0, 1)), photo_mean, atol=8)
     again = cli("explain", photo, "--run", model)
     assert (again.exit_code, again.stdout) == (1, "")
-    assert again.stderr == f"error: --out {out}: is there already; name another, or add --force\n"
+    assert again.stderr == f"error: --out {out}: exists already; name another, or add --force\n"
 
 
 def test_several_photos_make_one_sheet_and_bad_ones_are_told(model, photos, cli, tmp_path):
@@ -109,8 +109,8 @@ def test_slips_are_told(model, photos, cli, words, said):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--run", "x", "--base", "VGG16"], "--run and --base: say one of them"),
-        (["--weights", "x.h5"], "--weights belongs to --base"),
+        (["--run", "x", "--base", "VGG16"], "--run and --base: give only one of them"),
+        (["--weights", "x.h5"], "--weights needs --base"),
         (["--method", "lime"], "'lime' is not one of"),
     ],
 )

@@ -125,7 +125,7 @@ def test_identical_files_are_computed_once(network, loaded, photos, tmp_path, op
     shutil.copy(first, first.with_name("copy.png"))
     chosen = loaded()
     index = dataset.read(chosen.data)
-    views = addresses.views_of(index.items, kept_views=0)
+    views = addresses.views_of(index.items, chosen.augment, 0)
     assert len(views) == len(index.items) - 1
     rows = open_rows(network, chosen, tmp_path / "store")
     assert features.extract(network, chosen, views, rows).images == len(views)
@@ -193,7 +193,7 @@ def test_a_full_disk_is_told_before_anything_is_computed(
         features.extract(network, chosen, views, rows)
     (problem,) = raised.value.problems
     needed = len(views) * (2 * 2 * 512 + 512) * 4
-    assert problem.message == f"the store needs {needed / 1000:.1f} kB, 1.0 kB are free"
+    assert problem.message == f"the store needs {needed / 1000:.1f} kB, but only 1.0 kB is free"
     assert "fewer augment.views, features.dtype=float16, augment.views=live" in problem.hint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses, dataset, features, recipe, split
+from tlcli import addresses, augment, dataset, features, recipe, split
 from tlcli.bases import BASES
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.mixing import Mix
@@ -27,7 +27,7 @@ def parts(photos, write_recipe, tmp_path):
     items = dataset.read(chosen.data).of("train")
     (checksum,) = network.checksums(["block5_pool"]).values()
     rows = addresses.open_rows(network, chosen, "block5_pool", tmp_path, weights=checksum)
-    views = addresses.views_of(items, 2)
+    views = addresses.views_of(items, chosen.augment, 2)
     features.extract(network, chosen, views, {"block5_pool": rows})
     yield chosen, network, items, rows
     rows.close()
@@ -73,6 +73,18 @@ def test_labels_and_rows_belong_together(parts):
         key = addresses.row_key(chosen, items[position].digest, int(number))
         np.testing.assert_array_equal(row, rows.read(rows.locate([key]), [0])[0])
     assert list(feed.labels) == [item.label for item in items]
+
+
+def test_views_that_are_as_their_photos_are_read_from_the_row_of_those(parts):
+    chosen, network, items, rows = parts
+    settings = chosen.augment.model_copy(update={"probability": 0.5})
+    some = chosen.model_copy(update={"augment": settings})
+    features.extract(network, some, addresses.views_of(items, settings, 2), {"block5_pool": rows})
+    feed = StoredFeed(network, some, {"block5_pool": rows}, "block5_pool", items, 2)
+    every = np.arange(len(items))
+    (photo,), (view,) = (feed.stream([(every, np.full(len(items), n))]) for n in (0, 2))
+    changed = augment.changes(settings, [item.digest for item in items], [2] * len(items))
+    assert ((photo == view).all(axis=(1, 2, 3)) == ~changed).all() and 0 < changed.sum() < 24
 
 
 def test_rows_of_the_store_are_mixed_after_they_are_read(parts):

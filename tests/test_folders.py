@@ -74,9 +74,9 @@ def test_relative_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_what_yields_nothing_is_an_error(tmp_path: Path):
     plant(tmp_path, "notes.txt")
-    assert refusal(tmp_path).startswith(f"{tmp_path}: no images in this folder; looked for .apng")
+    assert refusal(tmp_path).startswith(f"{tmp_path}: no photos in this folder; looked for .apng")
     pattern = f"{tmp_path}/*.jpg"
-    assert refusal(pattern) == f"{pattern}: no image matches this pattern; check its spelling"
+    assert refusal(pattern) == f"{pattern}: no photo matches this pattern; check its spelling"
 
 
 def test_images_before_a_bad_source_come_first(tmp_path: Path):

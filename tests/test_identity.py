@@ -42,9 +42,9 @@ def test_the_same_does_not_differ(run, parts):
 def test_changed_settings_are_told_one_by_one(run, parts):
     changed = parts("stages.1.epochs=7", "head.hidden=[8,4]")
     assert identity.differences(run, *changed) == [
-        "head.hidden.0 was 256 and is 8",
-        "head.hidden.1 was not set and is 4",
-        "stages.1.epochs was 30 and is 7",
+        "head.hidden.0 was 256, is now 8",
+        "head.hidden.1 was not set, is now 4",
+        "stages.1.epochs was 30, is now 7",
     ]
     more = parts("head.hidden=[1,2,3,4,5,6,7]")
     assert identity.differences(run, *more)[identity.NAMED :] == ["2 more settings changed"]
@@ -55,7 +55,7 @@ def test_changed_photos_are_counted(run, parts, photos: Path):
     shutil.move(photos / "train/blue/01.png", photos / "train/red/new.png")
     assert identity.differences(run, *parts()) == [
         "1 photo is gone",
-        "1 photo is of another class or split",
+        "1 photo is in another class or split",
     ]
 
 
@@ -73,7 +73,7 @@ def test_a_damaged_record_is_a_difference(run, parts):
     run.file(runs.RECORD).write_text("[]", encoding="utf-8")
     with pytest.raises(RunError):
         identity.differences(run, *parts())
-    assert identity.differences_told(run, *parts()) == ["run.json: is no record of a run"]
+    assert identity.differences_told(run, *parts()) == ["run.json: is not the record of a run"]
     run.file(runs.RECORD).unlink()
     assert identity.differences_told(run, *parts()) == ["has no run.json"]
 
@@ -102,7 +102,7 @@ def test_a_difference_is_one_line_of_bounded_length(run, parts):
     other = record.replace("seed: 0", 'seed: "x\\nerror: your disk is full' + "y" * 9_000 + '"', 1)
     run.file(runs.RECIPE).write_text(other)
     (told,) = identity.differences_told(run, *parts("seed=3"))
-    assert told.endswith("y... and is 3")
+    assert told.endswith("y..., is now 3")
     assert len(told) < 100
     line = identity.not_resumed(run, [told])
     assert "\n" not in line
@@ -121,7 +121,7 @@ def test_other_photos_are_readable_than_then(run, parts):
         identity.check_photos(run, index.without({bad}))
     assert str(error.value) == (
         f"{run.path}: 1 photo is gone; "
-        "make the same photos readable as then, or start anew with --fresh"
+        "make the same photos readable again, or start a new run with --fresh"
     )
 
 

@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import threading
+import time
 import warnings
 import zlib
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, features
 
-from tlcli import images
+from tlcli import headers, images
 from tlcli.errors import DataError, ImageError
 
 #: What an EXIF orientation asks a viewer to do to the stored pixels.
@@ -141,7 +142,7 @@ def test_heif_without_the_plugin(monkeypatch: pytest.MonkeyPatch):
         images.decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", name="IMG_1.HEIC")
     (problem,) = caught.value.problems
     assert problem.message == "cannot be decoded: HEIF cannot be read here"
-    assert problem.hint == "`pip install pillow-heif` makes it readable; or convert it to JPEG"
+    assert problem.hint == "run `pip install pillow-heif` to read it, or convert it to JPEG"
 
 
 def test_the_content_decides_and_not_the_suffix(tmp_path: Path):
@@ -218,6 +219,24 @@ def test_a_transparent_colour_of_an_rgb_png_is_white():
     pixels = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)
     data = encoded(Image.fromarray(pixels), "PNG", transparency=(4, 5, 6))
     assert decoded(data).tolist() == [[[1, 2, 3], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "L", "1", "I;16", "F", "I", "RGB"])
+def test_bands_make_no_difference(mode: str, monkeypatch: pytest.MonkeyPatch):
+    pixels = noise(37, 23, 4)
+    deep = {"I;16": np.uint16, "F": np.float32, "I": np.int32}
+    if mode in deep:
+        image = Image.fromarray(pixels[..., 0].astype(deep[mode]) * 200)
+    else:
+        plain = Image.fromarray(pixels)
+        image = plain if mode == "RGBA" else plain.convert("RGB").convert(mode)
+        if mode == "LA":
+            image.putalpha(plain.getchannel("A"))
+    options = {"transparency": 3} if mode in ("P", "L") else {}
+    data = encoded(image, "TIFF" if mode in ("CMYK", "F", "I") else "PNG", **options)
+    whole = decoded(data)
+    monkeypatch.setattr(images.colours, "BAND", 60)
+    assert np.array_equal(decoded(data), whole)
 
 
 def test_one_bit_images():
@@ -411,7 +430,7 @@ def test_a_truncated_file_is_refused(format: str, options: dict[str, object], sh
 def test_a_tiff_without_data_for_its_last_rows_is_refused(short: bytes, tmp_path: Path):
     height = Image.open(io.BytesIO(short)).height
     assert message(short) == (
-        "cannot be decoded: truncated: the strips of this TIFF do not fill its "
+        "cannot be decoded: truncated: the strips of this TIFF do not fill its size: "
         f"40 x {height} pixels"
     )
     path = tmp_path / "short.tif"
@@ -425,17 +444,17 @@ def test_truncation_is_told_from_damage():
     assert message(whole[:20]) == "cannot be decoded: the PNG header is truncated or damaged"
     spoilt = bytearray(whole)
     spoilt[100:2000] = bytes(1900)
-    assert message(bytes(spoilt)).startswith("cannot be decoded: damaged PNG data (")
+    assert message(bytes(spoilt)).startswith("cannot be decoded: damaged PNG data: ")
 
 
 @pytest.mark.parametrize(
     ("data", "expected", "hint"),
     [
         (b"", "empty file (0 bytes)", "replace"),
-        (b"<!DOCTYPE html><html>", "not an image (starts with '<!DOCTYPE html><')", "web page"),
-        (b"\n <svg xmlns=", "not an image (starts with '\\n <svg xmlns=')", "markup"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image (starts with '%!PS-Adobe-3.0 E')", "JPEG"),
-        (b"%PDF-1.7", "not an image (starts with '%PDF-1.7')", "JPEG"),
+        (b"<!DOCTYPE html><html>", "not an image: it starts with '<!DOCTYPE html><'", "web page"),
+        (b"\n <svg xmlns=", "not an image: it starts with '\\n <svg xmlns='", "markup"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image: it starts with '%!PS-Adobe-3.0 E'", "JPEG"),
+        (b"%PDF-1.7", "not an image: it starts with '%PDF-1.7'", "JPEG"),
     ],
 )
 def test_what_is_no_image_is_named(data: bytes, expected: str, hint: str):
@@ -493,11 +512,15 @@ def test_pixel_bombs_are_refused_by_their_header(tmp_path: Path, monkeypatch: py
     assert decoded(encoded(Image.fromarray(noise()), "PNG")).shape == (6, 9, 3)
 
 
-def test_process_wide_settings_of_pillow_are_left_alone():
-    before = Image.MAX_IMAGE_PIXELS
+def test_process_wide_settings_of_pillow_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)
     decoded(encoded(Image.fromarray(noise()), "PNG"))
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
-    assert before == Image.MAX_IMAGE_PIXELS
+    # Only this one is raised, to what tlcli itself allows, and never lowered.
+    assert Image.MAX_IMAGE_PIXELS == 100_000_000
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**9)
+    decoded(encoded(Image.fromarray(noise()), "PNG"))
+    assert Image.MAX_IMAGE_PIXELS == 10**9
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -509,6 +532,51 @@ def test_a_raised_pixel_limit_holds_for_every_format(format: str, monkeypatch: p
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     monkeypatch.setenv("TLCLI_PIXEL_LIMIT", "50")
     assert "too many pixels" in message(data)
+
+
+@pytest.mark.parametrize("format", ["TIFF", "WEBP", "GIF"])
+def test_pillows_own_limit_does_not_come_first(format: str, monkeypatch: pytest.MonkeyPatch):
+    """By default it would refuse TIFF, WebP and GIF of 179 to 200 million pixels."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 26)  # of 54 pixels, twice as many are refused
+    monkeypatch.setattr(headers, "PIXEL_LIMIT", 54)
+    assert decoded(encoded(Image.fromarray(noise()), format)).shape == (6, 9, 3)
+
+
+def test_huge_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    data = encoded(Image.fromarray(noise(40, 50)), "PNG")
+    inside, most = [], []
+    to_srgb = images.colours.to_srgb
+
+    def counted(image: Image.Image) -> tuple[Image.Image, bool]:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return to_srgb(image)
+
+    monkeypatch.setattr(images.colours, "to_srgb", counted)
+    monkeypatch.setattr(images, "_HUGE", 1999)
+    threads = [threading.Thread(target=images.decode, args=(data,)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 6
+
+
+KINDS = [
+    (b"", "truncated"), (b"<html>", "no image"), (png_claiming(10**6, 10**6), "too large"),
+    (png_claiming(300, 300), "truncated"), (png_claiming(9, 9)[:20], "damaged"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "kind"), KINDS, ids=[kind for _, kind in KINDS])
+def test_programs_can_tell_faults_apart(data: bytes, kind: str):
+    with pytest.raises(ImageError) as caught:
+        images.decode(data)
+    (problem,) = caught.value.problems
+    assert problem.kind == kind
+    assert problem.message == problem.general + (f": {problem.detail}" if problem.detail else "")
 
 
 def test_warnings_of_pillow_stay_inside():

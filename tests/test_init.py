@@ -21,7 +21,7 @@ def test_a_starter_recipe(photos: Path):
     text = path.read_text()
     assert text.startswith(
         "# 3 classes (blue, green, red): 24 photos to train on, 9 to validate, 6 to test.\n"
-        "# Try:    tlcli check --config photos.yaml\n"
+        "# Check:  tlcli check --config photos.yaml\n"
         "# Train:  tlcli finetune --config photos.yaml\n"
     )
     loaded = recipe.load(path)

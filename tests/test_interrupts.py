@@ -75,7 +75,7 @@ def test_the_second_signal_ends_the_process_at_once():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == -signal.SIGINT
     assert done.stdout == "on\n"
-    assert done.stderr == "\nstopping after this step; the same signal again stops at once\n"
+    assert done.stderr == "\nstopping after this step; the same signal again stops immediately\n"
 
 
 def test_what_was_ignored_stays_ignored():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import inventory, listing
+from tlcli import audit_cache, inventory, listing
 from tlcli.errors import StoreError
 from tlcli.store import TrunkRows
 
@@ -63,26 +63,29 @@ def test_an_interrupted_removal_is_still_listed(tmp_path: Path):
 
 
 def test_pruning(tmp_path: Path):
+    home = tmp_path / "home"
     fill(tmp_path, "VGG16", 3)
     fill(tmp_path, "ResNet50", 2)
-    assert inventory.prune(tmp_path, unused_days=1, base=None) == "removed 0 rows, 0 B"
-    assert inventory.prune(tmp_path, unused_days=None, base="vgg16").startswith("removed 3 rows, ")
+    assert inventory.prune(tmp_path, home, unused_days=1, base=None) == "removed 0 rows, 0 B"
+    assert inventory.prune(tmp_path, home, unused_days=None, base="vgg16").startswith(
+        "removed 3 rows, "
+    )
     assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
-    assert inventory.prune(tmp_path, unused_days=0, base=None).startswith("removed 2 rows, ")
+    assert inventory.prune(tmp_path, home, unused_days=0, base=None).startswith("removed 2 rows, ")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_verifying(tmp_path: Path):
     fill(tmp_path, "VGG16", 1)
     path = fill(tmp_path, "ResNet50", 2)
-    assert inventory.verify(tmp_path) == ("3 rows, all sound", 0)
+    assert inventory.verify(tmp_path) == ("3 rows, all intact", 0)
     (shard,) = path.glob("*.npy")
     shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
     assert inventory.verify(tmp_path) == (
         "1 damaged row of 3; they will be computed again when they are needed",
         1,
     )
-    assert inventory.verify(tmp_path) == ("2 rows, all sound", 0)
+    assert inventory.verify(tmp_path) == ("2 rows, all intact", 0)
 
 
 LOST = "; they will be computed again when they are needed"
@@ -94,11 +97,11 @@ def test_rows_that_nobody_finds_are_not_sound(tmp_path: Path, capsys):
     fill(tmp_path, "VGG16", 1)
     shard = next((tmp_path / "elsewhere").glob("*.npy"))
     shard.write_bytes(b"")
-    expected = f"0 damaged rows of 1, and 1 place with rows that nobody finds{LOST}"
+    expected = f"0 damaged rows of 1, and 1 place with rows that cannot be found{LOST}"
     assert inventory.verify(tmp_path) == (expected, 1)
     assert capsys.readouterr().err == (
-        f"warning: {tmp_path}/elsewhere: its trunk.json does not fit the folder's name; "
-        "nobody finds its rows; remove it with `tlcli cache prune --base`\n"
+        f"warning: {tmp_path}/elsewhere: its trunk.json does not match the folder's name; "
+        "its rows cannot be found; remove it with `tlcli cache prune --base`\n"
     )
     for text in ("{", '{"shape": 5}', (path / "trunk.json").read_text().replace("[5]", "5")):
         (tmp_path / "elsewhere" / "trunk.json").write_text(text)
@@ -114,11 +117,11 @@ def test_an_index_that_was_lost_is_damage(tmp_path: Path, capsys, index: bytes |
     (path / "index.sqlite").unlink()
     if index is not None:
         (path / "index.sqlite").write_bytes(index)
-    expected = f"0 damaged rows of 0, and 1 place with rows that nobody finds{LOST}"
+    expected = f"0 damaged rows of 0, and 1 place with rows that cannot be found{LOST}"
     assert inventory.verify(tmp_path) == (expected, 1)
     assert f"{path}: its index does not know 1 shard; removed\n" in capsys.readouterr().err
     assert not list(path.glob("*.npy"))
-    assert inventory.verify(tmp_path) == ("0 rows, all sound", 0)
+    assert inventory.verify(tmp_path) == ("0 rows, all intact", 0)
 
 
 def test_a_verification_that_fails_lets_go_of_the_files(
@@ -161,13 +164,15 @@ def test_a_hostile_record_is_listed_as_damaged_and_makes_no_folder(
         text = json.dumps({**json.loads((path / "trunk.json").read_text()), **json.loads(text)})
     (path / "trunk.json").write_text(text)
     before = {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")}
-    told, (entry,) = listing.cache(store_folder)
+    told, (entry,) = listing.cache(store_folder, tmp_path / "home")
     assert (entry["base"], entry["boundary"], entry["rows"]) == (path.name, "damaged", 2)
     assert "damaged" in told
     assert inventory.verify(store_folder)[1] == 1
     assert "its trunk.json is damaged" in capsys.readouterr().err
     assert {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")} == before
-    assert inventory.prune(store_folder, unused_days=None, base=path.name).startswith("removed 2 ")
+    assert inventory.prune(
+        store_folder, tmp_path / "home", unused_days=None, base=path.name
+    ).startswith("removed 2 ")
 
 
 @pytest.mark.parametrize("name", ["index.sqlite", "trunk.json", "rows-1.npy"])
@@ -178,7 +183,7 @@ def test_a_pipe_in_the_store_hides_no_other_trunk(tmp_path: Path, name: str):
     os.mkfifo(path / name)
     assert [entry.damaged for entry in inventory.listed(tmp_path)].count(True) == 1
     assert inventory.verify(tmp_path)[1] == 1
-    inventory.prune(tmp_path, unused_days=None, base=path.name)
+    inventory.prune(tmp_path, tmp_path / "home", unused_days=None, base=path.name)
     assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
 
 
@@ -188,13 +193,13 @@ def test_links_in_a_store_are_not_followed(tmp_path: Path):
     target.write_bytes(b"")
     (path / "index.sqlite").unlink()
     (path / "index.sqlite").symlink_to(target)
-    (entry,) = listing.cache(store_folder)[1]
+    (entry,) = listing.cache(store_folder, tmp_path / "home")[1]
     assert (entry["boundary"], entry["rows"]) == ("damaged", 0)
     inventory.verify(store_folder)
     with pytest.raises(StoreError, match=r"index\.sqlite: is a link in the feature store; remove"):
         fill(store_folder, "VGG16", 2)
     assert target.read_bytes() == b""
-    inventory.prune(store_folder, unused_days=None, base=path.name)
+    inventory.prune(store_folder, tmp_path / "home", unused_days=None, base=path.name)
     assert target.exists()
     assert not path.exists()
 
@@ -204,8 +209,30 @@ def test_a_folder_of_somebody_else_in_the_store_is_neither_changed_nor_removed(t
     path = fill(theirs, "VGG16", 2)
     store_folder.mkdir()
     (store_folder / path.name).symlink_to(path)
-    assert listing.cache(store_folder)[1] == []
-    assert inventory.prune(store_folder, unused_days=0, base=None).startswith("removed 0 rows")
+    assert listing.cache(store_folder, tmp_path / "home")[1] == []
+    assert inventory.prune(store_folder, tmp_path / "home", unused_days=0, base=None).startswith(
+        "removed 0 rows"
+    )
     with pytest.raises(StoreError, match=r"is a link in the feature store; remove the link"):
         fill(store_folder, "VGG16", 2)
     assert sorted(path.iterdir())
+
+
+def test_check_results_are_pruned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    features = tmp_path / "features"
+    for version, number in ((audit_cache.VERSION + 1, 900), (audit_cache.VERSION, 100)):
+        with monkeypatch.context() as patch, audit_cache.AuditCache(tmp_path) as memory:
+            patch.setattr(audit_cache, "VERSION", version)
+            memory._way = audit_cache.way()
+            memory.keep_looks({f"{n:064}": audit_cache.Look(thumbnail=b"x" * 256)
+                               for n in range(number)})  # fmt: skip
+    before = audit_cache.size(tmp_path)
+    said = inventory.prune(features, tmp_path, unused_days=30)
+    assert said.startswith("removed 0 rows, 0 B; and check results of 900 photos, ")
+    assert audit_cache.size(tmp_path) < before / 4
+    assert inventory.prune(features, tmp_path, unused_days=30) == "removed 0 rows, 0 B"
+    with audit_cache.AuditCache(tmp_path) as memory:
+        assert len(memory.looks([f"{n:064}" for n in range(900)])) == 100
+    assert "; and check results of 100 photos, " in inventory.prune(features, tmp_path)
+    with audit_cache.AuditCache(tmp_path) as memory:
+        assert memory.looks([f"{n:064}" for n in range(900)]) == {}

@@ -55,7 +55,7 @@ def test_a_split_that_is_not_there(run: Run):
     path = run.file(runs.SPLIT)
     path.write_text(path.read_text().replace(",test,", ",train,"))
     assert refusal(labelled.of_split, run, "test", CLASSES, kind=RunError) == (
-        f"--split test: the run {run.path} has no such photo; allowed: train, val"
+        f"--split test: the run {run.path} has no photo in this split; allowed: train, val"
     )
 
 
@@ -64,7 +64,7 @@ def test_a_folder_that_moved(run: Run, photos: Path):
     said = refusal(labelled.of_split, run, "test", CLASSES)
     assert said.startswith(f"{photos}: 6 photos ({photos}/test/blue/00.png, ")
     hint = "say where they are now with `tlcli evaluate --split test --data DIR`"
-    assert said.endswith(f", ...) of 6 not there; {hint}")
+    assert said.endswith(f", ...) of 6 missing; {hint}")
     found = labelled.of_split(run, "test", CLASSES, moved)
     assert found.root == moved
     assert [photo.name for photo in found.photos[:1]] == ["test/blue/00.png"]
@@ -82,7 +82,7 @@ def test_photos_that_changed(run: Run, photos: Path):
 
 def test_a_model_of_other_classes(run: Run):
     said = refusal(labelled.of_split, run, "test", ("blue", "green"), kind=RunError)
-    assert "its split.csv and its model have other classes, such as 'red'" in said
+    assert "its split.csv and its model have different classes, such as 'red'" in said
 
 
 def test_class_folders(photos: Path):
@@ -117,7 +117,7 @@ def test_folders_that_are_no_classes(photos: Path, tmp_path: Path):
         f"--data {tmp_path}/empty: no photos in class folders; "
         "sort photos into folders named blue, green, red"
     )
-    assert "there is no such folder" in refusal(labelled.of_folder, tmp_path / "none", CLASSES)
+    assert "no such folder" in refusal(labelled.of_folder, tmp_path / "none", CLASSES)
 
 
 def test_a_table(photos: Path):
@@ -143,7 +143,7 @@ def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, c
         ("test/blue/01.png", 0),
     ]
     assert capsys.readouterr().err == (
-        f"{table}: the split of 1 line is left aside: all are evaluated\n"
+        f"{table}: the split of 1 line is ignored: all lines are evaluated\n"
     )
 
 
@@ -152,12 +152,15 @@ def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, c
     [
         ("file,class\na.png,red\n", ":1: has no columns path and label (found 'file,class'); "),
         ("", ": is empty; write a line `path,label` for each photo"),
-        ("path,label\n", ": has no lines; give each photo one: path,label"),
+        ("path,label\n", ": has no lines; write one for each photo: path,label"),
         ("path,label\nx.png,rad\n", ":2: 'rad' is not a class of the run; did you mean 'red'?"),
         ("path,label\nx.png\n,red\n", ":2: has 1 column, not 2; put names with a comma in "),
         ("path,label\n,red\n", ":2: has no path; name the photo, or delete the line"),
-        ("path,label\nnone.png,red\n", "/none.png) of 1 not there; check the path"),
-        ('path,label\n"x.png,red\n', ":2: is no line of a table: unexpected end of data; close "),
+        ("path,label\nnone.png,red\n", "/none.png: no such file: line 2; check the path"),
+        (
+            'path,label\n"x.png,red\n',
+            ":2: is not a line of a table: unexpected end of data; close ",
+        ),
     ],
 )
 def test_tables_with_faults(photos: Path, text: str, said: str):

@@ -18,12 +18,13 @@ PACKAGE = ROOT / "tlcli"
 LAYERS = """
     _version
     __init__ console draws errors framework settings
-    augment_settings bases caches colour colours files findings folders geometry gradients headers
-    interrupts intervals lettering mixing runfiles threads
-    briefs tables yamlfile
-    randaugment
+    augment_settings bases caches colour faults files folders geometry gradients interrupts
+    intervals lettering mixing runfiles threads
+    briefs findings pngs randaugment tiffs yamlfile
+    colours endings headers tables
+    passed_over
     augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
-    likeness runs sources store_index tensors uses
+    exclusion likeness runs sources store_index tensors uses
     audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
     recipes
     download identity leaks metrics photos sample split store tta weight_forms
@@ -39,7 +40,7 @@ LAYERS = """
     steps
     stage
     predict stages
-    train
+    probabilities train
     evaluate extract reproduce subject
     activations compare filters gradcam imagenet
     explain

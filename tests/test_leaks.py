@@ -38,8 +38,8 @@ def test_a_photo_in_two_splits_is_an_error():
         "val/a/3 (also test/a/4), train/b/6 (also test/b/5); "
         "delete one of each, or set data.duplicates=drop to train without them",
         "note: /data: a has 2.0 times as many training photos as b (2 and 1); "
-        "always saying a is right for 50.0% of test; "
-        "try class_weights: balanced, and look beyond accuracy",
+        "always answering a is right for 50.0% of test; "
+        "try class_weights: balanced, and look at more than accuracy",
     ]
 
 
@@ -48,6 +48,13 @@ def test_copies_are_dropped_from_the_training_side():
     assert [item.path.name for item in settled.items] == ["2", "4", "5"]
     assert [finding.severity for finding in settled.findings] == ["warning"]
     assert "and is dropped from this one: train/a/1 (also test/a/4)" in lines(settled)[0]
+
+
+@pytest.mark.parametrize("policy", ["error", "drop", "allow"])
+def test_what_is_kept_is_what_settling_leaves(policy: leaks.Policy):
+    kept = leaks.kept(LEAKY, policy)
+    assert kept.items == leaks.settle(LEAKY, policy).items
+    assert kept.findings == ()
 
 
 def test_copies_may_be_allowed():
@@ -63,7 +70,7 @@ def test_one_photo_under_two_labels():
     )
     assert lines(settled)[0] == (
         "warning: /data: 2 photos: the same photo has another label elsewhere: "
-        "train/a/1 (also train/b/2), train/b/2 (also train/a/1); keep it under the right one"
+        "train/a/1 (also train/b/2), train/b/2 (also train/a/1); keep it only under the right one"
     )
 
 
@@ -93,7 +100,7 @@ def test_imbalance(sizes: tuple[int, int], severity: str | None):
     found = leaks.settle(index(*photos, "val/b/1=v", "val/b/2=w", "val/a/3=u"), "error").findings
     assert [finding.severity for finding in found] == ([severity] if severity else [])
     if severity:
-        assert "always saying b is right for 66.7% of val" in found[0].message
+        assert "always answering b is right for 66.7% of val" in found[0].message
 
 
 def test_nothing_is_found_in_sound_data():

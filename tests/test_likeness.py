@@ -96,21 +96,60 @@ def _bits(values: np.ndarray) -> np.ndarray:
     return frequencies > np.median(frequencies)
 
 
+def like_scans(number: int, rng: np.random.Generator) -> np.ndarray:
+    """Thumbnails of other subjects that look much alike, as X-rays do, so that hashes are near."""
+    rows = np.arange(SIDE)
+    basis = np.cos(np.pi * rows[:, None] * (2 * rows + 1) / (2 * SIDE))[:8]
+    low = np.random.default_rng(7).normal(size=(8, 8)) + 0.3 * rng.normal(size=(number, 8, 8))
+    low[:, 0, 0] = 0
+    pictures = basis.T @ low @ basis
+    return (128 + pictures * (45 / pictures.std())).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("rows", [16, 256])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_copies_among_thousands_of_the_same_kind_are_all_found(
+    rows: int, mirrored: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(likeness, "_ROWS", rows)
+    rng = np.random.default_rng(1)
+    scans = like_scans(4_000, rng)
+    which = rng.choice(4_000, 60, replace=False)
+    copies = np.clip(scans[which] + rng.integers(-2, 3, (60, SIDE, SIDE)), 0, 255).astype(np.uint8)
+    found = pairs(copies[:, :, ::-1] if mirrored else copies, scans)
+    assert found.tolist() == [[number, at] for number, at in enumerate(which.tolist())]
+
+
+@pytest.mark.parametrize("gather", [0, 64, 10**9], ids=["looked up", "either", "multiplied"])
+def test_bands_and_blocks_find_the_same(gather: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(likeness, "_GATHER", gather)
+    monkeypatch.setattr(likeness, "CORRELATION", 0.95)
+    rng = np.random.default_rng(2)
+    one, other = (likeness.Prepared(like_scans(number, rng)) for number in (300, 2_000))
+    found = []
+    for match in (likeness._match_bands, likeness._match_blocks):
+        partner = np.full(300, -1)
+        match(one.hashes, one.flat, other, partner)
+        found.append(partner >= 0)
+        near = np.bitwise_count(one.hashes ^ other.hashes[partner])
+        assert np.all(near[partner >= 0] <= BITS)
+    assert 30 < found[0].sum() < 280
+    np.testing.assert_array_equal(*found)
+
+
 def test_frames_of_a_film_are_not_all_compared_with_each_other(monkeypatch: pytest.MonkeyPatch):
-    compared = 0
-    spread = likeness._spread
+    compared = []
+    count = np.bitwise_count
 
-    def counting(*arguments):
-        nonlocal compared
-        for left, right in spread(*arguments):
-            compared += len(left)
-            assert len(left) <= 5_000 + likeness._MOST
-            yield left, right
+    def counting(bits):
+        compared.append(bits.size)
+        return count(bits)
 
-    monkeypatch.setattr(likeness, "_CHUNK", 5_000)
-    monkeypatch.setattr(likeness, "_spread", counting)
+    monkeypatch.setattr(likeness, "_COLUMNS", 20)
+    monkeypatch.setattr(np, "bitwise_count", counting)
     noise = np.random.default_rng(0).integers(-2, 3, (3_000, SIDE, SIDE))
     frames = np.clip(stack(photo(3)) + noise, 0, 255).astype(np.uint8)
     found = pairs(frames[:2_000], frames[2_000:])
     np.testing.assert_array_equal(found[:, 0], np.arange(2_000))
-    assert compared < 3 * 2_000 * likeness._MOST, "not 2,000 times 1,000, for 68 lookups"
+    assert max(compared) <= likeness._ROWS * 20
+    assert sum(compared) < 3 * 2_000 * 20, "not 2,000 times 1,000"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import curves, files, listing, outputs, runs, store
+from tlcli import audit_cache, curves, files, listing, outputs, runs, store
 from tlcli.bases import BASES
 from tlcli.errors import RecipeError, RunError
 
@@ -154,14 +155,30 @@ def test_no_runs():
 
 
 def test_the_store(tmp_path: Path):
-    assert listing.cache(tmp_path) == (f"the feature store {tmp_path} is empty", [])
+    assert listing.cache(tmp_path, tmp_path / "home") == (
+        f"the feature store {tmp_path} is empty",
+        [],
+    )
     path = fill(tmp_path, "VGG16", 1_200)
-    text, (entry,) = listing.cache(tmp_path)
+    text, (entry,) = listing.cache(tmp_path, tmp_path / "home")
     assert entry["path"] == str(path)
     assert (entry["rows"], entry["image_size"]) == (1_200, [64, 96])
     lines = text.split("\n")
-    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "64", "x", "96", "float32", "1,200"]
+    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "96", "x", "64", "float32", "1,200"]
     assert lines[-1].endswith(f" in {tmp_path}")
+
+
+def test_the_size_of_check_results_is_shown(tmp_path: Path):
+    features = tmp_path / "features"
+    with audit_cache.AuditCache(tmp_path) as memory:
+        memory.keep_looks({"d": audit_cache.Look()})
+    text, value = listing.cache(features, tmp_path)
+    assert value == []
+    assert re.fullmatch(
+        rf"the feature store {features} is empty\n"
+        rf"[1-9].* kB of check results in {tmp_path}/audit.sqlite",
+        text,
+    )
 
 
 @dataclass
@@ -256,4 +273,4 @@ def test_photos_of_the_training_set_are_told(
     assert listing.predictions(told, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
     err = capsys.readouterr().err
     assert err.startswith(warning)
-    assert err.endswith("what the model says there tells nothing about new photos\n")
+    assert err.endswith("predictions for such photos say nothing about new ones\n")

@@ -17,7 +17,7 @@ from tlcli import (
     augment,
     calibration,
     claims,
-    dataset,
+    digests,
     files,
     images,
     plan,
@@ -142,13 +142,12 @@ def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
     good = next(photos.rglob("*.png"))
     gone = good.with_name("gone.png")
     gone.write_bytes(good.read_bytes())
-    digest = dataset.digest
 
     def late(path: Path) -> str:
         gone.unlink(missing_ok=True)
-        return digest(path)
+        return digests.digest(path)
 
-    monkeypatch.setattr(dataset, "digest", late)
+    monkeypatch.setattr(predict, "digest", late)
     found = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))
     assert [prediction.error is None for prediction in found] == [True, False, True]
     assert found[0].top == found[2].top
@@ -161,7 +160,7 @@ def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, c
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
         f"error: {run.path / 'recipe.yaml'}: no setting of `augment` changes a photo, so there are "
-        "no views to look at; leave --tta out\n"
+        "no views to average over; leave --tta out\n"
     )
     alone = tmp_path / "alone" / "model.keras"
     alone.parent.mkdir()
@@ -257,7 +256,9 @@ def test_models_that_are_not_ours_get_one_line(tmp_path, model):
     bare = tmp_path / "bare.keras"
     with zipfile.ZipFile(bare, "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(RunError, match=r"has no tlcli.json inside; only models of tlcli say"):
+    with pytest.raises(
+        RunError, match=r"has no tlcli.json inside; only models written by tlcli say"
+    ):
         predict.Predictor(bare)
     flipped = tmp_path / "flipped.keras"
     with zipfile.ZipFile(run.file(runs.MODEL)) as archive:
@@ -269,7 +270,7 @@ def test_models_that_are_not_ours_get_one_line(tmp_path, model):
         other = tmp_path / "other.keras"
         with zipfile.ZipFile(other, "w") as archive:
             archive.writestr(runs.MODEL_CARD, card)
-        with pytest.raises(RunError, match=r"its tlcli\.json is no card"):
+        with pytest.raises(RunError, match=r"its tlcli\.json is not valid"):
             predict.Predictor(other)
     other = tmp_path / "other.keras"
     with zipfile.ZipFile(other, "w") as archive:
@@ -354,7 +355,7 @@ def test_photos_of_the_training_set_are_recognised(model, photos, cli, tmp_path)
     assert raw["seen_in_training"] is True
     assert done.stderr.splitlines()[-1] == (
         f"warning: {copy}: 1 of 2 photos was in the training set of the run; "
-        "what the model says there tells nothing about new photos"
+        "predictions for such photos say nothing about new ones"
     )
     assert "warning" not in cli("predict", new).stderr
     run.file(runs.SPLIT).unlink()  # a run copied without it predicts all the same

@@ -70,7 +70,7 @@ def test_the_command(cli, photos, write_recipe, tmp_path):
     done = cli("preview", "--config", path)
     assert done.exit_code == 1
     assert done.stderr == (
-        "error: --out pets-views.png: is there already; name another, or add --force\n"
+        "error: --out pets-views.png: exists already; name another, or add --force\n"
     )
     out = tmp_path / "v.png"
     done = cli("preview", "-c", path, "--out", out, "--json", "--photos", 1, "--views", 8)

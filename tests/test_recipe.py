@@ -615,7 +615,7 @@ def test_a_resolved_recipe_loads_to_the_same(load, write_recipe, change: str):
         (
             "stages: [{name: a}, {name: b, freeze_until: block4_pool, learning_rate: 1e-3}]",
             "r.yaml:5: stages[1].learning_rate: 0.001 is not lower than the 0.001 of stage 'a': "
-            "large steps destroy pretrained weights; 1e-5 is a good start",
+            "large steps destroy pretrained weights; 1e-5 is a good starting point",
         ),
         (
             "stages: [{name: b, freeze_until: block4_pool}]",
@@ -630,7 +630,7 @@ def test_a_resolved_recipe_loads_to_the_same(load, write_recipe, change: str):
         ),
         (
             "  batch_norm: train\nbatch_size: 8",
-            "r.yaml:5: base.batch_norm: statistics of batches of 8 are noisy; "
+            "r.yaml:5: base.batch_norm: the statistics of batches of 8 photos are noisy; "
             "use a batch size of 16 or more, or `frozen`",
         ),
         (

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_what_it_says_is_what_the_run_holds(run: Run):
     said = text(page)
     right = sum(kept["confusion"][at][at] for at in range(3))
     low, high = kept["accuracy_interval"]
-    assert f"It names {kept['accuracy']:.1%} of 30 test photos rightly" in said
+    assert f"It classifies {kept['accuracy']:.1%} of 30 test photos correctly" in said
     assert f"expect {low:.1%} to {high:.1%}" in said
     assert f"{right} of 30 test photos" in said
     assert "Fine-tuning gained 13.3 percentage points over the head alone" in said
@@ -121,7 +122,7 @@ def test_every_cell_leads_to_its_photos(run: Run):
     row, column = (("blue", "green", "red").index(mistake[key]) for key in ("label", "predicted"))
     (link,) = every(matrix, "a", href=f"#cell-{row}-{column}")
     noun = "photo" if text(link) == "1" else "photos"
-    said = f"{text(link)} {noun} labelled “{mistake['label']}”, called “{mistake['predicted']}”"
+    said = f"{text(link)} {noun} labelled “{mistake['label']}”, predicted “{mistake['predicted']}”"
     assert link.get("aria-label") == said
 
 
@@ -209,10 +210,11 @@ def test_a_changed_photo_is_not_shown(run: Run, tmp_path: Path, capsys):
     (problem,) = written.contents.hidden
     assert (problem.where, problem.message) == (
         str(path),
-        "is not a photo of the run, or not any more",
+        "is not a photo of the run, or has changed since",
     )
     assert (
-        "is not a photo of the run, or not any more; not in the report" in capsys.readouterr().err
+        "is not a photo of the run, or has changed since; left out of the report"
+        in capsys.readouterr().err
     )
     assert "1 photo could not be shown" in text(parsed(written.path))
 
@@ -225,7 +227,9 @@ def test_pictures_that_the_run_does_not_know_stay_out(run: Run, tmp_path: Path):
     found["mistakes"][1]["path"] = "../secret.png"
     files.write_json(run.file(runs.evaluation("test")), found)
     hidden = report.write(run).contents.hidden
-    assert {problem.message for problem in hidden} == {"is not a photo of the run, or not any more"}
+    assert {problem.message for problem in hidden} == {
+        "is not a photo of the run, or has changed since"
+    }
     assert len(hidden) == 2
 
 
@@ -235,12 +239,15 @@ def test_photos_that_have_moved(run: Run, tmp_path: Path, capsys):
     assert written.contents.pictures == 0
     assert len(written.contents.hidden) == 30
     assert (
-        "name the photos' folder with --data (and 29 photos more); not" in capsys.readouterr().err
+        "name the folder of the photos with --data (and 29 photos more); left"
+        in capsys.readouterr().err
     )
     again = report.write(run, data=tmp_path / "moved")
     assert not again.contents.hidden
     assert again.contents.pictures > 30
-    with pytest.raises(RunError, match="--data nowhere: is not a folder; name the photos' folder"):
+    with pytest.raises(
+        RunError, match="--data nowhere: is not a folder; name the folder of the photos"
+    ):
         report.write(run, data=Path("nowhere"))
 
 
@@ -252,12 +259,12 @@ def test_what_is_missing_is_told_with_its_command(tmp_path: Path, capsys):
         {"what": "the scores of classes and photos", "command": command}
     ]
     err = capsys.readouterr().err
-    assert err == f"not in the report: the scores of classes and photos; {command}\n"
+    assert err == f"not in the report: the scores of classes and photos; to add it: {command}\n"
     page = parsed(written.path)
     for name in ("verdict", "classes", "confusion", "mistakes", "calibration"):
         assert command in text(section(page, name))
     # What is known without an evaluation is shown.
-    assert "It names 80.0% of 30 test photos rightly" in text(page)
+    assert "It classifies 80.0% of 30 test photos correctly" in text(page)
     assert "always answering “blue” would be right for 33.3%" in text(page)
 
 
@@ -273,7 +280,7 @@ def test_explanations_stand_beside_their_photos(run: Run):
         guess["path"] for guess in run.read(runs.evaluation("test"))["mistakes"][:4]
     ]
     alts = [one.get("alt") for one in parsed(written.path).iter(HTML + "img")]
-    assert sum(alt.startswith("the same photo with heat where it speaks for ") for alt in alts) == 4
+    assert sum(alt.startswith("the same photo with a heat map for ") for alt in alts) == 4
 
 
 def test_an_explanation_from_elsewhere_is_refused(run: Run):
@@ -294,8 +301,8 @@ def test_without_test_photos_the_validation_photos_count(tmp_path: Path):
     written = report.write(run)
     said = text(parsed(written.path))
     assert written.as_json()["split"] == "val"
-    assert "of 30 validation photos rightly" in said
-    assert "the validation photos have also chosen the best epoch" in said
+    assert "of 30 validation photos correctly" in said
+    assert "the validation photos were also used to choose the best epoch" in said
 
 
 def test_a_damaged_file_is_named(run: Run):
@@ -335,7 +342,7 @@ def test_a_report_stays_small_with_many_classes_and_photos(tmp_path: Path, monke
     assert written.bytes == written.path.stat().st_size <= report.LIMIT
     said = text(section(parsed(written.path), "confusion"))
     assert (
-        "Shown are the 40 classes with the most mistakes; the other 5 are taken together." in said
+        "The 40 classes with the most mistakes are shown; the other 5 are grouped together." in said
     )
     assert written.contents.matrix is not None
     counted = sum(cell.n for row in written.contents.matrix.rows for cell in row)
@@ -349,9 +356,14 @@ def test_the_command(run: Run, cli, tmp_path: Path):
     value = json.loads(done.stdout)
     assert value["report"] == str(run.file("report.html"))
     assert value["bytes"] == run.file("report.html").stat().st_size
-    assert value["verdict"][0].startswith("It names ")
+    assert value["verdict"][0].startswith("It classifies ")
     out = tmp_path / "out.html"
     assert cli("report", "--run", "pets-1", "--out", out).stdout == f"{out}\n"
+
+
+def test_how_to_reproduce_begins_with_every_bit(run: Run):
+    commands = section(parsed(report.write(run).path), "reproduce").iter(HTML + "code")
+    assert text(next(commands)) == f"tlcli reproduce {shlex.quote(str(run.path))}"
 
 
 def test_it_does_without_tensorflow(run: Run):

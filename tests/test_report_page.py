@@ -81,7 +81,7 @@ def test_a_click_shows_the_photos_of_a_cell(browser: Any, written: Path):
             label, predicted = names[int(row)], names[int(column)]
             n = int(link.inner_text())
             noun = "photo" if n == 1 else "photos"
-            what = "named rightly" if row == column else f"called “{predicted}”"
+            what = "predicted correctly" if row == column else f"predicted as “{predicted}”"
             assert shown(page) == [f"{n} {noun} of “{label}” {what}"]
             photos = page.locator(f"#cell-{row}-{column} img")
             assert photos.count() == n
@@ -133,7 +133,7 @@ def test_cells_open_without_the_script(browser: Any, written: Path):
         assert len(before) == 1
         link = page.locator(".matrix .right a").last
         link.click()
-        assert shown(page) == [f"{link.inner_text()} photos of “red” named rightly"]
+        assert shown(page) == [f"{link.inner_text()} photos of “red” predicted correctly"]
         assert not page.locator(".hint").first.is_visible()
 
 

@@ -66,7 +66,7 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
         "stage 'head', epoch 2", "val_loss", 0.25
     )  # fmt: skip
     assert compared.text().startswith(
-        "differs, first at stage 'head', epoch 2: val_loss was 0.25 and is "
+        "different, first at stage 'head', epoch 2: val_loss was 0.25, is now "
     )
     assert compared.as_dict()["identical"] is False
 
@@ -75,14 +75,14 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
     assert f"{photos}" in lines
     done = cli("reproduce", run.path, "--data", tmp_path / "moved", "--out", tmp_path / "third")
     assert done.exit_code == 1
-    assert "differs, first at stage 'head', epoch 2: val_loss was 0.25" in done.stdout
+    assert "different, first at stage 'head', epoch 2: val_loss was 0.25" in done.stdout
 
     (tmp_path / "moved/train/blue/00.png").unlink()
     with pytest.raises(RunError) as error:
         reproduce.reproduce(str(run.path), data=tmp_path / "moved", out=tmp_path / "fourth")
     assert str(error.value) == (
         f"{run.path}: 1 photo is gone; a run can only be repeated with what it was made from; "
-        "--data says where that is"
+        "--data says where it is now"
     )
 
 
@@ -116,10 +116,10 @@ def test_what_else_has_changed_is_told(run, tmp_path: Path):
     assert compared.difference is None
     before = run.read(runs.RECORD)["versions"]["keras"]
     assert compared.circumstances == (
-        f"keras was {before} and is 99",
-        "variables was {} and is {'OMP_NUM_THREADS': '1'}",
+        f"keras was {before}, is now 99",
+        "variables was {}, is now {'OMP_NUM_THREADS': '1'}",
     )
-    assert f"not as it was: keras was {before} and is 99\n" in compared.text()
+    assert f"circumstances: keras was {before}, is now 99" in compared.text()
 
 
 def test_a_run_records_what_its_bits_hang_on(run):

@@ -41,7 +41,7 @@ def test_space_that_may_not_suffice(load, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(room.shutil, "disk_usage", lambda _: disk)
     made = plan.make(survey.survey(load(), cache=tmp_path / "new"))
     assert [f"{problem.severity}: {problem}" for problem in made.problems] == [
-        f"warning: {tmp_path}: the store may need 1.6 MB, 1.0 MB are free; use fewer "
+        f"warning: {tmp_path}: the store may need 1.6 MB, but only 1.0 MB is free; use fewer "
         "augment.views, features.dtype=float16, augment.views=live or --cache-dir"
     ]
 
@@ -55,7 +55,7 @@ def test_a_head_that_no_memory_holds_is_refused_with_the_estimate(refused, monke
     (line,) = refused("stages:\n  - {name: head}\n", f"head.hidden=[{units}]")
     assert line == (
         f"--set head.hidden=[{units}]: stage 'head' trains {trainable:,} parameters in batches of "
-        "32 and needs at least 10.3 TB of memory, this machine has 24.0 GB; "
+        "32 and needs at least 10.3 TB of memory, but this machine has 24.0 GB; "
         "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
     )
 
@@ -67,7 +67,7 @@ def test_images_that_no_memory_holds_are_refused(refused, monkeypatch: pytest.Mo
     assert round(needs / 1e9, 1) == 143.9
     assert line == (
         "--set base.image_size=4096: a forward pass of 32 photos of 4,096 x 4,096 px needs at "
-        "least 143.9 GB of memory, this machine has 24.0 GB; use a smaller one"
+        "least 143.9 GB of memory, but this machine has 24.0 GB; use a smaller size"
     )
 
 

@@ -78,12 +78,10 @@ def test_what_is_not_found():
     assert refusal(None) == (
         f"{folder}: no run here yet; train one with `tlcli finetune`, or name one with --run"
     )
-    assert refusal("cats-1") == (
-        "--run cats-1: there is no such run; train one with `tlcli finetune`"
-    )
+    assert refusal("cats-1") == ("--run cats-1: no such run; train one with `tlcli finetune`")
     finish(outputs.create("cats", None))
     assert refusal("cat-1") == (
-        "--run cat-1: there is no such run; did you mean 'cats-1'? (allowed: cats-1)"
+        "--run cat-1: no such run; did you mean 'cats-1'? (allowed: cats-1)"
     )
     unfinished = outputs.create("cats", None)
     files.write_json(unfinished.file(runs.RECORD), {})

@@ -33,7 +33,7 @@ def mine(tmp_path: Path) -> Path:
 
 def test_importing_listing_verifying(cli, mine: Path, kept: Path, folder: Path):
     assert json.loads(cli("weights", "list", "--json").stdout) == []
-    assert cli("weights", "verify").stdout == "no sound weights on this machine\n"
+    assert cli("weights", "verify").stdout == "no valid weights on this machine\n"
     done = cli("weights", "import", mine, "--base", "mobilenetv3small")
     assert (done.exit_code, done.stdout, done.stderr) == (0, f"{kept}\n", "")
     (entry,) = json.loads(cli("weights", "list", "--json").stdout)
@@ -51,8 +51,8 @@ def test_importing_listing_verifying(cli, mine: Path, kept: Path, folder: Path):
     )  # fmt: skip
     kept.write_bytes(kept.read_bytes()[:-50])
     done = cli("weights", "verify")
-    assert (done.exit_code, done.stdout) == (1, "no sound weights on this machine\n")
-    assert done.stderr.startswith(f"error: {kept}: {kept} is not a whole HDF5 file; ")
+    assert (done.exit_code, done.stdout) == (1, "no valid weights on this machine\n")
+    assert done.stderr.startswith(f"error: {kept}: {kept} is not a complete HDF5 file; ")
 
 
 def test_importing_what_is_wrong(cli, mine: Path, kept: Path, tmp_path: Path):

@@ -90,8 +90,8 @@ def test_they_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                           "did you mean 'VGG16'? (allowed: VGG16, "),
         ("VGG16:\n- {urll: a}\n", "mirrors.yaml:2: VGG16[0]: unknown key 'urll'; "
                                   "did you mean 'url'? (allowed: url, sha256, "),
-        (f"VGG16: {{sha256: {DIGEST}}}\n", "mirrors.yaml:1: VGG16: has to have one of `url` and "
-                                           "`requirement`; give `url` and `sha256`"),
+        (f"VGG16: {{sha256: {DIGEST}}}\n", "mirrors.yaml:1: VGG16: must have exactly one of `url` "
+                                           "and `requirement`; give `url` and `sha256`"),
         ("VGG16: {url: 'ftp://me:secret@a/b'}\n", "mirrors.yaml:1: VGG16: 'ftp://a/b' is not a URL "
                                                   "tlcli fetches; use https, http or file"),
         (f"VGG16: {{requirement: '-r x', sha256: {DIGEST}}}\n", "mirrors.yaml:1: VGG16: '-r x' "

@@ -47,7 +47,7 @@ def test_a_layer_is_found_by_its_name_and_near_misses_are_offered(opened):
         opened.grid("head_dense_1")
     assert str(caught.value) == (
         "--layer: 'head_dense_1' gives 8 numbers, not a grid of activations; "
-        "take one of the layers below it, such as 'block5_conv3'"
+        "use one of the layers below it, such as 'block5_conv3'"
     )
     assert "pixels" not in opened.grids
 
@@ -102,7 +102,9 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     whole, built_on = built.whole, tmp_path / "base.keras"
     logits = keras.Model(built.base.input, built.head(built.base.output))
     object.__setattr__(built, "whole", logits)
-    with pytest.raises(RunError, match="does not end in softmax or sigmoid; only models of tlcli"):
+    with pytest.raises(
+        RunError, match="does not end in softmax or sigmoid; only models written by tlcli"
+    ):
         subject.open_run(save(built, built_on, NAMES))
     object.__setattr__(built, "whole", whole)
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:

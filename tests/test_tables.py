@@ -35,7 +35,7 @@ def plant(folder: Path, *names: str) -> None:
         "a.jpg,cat\r\n\r\nin/b.jpg,dog",
         b"\xef\xbb\xbfpath;label\na.jpg;cat\nin/b.jpg;dog\n",
         "path\tlabel\na.jpg\tcat\nin/b.jpg\tdog\n",
-        'Label , PATH,sha256\n"cat","a.jpg",x\ndog,"in/b.jpg",y\n',
+        'Label , PATH,\n"cat","a.jpg",x\ndog,"in/b.jpg",y\n',
     ],
     ids=["header", "bare", "CRLF", "semicolons", "tabs", "any order"],
 )
@@ -46,10 +46,13 @@ def test_ways_to_write_a_table(tmp_path: Path, text: str | bytes):
 
 
 def test_all_columns(tmp_path: Path):
-    rows, _ = tables.read(write(tmp_path, "a.jpg,cat,Train,g1\nb.jpg,dog,valid,\n"))
+    text = "a.jpg,cat,Train,g1\nb.jpg,dog,valid,\nc.jpg,cat,dev,\nd.jpg,cat,testing,\n"
+    rows, _ = tables.read(write(tmp_path, text))
     assert rows == [
         Row(tmp_path / "a.jpg", "cat", "train", "g1"),
         Row(tmp_path / "b.jpg", "dog", "val", ""),
+        Row(tmp_path / "c.jpg", "cat", "val", ""),
+        Row(tmp_path / "d.jpg", "cat", "test", ""),
     ]
 
 
@@ -79,10 +82,17 @@ def test_a_tsv_may_hold_commas(tmp_path: Path):
         ("a.jpg\n", "TABLE:1: has no columns path and label (found 'a.jpg'); "
          "begin with a line `path,label`, and `split` or `group` if there are any"),
         ("file,label\na.jpg,cat\n", "TABLE:1: has no columns path and label (found 'file,label'); "
-         "begin with a line `path,label`, and `split` or `group` if there are any"),
-        ("path,class\n", "TABLE:1: names no column 'label'; begin with `path,label`"),
+         "rename the column 'file' to path"),
+        ("image_path, class_name\na.jpg,cat\n", "TABLE:1: has no columns path and label "
+         "(found 'image_path, class_name'); rename the columns 'image_path' to path, "
+         "'class_name' to label"),
+        ("path,x\n", "TABLE:1: names no column 'label'; begin with `path,label`"),
+        ("path,Class\n", "TABLE:1: names no column 'label'; if 'class' contains the labels, "
+         "rename it to label"),
+        ("path,lable\n", "TABLE:1: names no column 'label'; if 'lable' contains the labels, "
+         "rename it to label"),
         ("path,label,path\n", "TABLE:1: names the column 'path' twice; begin with `path,label`"),
-        ('path,label\na.jpg,"cat\n', "TABLE:2: is no line of a table: unexpected end of data; "
+        ('path,label\na.jpg,"cat\n', "TABLE:2: is not a line of a table: unexpected end of data; "
          'close the quotes, and double those inside: "5"" disk.jpg"'),
     ],
 )  # fmt: skip
@@ -93,8 +103,42 @@ def test_what_is_no_table(tmp_path: Path, text: str | bytes, expected: str):
     assert str(caught.value).replace(str(path), "TABLE") == expected
 
 
+SPLIT = "if it contains train, val or test, rename it to split"
+GROUP = "if photos with the same value must stay in one split, rename it to group"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("groups", [f"warning: the column 'groups' is ignored; {GROUP}"]),
+        ("Group ID", [f"warning: the column 'group id' is ignored; {GROUP}"]),
+        ("gruop", [f"warning: the column 'gruop' is ignored; {GROUP}"]),
+        ("patient_id,group", ["note: ignored 1 column: 'patient_id'"]),
+        ("Subset,spilt", [f"warning: the column 'subset' is ignored; {SPLIT}",
+                          f"warning: the column 'spilt' is ignored; {SPLIT}"]),
+        ("site,width,path2", ["note: ignored 3 columns: 'site', 'width', 'path2'"]),
+        ("a,b,c,patient,d,e,f", [f"warning: the column 'patient' is ignored; {GROUP}",
+                                 "note: ignored 6 columns: 'a', 'b', 'c', 'd', 'e', ..."]),
+        ("split,group,,", []),
+    ],
+)  # fmt: skip
+def test_columns_of_other_names_are_told(tmp_path: Path, columns: str, expected: list[str]):
+    row = "," * columns.count(",")
+    path = write(tmp_path, f"path,label,{columns}\na.jpg,cat,{row}\n")
+    rows, problems = tables.read(path)
+    assert len(rows) == 1
+    assert {problem.where for problem in problems} <= {f"{path}:1"}
+    told = [f"{problem.severity}: {problem}" for problem in problems]
+    assert [line.replace(f"{path}:1: ", "") for line in told] == expected
+
+
+def test_a_photo_may_be_called_as_a_column(tmp_path: Path):
+    rows, _ = tables.read(write(tmp_path, "image.jpg,image\nb.jpg,class\n"))
+    assert [row.label for row in rows] == ["image", "class"]
+
+
 def test_a_missing_table(tmp_path: Path):
-    with pytest.raises(DataError, match="there is no such table; check the path"):
+    with pytest.raises(DataError, match="no such table; check the path"):
         tables.read(tmp_path / "x.csv")
     with pytest.raises(DataError, match="cannot be read: is a directory"):
         tables.read(tmp_path)
@@ -112,9 +156,9 @@ def test_slips_are_told_by_line(tmp_path: Path):
         ("error", "TABLE:3: has 2 columns, not 3; put names with a comma in double quotes"),
         ("error", "TABLE:4: has no path; name the photo, or delete the line"),
         ("error", "TABLE:5: has no label for c.jpg; write one, or delete the line"),
-        ("error", "TABLE:6: names the split 'tran'; did you mean 'train'?"),
-        ("warning", "TABLE:7: repeats line 2; taken once"),
-        ("error", "TABLE:8: says something else of a.jpg than line 2; keep one of the lines"),
+        ("error", "TABLE:6: has the unknown split 'tran'; did you mean 'train'?"),
+        ("warning", "TABLE:7: repeats line 2; used once"),
+        ("error", "TABLE:8: contradicts line 2 about a.jpg; keep one of the lines"),
     ]
 
 
@@ -122,7 +166,7 @@ def test_many_slips_of_a_kind_are_counted(tmp_path: Path):
     path = write(tmp_path, "path,label\n" + "a.jpg,\n" * 1000)
     _, problems = tables.read(path)
     assert len(problems) == 6
-    assert problems[-1].message == "995 more lines like that, to 1001"
+    assert problems[-1].message == "995 more lines like that, up to line 1001"
 
 
 # The index of a table
@@ -169,7 +213,7 @@ def test_tables_that_cannot_be_trained_on(tmp_path: Path):
         "add photos of it to test, or leave that split to tlcli",
     ]
     assert failures(write(tmp_path, "path,label,split\na,x,train\nb,y,train\nc,x,\n"))[0] == (
-        "TABLE: 1 line without a split, as that of c; write train, val or test on every line"
+        "TABLE: 1 line without a split, such as that of c; write train, val or test on every line"
     )
     assert failures(write(tmp_path, "a,cat\nb,Cat\nc,dog\n"))[0].startswith(
         "TABLE: labels 'Cat' and 'cat' differ only in letter case, spaces or accent encoding"
@@ -181,10 +225,36 @@ def test_missing_photos_of_a_table(tmp_path: Path):
     rows = [f"{name}{n},{name}\n" for name in "xy" for n in range(22)]
     table = write(tmp_path, "".join(rows))
     assert failures(table) == [
-        f"{tmp_path}: 4 photos: cannot be read: no such file or directory: x20, x21, y20 "
-        "and 1 more; make it readable, or remove it"
+        f"{tmp_path}: 4 photos: no such file: x20 (line 21), x21 (line 22), "
+        "y20 (line 43) and 1 more; check the path; it is relative to the table"
     ]
     assert len(dataset.read(Data(csv=table, on_bad_image="skip")).items) == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("in\\b.jpg", "write / instead of \\ between folders"),
+        ("in/B.JPG", "did you mean 'b.jpg', in different letter case?"),
+        ("none/b.jpg", "check the path; it is relative to the table"),
+        ("in/" + "b" * 300, "check the path; it is relative to the table"),
+    ],
+)
+def test_hints_for_a_missing_photo(tmp_path: Path, name: str, hint: str):
+    plant(tmp_path, "in/b.jpg", "x", "y")
+    table = write(tmp_path, f"x,x\ny,y\n{name},y\n")
+    assert failures(table)[-1:] == [f"{tmp_path}/{name}: no such file: line 3; {hint}"]
+
+
+def test_a_photo_that_is_there_and_cannot_be_read_is_told_apart(tmp_path: Path):
+    plant(tmp_path, "x", "y")
+    (tmp_path / "z").symlink_to(tmp_path / "nowhere")
+    table = write(tmp_path, "x,x\ny,y\nz,y\nno,y\n")
+    index = dataset.gather(Data(csv=table, on_bad_image="skip"))
+    assert [(f.severity, f.message, f.hint) for f in index.findings] == [
+        ("warning", "cannot be read: no such file or directory", "left out of the run"),
+        ("warning", "no such file", "left out of the run"),
+    ]
 
 
 def test_a_group_stays_together(tmp_path: Path):
@@ -212,6 +282,6 @@ def test_a_group_in_two_splits_is_an_error(tmp_path: Path):
     index = dataset.gather(Data(csv=write(tmp_path, text)))
     (finding,) = leaks.settle(index, "drop").findings
     assert str(finding.as_problem(tmp_path)).startswith(
-        f"{tmp_path}: 2 photos: its group is in another split, too: a (group g), c (group g); "
+        f"{tmp_path}: 2 photos: its group is also in another split: a (group g), c (group g); "
     )
     assert finding.severity == "error"

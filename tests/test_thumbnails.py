@@ -51,9 +51,9 @@ def test_photos_that_cannot_be_shown(tmp_path: Path):
     names = ["good.png", "changed.png", "text.png", "folder.png", "pipe.png", "none.png", "\0.png"]
     assert list(album.pictures(names, 32)) == ["good.png"]
     said = {path: problem.message for path, problem in album.problems.items()}
-    assert said["changed.png"] == "is not a photo of the run, or not any more"
+    assert said["changed.png"] == "is not a photo of the run, or has changed since"
     assert said["text.png"].startswith("cannot be decoded: not an image")
-    assert said["folder.png"] == said["pipe.png"] == said["none.png"] == "is not there"
+    assert said["folder.png"] == said["pipe.png"] == said["none.png"] == "is missing"
     assert set(said) == set(names) - {"good.png"}
 
 

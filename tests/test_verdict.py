@@ -40,13 +40,13 @@ def test_the_interval_of_a_gain_holds_that_of_every_table(first: int, second: in
 def test_quality_and_baseline():
     # Wilson's interval of 81 out of 263 is a published example (Newcombe 1998, table I).
     assert judged(81, 263, 0.2).sentences() == [
-        "It names 30.8% of 263 test photos rightly; for new photos like these, expect 25.5% to "
-        "36.6%.",
+        "It classifies 30.8% of 263 test photos correctly; for new photos like these, expect 25.5% "
+        "to 36.6%.",
         "That is more than chance: always answering “cats” would be right for 20.0%.",
     ]
     assert judged(81, 263, 0.3).sentences()[1] == (
-        "That cannot be told from always answering “cats”, which would be right for 30.0%: "
-        "the network is of no use yet."
+        "That cannot be distinguished from always answering “cats”, which would be right for "
+        "30.0%: the network is of no use yet."
     )
     assert judged(81, 263, 0.5).sentences()[1] == (
         "That is worse than always answering “cats”, which would be right for 50.0%."
@@ -70,10 +70,10 @@ def test_what_fine_tuning_gained(first: int, second: int, said: str):
 
 def test_cautions():
     said = judged(81, 263, 0.2, seen=2).sentences()[-1]
-    assert said.startswith("2 photos of these, byte for byte, also lay among the training photos")
+    assert said.startswith("2 of these photos were also among the training photos, byte for byte")
     none = Verdict("test", None, None, (), None)
     assert none.sentences() == [
-        "There were no photos to test this network on, so how good it is is not known."
+        "There were no photos to test this network on, so its accuracy is unknown."
     ]
 
 

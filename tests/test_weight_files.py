@@ -68,7 +68,7 @@ def test_an_unknown_network(tmp_path: Path):
 
 
 def test_what_is_no_file(tmp_path: Path):
-    relative = "check the path; relative ones start at the recipe's folder"
+    relative = "check the path; relative paths start at the recipe's folder"
     assert refusal(tmp_path / "no.h5") == (f"base.weights: no such weights file: FILE; {relative}")
     assert refusal(tmp_path / "Imagenet") == (
         "base.weights: no such weights file: FILE; did you mean 'imagenet'?"

@@ -152,11 +152,11 @@ def test_onnx_gives_the_same_bits(name: str, tmp_path: Path):
             pickle.dumps([np.zeros(3)]),
             "FILE is a pickle, which can run code when it is opened; tlcli never opens one",
         ),
-        (b"\x93NUMPY\x01\x00\xff", "FILE is no weights file that tlcli reads"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(50), "FILE is not a whole HDF5 file"),
-        (b"PK\x03\x04" + bytes(50), "FILE is not a whole archive"),
-        (b"\x08\x07\x3a\xff\x01", "FILE is not a whole ONNX file: it breaks off"),
-        (b"\x08\x07\x12\x00", "FILE is not a whole ONNX file: it holds no graph"),
+        (b"\x93NUMPY\x01\x00\xff", "FILE is not a weights file that tlcli can read"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(50), "FILE is not a complete HDF5 file"),
+        (b"PK\x03\x04" + bytes(50), "FILE is not a complete archive"),
+        (b"\x08\x07\x3a\xff\x01", "FILE is not a complete ONNX file: it breaks off"),
+        (b"\x08\x07\x12\x00", "FILE is not a complete ONNX file: it holds no graph"),
     ],
 )
 def test_what_is_no_weights_file(file: Callable[..., Path], data: bytes, message: str):
@@ -175,12 +175,26 @@ def test_a_file_that_broke_off(tmp_path: Path):
     write_small(tmp_path / "w.weights.h5")
     with zipfile.ZipFile(tmp_path / "w.keras", "w") as archive:
         archive.write(tmp_path / "w.weights.h5", "model.weights.h5")
-    for name, message in (("w.weights.h5", "whole HDF5 file"), ("w.keras", "whole archive")):
+    for name, message in (("w.weights.h5", "complete HDF5 file"), ("w.keras", "complete archive")):
         whole = (tmp_path / name).read_bytes()
         for share in (0.1, 0.5, 0.99):
             cut = tmp_path / "cut"
             cut.write_bytes(whole[: int(len(whole) * share)])
             assert refusal(cut) == f"base.weights: FILE is not a {message}; {HINT}"
+
+
+def test_a_compressed_archive_with_a_spoilt_byte(tmp_path: Path):
+    write_small(tmp_path / "w.weights.h5")
+    with zipfile.ZipFile(tmp_path / "w.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "w.weights.h5", "model.weights.h5")
+    whole = bytearray((tmp_path / "w.keras").read_bytes())
+    for place in range(60, len(whole) - 100, len(whole) // 40):
+        whole[place] ^= 0xFF
+        (tmp_path / "spoilt").write_bytes(whole)
+        assert refusal(tmp_path / "spoilt") == (
+            f"base.weights: FILE is not a complete archive; {HINT}"
+        )
+        whole[place] ^= 0xFF
 
 
 def test_files_outside_are_never_read(tmp_path: Path):

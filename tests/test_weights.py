@@ -78,7 +78,7 @@ def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
         find()
     assert str(caught.value) == (
         "r.yaml:4: base.weights: the weights of MobileNetV3Small are not on this machine, and "
-        "tlcli is offline; leave out --offline and TLCLI_OFFLINE, or bring a file and run "
+        "tlcli is offline; leave out --offline and TLCLI_OFFLINE, or get a file and run "
         "`tlcli weights import FILE --base MobileNetV3Small`"
     )
 
@@ -112,7 +112,7 @@ def test_wrong_files(find, hashed, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     keras.parent.mkdir(parents=True)
     keras.write_bytes(data[:-100])
     assert find().kind == "network"
-    assert told(find())[-1] == (f"passed over in Keras' cache: {keras} is not a whole HDF5 file")
+    assert told(find())[-1] == (f"skipped in Keras' cache: {keras} is not a complete HDF5 file")
     monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path / "named"))
     (tmp_path / "named").mkdir()
     path = tmp_path / "named" / name
@@ -140,7 +140,7 @@ def test_a_changed_file_in_the_cache(find):
     with pytest.raises(WeightsError) as caught:
         find()
     assert str(caught.value) == (
-        f"{path}: its tensors are not those it came with; "
+        f"{path}: its tensors have changed since it was written; "
         "delete it and run `tlcli weights fetch MobileNetV3Small`"
     )
 

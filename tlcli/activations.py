@@ -112,7 +112,7 @@ def draw(subject: Subject, photo: Path, found: Sequence[Channels]) -> Image.Imag
 def _words(one: Channels) -> str:
     rows, columns, count = one.values.shape
     silent = f", {one.silent:,} of them silent" if one.silent else ""
-    return f"{one.layer}: {console.counted(count, 'channel')} of {rows} x {columns}{silent}"
+    return f"{one.layer}: {console.counted(count, 'channel')} of {columns} x {rows}{silent}"
 
 
 def _grid(values: Array) -> Image.Image:

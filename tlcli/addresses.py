@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli import augment, images
+from tlcli.augment_settings import Augment
 from tlcli.dataset import Item
 from tlcli.photos import View
 from tlcli.store import RowKey, TrunkRows
@@ -54,13 +56,29 @@ def row_key(recipe: Recipe, digest: str, number: int) -> RowKey:
     return (digest, f"{augment.address(recipe.augment)}/{number}" if number else "0")
 
 
-def views_of(items: Iterable[Item], kept_views: int) -> list[View]:
+def views_of(items: Iterable[Item], settings: Augment, kept_views: int) -> list[View]:
     """What training on `items` needs: every photo, and the kept views of the training ones.
 
     Photos with the same bytes are the same view, and are listed once.
     """
+    views = [
+        View(item.path, item.digest, number)
+        for item in items
+        for number in range(1 + (kept_views if item.split == "train" else 0))
+    ]
     wanted: dict[tuple[str, int], View] = {}
-    for item in items:
-        for number in range(1 + (kept_views if item.split == "train" else 0)):
-            wanted.setdefault((item.digest, number), View(item.path, item.digest, number))
+    for view in as_shown(views, settings):
+        wanted.setdefault((view.digest, view.number), view)
     return list(wanted.values())
+
+
+def as_shown(views: list[View], settings: Augment) -> list[View]:
+    """The same views; one that `probability` leaves as its photo is view 0, and shares its row."""
+    if settings.probability == 1:
+        return views
+    digests, numbers = [view.digest for view in views], [view.number for view in views]
+    changed = augment.changes(settings, digests, numbers)
+    return [
+        view if other else replace(view, number=0)
+        for view, other in zip(views, changed.tolist(), strict=True)
+    ]

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli import console, images, likeness, photos
+from tlcli import console, images, leaks, likeness, photos
 from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
 from tlcli.dataset import Index, Item
-from tlcli.errors import ImageError, Problem
+from tlcli.errors import ImageError
+from tlcli.faults import PASSING
 from tlcli.findings import Finding, shown
 from tlcli.layout import SPLITS
 from tlcli.recipe import Recipe
@@ -29,14 +30,8 @@ TINY, HUGE, EXTREME = 32, 50_000_000, 5
 #: A channel whose values differ by no more than this is of one colour; JPEG may be one level off.
 _FLAT = 2
 
-#: Rows at the bottom that libjpeg fills with middle grey where the data have ended early.
-_CUT_ROWS, _GREY = 8, (128, 128)
-
 #: Looks that are remembered together, so that little is lost when a check is interrupted.
 _SAVED = 500
-
-#: Troubles that another look may not find again.
-_PASSING = ("not enough memory", "permission denied", "no such file")
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -58,11 +53,12 @@ def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
     for item in index.items:
         look = looks[item.digest]
         if look.message:
-            bad.append((item.path, Problem(str(item.path), look.message, look.hint)))
+            bad.append((item.path, look.problem(item.path)))
         else:
             odd.append((item, look))
     left = set_aside(index, bad, chosen)
-    found = [*_flaws(odd), *_near_duplicates(left, looks)]
+    # A copy that is dropped is in one split only by then.
+    found = [*_flaws(odd), *_near_duplicates(leaks.kept(left, chosen.data.duplicates), looks)]
     return replace(left, findings=(*left.findings, *found))
 
 
@@ -71,14 +67,13 @@ def look_at(path: Path) -> Look:
     try:
         image, facts = images.examine(path)
     except ImageError as error:
-        problem = error.problems[0]
-        return Look(problem.message, problem.hint)
+        return Look.of(error.problems[0])
     flags = {
         TURNED: facts.turned,
         DEEP: facts.deep,
         TRANSPARENT: facts.transparent,
         FLAT: all(high - low <= _FLAT for low, high in _extrema(image)),
-        CUT: facts.format in ("JPEG", "MPO") and _ends_in_grey(image),
+        CUT: facts.cut,
     }
     return Look(
         format=facts.format,
@@ -92,14 +87,6 @@ def look_at(path: Path) -> Look:
 
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
-
-
-def _ends_in_grey(image: Image.Image) -> bool:
-    width, height = image.size
-    if height <= _CUT_ROWS:
-        return False
-    bottom = image.crop((0, height - _CUT_ROWS, width, height))
-    return all(extrema == _GREY for extrema in _extrema(bottom))
 
 
 def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
@@ -116,7 +103,7 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
         ):
             for digest, look in zip(new, seen, strict=True):
                 looks[digest] = look
-                if not any(trouble in look.message for trouble in _PASSING):
+                if look.kind not in PASSING:
                     unsaved[digest] = look
                 if len(unsaved) >= _SAVED:
                     memory.keep_looks(unsaved)
@@ -164,7 +151,7 @@ _Rule = tuple[Finding, Callable[[str, Look], bool], Callable[[Look], str] | None
 
 _RULES: tuple[_Rule, ...] = (
     (
-        Finding("cut short", "warning", "ends in plain grey", "the file may have lost its end"),
+        Finding("cut short", "warning", "ends in plain grey", "the file may be incomplete"),
         lambda _, look: look.flags & (CUT | FLAT) == CUT,
         None,
     ),
@@ -174,41 +161,41 @@ _RULES: tuple[_Rule, ...] = (
         None,
     ),
     (
-        Finding("tiny", "warning", f"has a side below {TINY} pixels", "thumbnails teach little"),
+        Finding("tiny", "warning", f"has a side below {TINY} pixels", "small photos teach little"),
         lambda _, look: min(look.width, look.height) < TINY,
         _size,
     ),
     (
-        Finding("extreme shape", "warning", f"is {EXTREME} times as long as wide, or more",
-                "see base.resize: squash distorts it, crop cuts most of it off"),
+        Finding("extreme shape", "warning", f"has an aspect ratio of {EXTREME} to 1 or more",
+                "see base.resize: squash distorts it, crop cuts off most of it"),
         lambda _, look: max(look.width, look.height) >= EXTREME * min(look.width, look.height),
         _size,
     ),
     (
         Finding("huge", "note", f"has more than {HUGE // 1_000_000} megapixels",
-                "decoding it is slow; a smaller copy serves as well"),
+                "decoding it is slow; a smaller copy is just as good"),
         lambda _, look: look.width * look.height > HUGE,
         _size,
     ),
     (
-        Finding("wrong extension", "note", "is not what its name says",
-                "it is read by its content; other programs may fail"),
+        Finding("wrong extension", "note", "is not in the format that its name says",
+                "tlcli goes by the content; other programs may fail"),
         _misnamed,
         lambda look: look.format,
     ),
-    (Finding("turned", "note", "is turned upright by its EXIF data"), _flagged(TURNED), None),
+    (Finding("turned", "note", "is rotated upright by its EXIF data"), _flagged(TURNED), None),
     (
-        Finding("CMYK", "note", "is in printing colours, converted to sRGB"),
+        Finding("CMYK", "note", "is in CMYK colours, converted to sRGB"),
         lambda _, look: look.mode == "CMYK",
         None,
     ),
     (
-        Finding("deep", "note", "has more than 8 bits a channel, scaled to 8"),
+        Finding("deep", "note", "has more than 8 bits per channel, scaled to 8"),
         _flagged(DEEP),
         None,
     ),
     (
-        Finding("transparent", "note", "is transparent in places, laid over white"),
+        Finding("transparent", "note", "is transparent in places, placed on white"),
         _flagged(TRANSPARENT),
         None,
     ),
@@ -235,7 +222,7 @@ def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
         yield Finding(
             "near-duplicate across splits",
             "warning",
-            "is nearly the same as a photo of another split",
+            "is nearly the same as a photo in another split",
             "look at both; exclude one if it is the same photo",
             tuple(alike),
             tuple(f"like {shown(others[0], index.root)}" for others in alike.values()),

@@ -1,6 +1,6 @@
 """What was found in image files, remembered by content, so that a second check is instant.
 
-One SQLite file in the cache folder: the hash of each file with the size and time of change it had,
+One SQLite file in the cache folder: the hash of each file with the size and times of change it had,
 and by that hash what decoding the file told. A copy of a photo, a renamed folder or another recipe
 finds everything known. Two processes may share the file; where it cannot be used, nothing is
 remembered and everything else works.
@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import PIL
 
 from tlcli import headers, images
+from tlcli.errors import Kind, Problem
 from tlcli.store_index import is_damage
 
 FILE = "audit.sqlite"
 
 #: Part of what is remembered, so that another way of looking looks again.
-VERSION = 1
+VERSION = 2
 
 #: Seconds to wait for another process that writes.
 _PATIENCE = 30.0
@@ -33,16 +34,23 @@ _PATIENCE = 30.0
 #: Seconds between two tries where SQLite does not wait by itself.
 _PAUSE = 0.01
 
+# What SQLite can hold; in nanoseconds, the year 2262. A file of another time is read every time.
+_LARGEST = (1 << 63) - 1
+
 #: Rows asked for or written at a time.
 _CHUNK = 500
 
+# What earlier versions remembered, in `looks` and `files`, is no use here, and takes room.
 _TABLES = """
-CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, digest TEXT
+DROP TABLE IF EXISTS looks;
+DROP TABLE IF EXISTS files;
+CREATE TABLE IF NOT EXISTS hashes (
+    path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER, digest TEXT
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS looks (
+CREATE TABLE IF NOT EXISTS looks2 (
     digest TEXT, way TEXT, message TEXT, hint TEXT, format TEXT, mode TEXT, width INTEGER,
-    height INTEGER, flags INTEGER, thumbnail BLOB, PRIMARY KEY (digest, way)
+    height INTEGER, flags INTEGER, thumbnail BLOB, kind TEXT, detail TEXT,
+    PRIMARY KEY (digest, way)
 ) WITHOUT ROWID;
 """
 
@@ -56,6 +64,7 @@ class Look(NamedTuple):
         width, height: of the upright image.
         flags: `TURNED`, `DEEP`, `TRANSPARENT`, `FLAT` and `CUT`, added up.
         thumbnail: the bytes of `likeness.thumbnail`.
+        kind, detail: as in `Problem`, where it cannot be decoded.
     """
 
     message: str = ""
@@ -66,7 +75,21 @@ class Look(NamedTuple):
     height: int = 0
     flags: int = 0
     thumbnail: bytes = b""
+    kind: Kind = ""
+    detail: str = ""
 
+    @classmethod
+    def of(cls, problem: Problem) -> Look:
+        """What a file that cannot be decoded told."""
+        return cls(problem.message, problem.hint, kind=problem.kind, detail=problem.detail)
+
+    def problem(self, path: Path) -> Problem:
+        """Why the file at `path`, of this content, cannot be decoded."""
+        said = (str(path), self.message, self.hint)
+        return Problem(*said, kind=self.kind, detail=self.detail)
+
+
+_COLUMNS = ", ".join(Look._fields)
 
 #: EXIF turns it; more than 8 bits; see-through in places; all one colour; ends in one grey.
 TURNED, DEEP, TRANSPARENT, FLAT, CUT = (1 << bit for bit in range(5))
@@ -87,13 +110,36 @@ def remembered_as_unusable(folder: Path) -> dict[str, Look]:
         return memory.unusable()
 
 
+def size(folder: Path) -> int:
+    """Bytes of what is remembered in a cache folder; 0 where nothing is."""
+    total = 0
+    for end in ("", "-wal", "-shm"):
+        with suppress(OSError):
+            total += (folder / f"{FILE}{end}").stat().st_size
+    return total
+
+
+def prune(folder: Path, *, everything: bool = False) -> tuple[int, int]:
+    """Forget what was found in other ways of looking than those of this version and its settings.
+
+    Returns the number of files forgotten, and the bytes that this has freed. What another command
+    is busy with, or what cannot be written, stays.
+    """
+    before = size(folder)
+    if not before:
+        return 0, 0
+    with AuditCache(folder) as memory:
+        forgotten = memory.forget(everything=everything)
+    return forgotten, max(0, before - size(folder))
+
+
 class AuditCache:
     """The memory of one command; use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._way = way()
         self._here = Path()
-        self._stats: dict[Path, tuple[int, int]] = {}
+        self._stats: dict[Path, tuple[int, int, int]] = {}
         self._base: sqlite3.Connection | None = None
         with suppress(OSError, sqlite3.Error):
             self._here = Path.cwd()
@@ -125,23 +171,29 @@ class AuditCache:
             self._base.close()
 
     def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """The hashes of files that have had the same size and time of change ever since."""
+        """The hashes of files that have had the same size and times of change ever since.
+
+        The time of change of its contents can be set by anyone, as by `cp -p`; that of the file's
+        entry cannot.
+        """
         by_name = {}
         for path in paths:
             with suppress(OSError, ValueError):
                 status = path.stat()
                 # Taken before the file is read, so that a change meanwhile is noticed next time.
-                self._stats[path] = (status.st_size, status.st_mtime_ns)
+                stat = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                if max(map(abs, stat)) > _LARGEST:
+                    continue
+                self._stats[path] = stat
                 name = self._name(path)
                 # SQLite keeps text; the rare name that is none is read every time.
                 name.isascii() or name.encode()
                 by_name[name] = path
         known = {}
-        for name, size, changed, digest in self._ask(
-            "SELECT path, size, changed, digest FROM files WHERE path IN", list(by_name)
-        ):
+        query = "SELECT path, digest, size, modified, changed FROM hashes WHERE path IN"
+        for name, digest, *status_then in self._ask(query, list(by_name)):
             path = by_name[name]
-            if self._stats[path] == (size, changed):
+            if self._stats[path] == tuple(status_then):
                 known[path] = digest
         return known
 
@@ -152,12 +204,11 @@ class AuditCache:
             for path, digest in digests.items()
             if path in self._stats
         )
-        self._tell("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+        self._tell("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)", rows)
 
     def looks(self, digests: Iterable[str]) -> dict[str, Look]:
         """What is known of files with those hashes."""
-        what = "SELECT digest, message, hint, format, mode, width, height, flags, thumbnail"
-        query = f"{what} FROM looks WHERE way = ? AND digest IN"
+        query = f"SELECT digest, {_COLUMNS} FROM looks2 WHERE way = ? AND digest IN"
         return {row[0]: Look._make(row[1:]) for row in self._ask(query, [*digests], self._way)}
 
     def unusable(self) -> dict[str, Look]:
@@ -165,19 +216,30 @@ class AuditCache:
         found = {}
         with self._forgiving() as base:
             if base is not None:
-                query = "SELECT digest, message, hint FROM looks WHERE way = ? AND message <> ''"
-                for digest, message, hint in base.execute(query, [self._way]):
-                    found[digest] = Look(message, hint)
+                query = f"SELECT digest, {_COLUMNS} FROM looks2 WHERE way = ? AND message <> ''"
+                for digest, *told in base.execute(query, [self._way]):
+                    found[digest] = Look._make(told)
         return found
 
     def keep_looks(self, looks: Mapping[str, Look]) -> None:
         """Remember what was found, by hash."""
-        rows = (
-            (digest, self._way, look.message, look.hint, look.format, look.mode, look.width,
-             look.height, look.flags, look.thumbnail)
-            for digest, look in looks.items()
-        )  # fmt: skip
-        self._tell("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        rows = ((digest, self._way, *look) for digest, look in looks.items())
+        marks = ", ".join("?" * (2 + len(Look._fields)))
+        self._tell(f"INSERT OR REPLACE INTO looks2 VALUES ({marks})", rows)
+
+    def forget(self, *, everything: bool) -> int:
+        """Drop looks of other ways, or all that is known; returns how many looks that were."""
+        forgotten = 0
+        with self._forgiving() as base:
+            if base is not None:
+                condition = "" if everything else "WHERE way <> ?"
+                values = [] if everything else [self._way]
+                forgotten = base.execute(f"DELETE FROM looks2 {condition}", values).rowcount
+                if everything:
+                    base.execute("DELETE FROM hashes")
+                base.execute("VACUUM")
+                base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return forgotten
 
     def _name(self, path: Path) -> str:
         return os.path.join(self._here, path)  # noqa: PTH118 - of many paths, ten times as fast

@@ -12,7 +12,7 @@ from tlcli.settings import MAX_SIDE, NUMBER_OR_PAIR, Block
 #: The largest number of views that makes sense: the store holds an activation for each.
 MAX_VIEWS = 1_000
 
-_NORMALISED = "leave it out: every base brings the normalisation its weights were trained with"
+_NORMALISED = "leave it out: every base comes with the normalisation its weights were trained with"
 _LAST = "leave it out: the decoder and the base decide the layout and type of pixels"
 
 _Preset = Literal["none", "light", "medium", "strong"]
@@ -149,7 +149,7 @@ class Augment(Block):
             ),
             _NORMALISED,
         ),
-        "preprocessing_function": "leave it out: every base brings the preprocessing of its "
+        "preprocessing_function": "leave it out: every base comes with the preprocessing of its "
         "weights, and a recipe holds settings, not code",
         "validation_split": "use data.split: {val: 0.15}, decided by the content of each photo",
         "interpolation_order": "leave it out: views are resampled once, bilinearly",
@@ -158,19 +158,23 @@ class Augment(Block):
     }
 
     preset: _Preset = Field(
-        "none", exclude=True, description="none, light, medium or strong; settings given beside win"
+        "none",
+        exclude=True,
+        description="none, light, medium or strong; other settings override it",
     )
     views: Annotated[int | Literal["live"], BeforeValidator(_views)] = Field(
         4, description="views per training photo kept in the store, or 'live'"
     )
     rotation_range: Annotated[float, BeforeValidator(_angle), Field(ge=0, le=180)] = Field(
-        0.0, description="degrees to either side"
+        0.0, description="degrees in both directions"
     )
-    width_shift_range: _Shift = Field(0.0, description="fraction of the width, or pixels from 1 on")
+    width_shift_range: _Shift = Field(
+        0.0, description="fraction of the width; 1 or more means pixels"
+    )
     height_shift_range: _Shift = Field(
-        0.0, description="fraction of the height, or pixels from 1 on"
+        0.0, description="fraction of the height; 1 or more means pixels"
     )
-    shear_range: float = Field(0.0, ge=0, le=80, description="degrees to either side")
+    shear_range: float = Field(0.0, ge=0, le=80, description="degrees in both directions")
     zoom_range: _Zoom = Field((1.0, 1.0), description="a number z for [1 - z, 1 + z], or a pair")
     horizontal_flip: bool = Field(False, description="mirror half of the views left to right")
     vertical_flip: bool = Field(False, description="mirror half of the views top to bottom")
@@ -183,19 +187,23 @@ class Augment(Block):
         (1.0, 1.0), description="factor of all values: a number b for [1 - b, 1 + b], or a pair"
     )
     channel_shift_range: float = Field(
-        0.0, ge=0, le=255, description="added to all values, to either side"
+        0.0, ge=0, le=255, description="added to all values, in both directions"
     )
     contrast: _Factor = Field((1.0, 1.0), description="factor of the distance to the mean grey")
     saturation: _Factor = Field((1.0, 1.0), description="factor of the distance to grey")
-    hue: float = Field(0.0, ge=0, le=0.5, description="turns of the colour circle to either side")
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="turns of the colour circle in both directions"
+    )
     grayscale: _Probability = Field(0.0, description="share of the views without colour")
-    blur: _Probability = Field(0.0, description="share of the views that are out of focus")
+    blur: _Probability = Field(0.0, description="share of the views that are blurred")
     randaugment: RandAugment | None = Field(None, description="number and magnitude")
     random_erasing: Erasing | None = Field(None, description="probability, scale and ratio")
     mixup: float = Field(0.0, ge=0, le=100, description="alpha of blending photos in training")
     cutmix: float = Field(0.0, ge=0, le=100, description="alpha of pasting photos in training")
     probability: _Probability = Field(1.0, description="share of the views that are changed at all")
-    seed: int = Field(0, ge=0, lt=2**31, description="of the views, apart from the training seed")
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="of the views, independent of the training seed"
+    )
 
     @model_validator(mode="before")
     @classmethod

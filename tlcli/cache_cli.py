@@ -24,18 +24,20 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
     """
     from tlcli import caches, listing
 
-    ctx.obj = caches.features_folder(caches.cache_folder(cache_dir))
+    ctx.obj = caches.cache_folder(cache_dir)
     if ctx.invoked_subcommand is None:
-        show(listing.cache(ctx.obj), json_)
+        show(listing.cache(caches.features_folder(ctx.obj), ctx.obj), json_)
 
 
 @cache.command()
-@click.option("--unused-days", type=float, help="Remove what was not used for so many days.")
+@click.option("--unused-days", type=float, help="Remove features not used for this many days.")
 @click.option("--base", help="Remove the features of this base.")
 @click.option("--all", "all_", is_flag=True, help="Remove everything.")
 @click.pass_obj
-def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool) -> None:
+def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -> None:
     """Remove features; they are computed again when they are needed.
+
+    Also removes check results of other versions or settings; with --all, all check results.
 
     \b
     Example:
@@ -43,23 +45,24 @@ def prune(folder: Path, unused_days: float | None, base: str | None, all_: bool)
       tlcli cache prune --all
     """
     if all_ == (unused_days is not None or base is not None):
-        raise click.UsageError("say what to remove: --all, or --unused-days and --base")
-    from tlcli import inventory
+        raise click.UsageError("say what to remove: --all, or --unused-days, --base or both")
+    from tlcli import caches, inventory
 
-    console.result(inventory.prune(folder, unused_days=unused_days, base=base))
+    folder = caches.features_folder(home)
+    console.result(inventory.prune(folder, home, unused_days=unused_days, base=base))
 
 
 @cache.command()
 @click.pass_obj
-def verify(folder: Path) -> None:
+def verify(home: Path) -> None:
     """Read every row and compare its checksum; damaged rows are computed again when needed.
 
     \b
     Example:
       tlcli cache verify
     """
-    from tlcli import inventory
+    from tlcli import caches, inventory
 
-    text, damaged = inventory.verify(folder)
+    text, damaged = inventory.verify(caches.features_folder(home))
     console.result(text)
     click.get_current_context().exit(1 if damaged else 0)

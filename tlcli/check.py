@@ -13,8 +13,7 @@ from tlcli import audit, caches, files, findings, plan, recipe, survey
 from tlcli.audit_cache import AuditCache
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.findings import Finding
-
-_TITLE = "# Photos to leave out: data.exclude in a recipe names this file."
+from tlcli.passed_over import FIX_LIST_TITLE
 
 
 @dataclass(frozen=True)
@@ -98,25 +97,32 @@ def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = Non
     return Checked(made, problems, counts, found.findings, root)
 
 
-def write_fix_list(checked: Checked, path: Path) -> int:
-    """Add the files to exclude to a list for `data.exclude`; returns how many there are now.
+def write_fix_list(checked: Checked, path: Path) -> tuple[int, int]:
+    """Add the files to exclude to a list for `data.exclude`.
 
     A path a line, relative to the data where it lies there; lines that begin with # are comments.
     A name with a line break in it cannot be listed, and is left out. What a list says already, by
-    an earlier check or by hand, stays. Raises `DataError` for a file that is no such list.
+    an earlier check or by hand, stays.
+
+    Returns how many files are listed now, and how many have such a name. Raises `DataError` for a
+    file that is no such list.
     """
     kept = _listed(path)
+    known = frozenset(kept)
     by_reason: dict[str, list[str]] = {}
+    broken = 0
     for file, why in findings.to_exclude(checked.findings).items():
         name = findings.shown(file, checked.root)
-        if not set("\r\n") & set(name):
+        if "\r" in name or "\n" in name:
+            broken += 1
+        else:
             by_reason.setdefault(why, []).append(f"./{name}" if name[0] == "#" else name)
-    lines = kept or [_TITLE]
+    lines = kept or [FIX_LIST_TITLE]
     for why, names in by_reason.items():
-        new = [name for name in names if name not in kept]
+        new = [name for name in names if name not in known]
         lines += [f"# {why}", *new] if new else []
     files.write_text(path, "\n".join(lines) + "\n")
-    return sum(bool(line) and line[0] != "#" for line in lines)
+    return sum(bool(line) and line[0] != "#" for line in lines), broken
 
 
 def expect_fix_list(path: Path) -> None:
@@ -137,7 +143,7 @@ def _listed(path: Path) -> list[str]:
         return []
     except ValueError:
         lines = []
-    if lines[:1] != [_TITLE]:
+    if lines[:1] != [FIX_LIST_TITLE]:
         message = "exists and is not a list that tlcli has written"
         raise DataError(Problem(f"--fix-list {path}", message, "name another file"))
     return lines

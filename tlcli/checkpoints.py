@@ -103,7 +103,7 @@ class Checkpoints:
             except _Damaged as error:
                 where = str(self._path(reading))
                 message = f"this checkpoint cannot be read: {reason(error)}"
-                hint = "training goes on from the one before, or else from the start"
+                hint = "training resumes from the previous one, or else from the start"
                 problems.append(Problem(where, message, hint, "warning"))
             else:
                 self._needed = [needed]

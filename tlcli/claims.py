@@ -117,7 +117,7 @@ def _claim_in(
         _pass_over(run, different, wanted, told)
     if (out / runs.RECORD).is_file() and not wanted.force:
         hint = "name another folder, or replace it with --force"
-        raise RunError(Problem(f"--out {out}", "a stopped run is there", hint))
+        raise RunError(Problem(f"--out {out}", "a stopped run is already there", hint))
     return _begin(outputs.create(chosen.name, out, force=wanted.force), chosen, index)
 
 
@@ -147,9 +147,9 @@ def _pass_over(run: Run, different: list[str], wanted: Wanted, told: list[str]) 
         told.append(identity.not_resumed(run, different))
     elif different:
         where = f"--out {run.path}"
-        hint = "a stopped run of something else is there: name another folder, or add --force"
+        hint = "name another folder, or replace it with --force"
         problems = [Problem(where, line) for line in different]
-        raise RunError([*problems, Problem(where, "cannot go on with it", hint)])
+        raise RunError([*problems, Problem(where, "the stopped run there cannot be resumed", hint)])
 
 
 def _named(which: str, chosen: Recipe, index: Index) -> Run:
@@ -163,7 +163,7 @@ def _named(which: str, chosen: Recipe, index: Index) -> Run:
         raise RunError(
             [
                 *(Problem(where, line) for line in different),
-                Problem(where, "not the recipe and photos it began with", hint),
+                Problem(where, "the recipe or the photos are not those of the run", hint),
             ]
         )
     return run
@@ -185,7 +185,7 @@ def _hold(stack: ExitStack, run: Run) -> None:
     stack.callback(lambda: locks.release_files(run.path) if run.closed else None)
     _remove_temporary(run)
     if left is not None:
-        console.note(console.one_line(f"{run.path}: left by {left}, which has ended"))
+        console.note(console.one_line(f"{run.path}: taken over from {left}, which has ended"))
 
 
 def tidy(run: Run) -> None:

@@ -1,7 +1,7 @@
 """The command line: translates words into calls, and exceptions into lines and exit codes.
 
-Exit codes: 0 done; 1 something is wrong with recipe, data or machine; 2 the command line itself;
-130 interrupted. A bug keeps its traceback.
+Exit codes: 0 success; 1 something is wrong with the recipe, the data or the machine; 2 the command
+line is wrong; 129, 130 and 143 stopped by SIGHUP, Ctrl-C and SIGTERM. A bug keeps its traceback.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(quiet: bool) -> None:
     Example:
       tlcli init photos
       tlcli finetune --config photos.yaml
-      tlcli predict image.jpg
+      tlcli predict photo.jpg
     """
     console.configure(quiet=quiet)
 
@@ -84,7 +84,7 @@ def _plan(
 @click.argument("folder", type=PATH)
 @click.option("--out", type=PATH, help="The recipe to write. [default: FOLDER's name.yaml]")
 @click.option("--base", default="VGG16", show_default=True, help="The pretrained base.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def init(folder: Path, out: Path | None, base: str, force: bool) -> None:
     """Look at a folder of photos and write a starter recipe.
 
@@ -100,7 +100,7 @@ def init(folder: Path, out: Path | None, base: str, force: bool) -> None:
 @main.command()
 @click.argument("folder", type=PATH)
 def sample(folder: Path) -> None:
-    """Write a small set of real labelled images to try: 1,797 handwritten digits.
+    """Write 1,797 handwritten digits as labelled photos to experiment with.
 
     \b
     Example:
@@ -108,19 +108,21 @@ def sample(folder: Path) -> None:
     """
     from tlcli import sample as samples
 
-    console.result(f"{samples.write_digits(folder):,} images in {folder}")
+    console.result(f"{samples.write_digits(folder):,} photos in {folder}")
 
 
 @main.command()
 @with_recipe
-@click.option("--all", "every", is_flag=True, help="Name every file, not the first few of a kind.")
-@click.option("--fix-list", type=PATH, help="Write the photos to leave out, for data.exclude.")
+@click.option("--all", "every", is_flag=True,
+              help="Name every file, not only the first few of each kind.")  # fmt: skip
+@click.option("--fix-list", type=PATH,
+              help="Write a list of photos to leave out, for data.exclude.")  # fmt: skip
 @with_json
 def check(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, every: bool,
     fix_list: Path | None, json_: bool,
 ) -> None:  # fmt: skip
-    """Check recipe, weights and every photo before anything is spent.
+    """Check the recipe, the weights and every photo before training.
 
     \b
     Example:
@@ -139,8 +141,11 @@ def check(
         if checked.plan:
             console.result(checked.plan.text())
     if fix_list and checked.images:
-        number = checks.write_fix_list(checked, fix_list)
-        console.note(f"{console.counted(number, 'photo')} to leave out in {fix_list}")
+        number, broken = checks.write_fix_list(checked, fix_list)
+        console.note(f"{fix_list} lists {console.counted(number, 'photo')} to leave out")
+        if broken:
+            names = console.counted(broken, "name")
+            console.warn(f"{fix_list}: cannot list {names} with a line break; rename the files")
     click.get_current_context().exit(0 if checked.passed else 1)
 
 
@@ -164,10 +169,10 @@ def bases(name: str | None, json_: bool) -> None:
 @with_recipe
 @click.option("--boundary", help="The layer to take activations from. [default: the recipe's]")
 @click.option("--pooling", type=click.Choice(["none", "avg", "max", "flatten"]), default="avg",
-              show_default=True, help="Of the features that --out writes.")  # fmt: skip
-@click.option("--data", type=PATH, help="Photos without labels to take instead of the recipe's.")
+              show_default=True, help="Pooling of the features in --out.")  # fmt: skip
+@click.option("--data", type=PATH, help="Photos without labels to use instead of the recipe's.")
 @click.option("--out", type=PATH, help="Also write features.npy, index.csv, meta.json here.")
-@click.option("--force", is_flag=True, help="Replace those files if they are there.")
+@click.option("--force", is_flag=True, help="Replace those files if they exist.")
 @with_json
 def extract(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, boundary: str | None,
@@ -194,9 +199,9 @@ def extract(
 @main.command()
 @with_recipe
 @click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
-@click.option("--force", is_flag=True, help="Replace a run that is in --out.")
-@click.option("--fresh", is_flag=True, help="Start anew even where such a run was stopped.")
-@click.option("--resume", metavar="RUN", help="Go on with this stopped run and no other.")
+@click.option("--force", is_flag=True, help="Replace the run in --out, if there is one.")
+@click.option("--fresh", is_flag=True, help="Start a new run even if a matching one was stopped.")
+@click.option("--resume", metavar="RUN", help="Resume this stopped run and no other.")
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -209,7 +214,7 @@ def finetune(
 ) -> None:  # fmt: skip
     """Train a classifier: extract features, train the head, fine-tune the top in stages.
 
-    A run that was stopped goes on when the same command is given again.
+    Give the same command again to resume a run that was stopped.
 
     \b
     Example:
@@ -217,7 +222,7 @@ def finetune(
       tlcli finetune --set stages.1.epochs=3 --set seed=1
     """
     if resume is not None and (fresh or out is not None):
-        raise click.UsageError("--resume goes with neither --fresh nor --out")
+        raise click.UsageError("--resume cannot be combined with --fresh or --out")
     made = _plan(config, overrides, cache_dir, out, force)
     if dry_run:
         from tlcli import estimate
@@ -239,12 +244,12 @@ def finetune(
 @click.option("--run", "which", help="A run directory, its name, or a model.keras. "
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Classes to tell for each photo.")  # fmt: skip
+              help="Classes to show for each photo.")  # fmt: skip
 @click.option("--raw", is_flag=True, help="The network's own probabilities, not calibrated.")
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
-              help="Also look at N augmented views of each photo, and tell the mean.")  # fmt: skip
+              help="Average over each photo and N augmented views of it.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
-              default="table", show_default=True, help="How to print them.")  # fmt: skip
+              default="table", show_default=True, help="Output format.")  # fmt: skip
 def predict(
     photos: tuple[str, ...], which: str | None, top: int, raw: bool, tta: int, form: str
 ) -> None:
@@ -252,7 +257,7 @@ def predict(
 
     \b
     Example:
-      tlcli predict image.jpg
+      tlcli predict photo.jpg
       tlcli predict holiday --top 3 --format jsonl
     """
     from tlcli import listing

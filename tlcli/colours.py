@@ -7,77 +7,98 @@ is broken; what is transparent shows a white background.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms
+
+from tlcli import tiffs
 
 #: What shows through where an image is transparent.
 BACKGROUND = (255, 255, 255)
 
+#: Pixels that are converted at a time, so that no step needs memory for the whole image.
+BAND = 1 << 18
+
 # The colour space that a profile must be of to fit an image of this mode.
 _PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}
 
-
-def to_srgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as 8-bit sRGB, laid over `BACKGROUND` where it is transparent."""
-    icc = image.info.get("icc_profile")
-    bare, alpha = _separated(image)
-    colours = _srgb(bare, icc)
-    if alpha is None:
-        return colours
-    laid = Image.new("RGB", colours.size, BACKGROUND)
-    laid.paste(colours, mask=alpha)
-    return laid
+_Band = tuple[Image.Image, Image.Image | None]
 
 
-def is_see_through(image: Image.Image) -> bool:
-    """Whether any pixel of a loaded image is not wholly opaque."""
-    if not image.has_transparency_data:
-        return False
-    alpha = _separated(image)[1]
-    return alpha is not None and alpha.getextrema()[0] != 255
+def to_srgb(image: Image.Image) -> tuple[Image.Image, bool]:
+    """A loaded image of any mode as 8-bit sRGB, laid over `BACKGROUND` where it is transparent,
+    and whether it is so anywhere."""
+    separated = _deep_grey(image) if _is_deep(image) else _separated
+    convert = _to_srgb(image)
+    if image.mode in ("RGB", "L") and not image.has_transparency_data:
+        return convert(image), False
+    laid, see_through = Image.new("RGB", image.size, BACKGROUND), False
+    for box in _bands(image):
+        bare, alpha = separated(image.crop(box))
+        laid.paste(convert(bare), box, mask=alpha)
+        see_through = see_through or (alpha is not None and alpha.getextrema()[0] != 255)
+    return laid, see_through
 
 
-def _deep_grey(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Grey of more than 8 bits as 8, and where it has the one colour that stands for nothing."""
-    values = np.asarray(image)
-    clear, alpha = image.info.get("transparency"), None
-    if isinstance(clear, int):
-        alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-    if values.dtype.kind == "u" and _is_negative(image):
-        values = np.iinfo(values.dtype).max - values
-    return Image.fromarray(_scaled_grey(values)), alpha
+def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
 
 
-def _is_negative(image: Image.Image) -> bool:
-    """Whether 0 is white, which Pillow sees to for up to 8 bits alone."""
-    tags = getattr(image, "tag_v2", {})
-    return image.format == "TIFF" and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
-def _scaled_grey(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Deep grey as 8 bits.
+def _deep_grey(image: Image.Image) -> Callable[[Image.Image], _Band]:
+    """What makes 8 bits of grey of more, and tells where it has the colour that stands for nothing.
 
-    16-bit values are divided by 257. Other whole numbers are taken as 16-bit ones, fractions as
+    Of 16 bits, the largest value is 255. Other whole numbers are taken as 16-bit ones, fractions as
     0..1, 0..255 or 0..65535, whichever is the first to hold all of them; values that fit none
     of these are stretched from their least to their greatest. What is not finite becomes 0.
     """
-    if values.dtype.kind == "u":
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    scales = (65535.0,) if values.dtype.kind == "i" else (1.0, 255.0, 65535.0)
-    exact = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = exact.min(), exact.max()
-    full = next((scale for scale in scales if low >= 0 and high <= scale), None)
-    if full is None:
-        exact, full = exact - low, (high - low) or 1.0
-    return np.rint(exact * (255.0 / full)).astype(np.uint8)
+    clear, negative = image.info.get("transparency"), tiffs.is_negative(image)
+    unsigned = image.mode == "I" and tiffs.is_unsigned(image)
+    if image.mode.startswith("I;16"):
+        low, full = 0.0, float(tiffs.white(image))
+    else:
+        low, full = _range(image, unsigned=unsigned)
+
+    def convert(band: Image.Image) -> _Band:
+        values = _numbers(band, unsigned=unsigned)
+        alpha = None
+        if isinstance(clear, int):
+            alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
+        grey = np.rint((values - low) * (255.0 / full)).astype(np.uint8)
+        return Image.fromarray(255 - grey if negative else grey), alpha
+
+    return convert
 
 
-def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _numbers(image: Image.Image, *, unsigned: bool) -> NDArray[np.float64]:
+    values = np.asarray(image)
+    exact = (values.view(np.uint32) if unsigned else values).astype(np.float64)
+    return np.nan_to_num(exact, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _range(image: Image.Image, *, unsigned: bool) -> tuple[float, float]:
+    """The value that is black, and how far above it white is."""
+    lows, highs = [], []
+    for box in _bands(image):
+        values = _numbers(image.crop(box), unsigned=unsigned)
+        lows.append(float(values.min()))
+        highs.append(float(values.max()))
+    low, high = min(lows), max(highs)
+    for scale in (65535.0,) if image.mode == "I" else (1.0, 255.0, 65535.0):
+        if low >= 0 and high <= scale:
+            return 0.0, scale
+    return low, (high - low) or 1.0
+
+
+def _separated(image: Image.Image) -> _Band:
     """The colours without transparency, and the alpha channel if there is one."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep_grey(image)
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode == "LA":
@@ -90,21 +111,31 @@ def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return (image if image.mode in _PROFILE_SPACES else image.convert("RGB")), None
 
 
-def _srgb(image: Image.Image, icc: object) -> Image.Image:
-    """`image` as RGB: through its colour profile if there is a usable one, else plainly."""
+def _bare_mode(image: Image.Image) -> str:
+    """The mode of what `_separated` or `_deep_grey` gives first."""
+    if image.mode in ("La", "LA", "1") or _is_deep(image):
+        return "L"
+    fits = image.mode in _PROFILE_SPACES and not image.has_transparency_data
+    return image.mode if fits else "RGB"
+
+
+def _to_srgb(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """What makes RGB of the bare colours of an image: through its colour profile if there is a
+    usable one, else plainly."""
+    icc, mode = image.info.get("icc_profile"), _bare_mode(image)
     try:
         profile = None
         if isinstance(icc, bytes) and icc:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        elif image.mode == "LAB":  # Pillow converts it through profiles only
+        elif mode == "LAB":  # Pillow converts it through profiles only
             profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-        if profile and _usable(profile, image.mode):
+        if profile and _usable(profile, mode):
             srgb = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
-            return converted or image
+            transform = ImageCms.buildTransform(profile, srgb, mode, "RGB")
+            return lambda band: ImageCms.applyTransform(band, transform) or band
     except (ImageCms.PyCMSError, ImportError, OSError, TypeError, ValueError):
         pass  # a broken profile, or a Pillow without colour management: the bare values count
-    return image.convert("RGB")
+    return lambda band: band.convert("RGB")
 
 
 def _usable(profile: ImageCms.ImageCmsProfile, mode: str) -> bool:

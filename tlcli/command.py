@@ -84,7 +84,7 @@ class Commands(click.Group):
         except Interrupted as stopped:
             # Another --fresh would begin anew.
             again = shlex.join(["tlcli", *(word for word in sys.argv[1:] if word != "--fresh")])
-            said = f"stopped; what is finished is kept, go on with: {again}"
+            said = f"stopped; finished work is saved. To continue: {again}"
             console.error(console.one_line(said))
             ctx.exit(stopped.exit_code)
         except KeyboardInterrupt:
@@ -98,7 +98,7 @@ _RECIPE_OPTIONS = (
         "--config",
         "-c",
         type=PATH,
-        help="The recipe. May be left out where the folder holds one, or a recipe.yaml.",
+        help="The recipe. May be left out if the folder holds only one, or a recipe.yaml.",
     ),
     click.option(
         "--set",
@@ -112,7 +112,8 @@ _RECIPE_OPTIONS = (
 with_cache = click.option(
     "--cache-dir",
     type=PATH,
-    help="Where the feature store is.  [default: TLCLI_CACHE, or the system's cache folder]",
+    help="Folder of the feature store and of fetched weights.  "
+    "[default: TLCLI_CACHE, or the system's cache folder]",
 )
 
 
@@ -131,7 +132,7 @@ with_offline = click.option(
     is_flag=True,
     expose_value=False,
     callback=_as_variable("TLCLI_OFFLINE"),
-    help="Fetch no weights; fail at once where some are missing. Also TLCLI_OFFLINE=1.",
+    help="Fetch no weights; fail at once if some are missing. Also TLCLI_OFFLINE=1.",
 )
 
 with_weights_dir = click.option(
@@ -139,7 +140,7 @@ with_weights_dir = click.option(
     type=PATH,
     expose_value=False,
     callback=_as_variable("TLCLI_WEIGHTS"),
-    help="A folder of weights files that are used first.  [default: TLCLI_WEIGHTS]",
+    help="A folder of weights files to use first.  [default: TLCLI_WEIGHTS]",
 )
 
 with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from tlcli import calibration, intervals, labelled
 from tlcli.console import counted
 from tlcli.errors import Problem, RunError
-from tlcli.evaluate import Source
 from tlcli.intervals import LEVEL, Paired
+from tlcli.probabilities import Source
 from tlcli.runs import Run
 
 Array = npt.NDArray[Any]
@@ -29,8 +29,8 @@ def compare(first: Run, second: Run, split: str = "test") -> dict[str, Any]:
     shared = [digest for digest in tables[0] if digest in tables[1]]
     disagreed = [digest for digest in shared if tables[0][digest][0] != tables[1][digest][0]]
     if disagreed:
-        message = f"label {counted(len(disagreed), 'photo')} of both differently"
-        hint = "compare runs on the same labels"
+        message = f"label {counted(len(disagreed), 'shared photo')} differently"
+        hint = "compare runs with the same labels"
         raise RunError(Problem(f"{first.path} and {second.path}", message, hint))
     if not shared:
         message = f"their {split} splits have no photo in common"
@@ -68,7 +68,7 @@ def compare(first: Run, second: Run, split: str = "test") -> dict[str, Any]:
 def _check_classes(first: Source, second: Source) -> None:
     if set(first.classes) != set(second.classes):
         odd = sorted(set(first.classes) ^ set(second.classes))
-        message = f"have other classes: {', '.join(odd[:6])}{', ...' if len(odd) > 6 else ''}"
+        message = f"have different classes: {', '.join(odd[:6])}{', ...' if len(odd) > 6 else ''}"
         where = f"{first.run.path} and {second.run.path}"
         raise RunError(Problem(where, message, "compare runs of the same task"))
 
@@ -112,6 +112,6 @@ def _shown(source: Source, sources: tuple[Source, Source]) -> str:
 def _verdict(names: list[str], pairs: Paired, p: float) -> str:
     if p >= 1 - LEVEL:
         photos = counted(pairs.first_only + pairs.second_only, "photo")
-        return f"the difference is not more than chance: they differ on {photos}"
+        return f"the difference may be chance: the runs differ on {photos}"
     better, worse = names[::-1] if pairs.difference > 0 else names
     return f"{better} is better than {worse}, by more than chance"

@@ -159,7 +159,7 @@ class _Lines:
 
 
 @contextmanager
-def progress(total: int, label: str, unit: str = "images") -> Iterator[Progress]:
+def progress(total: int, label: str, unit: str = "photos") -> Iterator[Progress]:
     """Show the progress of `total` units: a bar on a terminal, lines elsewhere, or nothing.
 
     The unit 'bytes' is shown as kB and MB.

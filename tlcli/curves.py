@@ -149,7 +149,7 @@ def write_events(run: Run, folder: Path) -> Path:
     try:
         from tensorboard.summary import Writer
     except ModuleNotFoundError:
-        hint = "install it with `pip install 'tlcli[tensorboard]'`"
+        hint = "install it with `pip install tensorboard`"
         raise TlcliError(
             Problem("--tensorboard", "the package tensorboard is not installed", hint)
         ) from None
@@ -157,7 +157,9 @@ def write_events(run: Run, folder: Path) -> Path:
     target = folder / run.path.resolve().name
     if target.is_dir() and any(target.glob("events.out.tfevents.*")):
         hint = "name another folder, or delete them"
-        raise RunError(Problem(f"--tensorboard {folder}", f"{target} has event files", hint))
+        raise RunError(
+            Problem(f"--tensorboard {folder}", f"{target} has event files already", hint)
+        )
     target.mkdir(parents=True, exist_ok=True)
     now = _began(run)
     writer = Writer(str(target))

@@ -14,14 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli import files
 from tlcli.console import counted
 from tlcli.digests import Memory, cannot_be_read, digest_all
-from tlcli.errors import DataError, Problem, Severity, reason
+from tlcli.errors import DataError, Problem, Severity
+from tlcli.exclusion import exclude
 from tlcli.findings import Finding, unreadable
 from tlcli.folders import find_images
 from tlcli.layout import SPLITS, Survey, survey, survey_table
-from tlcli.tables import SplitName
+from tlcli.tables import SplitName, missing
 
 if TYPE_CHECKING:
     from tlcli.settings import Data
@@ -104,48 +104,30 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
     Raises DataError where there is nothing to go on. Every file is read for its hash, unless
     `memory` knows it.
     """
-    found = survey(data.dir) if data.dir is not None else survey_table(data.source)
+    if data.dir is not None:
+        found = survey(data.dir, data.exclude)
+    else:
+        found = survey_table(data.source)
     if data.exclude is not None:
-        found.problems += _exclude(found, data.exclude)
+        found.problems += exclude(found, data.exclude)
     paths = [path for paths in found.photos.values() for path in paths]
-    digests, unread = digest_all(paths, memory)
+    hashes, unread = digest_all(paths, memory)
     val, test = _shares(found, data)
-    index = Index(found.root, found.classes, _items(found, digests, val, test))
+    index = Index(found.root, found.classes, _items(found, hashes, val, test))
     bad = [
         *unread.items(),
         *((path, cannot_be_read(path, "a link to nothing")) for path in found.rest.dangling),
     ]
+    skip = data.on_bad_image == "skip"
+    lost = missing(unread, found.lines, skip=skip) if found.table else None
+    if lost is not None:
+        bad = [(path, problem) for path, problem in bad if path not in {*lost.paths}]
+        found.findings.insert(0, lost)
     found.problems += _emptied(found, unread)
     found.problems += _thin_classes(index, found, val, test)
     found.problems += _split_notes(found, val, test)
-    findings = (*unreadable(bad, skip=data.on_bad_image == "skip"), *found.findings)
+    findings = (*unreadable(bad, skip=skip), *found.findings)
     return replace(index, notes=tuple(found.problems), findings=findings)
-
-
-def _exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
-    """Take the photos of a fix list out of `found`: one path a line, relative to the data."""
-    try:
-        lines = files.read_lines(fix_list)
-    except (OSError, ValueError) as error:
-        hint = "check the path; `tlcli check --fix-list FILE` writes such a list"
-        yield Problem(f"data.exclude: {fix_list}", f"cannot be read: {reason(error)}", hint)
-        return
-    named = {found.root / line for line in lines if line.strip() and not line.startswith("#")}
-    known = set()
-    for key, paths in found.photos.items():
-        known.update(named.intersection(paths))
-        found.photos[key] = [path for path in paths if path not in named]
-        if paths and not found.photos[key]:
-            severity: Severity = "error" if key[0] == "train" else "warning"
-            what = "all of its photos are excluded"
-            yield Problem(found.place(*key), what, "exclude fewer", severity)
-    found.rest.dangling = [path for path in found.rest.dangling if path not in named]
-    if known:
-        what = f"{counted(len(known), 'photo')} excluded by {fix_list.name}"
-        yield Problem(str(found.root), what, severity="note")
-    if left := len({path for path in named - known if not path.is_symlink()}):
-        what = f"{counted(left, 'line')} of no photo in the data"
-        yield Problem(f"data.exclude: {fix_list}", what, "check the paths", "warning")
 
 
 def unlabelled(folder: Path) -> Index:
@@ -153,10 +135,10 @@ def unlabelled(folder: Path) -> Index:
 
     Raises `DataError` where there are none, or where one cannot be read.
     """
-    digests, unread = digest_all(sorted(find_images([folder])))
+    hashes, unread = digest_all(sorted(find_images([folder])))
     if unread:
         raise DataError(unread.values())
-    items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
+    items = tuple(Item(path, 0, "test", digest) for path, digest in hashes.items())
     return Index(folder, ("unlabelled",), items)
 
 
@@ -166,16 +148,16 @@ def _shares(found: Survey, data: Data) -> tuple[float, float]:
     return val, data.split.test if found.plain else 0.0
 
 
-def _items(found: Survey, digests: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
+def _items(found: Survey, hashes: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
     labels = {name: label for label, name in enumerate(found.classes)}
     items = []
     for (part, name), paths in found.photos.items():
         for path in paths:
-            if path in digests and name in labels:
+            if path in hashes and name in labels:
                 group = found.groups.get(path, "")
-                drawn = _draw(_group_digest(group) if group else digests[path], val, test)
+                drawn = _draw(_group_digest(group) if group else hashes[path], val, test)
                 split = drawn if part == "train" else part
-                items.append(Item(path, labels[name], split, digests[path], group))
+                items.append(Item(path, labels[name], split, hashes[path], group))
     return tuple(sorted(items, key=lambda item: item.path.parts))
 
 
@@ -210,7 +192,9 @@ def _thin_classes(index: Index, found: Survey, val: float, test: float) -> Itera
         total = sum(counts[split][name] for split, used, _, _ in filled if used)
         for split, used, hint, severity in filled:
             if total and used and not counts[split][name]:
-                what = f"no {split} photo: of {counted(total, 'photo')}, none fell to {split}"
+                what = (
+                    f"no {split} photo: of {counted(total, 'photo')}, none was assigned to {split}"
+                )
                 where = found.place("train", name)
                 yield Problem(where, f"{what} by content", hint, severity)
 

@@ -45,7 +45,7 @@ def digest(path: Path) -> str:
 def digest_all(
     paths: Sequence[Path], memory: Memory | None = None
 ) -> tuple[dict[Path, str], dict[Path, Problem]]:
-    """The hash of each file, and what kept the others from being read."""
+    """The hash of each file, read in threads, and what kept the others from being read."""
     known = memory.digests(paths) if memory else {}
     paths = [path for path in paths if path not in known]
     digests: dict[Path, str] = {}

@@ -121,5 +121,7 @@ def _index(mirror: sources.Mirror) -> str:
         return f"no answer within {INDEX_TIMEOUT:g} seconds"
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        return errors[-1].removeprefix("ERROR: ") if errors else "pip cannot ask the package index"
+        return (
+            errors[-1].removeprefix("ERROR: ") if errors else "pip cannot reach the package index"
+        )
     return "" if version in done.stdout else f"the package index has no version {version}"

@@ -93,7 +93,7 @@ def fetch(url: str, path: Path, hashes: tuple[str, ...], label: str) -> None:
     if hashes and file_hash(part, hashes[0]) not in hashes:
         part.unlink()
         if not resumed:
-            raise DownloadError("another file than the expected one came (its hash differs)")
+            raise DownloadError("the file is not the expected one (its hash differs)")
         # The beginning may have been of another version.
         fetch(url, path, hashes, label)
         return
@@ -139,7 +139,7 @@ def _receive(url: str, part: Path, label: str) -> None:
             return
         resumed = start > 0 and response.status == 206
         if resumed and _range_start(response) != start:
-            raise _Anew("the server sent another part than the one asked for")
+            raise _Anew("the server sent a different part than requested")
         start = start if resumed else 0  # a server that cannot resume sends everything
         total = _total(response, start)
         with (

@@ -17,21 +17,38 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
 
+#: What is wrong with a file, for programs to decide by: texts may change. Empty where nobody asks.
+Kind = Literal[
+    "", "truncated", "damaged", "unsupported", "no image", "too large", "no access", "no memory",
+    "bad name",
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where it is, what was found, and what to do about it."""
+    """One thing that is wrong: where it is, what was found, and what to do about it.
+
+    Of an image file, `kind` tells the sort of trouble; `detail` is what `message` ends in where
+    the rest of it is the same for every file with that trouble.
+    """
 
     where: str
     message: str
     hint: str = ""
     severity: Severity = "error"
+    kind: Kind = field(default="", compare=False)
+    detail: str = field(default="", compare=False)
+
+    @property
+    def general(self) -> str:
+        """The message without what is particular to one file."""
+        return self.message.removesuffix(f": {self.detail}") if self.detail else self.message
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -42,8 +59,8 @@ class Problem:
 
     def as_dict(self) -> dict[str, str]:
         """The form printed by `--json`: severity, where, message, hint."""
-        fields = asdict(self)
-        return {key: fields[key] for key in ("severity", "where", "message", "hint")}
+        names = ("severity", "where", "message", "hint")
+        return {name: getattr(self, name) for name in names}
 
 
 class TlcliError(Exception):
@@ -83,13 +100,14 @@ class RunError(TlcliError):
     """A run directory is missing, incomplete or in the way."""
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str | None:
+def nearest(name: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The allowed name that `name` was probably meant to be, or None.
 
-    Letter case is ignored: `resnet50` is a near miss for `ResNet50`.
+    Letter case is ignored: `resnet50` is a near miss for `ResNet50`. `cutoff` is the least share of
+    letters in common, as `difflib` counts them.
     """
     by_lower = {candidate.lower(): candidate for candidate in allowed}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[found[0]] if found else None
 
 

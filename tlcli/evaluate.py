@@ -6,12 +6,10 @@ them without TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,19 +21,16 @@ from tlcli import (
     metrics,
     outputs,
     plots,
-    predicted,
+    probabilities,
     runs,
     splits,
     tta,
 )
 from tlcli.calibration import Calibration
-from tlcli.errors import DataError, Problem, RunError, TlcliError, reason
-from tlcli.labelled import Photos
+from tlcli.errors import Problem, RunError, TlcliError
 from tlcli.predicted import Predicted
+from tlcli.probabilities import Source
 from tlcli.runs import Run
-
-if TYPE_CHECKING:
-    from tlcli.predict import Predictor
 
 #: Mistakes, and right but unsure answers, that are kept by name.
 LISTED = 100
@@ -108,7 +103,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
         return Evaluation(value, _write(wanted.out, name, value))
     if wanted.split is None or wanted.tta:
         return Evaluation(value, ())
-    with _kept("name a folder for the files with --out"):
+    with probabilities.kept("name a folder for the files with --out"):
         return Evaluation(value, _write(run.path, name, value))
     return Evaluation(value, ())
 
@@ -164,77 +159,13 @@ def _check_out(out: Path, *, force: bool) -> None:
     if problems := outputs.check_writable(out):
         raise RunError(problems)
     if (out / runs.RECORD).is_file():
-        hint = "name another folder; without --out a run keeps its own numbers"
+        hint = "name another folder; without --out, the numbers are kept in the run"
         raise RunError(Problem(where, "is a run", hint))
     if out.is_dir() and not force:
         taken = [path.name for path in out.iterdir() if path.name.startswith("evaluation-")]
         if taken:
             hint = "name another folder, or replace it with --force"
             raise RunError(Problem(where, f"has {taken[0]} already", hint))
-
-
-class Source:
-    """A run as a source of probabilities; its model is loaded where it is needed."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        record = run.read(runs.RECORD)
-        classes = record.get("classes") if isinstance(record, dict) else None
-        if not isinstance(classes, list) or len(classes) < 2:
-            raise RunError(Problem(str(run.file(runs.RECORD)), "does not tell the classes"))
-        self.classes = tuple(map(str, classes))
-        self.description = {
-            "run": run.path.resolve().name,
-            "base": record.get("base"),
-            "created": record.get("created"),
-        }
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        # Imported here because it brings TensorFlow.
-        from tlcli.predict import Predictor
-
-        predictor = Predictor(self.run.path, raw=True)
-        if predictor.classes != self.classes:
-            message = f"the model and {runs.RECORD} have other classes"
-            raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
-        return predictor
-
-    def split(self, split: str, *, data: Path | None = None, again: bool = False) -> Predicted:
-        """The probabilities of a split: those that the run has, or computed now and kept there."""
-        path = self.run.file(runs.predictions(split))
-        photos = labelled.of_split(self.run, split, self.classes, data) if data else None
-        rows, root = labelled.rows_of(self.run, split), labelled.root_of(self.run)
-        if not again and {row.label for row in rows} <= set(self.classes):
-            names = [labelled.name_of(row, root) for row in rows]
-            labels = [self.classes.index(row.label) for row in rows]
-            if (kept := predicted.read(path, names, labels, self.classes)) is not None:
-                return kept
-        found = self.predict(photos or labelled.of_split(self.run, split, self.classes))
-        with _kept("the next evaluation will compute them again"):
-            found.write(path)
-        return found
-
-    def predict(self, photos: Photos, *, tta: int = 0) -> Predicted:
-        """Compute the probabilities. Raises `DataError` with every photo that cannot be read."""
-        predictor, problems = self._predictor, []
-        rows = []
-        with console.progress(len(photos.photos), f"evaluating {photos.name}") as bar:
-            paths = (photo.path for photo in photos.photos)
-            for _, values in predictor.stream(paths, tta=tta):
-                if isinstance(values, Problem):
-                    problems.append(values)
-                else:
-                    rows.append(values)
-                bar.update(1)
-        if problems:
-            raise DataError(problems)
-        return Predicted(
-            tuple(photo.name for photo in photos.photos),
-            np.array([photo.label for photo in photos.photos], np.int64),
-            np.asarray(rows, np.float64),
-            self.classes,
-        )
 
 
 def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
@@ -249,7 +180,9 @@ def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
     except TlcliError as error:
         if target is not None:
             raise
-        outcome = "the calibration stays" if kept else "the probabilities are not calibrated"
+        outcome = (
+            "the existing calibration is kept" if kept else "the probabilities are not calibrated"
+        )
         console.warn(f"{outcome}: {error.problems[0]}")
         return kept
     fitted = calibration.fit(val.probabilities, val.labels)
@@ -257,19 +190,9 @@ def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
         target = kept.threshold.target_precision
     if target is not None:
         fitted = calibration.abstaining(fitted, val.probabilities, val.labels, target)
-    with _kept("`tlcli predict` will not know it; make the run writable, or copy it"):
+    with probabilities.kept("`tlcli predict` will not know it; make the run writable, or copy it"):
         calibration.keep(source.run, fitted)
     return fitted
-
-
-@contextmanager
-def _kept(hint: str) -> Iterator[None]:
-    """Writing into a run: one that cannot be written to is told, and can still be evaluated."""
-    try:
-        yield
-    except OSError as error:
-        where = str(error.filename or "the run")
-        console.warn(str(Problem(where, f"cannot be written: {reason(error)}", hint)))
 
 
 def _seen(run: Run, digests: Sequence[str]) -> int:

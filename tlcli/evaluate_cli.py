@@ -15,25 +15,29 @@ _SPLITS = click.Choice(["test", "val", "train"])
 
 @click.command()
 @_RUN
-@click.option("--split", type=_SPLITS, help="Photos of the run.  [default: test]")
+@click.option("--split", type=_SPLITS, help="Split of the run.  [default: test]")
 @click.option("--data", type=PATH, help="Class folders of other photos; with --split, "
               "where the data folder is now.")  # fmt: skip
 @click.option("--csv", "table", type=PATH, help="A table of other photos: path,label.")
 @click.option("--target-precision", type=click.FloatRange(0, 1, min_open=True),
-              help="Say 'unsure' as often as it takes for this share of the answers to be right; "
-              "predict then does, too.")  # fmt: skip
-@click.option("--out", type=PATH, help="A folder for the files.  [default: of a split, the run]")
-@click.option("--force", is_flag=True, help="Replace an evaluation that is in --out.")
-@click.option("--again", is_flag=True, help="Predict again what the run keeps.")
+              help="Choose the threshold for 'unsure' so that this share of the other answers is "
+              "right; predict then uses it too.")  # fmt: skip
+@click.option(
+    "--out", type=PATH, help="A folder for the files.  [default: the run, for its splits]"
+)
+@click.option("--force", is_flag=True, help="Replace the evaluation in --out, if there is one.")
+@click.option(
+    "--again", is_flag=True, help="Compute the probabilities again, even if the run has them."
+)
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
-              help="Also look at N augmented views of each photo, and take the mean.")  # fmt: skip
+              help="Average over each photo and N augmented views of it.")  # fmt: skip
 @with_json
 def evaluate(
     which: str | None, split: str | None, data: Path | None, table: Path | None,
     target_precision: float | None, out: Path | None, force: bool, again: bool, tta: int,
     json_: bool,
 ) -> None:  # fmt: skip
-    """Tell how good a run is, how sure that is, and what it gets wrong.
+    """Show how good a run is, how certain that is, and what it gets wrong.
 
     \b
     Example:
@@ -42,7 +46,7 @@ def evaluate(
       tlcli evaluate --data new_photos
     """
     if table is not None and (split is not None or data is not None):
-        raise click.UsageError("--csv brings its own photos: leave --split and --data out")
+        raise click.UsageError("--csv brings its own photos: leave out --split and --data")
     if tta and target_precision is not None:
         raise click.UsageError("--target-precision is for answers without --tta")
     from tlcli import evaluate as evaluation
@@ -60,10 +64,10 @@ def evaluate(
 @click.command()
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
-@click.option("--split", type=_SPLITS, default="test", show_default=True, help="Their photos.")
+@click.option("--split", type=_SPLITS, default="test", show_default=True, help="Split to compare.")
 @with_json
 def compare(first: str, second: str, split: str, json_: bool) -> None:
-    """Put two runs side by side on the same photos; is the difference more than chance?
+    """Compare two runs on the same photos: is the difference more than chance?
 
     \b
     Example:

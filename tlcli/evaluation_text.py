@@ -50,7 +50,7 @@ def _overall(value: dict[str, Any]) -> str:
         ("precision", _number(macro["precision"]), "mean of the classes"),
         ("F1", _number(macro["f1"]), "mean of the classes"),
         ("ROC AUC", _number(value["roc_auc"]), "each class against the others, mean"),
-        ("average precision", _number(value["average_precision"]), "likewise"),
+        ("average precision", _number(value["average_precision"]), "the same"),
     ]
     title = f"{value['split']}: {counted(value['n'], 'photo')} of {classes}"
     if value.get("tta"):
@@ -71,7 +71,7 @@ def _classes(value: dict[str, Any]) -> str:
 def _confusion(value: dict[str, Any]) -> str:
     names = list(map(shown, value["classes"]))
     rows = [[name, *row] for name, row in zip(names, value["confusion"], strict=True)]
-    return table(("true class \\ said", *names), rows)
+    return table(("true class \\ predicted", *names), rows)
 
 
 def _calibration(value: dict[str, Any]) -> str:
@@ -85,9 +85,9 @@ def _calibration(value: dict[str, Any]) -> str:
         )
     ]
     second = f"temperature {after['temperature']:.3f}" if after else "calibrated"
-    found = table(("probabilities", "as they are", second), rows)
+    found = table(("probabilities", "uncalibrated", second), rows)
     if after and value["split"] == "val":
-        found += "\n\nThe temperature was fitted on these very photos."
+        found += "\n\nThe temperature was fitted on these photos."
     if abstaining := value["abstaining"]:
         found += (
             f"\n\nunsure below {abstaining['probability']:.4f}: answers "
@@ -96,7 +96,7 @@ def _calibration(value: dict[str, Any]) -> str:
         if abstaining["precision"] is not None:
             low, high = abstaining["precision_interval"]
             share = abstaining["precision"]
-            found += f", {share:.4f} of those right ({low:.4f} to {high:.4f})"
+            found += f"; {share:.4f} of the answers are right ({low:.4f} to {high:.4f})"
     return found
 
 
@@ -110,19 +110,21 @@ def _mistakes(value: dict[str, Any]) -> str:
         ]
         for one in value["mistakes"][:SHOWN]
     ]
-    return table(("sure of it", "said", "is", "most confident mistakes"), rows)
+    return table(("confidence", "predicted", "true class", "most confident mistakes"), rows)
 
 
 def warn(value: dict[str, Any]) -> None:
-    """Say on stderr what takes the numbers' worth away."""
+    """Say on stderr what makes the numbers worth less."""
     if value.get("tta"):
         console.note("--tta: not calibrated, and nothing of it is kept in the run")
     seen = value["seen_in_training"]
     if value["split"] == "train":
-        console.warn("these photos trained the model: the numbers tell nothing about new ones")
+        console.warn(
+            "the model was trained on these photos: the numbers say nothing about new ones"
+        )
     elif seen:
         photos = f"{seen:,} of {counted(value['n'], 'photo')}"
-        console.warn(f"the model was trained on {photos}: the numbers are better than on new ones")
+        console.warn(f"the model was trained on {photos}: the numbers are better than for new ones")
 
 
 def compared(value: dict[str, Any]) -> str:

@@ -135,7 +135,7 @@ def draw(explainer: Explainer, made: Sequence[Explanation]) -> Image.Image:
         if one.predicted != one.name:
             words += f"  (predicted: {one.predicted})"
         if one.cold:
-            words += "  nothing speaks for it"
+            words += "  nothing supports it"
         shown = pictures(one, explainer.subject.look, SIDE)
         cells.append(sheet.Cell(shown, (words, one.path.name)))
     title = f"{explainer.method}, {explainer.layer}"

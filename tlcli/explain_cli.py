@@ -33,16 +33,16 @@ def _with_subject(weights: str) -> Callable[[Command], Command]:
 
 
 _with_out = click.option(
-    "--out", type=PATH, help="The PNG to write.  [default: named for the photo or layer]"
+    "--out", type=PATH, help="The PNG to write.  [default: named after the photo or layer]"
 )
-_with_force = click.option("--force", is_flag=True, help="Replace that file if it is there.")
+_with_force = click.option("--force", is_flag=True, help="Replace that file if it exists.")
 
 
 def _check_subject(which: str | None, base: str | None, weights_file: Path | None) -> None:
     if which and base:
-        raise click.UsageError("--run and --base: say one of them")
+        raise click.UsageError("--run and --base: give only one of them")
     if weights_file and not base:
-        raise click.UsageError("--weights belongs to --base: a run has its own")
+        raise click.UsageError("--weights needs --base: a run has its own weights")
 
 
 def _row(base: str) -> Any:
@@ -62,7 +62,7 @@ def _row(base: str) -> Any:
 @click.option("--class", "name", help="The class to explain.  [default: each photo's likeliest]")
 @click.option("--layer", help="The layer to look at.  [default: the end of the last block]")
 @click.option("--method", type=click.Choice(_METHODS), default="grad-cam", show_default=True,
-              help="How to explain.")  # fmt: skip
+              help="Method of explanation.")  # fmt: skip
 @_with_out
 @_with_force
 @with_json
@@ -70,11 +70,11 @@ def explain(
     photos: tuple[str, ...], which: str | None, base: str | None, weights_file: Path | None,
     name: str | None, layer: str | None, method: Any, out: Path | None, force: bool, json_: bool,
 ) -> None:  # fmt: skip
-    """Show where in photos a network sees a class, as heat over them.
+    """Show where in photos a network sees a class, as heat maps.
 
     \b
     Example:
-      tlcli explain image.jpg
+      tlcli explain photo.jpg
       tlcli explain holiday --class dogs --method grad-cam++ --out dogs.png
     """
     _check_subject(which, base, weights_file)
@@ -97,11 +97,11 @@ def explain(
 
 @click.group()
 def visualize() -> None:
-    """Show what the layers of a network answer to.
+    """Show what the layers of a network respond to.
 
     \b
     Example:
-      tlcli visualize activations image.jpg
+      tlcli visualize activations photo.jpg
       tlcli visualize filters --layer block3_conv1
     """
 
@@ -126,7 +126,7 @@ def _open(which: str | None, base: str | None, weights_file: Path | None) -> Any
 @click.argument("photo", type=PATH)
 @_with_subject("A file of the base's weights, or random.  [default: ImageNet's]")
 @click.option("--layer", "layers", multiple=True,
-              help="A layer; may be said again.  [default: the last one at each size]")  # fmt: skip
+              help="A layer; may be repeated.  [default: the last one at each size]")  # fmt: skip
 @_with_out
 @_with_force
 @with_json
@@ -134,12 +134,12 @@ def activations(
     photo: Path, which: str | None, base: str | None, weights_file: Path | None,
     layers: tuple[str, ...], out: Path | None, force: bool, json_: bool,
 ) -> None:  # fmt: skip
-    """Show the channels of layers for a photo, each as a picture of its own.
+    """Show the channels of layers for a photo, each as its own picture.
 
     \b
     Example:
-      tlcli visualize activations image.jpg
-      tlcli visualize activations image.jpg --layer block1_conv2 --layer block3_conv3
+      tlcli visualize activations photo.jpg
+      tlcli visualize activations photo.jpg --layer block1_conv2 --layer block3_conv3
     """
     _check_subject(which, base, weights_file)
     from tlcli import sheet
@@ -159,11 +159,11 @@ def activations(
 @click.option("--layer", required=True, help="The layer, as in block3_conv1.")
 @click.option("--filters", "wanted", help="Some of its filters, as in 0-15,40.  [default: all]")
 @click.option("--steps", type=click.IntRange(1, 10_000), default=32, show_default=True,
-              help="Of gradient ascent.")  # fmt: skip
+              help="Steps of gradient ascent.")  # fmt: skip
 @click.option("--size", type=click.IntRange(32, 1024),
-              help="Pixels on a side of a picture.  [default: 48 to 128, by layer]")  # fmt: skip
+              help="Side of each picture in pixels.  [default: 48 to 128, by layer]")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-              help="Of the random beginning.")  # fmt: skip
+              help="Seed of the random start.")  # fmt: skip
 @_with_out
 @_with_force
 @with_json
@@ -172,7 +172,7 @@ def filters(
     wanted: str | None, steps: int, size: int | None, seed: int, out: Path | None, force: bool,
     json_: bool,
 ) -> None:  # fmt: skip
-    """Paint what each filter of a layer answers to most, by gradient ascent.
+    """Draw what each filter of a layer responds to most, by gradient ascent.
 
     \b
     Example:

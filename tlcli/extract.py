@@ -58,7 +58,7 @@ def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
     network = trunks.load_network(plan)
     names = [wanted.boundary] if wanted.boundary else [cut.name for cut in plan.cuts]
     items = plan.index.items
-    views = addresses.views_of(items, plan.recipe.augment.kept_views)
+    views = addresses.views_of(items, plan.recipe.augment, plan.recipe.augment.kept_views)
     with trunks.open_store(network, plan, names) as opened:
         rows, sources = opened.rows, opened.sources
         report = features.extract(network, plan.recipe, views, rows, sources)

@@ -129,9 +129,9 @@ class Reader:
         return self._rows.read(self._locations, positions)
 
     def _mend(self, damaged: Array) -> None:
-        count = console.counted(len(damaged), "row")
-        gone = "" if self._locations.present[damaged].all() else " or gone"
-        console.note(console.one_line(f"{self._rows.path}: {count} damaged{gone}; computing again"))
+        what = "damaged" if self._locations.present[damaged].all() else "damaged or missing"
+        count = console.counted(len(damaged), f"{what} row")
+        console.note(console.one_line(f"{self._rows.path}: {count}; computing again"))
         with ExitStack() as stack:
             if self._alone:
                 wait = locks.locked(self._rows.path, waiting="it computes the same features")
@@ -209,7 +209,7 @@ class _Work:
         self._check_space(passes)
         total = sum(len(wanted) for wanted in passes.values())
         started = time.monotonic()
-        with console.progress(total, "extracting") as bar:
+        with console.progress(total, "extracting", "views") as bar:
             for (source, targets), wanted in passes.items():
                 for done in _Pass(self, source, targets).run(wanted):
                     bar.update(done)
@@ -225,7 +225,9 @@ class _Work:
         if needed > free:
             hint = f"{room.LESS_SPACE}, another disk (--cache-dir), or "
             hint += "make room with `tlcli cache prune`"
-            message = f"the store needs {console.size(needed)}, {console.size(free)} are free"
+            message = (
+                f"the store needs {console.size(needed)}, but only {console.size(free)} is free"
+            )
             raise StoreError(Problem(str(folder), message, hint))
 
 

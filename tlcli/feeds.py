@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import draws, features, forward, photos
+from tlcli import addresses, draws, features, forward, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError
 from tlcli.mixing import Mix
@@ -69,7 +69,8 @@ class StoredFeed:
         views = [
             View(item.path, item.digest, number) for number in range(self._views) for item in items
         ]
-        self._reader = features.Reader(network, recipe, rows, cut, views)
+        shown = addresses.as_shown(views, recipe.augment)
+        self._reader = features.Reader(network, recipe, rows, cut, shown)
 
     def views(self, seed: int, epoch: int) -> Array:
         """Every photo shows each of its views once in as many epochs, in an order of its own.

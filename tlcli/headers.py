@@ -16,9 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile
 
-from tlcli.errors import DataError, ImageError, Problem, reason
+from tlcli import tiffs
+from tlcli.errors import DataError, Problem, reason
+from tlcli.faults import Fault
 
 #: The largest image that is decoded, in pixels; the header is asked before any pixel is. The
 #: environment variable TLCLI_PIXEL_LIMIT raises or lowers it.
@@ -27,9 +29,6 @@ PIXEL_LIMIT = 200_000_000
 # Photographic raster formats only: Pillow also reads formats that run programs (EPS) or are
 # documents (PDF). JPEG stands for MPO too; HEIF is there once a plugin has registered it.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "HEIF")
-
-# A TIFF's planar configuration that keeps the channels in strips of their own.
-_CHANNEL_BY_CHANNEL = 2
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HUSH: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -43,61 +42,63 @@ def open_file(source: Path | bytes, where: str) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     try:
-        mode = source.stat().st_mode
+        return _opened(source)
+    except Fault as fault:
+        raise fault.of(where) from fault.__cause__
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise refused(where, "it is a folder", "name the photos in it, or rename it")
+            hint = "name the photos in it, or rename it"
+            raise Fault("no access", "it is a folder", hint)
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            raise refused(where, "not a regular file")
-        return source.open("rb")
+            raise Fault("no access", "not a regular file", "replace or remove the file")
+        return path.open("rb")
     except FileNotFoundError as error:
-        if source.is_symlink():
-            raise refused(where, "a link to a file that does not exist") from error
-        raise refused(where, "no such file", "check the path") from error
+        if path.is_symlink():
+            what = "a link to a file that does not exist"
+            raise Fault("no access", what, "replace or remove the file") from error
+        raise Fault("no access", "no such file") from error
     except PermissionError as error:
-        raise refused(where, "permission denied", "make the file readable") from error
+        raise Fault("no access", "permission denied", "make the file readable") from error
     except (OSError, ValueError) as error:
-        raise refused(where, reason(error), "check the path") from error
+        raise Fault("no access", reason(error)) from error
 
 
 def read_header(stream: BinaryIO, where: str) -> ImageFile.ImageFile:
     """The image in a file, recognised and small enough, no pixel decoded yet."""
     _hush()
+    _lift_limit()
+    try:
+        return _recognised(stream)
+    except Fault as fault:
+        raise fault.of(where) from fault.__cause__
+
+
+def _recognised(stream: BinaryIO) -> ImageFile.ImageFile:
     prefix = stream.read(64)
     if not prefix:
-        raise refused(where, "empty file (0 bytes)")
-    name, factory = _recognised(prefix, where)
+        raise Fault("truncated", "empty file (0 bytes)", "replace or remove the file")
+    name, factory = _reader(prefix)
     stream.seek(0)
-    _lift_limit()
     try:
         # Not Image.open: its pixel limit is lower, and a setting of the whole process.
         image = factory(stream, "")
+    except Fault:
+        raise
     except Image.DecompressionBombError as error:
-        raise _too_large(where, "its header claims an enormous size") from error
+        raise _too_large("its header claims an enormous size") from error
     except Exception as error:
-        raise refused(where, f"the {name} header is truncated or damaged") from error
+        raise Fault("damaged", f"the {name} header is truncated or damaged") from error
+    size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > pixel_limit():
-        raise _too_large(where, f"{image.width} x {image.height} pixels")
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and not _covered(image):
-        size = f"{image.width} x {image.height} pixels"
-        what = f"truncated: the strips of this TIFF do not fill its {size}"
-        raise refused(where, what, "copy or download the file again")
+        raise _too_large(size)
+    if isinstance(image, tiffs.Tiff) and not tiffs.covered(image):
+        what = "truncated: the strips of this TIFF do not fill its size"
+        raise Fault("truncated", what, detail=size)
     return image
-
-
-def _covered(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Whether there are data for every pixel of a TIFF; Pillow leaves the others black.
-
-    libtiff, which reads what is compressed, looks for itself: its one tile is the whole image.
-    """
-    if any(tile[0] == "libtiff" for tile in image.tile):
-        return True
-    found = 0
-    for tile in image.tile:
-        left, top, right, bottom = tile[1] or (0, 0, *image.size)
-        found += (right - left) * (bottom - top)
-    apart = image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _CHANNEL_BY_CHANNEL
-    channels = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) if apart else 1
-    return found >= channels * image.width * image.height
 
 
 def pixel_limit() -> int:
@@ -115,26 +116,22 @@ def pixel_limit() -> int:
 
 
 def _lift_limit() -> None:
-    """Raise the limit that Pillow's TIFF and WebP readers have of their own to one that the user
-    has set; it is one for the whole process, and is never lowered here."""
+    """Let Pillow's own readers of TIFF, WebP and GIF pass what is allowed here.
+
+    They refuse twice a number that is one for the whole process; it is never lowered here.
+    """
     own = Image.MAX_IMAGE_PIXELS
-    if os.environ.get("TLCLI_PIXEL_LIMIT") and own is not None and 2 * own < pixel_limit():
-        Image.MAX_IMAGE_PIXELS = pixel_limit()
+    if own is not None and 2 * own < pixel_limit():
+        Image.MAX_IMAGE_PIXELS = (pixel_limit() + 1) // 2
 
 
-def refused(where: str, what: str, hint: str = "replace or remove the file") -> ImageError:
-    """An ImageError with one problem."""
-    return ImageError(Problem(where, f"cannot be decoded: {what}", hint))
+def _too_large(found: str) -> Fault:
+    hint = f"scale it down to {pixel_limit():,} pixels or fewer, or raise TLCLI_PIXEL_LIMIT"
+    return Fault("too large", "too many pixels", hint, detail=found)
 
 
-def _too_large(where: str, found: str) -> ImageError:
-    limit = pixel_limit()
-    hint = f"scale it down to {limit:,} pixels or fewer, or raise TLCLI_PIXEL_LIMIT"
-    return refused(where, f"too many pixels: {found}", hint)
-
-
-def _recognised(
-    prefix: bytes, where: str
+def _reader(
+    prefix: bytes,
 ) -> tuple[str, Callable[[IO[bytes], str | bytes], ImageFile.ImageFile]]:
     """The format that a file's first bytes announce, and what opens it."""
     Image.init()
@@ -145,16 +142,18 @@ def _recognised(
         factory, accept = Image.OPEN.get(name, (None, None))
         answer = accept(prefix) if factory and accept else False
         if isinstance(answer, str):  # Pillow knows the format but was built without it
-            raise refused(where, f"this Pillow cannot read {name}", "convert it to JPEG or PNG")
+            what = f"this Pillow cannot read {name}"
+            raise Fault("unsupported", what, "convert it to JPEG or PNG")
         if factory and answer:
-            return name, factory
+            return name, tiffs.Tiff if name == "TIFF" else factory
     if is_heif:
-        hint = "`pip install pillow-heif` makes it readable; or convert it to JPEG"
-        raise refused(where, "HEIF cannot be read here", hint)
-    hint = "give it as JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF or HEIC"
+        hint = "run `pip install pillow-heif` to read it, or convert it to JPEG"
+        raise Fault("unsupported", "HEIF cannot be read here", hint)
+    hint = "use JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF, or HEIC after `pip install pillow-heif`"
     if prefix.lstrip().startswith(b"<"):
         hint = "it looks like a web page or markup: fetch the photo itself"
-    raise refused(where, f"not an image (starts with {repr(prefix[:16])[1:]})", hint)
+    detail = f"it starts with {repr(prefix[:16])[1:]}"
+    raise Fault("no image", "not an image", hint, detail=detail)
 
 
 def _is_heif(prefix: bytes) -> bool:

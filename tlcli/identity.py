@@ -42,7 +42,7 @@ def differences(run: Run, chosen: Recipe, index: Index) -> list[str]:
     if recorded(run) == of(chosen, index):
         return []
     found = [*_recipe_differences(run, chosen), *_photo_differences(run, chosen, index)]
-    return found or ["another version of tlcli began it"]
+    return found or ["another version of tlcli started it"]
 
 
 def differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
@@ -59,7 +59,7 @@ def differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
 
 def not_resumed(run: Run, different: list[str]) -> str:
     """The line about a stopped run that is left alone."""
-    said = f"{run.path} was stopped, and this is not its continuation: {'; '.join(different)}"
+    said = f"{run.path} was stopped and is not resumed: {'; '.join(different)}"
     return f"note: {console.one_line(said)}"
 
 
@@ -72,9 +72,9 @@ def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
         now.pop(key, None)
     changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
     for key in changed[:NAMED]:
-        yield f"{key} was {_said(then.get(key))} and is {_said(now.get(key))}"
+        yield f"{key} was {_said(then.get(key))}, is now {_said(now.get(key))}"
     if len(changed) > NAMED:
-        yield f"{len(changed) - NAMED} more settings changed"
+        yield f"{console.counted(len(changed) - NAMED, 'more setting')} changed"
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _changed_photos(run: Run, index: Index) -> Iterator[str]:
     counts = {
         "gone": sum(n for key, n in gone.items() if key[0] not in moved),
         "new": sum(n for key, n in new.items() if key[0] not in moved),
-        "of another class or split": len(moved),
+        "in another class or split": len(moved),
     }
     for what, count in counts.items():
         if count:
@@ -146,7 +146,7 @@ def check_photos(run: Run, index: Index) -> None:
     if not run.has_checkpoints:
         leave_out(run, index)
         return
-    hint = "make the same photos readable as then, or start anew with --fresh"
+    hint = "make the same photos readable again, or start a new run with --fresh"
     raise RunError([Problem(str(run.path), line, hint) for line in different])
 
 

@@ -4,7 +4,8 @@ A file is recognised by its first bytes, never by its name (`headers`), and come
 
 - EXIF orientation is applied; of an animation or a file of several pages, the first one counts;
 - deep grey, colour profiles and transparency become sRGB on white as `colours` says;
-- a file whose data end before its last pixel is refused, and so is one with too many pixels;
+- a file whose data end before its last pixel is refused, and so is one with too many pixels, and
+  one that would come out scrambled (`endings`, `pngs`, `tiffs`);
 - where a small image is wanted of a large one, it is reduced before it is resampled: a JPEG while
   it is decoded, by leaving out high frequencies, any other by averaging whole blocks of pixels.
   `GAP` says how far.
@@ -14,21 +15,25 @@ Pixels that could come out differently than before need a new `DECODER_VERSION`.
 
 from __future__ import annotations
 
-import io
+import errno
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from threading import Semaphore
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from tlcli import colours
+from tlcli import colours, endings, pngs
+from tlcli.endings import JPEGS
 from tlcli.errors import ImageError, Problem, reason
-from tlcli.headers import open_file, read_header, refused
+from tlcli.faults import Fault
+from tlcli.headers import open_file, read_header
 
 #: Part of every address in the feature store, so that other pixels get other rows.
-DECODER_VERSION: int = 3
+DECODER_VERSION: int = 4
 
 #: A reduced image is at least so many times as large as what is resampled from it. On photos the
 #: result then differs from that of the full decode by less than one of 255 levels on average, and
@@ -57,11 +62,13 @@ _ON_THEIR_SIDE = tuple(_ORIENTATIONS[number] for number in (5, 6, 7, 8))
 _FROM_THE_RIGHT = tuple(_ORIENTATIONS[number] for number in (2, 3, 6, 7))
 _FROM_BELOW = tuple(_ORIENTATIONS[number] for number in (3, 4, 7, 8))
 
-# Pillow's names of what libjpeg decodes.
-_JPEGS = ("JPEG", "MPO")
+# Images of more pixels than this are decoded one at a time, for the sake of memory: docs/data.md
+# says what a pixel takes.
+_HUGE = 50_000_000
+_one_by_one = Semaphore()
 
-#: Bytes read at a time in search of an end mark.
-_BLOCK = 1 << 16
+# What a system says of positions that a damaged file asks for; anything else is the disk's fault.
+_OF_THE_FILE = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class Facts:
         turned: whether EXIF asks for another orientation than the stored one.
         deep: whether a channel has more than 8 bits.
         transparent: whether any of it is see-through.
+        cut: whether its last stored rows look as if the data of a JPEG had ended before them.
     """
 
     format: str
@@ -84,6 +92,17 @@ class Facts:
     turned: bool
     deep: bool
     transparent: bool
+    cut: bool = False
+
+
+class _Upright(NamedTuple):
+    """A decoded image: the part of it that counts, and what is only known before converting it."""
+
+    image: Image.Image
+    extent: Box
+    turn: Image.Transpose | None
+    transparent: bool
+    cut: bool
 
 
 def decode(source: Path | bytes, *, name: str | None = None) -> Image.Image:
@@ -104,9 +123,10 @@ def examine(source: Path | bytes, *, name: str | None = None) -> tuple[Image.Ima
         # A plugin that scales deep colours down itself still names the layout that it reads.
         deep = image.mode[0] in "IF" or ";16" in str(image.tile)
         stored = (image.format or "", image.mode)
-        upright, _ = _decoded(image, stream, where, most=1)
-        turned = (turn or _turn(image)) is not None
-        return upright, Facts(*stored, *upright.size, turned, deep, colours.is_see_through(image))
+        made = _decoded(image, stream, where, most=1)
+        turned = (turn or made.turn) is not None
+        size = made.image.size
+        return made.image, Facts(*stored, *size, turned, deep, made.transparent, made.cut)
 
 
 def fit(
@@ -156,8 +176,8 @@ def load(path: Path, *, height: int, width: int, resize: Resize) -> NDArray[np.u
         image = read_header(stream, where)
         wide, high = image.size[::-1] if _turn_by_header(image) in _ON_THEIR_SIDE else image.size
         scale = _scale(wide, high, height, width, resize)
-        upright, extent = _decoded(image, stream, where, most=1 / (GAP * scale))
-    return np.array(fit(upright, height, width, resize, extent), dtype=np.uint8)
+        made = _decoded(image, stream, where, most=1 / (GAP * scale))
+    return np.array(fit(made.image, height, width, resize, made.extent), dtype=np.uint8)
 
 
 def verify(path: Path) -> Problem | None:
@@ -179,9 +199,7 @@ def sniff(path: Path) -> Problem | None:
     return None
 
 
-def _decoded(
-    image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: float
-) -> tuple[Image.Image, Box]:
+def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: float) -> _Upright:
     """The upright RGB image behind a header, and the part of it that counts.
 
     A JPEG is decoded at a half, a quarter or an eighth where it may shrink by that factor (`most`).
@@ -190,20 +208,29 @@ def _decoded(
     try:
         box = None
         reduction = next((factor for factor in (8, 4, 2) if factor <= most), 1)
-        if image.format in _JPEGS and reduction > 1:
+        if image.format in JPEGS and reduction > 1:
             least = (max(1, image.width // reduction), max(1, image.height // reduction))
             box = (image.draft(None, least) or (None, None))[1]
-        image.load()
-        if image.format in _JPEGS:
-            _expect_end(stream)
-        turn = _turn(image)  # asked now, since Pillow turns a TIFF while loading it
-        whole = colours.to_srgb(image)
-        upright = whole if turn is None else whole.transpose(turn)
-        _, _, wide, high = box or (0, 0, image.width, image.height)
-        return upright, _extent(upright, wide, high, turn)
+        with _one_by_one if image.width * image.height > _HUGE else nullcontext():
+            return _made(image, stream, box)
+    except Fault as fault:
+        raise fault.of(where) from fault.__cause__
     # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
     except Exception as error:
-        raise refused(where, *_damage(image.format, error)) from error
+        raise _fault(image.format, error).of(where) from error
+
+
+def _made(image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None) -> _Upright:
+    """The same; `box` is the part of the stored pixels that counts, if not all of them do."""
+    image.load()
+    endings.expect_whole(image, stream)
+    turn = _turn(image)  # asked now, since Pillow turns a TIFF while loading it
+    cut = endings.ends_in_grey(image)
+    stored = pngs.with_key(image, stream) if image.format == "PNG" else image
+    whole, transparent = colours.to_srgb(stored)
+    upright = whole if turn is None else whole.transpose(turn)
+    _, _, wide, high = box or (0, 0, image.width, image.height)
+    return _Upright(upright, _extent(upright, wide, high, turn), turn, transparent, cut)
 
 
 def _extent(upright: Image.Image, wide: float, high: float, turn: Image.Transpose | None) -> Box:
@@ -215,45 +242,18 @@ def _extent(upright: Image.Image, wide: float, high: float, turn: Image.Transpos
     return left, top, min(left + wide, upright.width), min(top + high, upright.height)
 
 
-def _expect_end(stream: BinaryIO) -> None:
-    """Raise OSError for a JPEG without an end mark behind the start of its pixels.
-
-    Half a download in a file of the full size ends in zeros, which decode as pixels.
-    """
-    start = _scan(stream)
-    end = stream.seek(0, io.SEEK_END)
-    while end > start:
-        begin = max(start, end - _BLOCK)
-        stream.seek(begin)
-        # One byte more, for a mark across the border of two blocks.
-        if b"\xff\xd9" in stream.read(end - begin + 1):
-            return
-        end = begin
-    raise OSError("truncated: no end mark")
-
-
-def _scan(stream: BinaryIO) -> int:
-    """Where the pixels of a JPEG begin; 0 where its segments cannot be followed."""
-    position = 2
-    while True:
-        stream.seek(position)
-        mark, kind, *length = stream.read(4).ljust(4, b"\0")
-        if mark != 0xFF or kind == 0xFF:
-            return 0
-        if kind == 0xDA:
-            return position
-        position += 2 + int.from_bytes(length)
-
-
-def _damage(name: str | None, error: Exception) -> tuple[str, str]:
-    """What broke while pixels were decoded, and what to do."""
+def _fault(name: str | None, error: Exception) -> Fault:
+    """What broke while pixels were decoded."""
     if isinstance(error, Image.DecompressionBombError):
-        return "too many pixels in one of its frames", "scale it down, or raise TLCLI_PIXEL_LIMIT"
+        hint = "scale it down, or raise TLCLI_PIXEL_LIMIT"
+        return Fault("too large", "too many pixels in one of its frames", hint)
     if isinstance(error, MemoryError):
-        return "not enough memory for its pixels", "scale it down"
-    if "truncated" in str(error).lower():
-        return f"truncated: the {name} data end early", "copy or download the file again"
-    return f"damaged {name} data ({reason(error)})", "replace or remove the file"
+        return Fault("no memory", "not enough memory for its pixels")
+    if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
+        return Fault("no access", "cannot be read", detail=reason(error))
+    if "truncated" in str(error).lower():  # Pillow has no other sign of it
+        return Fault("truncated", f"truncated: the {name} data end early")
+    return Fault("damaged", f"damaged {name} data", detail=reason(error))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -267,4 +267,4 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 def _turn_by_header(image: Image.Image) -> Image.Transpose | None:
     """The same before pixels are loaded, where Pillow can tell: asked of a PNG, it loads them."""
-    return _turn(image) if image.format in (*_JPEGS, "TIFF") else None
+    return _turn(image) if image.format in (*JPEGS, "TIFF") else None

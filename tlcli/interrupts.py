@@ -53,7 +53,7 @@ def graceful() -> Iterator[None]:
         _pending = number
         # Python runs handlers between its own steps, and one of the network can take long.
         signal.signal(number, signal.SIG_DFL)
-        console.urgent("stopping after this step; the same signal again stops at once")
+        console.urgent("stopping after this step; the same signal again stops immediately")
 
     _pending, _done = None, False
     for number in before:

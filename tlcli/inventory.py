@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from tlcli import console, files, locks, uses
+from tlcli import audit_cache, console, files, locks, uses
 from tlcli.errors import Problem
 from tlcli.store import TrunkRows
 from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, is_damage, told
@@ -157,10 +157,13 @@ def remove(entry: Listed) -> None:
                 raise
 
 
-def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
-    """Remove the features that match both conditions; says how much room that made.
+def prune(
+    folder: Path, home: Path, *, unused_days: float | None = None, base: str | None = None
+) -> str:
+    """Remove the features that match the conditions given, and what checks under `home` have found
+    in other ways than today's; without conditions, everything. Says how much room that made.
 
-    Those that a process has open stay, which is told.
+    Features that a process has open stay, and a warning says so.
     """
     removed = []
     for entry in listed(folder):
@@ -171,12 +174,18 @@ def prune(folder: Path, *, unused_days: float | None, base: str | None) -> str:
         try:
             remove(entry)
         except locks.Held as held:
-            hint = "it stays; prune again when that has ended"
+            hint = "it is kept; prune again when that process has ended"
             console.warn(str(Problem(str(entry.path), f"is in use by {held}", hint)))
         else:
             removed.append(entry)
     freed = console.size(sum(entry.bytes for entry in removed))
-    return f"removed {console.counted(sum(entry.rows for entry in removed), 'row')}, {freed}"
+    text = f"removed {console.counted(sum(entry.rows for entry in removed), 'row')}, {freed}"
+    everything = unused_days is None and base is None
+    forgotten, freed_too = audit_cache.prune(home, everything=everything)
+    if forgotten or freed_too:
+        photos = f" of {console.counted(forgotten, 'photo')}" if forgotten else ""
+        text += f"; and check results{photos}, {console.size(freed_too)}"
+    return text
 
 
 @dataclass
@@ -199,25 +208,25 @@ def verify(folder: Path) -> tuple[str, int]:
     for entry in entries:
         if entry.damaged or entry.misplaced:
             what = (
-                "is damaged, or beside what is no file"
+                "is damaged, or lies beside something that is not a file"
                 if entry.damaged
-                else "does not fit the folder's name"
+                else "does not match the folder's name"
             )
-            hint = "nobody finds its rows; remove it with `tlcli cache prune --base`"
+            hint = "its rows cannot be found; remove it with `tlcli cache prune --base`"
             console.warn(str(Problem(str(entry.path), f"its trunk.json {what}", hint)))
             found.lost += 1
         else:
             _verify_trunk(entry, found)
     for path in sorted({shard.parent for shard in folder.glob("*/rows-*.npy")}):
         if not (path / "trunk.json").exists():
-            hint = "nobody finds its rows; remove the folder"
+            hint = "its rows cannot be found; remove the folder"
             console.warn(str(Problem(str(path), "has no trunk.json", hint)))
             found.lost += 1
     if not (found.damaged or found.lost):
-        return f"{console.counted(found.rows, 'row')}, all sound", 0
+        return f"{console.counted(found.rows, 'row')}, all intact", 0
     text = f"{console.counted(found.damaged, 'damaged row')} of {found.rows:,}"
     if found.lost:
-        text += f", and {console.counted(found.lost, 'place')} with rows that nobody finds"
+        text += f", and {console.counted(found.lost, 'place')} with rows that cannot be found"
     text += "; they will be computed again when they are needed"
     return text, found.damaged + found.lost
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli import console, findings, folders, recipes, runs, splits, tables
 from tlcli.console import counted
-from tlcli.digests import digest
+from tlcli.digests import digest_all
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
 from tlcli.layout import SPLITS
 from tlcli.runs import Run
@@ -52,7 +52,9 @@ def rows_of(run: Run, split: str) -> tuple[Row, ...]:
     if not found:
         there = [name for name in SPLITS if any(row.split == name for row in rows)]
         hint = suggestion(split, there) if there else "name another run"
-        raise RunError(Problem(f"--split {split}", f"the run {run.path} has no such photo", hint))
+        raise RunError(
+            Problem(f"--split {split}", f"the run {run.path} has no photo in this split", hint)
+        )
     return found
 
 
@@ -73,7 +75,7 @@ def of_split(run: Run, split: str, classes: Sequence[str], data: Path | None = N
     names = [name_of(row, root) for row in rows]
     home = root if data is None else data
     if strange := sorted({row.label for row in rows} - numbers.keys()):
-        message = f"its {runs.SPLIT} and its model have other classes, such as '{strange[0]}'"
+        message = f"its {runs.SPLIT} and its model have different classes, such as '{strange[0]}'"
         raise RunError(Problem(str(run.path), message, "name another run"))
     paths = [home / name for name in names]
     hint = f"say where they are now with `tlcli evaluate --split {split} --data DIR`"
@@ -100,7 +102,7 @@ def of_folder(folder: Path, classes: Sequence[str]) -> Photos:
     top = folders.look(folder)
     problems = [problem for problem in top.problems if problem.severity == "error"]
     strange = [path.name for path in top.folders if path.name not in numbers]
-    if {name.lower() for name in strange} & set(SPLITS) and not problems:
+    if {name.lower() for name in strange} & tables.SPLIT_WORDS.keys() and not problems:
         hint = f"name one of them, such as {folder / strange[-1]}"
         hint += ", or a split of the run with --split and --data"
         raise DataError(Problem(f"--data {folder}", "holds folders of splits", hint))
@@ -134,16 +136,19 @@ def of_table(table: Path, classes: Sequence[str]) -> Photos:
             what = f"'{row.label}' is not a class of the run"
             problems.append(Problem(f"{table}:{row.line}", what, hint))
     if not problems and not rows:
-        problems.append(Problem(str(table), "has no lines", "give each photo one: path,label"))
+        problems.append(Problem(str(table), "has no lines", "write one for each photo: path,label"))
     if problems:
         raise DataError(problems)
     for problem in told:
-        console.warn(str(problem))
+        if problem.severity == "warning":
+            console.warn(str(problem))
     if named := sum(bool(row.split) for row in rows):
         lines = counted(named, "line")
-        console.note(f"{table}: the split of {lines} is left aside: all are evaluated")
+        console.note(f"{table}: the split of {lines} is ignored: all lines are evaluated")
     root = table.parent
-    _check_there([row.path for row in rows], root, "check the path")
+    by_path = {row.path: row.line for row in rows}
+    if missing := tables.missing(by_path, by_path, skip=False):
+        raise DataError(missing.as_problem(root))
     found = [(row.path, numbers[row.label]) for row in rows]
     return _labelled("csv", root, found, lambda path: findings.shown(path, root))
 
@@ -162,22 +167,16 @@ def _labelled(
 def _check_there(paths: Sequence[Path], root: Path, hint: str) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        what = f"{_named(missing, 'photo')} of {len(paths):,} not there"
+        what = f"{_named(missing, 'photo')} of {len(paths):,} missing"
         raise DataError(Problem(str(root), what, hint))
 
 
-def _digests(paths: Iterable[Path]) -> list[str]:
+def _digests(paths: Sequence[Path]) -> list[str]:
     """The hash of each file. Raises `DataError` with every file that cannot be read."""
-    digests: list[str] = []
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            digests.append(digest(path))
-        except DataError as error:
-            problems += error.problems
-    if problems:
-        raise DataError(problems)
-    return digests
+    found, unread = digest_all(paths)
+    if unread:
+        raise DataError(unread.values())
+    return [found[path] for path in paths]
 
 
 def _named(paths: Sequence[Path], noun: str) -> str:

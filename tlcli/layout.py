@@ -5,7 +5,8 @@ split folders            class folders
 │   ├── cats             └── dogs
 │   └── dogs
 ├── val                  `val` may be called `valid` or `validation`; `val` and `test` may be
-└── test                 missing. Photos may lie at any depth inside their class folder.
+└── test                 missing; see `tables.SPLIT_WORDS`. Photos may lie at any depth inside
+                         their class folder.
 
 Or a table says it all; see `tables`.
 """
@@ -13,16 +14,17 @@ Or a table says it all; see `tables`.
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlcli import tables
 from tlcli.console import counted
-from tlcli.errors import DataError, Problem, Severity, nearest
+from tlcli.errors import DataError, Problem, nearest
 from tlcli.findings import Finding
-from tlcli.folders import Contents, expect_folder, look, walk
+from tlcli.folders import Contents, expect_folder, is_folder, look, walk
+from tlcli.passed_over import passed_over
 from tlcli.tables import SPLIT_WORDS, SplitName
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -34,7 +36,8 @@ class Survey:
 
     `parts` maps a split to its folder; plain class folders are all of `train`, which is then the
     data folder itself. A class folder without photos is there, with an empty list. The root of a
-    table is its folder; `groups` has those of its photos that belong to one.
+    table is its folder; `groups` has those of its photos that belong to one, `lines` the line of
+    each.
     """
 
     root: Path
@@ -46,6 +49,7 @@ class Survey:
     findings: list[Finding] = field(default_factory=list)
     table: Path | None = None
     groups: dict[Path, str] = field(default_factory=dict)
+    lines: dict[Path, int] = field(default_factory=dict)
 
     def place(self, split: SplitName, name: str) -> str:
         """Where the photos of a class in a split are, to begin a problem with."""
@@ -62,11 +66,17 @@ class Survey:
         return tuple(sorted(name for split, name in self.photos if split == "train"))
 
 
-def survey(root: Path) -> Survey:
+def survey(root: Path, exclude: Path | None = None) -> Survey:
     """Find the photos under `root`, and every problem that their folders show.
 
-    Raises DataError where there is nothing to go on: no folder, or not even two class folders.
+    The list `exclude` may lie among them; what it lists is found all the same.
+    Raises DataError where there is nothing to go on: no folder, not even two class folders, or
+    folders of splits without one to train on.
     """
+    if root.suffix.lower() in (".csv", ".tsv") and not is_folder(root):
+        raise DataError(
+            Problem(str(root), "is not a folder", "for a table, use data.csv instead of data.dir")
+        )
     expect_folder(root)
     top = look(root)
     if not (top.folders or top.photos or top.others or top.problems):
@@ -81,7 +91,8 @@ def survey(root: Path) -> Survey:
         errors = [problem for problem in found.problems if problem.severity == "error"]
         raise DataError([*errors, _too_few(found)])
     found.problems += [*_name_problems(found), *_empty_folders(found), *_mismatches(found)]
-    found.findings += _passed_over(found)
+    found.problems += _unlike_classes(found)
+    found.findings += passed_over(found.loose, found.rest, {root, *found.parts.values()}, exclude)
     return found
 
 
@@ -90,6 +101,9 @@ def survey_table(table: Path) -> Survey:
 
     Raises DataError where there is nothing to go on: no table, or not even two classes.
     """
+    if is_folder(table):
+        hint = "for a folder, use data.dir instead of data.csv"
+        raise DataError(Problem(str(table), "is a folder, not a table", hint))
     rows, problems = tables.read(table)
     named = {row.split for row in rows if row.split}
     root = table.parent
@@ -98,10 +112,11 @@ def survey_table(table: Path) -> Survey:
     undecided = [row for row in rows if not row.split]
     if named and undecided:
         first = undecided[0].path.name
-        what = f"{counted(len(undecided), 'line')} without a split, as that of {first}"
+        what = f"{counted(len(undecided), 'line')} without a split, such as that of {first}"
         problems.append(Problem(str(table), what, "write train, val or test on every line"))
     for row in rows:
         found.photos.setdefault((row.split or "train", row.label), []).append(row.path)
+        found.lines[row.path] = row.line
         if row.group:
             found.groups[row.path] = row.group
     found.parts.setdefault("train", table)
@@ -122,7 +137,10 @@ def listed(paths: Sequence[Path], root: Path) -> str:
 
 
 def _take_split_folders(found: Survey, top: Contents) -> Iterator[Problem]:
-    """Set `found.parts` if the folders at the top are those of splits."""
+    """Set `found.parts` if the folders at the top are those of splits.
+
+    Raises DataError where they are, but without class folders to train on.
+    """
     named: dict[SplitName, list[Path]] = defaultdict(list)
     beside: list[Path] = []
     for folder in top.folders:
@@ -130,11 +148,32 @@ def _take_split_folders(found: Survey, top: Contents) -> Iterator[Problem]:
         (named[split] if split else beside).append(folder)
     # A class may be called `train`: only then does that folder hold no folders.
     if not any(look(folder).folders for folder in named["train"]):
+        _expect_classes(found.root, named, beside)
         return iter(())
     found.parts = {split: named[split][0] for split in SPLITS if named[split]}
     found.loose += top.photos
     _add(found.rest, top)
     return _doubtful_folders(found.root, named, beside)
+
+
+def _expect_classes(root: Path, named: dict[SplitName, list[Path]], beside: Sequence[Path]) -> None:
+    """Raise DataError for folders that are called as splits are and cannot be classes either."""
+    there = [folder for split in SPLITS for folder in named[split]]
+    if holders := [folder for folder in there if _holds_only_folders(folder)]:
+        there, hint = holders, "put the class folders to train on in a folder 'train'"
+    elif not beside and sum(bool(folders) for folders in named.values()) > 1:
+        hint = "make a folder for each class in each of them"
+    else:
+        return
+    one = len(there) == 1
+    what = f"{listed(there, root)} {'is named like a split' if one else 'are named like splits'}"
+    what += ", but there is no folder 'train' with class folders in it"
+    raise DataError(Problem(str(root), what, f"{hint}, or rename {'it' if one else 'them'}"))
+
+
+def _holds_only_folders(folder: Path) -> bool:
+    inside = look(folder)
+    return bool(inside.folders and not inside.photos)
 
 
 def _doubtful_folders(
@@ -145,7 +184,7 @@ def _doubtful_folders(
             what = f"more than one folder for the {split} split: {listed(folders, root)}"
             yield Problem(str(root), what, "merge them into one")
     if beside:
-        what = f"{counted(len(beside), 'folder')} beside train ignored: {listed(beside, root)}"
+        what = f"ignored {counted(len(beside), 'folder')} beside train: {listed(beside, root)}"
         hint = "if they are classes, move the class folders out of train"
         yield Problem(str(root), what, hint, "warning")
 
@@ -191,19 +230,50 @@ def _name_problems(found: Survey) -> Iterator[Problem]:
             what = f"{noun} {quoted} differ only in letter case, spaces or accent encoding"
             yield Problem(where, what, "merge or rename them")
     numeric = [name for name in found.classes if name.isdecimal()]
-    by_value = sorted(numeric, key=int)
+    by_value = sorted(numeric, key=_by_value)
     first = next((pair for pair in zip(numeric, by_value, strict=True) if pair[0] != pair[1]), None)
     if first:
         what = f"numeric class names are sorted as text: '{first[0]}' comes before '{first[1]}'"
         yield Problem(where, what, "pad them with zeros to sort them by value", "note")
 
 
+def _by_value(name: str) -> tuple[int, str]:
+    """Sorts digits of any script by value, as `int` would, which Python limits to 4,300 of them."""
+    digits = "".join(str(unicodedata.decimal(digit)) for digit in name).lstrip("0")
+    return len(digits), digits
+
+
 def _empty_folders(found: Survey) -> Iterator[Problem]:
     for (split, name), photos in sorted(found.photos.items()):
         if not photos:
             folder = found.parts[split] / name
-            hint = "add photos to it, or delete it if it is no class"
+            hint = "add photos to it, or delete it if it is not a class"
             yield Problem(str(folder), "class folder without a photo", hint)
+
+
+def _unlike_classes(found: Survey) -> Iterator[Problem]:
+    """Class folders whose photos lie deeper, in folders of the same names: are those classes?"""
+    where = found.parts["train"]
+    depth = len(where.parts) + 1
+    inside: dict[str, set[str]] = {}
+    for name in found.classes:
+        photos = found.photos["train", name]
+        if photos and all(len(path.parts) > depth + 1 for path in photos):
+            inside[name] = {path.parts[depth] for path in photos}
+    holders = Counter(folder for folders in inside.values() for folder in folders)
+    shared = sorted(folder for folder, number in holders.items() if number > 1)
+    if len(shared) > 1:
+        outer = [name for name, folders in inside.items() if not folders.isdisjoint(shared)]
+        what = f"the class folders {_quoted(outer)} directly contain no photos, but they share "
+        what += f"the subfolders {_quoted(shared)}"
+        hint = f"if {_quoted(shared)} are the classes, merge those of the same name"
+        yield Problem(str(where), what, hint, "warning")
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """The first three of `names` in quotes, with dots for more."""
+    shown = [f"'{name}'" for name in names[:3]]
+    return ", ".join(shown) + (", ..." if len(names) > 3 else "")
 
 
 def _mismatches(found: Survey) -> Iterator[Problem]:
@@ -226,17 +296,3 @@ def _mismatches(found: Survey) -> Iterator[Problem]:
                 hint = f"add photos of it to {split}, or leave that split to tlcli"
                 what = f"class '{name}' is missing from {split}, but is in train"
             yield Problem(str(folder), what, hint)
-
-
-def _passed_over(found: Survey) -> Iterator[Finding]:
-    rename = "photos need the ending of one in their name, such as .jpg"
-    kinds: tuple[tuple[list[Path], str, Severity, str, str, str], ...] = (
-        (found.loose, "outside the classes", "warning", "outside the class folders", "photo",
-         "photos belong into the folder of their class"),
-        (found.rest.others, "no image suffix", "warning", "without an image suffix", "file",
-         rename),
-        (found.rest.junk, "hidden", "note", "hidden or left by a system", "file", ""),
-    )  # fmt: skip
-    for paths, kind, severity, what, noun, hint in kinds:
-        if paths:
-            yield Finding(kind, severity, f"ignored, {what}", hint, tuple(paths), noun=noun)

@@ -34,6 +34,13 @@ def settle(index: Index, policy: Policy) -> Index:
     return replace(left, findings=(*index.findings, *found))
 
 
+def kept(index: Index, policy: Policy) -> Index:
+    """The index without the copies that `settle` drops, if any; nothing is told."""
+    if policy != "drop":
+        return index
+    return index.without([item.path for item, _ in _crossing(_repeated(index.items))])
+
+
 def _copies(index: Index, policy: Policy) -> tuple[tuple[Item, ...], list[Finding]]:
     """The items to go on with, and what the copies among them amount to.
 
@@ -41,18 +48,29 @@ def _copies(index: Index, policy: Policy) -> tuple[tuple[Item, ...], list[Findin
     in val rather than train; with `allow` it stays wherever it is.
     """
     items, root = index.items, index.root
-    same: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
-        same[item.digest].append(item)
-    repeated = [alike for alike in same.values() if len(alike) > 1]
-    crossing: list[tuple[Item, Item]] = []
-    for alike in repeated:
-        kept = max(alike, key=lambda item: _KEEPING.index(item.split))
-        crossing += [(item, kept) for item in alike if item.split != kept.split]
+    repeated = _repeated(items)
+    crossing = _crossing(repeated)
     findings = [*_across(crossing, root, policy), *_under_two_labels(repeated, root)]
     dropped = {id(item) for item, _ in crossing} if policy == "drop" else set()
     left = tuple(item for item in items if id(item) not in dropped)
     return left, [*findings, *_within(repeated, root)]
+
+
+def _repeated(items: Iterable[Item]) -> list[list[Item]]:
+    """The photos of which there are several, each with its copies."""
+    same: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        same[item.digest].append(item)
+    return [alike for alike in same.values() if len(alike) > 1]
+
+
+def _crossing(repeated: Iterable[Sequence[Item]]) -> list[tuple[Item, Item]]:
+    """Copies in a lesser split, each with the one in the split that keeps it."""
+    crossing = []
+    for alike in repeated:
+        kept = max(alike, key=lambda item: _KEEPING.index(item.split))
+        crossing += [(item, kept) for item in alike if item.split != kept.split]
+    return crossing
 
 
 def _across(pairs: Sequence[tuple[Item, Item]], root: Path, policy: Policy) -> Iterable[Finding]:
@@ -68,7 +86,7 @@ def _across(pairs: Sequence[tuple[Item, Item]], root: Path, policy: Policy) -> I
         message += ", and is dropped from this one"
         yield Finding(kind, "warning", message, "", paths, details)
     else:
-        hint = "scores are too high by what was learnt by heart"
+        hint = "copies make the scores too high"
         yield Finding(kind, "warning", message, hint, paths, details)
 
 
@@ -84,7 +102,7 @@ def _under_two_labels(repeated: Iterable[Sequence[Item]], root: Path) -> Iterabl
             "label conflict",
             "warning",
             "the same photo has another label elsewhere",
-            "keep it under the right one",
+            "keep it only under the right one",
             tuple(item.path for item, _ in pairs),
             tuple(f"also {shown(other.path, root)}" for _, other in pairs),
         )
@@ -125,7 +143,7 @@ def _groups(index: Index) -> list[Finding]:
         Finding(
             "group across splits",
             "error",
-            "its group is in another split, too",
+            "its group is also in another split",
             "write one split for each group, or leave the split column out",
             tuple(item.path for item in found),
             tuple(f"group {item.group}" for item in found),
@@ -150,7 +168,7 @@ def _imbalance(index: Index) -> list[Finding]:
     if scored:
         name, number = scored.most_common(1)[0]
         share = number / sum(scored.values())
-        message += f"; always saying {classes[name]} is right for {share:.1%} of {split}"
+        message += f"; always answering {classes[name]} is right for {share:.1%} of {split}"
     severity: Severity = "warning" if ratio >= IMBALANCED else "note"
-    hint = "try class_weights: balanced, and look beyond accuracy"
+    hint = "try class_weights: balanced, and look at more than accuracy"
     return [Finding("imbalance", severity, message, hint)]

@@ -6,8 +6,10 @@ lowest frequencies of the discrete cosine transform, set where the frequency is 
 Photos whose hashes differ in few bits are candidates; those whose thumbnails also correlate are
 nearly the same. A mirrored photo has the same frequencies with the odd ones negated.
 
-Hashes are compared by bands, so that the work grows with the number of photos and not with its
-square: of two hashes that differ in at most `BITS` bits, one of four bands differs in one at most.
+No pair is left out. Hashes are compared by bands, so that the work grows with the number of photos
+and not with its square: of two hashes that differ in at most `BITS` bits, one of four bands differs
+in one at most. Where so many share a band that this saves nothing, as X-rays, scans and frames of a
+film do, all are compared with all, in blocks that fit a processor's cache.
 """
 
 from __future__ import annotations
@@ -37,12 +39,18 @@ LEAST_CONTRAST = 4.0
 # Lowest frequencies kept of each axis, and bands of the hash.
 _LOW, _BANDS = 8, 4
 
+# What a band may differ by: nothing, or one of its 16 bits.
+_FLIPS = (0, *(1 << bit for bit in range(16)))
+
 # Candidates whose hashes, and then whose thumbnails, are looked at together: bounds of memory.
 _CHUNK, _SLICE = 1 << 20, 1 << 14
 
-# Candidates of one photo in one lookup. Where more hashes share a band, as in frames of a film, any
-# of them will do.
-_MOST = 256
+# Hashes of either side that are compared with each other at once.
+_ROWS, _COLUMNS = 256, 4096
+
+# How many times as long a pair takes that bands have found as one of a block, and a thumbnail that
+# is looked up as one in a product of matrices.
+_LOOKUP, _GATHER = 32, 64
 
 
 def thumbnail(image: Image.Image) -> Array:
@@ -61,16 +69,50 @@ def pairs(one: Prepared, other: Prepared) -> Array:
     for mirrored in (False, True):
         hashes = one.mirrored if mirrored else one.hashes
         flat = one.flat[:, :, ::-1] if mirrored else one.flat
-        for left, right in _candidates(hashes, other.hashes, partner):
-            close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
-            left, right = left[close], right[close]
-            for begin in range(0, len(left), _SLICE):
-                ours, theirs = left[begin : begin + _SLICE], right[begin : begin + _SLICE]
-                likeness = np.einsum("nij,nij->n", flat[ours], other.flat[theirs])
-                alike = likeness >= CORRELATION
-                partner[ours[alike]] = theirs[alike]
+        every = len(hashes) * len(other.hashes)
+        if _LOOKUP * _shared(hashes, other.hashes) < every:
+            _match_bands(hashes, flat, other, partner)
+        else:
+            _match_blocks(hashes, flat, other, partner)
     found = np.flatnonzero(partner >= 0)
     return np.stack([one.at[found], other.at[partner[found]]], axis=1)
+
+
+def _match_bands(hashes: Array, flat: Array, other: Prepared, partner: Array) -> None:
+    """Fill `partner` from the pairs that share a band."""
+    for left, right in _candidates(hashes, other.hashes, partner):
+        close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
+        _match(left[close], right[close], flat, other, partner)
+
+
+def _match_blocks(hashes: Array, flat: Array, other: Prepared, partner: Array) -> None:
+    """Fill `partner` from all pairs; a photo that has one is not compared any more."""
+    for first in range(0, len(hashes), _ROWS):
+        rows = np.arange(first, min(first + _ROWS, len(hashes)))
+        for begin in range(0, len(other.hashes), _COLUMNS):
+            rows = rows[partner[rows] < 0]
+            columns = slice(begin, begin + _COLUMNS)
+            close = np.bitwise_count(hashes[rows, None] ^ other.hashes[columns]) <= BITS
+            if _GATHER * np.count_nonzero(close) < close.size:
+                left, right = np.nonzero(close)
+                _match(rows[left], right + begin, flat, other, partner)
+                continue
+            theirs = other.flat[columns].reshape(-1, SIDE * SIDE)
+            likeness = flat[rows].reshape(-1, SIDE * SIDE) @ theirs.T
+            alike = close & (likeness >= CORRELATION)
+            matched = alike.any(axis=1)
+            partner[rows[matched]] = begin + alike[matched].argmax(axis=1)
+
+
+def _match(left: Array, right: Array, flat: Array, other: Prepared, partner: Array) -> None:
+    """Fill `partner` from pairs whose hashes are close, where their thumbnails correlate."""
+    for begin in range(0, len(left), _SLICE):
+        ours, theirs = left[begin : begin + _SLICE], right[begin : begin + _SLICE]
+        alone = partner[ours] < 0
+        ours, theirs = ours[alone], theirs[alone]
+        likeness = np.einsum("nij,nij->n", flat[ours], other.flat[theirs])
+        alike = likeness >= CORRELATION
+        partner[ours[alike]] = theirs[alike]
 
 
 class Prepared:
@@ -110,23 +152,35 @@ def _bits(frequencies: Array) -> Array:
     return hashes
 
 
+def _bands(hashes: Array) -> Array:
+    """The 16 bits of each band of each hash: int64 (bands, hashes)."""
+    shifts = np.arange(0, 16 * _BANDS, 16, dtype=np.uint64)[:, None]
+    return ((hashes >> shifts) & np.uint64(0xFFFF)).astype(np.int64)
+
+
+def _shared(first: Array, second: Array) -> int:
+    """How many pairs `_candidates` would name, those that it finds by several bands each time."""
+    total = 0
+    values = np.arange(1 << 16)
+    for ours, theirs in zip(_bands(first), _bands(second), strict=True):
+        many, others = (np.bincount(band, minlength=1 << 16) for band in (ours, theirs))
+        total += sum(int(many @ others[values ^ flip]) for flip in _FLIPS)
+    return total
+
+
 def _candidates(first: Array, second: Array, partner: Array) -> Iterator[tuple[Array, Array]]:
     """Indices of hashes that agree in one band but for one bit, in bounded portions.
 
     Those of `first` that have a partner by then are not asked for any more.
     """
-    flips = [0, *(1 << bit for bit in range(16))]
-    for band in range(_BANDS):
-        shift = np.uint64(16 * band)
-        ours = ((first >> shift) & np.uint64(0xFFFF)).astype(np.int64)
-        theirs = ((second >> shift) & np.uint64(0xFFFF)).astype(np.int64)
+    for ours, theirs in zip(_bands(first), _bands(second), strict=True):
         order = np.argsort(theirs, kind="stable")
         # Where each of the values that 16 bits may have begins in that order.
         begin = np.searchsorted(theirs[order], np.arange((1 << 16) + 1))
-        for flip in flips:
+        for flip in _FLIPS:
             alone = np.flatnonzero(partner < 0)
             start = begin[ours[alone] ^ flip]
-            many = np.minimum(begin[(ours[alone] ^ flip) + 1] - start, _MOST)
+            many = begin[(ours[alone] ^ flip) + 1] - start
             for left, entry in _spread(start, many, order):
                 yield alone[left], entry
 

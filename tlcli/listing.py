@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tlcli import audit_cache, console, inventory
 from tlcli import bases as table_of_bases
-from tlcli import console, inventory
 from tlcli import runs as run_folders
 from tlcli.briefs import BriefOutcome, BriefRecord
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
@@ -48,8 +48,8 @@ def _all_bases() -> tuple[str, Any]:
     ]  # fmt: skip
     text = console.table(headers, rows)
     text += (
-        "\n\nSizes in pixels. What a base takes for pixels: caffe BGR less the mean of ImageNet, "
-        "tf -1..1,\ntorch standardised, raw 0..255; tlcli converts inside the model.\n"
+        "\n\nSizes are in pixels. The pixels that a base expects: caffe is BGR minus the ImageNet "
+        "mean, tf\n-1..1, torch standardised, raw 0..255; tlcli converts inside the model.\n"
         "`tlcli bases NAME` shows the boundaries of one."
     )
     value = [
@@ -89,7 +89,7 @@ def _boundaries(row: table_of_bases.Base) -> tuple[str, Any]:
         for entry in value
     ]
     text = console.table(("freeze_until", f"output at {size} px", "parameters above", ""), rows)
-    text += "\n\n'as the next': the same layers train from the next boundary, which stores less."
+    text += "\n\n'as the next': the next boundary trains the same layers and stores less."
     return text, value
 
 
@@ -144,8 +144,16 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def cache(folder: Path) -> tuple[str, Any]:
-    """What the feature store holds, the most recently used first."""
+def cache(folder: Path, home: Path) -> tuple[str, Any]:
+    """What the feature store in `folder` holds, the most recently used first; the text also says
+    how much room in the cache folder `home` takes what checks remember."""
+    text, value = _trunks(folder)
+    if taken := audit_cache.size(home):
+        text += f"\n{console.size(taken)} of check results in {home / audit_cache.FILE}"
+    return text, value
+
+
+def _trunks(folder: Path) -> tuple[str, Any]:
     entries = inventory.listed(folder)
     value = [
         {
@@ -165,7 +173,7 @@ def cache(folder: Path) -> tuple[str, Any]:
     headers = ("base", "boundary", "pixels", "dtype", "rows", "size", "unused for")
     rows = [
         [
-            entry["base"], entry["boundary"], " x ".join(map(str, entry["image_size"])),
+            entry["base"], entry["boundary"], " x ".join(map(str, entry["image_size"][::-1])),
             entry["dtype"], console.count(entry["rows"]), console.size(entry["bytes"]),
             f"{entry['days_unused']:.0f} days",
         ]
@@ -221,7 +229,7 @@ def predictions(
 def _warn_of_seen(seen: list[str], total: int) -> None:
     which = f"{len(seen):,} of {console.counted(total, 'photo')}" if total > 1 else "the photo"
     what = f"{which} {'was' if len(seen) == 1 else 'were'} in the training set of the run"
-    hint = "what the model says there tells nothing about new photos"
+    hint = "predictions for such photos say nothing about new ones"
     console.warn(str(Problem(seen[0] + (", ..." if len(seen) > 1 else ""), what, hint)))
 
 

@@ -25,7 +25,7 @@ Array = npt.NDArray[np.float32]
 
 
 class NotONNX(ValueError):
-    """The bytes are not a whole ONNX model."""
+    """The bytes are not a complete ONNX model."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class _Unit:
 class Graph:
     """An ONNX model: what has weights in it.
 
-    Raises `NotONNX` for bytes that are no ONNX model, or not a whole one.
+    Raises `NotONNX` for bytes that are no ONNX model, or not a complete one.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:

@@ -83,9 +83,9 @@ class Plan:
             ", ..." if len(self.index.classes) > 8 else ""
         )
         lines = [
-            f"{chosen.name}: {len(self.index.classes)} classes ({listed})",
+            f"{chosen.name}: {len(self.index.classes)} classes ({console.one_line(listed)})",
             f"photos: {photos['train']:,} train, {photos['val']:,} val, {photos['test']:,} test",
-            f"base: {self.row.name} at {height} x {width} px, {self.source}",
+            f"base: {self.row.name} at {width} x {height} px, {self.source}",
             f"views: {self._views()}",
             f"feature store: up to {console.size(self.store_bytes)} in {self.cache}",
         ]
@@ -135,11 +135,10 @@ class Plan:
             )
         if not augment.kept_views:
             return "the photos themselves, not augmented"
-        passes = photos * (1 + augment.kept_views)
-        return (
-            f"every training photo and {console.counted(augment.kept_views, 'augmented view')}; "
-            f"{console.counted(passes, 'pass')} through the trunk, once"
-        )
+        needed = console.counted(photos * (1 + augment.kept_views), "pass")
+        some = "up to " if augment.probability < 1 else ""  # views as their photos need none
+        kept = console.counted(augment.kept_views, "augmented view")
+        return f"every training photo and {kept}; {some}{needed} through the trunk, once"
 
 
 def make(found: Survey) -> Plan:

@@ -22,7 +22,7 @@ def reliability(value: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     after = value["calibrated"]
-    sides = [("as the network says", value["reliability"]["bins"], value["ece"])]
+    sides = [("uncalibrated", value["reliability"]["bins"], value["ece"])]
     if after:
         title = f"calibrated, temperature {after['temperature']:.2f}"
         sides.append((title, value["reliability"]["calibrated_bins"], after["ece"]))
@@ -34,7 +34,7 @@ def reliability(value: dict[str, Any], path: Path) -> None:
         for column, (title, bins, error) in enumerate(sides):
             _diagram(axes[0][column], bins, f"{title}\ncalibration error {error:.4f}")
             _counts(axes[1][column], bins)
-        axes[0][0].set_ylabel("right (bar), confidence (mark)")
+        axes[0][0].set_ylabel("accuracy (bar), confidence (mark)")
         axes[1][0].set_ylabel("photos")
         drawing.save(figure, path)
 
@@ -75,7 +75,7 @@ def confusion(value: dict[str, Any], path: Path) -> None:
         figure = Figure(figsize=(side + 1, side), layout="constrained")
         axes = figure.subplots()
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axes.set(xlabel="the model says", ylabel="is", xticks=[], yticks=[])
+        axes.set(xlabel="predicted", ylabel="true class", xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         if count <= MOST_NAMED:
             labels = [drawing.shown(name) for name in names]

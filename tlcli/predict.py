@@ -230,7 +230,7 @@ def _training_photos(run: Run) -> frozenset[str]:
     try:
         return frozenset(row.sha256 for row in splits.read(run) if row.split == "train")
     except RunError as error:  # it tells photos apart, no more
-        console.warn(f"{error}; photos of its training set cannot be told")
+        console.warn(f"{error}; photos from its training set cannot be recognised")
         return frozenset()
 
 
@@ -244,17 +244,17 @@ def open_model(path: Path, card: dict[str, Any]) -> Any:
     classes, outputs = len(card["classes"]), model.outputs[0].shape[-1]
     if outputs != (1 if classes == 2 else classes):
         message = f"has {outputs} outputs for {classes} classes"
-        raise RunError(Problem(str(path), message, "only models of tlcli fit their names"))
+        raise RunError(Problem(str(path), message, "use a model that tlcli has written"))
     return model
 
 
 def read_card(path: Path) -> dict[str, Any]:
     """What a model archive says of its classes and pixels; see `runs.MODEL_CARD`."""
-    hint = "only models of tlcli say which output is which class"
+    hint = "only models written by tlcli say which output is which class"
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(MODEL_CARD).file_size > CARD_BYTES:
-                raise RunError(Problem(str(path), f"its {MODEL_CARD} is no card", hint))
+                raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
             card = files.json_value(archive.read(MODEL_CARD))
     except FileNotFoundError:
         raise RunError(Problem(str(path), "no such model", "name a run with --run")) from None
@@ -263,7 +263,7 @@ def read_card(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, *_DAMAGED) as error:
         raise RunError(Problem(str(path), f"is not a model: {reason(error)}")) from error
     if not _is_card(card):
-        raise RunError(Problem(str(path), f"its {MODEL_CARD} is no card", hint))
+        raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
     if card.get("decoder") != images.DECODER_VERSION:
         message = (
             f"trained on pixels of decoder version {card.get('decoder')}, "

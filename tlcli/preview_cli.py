@@ -13,11 +13,11 @@ from tlcli.command import PATH, with_json, with_settings
 @click.command()
 @with_settings
 @click.option("--photos", "number", type=click.IntRange(min=1), default=2, show_default=True,
-              help="Training photos of each class.")  # fmt: skip
+              help="Training photos per class.")  # fmt: skip
 @click.option("--views", type=click.IntRange(min=1, max=24),
-              help="Views of each photo. [default: those the recipe keeps, 6 at most]")  # fmt: skip
+              help="Views of each photo. [default: those the recipe keeps, at most 6]")  # fmt: skip
 @click.option("--out", type=PATH, help="The picture to write. [default: NAME-views.png]")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @with_json
 def preview(
     config: Path | None, overrides: tuple[str, ...], number: int, views: int | None,

@@ -88,7 +88,7 @@ def _check_mixing(augment: Any, document: Document) -> Iterator[Problem]:
         yield Problem(
             document.where(("augment", "cutmix")),
             "cutmix pastes pixels, and activations from the feature store have none",
-            "set augment.views to live, or use mixup, which can blend activations, too",
+            "set augment.views to live, or use mixup, which can also blend activations",
         )
 
 
@@ -144,7 +144,7 @@ def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str
     if kind == "extra_forbidden":
         name, block = str(key[-1]), _block_at(key[:-1], model)
         if name in block.refused:
-            return f"'{name}' is no setting of tlcli", block.refused[name]
+            return f"'{name}' is not a setting of tlcli", block.refused[name]
         return f"unknown key '{name}'", suggestion(name, list(block.model_fields), most=99)
     if kind == "missing":
         return "missing", f"the recipe needs {spell(key)}"
@@ -198,7 +198,7 @@ def advice(recipe: Recipe) -> list[Problem]:
                     ("stages", position, "learning_rate"),
                     f"{stage.learning_rate:g} is not lower than the {before.learning_rate:g} of "
                     f"stage '{before.name}': large steps destroy pretrained weights",
-                    "1e-5 is a good start",
+                    "1e-5 is a good starting point",
                 )
             )
     for position, stage in enumerate(recipe.stages):
@@ -234,7 +234,7 @@ def advice(recipe: Recipe) -> list[Problem]:
         found.append(
             (
                 ("base", "batch_norm"),
-                f"statistics of batches of {smallest} are noisy",
+                f"the statistics of batches of {smallest} photos are noisy",
                 "use a batch size of 16 or more, or `frozen`",
             )
         )
@@ -256,10 +256,10 @@ def _idle_views(recipe: Recipe) -> Iterator[tuple[Key, str, str]]:
         yield ("augment", "probability"), what, "raise it, or leave it out"
     elif augment.changes_pixels:
         if augment.views == 0:
-            what = "0 views are kept, so training sees nothing of what the other settings change"
+            what = "0 views are kept, so the other settings have no effect"
             yield ("augment", "views"), what, "set it to 4, or to live"
     elif augment.views == "live" and not (augment.mixup or augment.cutmix):
-        what = "no setting of `augment` changes a photo: every epoch would compute the same again"
+        what = "no setting of `augment` changes a photo: every epoch would repeat the same work"
         yield ("augment", "views"), what, f"{settings}, or leave views out"
     elif augment.views not in (0, "live") and not augment.mixup:
         what = "no setting of `augment` changes a photo, so no views are kept"
@@ -273,13 +273,13 @@ def _mixing(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(
             recipe.where("augment", "mixup"),
             "blends activations at the boundary, not pixels (manifold mixup): the trunk runs once",
-            "augment.views=live blends pixels",
+            "set augment.views=live to blend pixels",
             "note",
         )
     if augment.mixup or augment.cutmix:
         yield Problem(
             recipe.where("augment", "mixup" if augment.mixup else "cutmix"),
-            "training accuracy counts the class of which a mixed photo has most",
+            "training accuracy counts the class with the larger share in a mixed photo",
             "validation and test are not mixed",
             "note",
         )

@@ -73,7 +73,9 @@ def write(run: Run, *, out: Path | None = None, data: Path | None = None) -> Wri
     path = out or run.file(runs.REPORT)
     _check_out(path)
     if data is not None and not data.is_dir():
-        raise RunError(Problem(f"--data {data}", "is not a folder", "name the photos' folder"))
+        raise RunError(
+            Problem(f"--data {data}", "is not a folder", "name the folder of the photos")
+        )
     shown = contents.gather(run, data)
     text = html(shown)
     if (over := len(text.encode()) - LIMIT) > 0:  # very many classes, or very long names
@@ -83,9 +85,9 @@ def write(run: Run, *, out: Path | None = None, data: Path | None = None) -> Wri
     for problem in shown.hidden[:1]:
         rest = len(shown.hidden) - 1
         more = f" (and {console.counted(rest, 'photo')} more)" if rest else ""
-        console.warn(f"{problem}{more}; not in the report")
+        console.warn(f"{problem}{more}; left out of the report")
     for one in shown.missing.values():
-        console.note(f"not in the report: {one.what}; {one.command}")
+        console.note(f"not in the report: {one.what}; to add it: {one.command}")
     return Written(path, len(text.encode()), shown)
 
 
@@ -146,8 +148,9 @@ def html(shown: Contents) -> str:
 def _commands(run: Run) -> tuple[tuple[str, str], ...]:
     path = contents.quoted(run.path)
     return (
-        ("train it again", f"tlcli finetune --config {contents.quoted(run.file(runs.RECIPE))}"),
-        ("measure it again", f"tlcli evaluate --run {path}"),
+        ("train it again and compare every bit", f"tlcli reproduce {path}"),
+        ("train its recipe", f"tlcli finetune --config {contents.quoted(run.file(runs.RECIPE))}"),
+        ("evaluate it again", f"tlcli evaluate --run {path}"),
         ("classify photos with it", f"tlcli predict --run {path} PHOTO..."),
         ("write this page again", f"tlcli report --run {path}"),
     )

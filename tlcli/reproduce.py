@@ -39,7 +39,7 @@ class Difference:
     now: Any
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what} was {self.then} and is {self.now}"
+        return f"{self.where}: {self.what} was {self.then}, is now {self.now}"
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Compared:
             epochs = console.counted(self.epochs, "epoch")
             lines = [f"identical: the metrics of {epochs}, {self.tensors:,} tensors, all bits"]
         else:
-            lines = [f"differs, first at {self.difference}"]
-        lines += [f"not as it was: {line}" for line in self.circumstances]
+            lines = [f"different, first at {self.difference}"]
+        lines += [f"circumstances: {line}" for line in self.circumstances]
         return "\n".join([*lines, f"run: {self.again}"])
 
 
@@ -115,7 +115,7 @@ def reproduce(
     made = plan.make(found)
     different = identity.differences(run, chosen, made.index)
     if different:
-        hint = "a run can only be repeated with what it was made from; --data says where that is"
+        hint = "a run can only be repeated with what it was made from; --data says where it is now"
         raise RunError([Problem(str(run.path), line, hint) for line in different])
     console.note(made.text() + "\n")
     checksum = (run.record().get("weights") or {}).get("checksum")
@@ -136,7 +136,7 @@ def _check_place(run: Run, again: Run) -> None:
         problem = error.problems[0]
         raise RunError(Problem(problem.where, problem.message, hint)) from error
     if not same:
-        raise RunError(Problem(where, "there is a run of something else", hint))
+        raise RunError(Problem(where, "a different run is already there", hint))
 
 
 def compare(run: Run, again: Run) -> Compared:
@@ -226,6 +226,6 @@ def _circumstances(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         found = (record.get(block) for record in (then, now))
         before, after = (value if isinstance(value, dict) else {} for value in found)
         for key in saving.differing(before, after):
-            yield f"{key} was {before[key]} and is {after[key]}"
+            yield f"{key} was {before[key]}, is now {after[key]}"
     if now.get("deterministic") is False:
-        yield "deterministic: false in the recipe allows other bits every time"
+        yield "deterministic: false in the recipe allows different bits every time"

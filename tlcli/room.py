@@ -29,11 +29,11 @@ def check_disk(folder: Path, needed: int) -> Iterator[Problem]:
     usage = shutil.disk_usage(folder)
     hint = f"{LESS_SPACE} or --cache-dir"
     if needed > usage.total:
-        disk = f"the whole disk has {console.size(usage.total)}"
+        disk = f"but the whole disk has {console.size(usage.total)}"
         yield Problem(str(folder), f"the store needs {console.size(needed)}, {disk}", hint)
     elif needed > usage.free:
         # A warning, since rows may be stored already; the extraction checks what is missing.
-        free = f"{console.size(usage.free)} are free"
+        free = f"but only {console.size(usage.free)} is free"
         message = f"the store may need {console.size(needed)}, {free}"
         yield Problem(str(folder), message, hint, "warning")
 
@@ -48,17 +48,17 @@ def check_memory(chosen: Recipe, stages: Collection[StagePlan]) -> Iterator[Prob
     needs = 4 * BATCH_SIZE * (3 * height * width + largest)
     if needs > has:
         message = (
-            f"a forward pass of {BATCH_SIZE} photos of {height:,} x {width:,} px needs at "
-            f"least {console.size(needs)} of memory, this machine has {console.size(has)}"
+            f"a forward pass of {BATCH_SIZE} photos of {width:,} x {height:,} px needs at "
+            f"least {console.size(needs)} of memory, but this machine has {console.size(has)}"
         )
-        yield Problem(chosen.where("base", "image_size"), message, "use a smaller one")
+        yield Problem(chosen.where("base", "image_size"), message, "use a smaller size")
     worst = max(stages, key=_least_memory)
     needs = _least_memory(worst)
     if needs > has:
         message = (
             f"stage '{worst.stage.name}' trains {worst.trainable:,} parameters in batches of "
             f"{worst.batch_size:,} and needs at least {console.size(needs)} of memory, "
-            f"this machine has {console.size(has)}"
+            f"but this machine has {console.size(has)}"
         )
         hint = "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
         yield Problem(chosen.where("head", "hidden"), message, hint)

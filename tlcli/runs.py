@@ -112,8 +112,8 @@ class Run:
         """The run's record; a `RunError` where it is missing or damaged."""
         value = self.read(RECORD)
         if not isinstance(value, dict):
-            hint = "bring it back, or remove the run"
-            raise RunError(Problem(str(self.file(RECORD)), "is no record of a run", hint))
+            hint = "restore it, or remove the run"
+            raise RunError(Problem(str(self.file(RECORD)), "is not the record of a run", hint))
         return value
 
     @property
@@ -208,7 +208,7 @@ def named(which: str, *, where: str) -> Run:
             return Run(path)
     names = [run.name for run in listed(folder)]
     hint = suggestion(which, names) if names else "train one with `tlcli finetune`"
-    raise RunError(Problem(where, "there is no such run", hint))
+    raise RunError(Problem(where, "no such run", hint))
 
 
 def _latest(folder: Path) -> Run:

@@ -25,7 +25,7 @@ def runs(json_: bool) -> None:
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--out", type=PATH, help="Where the repetition goes. [default: RUN-again]")
+@click.option("--out", type=PATH, help="Where to put the repeated run. [default: RUN-again]")
 @click.option("--data", type=PATH, help="Where the photos are now, if they were moved.")
 @click.option("--weights", type=PATH, help="Where the weights file is now, if it was moved.")
 @with_offline

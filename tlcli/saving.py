@@ -42,11 +42,12 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
     if "weights" in record:
         began, resumed = record["weights"], record.get("resumed", [])
         if not isinstance(began, dict) or not isinstance(resumed, list):
-            hint = "start anew with --fresh"
-            raise RunError(Problem(str(run.file(runs.RECORD)), "is no record of a run", hint))
+            hint = "start a new run with --fresh"
+            raise RunError(Problem(str(run.file(runs.RECORD)), "is not the record of a run", hint))
         if began.get("checksum") != weights["checksum"]:
-            hint = "bring back the weights it began with, or start anew with --fresh"
-            raise RunError(Problem(str(run.path), "began with other pretrained weights", hint))
+            hint = "restore those weights, or start a new run with --fresh"
+            what = "was started with different pretrained weights"
+            raise RunError(Problem(str(run.path), what, hint))
         changed = {
             key: found[key]
             for key in ("versions", "machine")
@@ -56,7 +57,7 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
             changed["deterministic"] = deterministic
         if changed:
             names = " and ".join(changed)
-            console.warn(f"{run.path}: began with other {names}; the last bits may differ")
+            console.warn(f"{run.path}: was started with other {names}; the last bits may differ")
         again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **changed}
         files.write_json(run.file(runs.RECORD), {**record, "resumed": [*resumed, again]})
     else:

@@ -129,7 +129,7 @@ class Data(Block):
     )
     duplicates: Literal["error", "drop", "allow"] = Field(
         "error",
-        description="the same photo in two splits stops the run, leaves training, or stays",
+        description="the same photo in two splits stops the run, is dropped from one, or stays",
     )
     exclude: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None, description="a list of photos to leave out, as `check --fix-list` writes it"
@@ -199,7 +199,7 @@ class Optimizer(_Named):
     name: OptimizerName = Field("adam", description="adam, rmsprop, sgd or adamw")
     momentum: float | None = Field(None, ge=0, lt=1, description="of sgd and rmsprop")
     nesterov: bool | None = Field(None, description="Nesterov momentum, of sgd")
-    weight_decay: float | None = Field(None, ge=0, le=1, description="decoupled decay a step")
+    weight_decay: float | None = Field(None, ge=0, le=1, description="decoupled decay per step")
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Optimizer:
@@ -217,10 +217,10 @@ class Schedule(_Named):
         "constant", description="constant, cosine (to 0), exponential, or plateau (on val_loss)"
     )
     warmup_epochs: float = Field(0.0, ge=0, le=MAX_EPOCHS, description="linear rise from 0")
-    decay: float = Field(0.96, gt=0, le=1, description="exponential: factor an epoch")
+    decay: float = Field(0.96, gt=0, le=1, description="exponential: factor per epoch")
     factor: float = Field(0.1, gt=0, lt=1, description="plateau: factor of each reduction")
     patience: int = Field(
-        5, ge=1, le=MAX_EPOCHS, description="plateau: epochs without gain before a reduction"
+        5, ge=1, le=MAX_EPOCHS, description="plateau: epochs without improvement before a reduction"
     )
 
 
@@ -229,8 +229,12 @@ class EarlyStopping(_Named):
 
     shorthand: ClassVar[str] = "patience"
 
-    patience: int = Field(ge=1, le=MAX_EPOCHS, description="epochs without gain before the end")
-    min_delta: float = Field(0.0, ge=0, description="the smallest change that counts as gain")
+    patience: int = Field(
+        ge=1, le=MAX_EPOCHS, description="epochs without improvement before training stops"
+    )
+    min_delta: float = Field(
+        0.0, ge=0, description="the smallest change that counts as improvement"
+    )
 
 
 class Stage(Block):

@@ -113,5 +113,5 @@ def target(out: Path | None, default: str, *, force: bool) -> Path:
     if not path.parent.is_dir():
         raise TlcliError(Problem(where, "its folder does not exist", "make it, or name another"))
     if path.exists() and not force:
-        raise TlcliError(Problem(where, "is there already", "name another, or add --force"))
+        raise TlcliError(Problem(where, "exists already", "name another, or add --force"))
     return path

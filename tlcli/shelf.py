@@ -72,7 +72,7 @@ def listed(folder: Path) -> tuple[str, Any]:
         if row.name not in present
     ]
     text = console.table(("base", "present in", "size", "verified", "file"), lines)
-    return text + "\n\n`tlcli weights fetch NAME` brings what is missing.", value
+    return text + "\n\n`tlcli weights fetch NAME` fetches missing ones.", value
 
 
 def _told(proof: str | None) -> str:

@@ -135,7 +135,7 @@ def _slips(entry: Any) -> Iterator[tuple[str, str]]:
         if key not in _KEYS:
             yield f"unknown key '{key}'", suggestion(key, _KEYS)
     if bool(entry.get("url")) == bool(entry.get("requirement")):
-        yield "has to have one of `url` and `requirement`", "give `url` and `sha256`"
+        yield "must have exactly one of `url` and `requirement`", "give `url` and `sha256`"
     if entry.get("url") and urlsplit(entry["url"]).scheme not in ("http", "https", "file"):
         yield f"'{shown(entry['url'])}' is not a URL tlcli fetches", "use https, http or file"
     if entry.get("requirement") and not re.fullmatch(

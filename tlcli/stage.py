@@ -202,8 +202,8 @@ def _assign(variables: list[Variable], values: list[Array], stage: str) -> None:
     """Put kept values back; a `RunError` where they are of another network."""
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [value.shape for value in values]:
-        message = "the checkpoint is not of this network"
-        hint = "another version of Keras may have made it; start anew with --fresh"
+        message = "the checkpoint does not fit this network"
+        hint = "another version of Keras may have written it; start a new run with --fresh"
         raise RunError(Problem(f"stage '{stage}'", message, hint))
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -100,16 +100,16 @@ class Stages:
             console.warn(str(problem))
         if last is None:
             console.note(
-                "none of its checkpoints can be read: it begins with its first epoch again"
+                "none of its checkpoints can be read; starting again from the first epoch"
                 if problems
-                else "it was stopped before its first epoch ended"
+                else "it was stopped before the end of its first epoch"
             )
             return
         try:
             self._take_up(last)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            hint = "another version of tlcli may have made it; start anew with --fresh"
-            message = "its checkpoint is not one that this tlcli can read"
+            hint = "another version of tlcli may have written it; start a new run with --fresh"
+            message = "this tlcli cannot read its checkpoint"
             raise RunError(Problem(str(self._run.path), message, hint)) from error
 
     def run(self) -> list[Result]:
@@ -185,7 +185,7 @@ class Stages:
         earlier = self._stopped.best != len(history)
         self._best = _unpacked(BEST + _WEIGHTS, last.arrays) if earlier else self._stopped.weights
         stage = self._plan.stages[len(self._results)].stage
-        console.note(f"it goes on after epoch {len(history)} of stage '{stage.name}'")
+        console.note(f"resuming after epoch {len(history)} of stage '{stage.name}'")
 
     def _training_feed(self, cut: str) -> StoredFeed | LiveFeed:
         augment, items = self._plan.recipe.augment, self._plan.index.of("train")
@@ -230,7 +230,7 @@ def _announce(plan: Plan, number: int) -> None:
     frozen = f"frozen until {until}" if until else "the whole base is frozen"
     console.note(
         f"\nstage {number + 1} of {len(plan.stages)}: {planned.stage.name} "
-        f"({planned.trainable:,} parameters train, {frozen})"
+        f"({planned.trainable:,} trainable parameters, {frozen})"
     )
 
 

@@ -82,7 +82,7 @@ class Subject:
             if layer.name == name:
                 shape = " x ".join(map(str, layer.output.shape[1:]))
                 message = f"'{name}' gives {shape} numbers, not a grid of activations"
-                hint = f"take one of the layers below it, such as '{self.last_block}'"
+                hint = f"use one of the layers below it, such as '{self.last_block}'"
                 raise UnknownName(Problem(where, message, hint))
         hint = suggestion(name, list(grids)[::-1])  # the upper ones are of more interest
         raise UnknownName(Problem(where, f"{self.name} has no layer '{name}'", hint))
@@ -129,7 +129,7 @@ def open_run(path: Path) -> Subject:
     Raises `RunError` for a file that is damaged or not laid out as tlcli's models are.
     """
     card = read_card(path)
-    hint = "only models of tlcli can be looked into"
+    hint = "only models written by tlcli can be looked into"
     row = bases.lookup(str(card.get("base")))
     if row is None:
         raise RunError(Problem(str(path), "does not say which base it is built on", hint))

@@ -93,6 +93,7 @@ def survey(
     found.source = _collect(problems, lambda: weights.find(chosen, found.cache))
     problems += found.source.notes if found.source else ()
     if found.index is not None:
+        found.index = _gather_names(found.index, skip=chosen.data.on_bad_image == "skip")
         problems += found.index.notes
         gathered = found.index
         if examine is not None:
@@ -110,17 +111,20 @@ def survey(
 def check_classes(before: Index, after: Index) -> list[Problem]:
     """Classes that have lost all their photos of a split to unreadable or dropped ones.
 
-    Without training photos that is an error, and a warning in a split that others still fill.
+    Without training photos that is an error, and a warning in a split that others still fill. Of a
+    class that had none before, whoever gathered them has told.
     """
     found, root = [], str(after.root)
     had = before.counts()
     for split, left in after.counts().items():
         for name in after.classes:
-            if split == "train" and not left[name]:
+            if left[name] or not had[split][name]:
+                continue
+            if split == "train":
                 what = f"class '{name}' has no readable training photo"
                 found.append(Problem(root, what, "repair some"))
-            elif had[split][name] and not left[name] and any(left.values()):
-                what = f"class '{name}' has no photo left in {split}, so no score tells of it"
+            elif any(left.values()):
+                what = f"class '{name}' has no photo left in {split}, so no score covers it"
                 found.append(Problem(root, what, "add some, or repair them", "warning"))
     return found
 
@@ -139,7 +143,7 @@ def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     known = audit_cache.remembered_as_unusable(cache)
     for item in index.items:
         if item.path not in bad and (look := known.get(item.digest)):
-            bad[item.path] = Problem(str(item.path), look.message, look.hint)
+            bad[item.path] = look.problem(item.path)
     return [*bad.items()]
 
 
@@ -159,6 +163,12 @@ def check_photos(
             if problem is not None:
                 found.append((path, problem))
         return found
+
+
+def _gather_names(index: Index, *, skip: bool) -> Index:
+    """The index with one finding about files whose names are no text, instead of a note each."""
+    notes, found = findings.misnamed(index.notes, skip=skip)
+    return replace(index, notes=tuple(notes), findings=(*index.findings, *found))
 
 
 def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], chosen: recipe.Recipe) -> Index:

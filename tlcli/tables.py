@@ -2,22 +2,27 @@
 
 The text is UTF-8, with or without a byte order mark. Commas, semicolons or tabs separate the
 columns, whichever the first line has; quotes work as in spreadsheets. A first line with the word
-`path` in it names the columns, in any order, others ignored; without one they are path, label,
-split and group. Paths are relative to the table. Labels are kept as they are, to the last space.
+`path` in it names the columns, in any order; others are ignored, and told. Without one they are
+path, label, split and group. Paths are relative to the table. Labels are kept as they are, to the
+last space.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tlcli import files
 from tlcli.console import counted
-from tlcli.errors import DataError, Problem, nearest, reason
+from tlcli.errors import DataError, Problem, Severity, nearest, reason
+from tlcli.findings import Finding
+from tlcli.folders import is_photo
 
 SplitName = Literal["train", "val", "test"]
 
@@ -26,13 +31,43 @@ COLUMNS = ("path", "label", "split", "group")
 #: Words for the splits, in lower case; folders of splits are called the same.
 SPLIT_WORDS: dict[str, SplitName] = {
     "train": "train",
+    "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
+    "eval": "val",
     "test": "test",
+    "testing": "test",
 }
 
-#: Rows with the same slip that are told one by one.
+# What tables of others call those columns, in lower case and without anything but letters.
+_ALIASES = {
+    "path": frozenset(
+        {"paths", "file", "files", "filename", "filenames", "filepath", "image", "images"}
+        | {"imagefile", "imagename", "imagepath", "img", "imgpath", "photo", "photopath"}
+    ),
+    "label": frozenset(
+        {"labels", "labelname", "class", "classes", "classname", "category", "target"}
+    ),
+    "split": frozenset({"splits", "subset", "set", "partition", "fold", "phase", "usage"}),
+    "group": frozenset(
+        {"groups", "groupid", "groupname", "patient", "patientid", "subject", "subjectid"}
+        | {"person", "personid", "participant", "participantid", "animalid", "caseid"}
+        | {"studyid", "series", "seriesid", "session", "sessionid", "burst", "burstid"}
+    ),
+}
+
+# What an ignored column might have done.
+_USE = {
+    "split": "if it contains train, val or test, rename it to split",
+    "group": "if photos with the same value must stay in one split, rename it to group",
+}
+
+# How near to a column's name a misspelt one is; at less, 'site' would be near to 'split'.
+_NEAR = 0.75
+
+#: Rows with the same slip that are told one by one, and ignored columns that are named.
 _TOLD = 5
 
 
@@ -72,7 +107,7 @@ def read(table: Path) -> tuple[list[Row], list[Problem]]:
         found = _Reader(table, columns)
     for number, cells in rows:
         found.take(number, cells)
-    return found.rows, found.told()
+    return found.rows, [*found.told(), *_ignored(table, columns)]
 
 
 class _Reader:
@@ -100,7 +135,7 @@ class _Reader:
         elif split and split not in SPLIT_WORDS:
             guess = nearest(split, SPLIT_WORDS)
             hint = f"did you mean '{guess}'?" if guess else "use train, val or test"
-            self._slip(number, "split", f"names the split '{said['split']}'", hint)
+            self._slip(number, "split", f"has the unknown split '{said['split']}'", hint)
         else:
             path = self._table.parent / name
             group = said.get("group", "").strip()
@@ -112,9 +147,9 @@ class _Reader:
             self.rows.append(row)
         elif before == row:
             what = f"repeats line {before.line}"
-            self._slip(row.line, "twice", what, "taken once", error=False)
+            self._slip(row.line, "twice", what, "used once", error=False)
         else:
-            what = f"says something else of {row.path.name} than line {before.line}"
+            what = f"contradicts line {before.line} about {row.path.name}"
             self._slip(row.line, "contradiction", what, "keep one of the lines")
 
     def _slip(self, line: int, kind: str, what: str, hint: str, *, error: bool = True) -> None:
@@ -130,16 +165,43 @@ class _Reader:
             if more := len(problems) - _TOLD:
                 last = problems[-1]
                 if more > 0:
-                    what = f"{more:,} more lines like that, to {last.where.rpartition(':')[2]}"
+                    line = last.where.rpartition(":")[2]
+                    what = f"{counted(more, 'more line')} like that, up to line {line}"
                     told.append(Problem(str(self._table), what, last.hint, last.severity))
         return told
+
+
+def missing(paths: Collection[Path], lines: Mapping[Path, int], *, skip: bool) -> Finding | None:
+    """Rows whose photos are not there, if any of `paths` is not, by their lines in the table.
+
+    With `skip` they are left out of a run, and are no more than a warning.
+    """
+    gone = tuple(path for path in paths if not os.path.lexists(path))
+    if not gone:
+        return None
+    hint = _other_spelling(gone[0])
+    if not hint and any("\\" in path.name for path in gone):
+        hint = "write / instead of \\ between folders"
+    hint = "left out of the run" if skip else hint or "check the path; it is relative to the table"
+    severity: Severity = "warning" if skip else "error"
+    details = tuple(f"line {lines[path]}" for path in gone)
+    return Finding("unreadable", severity, "no such file", hint, gone, details)
+
+
+def _other_spelling(path: Path) -> str:
+    """A hint where there is a file of that name in other letter case."""
+    with suppress(OSError, ValueError):
+        for other in path.parent.iterdir():
+            if other.name.casefold() == path.name.casefold():
+                return f"did you mean '{other.name}', in different letter case?"
+    return ""
 
 
 def _text(table: Path) -> str:
     try:
         return files.read_bytes(table, files.LIST_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError(Problem(str(table), "there is no such table", "check the path")) from error
+        raise DataError(Problem(str(table), "no such table", "check the path")) from error
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text (byte {error.start:,})"
         raise DataError(Problem(str(table), what, "save it as UTF-8 (CSV UTF-8)")) from error
@@ -160,24 +222,61 @@ def _rows(table: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         where = f"{table}:{reader.line_num}"
         hint = 'close the quotes, and double those inside: "5"" disk.jpg"'
-        raise DataError(Problem(where, f"is no line of a table: {reason(error)}", hint)) from error
+        raise DataError(
+            Problem(where, f"is not a line of a table: {reason(error)}", hint)
+        ) from error
 
 
 def _header(table: Path, cells: list[str]) -> list[str] | None:
     """The names of the columns, if the first line names them."""
     names = [cell.strip().lower() for cell in cells]
     if "path" not in names:
-        if {"label", "class", "filename", "file", "image"} & set(names):
+        words = {"label", *_ALIASES["path"], *_ALIASES["label"]}
+        if words & set(map(_letters, names)) and not any(is_photo(Path(name)) for name in names):
             raise DataError(_no_columns(table, cells))
         return None
     twice = [name for name in COLUMNS if names.count(name) > 1]
     if twice or "label" not in names:
         what = f"names the column '{twice[0]}' twice" if twice else "names no column 'label'"
-        raise DataError(Problem(f"{table}:1", what, "begin with `path,label`"))
+        hint = "begin with `path,label`"
+        if guesses := [name for name in names if _meant(name, names) == "label"]:
+            hint = f"if '{guesses[0]}' contains the labels, rename it to label"
+        raise DataError(Problem(f"{table}:1", what, hint))
     return names
+
+
+def _letters(name: str) -> str:
+    """'Group ID', 'group_id' and 'groupId' alike: groupid."""
+    return "".join(filter(str.isalnum, name)).lower()
+
+
+def _meant(name: str, names: Sequence[str]) -> str | None:
+    """The column that the table does not name and that one of an unknown name might be."""
+    missing = [column for column in COLUMNS if column not in names]
+    word = _letters(name)
+    if name in COLUMNS or not word:
+        return None
+    alias = next((column for column in missing if word in _ALIASES[column]), None)
+    return alias or nearest(word, missing, cutoff=_NEAR)
+
+
+def _ignored(table: Path, columns: Sequence[str]) -> Iterator[Problem]:
+    """Columns of which nothing is read: warnings where a group or split may be lost by it."""
+    where, others = f"{table}:1", [name for name in columns if name and name not in COLUMNS]
+    plain = []
+    for name in others:
+        if column := _meant(name, columns):
+            yield Problem(where, f"the column '{name}' is ignored", _USE[column], "warning")
+        else:
+            plain.append(f"'{name}'")
+    if plain:
+        what = f"ignored {counted(len(plain), 'column')}: {', '.join(plain[:_TOLD])}"
+        yield Problem(where, what + (", ..." if len(plain) > _TOLD else ""), severity="note")
 
 
 def _no_columns(table: Path, cells: list[str]) -> Problem:
     shown = ",".join(cells[:6])
     hint = "begin with a line `path,label`, and `split` or `group` if there are any"
+    if meant := [f"'{cell.strip()}' to {name}" for cell in cells if (name := _meant(cell, ()))]:
+        hint = f"rename the column{'s' if len(meant) > 1 else ''} {', '.join(meant)}"
     return Problem(f"{table}:1", f"has no columns path and label (found '{shown}')", hint)

@@ -117,12 +117,14 @@ class Album:
         place = self.place(path)
         try:
             if not place.is_file():  # reading a pipe would wait for ever
-                return Problem(str(place), "is not there", "name the photos' folder with --data")
+                return Problem(
+                    str(place), "is missing", "name the folder of the photos with --data"
+                )
             content = place.read_bytes()
         except (OSError, ValueError) as error:
             return Problem(str(place), reason(error))
         if self.digests.get(path) != hashlib.sha256(content).hexdigest():
-            return Problem(str(place), "is not a photo of the run, or not any more")
+            return Problem(str(place), "is not a photo of the run, or has changed since")
         try:
             return shrink(images.decode(content, name=str(place)), side)
         except ImageError as error:

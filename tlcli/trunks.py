@@ -74,7 +74,7 @@ def fill_store(network: Network, plan: Plan, opened: Opened) -> Report:
     if live:
         items = tuple(item for item in items if item.split != "train")
     report = Report()
-    if views := addresses.views_of(items, recipe.augment.kept_views):
+    if views := addresses.views_of(items, recipe.augment, recipe.augment.kept_views):
         report = features.extract(network, recipe, views, opened.rows, opened.sources)
         _tell_extraction(report, len(views))
     if live:
@@ -94,7 +94,7 @@ def _check_live(plan: Plan) -> dict[Path, Problem]:
 
 def _tell_extraction(report: Report, views: int) -> None:
     computed, stored = sum(report.computed.values()), sum(report.stored.values())
-    rate = f", {report.images / report.seconds:.1f} images/s" if report.images else ""
+    rate = f", {report.images / report.seconds:.1f} views/s" if report.images else ""
     console.note(
         f"features: {console.counted(computed, 'row')} computed in "
         f"{console.duration(report.seconds)}{rate}; {console.counted(stored, 'row')} of "

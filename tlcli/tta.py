@@ -25,6 +25,6 @@ def settings(run: Path) -> Augment:
         raise RunError(Problem(str(run), message, hint))
     augment = recipes.of_run(Run(run)).augment
     if not augment.changes_pixels:
-        message = "no setting of `augment` changes a photo, so there are no views to look at"
+        message = "no setting of `augment` changes a photo, so there are no views to average over"
         raise RunError(Problem(str(path), message, "leave --tta out"))
     return augment

@@ -88,7 +88,7 @@ class Verdict:
     def sentences(self) -> list[str]:
         """The verdict in words, the most important sentence first."""
         if self.network is None:
-            return ["There were no photos to test this network on, so how good it is is not known."]
+            return ["There were no photos to test this network on, so its accuracy is unknown."]
         return [self._quality(), *self._baseline(), *self._fine_tuning(), *self._caution()]
 
     def _quality(self) -> str:
@@ -96,8 +96,8 @@ class Verdict:
         low, high = self.network.interval
         kind = {"test": "test photo", "val": "validation photo"}[self.photos]
         return (
-            f"It names {share(self.network.accuracy)} of {counted(self.network.n, kind)} rightly; "
-            f"for new photos like these, expect {share(low)} to {share(high)}."
+            f"It classifies {share(self.network.accuracy)} of {counted(self.network.n, kind)} "
+            f"correctly; for new photos like these, expect {share(low)} to {share(high)}."
         )
 
     def _baseline(self) -> list[str]:
@@ -108,7 +108,7 @@ class Verdict:
         return {
             "above": [f"That is more than chance: {said} would be right for {there}."],
             "even": [
-                f"That cannot be told from {said}, which would be right for {there}: "
+                f"That cannot be distinguished from {said}, which would be right for {there}: "
                 "the network is of no use yet."
             ],
             "below": [f"That is worse than {said}, which would be right for {there}."],
@@ -130,13 +130,13 @@ class Verdict:
         said = []
         if self.photos == "val":
             said.append(
-                "There were no test photos: the validation photos have also chosen the best epoch, "
-                "and that flatters the figures."
+                "There were no test photos: the validation photos were also used to choose the "
+                "best epoch, so the figures are optimistic."
             )
         if self.seen:
             said.append(
-                f"{counted(self.seen, 'photo')} of these, byte for byte, also lay among the "
-                "training photos; that flatters the figures, too."
+                f"{self.seen:,} of these photos {'was' if self.seen == 1 else 'were'} also "
+                "among the training photos, byte for byte, so the figures are optimistic."
             )
         return said
 

@@ -101,5 +101,7 @@ def read(path: Path, row: bases.Base) -> tuple[Tensors, Entry]:
         return tensors, found
     if said.fingerprint != found.fingerprint:
         hint = f"delete it and run `tlcli weights fetch {row.name}`"
-        raise WeightsError(Problem(str(path), "its tensors are not those it came with", hint))
+        raise WeightsError(
+            Problem(str(path), "its tensors have changed since it was written", hint)
+        )
     return tensors, said

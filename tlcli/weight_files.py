@@ -75,7 +75,7 @@ def _opened(path: Path, row: bases.Base, where: str) -> Iterator[Content]:
         with ExitStack() as stack:
             yield weight_forms.open_form(path, stack)
     except FileNotFoundError:
-        hint = "check the path; relative ones start at the recipe's folder"
+        hint = "check the path; relative paths start at the recipe's folder"
         if path.name.lower() in ("imagenet", "random"):
             hint = f"did you mean '{path.name.lower()}'?"
         raise WeightsError(Problem(where, f"no such weights file: {path}", hint)) from None
@@ -111,4 +111,4 @@ def _why_not(content: Content, row: bases.Base) -> str:
         content.read(row.name)
     except ValueError as error:
         return str(error)
-    return "its layers are others"
+    return "its layers are different"

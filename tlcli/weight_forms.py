@@ -6,6 +6,7 @@ import math
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -47,11 +48,11 @@ def _damage_told() -> Iterator[None]:
     except (FileNotFoundError, PermissionError):
         raise
     except NotONNX as error:
-        raise Refused(f"is not a whole ONNX file: {error}") from error
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise Refused("is not a whole archive") from error
+        raise Refused(f"is not a complete ONNX file: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise Refused("is not a complete archive") from error
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise Refused("is not a whole HDF5 file") from error
+        raise Refused("is not a complete HDF5 file") from error
 
 
 @_damage_told()
@@ -78,7 +79,7 @@ def open_form(path: Path, stack: ExitStack) -> Content:
         raise Refused("is a pickle, which can run code when it is opened; tlcli never opens one")
     if head[0] == 0x08 or path.suffix.lower() == ".onnx":  # the field `ir_version` comes first
         return ONNXFile(path)
-    raise Refused("is no weights file that tlcli reads")
+    raise Refused("is not a weights file that tlcli can read")
 
 
 def _is_text(head: bytes) -> bool:

@@ -79,7 +79,7 @@ def of_base(
         if found is not None:
             break
     if found is None and download.offline():
-        hint = "leave out --offline and TLCLI_OFFLINE, or bring a file and run "
+        hint = "leave out --offline and TLCLI_OFFLINE, or get a file and run "
         hint += f"`tlcli weights import FILE --base {row.name}`"
         message = f"the weights of {row.name} are not on this machine, and tlcli is offline"
         raise WeightsError(Problem(where, message, hint))
@@ -126,7 +126,7 @@ def _look(row: bases.Base, folder: Path) -> Iterator[tuple[Path | None, str, str
         except WeightsError as error:
             if place != "Keras' cache":
                 raise
-            yield None, "", f"passed over in {place}: {error.problems[0].message}"
+            yield None, "", f"skipped in {place}: {error.problems[0].message}"
 
 
 def _proof(verified: str) -> str:

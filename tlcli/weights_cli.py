@@ -14,7 +14,7 @@ from tlcli.command import PATH, show, tell, with_cache, with_json, with_offline,
 @with_cache
 @click.pass_context
 def weights(ctx: click.Context, cache_dir: Path | None) -> None:
-    """Show, fetch, verify and carry about pretrained weights.
+    """List, fetch, verify, import and export pretrained weights.
 
     \b
     Example:
@@ -31,7 +31,7 @@ def weights(ctx: click.Context, cache_dir: Path | None) -> None:
 @with_json
 @click.pass_obj
 def list_(folder: Path, json_: bool) -> None:
-    """List the bases: whose weights are on this machine, where, and how they were verified.
+    """List the bases: which weights are on this machine, where, and how they were verified.
 
     \b
     Example:
@@ -47,7 +47,7 @@ def list_(folder: Path, json_: bool) -> None:
 @with_offline
 @click.pass_obj
 def fetch(folder: Path, names: tuple[str, ...]) -> None:
-    """Bring the ImageNet weights of bases into tlcli's cache, verified.
+    """Fetch the ImageNet weights of bases into tlcli's cache and verify them.
 
     \b
     Example:
@@ -74,14 +74,14 @@ def verify(folder: Path, names: tuple[str, ...]) -> None:
     from tlcli import shelf
 
     lines, problems = shelf.verified(names, folder)
-    console.result("\n".join(lines) or "no sound weights on this machine")
+    console.result("\n".join(lines) or "no valid weights on this machine")
     tell(tuple(problems))
     click.get_current_context().exit(1 if problems else 0)
 
 
 @weights.command("import")
 @click.argument("file", type=PATH)
-@click.option("--base", required=True, help="The base whose ImageNet weights it has.")
+@click.option("--base", required=True, help="The base whose ImageNet weights the file holds.")
 @click.option("--force", is_flag=True, help="Replace other weights of the base.")
 @click.pass_obj
 def import_(folder: Path, file: Path, base: str, force: bool) -> None:
@@ -102,9 +102,9 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
 @with_weights_dir
 @click.pass_obj
 def export(folder: Path, target: Path, names: tuple[str, ...]) -> None:
-    """Write the weights on this machine to a folder, to carry where no network is.
+    """Copy the weights on this machine to a folder, for a machine without a network.
 
-    There, name the folder with --weights-dir or TLCLI_WEIGHTS.
+    On that machine, name the folder with --weights-dir or TLCLI_WEIGHTS.
 
     \b
     Example:
@@ -122,7 +122,7 @@ def export(folder: Path, target: Path, names: tuple[str, ...]) -> None:
 @with_offline
 @with_json
 def doctor(cache_dir: Path | None, json_: bool) -> None:
-    """Print versions, devices, folders with their sizes, and which sources of weights answer.
+    """Print versions, devices, folders with their sizes, and which sources of weights respond.
 
     \b
     Example:

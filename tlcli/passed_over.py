@@ -1,0 +1,101 @@
+"""What a folder of photos holds beside its photos, and what may have been meant as one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tlcli import headers
+from tlcli.console import counted
+from tlcli.errors import ImageError
+from tlcli.findings import Finding
+from tlcli.folders import Contents, is_photo
+
+#: The first line of a list that `check --fix-list` writes.
+FIX_LIST_TITLE = "# Photos to leave out: data.exclude in a recipe names this file."
+
+# Files without an image suffix that are looked into, as text beside each of 100,000 photos may be.
+_LOOKED_INTO = 1_000
+
+# TIFF by their first bytes, but the picture that comes out is a small preview.
+_RAW = frozenset({".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"})
+
+
+def passed_over(
+    loose: Sequence[Path], rest: Contents, tops: Collection[Path], exclude: Path | None
+) -> Iterator[Finding]:
+    """A finding for each kind of thing that is no photo of a class.
+
+    Args:
+        loose: photos outside the classes.
+        rest: what else there is; links to nothing that are not named as photos are taken out of it.
+        tops: the folders in which class folders lie.
+        exclude: the list of photos to leave out, which may lie among them.
+    """
+    if loose:
+        hint = "move photos into the folder of their class"
+        what = "ignored, outside the class folders"
+        yield Finding("outside the classes", "warning", what, hint, tuple(loose))
+    lists = {path for path in rest.others if path.parent in tops and _is_fix_list(path)}
+    others = [path for path in rest.others if path not in lists and not _same(path, exclude)]
+    if others:
+        yield _without_suffix(others)
+    yield from _dangling(rest, tops)
+    if rest.junk:
+        what = "ignored, hidden or made by the system"
+        yield Finding("hidden", "note", what, "", tuple(rest.junk), noun="file")
+
+
+def _without_suffix(others: Sequence[Path]) -> Finding:
+    """Files that are not read for their names; those that are photos all the same come first."""
+    looked_into = others[:_LOOKED_INTO]
+    photos = [path for path in looked_into if _is_photo_inside(path)]
+    hint = "photos need a file extension such as .jpg"
+    if photos:
+        every = counted(len(looked_into), "file")
+        which = f"of the first {every}" if len(others) > len(looked_into) else f"of these {every}"
+        hint = f"{len(photos):,} {which} {'is a photo' if len(photos) == 1 else 'are photos'} by "
+        hint += "content; give photos a matching extension such as .jpg"
+    inside = frozenset(photos)
+    paths = (*photos, *(path for path in others if path not in inside))
+    what = "ignored, without an image extension"
+    return Finding("no image suffix", "warning", what, hint, paths, noun="file")
+
+
+def _is_photo_inside(path: Path) -> bool:
+    if path.suffix.lower() in _RAW:
+        return False
+    try:
+        with headers.open_file(path, path.name) as stream:
+            headers.read_header(stream, path.name)
+    except ImageError:
+        return False
+    return True
+
+
+def _is_fix_list(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as stream:
+        first = stream.read(len(FIX_LIST_TITLE) + 3)  # and a byte order mark
+        return first.decode("utf-8-sig", "replace").startswith(FIX_LIST_TITLE)
+    return False
+
+
+def _same(path: Path, other: Path | None) -> bool:
+    with suppress(OSError):
+        return other is not None and path.name == other.name and path.samefile(other)
+    return False
+
+
+def _dangling(rest: Contents, tops: Collection[Path]) -> Iterator[Finding]:
+    """Links to nothing that are no photos by their name; one of a class folder is a warning."""
+    strange = [path for path in rest.dangling if not is_photo(path)]
+    rest.dangling = [path for path in rest.dangling if is_photo(path)]
+    high = tuple(path for path in strange if path.parent in tops)
+    deep = tuple(path for path in strange if path.parent not in tops)
+    what = "ignored, a link to nothing"
+    if high:
+        hint = "repair it if it pointed to a class folder; otherwise delete it"
+        yield Finding("dangling", "warning", what, hint, high, noun="link")
+    if deep:
+        yield Finding("dangling", "note", what, "", deep, noun="link")

@@ -1,0 +1,98 @@
+"""A run as a source of probabilities, for all that is measured on labelled photos.
+
+The probabilities of a split are computed once and kept in the run, so that TensorFlow is imported,
+and the model loaded, only where there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tlcli import console, labelled, predicted, runs
+from tlcli.errors import DataError, Problem, RunError, reason
+from tlcli.labelled import Photos
+from tlcli.predicted import Predicted
+from tlcli.runs import Run
+
+if TYPE_CHECKING:
+    from tlcli.predict import Predictor
+
+
+class Source:
+    """A run as a source of probabilities; its model is loaded where it is needed."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        record = run.read(runs.RECORD)
+        classes = record.get("classes") if isinstance(record, dict) else None
+        if not isinstance(classes, list) or len(classes) < 2:
+            raise RunError(Problem(str(run.file(runs.RECORD)), "does not list the classes"))
+        self.classes = tuple(map(str, classes))
+        self.description = {
+            "run": run.path.resolve().name,
+            "base": record.get("base"),
+            "created": record.get("created"),
+        }
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        # Imported here because it brings TensorFlow.
+        from tlcli.predict import Predictor
+
+        predictor = Predictor(self.run.path, raw=True)
+        if predictor.classes != self.classes:
+            message = f"the model and {runs.RECORD} have different classes"
+            raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
+        return predictor
+
+    def split(self, split: str, *, data: Path | None = None, again: bool = False) -> Predicted:
+        """The probabilities of a split: those that the run has, or computed now and kept there."""
+        path = self.run.file(runs.predictions(split))
+        photos = labelled.of_split(self.run, split, self.classes, data) if data else None
+        rows, root = labelled.rows_of(self.run, split), labelled.root_of(self.run)
+        if not again and {row.label for row in rows} <= set(self.classes):
+            names = [labelled.name_of(row, root) for row in rows]
+            labels = [self.classes.index(row.label) for row in rows]
+            if (there := predicted.read(path, names, labels, self.classes)) is not None:
+                return there
+        found = self.predict(photos or labelled.of_split(self.run, split, self.classes))
+        with kept("the next evaluation will compute them again"):
+            found.write(path)
+        return found
+
+    def predict(self, photos: Photos, *, tta: int = 0) -> Predicted:
+        """Compute the probabilities. Raises `DataError` with every photo that cannot be read."""
+        predictor, problems = self._predictor, []
+        rows = []
+        with console.progress(len(photos.photos), f"evaluating {photos.name}") as bar:
+            paths = (photo.path for photo in photos.photos)
+            for _, values in predictor.stream(paths, tta=tta):
+                if isinstance(values, Problem):
+                    problems.append(values)
+                else:
+                    rows.append(values)
+                bar.update(1)
+        if problems:
+            raise DataError(problems)
+        return Predicted(
+            tuple(photo.name for photo in photos.photos),
+            np.array([photo.label for photo in photos.photos], np.int64),
+            np.asarray(rows, np.float64),
+            self.classes,
+        )
+
+
+@contextmanager
+def kept(hint: str) -> Iterator[None]:
+    """Writing into a run: one that cannot be written to is told, and can still be evaluated."""
+    try:
+        yield
+    except OSError as error:
+        where = str(error.filename or "the run")
+        console.warn(str(Problem(where, f"cannot be written: {reason(error)}", hint)))
