@@ -181,6 +181,7 @@ def test_a_full_disk_is_a_line_and_the_run_goes_on_when_there_is_room(rig: Rig, 
     assert "Traceback" not in full.said
     (line,) = [line for line in full.said.splitlines() if line.startswith("error: ")]
     assert "no space left on device" in line
+    assert str(rig.work) in line or RUN.name in line, "it names the file"
     happened = finish(rig, full)
     check_repeated(happened)
     assert outcome(rig.work / RUN) == expected
