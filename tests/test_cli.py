@@ -65,6 +65,7 @@ def test_every_option_has_a_help_text(path: tuple[str, ...]):
         command = command.commands[name]
     options = [one for one in command.params if isinstance(one, click.Option)]
     assert all(option.help for option in options)
+    assert any("--quiet" in option.opts for option in options)
 
 
 def test_the_version(cli):

@@ -47,15 +47,16 @@ class Commands(click.Group):
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a command, which may be told to be quiet too: `tlcli finetune --quiet`."""
-        cmd.params.append(
-            click.Option(
-                ["--quiet", "-q"],
-                is_flag=True,
-                expose_value=False,
-                callback=_be_quiet,
-                help="No notes and no progress.",
+        for one in (cmd, *(cmd.commands.values() if isinstance(cmd, click.Group) else ())):
+            one.params.append(
+                click.Option(
+                    ["--quiet", "-q"],
+                    is_flag=True,
+                    expose_value=False,
+                    callback=_be_quiet,
+                    help="No notes and no progress.",
+                )
             )
-        )
         super().add_command(cmd, name)
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
