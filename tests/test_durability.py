@@ -216,7 +216,7 @@ def test_a_run_without_a_sound_checkpoint_begins_again_and_says_so(rig: Rig, und
     for path in (rig.work / RUN / "checkpoints").glob("*.npz"):
         damage(path)
     (again,) = finish(rig, ended)[1:]
-    assert "none of its checkpoints can be read: it begins with its first epoch" in again.said
+    assert "none of its checkpoints can be read; starting again from the first epoch" in again.said
     assert outcome(rig.work / RUN) == expected
 
 

@@ -250,7 +250,7 @@ def test_rows_that_another_process_forgot_are_made_again(
     np.testing.assert_array_equal(reader.read(every), expected), "they are where they were"
     late = features.Reader(network, chosen, rows, TOP, views)
     np.testing.assert_array_equal(late.read(every), expected)
-    assert "2 rows damaged or gone; computing again" in capsys.readouterr().err
+    assert "2 damaged or missing rows; computing again" in capsys.readouterr().err
 
 
 def test_what_another_process_has_mended_is_taken(

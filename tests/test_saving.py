@@ -28,7 +28,7 @@ def test_what_it_began_with_is_kept_and_later_changes_are_added(run: Run, monkey
     assert (first["weights"], first["machine"]) == ({"checksum": "c"}, {"cores": 2})
     monkeypatch.setattr(saving, "machine", lambda: {"cores": 4})
     saving.describe(run, {"checksum": "c"}, deterministic=True)
-    assert "began with other machine; the last bits may differ" in capsys.readouterr().err
+    assert "was started with other machine; the last bits may differ" in capsys.readouterr().err
     record = run.record()
     (resumed,) = record.pop("resumed")
     assert (record, resumed["machine"]) == (first, {"cores": 4})
@@ -37,10 +37,13 @@ def test_what_it_began_with_is_kept_and_later_changes_are_added(run: Run, monkey
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"weights": None}, "is no record of a run; start anew with --fresh"),
-        ({"weights": ["c"]}, "is no record of a run; start anew with --fresh"),
-        ({"weights": {"checksum": "c"}, "resumed": 3}, "is no record of a run; start anew"),
-        ({"weights": {}}, "began with other pretrained weights"),
+        ({"weights": None}, "is not the record of a run; start a new run with --fresh"),
+        ({"weights": ["c"]}, "is not the record of a run; start a new run with --fresh"),
+        (
+            {"weights": {"checksum": "c"}, "resumed": 3},
+            "is not the record of a run; start a new run",
+        ),
+        ({"weights": {}}, "was started with different pretrained weights"),
     ],
 )
 def test_a_damaged_record_is_not_gone_on_with(run: Run, more: dict[str, Any], said: str):
