@@ -122,7 +122,10 @@ def test_a_terminal_that_was_closed_is_no_other_failure():
         [sys.executable, "-c", CLOSED], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    assert os.read(mine, 5) == b"ready"
+    told = b""
+    while not told.endswith(b"\n"):  # all of it, lest writing that is what fails
+        told += os.read(mine, 100)
+    assert told == b"ready\r\n"
     os.close(mine)
     process.communicate(b"go on\n", timeout=60)
     assert process.returncode == 128 + signal.SIGHUP
