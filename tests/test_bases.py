@@ -276,15 +276,9 @@ def test_the_table_needs_no_tensorflow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+@pytest.mark.slow  # of VGG16, test_train has it
 @pytest.mark.parametrize(
-    "name",
-    [
-        "VGG16",
-        pytest.param("InceptionResNetV2", marks=pytest.mark.slow),
-        pytest.param("ConvNeXtTiny", marks=pytest.mark.slow),
-        pytest.param("EfficientNetB0", marks=pytest.mark.slow),
-        pytest.param("MobileNetV3Small", marks=pytest.mark.slow),
-    ],
+    "name", ["VGG16", "InceptionResNetV2", "ConvNeXtTiny", "EfficientNetB0", "MobileNetV3Small"]
 )
 def test_a_saved_model_loads_with_plain_keras_in_safe_mode(name: str, tmp_path: Path) -> None:
     base = BASES[name]

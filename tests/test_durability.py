@@ -210,6 +210,7 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_sound_checkpoint_begins_again_and_says_so(rig: Rig, undisturbed):
     expected, _ = undisturbed
     ended = stop_when(rig, "stage 2 of 2", signal.SIGINT)

@@ -173,13 +173,13 @@ def check(rig: Rig, kind: Kind, happened: list[Ended], expected: object) -> None
         assert not list(rig.work.glob(".out.new-*")), said
 
 
-#: Those that no other test of the quick ones is near; the rest take a minute.
-QUICK = ("watchful", "forced")
+#: The one that no other of the quick tests is near; each takes ten seconds.
+QUICK = "watchful"
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in KINDS],
+    [pytest.param(name, marks=() if name == QUICK else pytest.mark.slow) for name in KINDS],
 )
 def test_a_run_of_any_kind_that_is_killed_ends_with_the_same_bits(rig: Rig, name: str):
     """At the first files, in the middle, and near the end."""

@@ -297,6 +297,7 @@ def test_a_second_run_with_another_head_or_rate_extracts_nothing(run):
     assert ran.summary.report.computed == {"block4_pool": 0, "block5_pool": 0}
 
 
+@pytest.mark.slow
 def test_stages_from_different_depths_train_what_they_say(run, pair):
     """A later stage with a higher boundary goes on from what a deeper stage has changed."""
     text = """
@@ -505,6 +506,7 @@ def test_a_signal_after_the_last_step_comes_too_late(run, monkeypatch):
     assert runs.Run(run(text=HEAD).path).closed
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_and_saves(run):
     ran = run("VGG16", STAGES, "precision=mixed_bfloat16")
     assert np.isfinite(losses(ran)).all()
