@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tlcli.framework import keras, tf
 from tlcli.gradients import forward_convolutions
+
+
+@pytest.fixture(autouse=True)
+def without_onednn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tlcli.gradients.has_onednn", lambda: False)
+
+
+ROOT = Path(__file__).parents[1]
 
 
 def gradients(model, x, *, fast: bool):
@@ -56,3 +69,19 @@ def test_layers_that_it_does_not_fit_and_saved_models_stay_as_they_are(tmp_path)
     x = np.ones((1, 8, 8, 4), np.float32)
     loaded = keras.saving.load_model(path)
     np.testing.assert_array_equal(loaded(x).numpy(), model(x).numpy())
+
+
+@pytest.mark.parametrize("setting", ["0", "1"])
+def test_where_tensorflow_has_onednn_its_own_gradients_are_left(setting: str):
+    code = (
+        "from tlcli.framework import has_onednn, keras\n"
+        "from tlcli.gradients import forward_convolutions\n"
+        "layer = keras.layers.Conv2D(4, 3, padding='same')\n"
+        "with forward_convolutions([layer]):\n"
+        "    print(has_onednn(), 'convolution_op' in vars(layer))\n"
+    )
+    environ = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": setting, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
+    assert done.stdout.split() in (["False", "True"], ["True", "False"]), done.stderr
+    if setting == "0":
+        assert done.stdout.split() == ["False", "True"]

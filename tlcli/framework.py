@@ -73,4 +73,18 @@ else:
     # A channels_first default in ~/.keras/keras.json would build other graphs than the tables say.
     keras.config.set_image_data_format("channels_last")
 
-__all__ = ["keras", "tf"]
+
+def has_onednn() -> bool:
+    """Whether TensorFlow computes convolutions with oneDNN, by default where the processor suits it.
+
+    TF_ENABLE_ONEDNN_OPTS decides otherwise. TensorFlow tells it in no public way; where it does not tell it at all, the answer is no.
+    """
+    try:
+        from tensorflow.python.util import _pywrap_util_port
+
+        return bool(_pywrap_util_port.IsMklEnabled())
+    except (ImportError, AttributeError):
+        return False
+
+
+__all__ = ["has_onednn", "keras", "tf"]
