@@ -75,9 +75,10 @@ else:
 
 
 def has_onednn() -> bool:
-    """Whether TensorFlow computes convolutions with oneDNN, by default where the processor suits it.
+    """Whether TensorFlow computes convolutions with oneDNN.
 
-    TF_ENABLE_ONEDNN_OPTS decides otherwise. TensorFlow tells it in no public way; where it does not tell it at all, the answer is no.
+    It does by default where the processor suits it; TF_ENABLE_ONEDNN_OPTS decides otherwise. There
+    is no public way to ask; where TensorFlow does not tell it at all, the answer is no.
     """
     try:
         from tensorflow.python.util import _pywrap_util_port

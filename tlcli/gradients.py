@@ -1,10 +1,11 @@
 """Input gradients of convolutions by forward convolution, for processors without oneDNN.
 
-Without oneDNN, TensorFlow computes the gradient of a convolution with respect to its input one image
-at a time on a CPU, and reads the whole kernel again for each. For a stride of one it is the convolution
-of the output's gradient with the kernel turned by half a turn and its two channel axes exchanged
-(Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, section 4), and the
-forward convolution is fast. The forward pass itself and the gradient of the kernel are TensorFlow's own.
+Without oneDNN, TensorFlow computes the gradient of a convolution with respect to its input one
+image at a time on a CPU, and reads the whole kernel again for each. For a stride of one it is the
+convolution of the output's gradient with the kernel turned by half a turn and its two channel axes
+exchanged (Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, section
+4), and the forward convolution is fast. The forward pass itself and the gradient of the kernel are
+TensorFlow's own.
 """
 
 from __future__ import annotations
