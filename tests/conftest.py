@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import console
+from tlcli import console, dataset, recipe
 from tlcli.digests import digest
 
 #: Colours that any classifier can tell apart.
@@ -91,6 +91,37 @@ def write_recipe(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+#: A recipe over `photos` that trains nothing large.
+SMALL = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
+
+
+@pytest.fixture
+def parts(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., Any]:
+    """Recipe and index of `SMALL`, as they are after some overrides: `parts("seed=3")`."""
+
+    def load(*overrides: str) -> tuple[recipe.Recipe, dataset.Index]:
+        path = write_recipe(SMALL.replace("PHOTOS", str(photos)), "small.yaml")
+        chosen = recipe.load(path, overrides)
+        return chosen, dataset.read(chosen.data)
+
+    return load
+
+
+#: A recipe in five lines; what a test adds begins on line 6.
+PLANNED = "data:\n  dir: {photos}\nbase:\n  {{name: VGG16, weights: random, image_size: 64}}\n"
+PLANNED += "head: {{hidden: [256]}}\n"
+
+
+@pytest.fixture
+def load(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
+    """The recipe `PLANNED` with more lines and overrides: `load("stages: ...", "seed=3")`."""
+
+    def load(more: str = "", *overrides: str) -> recipe.Recipe:
+        return recipe.load(write_recipe(PLANNED.format(photos=photos) + more, "r.yaml"), overrides)
+
+    return load
 
 
 @pytest.fixture

@@ -10,23 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import dataset, files, identity, locks, outputs, recipe, runs
+from tlcli import files, identity, locks, outputs, runs
 from tlcli.claims import Wanted, claim
 from tlcli.errors import RunError
-
-RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
-
-
-@pytest.fixture
-def parts(photos, write_recipe):
-    """Recipe and index, as they are after some overrides."""
-
-    def load(*overrides: str):
-        path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
-        chosen = recipe.load(path, overrides)
-        return chosen, dataset.read(chosen.data)
-
-    return load
 
 
 def stop(run: runs.Run) -> None:

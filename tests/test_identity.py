@@ -7,23 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import SMALL
 
 from tlcli import dataset, identity, outputs, recipe, recipes, runs, splits
 from tlcli.errors import RecipeError, RunError
-
-RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
-
-
-@pytest.fixture
-def parts(photos, write_recipe):
-    """Recipe and index, as they are after some overrides."""
-
-    def load(*overrides: str):
-        path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
-        chosen = recipe.load(path, overrides)
-        return chosen, dataset.read(chosen.data)
-
-    return load
 
 
 @pytest.fixture
@@ -130,7 +117,7 @@ def test_a_folder_whose_name_is_no_utf_8_keeps_its_bytes(photos: Path, tmp_path:
     here.mkdir()
     photos.rename(here / "photos")
     monkeypatch.chdir(here)
-    (here / "r.yaml").write_text(RECIPE.replace("PHOTOS", "photos"))
+    (here / "r.yaml").write_text(SMALL.replace("PHOTOS", "photos"))
     chosen = recipe.load(Path("r.yaml"))
     index = dataset.read(chosen.data)
     run = outputs.create("small", Path("run"))

@@ -16,22 +16,10 @@ from tlcli.check import check
 from tlcli.errors import TlcliError
 from tlcli.settings import Head
 
-#: Five lines; what a test adds begins on line 6.
-TEXT = "data:\n  dir: {photos}\nbase:\n  {{name: VGG16, weights: random, image_size: 64}}\n"
-TEXT += "head: {{hidden: [256]}}\n"
-
 VGG16 = 14_714_688
 HEAD = 512 * 256 + 256 + 256 * 3 + 3  # 512 channels, 256 units, three classes
 BLOCK5 = 3 * (3 * 3 * 512 * 512 + 512)
 TOP, POOL4 = 2 * 2 * 512 * 4, 4 * 4 * 512 * 4  # bytes of a row at 64 px
-
-
-@pytest.fixture
-def load(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
-    def load(more: str = "", *overrides: str) -> recipe.Recipe:
-        return recipe.load(write_recipe(TEXT.format(photos=photos) + more, "r.yaml"), overrides)
-
-    return load
 
 
 @pytest.fixture

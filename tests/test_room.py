@@ -11,19 +11,8 @@ import pytest
 from tlcli import plan, recipe, room, survey
 from tlcli.errors import TlcliError
 
-TEXT = "data:\n  dir: {photos}\nbase:\n  {{name: VGG16, weights: random, image_size: 64}}\n"
-TEXT += "head: {{hidden: [256]}}\n"
-
 VGG16 = 14_714_688
 TOP = 2 * 2 * 512 * 4  # bytes of a row at 64 px
-
-
-@pytest.fixture
-def load(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
-    def load(more: str = "", *overrides: str) -> recipe.Recipe:
-        return recipe.load(write_recipe(TEXT.format(photos=photos) + more, "r.yaml"), overrides)
-
-    return load
 
 
 @pytest.fixture
