@@ -152,7 +152,7 @@ class Predictor:
         With `tta` each is the mean over the photo and so many of its views. Temperature and
         threshold of the run were fitted without views, and are then left aside.
         """
-        fitted = None if tta else self.calibration
+        fitted, least = (None, None) if tta else (self.calibration, self.threshold)
         if fitted is not self.calibration:
             console.note("--tta: not calibrated, which the run is for photos without views")
         for view, values in self.stream(paths, tta=tta):
@@ -161,7 +161,6 @@ class Predictor:
                 continue
             if fitted is not None:
                 values = fitted.apply(values[None])[0]
-            least = fitted and fitted.threshold and fitted.threshold.probability
             unsure = least is not None and bool(values.max() < least)
             ranked, seen = self._ranked(values, top), self._seen(view.path)
             yield Prediction(view.digest, ranked, unsure=unsure, seen_in_training=seen)
@@ -174,7 +173,7 @@ class Predictor:
         With `tta` they are means over the photo and so many of its views.
         """
         if tta:
-            tta_of.settings(self.path.parent)  # before any photo is read
+            _ = self._augment  # refused, if at all, before any photo is read
         # A path is its own identity here: the same photo may be asked for twice.
         views = (View(Path(path), str(path)) for path in paths)
         for batch in batches(chunks(views, BATCH_SIZE), self._look):
