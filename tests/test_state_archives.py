@@ -1,0 +1,92 @@
+"""What earlier versions left on disk is read by this one; see `scripts/state_archive.py`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import tarfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import PIL
+import pytest
+from click.testing import Result
+
+Cli = Callable[..., Result]
+
+ARCHIVES = sorted((Path(__file__).parent / "state").glob("*.tar.xz"))
+
+
+@pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
+def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The unpacked archive of one version, which is the working folder of the test."""
+    folder = tmp_path / "state"
+    with tarfile.open(request.param) as archive:
+        archive.extractall(folder, filter="data")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TLCLI_RUNS", "runs")
+    monkeypatch.setenv("TLCLI_CACHE", "cache")
+    return folder
+
+
+def test_there_is_an_archive():
+    assert ARCHIVES
+
+
+def test_runs_are_listed(state: Path, cli: Cli):
+    runs = json.loads(cli("runs", "--json").stdout)
+    assert {run["name"] for run in runs} == {"finished-1", "stopped-1"}
+
+
+def test_a_finished_run_predicts_what_it_predicted(state: Path, cli: Cli):
+    text = (state / "runs/finished-1/predictions-test.csv").read_text(encoding="utf-8")
+    expected = {row["path"]: row for row in csv.DictReader(io.StringIO(text))}
+    paths = [str(state / "photos" / path) for path in expected]
+    done = cli("predict", *paths, "--raw", "--top", 3, "--format", "jsonl")
+    predicted = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(predicted) == len(expected) == 6
+    for row, photo in zip(expected.values(), predicted, strict=True):
+        probabilities = {entry["label"]: entry["probability"] for entry in photo["top"]}
+        recorded = {label: float(row[f"p:{label}"]) for label in ("blue", "green", "red")}
+        assert probabilities == pytest.approx(recorded, abs=1e-4)
+
+
+def test_an_evaluation_is_in_the_report(state: Path, cli: Cli):
+    assert cli("report", "--run", "finished-1").exit_code == 0
+    page = (state / "runs/finished-1/report.html").read_text(encoding="utf-8")
+    evaluation = json.loads((state / "runs/finished-1/evaluation-test.json").read_text())
+    assert f"{evaluation['log_loss']:.4f}" in page
+
+
+def test_a_stopped_run_is_resumed_from_its_checkpoint_and_its_stored_rows(state: Path, cli: Cli):
+    """The weights were moved since, with the recipe beside them."""
+    done = cli("finetune", "--config", "stopped.yaml", "--set", "stages.1.epochs=40")
+    assert done.exit_code == 0, done.stderr
+    assert "run: runs/stopped-1, which was stopped" in done.stderr
+    assert "features: 0 rows computed in" in done.stderr
+    assert "resuming after epoch 2 of stage 'top'" in done.stderr
+    metrics = (state / "runs/stopped-1/metrics.jsonl").read_text().splitlines()
+    epochs = [(line["stage"], line["epoch"]) for line in map(json.loads, metrics)]
+    assert epochs == [
+        *(("head", epoch) for epoch in range(1, 21)),
+        *(("top", epoch) for epoch in range(1, 41)),
+    ]
+
+
+def test_the_audit_cache_is_read(state: Path, cli: Cli):
+    with closing(sqlite3.connect("cache/audit.sqlite")) as base, base:
+        ways = [way for (way,) in base.execute("SELECT DISTINCT way FROM looks2")]
+        base.execute("UPDATE looks2 SET message = 'as remembered'")
+    if not any(PIL.__version__ in way.split("-") for way in ways):
+        pytest.skip("another version of Pillow looks at every photo again")
+    done = cli("check", "--config", "finished.yaml")
+    assert done.exit_code == 1
+    assert "as remembered" in done.stderr + done.stdout
+
+
+def test_the_store_is_sound(state: Path, cli: Cli):
+    done = cli("cache", "verify")
+    assert done.exit_code == 0, done.stderr
