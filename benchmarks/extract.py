@@ -52,9 +52,13 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     views = [View(path, digest(path)) for path in paths]
     row = BASES[recipe.base.name]
     network = split.build(row, recipe.base.image_size, recipe.head, 2, seed=0)
-    weights.load(network.base, network.row, weights.find(recipe))
+    weights.load(
+        network.base,
+        network.row,
+        weights.of_base(network.row, recipe.base.weights, recipe.where("base", "weights")),
+    )
     pixels = _pixels(recipe, paths)
-    forward = forward_pass.compiled(network.trunk(list(BOUNDARIES)))
+    forward = forward_pass.compiled(network.trunk(list(BOUNDARIES)), photos.BATCH_SIZE)
     size = photos.BATCH_SIZE
 
     def measured(work: Any) -> Measured:

@@ -88,7 +88,7 @@ def base(name: str, size: int) -> Callable[[], Measured]:
     """The speed of a base's forward pass, compiled as `extract` compiles it."""
     row = BASES[name]
     network = split.build(row, (size, size), Head(), 2, seed=0)
-    forward = forward_pass.compiled(network.trunk([row.top.name]))
+    forward = forward_pass.compiled(network.trunk([row.top.name]), BATCH)
     x = np.random.default_rng(0).uniform(0, 255, (BATCH, size, size, 3)).astype(np.float32)
     forward(x)
 

@@ -24,7 +24,9 @@ SHARED = os.environ.get("TLCLI_TEST_VGG16")
 def find(write_recipe: Callable[..., Path]) -> Callable[..., Source]:
     def find(wanted: str = "imagenet", name: str = SMALL.name) -> Source:
         text = f"data: {{dir: p}}\nbase:\n  name: {name}\n  weights: {wanted}\n"
-        return weights.find(recipe.load(write_recipe(text, "r.yaml")))
+        chosen = recipe.load(write_recipe(text, "r.yaml"))
+        where = chosen.where("base", "weights")
+        return weights.of_base(BASES[name], chosen.base.weights, where)
 
     return find
 

@@ -238,7 +238,7 @@ class _Pass:
         self._work, self._source, self._targets = work, source, targets
         network = work.network
         model = network.between(source, targets) if source else network.trunk(targets)
-        self._forward = forward.compiled(model)
+        self._forward = forward.compiled(model, BATCH_SIZE)
 
     def run(self, views: Sequence[View]) -> Iterator[int]:
         """Compute and commit batch by batch; yields the number of views of each."""

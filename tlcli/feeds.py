@@ -13,7 +13,7 @@ from tlcli import addresses, draws, features, forward, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError
 from tlcli.mixing import Mix
-from tlcli.photos import View
+from tlcli.photos import BATCH_SIZE, View
 from tlcli.store import TrunkRows
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class LiveFeed:
     def __init__(self, network: Network, recipe: Recipe, items: Sequence[Item], cut: str) -> None:
         self.labels = np.array([item.label for item in items], np.int32)
         self._recipe, self._items = recipe, items
-        self._forward = forward.compiled(network.trunk([cut]))
+        self._forward = forward.compiled(network.trunk([cut]), BATCH_SIZE)
 
     def views(self, seed: int, epoch: int) -> Array:
         """View `epoch + 1` of every photo: one that no other epoch shows."""

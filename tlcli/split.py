@@ -14,18 +14,37 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from tlcli.bases import Base
 from tlcli.framework import keras
-from tlcli.settings import Head
 
 #: A Keras model, layer or variable; Keras has no type hints that help.
 Model = Any
 Layer = Any
 Variable = Any
+
+
+class HeadSettings(Protocol):
+    """What a head is built from; the recipe's `head` block has it.
+
+    Attributes:
+        pooling: avg, max or flatten.
+        hidden: units of each hidden layer.
+        dropout: the share of the last hidden layer that is left out in training.
+        l2: the factor of the penalty on the squares of all kernels.
+    """
+
+    @property
+    def pooling(self) -> str: ...
+    @property
+    def hidden(self) -> Sequence[int]: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def l2(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -137,7 +156,7 @@ def checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, s
 def build(
     row: Base,
     image_size: tuple[int, int],
-    head: Head,
+    head: HeadSettings,
     classes: int,
     *,
     seed: int,
@@ -155,7 +174,7 @@ def build(
     return Network(row, base, keras.Model(base.output, logits, name="head"), whole)
 
 
-def _classifier(top: Any, head: Head, classes: int, *, seed: int, precision: str) -> Any:
+def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int, precision: str) -> Any:
     layers = keras.layers
     pooling = {
         "avg": layers.GlobalAveragePooling2D,

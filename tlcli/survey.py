@@ -23,6 +23,7 @@ from tlcli import (
     recipe,
     weights,
 )
+from tlcli.bases import BASES
 from tlcli.dataset import Index
 from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
@@ -90,7 +91,11 @@ def survey(
         found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))
     else:
         found.index = _collect(problems, lambda: dataset.gather(chosen.data, memory))
-    found.source = _collect(problems, lambda: weights.find(chosen, found.cache))
+    where = chosen.where("base", "weights")
+    found.source = _collect(
+        problems,
+        lambda: weights.of_base(BASES[chosen.base.name], chosen.base.weights, where, found.cache),
+    )
     problems += found.source.notes if found.source else ()
     if found.index is not None:
         found.index = _gather_names(found.index, skip=chosen.data.on_bad_image == "skip")

@@ -10,15 +10,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tlcli import bases, caches, download, fetch, sources, weight_cache, weight_files
 from tlcli.errors import Problem, WeightsError
 from tlcli.tensors import Tensors, fingerprint, layers
 from tlcli.weight_cache import Entry
-
-if TYPE_CHECKING:
-    from tlcli.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -44,18 +41,6 @@ class Source:
         return {"network": "ImageNet weights", "random": "random weights"}[self.kind]
 
 
-def find(recipe: Recipe, cache: Path | None = None) -> Source:
-    """The source that `base.weights` means; nothing is fetched yet.
-
-    A file for `imagenet` is read and verified; one that the recipe names is the user's choice, and
-    only its shapes are compared. `cache` is the folder of `caches.cache_folder`. Raises
-    `WeightsError` for files that are missing, hold another network, or are not what they claim, and
-    where the weights would have to be fetched but tlcli is offline.
-    """
-    row = bases.BASES[recipe.base.name]
-    return of_base(row, recipe.base.weights, recipe.where("base", "weights"), cache)
-
-
 def of_base(
     row: bases.Base,
     wanted: str,
@@ -63,9 +48,13 @@ def of_base(
     cache: Path | None = None,
     asks: str = "the recipe asks for",
 ) -> Source:
-    """As `find`, for a base and what `base.weights` would say: imagenet, random or a path.
+    """The source that a recipe's `base.weights` means: imagenet, random or a path.
 
-    Problems are placed at `where`; `asks` says what did ask for that base.
+    Nothing is fetched yet. A file for `imagenet` is read and verified; one that the recipe names
+    is the user's choice, and only its shapes are compared. `cache` is the folder of
+    `caches.cache_folder`. Problems are placed at `where`; `asks` says what did ask for that base.
+    Raises `WeightsError` for files that are missing, hold another network, or are not what they
+    claim, and where the weights would have to be fetched but tlcli is offline.
     """
     if wanted == "random":
         return Source("random")
