@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import addresses, console, features, files, photos, plan, recipe, survey, trunks
+from tlcli import addresses, features, photos, plan, recipe, survey, trunks
 from tlcli.feeds import StoredFeed
 from tlcli.stage import Position, Snapshot, run_stage
 from tlcli.steps import Scorer
+from tlcli.system import console, files
 
 RESULTS, TABLE, PLOT = "views.json", "views.md", "views.png"
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import console, dataset, recipe
+from tlcli import dataset, recipe
 from tlcli.digests import digest
+from tlcli.system import console
 
 #: Colours that any classifier can tell apart.
 COLOURS = {"blue": (40, 60, 210), "green": (50, 190, 60), "red": (210, 50, 40)}

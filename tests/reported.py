@@ -12,10 +12,11 @@ import numpy.typing as npt
 from conftest import paint
 from PIL import Image
 
-from tlcli import calibration, files, metrics, runs
+from tlcli import calibration, metrics, runs
 from tlcli.digests import digest
 from tlcli.predicted import Predicted
 from tlcli.runs import Run
+from tlcli.system import files
 
 Array = npt.NDArray[Any]
 

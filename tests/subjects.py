@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli import files, images, runs, split
+from tlcli import images, runs, split
 from tlcli.bases import BASES
 from tlcli.settings import Head
+from tlcli.system import files
 
 
 def network(

@@ -14,7 +14,7 @@ import pytest
 
 from tlcli import augment, colour, geometry, randaugment
 from tlcli.augment_settings import CHANGES, PRESETS, Augment
-from tlcli.draws import Addresses
+from tlcli.system.stateless_random import Addresses
 
 #: The settings of the first version; rows of them are in people's stores.
 FIRST = Augment(

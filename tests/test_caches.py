@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import caches
+from tlcli.system import files
 
 
 def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert caches.cache_folder(tmp_path) == tmp_path
+    assert files.cache_folder(tmp_path) == tmp_path
     monkeypatch.setenv("TLCLI_CACHE", "/elsewhere")
-    assert caches.cache_folder() == Path("/elsewhere")
-    assert caches.cache_folder(tmp_path) == tmp_path
+    assert files.cache_folder() == Path("/elsewhere")
+    assert files.cache_folder(tmp_path) == tmp_path
     monkeypatch.delenv("TLCLI_CACHE")
-    assert caches.cache_folder().name == "tlcli"
-    assert caches.features_folder(tmp_path) == tmp_path / "features"
+    assert files.cache_folder().name == "tlcli"
+    assert files.features_folder(tmp_path) == tmp_path / "features"

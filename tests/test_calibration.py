@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from tlcli import calibration, files, runs
+from tlcli import calibration, runs
 from tlcli.errors import RunError
 from tlcli.runs import Run
+from tlcli.system import files
 
 
 def drawn(n: int, classes: int, temperature: float, seed: int = 0):

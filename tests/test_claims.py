@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import files, identity, locks, outputs, runs
+from tlcli import identity, outputs, runs
 from tlcli.claims import Wanted, claim
 from tlcli.errors import RunError
+from tlcli.system import files, locks
 
 
 def stop(run: runs.Run) -> None:

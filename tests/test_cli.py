@@ -13,9 +13,10 @@ import click
 import numpy as np
 import pytest
 
-from tlcli import __version__, caches, files, outputs, runs
+from tlcli import __version__, outputs, runs
 from tlcli.cli import main
 from tlcli.store import TrunkRows
+from tlcli.system import files
 
 ROOT = Path(__file__).parents[1]
 TEXT = "data:\n  dir: {}\nbase:\n  {{name: VGG16, weights: random, image_size: 48}}\n"
@@ -274,7 +275,7 @@ def test_dry_run(cli, config: Path):
     done = cli("finetune", "--config", config, "--dry-run", "--set", "stages.1.epochs=7")
     assert (done.exit_code, done.stderr) == (0, "")
     assert not runs.root().exists()
-    assert not caches.cache_folder().exists()
+    assert not files.cache_folder().exists()
     plan = cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
     assert done.stdout.startswith(plan)  # and an estimate
 
@@ -331,7 +332,7 @@ def test_schema(cli):
 
 
 def test_the_cache(cli, tmp_path: Path):
-    folder = caches.features_folder(caches.cache_folder())
+    folder = files.features_folder(files.cache_folder())
     assert cli("cache").stdout == f"the feature store {folder} is empty\n"
     trunk = {"base": "VGG16", "boundary": "block4_pool", "image_size": [64, 64]}
     rows = TrunkRows(folder, trunk, (5,), "float32")

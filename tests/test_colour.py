@@ -14,8 +14,8 @@ from scipy.stats import kstest
 from tlcli import colour
 from tlcli.augment_settings import Augment
 from tlcli.colour import Draws
-from tlcli.draws import Addresses
 from tlcli.framework import keras
+from tlcli.system.stateless_random import Addresses
 
 
 def photo() -> Any:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import compare, files, runs
+from tlcli import compare, runs
 from tlcli.errors import RunError
 from tlcli.intervals import Paired
 from tlcli.predicted import Predicted
 from tlcli.runs import Run
+from tlcli.system import files
 
 
 def fabricate(

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tlcli import console
+from tlcli.system import console
 
 
 def test_results_and_notes_go_separate_ways(capsys: pytest.CaptureFixture[str]):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import curves, drawing, files, runs
+from tlcli import curves, drawing, runs
 from tlcli.errors import RunError, TlcliError
 from tlcli.runs import Run
+from tlcli.system import files
 
 
 def line(stage: str, epoch: int, *, val: bool = True, rate: float = 1e-3) -> dict[str, object]:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from forms import Server, serving
 
-from tlcli import console, download
-from tlcli.download import DownloadError
+from tlcli.system import console, download
+from tlcli.system.download import DownloadError
 
 ROOT = Path(__file__).parents[1]
 DATA = bytes(range(256)) * 4_000
@@ -192,7 +192,7 @@ def test_progress_in_bytes(
 
 def test_a_killed_download_leaves_no_file_and_is_resumed(server: Server, target: Path):
     server.part, server.pause = 500_000, threading.Event()
-    line = "import sys; from pathlib import Path; from tlcli import download; "
+    line = "import sys; from pathlib import Path; from tlcli.system import download; "
     line += "download.fetch(sys.argv[1], Path(sys.argv[2]), (sys.argv[3],), 'w')"
     process = subprocess.Popen(
         [sys.executable, "-c", line, server.url, str(target), *HASHES],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlcli.draws import Addresses, noise
+from tlcli.system.stateless_random import Addresses, noise
 
 
 def test_seed_photo_view_and_purpose_each_give_other_numbers():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, evaluate, files, labelled, metrics, runs
+from tlcli import calibration, evaluate, labelled, metrics, runs
 from tlcli.digests import digest
 from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Wanted
@@ -20,6 +20,7 @@ from tlcli.predicted import Predicted
 from tlcli.probabilities import Source
 from tlcli.runs import Run
 from tlcli.settings import Head
+from tlcli.system import files
 
 CLASSES = ("blue", "green", "red")
 

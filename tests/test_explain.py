@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import claims, explain, files, gradcam, images, plan, recipe, runs, survey
+from tlcli import claims, explain, gradcam, images, plan, recipe, runs, survey
 from tlcli.subject import open_run
+from tlcli.system import files
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 64}\n"
 COLOURS = ("blue", "green", "red")

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import addresses, dataset, features, images, inventory, locks, recipe, split
+from tlcli import addresses, dataset, features, images, inventory, recipe, split
 from tlcli.bases import BASES
 from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.framework import keras
 from tlcli.photos import View
 from tlcli.settings import Head
+from tlcli.system import locks
 
 LOW, TOP = "block4_pool", "block5_pool"
 RECIPE = """

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from forms import SMALL, Server, serving, wheel, write_small
 
-from tlcli import bases, download, fetch, sources, tensors, weight_cache, weight_files
+from tlcli import bases, fetch, sources, tensors, weight_cache, weight_files
 from tlcli.errors import WeightsError
+from tlcli.system import download
 
 ROOT = Path(__file__).parents[1]
 WHERE = f"weights of {SMALL.name}"

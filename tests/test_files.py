@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import files
+from tlcli.system import files
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import console, interrupts, survey
+from tlcli import survey
+from tlcli.system import console, signals
 
 
 @pytest.fixture(autouse=True)
@@ -28,35 +29,35 @@ def heeded():
 def test_work_goes_on_to_the_next_check(number: int):
     before = signal.getsignal(number)
     done = []
-    with pytest.raises(interrupts.Interrupted) as stopped, interrupts.graceful():
+    with pytest.raises(signals.Interrupted) as stopped, signals.graceful():
         os.kill(os.getpid(), number)
         done.append("the step")
-        interrupts.check()
+        signals.check()
         done.append("another")
     assert done == ["the step"]
     assert stopped.value.exit_code == 128 + number
     assert signal.getsignal(number) == before
-    interrupts.check()
+    signals.check()
 
 
 def test_the_end_of_the_work_is_a_check():
-    with pytest.raises(interrupts.Interrupted), interrupts.graceful():
+    with pytest.raises(signals.Interrupted), signals.graceful():
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_work_that_is_done_is_not_stopped():
-    with interrupts.graceful():
+    with signals.graceful():
         os.kill(os.getpid(), signal.SIGTERM)
-        interrupts.done()
+        signals.done()
         os.kill(os.getpid(), signal.SIGINT)
-        interrupts.check()
-    with pytest.raises(interrupts.Interrupted), interrupts.graceful():
+        signals.check()
+    with pytest.raises(signals.Interrupted), signals.graceful():
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_checking_photos_can_be_stopped(tmp_path: Path):
     looked: list[Path] = []
-    with pytest.raises(interrupts.Interrupted), interrupts.graceful():
+    with pytest.raises(signals.Interrupted), signals.graceful():
         os.kill(os.getpid(), signal.SIGTERM)
         survey.check_photos([tmp_path / str(number) for number in range(500)], looked.append)
     assert len(looked) < 100
@@ -65,8 +66,8 @@ def test_checking_photos_can_be_stopped(tmp_path: Path):
 def test_the_second_signal_ends_the_process_at_once():
     script = (
         "import os, signal\n"
-        "from tlcli import interrupts\n"
-        "with interrupts.graceful():\n"
+        "from tlcli.system import signals\n"
+        "with signals.graceful():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('on', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -80,14 +81,14 @@ def test_the_second_signal_ends_the_process_at_once():
 
 def test_what_was_ignored_stays_ignored():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with interrupts.graceful():
+    with signals.graceful():
         os.kill(os.getpid(), signal.SIGHUP)
-        interrupts.check()
+        signals.check()
 
 
 def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]):
     console.configure(quiet=True)
-    with pytest.raises(interrupts.Interrupted), interrupts.graceful():
+    with pytest.raises(signals.Interrupted), signals.graceful():
         os.kill(os.getpid(), signal.SIGINT)
     assert capfd.readouterr().err == ""
 
@@ -95,7 +96,8 @@ def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]):
 CLOSED = """
 import os, signal, sys
 import click
-from tlcli import console, interrupts, survey
+from tlcli import survey
+from tlcli.system import console, signals
 from tlcli.command import Commands
 
 @click.group(cls=Commands)
@@ -104,12 +106,12 @@ def main():
 
 @main.command()
 def work():
-    with interrupts.graceful():
+    with signals.graceful():
         print("ready", flush=True)
         sys.stdin.readline()
         os.kill(os.getpid(), signal.SIGHUP)
         console.note("an epoch")
-        interrupts.check()
+        signals.check()
 
 main(["work"])
 """

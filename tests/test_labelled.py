@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import files, labelled, runs
+from tlcli import labelled, runs
 from tlcli.digests import digest
 from tlcli.errors import DataError, RunError, TlcliError
 from tlcli.runs import Run
+from tlcli.system import files
 
 CLASSES = ("blue", "green", "red")
 

@@ -14,51 +14,49 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tlcli"
 
-#: A module imports only from lines above its own.
-LAYERS = """
-    _version
-    __init__ console draws errors framework settings
-    augment_settings bases caches colour faults files folders geometry gradients interrupts
-    intervals lettering mixing runfiles threads
-    briefs findings pngs randaugment tiffs yamlfile
-    colours endings headers tables
-    passed_over
-    augment checkpoints digests drawing images layout locks predicted recipe_problems shards sheet
-    exclusion likeness runs sources store_index tensors uses
-    audit_cache calibration curves dataset evaluation_text onnxfile outputs plots recipe splits
-    recipes
-    download identity leaks metrics photos sample split store tta weight_forms
-    addresses claims forward heatmap inventory room weight_files
-    weight_cache
-    fetch
-    weights
-    init labelled listing page preview shelf survey thumbnails
-    charts doctor evidence
-    account audit matrix plan verdict
-    check diagrams estimate exhibits features optimize saving
-    contents feeds trunks
-    steps
-    stage
-    predict stages
-    probabilities train
-    evaluate extract reproduce subject
-    activations compare filters gradcam imagenet
-    explain
-    report
-    command
-    cache_cli evaluate_cli explain_cli preview_cli report_cli runs_cli weights_cli
-    cli
-    __main__
-"""
-
-RANKS = {name: rank for rank, line in enumerate(LAYERS.split("\n")) for name in line.split()}
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+#: From the ground up: a package imports only those before it.
+PACKAGES = (
+    "system",
+    "networks",
+    "pretrained",
+    "recipe",
+    "images",
+    "data",
+    "features",
+    "runs",
+    "training",
+    "evaluation",
+    "explain",
+    "report",
+    "commands",
+)
+#: Modules that belong to no package, below and above all of them.
+BELOW, ABOVE = ("_version", "errors", "__init__"), ("cli", "__main__")
 
 
-def imports(module: str, *, typing: bool = False) -> Iterator[str]:
-    """The full names that a module imports, inside functions too; with `typing` also those that
-    only type checkers see."""
-    pending: list[ast.AST] = [ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))]
+def name_of(path: Path) -> str:
+    """'tlcli/data/audit.py' -> 'data.audit', and 'tlcli/data/__init__.py' -> 'data.__init__'."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = sorted(map(name_of, PACKAGE.rglob("*.py")))
+
+
+def rank(module: str) -> int:
+    """A number that grows with the rank of a module's package."""
+    package = module.partition(".")[0]
+    if package in BELOW:
+        return BELOW.index(package) - len(BELOW)
+    if package in PACKAGES and "." in module:
+        return PACKAGES.index(package)
+    return len(PACKAGES) + (1 + ABOVE.index(package) if package in ABOVE else 0)
+
+
+def imports(module: str, *, typing: bool = True) -> Iterator[str]:
+    """The full names that a module imports, inside functions too, and those that only type
+    checkers see unless `typing` is false."""
+    path = PACKAGE / f"{module.replace('.', '/')}.py"
+    pending: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing:
@@ -72,34 +70,56 @@ def imports(module: str, *, typing: bool = False) -> Iterator[str]:
         pending += ast.iter_child_nodes(node)
 
 
-def siblings(module: str) -> set[str]:
-    """The modules of the package that a module imports."""
-    found = set()
+def imported_modules(module: str) -> set[str]:
+    """The modules of tlcli that a module imports."""
+    modules = set()
     for name in imports(module):
         package, _, rest = name.partition(".")
-        if package == "tlcli":
-            first = rest.split(".")[0]
-            found.add(first if first in MODULES else "__init__")
-    return found
-
-
-def test_every_module_has_a_rank():
-    assert sorted(RANKS) == MODULES
+        if package != "tlcli":
+            continue
+        parts = rest.split(".")
+        ends = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+        modules.add(next((end for end in ends if end in MODULES), "__init__"))
+    return modules
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_point_down(module: str):
-    upward = {name for name in siblings(module) if RANKS[name] >= RANKS[module]}
-    assert not upward, f"{module} imports {upward}"
+def test_imports_point_to_packages_below(module: str):
+    package = module.partition(".")[0]
+    upward = {
+        name
+        for name in imported_modules(module)
+        if rank(name) > rank(module)
+        or (
+            rank(name) == rank(module) in range(len(PACKAGES)) and name.partition(".")[0] != package
+        )
+    }
+    assert not upward, f"{module} imports {sorted(upward)}"
 
 
-def test_train_and_predict_do_not_know_each_other():
-    for module, other in (("train", "predict"), ("predict", "train")):
-        seen, pending = set(), {module}
-        while pending:
-            seen |= pending
-            pending = {name for one in pending for name in siblings(one)} - seen
-        assert other not in seen
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_circle_inside_a_package(package: str):
+    members = [name for name in MODULES if name.startswith(f"{package}.")]
+    left = {name: imported_modules(name) & set(members) for name in members}
+    while free := [name for name, needs in left.items() if not needs & set(left)]:
+        for name in free:
+            del left[name]
+    assert not left, f"a circle among {sorted(left)}"
+
+
+def test_no_init_imports_anything():
+    """So that no package pulls TensorFlow in by itself."""
+    for module in MODULES:
+        if module.endswith(".__init__"):
+            assert not [*imports(module)], module
+
+
+def test_training_and_evaluation_do_not_know_each_other():
+    for package, other in (("training", "evaluation"), ("evaluation", "training")):
+        for module in MODULES:
+            if module.startswith(f"{package}."):
+                names = imported_modules(module)
+                assert not [name for name in names if name.startswith(f"{other}.")], module
 
 
 @pytest.mark.parametrize(
@@ -108,9 +128,9 @@ def test_train_and_predict_do_not_know_each_other():
 )
 def test_one_module_imports_it(packages: set[str], only: str):
     users = [
-        module
+        module.rpartition(".")[2]
         for module in MODULES
-        if packages & {name.partition(".")[0] for name in imports(module, typing=True)}
+        if packages & {name.partition(".")[0] for name in imports(module)}
     ]
     assert users == [only]
 

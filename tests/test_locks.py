@@ -16,12 +16,12 @@ from pathlib import Path
 import filelock
 import pytest
 
-from tlcli import interrupts, locks
+from tlcli.system import locks, signals
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from tlcli import locks
+from tlcli.system import locks
 with locks.locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -68,8 +68,8 @@ def test_waiting_says_for_whom(other: subprocess.Popen[str], tmp_path: Path, cap
 def test_waiting_can_be_interrupted(other: subprocess.Popen[str], tmp_path: Path):
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     with (
-        pytest.raises(interrupts.Interrupted) as stopped,
-        interrupts.graceful(),
+        pytest.raises(signals.Interrupted) as stopped,
+        signals.graceful(),
         locks.locked(tmp_path, waiting="it takes long"),
     ):
         pass

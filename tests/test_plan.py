@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tlcli import files, plan, recipe, runs, survey
+from tlcli import plan, recipe, runs, survey
 from tlcli.bases import BASES
 from tlcli.check import check
 from tlcli.errors import TlcliError
 from tlcli.settings import Head
+from tlcli.system import files
 
 VGG16 = 14_714_688
 HEAD = 512 * 256 + 256 + 256 * 3 + 3  # 512 channels, 256 units, three classes

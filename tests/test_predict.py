@@ -18,7 +18,6 @@ from tlcli import (
     calibration,
     claims,
     digests,
-    files,
     images,
     plan,
     predict,
@@ -31,6 +30,7 @@ from tlcli import (
 from tlcli.bases import BASES
 from tlcli.errors import RunError
 from tlcli.settings import Head
+from tlcli.system import files
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 

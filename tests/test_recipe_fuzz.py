@@ -12,10 +12,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlcli import files, recipe
+from tlcli import recipe
 from tlcli.augment_settings import Augment
 from tlcli.errors import RecipeError
 from tlcli.settings import Base, Data, Head, Stage
+from tlcli.system import files
 
 WORDS = sorted(
     {*recipe.Recipe.model_fields}

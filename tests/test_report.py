@@ -23,9 +23,10 @@ import pytest
 from PIL import Image
 from reported import HOSTILE, HOSTILE_CLASSES, Stage, explain, finish
 
-from tlcli import contents, files, report, runs
+from tlcli import contents, report, runs
 from tlcli.errors import RunError
 from tlcli.runs import Run
+from tlcli.system import files
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 

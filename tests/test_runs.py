@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import files, outputs, runs
+from tlcli import outputs, runs
 from tlcli.errors import RunError
 from tlcli.runs import Run
+from tlcli.system import files
 
 
 def finish(run: Run) -> Run:

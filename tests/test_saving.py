@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from tlcli import files, runs, saving
+from tlcli import runs, saving
 from tlcli.errors import RunError
 from tlcli.runs import Run
+from tlcli.system import files
 
 
 @pytest.fixture

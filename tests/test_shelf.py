@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from forms import SMALL, promise, serving, write_small
 
-from tlcli import __version__, caches, download, shelf, sources, tensors, weight_cache, weight_files
+from tlcli import __version__, shelf, sources, tensors, weight_cache, weight_files
+from tlcli.system import download, files
 
 
 @pytest.fixture
 def folder() -> Path:
-    return weight_cache.folder(caches.cache_folder())
+    return weight_cache.folder(files.cache_folder())
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import files, runs, splits
+from tlcli import runs, splits
 from tlcli.errors import RunError
 from tlcli.runs import Run
 from tlcli.splits import Row
+from tlcli.system import files
 
 HEADS = ("path", "label", "split", "sha256")
 

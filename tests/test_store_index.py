@@ -10,7 +10,8 @@ import pytest
 
 from tlcli.errors import StoreError
 from tlcli.shards import ShardError
-from tlcli.store_index import INDEX, is_damage, open_index, told
+from tlcli.store_index import INDEX, open_index, told
+from tlcli.system.files import is_damage
 
 
 def test_an_index_is_made_and_opened_again(tmp_path: Path):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tlcli.threads import AHEAD, in_order
+from tlcli.system.threads import AHEAD, in_order
 
 
 def test_results_come_in_order_whatever_takes_longest():

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from forms import SMALL, draw, promise, write_small
 
-from tlcli import caches, recipe, sources, tensors, weight_cache, weights
+from tlcli import recipe, sources, tensors, weight_cache, weights
 from tlcli.bases import BASES
 from tlcli.errors import WeightsError
+from tlcli.system import files
 from tlcli.weights import Source
 
 #: A file with the ImageNet weights of VGG16, where there is one.
@@ -37,7 +38,7 @@ def told(source: Source) -> list[str]:
 
 def keep(base: str = SMALL.name, seed: int = 0) -> Path:
     """Random weights in tlcli's cache."""
-    folder = weight_cache.folder(caches.cache_folder())
+    folder = weight_cache.folder(files.cache_folder())
     values = draw(base, seed)
     entry = weight_cache.Entry("elsewhere", tensors.fingerprint(values), "published hash")
     weight_cache.write(folder / weight_cache.file_name(base), BASES[base], values, entry)
@@ -69,7 +70,7 @@ def test_random_and_paths(find, tmp_path: Path):
 
 def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
     found = find()
-    folder = weight_cache.folder(caches.cache_folder())
+    folder = weight_cache.folder(files.cache_folder())
     assert found == Source("network", None, folder)
     assert str(found) == "ImageNet weights"
     keras = Path(os.environ["KERAS_HOME"]) / "models"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import yamlfile
 from tlcli.errors import RecipeError
-from tlcli.yamlfile import Document, dump, parse, parse_key, parse_value, quoted, spell
+from tlcli.system import yamlfile
+from tlcli.system.yamlfile import Document, dump, parse, parse_key, parse_value, quoted, spell
 
 
 def refusal(text: str) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import console, heatmap, images, sheet
+from tlcli import heatmap, images, sheet
 from tlcli.framework import keras
 from tlcli.subject import Subject
+from tlcli.system import console
 
 Array = npt.NDArray[Any]
 

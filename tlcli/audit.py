@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli import console, images, leaks, likeness, photos
+from tlcli import images, leaks, likeness, photos
 from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
 from tlcli.dataset import Index, Item
 from tlcli.errors import ImageError
@@ -21,7 +21,8 @@ from tlcli.findings import Finding, shown
 from tlcli.layout import SPLITS
 from tlcli.recipe import Recipe
 from tlcli.survey import set_aside
-from tlcli.threads import in_order
+from tlcli.system import console
+from tlcli.system.threads import in_order
 
 #: A shorter side below this many pixels is tiny, an image above so many is huge, and sides that
 #: differ by this factor are extreme.

@@ -21,7 +21,7 @@ import PIL
 
 from tlcli import headers, images
 from tlcli.errors import Kind, Problem
-from tlcli.store_index import is_damage
+from tlcli.system.files import is_damage
 
 FILE = "audit.sqlite"
 

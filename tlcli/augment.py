@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcli import colour, draws, geometry, randaugment
-from tlcli.draws import Addresses
+from tlcli import colour, geometry, randaugment
+from tlcli.system import stateless_random
+from tlcli.system.stateless_random import Addresses
 
 if TYPE_CHECKING:
     from tlcli.augment_settings import Augment
@@ -175,4 +176,4 @@ def _erase(planes: Planes, boxes: geometry.Boxes, position: int, key: float) -> 
     bottom = round(boxes.top[position] + boxes.height[position])
     right = round(boxes.left[position] + boxes.width[position])
     part = planes[:, top:bottom, left:right]
-    part[...] = draws.noise(key, part.size).reshape(part.shape)
+    part[...] = stateless_random.noise(key, part.size).reshape(part.shape)

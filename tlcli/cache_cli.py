@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tlcli import console
 from tlcli.command import show, with_cache, with_json
+from tlcli.system import console
 
 
 @click.group(invoke_without_command=True)
@@ -22,11 +22,12 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
       tlcli cache
       tlcli cache prune --unused-days 30
     """
-    from tlcli import caches, listing
+    from tlcli import listing
+    from tlcli.system import files
 
-    ctx.obj = caches.cache_folder(cache_dir)
+    ctx.obj = files.cache_folder(cache_dir)
     if ctx.invoked_subcommand is None:
-        show(listing.cache(caches.features_folder(ctx.obj), ctx.obj), json_)
+        show(listing.cache(files.features_folder(ctx.obj), ctx.obj), json_)
 
 
 @cache.command()
@@ -46,9 +47,10 @@ def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -
     """
     if all_ == (unused_days is not None or base is not None):
         raise click.UsageError("say what to remove: --all, or --unused-days, --base or both")
-    from tlcli import caches, inventory
+    from tlcli import inventory
+    from tlcli.system import files
 
-    folder = caches.features_folder(home)
+    folder = files.features_folder(home)
     console.result(inventory.prune(folder, home, unused_days=unused_days, base=base))
 
 
@@ -61,8 +63,9 @@ def verify(home: Path) -> None:
     Example:
       tlcli cache verify
     """
-    from tlcli import caches, inventory
+    from tlcli import inventory
+    from tlcli.system import files
 
-    text, damaged = inventory.verify(caches.features_folder(home))
+    text, damaged = inventory.verify(files.features_folder(home))
     console.result(text)
     click.get_current_context().exit(1 if damaged else 0)

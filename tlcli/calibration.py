@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import files, runs
+from tlcli import runs
 from tlcli.errors import Problem, RunError
 from tlcli.runs import Run
+from tlcli.system import files
 
 Array = npt.NDArray[Any]
 

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, reason
-from tlcli.files import json_value, new_folder, replacing, sync_folder
+from tlcli.system.files import json_value, new_folder, replacing, sync_folder
 
 Array = npt.NDArray[Any]
 

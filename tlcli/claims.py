@@ -12,11 +12,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import checkpoints, console, files, identity, locks, outputs, runs
+from tlcli import checkpoints, identity, outputs, runs
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.recipe import Recipe
 from tlcli.runs import Run
+from tlcli.system import console, files, locks
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from tlcli import __version__, console
+from tlcli import __version__
 from tlcli.cache_cli import cache
 from tlcli.command import PATH, Commands, show, tell, with_json, with_recipe
 from tlcli.evaluate_cli import compare, curves, evaluate
@@ -22,6 +22,7 @@ from tlcli.explain_cli import explain, visualize
 from tlcli.preview_cli import preview
 from tlcli.report_cli import report
 from tlcli.runs_cli import reproduce, runs
+from tlcli.system import console
 from tlcli.weights_cli import doctor, weights
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcli.draws import Addresses, Floats, between, to_either_side
+from tlcli.system.stateless_random import Addresses, Floats, between, to_either_side
 
 if TYPE_CHECKING:
     from tlcli.augment_settings import Augment

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from tlcli import console
 from tlcli.errors import Problem, TlcliError, reason
-from tlcli.interrupts import Interrupted
+from tlcli.system import console
+from tlcli.system.signals import Interrupted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli import calibration, intervals, labelled
-from tlcli.console import counted
 from tlcli.errors import Problem, RunError
 from tlcli.intervals import LEVEL, Paired
 from tlcli.probabilities import Source
 from tlcli.runs import Run
+from tlcli.system.console import counted
 
 Array = npt.NDArray[Any]
 

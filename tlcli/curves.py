@@ -8,11 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import drawing, files, runs
+from tlcli import drawing, runs
 from tlcli.briefs import BriefOutcome, BriefRecord
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.runfiles import Epoch, checked
 from tlcli.runs import Run
+from tlcli.system import files
 
 #: Of the exponential moving average: the share of the past in each smoothed value.
 SMOOTHING = 0.6

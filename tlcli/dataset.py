@@ -14,13 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.console import counted
 from tlcli.digests import Memory, cannot_be_read, digest_all
 from tlcli.errors import DataError, Problem, Severity
 from tlcli.exclusion import exclude
 from tlcli.findings import Finding, unreadable
 from tlcli.folders import find_images
 from tlcli.layout import SPLITS, Survey, survey, survey_table
+from tlcli.system.console import counted
 from tlcli.tables import SplitName, missing
 
 if TYPE_CHECKING:

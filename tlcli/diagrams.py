@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tlcli.charts import Chart, Frame, Line, Marked, Scale, Tick, over, path
-from tlcli.console import counted
 from tlcli.curves import smoothed
 from tlcli.page import number, share
 from tlcli.runfiles import Bin, Epoch, StageResult
+from tlcli.system.console import counted
 from tlcli.verdict import Measured
 
 _FRAME = Frame()

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
-from tlcli import console
 from tlcli.errors import DataError, Problem, reason
-from tlcli.threads import in_order
+from tlcli.system import console
+from tlcli.system.threads import in_order
 
 _CHUNK = 1 << 20
 

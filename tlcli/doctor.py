@@ -13,18 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlcli import (
-    __version__,
-    bases,
-    caches,
-    console,
-    download,
-    files,
-    sources,
-    weight_cache,
-    weights,
-)
+from tlcli import __version__, bases, sources, weight_cache, weights
 from tlcli.errors import TlcliError
+from tlcli.system import console, download, files
 
 #: What is asked for its version.
 PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "pillow", "pydantic", "click")
@@ -37,7 +28,7 @@ def doctor(cache: Path | None = None) -> tuple[str, Any]:
     value: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
-        "folders": [_folder(*pair) for pair in _folders(caches.cache_folder(cache))],
+        "folders": [_folder(*pair) for pair in _folders(files.cache_folder(cache))],
         "sources": [{"source": name, "answer": said} for name, said in _answers()],
     }
     versions = "\n".join(f"{name} {number}" for name, number in value["versions"].items())
@@ -73,7 +64,7 @@ def _devices() -> list[str]:
 
 
 def _folders(cache: Path) -> Iterator[tuple[str, Path]]:
-    yield "features", caches.features_folder(cache)
+    yield "features", files.features_folder(cache)
     yield "weights of tlcli", weight_cache.folder(cache)
     yield "weights of Keras", weights.keras_cache()
     if named := os.environ.get("TLCLI_WEIGHTS"):

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcli import files
-from tlcli.console import one_line
+from tlcli.system import files
+from tlcli.system.console import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

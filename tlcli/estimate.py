@@ -21,11 +21,11 @@ import numpy as np
 
 from tlcli import images
 from tlcli.bases import Base, Boundary
-from tlcli.console import duration
 from tlcli.dataset import Item
 from tlcli.errors import ImageError
 from tlcli.photos import THREADS
 from tlcli.plan import Plan, StagePlan
+from tlcli.system.console import duration
 
 # What the calibration cannot see, as factors that were measured against it; docs/performance.md
 # has how well they fit.

@@ -13,24 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import (
-    calibration,
-    console,
-    files,
-    labelled,
-    metrics,
-    outputs,
-    plots,
-    probabilities,
-    runs,
-    splits,
-    tta,
-)
+from tlcli import calibration, labelled, metrics, plots, probabilities, runs, splits, tta
 from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, TlcliError
 from tlcli.predicted import Predicted
 from tlcli.probabilities import Source
 from tlcli.runs import Run
+from tlcli.system import console, files
 
 #: Mistakes, and right but unsure answers, that are kept by name.
 LISTED = 100
@@ -156,7 +145,7 @@ def _plain(found: Predicted) -> dict[str, float]:
 def _check_out(out: Path, *, force: bool) -> None:
     """The folder of `--out` must not be a run, whose own numbers would be lost, nor be taken."""
     where = f"--out {out}"
-    if problems := outputs.check_writable(out):
+    if problems := files.check_writable(out):
         raise RunError(problems)
     if (out / runs.RECORD).is_file():
         hint = "name another folder; without --out, the numbers are kept in the run"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tlcli import console
 from tlcli.command import PATH, show, with_json
+from tlcli.system import console
 
 _RUN = click.option("--run", "which", help="A run directory, or its name. [default: runs/latest]")
 _SPLITS = click.Choice(["test", "val", "train"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tlcli import console
-from tlcli.console import counted, table
 from tlcli.drawing import shown
+from tlcli.system import console
+from tlcli.system.console import counted, table
 
 #: Mistakes that are shown; the file has more.
 SHOWN = 10

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tlcli import calibration, files, labelled, recipes, runs, splits
+from tlcli import calibration, labelled, recipes, runs, splits
 from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, reason
 from tlcli.recipe import Recipe
@@ -28,6 +28,7 @@ from tlcli.runfiles import (
     checked,
 )
 from tlcli.runs import Run
+from tlcli.system import files
 
 
 @dataclass(frozen=True)

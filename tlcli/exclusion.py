@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from tlcli import files
-from tlcli.console import counted
 from tlcli.errors import Problem, Severity, nearest, reason
 from tlcli.findings import NAMED, shown
 from tlcli.layout import Survey
+from tlcli.system import files
+from tlcli.system.console import counted
 
 # Photos of a folder that a misspelt name is compared with, as each takes a while, and how near one
 # must be: names of photos are mostly numbers, of which any two look alike.

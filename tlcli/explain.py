@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import console, files, gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli import gradcam, heatmap, images, labelled, runs, sheet, splits
 from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
 from tlcli.photos import Look, View, batches, chunks
 from tlcli.runs import Run
 from tlcli.subject import Subject, open_run
+from tlcli.system import console, files
 
 Array = npt.NDArray[Any]
 

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tlcli import addresses, console, features, files, interrupts, outputs, trunks
+from tlcli import addresses, features, trunks
 from tlcli.dataset import Item
 from tlcli.errors import DataError, Problem
 from tlcli.photos import View
 from tlcli.plan import Plan
 from tlcli.store import TrunkRows
+from tlcli.system import console, files, signals
 
 Pooling = Literal["none", "avg", "max", "flatten"]
 
@@ -48,9 +49,9 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
         _check_out(wanted.out, force=force)
     if wanted.boundary is not None:
         plan.row.boundary(wanted.boundary, where="--boundary")
-    with interrupts.graceful():
+    with signals.graceful():
         done = _extract(plan, wanted)
-        interrupts.done()
+        signals.done()
     return done
 
 
@@ -83,7 +84,7 @@ def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
 def _check_out(out: Path, *, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(Problem(f"--out {out}", "exists and is not a folder", "name another"))
-    if problems := outputs.check_writable(out):
+    if problems := files.check_writable(out):
         raise DataError(problems)
     present = [name for name in (FEATURES, INDEX, META) if (out / name).exists()]
     if present and not force:

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import console, forward, interrupts, locks, photos, room
+from tlcli import forward, photos, room
 from tlcli.addresses import row_key
 from tlcli.errors import DataError, Problem, StoreError
 from tlcli.photos import BATCH_SIZE, View
 from tlcli.store import TrunkRows
+from tlcli.system import console, locks, signals
 
 if TYPE_CHECKING:
     from tlcli.recipe import Recipe
@@ -248,7 +249,7 @@ class _Pass:
         for batch, (readable, x) in zip(batches, inputs, strict=True):
             if readable:
                 self._commit(readable, self._forward(x))
-            interrupts.check()
+            signals.check()
             yield len(batch)
 
     def _from_rows(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Array]]:

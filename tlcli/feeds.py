@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import addresses, draws, features, forward, photos
+from tlcli import addresses, features, forward, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError
 from tlcli.mixing import Mix
 from tlcli.photos import BATCH_SIZE, View
 from tlcli.store import TrunkRows
+from tlcli.system import stateless_random
 
 if TYPE_CHECKING:
     from tlcli.recipe import Recipe
@@ -77,7 +78,7 @@ class StoredFeed:
 
         Such a round goes on from one stage into the next.
         """
-        generator = draws.generator("views", seed, epoch // self._views)
+        generator = stateless_random.generator("views", seed, epoch // self._views)
         orders = generator.random((self._count, self._views)).argsort(axis=1)
         return np.asarray(orders[:, epoch % self._views])
 

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 import filelock
 
-from tlcli import bases, console, download, sources, weight_cache, weight_files, weight_forms
-from tlcli.download import DownloadError
+from tlcli import bases, sources, weight_cache, weight_files, weight_forms
 from tlcli.errors import Problem, WeightsError
 from tlcli.sources import Mirror
+from tlcli.system import console, download
+from tlcli.system.download import DownloadError
 
 #: Seconds that pip may take for one package. Its own settings say how long for one connection.
 PIP_TIMEOUT = 1_800

@@ -24,12 +24,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import console, sheet
+from tlcli import sheet
 from tlcli.errors import Problem
 from tlcli.framework import keras, tf
 from tlcli.gradients import forward_convolutions
 from tlcli.photos import Look
 from tlcli.subject import Subject, UnknownName
+from tlcli.system import console
 
 Array = npt.NDArray[Any]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tlcli.console import counted
 from tlcli.errors import Problem, Severity
 from tlcli.faults import FOREIGN
+from tlcli.system.console import counted
 
 #: Files that a line of text names, and that the record of a run lists.
 NAMED, LISTED = 3, 20

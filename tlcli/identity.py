@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, files, recipes, runs, splits, yamlfile
+from tlcli import recipes, runs, splits
 from tlcli.dataset import Index
 from tlcli.errors import SHOWN, Problem, RunError, TlcliError
 from tlcli.recipe import Recipe
 from tlcli.runs import Run
 from tlcli.splits import Row
+from tlcli.system import console, files, yamlfile
 
 _KEYS = ("recipe_fingerprint", "dataset_fingerprint", "photo_order")
 

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from tlcli import bases, dataset
-from tlcli.console import one_line
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RecipeError, suggestion
-from tlcli.files import write_text
 from tlcli.recipe import plain_name
 from tlcli.settings import Data
-from tlcli.yamlfile import quoted
+from tlcli.system.console import one_line
+from tlcli.system.files import write_text
+from tlcli.system.yamlfile import quoted
 
 #: With more training photos than this, views of them buy little and cost as much as ever.
 ENOUGH_PHOTOS = 5_000

@@ -14,11 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from tlcli import audit_cache, console, files, locks, uses
+from tlcli import audit_cache
 from tlcli.errors import Problem
 from tlcli.store import TrunkRows
-from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, is_damage, told
-from tlcli.uses import USE
+from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, told
+from tlcli.system import console, files, locks, shared_locks
+from tlcli.system.files import is_damage
+from tlcli.system.shared_locks import USE
 
 #: A part of a folder's name, so that no record leads out of the store.
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
@@ -145,7 +147,7 @@ def remove(entry: Listed) -> None:
     # The record goes last, so that an interrupted removal is still listed; but for the file that
     # keeps others out until all is done.
     last = ("trunk.json", USE)
-    with told(entry.path), suppress(FileNotFoundError), uses.alone(entry.path):
+    with told(entry.path), suppress(FileNotFoundError), shared_locks.exclusive(entry.path):
         for path in sorted(
             entry.path.iterdir(), key=lambda path: (path.name in last, path.name == USE)
         ):

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import console, findings, folders, recipes, runs, splits, tables
-from tlcli.console import counted
+from tlcli import findings, folders, recipes, runs, splits, tables
 from tlcli.digests import digest_all
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
 from tlcli.layout import SPLITS
 from tlcli.runs import Run
 from tlcli.splits import Row
+from tlcli.system import console
+from tlcli.system.console import counted
 
 #: Photos that one problem names.
 NAMED = 3

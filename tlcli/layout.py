@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlcli import tables
-from tlcli.console import counted
 from tlcli.errors import DataError, Problem, nearest
 from tlcli.findings import Finding
 from tlcli.folders import Contents, expect_folder, is_folder, look, walk
 from tlcli.passed_over import passed_over
+from tlcli.system.console import counted
 from tlcli.tables import SPLIT_WORDS, SplitName
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")

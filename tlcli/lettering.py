@@ -7,7 +7,7 @@ from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tlcli.console import one_line
+from tlcli.system.console import one_line
 
 #: Files that systems call their fonts by, the widest coverage of scripts first within each kind;
 #: Pillow looks for them in the system's font folders.

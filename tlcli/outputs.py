@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -10,9 +9,10 @@ from pathlib import Path
 
 from tlcli import runs
 from tlcli.errors import Problem, RunError, reason
-from tlcli.files import existing, new_folder, replacing, sync_folder
-from tlcli.locks import HOLDER, LOCK
 from tlcli.runs import Run
+from tlcli.system import files
+from tlcli.system.files import new_folder, replacing, sync_folder
+from tlcli.system.locks import HOLDER, LOCK
 
 #: All that a run holds before it has a record, and what a kill in the middle of a write leaves; see
 #: `identity.write` and `files.replacing`.
@@ -25,14 +25,14 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     A run that was stopped there does not: it may go on, which `claims` decides.
     """
     if out is None:
-        return check_writable(runs.root())
+        return files.check_writable(runs.root())
     if not out.exists():
-        return check_writable(out.parent)
+        return files.check_writable(out.parent)
     if not out.is_dir():
         return [Problem(f"--out {out}", "exists and is not a folder", "name another")]
     try:
         if is_blank(out):
-            return check_writable(out)
+            return files.check_writable(out)
     except OSError as error:
         return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
     if not (out / runs.RECORD).is_file():
@@ -41,7 +41,7 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     if not force and Run(out).closed:
         hint = "name another folder, or replace the run with --force"
         return [Problem(f"--out {out}", "there is already a run", hint)]
-    return check_writable(out)
+    return files.check_writable(out)
 
 
 def is_blank(folder: Path) -> bool:
@@ -70,16 +70,6 @@ def refuse_links(run: Run) -> None:
     if found:
         hint = "remove the link, or train another run with --fresh"
         raise RunError([Problem(str(path), "is a link", hint) for path in found])
-
-
-def check_writable(folder: Path) -> list[Problem]:
-    """Whether files can be made in a folder, or in the nearest one above it that exists."""
-    folder = existing(folder)
-    if not folder.is_dir():
-        return [Problem(str(folder), "is a file; runs need a folder", "name one with --out")]
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return [Problem(str(folder), "cannot be written to", "name another folder with --out")]
-    return []
 
 
 def create(name: str, out: Path | None, *, force: bool = False) -> Run:

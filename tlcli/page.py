@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tlcli import console
+from tlcli.system import console
 
 #: Names longer than this are shown with their middle left out.
 LONGEST = 400

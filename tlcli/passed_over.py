@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from tlcli import headers
-from tlcli.console import counted
 from tlcli.errors import ImageError
 from tlcli.findings import Finding
 from tlcli.folders import Contents, is_photo
+from tlcli.system.console import counted
 
 #: The first line of a list that `check --fix-list` writes.
 FIX_LIST_TITLE = "# Photos to leave out: data.exclude in a recipe names this file."

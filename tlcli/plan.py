@@ -12,12 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tlcli import console, findings, recipe, room
+from tlcli import findings, recipe, room
 from tlcli.bases import BASES, Base, Boundary
 from tlcli.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.settings import Head, Stage
 from tlcli.survey import Survey, check_classes, check_validation
+from tlcli.system import console
 from tlcli.weights import Source
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, calibration, console, files, images, splits
+from tlcli import augment, calibration, images, splits
 from tlcli import tta as tta_of
 from tlcli.augment_settings import Augment
 from tlcli.digests import digest
@@ -26,6 +26,7 @@ from tlcli.framework import keras, tf
 from tlcli.photos import Batch, Look, View, batches, chunks
 from tlcli.runs import MODEL, MODEL_CARD, RECORD, SPLIT, Run
 from tlcli.settings import MAX_SIDE
+from tlcli.system import console, files
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import files
+from tlcli.system import files
 
 Array = npt.NDArray[Any]
 

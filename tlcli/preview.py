@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from tlcli import console, dataset, files, outputs, photos
+from tlcli import dataset, photos
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
 from tlcli.lettering import write
 from tlcli.photos import Look, View
 from tlcli.sheet import target
+from tlcli.system import console, files
 
 if TYPE_CHECKING:
     from tlcli.recipe import Recipe
@@ -86,7 +87,7 @@ def preview(
     Raises a `TlcliError` where the photos cannot be used or no PNG may be written there.
     """
     path = target(out, f"{recipe.name}-views.png", force=force)
-    if problems := outputs.check_writable(path.parent):
+    if problems := files.check_writable(path.parent):
         raise DataError(problems)
     return sheet(recipe, dataset.read(recipe.data), path, number=number, views=views)
 

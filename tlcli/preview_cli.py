@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tlcli import console
 from tlcli.command import PATH, with_json, with_settings
+from tlcli.system import console
 
 
 @click.command()

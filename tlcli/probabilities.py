@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli import console, labelled, predicted, runs
+from tlcli import labelled, predicted, runs
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.labelled import Photos
 from tlcli.predicted import Predicted
 from tlcli.runs import Run
+from tlcli.system import console
 
 if TYPE_CHECKING:
     from tlcli.predict import Predictor

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from tlcli import geometry
-from tlcli.draws import Addresses, Floats
+from tlcli.system.stateless_random import Addresses, Floats
 
 if TYPE_CHECKING:
     from tlcli.augment_settings import RandAugment

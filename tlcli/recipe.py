@@ -21,7 +21,7 @@ from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
 from tlcli.recipe_problems import cross_check, explain
 from tlcli.settings import Base, Block, Data, Features, Head, Stage
-from tlcli.yamlfile import (
+from tlcli.system.yamlfile import (
     MAX_VALUES,
     Document,
     Key,

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from tlcli import bases
 from tlcli.errors import BoundaryError, Problem, brief, nearest, suggestion
 from tlcli.settings import Block
-from tlcli.yamlfile import Document, Key, spell
+from tlcli.system.yamlfile import Document, Key, spell
 
 if TYPE_CHECKING:
     from tlcli.recipe import Recipe

@@ -8,11 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tlcli import files, recipe, runs
+from tlcli import recipe, runs
 from tlcli.errors import Problem, RecipeError
 from tlcli.recipe import Recipe
 from tlcli.runs import Run
-from tlcli.yamlfile import MAX_BYTES, read
+from tlcli.system import files
+from tlcli.system.yamlfile import MAX_BYTES, read
 
 
 def of_run(run: Run, overrides: Sequence[str] = ()) -> Recipe:

@@ -10,21 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import (
-    __version__,
-    console,
-    contents,
-    curves,
-    evidence,
-    exhibits,
-    files,
-    outputs,
-    page,
-    runs,
-)
+from tlcli import __version__, contents, curves, evidence, exhibits, page, runs
 from tlcli.contents import Contents
 from tlcli.errors import Problem, RunError
 from tlcli.runs import Run
+from tlcli.system import console, files
 
 #: Bytes of the largest report: what mail and messengers carry.
 LIMIT = 10_000_000
@@ -117,7 +107,7 @@ def _check_out(path: Path) -> None:
             if _MARK.encode() not in file.read(1000):
                 hint = "name another, or remove it"
                 raise RunError(Problem(f"--out {path}", "exists and is not a report", hint))
-    elif problems := outputs.check_writable(path.absolute().parent):
+    elif problems := files.check_writable(path.absolute().parent):
         raise RunError(problems)
 
 

@@ -14,10 +14,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import claims, console, files, identity, plan, recipes, runs, saving, survey, train
+from tlcli import claims, identity, plan, recipes, runs, saving, survey, train
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runfiles import Outcome, checked
 from tlcli.runs import Run
+from tlcli.system import console, files
 
 #: The member of a Keras archive that holds the weights.
 WEIGHTS = "model.weights.h5"

@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli import console, files
 from tlcli.bases import BASES
 from tlcli.errors import Problem
 from tlcli.photos import BATCH_SIZE
+from tlcli.system import console, files
 
 if TYPE_CHECKING:
     from tlcli.plan import StagePlan

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import files
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.files import RECORD_BYTES, read_bytes, read_json
+from tlcli.system import files
+from tlcli.system.files import RECORD_BYTES, read_bytes, read_json
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
 RECIPE = "recipe.yaml"  # resolved: every default and path written out

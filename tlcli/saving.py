@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import __version__, console, files, images, photos, runs, split
+from tlcli import __version__, images, photos, runs, split
 from tlcli.errors import Problem, RunError
 from tlcli.framework import keras, tf
 from tlcli.plan import Plan
 from tlcli.runs import Run
 from tlcli.split import Network
+from tlcli.system import console, files
 
 #: Photos on which the saved model must say what the one in memory says.
 REREAD = 16

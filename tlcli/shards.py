@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.files import open_regular, sync_folder
+from tlcli.system.files import open_regular, sync_folder
 
 
 class ShardError(ValueError):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from tlcli import files, lettering
+from tlcli import lettering
 from tlcli.errors import Problem, TlcliError
+from tlcli.system import files
 
 PAPER, INK, FAINT = (255, 255, 255), (25, 25, 30), (105, 105, 115)
 

@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 
 from tlcli import bases
 from tlcli.errors import Problem, WeightsError, suggestion
-from tlcli.yamlfile import Document
-from tlcli.yamlfile import read as read_yaml
+from tlcli.system.yamlfile import Document
+from tlcli.system.yamlfile import read as read_yaml
 
 #: What a user's mirror may say, besides `url` and `sha256`.
 _KEYS = ("url", "sha256", "requirement", "member")

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import files, runs
+from tlcli import runs
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runs import Run
+from tlcli.system import files
 
 _COLUMNS = ("path", "label", "split", "sha256")
 

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import console, draws
 from tlcli.errors import Problem, RunError
 from tlcli.feeds import Feed, Pick
 from tlcli.optimize import Rate
@@ -25,6 +24,7 @@ from tlcli.recipe import Recipe
 from tlcli.settings import Stage
 from tlcli.split import Network, Variable
 from tlcli.steps import Score, Scorer, Trainer
+from tlcli.system import console, stateless_random
 
 Array = npt.NDArray[Any]
 
@@ -220,7 +220,7 @@ def _picks(feed: Feed, seed: int, at: Position, number: int, batch_size: int) ->
 
 def epoch_order(seed: int, stage: int, epoch: int, count: int) -> Array:
     """The order in which an epoch shows its photos; stages and epochs count from 0."""
-    return np.asarray(draws.generator("order", seed, stage, epoch).permutation(count))
+    return np.asarray(stateless_random.generator("order", seed, stage, epoch).permutation(count))
 
 
 def _better(epoch: Epoch, best: Epoch, monitor: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tlcli import console, files, runs
+from tlcli import runs
 from tlcli.checkpoints import BEST, Checkpoint, Checkpoints
 from tlcli.dataset import Item
 from tlcli.errors import Problem, RunError
@@ -22,6 +22,7 @@ from tlcli.split import Network
 from tlcli.stage import Epoch, Outcome, Position, Snapshot, run_stage
 from tlcli.steps import Score, Scorer
 from tlcli.store import TrunkRows
+from tlcli.system import console, files
 
 Array = npt.NDArray[Any]
 

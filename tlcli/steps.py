@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import console, interrupts, mixing
+from tlcli import mixing
 from tlcli.errors import Problem, RunError
 from tlcli.feeds import Feed, Pick
 from tlcli.framework import tf
@@ -20,6 +20,7 @@ from tlcli.optimize import Rate, make_optimizer
 from tlcli.plan import StagePlan
 from tlcli.recipe import Recipe
 from tlcli.split import Network, Variable
+from tlcli.system import console, signals
 
 Array = npt.NDArray[Any]
 
@@ -84,7 +85,7 @@ class Scorer:
         ]
         for (positions, _), rows in zip(picks, feed.stream(picks), strict=True):
             self._step(_input(self._tail, rows), feed.labels[positions])
-            interrupts.check()
+            signals.check()
         return self._tally.read()
 
     def _add(self, x: Any, labels: Any) -> None:
@@ -146,7 +147,7 @@ class Trainer:
                 inputs += [feed.labels[partners], weights[partners], mix.shares]
             self._step(x, *map(tf.convert_to_tensor, inputs))
             bar.update(len(positions))
-            interrupts.check()
+            signals.check()
         return self._tally.read()
 
     def _mix(self, epoch: int, step: int, count: int) -> Mix | None:

@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import console, locks
 from tlcli.errors import Problem, StoreError
-from tlcli.files import write_json
 from tlcli.shards import Shard, ShardError, ShardReader
-from tlcli.store_index import INDEX, is_damage, open_index, refuse_link, told
-from tlcli.uses import Use
+from tlcli.store_index import INDEX, open_index, refuse_link, told
+from tlcli.system import console, locks
+from tlcli.system.files import is_damage, write_json
+from tlcli.system.shared_locks import SharedLock
 
 #: A row's key: hex SHA-256 of the photo's bytes, and the view ("0", or "<augment address>/<n>").
 RowKey = tuple[str, str]
@@ -91,7 +91,7 @@ class TrunkRows:
         self._shard: Shard | None = None
         refuse_link(self.path)
         with told(self.path):
-            self._use = Use(self.path)
+            self._use = SharedLock(self.path)
             try:
                 if not (self.path / "trunk.json").exists():
                     write_json(self.path / "trunk.json", _full(description, shape, dtype))

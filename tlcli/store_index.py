@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tlcli.errors import Problem, StoreError, reason
 from tlcli.shards import ShardError
+from tlcli.system import files
 
 #: Seconds to wait for another process that is committing.
 BUSY_TIMEOUT = 60.0
@@ -58,11 +59,6 @@ def refuse_link(path: Path) -> None:
         raise StoreError(Problem(str(path), "is a link in the feature store", "remove the link"))
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """The bare class stands for a damaged file; its subclasses for locks, room and rights."""
-    return type(error) is sqlite3.DatabaseError
-
-
 @contextmanager
 def told(path: Path) -> Iterator[None]:
     """Turn what the system, SQLite or a damaged shard says into one line about the store."""
@@ -71,7 +67,7 @@ def told(path: Path) -> Iterator[None]:
     except (OSError, sqlite3.Error) as error:
         hint = (
             "run the command again: it repairs the index and computes its rows again"
-            if isinstance(error, sqlite3.Error) and is_damage(error)
+            if isinstance(error, sqlite3.Error) and files.is_damage(error)
             else "move the store with --cache-dir or TLCLI_CACHE, or make room with "
             "`tlcli cache prune`"
         )

@@ -9,27 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import (
-    audit_cache,
-    caches,
-    console,
-    dataset,
-    files,
-    findings,
-    images,
-    interrupts,
-    leaks,
-    outputs,
-    recipe,
-    weights,
-)
+from tlcli import audit_cache, dataset, findings, images, leaks, outputs, recipe, weights
 from tlcli.bases import BASES
 from tlcli.dataset import Index
 from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
 from tlcli.recipe_problems import advice
-from tlcli.threads import in_order
+from tlcli.system import console, files, signals
+from tlcli.system.threads import in_order
 from tlcli.weights import Source
 
 
@@ -85,7 +73,7 @@ def survey(
     problems = advice(chosen)
     if run:
         problems += outputs.check_output(out, force=force)
-    found = Survey(chosen, caches.cache_folder(cache), problems)
+    found = Survey(chosen, files.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:
         found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))
@@ -164,7 +152,7 @@ def check_photos(
         found = []
         for path, problem in zip(paths, problems, strict=True):
             bar.update(1)
-            interrupts.check()
+            signals.check()
             if problem is not None:
                 found.append((path, problem))
         return found

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tlcli import files
-from tlcli.console import counted
 from tlcli.errors import DataError, Problem, Severity, nearest, reason
 from tlcli.findings import Finding
 from tlcli.folders import is_photo
+from tlcli.system import files
+from tlcli.system.console import counted
 
 SplitName = Literal["train", "val", "test"]
 

@@ -5,20 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlcli import (
-    claims,
-    console,
-    files,
-    findings,
-    identity,
-    interrupts,
-    outputs,
-    preview,
-    runs,
-    saving,
-    trunks,
-    weights,
-)
+from tlcli import claims, findings, identity, outputs, preview, runs, saving, trunks, weights
 from tlcli import plan as planning
 from tlcli.claims import Claim, Wanted
 from tlcli.errors import Problem, RunError, TlcliError, reason
@@ -27,6 +14,7 @@ from tlcli.plan import Plan
 from tlcli.runs import Run
 from tlcli.stages import Clock, Result, Stages
 from tlcli.steps import Score
+from tlcli.system import console, files, signals
 
 #: A new run under `runs.root()`, or the one there that was stopped.
 NEW = Wanted()
@@ -95,7 +83,7 @@ def train(
     be. Raises a `TlcliError` for photos, weights, disks and numbers that do not allow it to end
     well, and `Interrupted` after a signal.
     """
-    with interrupts.graceful(), claims.claim(wanted, plan.recipe, plan.index) as claimed:
+    with signals.graceful(), claims.claim(wanted, plan.recipe, plan.index) as claimed:
         clock = Clock()
         run = claimed.run
         again = ", which was stopped" if claimed.resumed else ""
@@ -123,7 +111,7 @@ def train(
             saving.check_saved(network, plan, run, (cuts[0], opened.checksums[cuts[0]]))
         summary = Summary(run, tuple(results), report, clock.seconds)
         files.write_json(run.file(runs.SUMMARY), summary.as_record())
-        interrupts.check()
+        signals.check()
         settled = outputs.settle(run)
         if latest:
             _mark_latest(settled)
@@ -133,7 +121,7 @@ def train(
             stages.close()
         else:
             claims.discard(run)
-        interrupts.done()
+        signals.done()
     return replace(summary, run=settled)
 
 

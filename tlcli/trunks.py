@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import addresses, caches, console, features, images, split, weights
+from tlcli import addresses, features, images, split, weights
 from tlcli.errors import DataError, Problem
 from tlcli.features import Report
 from tlcli.framework import tf
@@ -15,6 +15,7 @@ from tlcli.plan import Plan
 from tlcli.split import Network
 from tlcli.store import TrunkRows
 from tlcli.survey import check_photos
+from tlcli.system import console, files
 
 
 def load_network(plan: Plan) -> Network:
@@ -53,7 +54,7 @@ class Opened:
 @contextmanager
 def open_store(network: Network, plan: Plan, boundaries: Sequence[str]) -> Iterator[Opened]:
     """The stored rows of each boundary, and of others there may be, until the block ends."""
-    folder, recipe = caches.features_folder(plan.cache), plan.recipe
+    folder, recipe = files.features_folder(plan.cache), plan.recipe
     every = network.checksums([boundary.name for boundary in plan.row.boundaries])
     opened = Opened({}, {}, every)
     with ExitStack() as stack:

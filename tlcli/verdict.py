@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tlcli.console import counted
 from tlcli.evidence import Evidence
 from tlcli.intervals import LEVEL, Interval, Paired, wilson
 from tlcli.page import points, share
 from tlcli.runfiles import Majority
+from tlcli.system.console import counted
 
 
 @dataclass(frozen=True)

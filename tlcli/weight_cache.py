@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli import bases, files, sources, weight_files
+from tlcli import bases, sources, weight_files
 from tlcli.errors import Problem, WeightsError
+from tlcli.system import files
 from tlcli.tensors import Tensors, fingerprint, layers
 
 #: How tensors were found right: by themselves, by the hash that Keras or a mirror gives to their

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tlcli import bases, caches, download, fetch, sources, weight_cache, weight_files
+from tlcli import bases, fetch, sources, weight_cache, weight_files
 from tlcli.errors import Problem, WeightsError
+from tlcli.system import download, files
 from tlcli.tensors import Tensors, fingerprint, layers
 from tlcli.weight_cache import Entry
 
@@ -52,7 +53,7 @@ def of_base(
 
     Nothing is fetched yet. A file for `imagenet` is read and verified; one that the recipe names
     is the user's choice, and only its shapes are compared. `cache` is the folder of
-    `caches.cache_folder`. Problems are placed at `where`; `asks` says what did ask for that base.
+    `files.cache_folder`. Problems are placed at `where`; `asks` says what did ask for that base.
     Raises `WeightsError` for files that are missing, hold another network, or are not what they
     claim, and where the weights would have to be fetched but tlcli is offline.
     """
@@ -61,7 +62,7 @@ def of_base(
     if wanted != "imagenet":
         weight_files.check(Path(wanted), row, where, asks)
         return Source("file", Path(wanted))
-    folder = weight_cache.folder(caches.cache_folder(cache))
+    folder = weight_cache.folder(files.cache_folder(cache))
     found, verified, tried = None, "", []
     for found, verified, said in _look(row, folder):
         tried.append(f"{said}, {_proof(verified)}" if found else said)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tlcli import console
 from tlcli.command import PATH, show, tell, with_cache, with_json, with_offline, with_weights_dir
+from tlcli.system import console
 
 
 @click.group()
@@ -21,9 +21,10 @@ def weights(ctx: click.Context, cache_dir: Path | None) -> None:
       tlcli weights list
       tlcli weights fetch VGG16
     """
-    from tlcli import caches, weight_cache
+    from tlcli import weight_cache
+    from tlcli.system import files
 
-    ctx.obj = weight_cache.folder(caches.cache_folder(cache_dir))
+    ctx.obj = weight_cache.folder(files.cache_folder(cache_dir))
 
 
 @weights.command("list")

@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tlcli import __version__, console
+from tlcli import __version__
 from tlcli.errors import reason
+from tlcli.system import console
 
 #: Seconds to wait for a server to answer at all, and for the next bytes of one that has.
 ANSWER_TIMEOUT, READ_TIMEOUT = 5.0, 20.0

@@ -13,12 +13,17 @@ import json
 import math
 import os
 import re
+import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import platformdirs
+
+from tlcli.errors import Problem
 
 #: Bytes of a record, whose lists are as long as there are classes; and of what has a line for every
 #: epoch or photo, or a number for every pair of classes.
@@ -214,3 +219,29 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_writable(folder: Path) -> list[Problem]:
+    """Whether files can be made in a folder, or in the nearest one above it that exists."""
+    folder = existing(folder)
+    if not folder.is_dir():
+        return [Problem(str(folder), "is a file; runs need a folder", "name one with --out")]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return [Problem(str(folder), "cannot be written to", "name another folder with --out")]
+    return []
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """The bare class stands for a damaged file; its subclasses for locks, room and rights."""
+    return type(error) is sqlite3.DatabaseError
+
+
+def cache_folder(given: Path | None = None) -> Path:
+    """The home of what can be computed again: `given`, `TLCLI_CACHE`, or the system's place."""
+    chosen = given or os.environ.get("TLCLI_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("tlcli"))
+
+
+def features_folder(cache: Path) -> Path:
+    """The feature store's folder in a cache."""
+    return cache / "features"

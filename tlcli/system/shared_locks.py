@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from tlcli import locks
-from tlcli.files import new_folder
+from tlcli.system import locks
+from tlcli.system.files import new_folder
 
 try:
     import fcntl
@@ -27,7 +27,7 @@ except ImportError:  # not on Windows, where open files cannot be removed anyway
 USE = ".in-use"
 
 
-class Use:
+class SharedLock:
     """A share in the use of a folder, which is made if need be; until it is closed.
 
     Somebody who is removing the folder is waited for. Raises `OSError` where it cannot be written.
@@ -38,7 +38,7 @@ class Use:
         while self._handle is None:
             new_folder(folder)
             with suppress(FileNotFoundError, BlockingIOError):  # it is being removed
-                self._handle = _locked(folder / USE, alone=False)
+                self._handle = _locked(folder / USE, exclusive=False)
                 return
             time.sleep(locks.POLL)
 
@@ -50,11 +50,11 @@ class Use:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Keep everybody else from a folder; raises `locks.Held` where somebody uses it."""
     path = folder / USE
     try:
-        handle = _locked(path, alone=True)
+        handle = _locked(path, exclusive=True)
     except BlockingIOError:
         holder = locks.read_holder(path)
         # The last who came may have gone, and another one still be there.
@@ -65,14 +65,14 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _locked(path: Path, *, alone: bool) -> int:
+def _locked(path: Path, *, exclusive: bool) -> int:
     """Open and lock the file; raises `BlockingIOError` where somebody is in the way, and
     `FileNotFoundError` where it was removed meanwhile."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         if fcntl is not None:
             try:
-                fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+                fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except OSError as error:
                 if not locks.has_no_locks(error):
                     raise

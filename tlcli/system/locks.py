@@ -19,8 +19,8 @@ from pathlib import Path
 
 import filelock
 
-from tlcli import console, interrupts
-from tlcli.files import as_json, read_json, write_json
+from tlcli.system import console, signals
+from tlcli.system.files import as_json, read_json, write_json
 
 #: The lock's two files in the folder it stands for; neither is a user's.
 FILES = LOCK, HOLDER = ".lock", ".lock.json"
@@ -91,7 +91,7 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
             if not told:
                 console.note(f"waiting for {held} ({waiting})")
                 told = True
-            interrupts.check()
+            signals.check()
             time.sleep(POLL)
     try:
         if by_system:

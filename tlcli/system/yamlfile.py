@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from tlcli import files
 from tlcli.errors import Problem, RecipeError, reason
+from tlcli.system import files
 
 #: The place of a value: mapping keys and list indexes from the root, as in ("stages", 1, "epochs").
 Key = tuple[str | int, ...]

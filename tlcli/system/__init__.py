@@ -1,0 +1,1 @@
+"""The machine under tlcli: terminal, files, locks, signals, threads, downloads, random numbers."""
