@@ -26,12 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import addresses, augment, features, images, recipe, split
+from tlcli import addresses, augment, features, images, recipe
 from tlcli.augment_settings import Augment
-from tlcli.bases import BASES
 from tlcli.digests import digest
 from tlcli.folders import find_images
-from tlcli.framework import keras, tf
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras, tf
+from tlcli.networks.network import build_network
 from tlcli.photos import View
 
 SIDE, BATCH, BOUNDARIES = 224, 32, ("block5_pool",)
@@ -128,7 +129,7 @@ def share_of_extract(
     settings = json.dumps(GEOMETRY)[1:-1].replace('"', "")
     (folder / "bench.yaml").write_text(text.replace("SETTINGS", settings), encoding="utf-8")
     chosen = recipe.load(folder / "bench.yaml")
-    network = split.build(BASES["VGG16"], (SIDE, SIDE), chosen.head, 2, seed=0)
+    network = build_network(BASES["VGG16"], (SIDE, SIDE), chosen.head, 2, seed=0)
     wanted = [View(path, key, 1) for path, key in zip(paths[:BATCH], digests, strict=False)]
     shares = []
     for turn in range(rounds + 1):

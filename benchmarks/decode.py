@@ -109,7 +109,7 @@ def _pillow(path: Path, size: int) -> Pixels:
 
 
 def _tensorflow(*, antialias: bool) -> Callable[[Path, int], Pixels]:
-    from tlcli.framework import tf
+    from tlcli.networks.framework import tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)

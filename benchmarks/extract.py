@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
-from tlcli import addresses, features, images, photos, split, weights
-from tlcli import forward as forward_pass
-from tlcli.bases import BASES
+from tlcli import addresses, features, images, photos, weights
 from tlcli.digests import digest
 from tlcli.folders import find_images
+from tlcli.networks.bases import BASES
+from tlcli.networks.network import build_network, compile_forward
 from tlcli.photos import View
 from tlcli.recipe import Recipe, load
 
@@ -51,14 +51,14 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     paths = list(find_images([arguments.photos]))[: arguments.images]
     views = [View(path, digest(path)) for path in paths]
     row = BASES[recipe.base.name]
-    network = split.build(row, recipe.base.image_size, recipe.head, 2, seed=0)
+    network = build_network(row, recipe.base.image_size, recipe.head, 2, seed=0)
     weights.load(
         network.base,
         network.row,
         weights.of_base(network.row, recipe.base.weights, recipe.where("base", "weights")),
     )
     pixels = _pixels(recipe, paths)
-    forward = forward_pass.compiled(network.trunk(list(BOUNDARIES)), photos.BATCH_SIZE)
+    forward = compile_forward(network.trunk(list(BOUNDARIES)), photos.BATCH_SIZE)
     size = photos.BATCH_SIZE
 
     def measured(work: Any) -> Measured:

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, child, parser, spread
 
-from tlcli import estimate, split
-from tlcli import forward as forward_pass
-from tlcli.bases import BASES
-from tlcli.framework import tf
+from tlcli import estimate
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import tf
+from tlcli.networks.network import build_network, compile_forward
 from tlcli.settings import Head
 
 BATCH, SIDE = 32, 2048
@@ -87,8 +87,8 @@ def product(x: Any, multiply: Callable[[Any, Any], Any]) -> Callable[[], Measure
 def base(name: str, size: int) -> Callable[[], Measured]:
     """The speed of a base's forward pass, compiled as `extract` compiles it."""
     row = BASES[name]
-    network = split.build(row, (size, size), Head(), 2, seed=0)
-    forward = forward_pass.compiled(network.trunk([row.top.name]), BATCH)
+    network = build_network(row, (size, size), Head(), 2, seed=0)
+    forward = compile_forward(network.trunk([row.top.name]), BATCH)
     x = np.random.default_rng(0).uniform(0, 255, (BATCH, size, size, 3)).astype(np.float32)
     forward(x)
 

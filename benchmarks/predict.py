@@ -25,7 +25,7 @@ model = keras.saving.load_model(sys.argv[1], compile=False)
 # Without scikit-learn and matplotlib, which Keras imports where they are installed.
 SHORT = """
 import sys
-from tlcli.framework import keras, tf
+from tlcli.networks.framework import keras, tf
 model = keras.saving.load_model(sys.argv[1], compile=False)
 """
 MANY = """

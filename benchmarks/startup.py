@@ -18,7 +18,7 @@ ALONE = {
     "python": "pass",
     "import click": "import click",
     "import keras, tensorflow": "import keras, tensorflow",
-    "import tlcli.framework": "import tlcli.framework",
+    "import tlcli.networks.framework": "import tlcli.networks.framework",
 }
 
 

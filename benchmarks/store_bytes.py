@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness import Bench, Measured, parser, scratch, some_photos, tlcli
 
-from tlcli.bases import BASES
+from tlcli.networks.bases import BASES
 
 BOUNDARIES = ("block4_pool", "block5_pool")
 NUMBERS = {"float32": 4, "float16": 2}

@@ -1,4 +1,4 @@
-"""Measure the bases of the installed Keras and rewrite `tlcli/boundaries.json`.
+"""Measure the bases of the installed Keras and rewrite `tlcli/networks/boundaries.json`.
 
     python scripts/boundaries.py            # all bases, a few minutes
     python scripts/boundaries.py VGG16      # print one, change nothing
@@ -7,7 +7,7 @@ For each base the file holds
 
 - `parameters`, `parameters_with_classifier`: weights without and with the ImageNet classifier;
 - `boundaries`, bottom to top, each `[name, channels, stride, offset, padding,
-  parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.bases.Boundary`;
+  parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.networks.bases.Boundary`;
 - `layers`: the names of all layers in topological order, without the input;
 - `classifier`: the names of the layers that the classifier adds.
 """
@@ -22,10 +22,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tlcli.bases import BASES, Base
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES, Base
+from tlcli.networks.framework import keras
 
-TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "boundaries.json"
+TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "networks" / "boundaries.json"
 
 Pair = tuple[int, int]
 #: Real builds that the shapes are checked against. Their sides are even at every level, odd at
@@ -33,7 +33,7 @@ Pair = tuple[int, int]
 BUILT: tuple[Pair, ...] = ((256, 257), (131, 125), (223, 299))
 #: Padding by layer and by whether the side it pads is odd.
 Pads = dict[tuple[str, int], int]
-#: Stride, offset and padding of `tlcli.bases.Boundary.shape`.
+#: Stride, offset and padding of `tlcli.networks.bases.Boundary.shape`.
 Formula = tuple[int, int, int]
 
 

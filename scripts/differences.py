@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tlcli import colour, geometry
-from tlcli.framework import keras
+from tlcli.networks.framework import keras
 
 SIDE = 96
 MODES = ("nearest", "reflect", "constant", "wrap")

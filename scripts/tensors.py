@@ -19,8 +19,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tlcli.bases import BASES
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
 
 TABLE = Path(__file__).parents[1] / "tlcli/tensors.json"
 

@@ -22,8 +22,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tlcli.bases import BASES, Base
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES, Base
+from tlcli.networks.framework import keras
 
 TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "work.json"
 

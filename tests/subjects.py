@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli import images, runs, split
-from tlcli.bases import BASES
+from tlcli import images, runs
+from tlcli.networks.bases import BASES
+from tlcli.networks.network import Network, build_network
 from tlcli.settings import Head
 from tlcli.system import files
 
@@ -18,13 +19,13 @@ def network(
     size: tuple[int, int] = (64, 64),
     classes: int = 3,
     precision: str = "float32",
-) -> split.Network:
+) -> Network:
     """A base with random weights and a head with one hidden layer."""
     head = Head(hidden=(8,))
-    return split.build(BASES[base], size, head, classes, seed=3, precision=precision)
+    return build_network(BASES[base], size, head, classes, seed=3, precision=precision)
 
 
-def save(built: split.Network, path: Path, names: tuple[str, ...], resize: str = "squash") -> Path:
+def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squash") -> Path:
     """Write a network as runs keep it."""
     card = {
         "tlcli": "0", "classes": list(names), "image_size": list(built.base.input.shape[1:3]),

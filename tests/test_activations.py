@@ -11,8 +11,8 @@ from PIL import Image
 from subjects import network, save
 
 from tlcli import activations, images, subject, weights
-from tlcli.bases import BASES
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
 
 
 @pytest.fixture(scope="module")

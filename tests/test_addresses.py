@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses, augment, dataset, recipe, split
-from tlcli.bases import BASES
+from tlcli import addresses, augment, dataset, recipe
+from tlcli.networks.bases import BASES
+from tlcli.networks.network import build_network
 
 RECIPE = """
 data: {dir: PHOTOS}
@@ -43,7 +44,7 @@ def test_only_training_photos_have_augmented_views(loaded, photos):
 def test_a_setting_that_changes_rows_changes_their_address(loaded, tmp_path, override):
     found = set()
     for chosen in (loaded(), loaded(override)):
-        net = split.build(
+        net = build_network(
             BASES["VGG16"], chosen.base.image_size, chosen.head, 2,
             seed=chosen.seed, precision=chosen.precision,
         )  # fmt: skip

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import bases
-from tlcli.bases import BASES
 from tlcli.errors import BoundaryError
-from tlcli.framework import keras
+from tlcli.networks import bases
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
 
 ROOT = Path(__file__).parents[1]
 FAST = ("VGG16", "ResNet50", "InceptionV3")
@@ -48,12 +48,12 @@ def generator() -> Any:
     ["VGG16", *(pytest.param(name, marks=pytest.mark.slow) for name in list(BASES)[1:])],
 )
 def test_the_table_says_what_the_installed_keras_builds(generator: Any, name: str) -> None:
-    table = json.loads((ROOT / "tlcli/boundaries.json").read_text("utf-8"))
+    table = json.loads((ROOT / "tlcli/networks/boundaries.json").read_text("utf-8"))
     assert generator.measure(BASES[name]) == table[name]
 
 
 def test_the_table_is_laid_out_as_the_generator_writes_it(generator: Any) -> None:
-    text = (ROOT / "tlcli/boundaries.json").read_text("utf-8")
+    text = (ROOT / "tlcli/networks/boundaries.json").read_text("utf-8")
     assert "\n".join(generator.lines(json.loads(text))) + "\n" == text
     assert list(json.loads(text)) == list(bases.names())
 
@@ -270,7 +270,8 @@ def test_lookup_ignores_case_only() -> None:
 
 def test_the_table_needs_no_tensorflow() -> None:
     code = (
-        "import sys, tlcli.bases as b; b.names(); b.BASES['VGG16'].boundary('block4_pool');"
+        "import sys, tlcli.networks.bases as b; b.names(); "
+        "b.BASES['VGG16'].boundary('block4_pool');"
         "assert not {'tensorflow', 'keras', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

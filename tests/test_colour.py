@@ -14,7 +14,7 @@ from scipy.stats import kstest
 from tlcli import colour
 from tlcli.augment_settings import Augment
 from tlcli.colour import Draws
-from tlcli.framework import keras
+from tlcli.networks.framework import keras
 from tlcli.system.stateless_random import Addresses
 
 

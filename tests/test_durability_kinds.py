@@ -101,7 +101,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory):
-    from tlcli.bases import BASES
+    from tlcli.networks.bases import BASES
 
     made = Rig(tmp_path_factory.mktemp("rig"))
     for split, photos, seed in (("train", 4, 0), ("val", 2, 100), ("test", 1, 200)):

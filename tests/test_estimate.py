@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tlcli import estimate, plan, recipe, survey
-from tlcli.bases import BASES
 from tlcli.estimate import Speed
+from tlcli.networks.bases import BASES
 
 #: Everything but multiplications is free, and of those there are a billion in a second.
 FREE = Speed(multiply_adds=1e9, bytes=float("inf"), decode=0.0)
@@ -61,7 +61,7 @@ def test_work_of_vgg16_by_hand():
 def test_work_is_what_tensorflow_counts(name: str, size: int):
     from tensorflow.compat.v1 import profiler
 
-    from tlcli.framework import keras, tf
+    from tlcli.networks.framework import keras, tf
 
     row = BASES[name]
     model = getattr(keras.applications, name)(

@@ -217,12 +217,13 @@ def test_kept_probabilities_need_no_tensorflow(run: Run, words: list[str]):
 @pytest.fixture
 def trained(photos, write_recipe) -> Run:
     """A real run directory with an untrained model."""
-    from tlcli import claims, plan, recipe, saving, split, survey
-    from tlcli.bases import BASES
+    from tlcli import claims, plan, recipe, saving, survey
+    from tlcli.networks.bases import BASES
+    from tlcli.networks.network import build_network
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     made = plan.make(survey.survey(recipe.load(write_recipe(text))))
-    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
+    network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
         saving.save_model(network, made, run)
@@ -234,7 +235,7 @@ def trained(photos, write_recipe) -> Run:
 def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     """What is kept is what Keras says of the pixels, whatever way the photos are named."""
     from tlcli import images
-    from tlcli.framework import keras
+    from tlcli.networks.framework import keras
 
     done = cli("evaluate", "--json")
     assert done.exit_code == 0, done.stderr

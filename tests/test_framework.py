@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 def test_optional_packages_of_keras_stay_out_and_can_be_imported_afterwards():
     code = """
 import sys
-from tlcli.framework import keras, tf
+from tlcli.networks.framework import keras, tf
 print(sorted({"sklearn", "matplotlib", "cv2"} & sys.modules.keys()))
 import sklearn.linear_model
 print(sklearn.linear_model.LogisticRegression().fit([[0.0], [1.0]], [0, 1]).predict([[1.0]]))

@@ -9,7 +9,7 @@ import pytest
 from subjects import network, noise, save
 
 from tlcli import gradcam
-from tlcli.framework import keras, tf
+from tlcli.networks.framework import keras, tf
 from tlcli.subject import open_run
 
 NAMES = ("cats", "dogs", "eels")

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli.framework import keras, tf
-from tlcli.gradients import forward_convolutions
+from tlcli.networks.conv_gradients import forward_convolutions
+from tlcli.networks.framework import keras, tf
 
 
 @pytest.fixture(autouse=True)
 def without_onednn(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tlcli.gradients.has_onednn", lambda: False)
+    monkeypatch.setattr("tlcli.networks.conv_gradients.has_onednn", lambda: False)
 
 
 ROOT = Path(__file__).parents[1]
@@ -74,8 +74,8 @@ def test_layers_that_it_does_not_fit_and_saved_models_stay_as_they_are(tmp_path)
 @pytest.mark.parametrize("setting", ["0", "1"])
 def test_where_tensorflow_has_onednn_its_own_gradients_are_left(setting: str):
     code = (
-        "from tlcli.framework import has_onednn, keras\n"
-        "from tlcli.gradients import forward_convolutions\n"
+        "from tlcli.networks.framework import has_onednn, keras\n"
+        "from tlcli.networks.conv_gradients import forward_convolutions\n"
         "layer = keras.layers.Conv2D(4, 3, padding='same')\n"
         "with forward_convolutions([layer]):\n"
         "    print(has_onednn(), 'convolution_op' in vars(layer))\n"

@@ -11,9 +11,9 @@ from forms import SMALL
 from subjects import noise
 
 from tlcli import imagenet, weights
-from tlcli.bases import BASES
 from tlcli.errors import WeightsError
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import bases, plan, recipe, sample, survey
+from tlcli import plan, recipe, sample, survey
 from tlcli.errors import DataError, RecipeError
 from tlcli.init import init
+from tlcli.networks import bases
 from tlcli.recipe_problems import advice
 from tlcli.settings import Data
 

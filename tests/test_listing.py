@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from tlcli import audit_cache, curves, listing, outputs, runs, store
-from tlcli.bases import BASES
 from tlcli.errors import RecipeError, RunError
+from tlcli.networks.bases import BASES
 from tlcli.system import files
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}

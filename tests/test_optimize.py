@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tlcli.framework import keras
+from tlcli.networks.framework import keras
 from tlcli.optimize import Rate, make_optimizer
 from tlcli.settings import Optimizer, Stage
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tlcli import plan, recipe, runs, survey
-from tlcli.bases import BASES
 from tlcli.check import check
 from tlcli.errors import TlcliError
+from tlcli.networks.bases import BASES
 from tlcli.settings import Head
 from tlcli.system import files
 

@@ -24,11 +24,11 @@ from tlcli import (
     recipe,
     runs,
     saving,
-    split,
     survey,
 )
-from tlcli.bases import BASES
 from tlcli.errors import RunError
+from tlcli.networks.bases import BASES
+from tlcli.networks.network import build_network
 from tlcli.settings import Head
 from tlcli.system import files
 
@@ -41,7 +41,7 @@ def model(photos, write_recipe, tmp_path):
     made = plan.make(
         survey.survey(recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
     )
-    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
+    network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
         saving.save_model(network, made, run)
@@ -283,7 +283,7 @@ def test_models_that_are_not_ours_get_one_line(tmp_path, model):
 
 def test_a_model_that_would_run_code_is_refused(model, tmp_path):
     """A Lambda layer in a stranger's model must not come to life."""
-    from tlcli.framework import keras
+    from tlcli.networks.framework import keras
 
     inputs = keras.Input((32, 32, 3))
     hostile = keras.Model(

@@ -13,8 +13,9 @@ import pydantic
 import pytest
 import yaml
 
-from tlcli import bases, recipe, recipes
+from tlcli import recipe, recipes
 from tlcli.errors import RecipeError
+from tlcli.networks import bases
 from tlcli.recipe_problems import advice
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples/configs").glob("*.yaml"))

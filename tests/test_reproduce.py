@@ -87,7 +87,7 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
 
 
 def test_weights_are_compared_bit_by_bit(run, tmp_path: Path):
-    from tlcli.framework import keras
+    from tlcli.networks.framework import keras
 
     other = runs.Run(tmp_path / "other")
     shutil.copytree(run.path, other.path)

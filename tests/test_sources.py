@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import bases, sources
+from tlcli import sources
 from tlcli.errors import TlcliError
+from tlcli.networks import bases
 from tlcli.sources import Mirror
 
 DIGEST = "0123456789abcdef" * 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import split
-from tlcli.bases import BASES
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
+from tlcli.networks.network import build_network
 from tlcli.settings import Head
 
 #: The main bases at sizes that keep them quick, with the module of their preprocess_input.
@@ -20,7 +20,7 @@ MAIN = {
 
 def build(name: str, *, head: Head | None = None, classes: int = 2, seed: int = 3):
     size = MAIN[name][0]
-    return split.build(BASES[name], (size, size), head or Head(), classes, seed=seed)
+    return build_network(BASES[name], (size, size), head or Head(), classes, seed=seed)
 
 
 def pixels(size: int, count: int = 2):
@@ -148,7 +148,7 @@ def test_the_head_is_what_the_recipe_says(head, classes, layers, units):
 def test_pooling_is_numpys():
     x = pixels(64)
     for pooling, reduce in (("avg", np.mean), ("max", np.max)):
-        network = split.build(
+        network = build_network(
             BASES["VGG16"], (64, 64), Head(pooling=pooling, hidden=(), dropout=0), 3, seed=1
         )
         activations = network.base(x, training=False).numpy()
@@ -167,7 +167,7 @@ def test_two_dense_layers_of_one_size_do_not_start_alike():
 
 
 def test_mixed_precision_keeps_pixels_and_output_in_float32():
-    network = split.build(BASES["VGG16"], (32, 32), Head(), 3, seed=1, precision="mixed_bfloat16")
+    network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=1, precision="mixed_bfloat16")
     assert network.whole.output.dtype == "float32"
     assert network.base.output.dtype == "bfloat16"
     assert network.base.get_layer("preprocess").compute_dtype == "float32"

@@ -9,8 +9,8 @@ import pytest
 from subjects import network, noise, save
 
 from tlcli import calibration, images, runs, subject, weights
-from tlcli.bases import BASES
 from tlcli.errors import RunError
+from tlcli.networks.bases import BASES
 from tlcli.system import files
 
 NAMES = ("cats", "dogs", "eels")
@@ -63,7 +63,7 @@ def test_a_class_is_found_by_its_name(opened):
 def test_logits_lead_to_what_the_model_says(tmp_path, classes):
     built = network(size=(32, 32), classes=classes)
     found = subject.open_run(save(built, tmp_path / "model.keras", NAMES[:classes]))
-    from tlcli.framework import keras
+    from tlcli.networks.framework import keras
 
     pixels = noise(3, 32, 32)
     logits = keras.Model(found.model.inputs[0], found.logits)(pixels, training=False)
@@ -98,7 +98,7 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     path = save(built, tmp_path / "two.keras", NAMES[:2])
     with pytest.raises(RunError, match="has 3 outputs for 2 classes"):
         subject.open_run(path)
-    from tlcli.framework import keras
+    from tlcli.networks.framework import keras
 
     whole, built_on = built.whole, tmp_path / "base.keras"
     logits = keras.Model(built.base.input, built.head(built.base.output))

@@ -17,23 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import (
-    claims,
-    dataset,
-    images,
-    mixing,
-    plan,
-    recipe,
-    runs,
-    saving,
-    split,
-    stage,
-    survey,
-    train,
-)
-from tlcli.bases import BASES
+from tlcli import claims, dataset, images, mixing, plan, recipe, runs, saving, stage, survey, train
 from tlcli.errors import DataError, RunError
-from tlcli.framework import keras
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
+from tlcli.networks.network import build_network
 from tlcli.settings import Data
 
 STAGES = """
@@ -102,7 +90,7 @@ def plain_losses(ran: Ran) -> list[float]:
     """
     chosen = ran.plan.recipe
     size = chosen.base.image_size
-    network = split.build(ran.plan.row, size, chosen.head, 2, seed=chosen.seed)
+    network = build_network(ran.plan.row, size, chosen.head, 2, seed=chosen.seed)
     items = ran.plan.index.of("train")
     pixels = np.stack(
         [images.load(i.path, height=size[0], width=size[1], resize="squash") for i in items]
@@ -155,7 +143,7 @@ def test_live_views_that_change_nothing_train_as_stored_ones(run, pair, base):
 def test_frozen_stays_and_the_rest_moves(run, pair, base):
     ran = run(base)
     chosen = ran.plan.recipe
-    fresh = split.build(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
+    fresh = build_network(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
     saved = keras.saving.load_model(ran.path / runs.MODEL)
     above = {layer.name for layer in fresh.above(str(ran.plan.row.default_boundary))}
     for layer in fresh.whole.layers:
@@ -173,7 +161,7 @@ def test_frozen_stays_and_the_rest_moves(run, pair, base):
 def test_batch_norm_trains_when_the_recipe_says_so(run, pair):
     ran = run("MobileNetV3Small", STAGES, "base.batch_norm=train", "batch_size=16")
     chosen = ran.plan.recipe
-    fresh = split.build(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
+    fresh = build_network(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
     saved = keras.saving.load_model(ran.path / runs.MODEL)
 
     def moved(name):
@@ -391,7 +379,7 @@ def test_mixed_photos_train_as_keras_trains_on_soft_labels(run, kind):
     overrides = ("head.dropout=0", "augment.views=live", MIXING[kind])
     ran = run("VGG16", text, *overrides)
     chosen, items = ran.plan.recipe, ran.plan.index.of("train")
-    network = split.build(ran.plan.row, (32, 32), chosen.head, 3, seed=chosen.seed)
+    network = build_network(ran.plan.row, (32, 32), chosen.head, 3, seed=chosen.seed)
     network.freeze(None)
     network.whole.compile(
         keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(reduction="none")

@@ -9,9 +9,10 @@ import h5py
 import pytest
 from forms import HINT, VGG16, promise, refusal
 
-from tlcli import bases, tensors, weight_files
-from tlcli.bases import BASES
+from tlcli import tensors, weight_files
 from tlcli.errors import WeightsError
+from tlcli.networks import bases
+from tlcli.networks.bases import BASES
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -15,8 +15,8 @@ import pytest
 from forms import HINT, SMALL, draw, refusal, write_small
 
 from tlcli import tensors, weight_cache, weight_files, weights
-from tlcli.bases import BASES
 from tlcli.errors import WeightsError
+from tlcli.networks.bases import BASES
 from tlcli.weight_forms import Refused, open_form
 
 
@@ -73,7 +73,7 @@ def _same(found: list[np.ndarray], values: list[np.ndarray]) -> None:
     ],
 )
 def test_all_forms_that_keras_writes_give_the_same_bits(name: str, tmp_path: Path):
-    from tlcli.framework import keras
+    from tlcli.networks.framework import keras
 
     row = BASES[name]
     side = max(32, row.smallest_size)

@@ -12,8 +12,8 @@ import pytest
 from forms import SMALL, draw, promise, write_small
 
 from tlcli import recipe, sources, tensors, weight_cache, weights
-from tlcli.bases import BASES
 from tlcli.errors import WeightsError
+from tlcli.networks.bases import BASES
 from tlcli.system import files
 from tlcli.weights import Source
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli import heatmap, images, sheet
-from tlcli.framework import keras
+from tlcli.networks.framework import keras
 from tlcli.subject import Subject
 from tlcli.system import console
 

@@ -14,8 +14,8 @@ from tlcli.photos import View
 from tlcli.store import RowKey, TrunkRows
 
 if TYPE_CHECKING:
+    from tlcli.networks.network import Network
     from tlcli.recipe import Recipe
-    from tlcli.split import Network
 
 
 def open_rows(

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import account, bases, diagrams, evidence, exhibits, matrix, runs, verdict
+from tlcli import account, diagrams, evidence, exhibits, matrix, runs, verdict
 from tlcli.account import Account
 from tlcli.charts import Chart
 from tlcli.diagrams import Comparison, Diagram
@@ -14,6 +14,7 @@ from tlcli.errors import Problem
 from tlcli.evidence import Evidence
 from tlcli.exhibits import Exhibit
 from tlcli.matrix import Matrix
+from tlcli.networks import bases
 from tlcli.runfiles import Evaluation, StageResult
 from tlcli.runs import Run
 from tlcli.settings import Stage

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlcli import __version__, bases, sources, weight_cache, weights
+from tlcli import __version__, sources, weight_cache, weights
 from tlcli.errors import TlcliError
+from tlcli.networks import bases
 from tlcli.system import console, download, files
 
 #: What is asked for its version.
@@ -54,7 +55,7 @@ def _versions() -> dict[str, str]:
 
 
 def _devices() -> list[str]:
-    from tlcli.framework import tf
+    from tlcli.networks.framework import tf
 
     cores = f"CPU with {os.cpu_count()} cores"
     gpus = tf.config.list_physical_devices("GPU")

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from tlcli import images
-from tlcli.bases import Base, Boundary
 from tlcli.dataset import Item
 from tlcli.errors import ImageError
+from tlcli.networks.bases import Base, Boundary
 from tlcli.photos import THREADS
 from tlcli.plan import Plan, StagePlan
 from tlcli.system.console import duration

@@ -46,8 +46,8 @@ def _check_subject(which: str | None, base: str | None, weights_file: Path | Non
 
 
 def _row(base: str) -> Any:
-    from tlcli import bases
     from tlcli.errors import Problem, WeightsError, suggestion
+    from tlcli.networks import bases
 
     row = bases.lookup(base)
     if row is None:

@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import forward, photos, room
+from tlcli import photos, room
 from tlcli.addresses import row_key
 from tlcli.errors import DataError, Problem, StoreError
+from tlcli.networks.network import compile_forward
 from tlcli.photos import BATCH_SIZE, View
 from tlcli.store import TrunkRows
 from tlcli.system import console, locks, signals
 
 if TYPE_CHECKING:
+    from tlcli.networks.network import Network
     from tlcli.recipe import Recipe
-    from tlcli.split import Network
 
 Array = npt.NDArray[Any]
 
@@ -239,7 +240,7 @@ class _Pass:
         self._work, self._source, self._targets = work, source, targets
         network = work.network
         model = network.between(source, targets) if source else network.trunk(targets)
-        self._forward = forward.compiled(model, BATCH_SIZE)
+        self._forward = compile_forward(model, BATCH_SIZE)
 
     def run(self, views: Sequence[View]) -> Iterator[int]:
         """Compute and commit batch by batch; yields the number of views of each."""

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import addresses, features, forward, photos
+from tlcli import addresses, features, photos
 from tlcli.dataset import Item
 from tlcli.errors import DataError
 from tlcli.mixing import Mix
+from tlcli.networks.network import compile_forward
 from tlcli.photos import BATCH_SIZE, View
 from tlcli.store import TrunkRows
 from tlcli.system import stateless_random
 
 if TYPE_CHECKING:
+    from tlcli.networks.network import Network
     from tlcli.recipe import Recipe
-    from tlcli.split import Network
 
 Array = npt.NDArray[Any]
 #: Positions in the feed's items, and for each the number of the view to take.
@@ -97,7 +98,7 @@ class LiveFeed:
     def __init__(self, network: Network, recipe: Recipe, items: Sequence[Item], cut: str) -> None:
         self.labels = np.array([item.label for item in items], np.int32)
         self._recipe, self._items = recipe, items
-        self._forward = forward.compiled(network.trunk([cut]), BATCH_SIZE)
+        self._forward = compile_forward(network.trunk([cut]), BATCH_SIZE)
 
     def views(self, seed: int, epoch: int) -> Array:
         """View `epoch + 1` of every photo: one that no other epoch shows."""

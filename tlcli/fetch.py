@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 import filelock
 
-from tlcli import bases, sources, weight_cache, weight_files, weight_forms
+from tlcli import sources, weight_cache, weight_files, weight_forms
 from tlcli.errors import Problem, WeightsError
+from tlcli.networks import bases
 from tlcli.sources import Mirror
 from tlcli.system import console, download
 from tlcli.system.download import DownloadError

@@ -26,8 +26,8 @@ from PIL import Image
 
 from tlcli import sheet
 from tlcli.errors import Problem
-from tlcli.framework import keras, tf
-from tlcli.gradients import forward_convolutions
+from tlcli.networks.conv_gradients import forward_convolutions
+from tlcli.networks.framework import keras, tf
 from tlcli.photos import Look
 from tlcli.subject import Subject, UnknownName
 from tlcli.system import console

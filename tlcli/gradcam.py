@@ -21,8 +21,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.framework import keras, tf
-from tlcli.gradients import forward_convolutions
+from tlcli.networks.conv_gradients import forward_convolutions
+from tlcli.networks.framework import keras, tf
+from tlcli.networks.network import class_scores
 from tlcli.subject import Subject
 
 Array = npt.NDArray[Any]
@@ -137,14 +138,14 @@ class Probe:
                 tape.watch(pixels)  # frozen layers below the grid record nothing by themselves
                 activations, logits = inner(pixels, training=False)
                 numbers = tf.where(numbers == LIKELIEST, _likeliest(logits), numbers)
-                scores = _scores(logits, numbers)
+                scores = class_scores(logits, numbers)
             return activations, tape.gradient(scores, activations), logits, numbers
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
         def slope(pixels: Any, numbers: Any) -> Any:
             with forward_convolutions(layers), tf.GradientTape() as tape:
                 tape.watch(pixels)
-                scores = _scores(inner(pixels, training=False)[1], numbers)
+                scores = class_scores(inner(pixels, training=False)[1], numbers)
             return tape.gradient(scores, pixels)
 
         self._look, self._slope = look, slope
@@ -164,16 +165,6 @@ def _likeliest(logits: Any) -> Any:
     if logits.shape[-1] == 1:
         return tf.cast(logits[:, 0] > 0, tf.int32)
     return tf.argmax(logits, axis=1, output_type=tf.int32)
-
-
-def _scores(logits: Any, numbers: Any) -> Any:
-    """The score of each photo's own class, shape (n,).
-
-    A sigmoid unit gives the logit of the second class; that of the first is the same negated.
-    """
-    if logits.shape[-1] == 1:
-        return tf.where(numbers == 1, logits[:, 0], -logits[:, 0])
-    return tf.gather(logits, numbers, batch_dims=1)
 
 
 def maps(probe: Probe, pixels: Array, numbers: Array, method: Method) -> tuple[Array, Looked]:

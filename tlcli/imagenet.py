@@ -13,9 +13,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tlcli import bases, sources, tensors, weight_files, weights
+from tlcli import sources, tensors, weight_files, weights
 from tlcli.errors import Problem, WeightsError
-from tlcli.framework import keras
+from tlcli.networks import bases
+from tlcli.networks.framework import keras
 from tlcli.photos import Look
 from tlcli.subject import Subject
 from tlcli.system import download, files

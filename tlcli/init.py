@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tlcli import bases, dataset
+from tlcli import dataset
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RecipeError, suggestion
+from tlcli.networks import bases
 from tlcli.recipe import plain_name
 from tlcli.settings import Data
 from tlcli.system.console import one_line

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlcli import audit_cache, inventory
-from tlcli import bases as table_of_bases
 from tlcli import runs as run_folders
 from tlcli.briefs import BriefOutcome, BriefRecord
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
+from tlcli.networks import bases as table_of_bases
 from tlcli.runfiles import checked
 from tlcli.system import console
 

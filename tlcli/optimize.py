@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tlcli.framework import keras
+from tlcli.networks.framework import keras
 from tlcli.settings import Optimizer, Stage
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tlcli import findings, recipe, room
-from tlcli.bases import BASES, Base, Boundary
 from tlcli.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
+from tlcli.networks.bases import BASES, Base, Boundary
 from tlcli.settings import Head, Stage
 from tlcli.survey import Survey, check_classes, check_validation
 from tlcli.system import console

@@ -22,7 +22,7 @@ from tlcli import tta as tta_of
 from tlcli.augment_settings import Augment
 from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, reason
-from tlcli.framework import keras, tf
+from tlcli.networks.framework import keras, tf
 from tlcli.photos import Batch, Look, View, batches, chunks
 from tlcli.runs import MODEL, MODEL_CARD, RECORD, SPLIT, Run
 from tlcli.settings import MAX_SIDE

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 
-from tlcli import bases
 from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
+from tlcli.networks import bases
 from tlcli.recipe_problems import cross_check, explain
 from tlcli.settings import Base, Block, Data, Features, Head, Stage
 from tlcli.system.yamlfile import (

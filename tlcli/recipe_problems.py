@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tlcli import bases
 from tlcli.errors import BoundaryError, Problem, brief, nearest, suggestion
+from tlcli.networks import bases
 from tlcli.settings import Block
 from tlcli.system.yamlfile import Document, Key, spell
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.bases import BASES
 from tlcli.errors import Problem
+from tlcli.networks.bases import BASES
 from tlcli.photos import BATCH_SIZE
 from tlcli.system import console, files
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import __version__, images, photos, runs, split
+from tlcli import __version__, images, photos, runs
 from tlcli.errors import Problem, RunError
-from tlcli.framework import keras, tf
+from tlcli.networks.framework import keras, tf
+from tlcli.networks.network import Network, checksums
 from tlcli.plan import Plan
 from tlcli.runs import Run
-from tlcli.split import Network
 from tlcli.system import console, files
 
 #: Photos on which the saved model must say what the one in memory says.
@@ -155,7 +155,7 @@ def check_saved(network: Network, plan: Plan, run: Run, frozen: tuple[str, str])
     saved = keras.saving.load_model(run.file(runs.MODEL), compile=False)
     boundary, checksum = frozen
     layers = [saved.get_layer(name) for name in plan.row.layers]
-    if split.checksums(layers, [boundary])[boundary] != checksum:
+    if checksums(layers, [boundary])[boundary] != checksum:
         raise _bug(run, f"weights up to '{boundary}' have changed though they were frozen")
     if _bits(saved) != _bits(network.whole):
         raise _bug(run, "the saved model has other weights than the trained one")

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import bases, fetch, weight_cache, weight_files, weights
+from tlcli import fetch, weight_cache, weight_files, weights
 from tlcli.errors import Problem, WeightsError, suggestion
+from tlcli.networks import bases
 from tlcli.system import console, download, files
 
 #: The list of SHA-256 sums that an export gets, as `sha256sum --check` reads it.

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlcli import bases
 from tlcli.errors import Problem, WeightsError, suggestion
+from tlcli.networks import bases
 from tlcli.system.yamlfile import Document
 from tlcli.system.yamlfile import read as read_yaml
 

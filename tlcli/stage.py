@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
 from tlcli.feeds import Feed, Pick
+from tlcli.networks.network import Network, Variable
 from tlcli.optimize import Rate
 from tlcli.plan import StagePlan
 from tlcli.recipe import Recipe
 from tlcli.settings import Stage
-from tlcli.split import Network, Variable
 from tlcli.steps import Score, Scorer, Trainer
 from tlcli.system import console, stateless_random
 

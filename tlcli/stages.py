@@ -16,9 +16,9 @@ from tlcli.dataset import Item
 from tlcli.errors import Problem, RunError
 from tlcli.features import Report
 from tlcli.feeds import LiveFeed, StoredFeed
+from tlcli.networks.network import Network
 from tlcli.plan import Plan
 from tlcli.runs import Run
-from tlcli.split import Network
 from tlcli.stage import Epoch, Outcome, Position, Snapshot, run_stage
 from tlcli.steps import Score, Scorer
 from tlcli.store import TrunkRows

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from tlcli import mixing
 from tlcli.errors import Problem, RunError
 from tlcli.feeds import Feed, Pick
-from tlcli.framework import tf
-from tlcli.gradients import forward_convolutions
 from tlcli.mixing import Mix
+from tlcli.networks.conv_gradients import forward_convolutions
+from tlcli.networks.framework import tf
+from tlcli.networks.network import Network, Variable, chosen_class, cross_entropy
 from tlcli.optimize import Rate, make_optimizer
 from tlcli.plan import StagePlan
 from tlcli.recipe import Recipe
-from tlcli.split import Network, Variable
 from tlcli.system import console, signals
 
 Array = npt.NDArray[Any]
@@ -195,23 +195,3 @@ def _signature(tail: Any) -> list[Any]:
 
 def _input(tail: Any, rows: Array) -> Any:
     return tf.cast(tf.convert_to_tensor(rows), tail.inputs[0].dtype)
-
-
-def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
-    """Cross-entropy of each photo, shape (n,), from logits of shape (n, 1) or (n, classes).
-
-    Smoothing spreads that share of the target evenly over the classes, as Keras' losses do.
-    """
-    classes = logits.shape[-1]
-    if classes == 1:
-        targets = tf.cast(labels, tf.float32) * (1 - smoothing) + 0.5 * smoothing
-        return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits[:, 0])
-    targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-
-
-def chosen_class(logits: Any) -> Any:
-    """The class with the highest probability, int32, shape (n,)."""
-    if logits.shape[-1] == 1:
-        return tf.cast(logits[:, 0] > 0, tf.int32)
-    return tf.argmax(logits, axis=-1, output_type=tf.int32)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import bases, calibration, weights
+from tlcli import calibration, weights
 from tlcli.errors import Problem, RunError, TlcliError, suggestion
-from tlcli.framework import keras
+from tlcli.networks import bases
+from tlcli.networks.framework import keras
 from tlcli.photos import Look
 from tlcli.predict import open_model, read_card, run_of
 

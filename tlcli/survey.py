@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tlcli import audit_cache, dataset, findings, images, leaks, outputs, recipe, weights
-from tlcli.bases import BASES
 from tlcli.dataset import Index
 from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
+from tlcli.networks.bases import BASES
 from tlcli.recipe_problems import advice
 from tlcli.system import console, files, signals
 from tlcli.system.threads import in_order

@@ -7,12 +7,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import addresses, features, images, split, weights
+from tlcli import addresses, features, images, weights
 from tlcli.errors import DataError, Problem
 from tlcli.features import Report
-from tlcli.framework import tf
+from tlcli.networks.framework import tf
+from tlcli.networks.network import Network, build_network
 from tlcli.plan import Plan
-from tlcli.split import Network
 from tlcli.store import TrunkRows
 from tlcli.survey import check_photos
 from tlcli.system import console, files
@@ -23,7 +23,7 @@ def load_network(plan: Plan) -> Network:
     recipe = plan.recipe
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    network = split.build(
+    network = build_network(
         plan.row, recipe.base.image_size, recipe.head, len(plan.index.classes),
         seed=recipe.seed, precision=recipe.precision,
     )  # fmt: skip

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli import bases, sources, weight_files
+from tlcli import sources, weight_files
 from tlcli.errors import Problem, WeightsError
+from tlcli.networks import bases
 from tlcli.system import files
 from tlcli.tensors import Tensors, fingerprint, layers
 

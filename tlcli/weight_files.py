@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tlcli import bases, weight_forms
+from tlcli import weight_forms
 from tlcli.errors import Problem, WeightsError, reason
+from tlcli.networks import bases
 from tlcli.tensors import Shape, Tensors
 from tlcli.weight_forms import Content, HDF5File, Refused
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tlcli import bases, fetch, sources, weight_cache, weight_files
+from tlcli import fetch, sources, weight_cache, weight_files
 from tlcli.errors import Problem, WeightsError
+from tlcli.networks import bases
 from tlcli.system import download, files
 from tlcli.tensors import Tensors, fingerprint, layers
 from tlcli.weight_cache import Entry

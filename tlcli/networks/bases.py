@@ -144,7 +144,7 @@ class Base:
         so that a saved model loads with plain Keras in safe mode, and they stay in float32 whatever
         the precision of the base.
         """
-        from tlcli.framework import keras
+        from tlcli.networks.framework import keras
 
         if self.convention == "raw":
             return x
@@ -168,7 +168,7 @@ class Base:
         `precision` is a Keras dtype policy. Layer names are those of the table, whatever was built
         before.
         """
-        from tlcli.framework import keras
+        from tlcli.networks.framework import keras
 
         # Names such as `conv2d_3` count from the last clearing.
         keras.utils.clear_session(free_memory=False)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tlcli.framework import has_onednn, keras, tf
+from tlcli.networks.framework import has_onednn, keras, tf
 
 
 @contextmanager

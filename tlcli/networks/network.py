@@ -11,15 +11,16 @@ tail(trunk(x)) equals base(x) bit for bit, and what a stage trains is at once pa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from tlcli.bases import Base
-from tlcli.framework import keras
+from tlcli.networks.bases import Base
+from tlcli.networks.framework import keras, tf
 
 #: A Keras model, layer or variable; Keras has no type hints that help.
 Model = Any
@@ -153,7 +154,7 @@ def checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, s
     return found
 
 
-def build(
+def build_network(
     row: Base,
     image_size: tuple[int, int],
     head: HeadSettings,
@@ -198,3 +199,62 @@ def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int, precis
         x = layers.Dropout(head.dropout, seed=int(next(seeds)), name="head_dropout")(x)
     units = 1 if classes == 2 else classes
     return dense(units, "head_logits", dtype="float32")(x)
+
+
+def class_scores(logits: Any, numbers: Any) -> Any:
+    """The score of each photo's own class, shape (n,).
+
+    A sigmoid unit gives the logit of the second class; that of the first is the same negated.
+    """
+    if logits.shape[-1] == 1:
+        return tf.where(numbers == 1, logits[:, 0], -logits[:, 0])
+    return tf.gather(logits, numbers, batch_dims=1)
+
+
+def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
+    """Cross-entropy of each photo, shape (n,), from logits of shape (n, 1) or (n, classes).
+
+    Smoothing spreads that share of the target evenly over the classes, as Keras' losses do.
+    """
+    classes = logits.shape[-1]
+    if classes == 1:
+        targets = tf.cast(labels, tf.float32) * (1 - smoothing) + 0.5 * smoothing
+        return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits[:, 0])
+    targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def chosen_class(logits: Any) -> Any:
+    """The class with the highest probability, int32, shape (n,)."""
+    if logits.shape[-1] == 1:
+        return tf.cast(logits[:, 0] > 0, tf.int32)
+    return tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+
+Array = npt.NDArray[Any]
+
+
+def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]:
+    """The compiled forward pass of a model, in inference mode: rows in, a list of outputs.
+
+    It runs in batches of `batch_size`, the last one filled up, so that there is one shape to
+    compile for and a row does not depend on how many others are asked for with it.
+    """
+    call = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+
+    def batch(x: Array) -> list[Array]:
+        count = len(x)
+        if count < batch_size:
+            x = np.concatenate([x, np.zeros((batch_size - count, *x.shape[1:]), x.dtype)])
+        outputs = call(tf.convert_to_tensor(x))
+        outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+        return [output.numpy()[:count] for output in outputs]
+
+    def run(x: Any) -> list[Array]:
+        rows = np.asarray(x)
+        parts = [batch(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
+        return (
+            parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts, strict=True)]
+        )
+
+    return run

@@ -1,0 +1,1 @@
+"""Pretrained networks: the table of bases, cutting and joining them, their compiled passes."""
