@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
-from tlcli import addresses, features, images, photos, weights
+from tlcli import addresses, features, images, photos
 from tlcli.digests import digest
 from tlcli.folders import find_images
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network, compile_forward
 from tlcli.photos import View
+from tlcli.pretrained import weights
 from tlcli.recipe import Recipe, load
 
 BOUNDARIES = ("block4_pool", "block5_pool")

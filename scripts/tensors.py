@@ -1,4 +1,4 @@
-"""Measure the tensors of every base and write `tlcli/tensors.json`.
+"""Measure the tensors of every base and write `tlcli/pretrained/tensors.json`.
 
     python scripts/tensors.py
 
@@ -22,7 +22,7 @@ import numpy as np
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 
-TABLE = Path(__file__).parents[1] / "tlcli/tensors.json"
+TABLE = Path(__file__).parents[1] / "tlcli/pretrained/tensors.json"
 
 
 def measure(name: str) -> list[list[Any]]:

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
-from tlcli import tensors, weight_cache, weight_files
 from tlcli.errors import WeightsError
 from tlcli.networks import bases
+from tlcli.pretrained import tensors, weight_cache, weight_files
 
 #: The smallest base: 4 MB.
 SMALL = bases.BASES["MobileNetV3Small"]

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import activations, images, subject, weights
+from tlcli import activations, images, subject
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
+from tlcli.pretrained import weights
 
 
 @pytest.fixture(scope="module")

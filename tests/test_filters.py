@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import filters, subject, weights
+from tlcli import filters, subject
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
+from tlcli.pretrained import weights
 
 LAYER = "block2_conv1"
 ASCENT = filters.Ascent(32, steps=8)

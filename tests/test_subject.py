@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from subjects import network, noise, save
 
-from tlcli import calibration, images, runs, subject, weights
+from tlcli import calibration, images, runs, subject
 from tlcli.errors import RunError
 from tlcli.networks.bases import BASES
+from tlcli.pretrained import weights
 from tlcli.system import files
 
 NAMES = ("cats", "dogs", "eels")

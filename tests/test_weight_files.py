@@ -9,10 +9,10 @@ import h5py
 import pytest
 from forms import HINT, VGG16, promise, refusal
 
-from tlcli import tensors, weight_files
 from tlcli.errors import WeightsError
 from tlcli.networks import bases
 from tlcli.networks.bases import BASES
+from tlcli.pretrained import tensors, weight_files
 
 
 @pytest.mark.parametrize("base", BASES)

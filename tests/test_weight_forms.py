@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from forms import HINT, SMALL, draw, refusal, write_small
 
-from tlcli import tensors, weight_cache, weight_files, weights
 from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
-from tlcli.weight_forms import Refused, open_form
+from tlcli.pretrained import tensors, weight_cache, weight_files, weights
+from tlcli.pretrained.weight_formats import Refused, open_form
 
 
 @pytest.fixture

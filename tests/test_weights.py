@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from forms import SMALL, draw, promise, write_small
 
-from tlcli import recipe, sources, tensors, weight_cache, weights
+from tlcli import recipe
 from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
+from tlcli.pretrained import tensors, weight_cache, weight_sources, weights
+from tlcli.pretrained.weights import Source
 from tlcli.system import files
-from tlcli.weights import Source
 
 #: A file with the ImageNet weights of VGG16, where there is one.
 SHARED = os.environ.get("TLCLI_TEST_VGG16")
@@ -50,11 +51,11 @@ def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, str]
     """The bytes of a file that the table takes for the official one, and its name."""
     path = tmp_path / "official.weights.h5"
     write_small(path, seed=9)
-    entry = sources._table()[SMALL.name]
+    entry = weight_sources._table()[SMALL.name]
     digest = hashlib.md5(path.read_bytes()).hexdigest()
-    table = {**sources._table(), SMALL.name: {**entry, "hashes": [digest]}}
-    monkeypatch.setattr(sources, "_table", lambda: table)
-    return path.read_bytes(), sources.published(SMALL.name).file
+    table = {**weight_sources._table(), SMALL.name: {**entry, "hashes": [digest]}}
+    monkeypatch.setattr(weight_sources, "_table", lambda: table)
+    return path.read_bytes(), weight_sources.published(SMALL.name).file
 
 
 def test_random_and_paths(find, tmp_path: Path):

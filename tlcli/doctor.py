@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlcli import __version__, sources, weight_cache, weights
+from tlcli import __version__
 from tlcli.errors import TlcliError
 from tlcli.networks import bases
+from tlcli.pretrained import weight_cache, weight_sources, weights
 from tlcli.system import console, download, files
 
 #: What is asked for its version.
@@ -90,11 +91,14 @@ def _answers() -> Iterator[tuple[str, str]]:
     if download.offline():
         yield "all", "not asked: tlcli is offline"
         return
-    hosts = {urlsplit(sources.published(base).url).hostname: base for base in bases.names()}
+    hosts = {urlsplit(weight_sources.published(base).url).hostname: base for base in bases.names()}
     for host, base in hosts.items():
-        yield f"{host} (the official files)", download.probe(sources.published(base).url) or "yes"
+        yield (
+            f"{host} (the official files)",
+            download.probe(weight_sources.published(base).url) or "yes",
+        )
     try:
-        mirrors = {m: base for base in bases.names() for m in sources.mirrors(base)}
+        mirrors = {m: base for base in bases.names() for m in weight_sources.mirrors(base)}
     except TlcliError as error:
         yield "TLCLI_MIRRORS", str(error)
         return
@@ -103,7 +107,7 @@ def _answers() -> Iterator[tuple[str, str]]:
         yield f"{mirror} ({base})", answer or "yes"
 
 
-def _index(mirror: sources.Mirror) -> str:
+def _index(mirror: weight_sources.Mirror) -> str:
     """Why the package index does not have a mirror; empty if it does. pip only asks."""
     name, _, version = mirror.requirement.partition("==")
     command = [sys.executable, "-m", "pip", "index", "versions", name, "--no-input"]

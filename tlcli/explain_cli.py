@@ -116,7 +116,8 @@ def _open(which: str | None, base: str | None, weights_file: Path | None) -> Any
 
         return subject.open_run(model)
     row = _row(base)
-    from tlcli import subject, weights
+    from tlcli import subject
+    from tlcli.pretrained import weights
 
     where, wanted = "--weights" if weights_file else "--base", str(weights_file or "imagenet")
     return subject.open_base(row, weights.of_base(row, wanted, where, asks="--base says"))

@@ -13,11 +13,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tlcli import sources, tensors, weight_files, weights
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
 from tlcli.photos import Look
+from tlcli.pretrained import tensors, weight_files, weight_sources, weights
 from tlcli.subject import Subject
 from tlcli.system import download, files
 
@@ -54,7 +54,7 @@ def open_classifier(row: bases.Base, file: Path | None = None) -> Subject:
 
 def official(row: bases.Base) -> str:
     """The name of the official file with the classifier, as Keras keeps it."""
-    return _with_classifier(sources.published(row.name).file)
+    return _with_classifier(weight_sources.published(row.name).file)
 
 
 def _with_classifier(name: str) -> str:
@@ -66,13 +66,13 @@ def _find(row: bases.Base) -> Path:
     for folder in _folders():
         path = folder / name
         if path.is_file():
-            hashes = sources.published(row.name).hashes
+            hashes = weight_sources.published(row.name).hashes
             if hashes and not any(download.file_hash(path, known) == known for known in hashes):
                 message = f"{path} has the name of the official file, but not its hash"
                 hint = "delete it, or name it with --weights if it is what you want"
                 raise WeightsError(Problem(f"--base {row.name}", message, hint))
             return path
-    url = _with_classifier(sources.published(row.name).url)
+    url = _with_classifier(weight_sources.published(row.name).url)
     message = f"the weights of {row.name} with its ImageNet classifier are not on this machine"
     hint = f"name a file with --weights, or put {url} into {weights.keras_cache()} as {name}; "
     hint += "without --base, a run is explained"

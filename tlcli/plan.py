@@ -16,10 +16,10 @@ from tlcli import findings, recipe, room
 from tlcli.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.networks.bases import BASES, Base, Boundary
+from tlcli.pretrained.weights import Source
 from tlcli.settings import Head, Stage
 from tlcli.survey import Survey, check_classes, check_validation
 from tlcli.system import console
-from tlcli.weights import Source
 
 
 @dataclass(frozen=True)

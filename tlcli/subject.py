@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import calibration, weights
+from tlcli import calibration
 from tlcli.errors import Problem, RunError, TlcliError, suggestion
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
 from tlcli.photos import Look
 from tlcli.predict import open_model, read_card, run_of
+from tlcli.pretrained import weights
 
 Array = npt.NDArray[Any]
 #: Of Keras, which has no type hints that help.

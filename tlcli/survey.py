@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import audit_cache, dataset, findings, images, leaks, outputs, recipe, weights
+from tlcli import audit_cache, dataset, findings, images, leaks, outputs, recipe
 from tlcli.dataset import Index
 from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
 from tlcli.networks.bases import BASES
+from tlcli.pretrained import weights
+from tlcli.pretrained.weights import Source
 from tlcli.recipe_problems import advice
 from tlcli.system import console, files, signals
 from tlcli.system.threads import in_order
-from tlcli.weights import Source
 
 
 @dataclass

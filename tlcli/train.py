@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlcli import claims, findings, identity, outputs, preview, runs, saving, trunks, weights
+from tlcli import claims, findings, identity, outputs, preview, runs, saving, trunks
 from tlcli import plan as planning
 from tlcli.claims import Claim, Wanted
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features import Report
 from tlcli.plan import Plan
+from tlcli.pretrained import weights
 from tlcli.runs import Run
 from tlcli.stages import Clock, Result, Stages
 from tlcli.steps import Score

@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import addresses, features, images, weights
+from tlcli import addresses, features, images
 from tlcli.errors import DataError, Problem
 from tlcli.features import Report
 from tlcli.networks.framework import tf
 from tlcli.networks.network import Network, build_network
 from tlcli.plan import Plan
+from tlcli.pretrained import weights
 from tlcli.store import TrunkRows
 from tlcli.survey import check_photos
 from tlcli.system import console, files

@@ -21,7 +21,7 @@ def weights(ctx: click.Context, cache_dir: Path | None) -> None:
       tlcli weights list
       tlcli weights fetch VGG16
     """
-    from tlcli import weight_cache
+    from tlcli.pretrained import weight_cache
     from tlcli.system import files
 
     ctx.obj = weight_cache.folder(files.cache_folder(cache_dir))
@@ -38,9 +38,9 @@ def list_(folder: Path, json_: bool) -> None:
     Example:
       tlcli weights list
     """
-    from tlcli import shelf
+    from tlcli.pretrained import weight_inventory
 
-    show(shelf.listed(folder), json_)
+    show(weight_inventory.listed(folder), json_)
 
 
 @weights.command()
@@ -54,9 +54,9 @@ def fetch(folder: Path, names: tuple[str, ...]) -> None:
     Example:
       tlcli weights fetch VGG16 ResNet50
     """
-    from tlcli import shelf
+    from tlcli.pretrained import weight_inventory
 
-    for path in shelf.fetched(names, folder):
+    for path in weight_inventory.fetched(names, folder):
         console.result(str(path))
 
 
@@ -72,9 +72,9 @@ def verify(folder: Path, names: tuple[str, ...]) -> None:
       tlcli weights verify
       tlcli weights verify VGG16
     """
-    from tlcli import shelf
+    from tlcli.pretrained import weight_inventory
 
-    lines, problems = shelf.verified(names, folder)
+    lines, problems = weight_inventory.verified(names, folder)
     console.result("\n".join(lines) or "no valid weights on this machine")
     tell(tuple(problems))
     click.get_current_context().exit(1 if problems else 0)
@@ -92,9 +92,9 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
     Example:
       tlcli weights import vgg16_notop.h5 --base VGG16
     """
-    from tlcli import shelf
+    from tlcli.pretrained import weight_inventory
 
-    console.result(str(shelf.imported(file, base, folder, force=force)))
+    console.result(str(weight_inventory.imported(file, base, folder, force=force)))
 
 
 @weights.command()
@@ -111,9 +111,9 @@ def export(folder: Path, target: Path, names: tuple[str, ...]) -> None:
     Example:
       tlcli weights export usb/weights
     """
-    from tlcli import shelf
+    from tlcli.pretrained import weight_inventory
 
-    for path in shelf.exported(target, names, folder):
+    for path in weight_inventory.exported(target, names, folder):
         console.result(str(path))
 
 

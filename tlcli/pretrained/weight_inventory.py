@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import fetch, weight_cache, weight_files, weights
 from tlcli.errors import Problem, WeightsError, suggestion
 from tlcli.networks import bases
+from tlcli.pretrained import weight_cache, weight_fetch, weight_files, weights
 from tlcli.system import console, download, files
 
 #: The list of SHA-256 sums that an export gets, as `sha256sum --check` reads it.
@@ -92,7 +92,7 @@ def fetched(names: Sequence[str], folder: Path) -> list[Path]:
     problems: list[Problem] = []
     for row in rows(names):
         try:
-            path = fetch.fetch(row, folder)
+            path = weight_fetch.fetch(row, folder)
             weight_cache.read(path, row)
             paths.append(path)
         except WeightsError as error:

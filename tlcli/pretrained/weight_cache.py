@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli import sources, weight_files
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
+from tlcli.pretrained import weight_files, weight_sources
+from tlcli.pretrained.tensors import Tensors, fingerprint, layers
 from tlcli.system import files
-from tlcli.tensors import Tensors, fingerprint, layers
 
 #: How tensors were found right: by themselves, by the hash that Keras or a mirror gives to their
 #: file, or not at all.
@@ -54,7 +54,7 @@ def confirm(row: bases.Base, tensors: Tensors, where: str, proof: str = UNVERIFI
     `proof` says what is known about their file already; a known fingerprint is better. Raises
     `WeightsError` where the right ones are known and these are others.
     """
-    found, known = fingerprint(tensors), sources.published(row.name).fingerprint
+    found, known = fingerprint(tensors), weight_sources.published(row.name).fingerprint
     if known and found != known:
         message = f"these are not the ImageNet weights of {row.name}: their fingerprint is "
         message += f"{found[:12]}..., not {known[:12]}..."

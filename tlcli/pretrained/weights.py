@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tlcli import fetch, sources, weight_cache, weight_files
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
+from tlcli.pretrained import weight_cache, weight_fetch, weight_files, weight_sources
+from tlcli.pretrained.tensors import Tensors, fingerprint, layers
+from tlcli.pretrained.weight_cache import Entry
 from tlcli.system import download, files
-from tlcli.tensors import Tensors, fingerprint, layers
-from tlcli.weight_cache import Entry
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def candidates(row: bases.Base, folder: Path) -> dict[str, list[Path]]:
 
     `folder` is that of tlcli's cache. Not every path is there.
     """
-    own, official = weight_cache.file_name(row.name), sources.published(row.name).file
+    own, official = weight_cache.file_name(row.name), weight_sources.published(row.name).file
     found = {}
     if named := os.environ.get("TLCLI_WEIGHTS"):
         given = Path(named)
@@ -133,7 +133,7 @@ def verify(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks
     if weight_cache.entry(path) is not None:
         return weight_cache.read(path, row)[1]
     tensors = weight_files.read(path, row, where, asks)
-    known = sources.published(row.name)
+    known = weight_sources.published(row.name)
     matched = bool(known.hashes) and any(
         download.file_hash(path, published) == published for published in known.hashes
     )
@@ -155,7 +155,7 @@ def load(model: Any, row: bases.Base, source: Source) -> None:
     path = source.path
     if source.kind == "network":
         assert source.folder is not None
-        path = fetch.fetch(row, source.folder)
+        path = weight_fetch.fetch(row, source.folder)
     assert path is not None
     assign(model, weight_files.read(path, row, str(path)), row)
 
@@ -180,7 +180,7 @@ def record(model: Any, row: bases.Base, source: Source) -> dict[str, str]:
     said = weight_cache.entry(path) if path and path.is_file() else None
     said = said or Entry(str(source), "", source.verified)
     found = fingerprint(v for layer in _layers(model, row) for v in layer.get_weights())
-    known = found == sources.published(row.name).fingerprint
+    known = found == weight_sources.published(row.name).fingerprint
     return {
         "source": said.source,
         "file": str(path.absolute()) if path else "",

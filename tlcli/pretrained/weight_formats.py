@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tlcli.onnxfile import Graph, NotONNX
-from tlcli.tensors import Shape, Tensors, layers, shapes
+from tlcli.pretrained.onnx_weights import Graph, NotONNX
+from tlcli.pretrained.tensors import Shape, Tensors, layers, shapes
 
 #: The largest weights in a `.keras` archive: twice the largest network with an optimizer's state.
 MAX_MEMBER = 4_000_000_000

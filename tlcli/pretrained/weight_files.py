@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tlcli import weight_forms
 from tlcli.errors import Problem, WeightsError, reason
 from tlcli.networks import bases
-from tlcli.tensors import Shape, Tensors
-from tlcli.weight_forms import Content, HDF5File, Refused
+from tlcli.pretrained import weight_formats
+from tlcli.pretrained.tensors import Shape, Tensors
+from tlcli.pretrained.weight_formats import Content, HDF5File, Refused
 
 
 def check(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks for") -> None:
@@ -74,7 +74,7 @@ def _opened(path: Path, row: bases.Base, where: str) -> Iterator[Content]:
         raise WeightsError(Problem(where, f"{path} is a folder", hint))
     try:
         with ExitStack() as stack:
-            yield weight_forms.open_form(path, stack)
+            yield weight_formats.open_form(path, stack)
     except FileNotFoundError:
         hint = "check the path; relative paths start at the recipe's folder"
         if path.name.lower() in ("imagenet", "random"):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.tensors import Layer, Tensors, is_chain
+from tlcli.pretrained.tensors import Layer, Tensors, is_chain
 
 #: More nodes or tensors than any network of images has.
 MAX_ITEMS = 100_000

