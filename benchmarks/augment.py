@@ -26,14 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import addresses, augment, features, images, recipe
-from tlcli.augment_settings import Augment
+from tlcli import addresses, augment, features, images
 from tlcli.digests import digest
 from tlcli.folders import find_images
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.network import build_network
 from tlcli.photos import View
+from tlcli.recipe.augment import Augment
+from tlcli.recipe.load import load_recipe
 
 SIDE, BATCH, BOUNDARIES = 224, 32, ("block5_pool",)
 
@@ -128,7 +129,7 @@ def share_of_extract(
     text = "data: {dir: .}\nbase: {name: VGG16, weights: random}\naugment: {views: 1, SETTINGS}\n"
     settings = json.dumps(GEOMETRY)[1:-1].replace('"', "")
     (folder / "bench.yaml").write_text(text.replace("SETTINGS", settings), encoding="utf-8")
-    chosen = recipe.load(folder / "bench.yaml")
+    chosen = load_recipe(folder / "bench.yaml")
     network = build_network(BASES["VGG16"], (SIDE, SIDE), chosen.head, 2, seed=0)
     wanted = [View(path, key, 1) for path, key in zip(paths[:BATCH], digests, strict=False)]
     shares = []

@@ -24,7 +24,8 @@ from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network, compile_forward
 from tlcli.photos import View
 from tlcli.pretrained import weights
-from tlcli.recipe import Recipe, load
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.recipe import Recipe
 
 BOUNDARIES = ("block4_pool", "block5_pool")
 
@@ -87,7 +88,7 @@ def _recipe(arguments: argparse.Namespace, folder: Path) -> Recipe:
         chosen = str(Path(chosen).absolute())
     text = f"data: {{dir: .}}\nbase: {{name: VGG16, image_size: {arguments.size}}}\n"
     path.write_text(text, encoding="utf-8")
-    return load(path, [f"base.weights={chosen}"])
+    return load_recipe(path, [f"base.weights={chosen}"])
 
 
 def _pixels(recipe: Recipe, paths: list[Path]) -> Any:

@@ -24,7 +24,7 @@ from tlcli import estimate
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import tf
 from tlcli.networks.network import build_network, compile_forward
-from tlcli.settings import Head
+from tlcli.recipe.settings import Head
 
 BATCH, SIDE = 32, 2048
 

@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import addresses, features, photos, plan, recipe, survey, trunks
+from tlcli import addresses, features, photos, plan, survey, trunks
 from tlcli.feeds import StoredFeed
+from tlcli.recipe.load import load_recipe
 from tlcli.stage import Position, Snapshot, run_stage
 from tlcli.steps import Scorer
 from tlcli.system import console, files
@@ -74,7 +75,7 @@ def measure(wanted: Wanted) -> dict[str, Any]:
     path = wanted.out / RESULTS
     settings = {
         "config": wanted.config.name,
-        "recipe": recipe.load(wanted.config, wanted.overrides).fingerprint(),
+        "recipe": load_recipe(wanted.config, wanted.overrides).fingerprint(),
         "epochs": wanted.epochs,
         "set": [*wanted.overrides],
     }
@@ -128,7 +129,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     live = views == "live"
     kept = wanted.epochs if live else int(views)
     stages = f"stages=[{{name: head, epochs: {wanted.epochs}, learning_rate: 1.0e-3}}]"
-    chosen = recipe.load(
+    chosen = load_recipe(
         wanted.config, [*wanted.overrides, f"seed={seed}", f"augment.views={kept}", stages]
     )
     made = plan.make(survey.survey(chosen, cache=wanted.cache, run=False))

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import dataset, recipe
+from tlcli import dataset
 from tlcli.digests import digest
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.recipe import Recipe
 from tlcli.system import console
 
 #: Colours that any classifier can tell apart.
@@ -102,9 +104,9 @@ SMALL = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size:
 def parts(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., Any]:
     """Recipe and index of `SMALL`, as they are after some overrides: `parts("seed=3")`."""
 
-    def load(*overrides: str) -> tuple[recipe.Recipe, dataset.Index]:
+    def load(*overrides: str) -> tuple[Recipe, dataset.Index]:
         path = write_recipe(SMALL.replace("PHOTOS", str(photos)), "small.yaml")
-        chosen = recipe.load(path, overrides)
+        chosen = load_recipe(path, overrides)
         return chosen, dataset.read(chosen.data)
 
     return load
@@ -116,11 +118,11 @@ PLANNED += "head: {{hidden: [256]}}\n"
 
 
 @pytest.fixture
-def load(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
+def load(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., Recipe]:
     """The recipe `PLANNED` with more lines and overrides: `load("stages: ...", "seed=3")`."""
 
-    def load(more: str = "", *overrides: str) -> recipe.Recipe:
-        return recipe.load(write_recipe(PLANNED.format(photos=photos) + more, "r.yaml"), overrides)
+    def load(more: str = "", *overrides: str) -> Recipe:
+        return load_recipe(write_recipe(PLANNED.format(photos=photos) + more, "r.yaml"), overrides)
 
     return load
 

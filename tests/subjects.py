@@ -10,7 +10,7 @@ import numpy as np
 from tlcli import images, runs
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import Network, build_network
-from tlcli.settings import Head
+from tlcli.recipe.settings import Head
 from tlcli.system import files
 
 

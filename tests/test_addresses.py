@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses, augment, dataset, recipe
+from tlcli import addresses, augment, dataset
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
+from tlcli.recipe.load import load_recipe
 
 RECIPE = """
 data: {dir: PHOTOS}
@@ -19,7 +20,7 @@ augment: {views: 2, rotation_range: 20, horizontal_flip: true}
 @pytest.fixture
 def loaded(photos, write_recipe):
     path = write_recipe(RECIPE.replace("PHOTOS", str(photos)))
-    return lambda *overrides: recipe.load(path, overrides)
+    return lambda *overrides: load_recipe(path, overrides)
 
 
 def test_only_training_photos_have_augmented_views(loaded, photos):

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from tlcli import audit, check, images, runs
 from tlcli.findings import Finding, audit_record, to_exclude
-from tlcli.recipe import load
+from tlcli.recipe.load import load_recipe
 
 
 def blobs(seed: int, width: int = 96, height: int = 72) -> Image.Image:
@@ -436,7 +436,7 @@ def test_what_a_run_keeps(data: Path, config: Path):
         source = data / "train/dogs/0.jpg"
         (data / f"train/dogs/x{photo}.jpg").write_bytes(source.read_bytes())
     (data / "train/dogs/notes.txt").touch()
-    made = plan.make(survey.survey(load(config)))
+    made = plan.make(survey.survey(load_recipe(config)))
     record = audit_record(made.index, made.problems)
     assert [(entry["kind"], entry["count"]) for entry in record["findings"]] == [
         ("no image suffix", 1),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tlcli import augment, colour, geometry, randaugment
-from tlcli.augment_settings import CHANGES, PRESETS, Augment
+from tlcli.recipe.augment import CHANGES, PRESETS, Augment
 from tlcli.system.stateless_random import Addresses
 
 #: The settings of the first version; rows of them are in people's stores.

@@ -8,19 +8,20 @@ from typing import Any
 
 import pytest
 
-from tlcli import recipe
-from tlcli.augment_settings import CHANGES, PRESETS, Augment
 from tlcli.errors import RecipeError
-from tlcli.recipe_problems import advice
+from tlcli.recipe.advice import advice
+from tlcli.recipe.augment import CHANGES, PRESETS, Augment
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.recipe import Recipe
 
 SHORT = "data: {dir: photos}\nbase: {name: VGG16}\naugment:\n"
 
 
 @pytest.fixture
-def load(write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
-    def load(*lines: str) -> recipe.Recipe:
+def load(write_recipe: Callable[..., Path]) -> Callable[..., Recipe]:
+    def load(*lines: str) -> Recipe:
         text = SHORT + "".join(f"  {line}\n" for line in lines)
-        return recipe.load(write_recipe(text, "r.yaml"))
+        return load_recipe(write_recipe(text, "r.yaml"))
 
     return load
 
@@ -117,7 +118,7 @@ def test_a_preset_is_its_settings(load, write_recipe, name: str):
     shown = chosen.resolved()["augment"]
     assert "preset" not in shown
     assert all(shown[key] is not None for key in PRESETS[name])
-    again = recipe.load(write_recipe(chosen.as_yaml(), "other.yaml"))
+    again = load_recipe(write_recipe(chosen.as_yaml(), "other.yaml"))
     assert again.augment == chosen.augment
 
 
@@ -161,7 +162,7 @@ def test_mixing_alone_is_no_reason_to_ask_for_views(load):
 
 def test_a_preset_can_be_set_on_the_command_line(load, write_recipe):
     path = write_recipe("data: {dir: p}\nbase: {name: VGG16}\n")
-    chosen = recipe.load(path, ["augment.preset=medium", "augment.random_erasing.probability=0.1"])
+    chosen = load_recipe(path, ["augment.preset=medium", "augment.random_erasing.probability=0.1"])
     assert chosen.augment.shear_range == 10
     assert chosen.augment.random_erasing.probability == 0.1
 

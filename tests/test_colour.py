@@ -12,9 +12,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
 from tlcli import colour
-from tlcli.augment_settings import Augment
 from tlcli.colour import Draws
 from tlcli.networks.framework import keras
+from tlcli.recipe.augment import Augment
 from tlcli.system.stateless_random import Addresses
 
 

@@ -14,7 +14,7 @@ from tlcli import dataset
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
 from tlcli.layout import SPLITS
-from tlcli.settings import Data
+from tlcli.recipe.settings import Data
 
 
 def data(root: Path, *, val: float = 0.0, test: float = 0.0, bad: str = "error"):

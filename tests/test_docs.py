@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tlcli import recipe
-from tlcli.augment_settings import Augment
 from tlcli.cli import main
+from tlcli.recipe.augment import Augment
+from tlcli.recipe.load import load_recipe
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -44,7 +44,7 @@ def links(path: Path) -> set[Path]:
 def test_the_recipe_of_the_readme_loads(write_recipe: Callable[..., Path]):
     block = re.search(r"```yaml\n(.*?)```", section(README, "## The recipe"), re.S)
     assert block
-    loaded = recipe.load(write_recipe(block[1], "readme.yaml"))
+    loaded = load_recipe(write_recipe(block[1], "readme.yaml"))
     assert [stage.name for stage in loaded.stages] == ["head", "block5"]
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import estimate, plan, recipe, survey
+from tlcli import estimate, plan, survey
 from tlcli.estimate import Speed
 from tlcli.networks.bases import BASES
+from tlcli.recipe.load import load_recipe
 
 #: Everything but multiplications is free, and of those there are a billion in a second.
 FREE = Speed(multiply_adds=1e9, bytes=float("inf"), decode=0.0)
@@ -34,7 +35,7 @@ BLOCK5 = 3 * (4 * 4 * 512) * (3 * 3 * 512)
 def make(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., plan.Plan]:
     def make(*overrides: str) -> plan.Plan:
         path = write_recipe(RECIPE.format(photos=photos))
-        return plan.make(survey.survey(recipe.load(path, overrides)))
+        return plan.make(survey.survey(load_recipe(path, overrides)))
 
     return make
 

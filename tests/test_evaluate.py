@@ -18,8 +18,8 @@ from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Wanted
 from tlcli.predicted import Predicted
 from tlcli.probabilities import Source
+from tlcli.recipe.settings import Head
 from tlcli.runs import Run
-from tlcli.settings import Head
 from tlcli.system import files
 
 CLASSES = ("blue", "green", "red")
@@ -217,12 +217,13 @@ def test_kept_probabilities_need_no_tensorflow(run: Run, words: list[str]):
 @pytest.fixture
 def trained(photos, write_recipe) -> Run:
     """A real run directory with an untrained model."""
-    from tlcli import claims, plan, recipe, saving, survey
+    from tlcli import claims, plan, saving, survey
     from tlcli.networks.bases import BASES
     from tlcli.networks.network import build_network
+    from tlcli.recipe.load import load_recipe
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
-    made = plan.make(survey.survey(recipe.load(write_recipe(text))))
+    made = plan.make(survey.survey(load_recipe(write_recipe(text))))
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run

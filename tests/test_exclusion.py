@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tlcli import dataset
-from tlcli.settings import Data
+from tlcli.recipe.settings import Data
 
 
 @pytest.fixture

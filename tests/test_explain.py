@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import claims, explain, gradcam, images, plan, recipe, runs, survey
+from tlcli import claims, explain, gradcam, images, plan, runs, survey
+from tlcli.recipe.load import load_recipe
 from tlcli.subject import open_run
 from tlcli.system import files
 
@@ -143,7 +144,7 @@ def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
 
 
 def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
-    chosen = recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
+    chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
     made = plan.make(survey.survey(chosen))
     with claims.claim(claims.Wanted(out=tmp_path / "run"), chosen, made.index) as claimed:
         run = claimed.run

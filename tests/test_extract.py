@@ -13,7 +13,7 @@ from tlcli import images
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
-from tlcli.settings import Head
+from tlcli.recipe.settings import Head
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 

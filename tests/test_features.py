@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import addresses, dataset, features, images, inventory, recipe
+from tlcli import addresses, dataset, features, images, inventory
 from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
 from tlcli.photos import View
-from tlcli.settings import Head
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.settings import Head
 from tlcli.system import locks
 
 LOW, TOP = "block4_pool", "block5_pool"
@@ -37,7 +38,7 @@ def network():
 def loaded(photos, tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE.replace("PHOTOS", str(photos)), encoding="utf-8")
-    return lambda *overrides: recipe.load(path, overrides)
+    return lambda *overrides: load_recipe(path, overrides)
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses, augment, dataset, features, recipe
+from tlcli import addresses, augment, dataset, features
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.mixing import Mix
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.photos import Look, View, batches
+from tlcli.recipe.load import load_recipe
 from tlcli.stage import Position, _picks, epoch_order
 
 RECIPE = """
@@ -23,7 +24,7 @@ batch_size: 8
 
 @pytest.fixture
 def parts(photos, write_recipe, tmp_path):
-    chosen = recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
+    chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
     network = build_network(BASES["VGG16"], (32, 32), chosen.head, 3, seed=0)
     items = dataset.read(chosen.data).of("train")
     (checksum,) = network.checksums(["block5_pool"]).values()

@@ -11,9 +11,9 @@ from PIL import Image
 from scipy.stats import kstest
 
 from tlcli import geometry
-from tlcli.augment_settings import Augment
 from tlcli.geometry import Draws
 from tlcli.networks.framework import keras, tf
+from tlcli.recipe.augment import Augment
 from tlcli.system.stateless_random import Addresses
 
 #: theta, rows and columns (pixels), shear, zx, zy, mirrored left to right, top to bottom.

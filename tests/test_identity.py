@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from tlcli import dataset, identity, outputs, recipe, recipes, runs, splits
+from tlcli import dataset, identity, outputs, recipes, runs, splits
 from tlcli.errors import RecipeError, RunError
+from tlcli.recipe.load import load_recipe
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_a_folder_whose_name_is_no_utf_8_keeps_its_bytes(photos: Path, tmp_path:
     photos.rename(here / "photos")
     monkeypatch.chdir(here)
     (here / "r.yaml").write_text(SMALL.replace("PHOTOS", "photos"))
-    chosen = recipe.load(Path("r.yaml"))
+    chosen = load_recipe(Path("r.yaml"))
     index = dataset.read(chosen.data)
     run = outputs.create("small", Path("run"))
     identity.write(run, chosen, index)

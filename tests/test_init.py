@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import plan, recipe, sample, survey
+from tlcli import plan, sample, survey
 from tlcli.errors import DataError, RecipeError
 from tlcli.init import init
 from tlcli.networks import bases
-from tlcli.recipe_problems import advice
-from tlcli.settings import Data
+from tlcli.recipe.advice import advice
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.settings import Data
 
 
 def test_a_starter_recipe(photos: Path):
@@ -25,20 +26,20 @@ def test_a_starter_recipe(photos: Path):
         "# Check:  tlcli check --config photos.yaml\n"
         "# Train:  tlcli finetune --config photos.yaml\n"
     )
-    loaded = recipe.load(path)
+    loaded = load_recipe(path)
     assert loaded.data == Data(dir=photos)
     assert loaded.base.name == "VGG16"
     assert loaded.augment.kept_views == 3
     assert [stage.freeze_until for stage in loaded.stages] == [None, "block4_pool"]
     assert advice(loaded) == []
-    made = plan.make(survey.survey(recipe.load(path, ["base.weights=random"])))
+    made = plan.make(survey.survey(load_recipe(path, ["base.weights=random"])))
     assert len(made.stages) == 2
 
 
 @pytest.mark.parametrize("name", bases.names())
 def test_every_base_has_a_starter(photos: Path, name: str):
     row = bases.BASES[name]
-    loaded = recipe.load(init(photos, base=name.lower()))
+    loaded = load_recipe(init(photos, base=name.lower()))
     assert (loaded.base.name, loaded.base.image_size) == (name, (row.native_size,) * 2)
     assert loaded.stages[-1].freeze_until == row.default_boundary
 
@@ -46,7 +47,7 @@ def test_every_base_has_a_starter(photos: Path, name: str):
 def test_plain_folders(plain_photos: Path, tmp_path: Path):
     path = init(plain_photos, out=tmp_path / "deep.yaml")
     assert "dir: plain\n" in path.read_text()
-    index = recipe.load(path).data.dir
+    index = load_recipe(path).data.dir
     assert index == plain_photos
 
 
@@ -78,7 +79,7 @@ def test_odd_names_load(photos: Path, folder: str, file: str):
         (odd / split / "red").rename(odd / split / "re\nd\u2028: x\x1b")
     path = init(odd)
     assert path == Path(file)
-    assert recipe.load(path).data.dir == odd
+    assert load_recipe(path).data.dir == odd
     assert "(blue, green, re\\nd\\u2028: x\\x1b)" in path.read_text().split("\n")[0]
 
 
@@ -88,7 +89,7 @@ def test_nothing_is_overwritten(photos: Path, tmp_path: Path):
         init(photos, base="ResNet50")
     assert str(caught.value) == "photos.yaml: exists; name another with --out, or use --force"
     init(photos, base="ResNet50", force=True)
-    assert recipe.load(Path("photos.yaml")).base.name == "ResNet50"
+    assert load_recipe(Path("photos.yaml")).base.name == "ResNet50"
 
 
 def test_what_cannot_be_trained_on(photos: Path, tmp_path: Path):
@@ -108,7 +109,7 @@ def test_what_cannot_be_trained_on(photos: Path, tmp_path: Path):
 
 def test_a_large_set_needs_no_views(photos: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tlcli.init.ENOUGH_PHOTOS", 23)
-    assert recipe.load(init(photos)).augment.kept_views == 0
+    assert load_recipe(init(photos)).augment.kept_views == 0
 
 
 def test_digits(tmp_path: Path):

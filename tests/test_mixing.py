@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import beta, kstest
 
 from tlcli import mixing
-from tlcli.augment_settings import Augment
 from tlcli.mixing import Mix, Step
+from tlcli.recipe.augment import Augment
 
 MIXUP, CUTMIX = Augment(mixup=0.4), Augment(views="live", cutmix=1.0)
 STEP = Step(seed=3, stage="head", epoch=5, batch=2)

@@ -9,7 +9,7 @@ import pytest
 
 from tlcli.networks.framework import keras
 from tlcli.optimize import Rate, make_optimizer
-from tlcli.settings import Optimizer, Stage
+from tlcli.recipe.settings import Optimizer, Stage
 
 STEPS = 4
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tlcli import plan, recipe, runs, survey
+from tlcli import plan, runs, survey
 from tlcli.check import check
 from tlcli.errors import TlcliError
 from tlcli.networks.bases import BASES
-from tlcli.settings import Head
+from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.settings import Head
 from tlcli.system import files
 
 VGG16 = 14_714_688
@@ -24,7 +25,7 @@ TOP, POOL4 = 2 * 2 * 512 * 4, 4 * 4 * 512 * 4  # bytes of a row at 64 px
 
 
 @pytest.fixture
-def make(load: Callable[..., recipe.Recipe]) -> Callable[..., plan.Plan]:
+def make(load: Callable[..., Recipe]) -> Callable[..., plan.Plan]:
     def make(more: str = "", *overrides: str, **settings: Any) -> plan.Plan:
         return plan.make(survey.survey(load(more, *overrides), **settings))
 
@@ -32,7 +33,7 @@ def make(load: Callable[..., recipe.Recipe]) -> Callable[..., plan.Plan]:
 
 
 @pytest.fixture
-def refused(load: Callable[..., recipe.Recipe], photos: Path) -> Callable[..., list[str]]:
+def refused(load: Callable[..., Recipe], photos: Path) -> Callable[..., list[str]]:
     def refused(more: str = "", *overrides: str, **settings: Any) -> list[str]:
         with pytest.raises(TlcliError) as caught:
             plan.make(survey.survey(load(more, *overrides), **settings))

@@ -13,23 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import (
-    augment,
-    calibration,
-    claims,
-    digests,
-    images,
-    plan,
-    predict,
-    recipe,
-    runs,
-    saving,
-    survey,
-)
+from tlcli import augment, calibration, claims, digests, images, plan, predict, runs, saving, survey
 from tlcli.errors import RunError
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
-from tlcli.settings import Head
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.settings import Head
 from tlcli.system import files
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
@@ -39,7 +28,7 @@ RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size
 def model(photos, write_recipe, tmp_path):
     """A run directory with an untrained model, as good as any for saying what it says."""
     made = plan.make(
-        survey.survey(recipe.load(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
+        survey.survey(load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
     )
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
@@ -77,7 +66,7 @@ def test_probabilities_are_the_networks_in_the_order_of_the_paths(model, photos)
 def augmented(run, text):
     """Give the recipe of a run other views."""
     path = run.file(runs.RECIPE)
-    before = recipe.load(path).as_yaml()
+    before = load_recipe(path).as_yaml()
     start, end = before.index("augment:"), before.index("stages:")
     path.write_text(f"{before[:start]}augment: {text}\n{before[end:]}", encoding="utf-8")
 
@@ -85,7 +74,7 @@ def augmented(run, text):
 def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
     network, run = model
     augmented(run, "{rotation_range: 40, brightness_range: 0.5, seed: 3}")
-    settings = recipe.load(run.file(runs.RECIPE)).augment
+    settings = load_recipe(run.file(runs.RECIPE)).augment
     paths = sorted(photos.rglob("*.png"))[:5]
     printed = cli("predict", *paths, "--tta", 3, "--top", 3, "--format", "jsonl").stdout
     plain = cli("predict", *paths, "--top", 3, "--format", "jsonl").stdout
@@ -102,7 +91,7 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
 def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos, cli):
     network, run = model
     augmented(run, "{rotation_range: 40, brightness_range: 0.5, seed: 3}")
-    settings = recipe.load(run.file(runs.RECIPE)).augment
+    settings = load_recipe(run.file(runs.RECIPE)).augment
     value = json.loads(cli("evaluate", "--tta", 2, "--json").stdout)
     losses = []
     for path in sorted((photos / "test").rglob("*.png")):

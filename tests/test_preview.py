@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import augment, dataset, images, preview, recipe
-from tlcli.augment_settings import Augment
+from tlcli import augment, dataset, images, preview
 from tlcli.errors import DataError, TlcliError
-from tlcli.settings import Data, Split
+from tlcli.recipe.augment import Augment
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.settings import Data, Split
 
 TEXT = """
 data: {dir: 'PHOTOS'}
@@ -24,7 +25,7 @@ augment: {views: 3, rotation_range: 30, brightness_range: 0.3, random_resized_cr
 
 @pytest.fixture
 def chosen(photos, write_recipe):
-    return recipe.load(write_recipe(TEXT.replace("PHOTOS", str(photos)), "pets.yaml"))
+    return load_recipe(write_recipe(TEXT.replace("PHOTOS", str(photos)), "pets.yaml"))
 
 
 def cell(sheet: Image.Image, row: int, column: int, height: int) -> np.ndarray:
@@ -120,7 +121,7 @@ def test_less_than_was_asked_for_is_told(cli, photos, write_recipe, monkeypatch)
     ],
 )
 def test_the_caption_says_why_there_are_no_views(chosen, augment, says):
-    other = chosen.model_copy(update={"augment": recipe.Augment(**augment)})
+    other = chosen.model_copy(update={"augment": Augment(**augment)})
     caption = " ".join(preview._caption(other, other.augment.kept_views, 480))
     assert caption.startswith(says)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tlcli import geometry, randaugment
-from tlcli.augment_settings import RandAugment
 from tlcli.randaugment import GEOMETRIC, OPERATIONS, Picks
+from tlcli.recipe.augment import RandAugment
 from tlcli.system.stateless_random import Addresses
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype="uint8")

@@ -13,10 +13,11 @@ import pydantic
 import pytest
 import yaml
 
-from tlcli import recipe, recipes
 from tlcli.errors import RecipeError
 from tlcli.networks import bases
-from tlcli.recipe_problems import advice
+from tlcli.recipe.advice import advice
+from tlcli.recipe.load import find_recipe, load_recipe
+from tlcli.recipe.recipe import Recipe, plain_name, recipe_schema
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples/configs").glob("*.yaml"))
 
@@ -34,15 +35,15 @@ STAGE = (
 
 
 @pytest.fixture
-def load(write_recipe: Callable[..., Path]) -> Callable[..., recipe.Recipe]:
-    def load(text: str | bytes, *overrides: str) -> recipe.Recipe:
-        return recipe.load(write_recipe(text, "r.yaml"), overrides)
+def load(write_recipe: Callable[..., Path]) -> Callable[..., Recipe]:
+    def load(text: str | bytes, *overrides: str) -> Recipe:
+        return load_recipe(write_recipe(text, "r.yaml"), overrides)
 
     return load
 
 
 @pytest.fixture
-def refused(load: Callable[..., recipe.Recipe]) -> Callable[..., list[str]]:
+def refused(load: Callable[..., Recipe]) -> Callable[..., list[str]]:
     """The lines of the error that a recipe raises."""
 
     def refused(text: str | bytes, *overrides: str) -> list[str]:
@@ -515,9 +516,9 @@ def test_blocks_without_content_are_as_good_as_left_out(load):
     ],
 )  # fmt: skip
 def test_the_name_of_the_file_is_the_default_name(write_recipe, file: str, name: str):
-    loaded = recipe.load(write_recipe(SHORT, file))
+    loaded = load_recipe(write_recipe(SHORT, file))
     assert loaded.name == name
-    assert recipe.load(write_recipe(loaded.as_yaml())).resolved() == loaded.resolved()
+    assert load_recipe(write_recipe(loaded.as_yaml())).resolved() == loaded.resolved()
 
 
 def test_short_forms(load):
@@ -602,7 +603,7 @@ def test_the_fingerprint_is_of_everything_that_matters(load):
 @pytest.mark.parametrize("change", ["seed=0", *CHANGES])
 def test_a_resolved_recipe_loads_to_the_same(load, write_recipe, change: str):
     loaded = load(SHORT, change)
-    again = recipe.load(write_recipe(loaded.as_yaml(), "other.yaml"))
+    again = load_recipe(write_recipe(loaded.as_yaml(), "other.yaml"))
     assert again.resolved() == loaded.resolved()
     assert again.fingerprint() == loaded.fingerprint()
 
@@ -657,7 +658,7 @@ def test_a_wise_recipe_needs_no_advice(load):
 def test_finding_the_recipe_that_is_meant(tmp_path: Path):
     def told() -> str:
         with pytest.raises(RecipeError) as caught:
-            recipes.find(tmp_path)
+            find_recipe(tmp_path)
         return str(caught.value)
 
     assert told() == (
@@ -670,12 +671,12 @@ def test_finding_the_recipe_that_is_meant(tmp_path: Path):
     (tmp_path / "large.yaml").write_text("#" * 1_000_001)
     assert told().startswith("--config: no recipe in this folder; ")
     (tmp_path / "b.yml").write_text(SHORT)
-    assert recipes.find(tmp_path) == tmp_path / "b.yml"
+    assert find_recipe(tmp_path) == tmp_path / "b.yml"
     # One with a slip in it is meant to be a recipe, too.
     (tmp_path / "a.yaml").write_text(f"{SHORT}  - x: [\n")
     assert told() == "--config: 2 recipes here: a.yaml, b.yml; name one of them"
     (tmp_path / "recipe.yaml").write_text("")
-    assert recipes.find(tmp_path) == tmp_path / "recipe.yaml"
+    assert find_recipe(tmp_path) == tmp_path / "recipe.yaml"
 
 
 # The examples and the schema
@@ -724,10 +725,10 @@ def test_there_are_examples():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_examples_load_and_fit_the_schema(path: Path):
-    loaded = recipe.load(path)
+    loaded = load_recipe(path)
     assert loaded.name == path.stem
     assert advice(loaded) == []
-    schema = recipe.schema()
+    schema = recipe_schema()
     assert accepts(schema, yaml.safe_load(path.read_text("utf-8")), schema)
     assert accepts(schema, yaml.safe_load(loaded.as_yaml()), schema)
 
@@ -736,14 +737,14 @@ def test_examples_load_and_fit_the_schema(path: Path):
     "text", ["", "seed: x", "head: {droput: 1}", "stages: []", "stages: [{name: a, epochs: 0}]"]
 )
 def test_the_schema_refuses_what_loading_refuses(text: str):
-    schema = recipe.schema()
+    schema = recipe_schema()
     value = yaml.safe_load(SHORT + text if text else "seed: 1")
     assert not accepts(schema, value, schema)
     assert accepts(schema, yaml.safe_load(SHORT), schema)
 
 
 def test_the_schema_describes_every_setting():
-    schema = recipe.schema()
+    schema = recipe_schema()
     for block in schema["$defs"].values():
         for one in block["anyOf"][1:] if "anyOf" in block else [block]:
             assert all("description" in entry for entry in one["properties"].values())
@@ -778,7 +779,7 @@ def test_wild_recipes_raise_recipe_errors_only(write_recipe):
         override = f"{'.'.join(chance.choices([*words, '0', '1'], k=3))}={chance.choice(scalars)}"
         for overrides in ((), (override,)):
             try:
-                advice(recipe.load(path, overrides))
+                advice(load_recipe(path, overrides))
                 loaded += 1
             except RecipeError as error:
                 assert all("\n" not in str(problem) for problem in error.problems)
@@ -790,16 +791,16 @@ def test_a_name_fits_a_folder(tmp_path: Path, letter: str, fits: bool):
     path = tmp_path / "r.yaml"
     path.write_text(f"name: {letter * 64}\ndata: {{dir: x}}\nbase: {{name: VGG16}}\n", "utf-8")
     if fits:
-        assert recipe.load(path).name == letter * 64
+        assert load_recipe(path).name == letter * 64
     else:
         with pytest.raises(RecipeError, match=r"must have 200 bytes at most"):
-            recipe.load(path)
-    assert len(recipe.plain_name(letter * 70)) == (64 if fits else 50)
+            load_recipe(path)
+    assert len(plain_name(letter * 70)) == (64 if fits else 50)
 
 
 def test_a_pipe_among_the_recipes_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "a.yaml")
     (tmp_path / "b.yaml").write_text("data: {dir: x}\nbase: {name: VGG16}\n")
-    assert recipes.find(tmp_path).name == "b.yaml"
+    assert find_recipe(tmp_path).name == "b.yaml"
     with pytest.raises(RecipeError, match=r"a\.yaml: cannot be read: not a regular file"):
-        recipe.load(tmp_path / "a.yaml")
+        load_recipe(tmp_path / "a.yaml")

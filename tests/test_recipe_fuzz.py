@@ -12,14 +12,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlcli import recipe
-from tlcli.augment_settings import Augment
 from tlcli.errors import RecipeError
-from tlcli.settings import Base, Data, Head, Stage
+from tlcli.recipe.augment import Augment
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.settings import Base, Data, Head, Stage
 from tlcli.system import files
 
 WORDS = sorted(
-    {*recipe.Recipe.model_fields}
+    {*Recipe.model_fields}
     | {*Data.model_fields, *Base.model_fields, *Head.model_fields}
     | {*Augment.model_fields, *Stage.model_fields}
     | {"patience", "val", "test", "decay", "warmup_epochs", "momentum", "min_delta"}
@@ -90,10 +91,10 @@ def nearly_proper(draw: st.DrawFn) -> Any:
 def check(path: Path, text: bytes) -> None:
     path.write_bytes(text)
     try:
-        loaded = recipe.load(path)
+        loaded = load_recipe(path)
         again = path.with_name("again.yaml")
         files.write_text(again, loaded.as_yaml())
-        reloaded = recipe.load(again)
+        reloaded = load_recipe(again)
         assert reloaded.resolved() == loaded.resolved()
         assert reloaded.fingerprint() == loaded.fingerprint()
     except RecipeError as error:
@@ -202,4 +203,4 @@ def test_what_loads_is_kept_in_a_form_that_loads(tmp_path: Path, count: int):
     )
     check(tmp_path / "fuzz.yaml", text.encode())
     if count == 1_000:
-        assert recipe.load(tmp_path / "fuzz.yaml")
+        assert load_recipe(tmp_path / "fuzz.yaml")

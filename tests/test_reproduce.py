@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import recipe, reproduce, runs
+from tlcli import reproduce, runs
 from tlcli.errors import RunError
+from tlcli.recipe.load import load_recipe
 
 RECIPE = """
 data: {dir: 'PHOTOS'}
@@ -138,7 +139,7 @@ def test_a_run_records_what_its_bits_hang_on(run):
     }
     assert record["deterministic"] is True
     assert record["photo_order"]
-    assert recipe.load(run.file(runs.RECIPE)).seed == record["seed"]
+    assert load_recipe(run.file(runs.RECIPE)).seed == record["seed"]
 
 
 def test_only_its_repetition_may_be_where_that_goes(run, cli):

@@ -8,15 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from tlcli import plan, recipe, room, survey
+from tlcli import plan, room, survey
 from tlcli.errors import TlcliError
+from tlcli.recipe.recipe import Recipe
 
 VGG16 = 14_714_688
 TOP = 2 * 2 * 512 * 4  # bytes of a row at 64 px
 
 
 @pytest.fixture
-def refused(load: Callable[..., recipe.Recipe]) -> Callable[..., list[str]]:
+def refused(load: Callable[..., Recipe]) -> Callable[..., list[str]]:
     def refused(more: str, *overrides: str) -> list[str]:
         with pytest.raises(TlcliError) as caught:
             plan.make(survey.survey(load(more, *overrides)))

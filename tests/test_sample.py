@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits
 
 from tlcli import dataset
 from tlcli.errors import DataError
+from tlcli.recipe.settings import Data
 from tlcli.sample import write_digits
-from tlcli.settings import Data
 
 
 def test_the_digits_are_scikit_learns(tmp_path):

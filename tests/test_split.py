@@ -8,7 +8,7 @@ import pytest
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
-from tlcli.settings import Head
+from tlcli.recipe.settings import Head
 
 #: The main bases at sizes that keep them quick, with the module of their preprocess_input.
 MAIN = {

@@ -9,7 +9,7 @@ import pytest
 
 from tlcli import dataset, leaks, tables
 from tlcli.errors import DataError
-from tlcli.settings import Data
+from tlcli.recipe.settings import Data
 from tlcli.tables import Row
 
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import claims, dataset, images, mixing, plan, recipe, runs, saving, stage, survey, train
+from tlcli import claims, dataset, images, mixing, plan, runs, saving, stage, survey, train
 from tlcli.errors import DataError, RunError
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
-from tlcli.settings import Data
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.settings import Data
 
 STAGES = """
 stages:
@@ -71,7 +72,7 @@ def run(photos, tmp_path):
             + text.replace("BOUNDARY", str(boundary)),
             encoding="utf-8",
         )
-        made = plan.make(survey.survey(recipe.load(path, overrides)))
+        made = plan.make(survey.survey(load_recipe(path, overrides)))
         return Ran(made, train.train(made, claims.Wanted(**options)))
 
     return start
@@ -207,7 +208,7 @@ def test_a_run_holds_what_it_promises(run):
     assert record["dataset_fingerprint"] == ran.plan.index.fingerprint
     assert record["recipe_fingerprint"] == ran.plan.recipe.fingerprint()
     assert record["versions"]["keras"] == keras.__version__
-    again = recipe.load(ran.path / runs.RECIPE)
+    again = load_recipe(ran.path / runs.RECIPE)
     assert again.fingerprint() == ran.plan.recipe.fingerprint()
     with (ran.path / runs.SPLIT).open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))

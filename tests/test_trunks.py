@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import plan, recipe, survey, trunks
+from tlcli import plan, survey, trunks
 from tlcli.errors import StoreError
+from tlcli.recipe.load import load_recipe
 
 RECIPE = """
 data: {dir: 'PHOTOS'}
@@ -20,7 +21,7 @@ LOW, TOP = "block4_pool", "block5_pool"
 @pytest.fixture
 def made(photos: Path, write_recipe) -> plan.Plan:
     path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
-    return plan.make(survey.survey(recipe.load(path)))
+    return plan.make(survey.survey(load_recipe(path)))
 
 
 def test_the_store_is_opened_filled_and_let_go_of(made: plan.Plan, capsys):

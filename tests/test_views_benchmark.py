@@ -11,7 +11,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from tlcli import plan, recipe, survey, train
+from tlcli import plan, survey, train
+from tlcli.recipe.load import load_recipe
 
 PATH = Path(__file__).parents[1] / "benchmarks/views.py"
 TEXT = """
@@ -54,7 +55,7 @@ def test_it_measures_goes_on_and_writes_table_and_plot(
     assert (out / views.RESULTS).read_bytes() == first, "nothing is measured twice"
 
     stages = "stages=[{name: head, epochs: 2, learning_rate: 1.0e-3}]"
-    live = recipe.load(config, ["augment.views=live", "seed=1", stages])
+    live = load_recipe(config, ["augment.views=live", "seed=1", stages])
     ran = train.train(plan.make(survey.survey(live)))
     assert ran.test is not None
     assert found["runs"]["live/1"]["test_loss"] == ran.test.loss, "as live training does it"

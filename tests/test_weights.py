@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from forms import SMALL, draw, promise, write_small
 
-from tlcli import recipe
 from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import tensors, weight_cache, weight_sources, weights
 from tlcli.pretrained.weights import Source
+from tlcli.recipe.load import load_recipe
 from tlcli.system import files
 
 #: A file with the ImageNet weights of VGG16, where there is one.
@@ -26,7 +26,7 @@ SHARED = os.environ.get("TLCLI_TEST_VGG16")
 def find(write_recipe: Callable[..., Path]) -> Callable[..., Source]:
     def find(wanted: str = "imagenet", name: str = SMALL.name) -> Source:
         text = f"data: {{dir: p}}\nbase:\n  name: {name}\n  weights: {wanted}\n"
-        chosen = recipe.load(write_recipe(text, "r.yaml"))
+        chosen = load_recipe(write_recipe(text, "r.yaml"))
         where = chosen.where("base", "weights")
         return weights.of_base(BASES[name], chosen.base.weights, where)
 

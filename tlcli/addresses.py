@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli import augment, images
-from tlcli.augment_settings import Augment
 from tlcli.dataset import Item
 from tlcli.photos import View
+from tlcli.recipe.augment import Augment
 from tlcli.store import RowKey, TrunkRows
 
 if TYPE_CHECKING:
     from tlcli.networks.network import Network
-    from tlcli.recipe import Recipe
+    from tlcli.recipe.recipe import Recipe
 
 
 def open_rows(

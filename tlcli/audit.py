@@ -19,7 +19,7 @@ from tlcli.errors import ImageError
 from tlcli.faults import PASSING
 from tlcli.findings import Finding, shown
 from tlcli.layout import SPLITS
-from tlcli.recipe import Recipe
+from tlcli.recipe.recipe import Recipe
 from tlcli.survey import set_aside
 from tlcli.system import console
 from tlcli.system.threads import in_order

@@ -28,8 +28,8 @@ from tlcli.system import stateless_random
 from tlcli.system.stateless_random import Addresses
 
 if TYPE_CHECKING:
-    from tlcli.augment_settings import Augment
     from tlcli.geometry import Planes
+    from tlcli.recipe.augment import Augment
 
 #: Part of every address. To be raised whenever the same settings begin to give other pixels.
 AUGMENT_VERSION: int = 1

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import audit, findings, plan, recipe, survey
+from tlcli import audit, findings, plan, survey
 from tlcli.audit_cache import AuditCache
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.findings import Finding
 from tlcli.passed_over import FIX_LIST_TITLE
+from tlcli.recipe.load import load_recipe
 from tlcli.system import files
 
 
@@ -74,7 +75,7 @@ def _uncollected() -> Iterator[None]:
 def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = None) -> Checked:
     """Load a recipe, plan its run and decode every photo; problems are returned, not raised."""
     try:
-        chosen = recipe.load(path, overrides)
+        chosen = load_recipe(path, overrides)
         with AuditCache(files.cache_folder(cache)) as memory:
             found = survey.survey(
                 chosen,

@@ -15,7 +15,7 @@ from pathlib import Path
 from tlcli import checkpoints, identity, outputs, runs
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RunError
-from tlcli.recipe import Recipe
+from tlcli.recipe.recipe import Recipe
 from tlcli.runs import Run
 from tlcli.system import console, files, locks
 

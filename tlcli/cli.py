@@ -56,9 +56,9 @@ main.add_command(preview)
 
 
 def _recipe_path(config: Path | None) -> Path:
-    from tlcli import recipes
+    from tlcli.recipe.load import find_recipe
 
-    return config or recipes.find(Path.cwd())
+    return config or find_recipe(Path.cwd())
 
 
 def _plan(
@@ -70,9 +70,10 @@ def _plan(
     unlabelled: Path | None = None,
     run: bool = True,
 ) -> Any:
-    from tlcli import plan, recipe, survey
+    from tlcli import plan, survey
+    from tlcli.recipe.load import load_recipe
 
-    chosen = recipe.load(_recipe_path(config), overrides)
+    chosen = load_recipe(_recipe_path(config), overrides)
     found = survey.survey(
         chosen, cache=cache_dir, out=out, force=force, unlabelled=unlabelled, run=run
     )
@@ -295,6 +296,6 @@ def schema() -> None:
     Example:
       tlcli schema > tlcli.schema.json
     """
-    from tlcli import recipe
+    from tlcli.recipe.recipe import recipe_schema
 
-    console.result_json(recipe.schema())
+    console.result_json(recipe_schema())

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tlcli.system.stateless_random import Addresses, Floats, between, to_either_side
 
 if TYPE_CHECKING:
-    from tlcli.augment_settings import Augment
     from tlcli.geometry import Planes
+    from tlcli.recipe.augment import Augment
 
 Flags = NDArray[np.bool_]
 

@@ -15,9 +15,9 @@ from tlcli.evidence import Evidence
 from tlcli.exhibits import Exhibit
 from tlcli.matrix import Matrix
 from tlcli.networks import bases
+from tlcli.recipe.settings import Stage
 from tlcli.runfiles import Evaluation, StageResult
 from tlcli.runs import Run
-from tlcli.settings import Stage
 from tlcli.thumbnails import Album, Thumbnail
 from tlcli.verdict import Measured, Verdict
 

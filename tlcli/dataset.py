@@ -24,7 +24,7 @@ from tlcli.system.console import counted
 from tlcli.tables import SplitName, missing
 
 if TYPE_CHECKING:
-    from tlcli.settings import Data
+    from tlcli.recipe.settings import Data
 
 
 @dataclass(frozen=True, slots=True)

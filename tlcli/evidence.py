@@ -15,7 +15,7 @@ from typing import Any, Literal
 from tlcli import calibration, labelled, recipes, runs, splits
 from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, reason
-from tlcli.recipe import Recipe
+from tlcli.recipe.recipe import Recipe
 from tlcli.runfiles import (
     AGAIN,
     Audit,

@@ -28,7 +28,7 @@ from tlcli.system import console, locks, signals
 
 if TYPE_CHECKING:
     from tlcli.networks.network import Network
-    from tlcli.recipe import Recipe
+    from tlcli.recipe.recipe import Recipe
 
 Array = npt.NDArray[Any]
 

@@ -20,7 +20,7 @@ from tlcli.system import stateless_random
 
 if TYPE_CHECKING:
     from tlcli.networks.network import Network
-    from tlcli.recipe import Recipe
+    from tlcli.recipe.recipe import Recipe
 
 Array = npt.NDArray[Any]
 #: Positions in the feed's items, and for each the number of the view to take.

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from tlcli.system.stateless_random import Addresses, Floats, between, to_either_side
 
 if TYPE_CHECKING:
-    from tlcli.augment_settings import Augment
+    from tlcli.recipe.augment import Augment
 
 Flags = NDArray[np.bool_]
 Matrices = NDArray[np.float32]

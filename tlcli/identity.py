@@ -14,7 +14,7 @@ from typing import Any
 from tlcli import recipes, runs, splits
 from tlcli.dataset import Index
 from tlcli.errors import SHOWN, Problem, RunError, TlcliError
-from tlcli.recipe import Recipe
+from tlcli.recipe.recipe import Recipe
 from tlcli.runs import Run
 from tlcli.splits import Row
 from tlcli.system import console, files, yamlfile

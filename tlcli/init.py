@@ -9,8 +9,8 @@ from tlcli import dataset
 from tlcli.dataset import Index
 from tlcli.errors import Problem, RecipeError, suggestion
 from tlcli.networks import bases
-from tlcli.recipe import plain_name
-from tlcli.settings import Data
+from tlcli.recipe.recipe import plain_name
+from tlcli.recipe.settings import Data
 from tlcli.system.console import one_line
 from tlcli.system.files import write_text
 from tlcli.system.yamlfile import quoted

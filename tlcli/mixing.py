@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from tlcli.augment_settings import Augment
+    from tlcli.recipe.augment import Augment
 
 Array = NDArray[Any]
 

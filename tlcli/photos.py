@@ -17,8 +17,8 @@ from tlcli import augment, images
 from tlcli.errors import ImageError, Problem
 
 if TYPE_CHECKING:
-    from tlcli.augment_settings import Augment
-    from tlcli.recipe import Recipe
+    from tlcli.recipe.augment import Augment
+    from tlcli.recipe.recipe import Recipe
 
 Array = npt.NDArray[Any]
 Element = TypeVar("Element")

@@ -12,12 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tlcli import findings, recipe, room
+from tlcli import findings, room
 from tlcli.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.networks.bases import BASES, Base, Boundary
 from tlcli.pretrained.weights import Source
-from tlcli.settings import Head, Stage
+from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.settings import Head, Stage
 from tlcli.survey import Survey, check_classes, check_validation
 from tlcli.system import console
 
@@ -56,7 +57,7 @@ class Plan:
         problems: warnings and notes; errors would have kept the plan from being made.
     """
 
-    recipe: recipe.Recipe
+    recipe: Recipe
     index: Index
     source: Source
     stages: tuple[StagePlan, ...]
@@ -188,7 +189,7 @@ def reduced(plan: Plan, unreadable: Collection[Path]) -> Plan:
     return replace(plan, index=index, stages=tuple(_stages(plan.recipe, index)))
 
 
-def _stages(chosen: recipe.Recipe, index: Index) -> Iterator[StagePlan]:
+def _stages(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
     row = BASES[chosen.base.name]
     order = [boundary.name for boundary in row.boundaries]
     in_head = head_parameters(chosen.head, row, chosen.base.image_size, len(index.classes))
@@ -229,7 +230,7 @@ def head_parameters(head: Head, row: Base, image_size: tuple[int, int], classes:
     return sum((below + 1) * above for below, above in pairwise(widths))
 
 
-def _store_bytes(chosen: recipe.Recipe, index: Index, cuts: set[Boundary]) -> int:
+def _store_bytes(chosen: Recipe, index: Index, cuts: set[Boundary]) -> int:
     live = chosen.augment.views == "live"
     per_training_photo = 0 if live else 1 + chosen.augment.kept_views
     rows = sum(

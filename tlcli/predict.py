@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from tlcli import augment, calibration, images, splits
 from tlcli import tta as tta_of
-from tlcli.augment_settings import Augment
 from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.networks.framework import keras, tf
 from tlcli.photos import Batch, Look, View, batches, chunks
+from tlcli.recipe.augment import Augment
+from tlcli.recipe.settings import MAX_SIDE
 from tlcli.runs import MODEL, MODEL_CARD, RECORD, SPLIT, Run
-from tlcli.settings import MAX_SIDE
 from tlcli.system import console, files
 
 Array = npt.NDArray[Any]

@@ -21,7 +21,7 @@ from tlcli.sheet import target
 from tlcli.system import console, files
 
 if TYPE_CHECKING:
-    from tlcli.recipe import Recipe
+    from tlcli.recipe.recipe import Recipe
 
 #: Rows of a sheet at most, in pixels a side of a picture at most, and between them.
 MAX_ROWS, CELL, GAP = 48, 160, 6

@@ -31,9 +31,9 @@ def preview(
       tlcli preview --set augment.preset=strong --photos 4 --views 8
     """
     from tlcli import preview as previews
-    from tlcli import recipe, recipes
+    from tlcli.recipe.load import find_recipe, load_recipe
 
-    chosen = recipe.load(config or recipes.find(Path.cwd()), overrides)
+    chosen = load_recipe(config or find_recipe(Path.cwd()), overrides)
     made = previews.preview(chosen, number=number, views=views, out=out, force=force)
     for line in made.shortfalls(number, views):
         console.note(line)

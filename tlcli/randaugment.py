@@ -21,7 +21,7 @@ from tlcli import geometry
 from tlcli.system.stateless_random import Addresses, Floats
 
 if TYPE_CHECKING:
-    from tlcli.augment_settings import RandAugment
+    from tlcli.recipe.augment import RandAugment
 
 #: The largest magnitude.
 MOST = 30

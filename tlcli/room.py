@@ -17,7 +17,7 @@ from tlcli.system import console, files
 
 if TYPE_CHECKING:
     from tlcli.plan import StagePlan
-    from tlcli.recipe import Recipe
+    from tlcli.recipe.recipe import Recipe
 
 #: How a hint begins where the store takes too much.
 LESS_SPACE = "use fewer augment.views, features.dtype=float16, augment.views=live"

@@ -21,8 +21,8 @@ from tlcli.feeds import Feed, Pick
 from tlcli.networks.network import Network, Variable
 from tlcli.optimize import Rate
 from tlcli.plan import StagePlan
-from tlcli.recipe import Recipe
-from tlcli.settings import Stage
+from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.settings import Stage
 from tlcli.steps import Score, Scorer, Trainer
 from tlcli.system import console, stateless_random
 

@@ -19,7 +19,7 @@ from tlcli.networks.framework import tf
 from tlcli.networks.network import Network, Variable, chosen_class, cross_entropy
 from tlcli.optimize import Rate, make_optimizer
 from tlcli.plan import StagePlan
-from tlcli.recipe import Recipe
+from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
 
 Array = npt.NDArray[Any]

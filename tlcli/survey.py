@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import audit_cache, dataset, findings, images, leaks, outputs, recipe
+from tlcli import audit_cache, dataset, findings, images, leaks, outputs
 from tlcli.dataset import Index
 from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
@@ -17,7 +17,8 @@ from tlcli.findings import Finding
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights
 from tlcli.pretrained.weights import Source
-from tlcli.recipe_problems import advice
+from tlcli.recipe.advice import advice
+from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, files, signals
 from tlcli.system.threads import in_order
 
@@ -30,7 +31,7 @@ class Survey:
     index are about photos.
     """
 
-    recipe: recipe.Recipe
+    recipe: Recipe
     cache: Path
     problems: list[Problem]
     index: Index | None = None
@@ -54,7 +55,7 @@ class Survey:
 
 
 def survey(
-    chosen: recipe.Recipe,
+    chosen: Recipe,
     *,
     cache: Path | None = None,
     out: Path | None = None,
@@ -165,14 +166,14 @@ def _gather_names(index: Index, *, skip: bool) -> Index:
     return replace(index, notes=tuple(notes), findings=(*index.findings, *found))
 
 
-def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], chosen: recipe.Recipe) -> Index:
+def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], chosen: Recipe) -> Index:
     """The index without photos that cannot be used, which are among its findings then."""
     found = findings.unreadable(bad, skip=chosen.data.on_bad_image == "skip")
     left = index.without({path for path, _ in bad})
     return replace(left, findings=(*left.findings, *found))
 
 
-def _check_class_weights(chosen: recipe.Recipe, index: Index) -> Iterator[Problem]:
+def _check_class_weights(chosen: Recipe, index: Index) -> Iterator[Problem]:
     for number, stage in enumerate(chosen.stages):
         if not isinstance(stage.class_weights, dict):
             continue
@@ -187,7 +188,7 @@ def _check_class_weights(chosen: recipe.Recipe, index: Index) -> Iterator[Proble
             yield Problem(where, f"no weight for {', '.join(missing)}", "name every class")
 
 
-def check_validation(chosen: recipe.Recipe, index: Index) -> Iterator[Problem]:
+def check_validation(chosen: Recipe, index: Index) -> Iterator[Problem]:
     """Settings that watch the validation photos where there are none."""
     if index.of("val"):
         return

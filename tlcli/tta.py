@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlcli import recipes
-from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RunError
+from tlcli.recipe.augment import Augment
 from tlcli.runs import RECIPE, Run
 
 

@@ -1,31 +1,27 @@
-"""The recipe: what the YAML file says, and what it means once loaded.
-
-`load` is the only way in. It returns an immutable `Recipe` in which every default is filled in and
-every path is absolute, or raises one `RecipeError` with every problem of the file.
-"""
+"""A recipe from its YAML file and the overrides of the command line."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import os
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
+from pydantic import ValidationError
 
-from tlcli.augment_settings import Augment
 from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
-from tlcli.recipe_problems import cross_check, explain
-from tlcli.settings import Base, Block, Data, Features, Head, Stage
+from tlcli.recipe.problems import cross_check, explain
+from tlcli.recipe.recipe import Recipe, plain_name
+from tlcli.system import files
 from tlcli.system.yamlfile import (
+    MAX_BYTES,
     MAX_VALUES,
     Document,
     Key,
-    dump,
     fits,
     parse_key,
     parse_value,
@@ -37,86 +33,7 @@ from tlcli.system.yamlfile import (
 _SHORTHAND = {"optimizer": "name", "schedule": "name", "early_stopping": "patience"}
 
 
-#: Bytes of a name: a folder's may have 255, and a run adds its number, or what it replaces.
-MAX_NAME_BYTES = 200
-
-
-def _folder_name(name: str) -> str:
-    if len(name.encode()) > MAX_NAME_BYTES:
-        raise ValueError(f"must have {MAX_NAME_BYTES} bytes at most, as names of folders do")
-    return name
-
-
-class Recipe(Block):
-    """Everything that decides a run."""
-
-    name: Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$"), AfterValidator(_folder_name)] = (
-        Field(description="of the runs; default: the file's")
-    )
-    seed: int = Field(0, ge=0, lt=2**31, description="of the head's weights, dropout and order")
-    data: Data
-    base: Base
-    head: Head = Head()
-    augment: Augment = Augment(views=0)
-    stages: tuple[Stage, ...] = Field(
-        min_length=1, max_length=64, description="default: a head stage, then fine-tuning"
-    )
-    batch_size: int = Field(32, ge=1, le=65_536, description="of training and extraction")
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
-        "float32", description="mixed precision helps on GPUs; the output stays float32"
-    )
-    features: Features = Features()
-    deterministic: bool = Field(True, description="same bits from the same recipe and machine")
-
-    _document: Document = PrivateAttr(default_factory=lambda: Document(Path("recipe"), None))
-
-    @property
-    def path(self) -> Path:
-        """The file it was loaded from."""
-        return self._document.path
-
-    def where(self, *key: str | int) -> str:
-        """`file:line: key`, to begin a problem with."""
-        return self._document.where(key)
-
-    def bind(self, document: Document) -> Recipe:
-        """Remember the file this came from, for `where`."""
-        self._document = document
-        return self
-
-    def resolved(self) -> dict[str, Any]:
-        """Plain values with every default filled in, as kept in a run."""
-        return self.model_dump(mode="json")
-
-    def as_yaml(self) -> str:
-        """`resolved` as YAML text that loads to the same recipe."""
-        return dump(self.resolved())
-
-    def fingerprint(self) -> str:
-        """Hex SHA-256 of every setting that can change the result.
-
-        The name and the places of the photos are left out: they say where, not what.
-        """
-        values = self.resolved()
-        del values["name"], values["data"]["dir"], values["data"]["csv"], values["data"]["exclude"]
-        if values["base"]["weights"] not in ("imagenet", "random"):
-            values["base"]["weights"] = "file"  # a run records what it held
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe file, for editors that complete and check YAML."""
-    made = Recipe.model_json_schema()
-    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    made["title"] = "tlcli recipe"
-    # Required once loaded, but `load` fills them in.
-    made["required"] = ["data", "base"]
-    made["$defs"]["Base"]["required"] = ["name"]
-    made["$defs"]["Stage"]["required"] = ["name"]
-    return made
-
-
-def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read the recipe at `path`, with overrides such as `stages.1.epochs=3` laid over it.
 
     Names of bases get their proper spelling, paths become absolute (those of the file relative to
@@ -236,13 +153,6 @@ def _put(target: Any, key: Key, value: Any, text: str) -> Key:
     return applied
 
 
-def plain_name(text: str) -> str:
-    """`text` as the name of a recipe or file: letters, digits, `_`, `-` and `.`, 64 at most."""
-    plain = "".join(c if c.isalpha() or c.isdecimal() or c in "_.-" else "_" for c in text)
-    cut = plain.lstrip(".-")[:64].encode()[:MAX_NAME_BYTES].decode(errors="ignore")
-    return cut or "recipe"
-
-
 def _fill_in(raw: dict[str, Any], stem: str) -> None:
     """Write the defaults that depend on other settings into a raw recipe."""
     raw.setdefault("name", plain_name(stem))
@@ -261,3 +171,38 @@ def _fill_in(raw: dict[str, Any], stem: str) -> None:
         boundary = base.get("freeze_until") if isinstance(base, dict) else None
         if boundary:
             raw["stages"].append({"name": "fine-tune", "freeze_until": boundary})
+
+
+def find_recipe(folder: Path) -> Path:
+    """The recipe that is meant where `--config` is left out.
+
+    `recipe.yaml`, or the only YAML file of `folder` that holds a recipe; otherwise a `RecipeError`.
+    """
+    if (folder / "recipe.yaml").is_file():
+        return folder / "recipe.yaml"
+    found = sorted(
+        path for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern) if _like(path)
+    )
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(path.name for path in found)
+        problem = Problem("--config", f"{len(found)} recipes here: {names}", "name one of them")
+    else:
+        problem = Problem(
+            "--config",
+            "no recipe in this folder",
+            "name one, or write one for your photos with `tlcli init DIR`",
+        )
+    raise RecipeError(problem)
+
+
+def _like(path: Path) -> bool:
+    try:
+        value = read(path).value
+    except RecipeError:
+        # A recipe with a slip in it should be named, not passed over.
+        with suppress(OSError), files.open_regular(path) as file:
+            return re.search(rb"^base\s*:", file.read(MAX_BYTES) or b"", re.MULTILINE) is not None
+        return False
+    return isinstance(value, dict) and "base" in value
