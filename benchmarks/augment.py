@@ -26,13 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import addresses, augment, features, images
+from tlcli import addresses, features
 from tlcli.digests import digest
 from tlcli.folders import find_images
+from tlcli.images import augment, decode
+from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.network import build_network
-from tlcli.photos import View
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.load import load_recipe
 
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     paths = list(find_images([arguments.photos]))[: arguments.images]
-    pixels = [images.load(path, height=SIDE, width=SIDE, resize="squash") for path in paths]
+    pixels = [decode.load(path, height=SIDE, width=SIDE, resize="squash") for path in paths]
     digests = [digest(path) for path in paths]
     rates = by_turns(contestants(np.stack(pixels), digests), len(paths), arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:

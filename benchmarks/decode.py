@@ -25,8 +25,8 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from tlcli import images
 from tlcli.folders import find_images
+from tlcli.images import decode
 
 Pixels = np.ndarray[Any, Any]
 
@@ -91,7 +91,7 @@ def enlarge(arguments: argparse.Namespace, folder: Path) -> list[Path]:
     rng = np.random.default_rng(0)
     written = []
     for number, path in enumerate(found[-arguments.images :]):
-        large = images.decode(path).resize((width, height), Image.Resampling.LANCZOS)
+        large = decode.decode(path).resize((width, height), Image.Resampling.LANCZOS)
         noisy = np.asarray(large) + rng.normal(0, 6, (height, width, 3)).astype(np.float32)
         written.append(folder / f"{number}.jpg")
         Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(written[-1], quality=90)
@@ -99,7 +99,7 @@ def enlarge(arguments: argparse.Namespace, folder: Path) -> list[Path]:
 
 
 def _tlcli(path: Path, size: int) -> Pixels:
-    return images.load(path, height=size, width=size, resize="squash")
+    return decode.load(path, height=size, width=size, resize="squash")
 
 
 def _pillow(path: Path, size: int) -> Pixels:

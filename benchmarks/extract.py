@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
-from tlcli import addresses, features, images, photos
+from tlcli import addresses, features
 from tlcli.digests import digest
 from tlcli.folders import find_images
+from tlcli.images import decode, loader
+from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network, compile_forward
-from tlcli.photos import View
 from tlcli.pretrained import weights
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
@@ -60,8 +61,8 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         weights.of_base(network.row, recipe.base.weights, recipe.where("base", "weights")),
     )
     pixels = _pixels(recipe, paths)
-    forward = compile_forward(network.trunk(list(BOUNDARIES)), photos.BATCH_SIZE)
-    size = photos.BATCH_SIZE
+    forward = compile_forward(network.trunk(list(BOUNDARIES)), loader.BATCH_SIZE)
+    size = loader.BATCH_SIZE
 
     def measured(work: Any) -> Measured:
         started = time.perf_counter()
@@ -93,7 +94,7 @@ def _recipe(arguments: argparse.Namespace, folder: Path) -> Recipe:
 
 def _pixels(recipe: Recipe, paths: list[Path]) -> Any:
     height, width = recipe.base.image_size
-    loaded = [images.load(path, height=height, width=width, resize="squash") for path in paths]
+    loaded = [decode.load(path, height=height, width=width, resize="squash") for path in paths]
     return np.stack(loaded).astype(np.float32)
 
 

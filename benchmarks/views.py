@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import addresses, features, photos, plan, survey, trunks
+from tlcli import addresses, features, plan, survey, trunks
 from tlcli.feeds import StoredFeed
+from tlcli.images import loader
 from tlcli.recipe.load import load_recipe
 from tlcli.stage import Position, Snapshot, run_stage
 from tlcli.steps import Scorer
@@ -154,7 +155,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
         "passes": len(items) * (wanted.epochs if live else 1 + kept),
     }
     # A handful of images says little, and the first batch compiles.
-    seconds = [report.seconds / report.images] if report.images >= 2 * photos.BATCH_SIZE else []
+    seconds = [report.seconds / report.images] if report.images >= 2 * loader.BATCH_SIZE else []
     return found, seconds
 
 

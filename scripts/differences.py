@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import colour, geometry
+from tlcli.images import color_jitter, geometry
 from tlcli.networks.framework import keras
 
 SIDE = 96
@@ -113,9 +113,9 @@ def coloured(pixels: Any, values: dict[str, float]) -> Any:
         "brightness": 1.0, "channel_shift": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0,
         "grey": False, "sigma": 0.0,
     }  # fmt: skip
-    drawn = colour.Draws(**{n: np.array([v]) for n, v in {**plain, **values}.items()})
+    drawn = color_jitter.Draws(**{n: np.array([v]) for n, v in {**plain, **values}.items()})
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return colour.changed(planes, drawn, 0).transpose(1, 2, 0)
+    return color_jitter.changed(planes, drawn, 0).transpose(1, 2, 0)
 
 
 if __name__ == "__main__":

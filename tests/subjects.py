@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli import images, runs
+from tlcli import runs
+from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import Network, build_network
 from tlcli.recipe.settings import Head
@@ -29,7 +30,7 @@ def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squa
     """Write a network as runs keep it."""
     card = {
         "tlcli": "0", "classes": list(names), "image_size": list(built.base.input.shape[1:3]),
-        "resize": resize, "decoder": images.DECODER_VERSION, "base": built.row.name,
+        "resize": resize, "decoder": decode.DECODER_VERSION, "base": built.row.name,
     }  # fmt: skip
     built.whole.save(path)
     with zipfile.ZipFile(path, "a") as archive:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import activations, images, subject
+from tlcli import activations, subject
+from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.pretrained import weights
@@ -26,7 +27,7 @@ def test_activations_are_those_of_keras(model, photos):
     photo = next(photos.rglob("*.png"))
     opened = subject.open_run(model)
     found = activations.look(opened, photo, ["block1_conv2", "block4_pool"])
-    pixels = np.float32(images.load(photo, height=40, width=48, resize="pad"))[None]
+    pixels = np.float32(decode.load(photo, height=40, width=48, resize="pad"))[None]
     plain = keras.saving.load_model(model, compile=False)
     for one in found:
         expected = keras.Model(plain.inputs[0], plain.get_layer(one.layer).output)(pixels)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses, augment, dataset
+from tlcli import addresses, dataset
+from tlcli.images import augment
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tlcli import audit, check, images, runs
+from tlcli import audit, check, runs
 from tlcli.findings import Finding, audit_record, to_exclude
+from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
 
 
@@ -111,8 +112,8 @@ def test_flaws_of_single_photos(data: Path, config: Path):
 
 
 def test_huge_photos(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
-    look = images.Facts("JPEG", "RGB", 10_000, 5_001, False, False, False)
-    monkeypatch.setattr(images, "examine", lambda path: (blobs(1), look))
+    look = decode.Facts("JPEG", "RGB", 10_000, 5_001, False, False, False)
+    monkeypatch.setattr(decode, "examine", lambda path: (blobs(1), look))
     huge = found(config)["huge"]
     assert huge.severity == "note"
     assert huge.message == "has more than 50 megapixels"
@@ -363,7 +364,7 @@ def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: p
     def refuse(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(images, "examine", refuse)
+    monkeypatch.setattr(decode, "examine", refuse)
     assert check.check(config).as_dict() == first.as_dict()
     (data / "train/cats").rename(data / "train/Cats")  # known by content wherever it lies
     (data / "val/cats").rename(data / "val/Cats")
@@ -384,9 +385,9 @@ def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(images.colours, "to_srgb", no_memory)
+        patch.setattr(decode.srgb, "to_srgb", no_memory)
         assert "not enough memory" in check.check(config).findings[0].message
-        patch.setattr(images.colours, "to_srgb", broken_disk)
+        patch.setattr(decode.srgb, "to_srgb", broken_disk)
         (finding,) = check.check(config).findings
         assert finding.message == "cannot be decoded: cannot be read"
         assert finding.details[0] == "input/output error"
@@ -481,7 +482,7 @@ def test_seeded_leaks_among_real_photos(tmp_path: Path, write_recipe):
     for number, path in enumerate(photos[:: len(photos) // 80][:80]):
         kind = list(planted)[number % 4]
         target = folder / "train" / path.parent.name / f"{kind}-{number}.jpg"
-        image = images.decode(path)
+        image = decode.decode(path)
         if kind == "exact":
             shutil.copyfile(path, target)
         elif kind == "q60":

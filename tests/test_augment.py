@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import augment, colour, geometry, randaugment
+from tlcli.images import augment, color_jitter, geometry, randaugment
 from tlcli.recipe.augment import CHANGES, PRESETS, Augment
 from tlcli.system.stateless_random import Addresses
 
@@ -92,7 +92,7 @@ print("tensorflow" in sys.modules, file=sys.stderr)
 
 def test_other_processes_make_the_same_bits_without_tensorflow():
     here = hashlib.sha256(all_views(EVERYTHING, 64).tobytes()).hexdigest()
-    environ = {**os.environ, "PYTHONPATH": str(Path(augment.__file__).parents[1])}
+    environ = {**os.environ, "PYTHONPATH": str(Path(augment.__file__).parents[2])}
     for size, hash_seed in ((7, "1"), (1, "2")):
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), str(size)],
@@ -205,7 +205,7 @@ DRAWN_FROM = {
 def numbers_of(settings: Augment) -> dict[str, Any]:
     at = Addresses(settings.seed, [str(n) for n in range(50)], [1 + n % 3 for n in range(50)])
     found: dict[str, Any] = {}
-    for drawn in (geometry.draw(settings, at), colour.draw(settings, at)):
+    for drawn in (geometry.draw(settings, at), color_jitter.draw(settings, at)):
         found |= {name: value for name, value in vars(drawn).items() if np.ndim(value)}
     found["crop"] = geometry.crops(settings, at, 20, 30)
     assert settings.randaugment is not None

@@ -11,8 +11,8 @@ from PIL import Image, ImageEnhance
 from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
-from tlcli import colour
-from tlcli.colour import Draws
+from tlcli.images import color_jitter
+from tlcli.images.color_jitter import Draws
 from tlcli.networks.framework import keras
 from tlcli.recipe.augment import Augment
 from tlcli.system.stateless_random import Addresses
@@ -31,7 +31,7 @@ def changed(pixels: Any, **values: float) -> Any:
     drawn = Draws(**{name: np.array([value]) for name, value in {**plain, **values}.items()})
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
     before = planes.copy()
-    made = colour.changed(planes, drawn, 0)
+    made = color_jitter.changed(planes, drawn, 0)
     assert (planes == before).all(), "the photo is left alone"
     return made.transpose(1, 2, 0)
 
@@ -65,7 +65,7 @@ def test_hue_keeps_luma_and_grey_and_turns_as_far_as_it_says():
     pixels = np.random.default_rng(1).integers(110, 146, (20, 20, 3), dtype="uint8")
     for turns in (0.1, -0.25, 0.5):
         made = changed(pixels, hue=turns)
-        np.testing.assert_allclose(made @ colour.LUMA, pixels @ colour.LUMA, atol=1e-3)
+        np.testing.assert_allclose(made @ color_jitter.LUMA, pixels @ color_jitter.LUMA, atol=1e-3)
         np.testing.assert_allclose(changed(made, hue=-turns), pixels, atol=1e-3)
     grey = np.full((4, 4, 3), 99, "uint8")
     np.testing.assert_allclose(changed(grey, hue=0.3), 99, atol=1e-3)
@@ -116,7 +116,7 @@ def test_distributions_are_those_of_the_settings():
         hue=0.1, grayscale=0.2, blur=0.4,
     )  # fmt: skip
     at = Addresses(0, [str(n) for n in range(10_000)], [1 + n % 4 for n in range(10_000)])
-    drawn = colour.draw(settings, at)
+    drawn = color_jitter.draw(settings, at)
     ranges = {
         "brightness": (0.5, 1.2), "channel_shift": (-30, 30), "contrast": (0.7, 1.3),
         "saturation": (0, 2), "hue": (-0.1, 0.1),

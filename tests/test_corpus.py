@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from mutations import mutations
 
-from tlcli import check, images
+from tlcli import check
 from tlcli.errors import ImageError
+from tlcli.images import decode
 
 cv2 = pytest.importorskip("cv2")
 
@@ -63,7 +64,7 @@ def test_there_are_enough_kinds():
 
 @pytest.mark.parametrize("kind", corpus.SOUND)
 def test_pixels_are_those_of_opencv(kind: str):
-    found = np.asarray(images.decode(corpus.SOUND[kind], name=kind)).astype(float)
+    found = np.asarray(decode.decode(corpus.SOUND[kind], name=kind)).astype(float)
     expected = None if kind in BY_HAND else by_opencv(corpus.SOUND[kind])
     if expected is None:
         pytest.skip(BY_HAND.get(kind, "this OpenCV cannot read it"))
@@ -112,14 +113,14 @@ def grey(kind: str) -> np.ndarray:
 def test_pixels_are_those_that_were_saved(kind: str, near: int):
     if kind not in corpus.SOUND:
         pytest.skip("this Pillow cannot write it")
-    found = np.asarray(images.decode(corpus.SOUND[kind])).astype(float)
+    found = np.asarray(decode.decode(corpus.SOUND[kind])).astype(float)
     assert np.abs(found - original(kind)).max() <= near
 
 
 def test_truncated_files_are_refused():
     for kind, data in corpus.truncated():
         with pytest.raises(ImageError, match=r"truncated|damaged"):
-            images.decode(data, name=kind)
+            decode.decode(data, name=kind)
 
 
 def test_every_file_is_in_the_index_or_in_the_report(tmp_path: Path, write_recipe):
@@ -163,7 +164,7 @@ def _survives(kind: str, data: bytes, path: Path) -> str:
     path.write_bytes(data)
     started = time.process_time()
     try:
-        images.decode(path)
+        decode.decode(path)
         said = "decoded"
     except ImageError as error:
         (problem,) = error.problems
@@ -171,7 +172,7 @@ def _survives(kind: str, data: bytes, path: Path) -> str:
         assert problem.message.startswith("cannot be decoded: "), kind
         said = "refused"
     try:
-        images.load(path, height=32, width=32, resize="squash")
+        decode.load(path, height=32, width=32, resize="squash")
         assert said == "decoded", kind
     except ImageError:
         assert said == "refused", kind

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
 
-from tlcli import endings, images
 from tlcli.errors import ImageError
+from tlcli.images import decode, truncation
 
 
 def photo(width: int = 320, height: int = 240) -> Image.Image:
@@ -36,18 +36,18 @@ def test_half_a_download_in_a_file_of_full_size(format: str, options: dict[str, 
     if format == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()
     whole = encoded(photo(), format, **options)
-    images.decode(whole)
+    decode.decode(whole)
     for share in (0.5, 0.7):
         kept = whole[: int(share * len(whole))]
         with pytest.raises(ImageError, match=r"truncated|damaged") as caught:
-            images.decode(kept.ljust(len(whole), b"\0"))
+            decode.decode(kept.ljust(len(whole), b"\0"))
         assert caught.value.problems[0].kind in ("truncated", "damaged")
 
 
 def test_zeros_behind_the_end_of_a_webp_do_no_harm():
     for options in ({}, {"lossless": True}):
         whole = encoded(photo(), "WEBP", **options)
-        images.decode(whole + bytes(100_000))
+        decode.decode(whole + bytes(100_000))
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
@@ -59,7 +59,7 @@ def test_a_flat_bottom_is_no_missing_end(grey: int):
     fast = {"quality": 0, "method": 0}
     for options in ({"quality": 100, "method": 0}, fast, {**fast, "lossless": True}):
         whole = encoded(Image.fromarray(flat), "WEBP", **options)
-        images.decode(whole)
+        decode.decode(whole)
         zeros = max(zeros, len(whole) - len(whole.rstrip(b"\0")))
     assert zeros > 1000
 
@@ -88,15 +88,15 @@ def test_an_early_end_mark_leaves_grey_wherever_the_stored_end_is(
     mode: str, options: dict[str, object]
 ):
     whole = encoded(photo().convert(mode), "JPEG", **options)
-    assert not images.examine(whole)[1].cut
-    assert images.examine(whole[: len(whole) // 2] + b"\xff\xd9")[1].cut
+    assert not decode.examine(whole)[1].cut
+    assert decode.examine(whole[: len(whole) // 2] + b"\xff\xd9")[1].cut
 
 
 def test_grey_at_another_edge_is_no_missing_end():
     picture = np.asarray(photo()).copy()
     picture[:40] = 128
-    assert not images.examine(encoded(Image.fromarray(picture), "JPEG"))[1].cut
+    assert not decode.examine(encoded(Image.fromarray(picture), "JPEG"))[1].cut
     picture[-40:] = 128
-    assert images.examine(encoded(Image.fromarray(picture), "JPEG"))[1].cut
-    assert not images.examine(encoded(Image.fromarray(picture), "PNG"))[1].cut
-    assert not endings.ends_in_grey(Image.open(io.BytesIO(encoded(photo(32, 8), "JPEG"))))
+    assert decode.examine(encoded(Image.fromarray(picture), "JPEG"))[1].cut
+    assert not decode.examine(encoded(Image.fromarray(picture), "PNG"))[1].cut
+    assert not truncation.ends_in_grey(Image.open(io.BytesIO(encoded(photo(32, 8), "JPEG"))))

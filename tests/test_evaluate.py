@@ -235,14 +235,14 @@ def trained(photos, write_recipe) -> Run:
 
 def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     """What is kept is what Keras says of the pixels, whatever way the photos are named."""
-    from tlcli import images
+    from tlcli.images import decode
     from tlcli.networks.framework import keras
 
     done = cli("evaluate", "--json")
     assert done.exit_code == 0, done.stderr
     value = json.loads(done.stdout)
     paths = sorted((photos / "test").rglob("*.png"))
-    pixels = [np.float32(images.load(p, height=32, width=32, resize="squash")) for p in paths]
+    pixels = [np.float32(decode.load(p, height=32, width=32, resize="squash")) for p in paths]
     model = keras.saving.load_model(trained.file(runs.MODEL), compile=False)
     truth = model(np.stack(pixels), training=False).numpy()
     values, labels, rows = table(trained, "test")

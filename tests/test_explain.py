@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import claims, explain, gradcam, images, plan, runs, survey
+from tlcli import claims, explain, gradcam, plan, runs, survey
+from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
 from tlcli.subject import open_run
 from tlcli.system import files
@@ -36,7 +37,7 @@ def test_heat_is_that_of_the_photo_and_class_asked_for(opened, photos):
     assert explainer.layer == "block5_conv3"
     found = list(explainer.explain(paths, "green"))
     assert [one.path for one in found] == paths
-    pixels = np.stack([images.load(p, height=64, width=64, resize="squash") for p in paths])
+    pixels = np.stack([decode.load(p, height=64, width=64, resize="squash") for p in paths])
     probe = gradcam.Probe(opened, "block5_conv3")
     maps, looked = gradcam.maps(probe, np.float32(pixels), np.full(len(paths), 1), "grad-cam")
     values = opened.probabilities(looked.logits)
@@ -57,7 +58,7 @@ def test_one_photo(model, photos, cli):
         # The photo and the photo under its heat, side by side.
         assert made.format == "PNG" and made.width >= 2 * explain.SIDE
         left = np.asarray(made)[40:300, 40:300].astype(float)
-    photo_mean = images.load(photo, height=8, width=8, resize="squash").mean(axis=(0, 1))
+    photo_mean = decode.load(photo, height=8, width=8, resize="squash").mean(axis=(0, 1))
     np.testing.assert_allclose(left.mean(axis=(0, 1)), photo_mean, atol=8)
     again = cli("explain", photo, "--run", model)
     assert (again.exit_code, again.stdout) == (1, "")

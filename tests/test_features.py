@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import addresses, dataset, features, images, inventory
+from tlcli import addresses, dataset, features, inventory
 from tlcli.digests import digest
 from tlcli.errors import DataError, StoreError
+from tlcli.images import decode
+from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
-from tlcli.photos import View
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Head
 from tlcli.system import locks
@@ -77,7 +78,7 @@ def test_rows_are_the_activations_of_plain_keras(network, loaded, photos, tmp_pa
     plain = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     plain.set_weights(network.base.get_weights())
     x = np.stack(
-        [images.load(view.path, height=32, width=32, resize="squash") for view in views]
+        [decode.load(view.path, height=32, width=32, resize="squash") for view in views]
     ).astype(np.float32)
     x = keras.applications.vgg16.preprocess_input(x)
     for name in (LOW, TOP):
@@ -201,7 +202,7 @@ def test_a_full_disk_is_told_before_anything_is_computed(
 
 
 def test_views_in_the_store_are_those_of_augment(network, loaded, photos, tmp_path, open_rows):
-    from tlcli import augment
+    from tlcli.images import augment
 
     chosen, (first, *_) = loaded(), views_of(photos)
     views = [View(first.path, first.digest, number) for number in range(3)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses, augment, dataset, features
+from tlcli import addresses, dataset, features
 from tlcli.feeds import LiveFeed, StoredFeed
+from tlcli.images import augment
+from tlcli.images.loader import Look, View, batches
 from tlcli.mixing import Mix
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
-from tlcli.photos import Look, View, batches
 from tlcli.recipe.load import load_recipe
 from tlcli.stage import Position, _picks, epoch_order
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tlcli.images.loader import BATCH_SIZE
 from tlcli.networks.framework import keras
 from tlcli.networks.network import compile_forward
-from tlcli.photos import BATCH_SIZE
 
 
 @pytest.fixture(scope="module")

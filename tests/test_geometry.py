@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scipy.stats import kstest
 
-from tlcli import geometry
-from tlcli.geometry import Draws
+from tlcli.images import geometry
+from tlcli.images.geometry import Draws
 from tlcli.networks.framework import keras, tf
 from tlcli.recipe.augment import Augment
 from tlcli.system.stateless_random import Addresses

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import heatmap, images
-from tlcli.photos import Look
+from tlcli import heatmap
+from tlcli.images import decode
+from tlcli.images.loader import Look
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
@@ -19,7 +20,7 @@ def test_heat_lands_where_the_network_saw_it(resize, size):
     down, across = height // 2 - height // 8, width // 2 + width // 10
     photo[down - 3 : down + 3, across - 3 : across + 3] = 255
     look = Look(64, 64, resize)
-    seen = images.fit(Image.fromarray(photo).convert("RGB"), 64, 64, resize)
+    seen = decode.fit(Image.fromarray(photo).convert("RGB"), 64, 64, resize)
     laid, _ = heatmap.stretched(np.float32(seen)[:, :, 0] / 255, size, look)
     rows, columns = np.mgrid[:height, :width] + 0.5
     assert (laid * rows).sum() / laid.sum() == pytest.approx(down, abs=1)

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, features
 
-from tlcli import headers, images
 from tlcli.errors import DataError, ImageError
+from tlcli.images import decode, formats
 
 #: What an EXIF orientation asks a viewer to do to the stored pixels.
 UPRIGHT = {
@@ -45,7 +45,7 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def decoded(data: bytes) -> np.ndarray:
-    image = images.decode(data)
+    image = decode.decode(data)
     assert image.mode == "RGB"
     return np.asarray(image)
 
@@ -61,7 +61,7 @@ def close(found: np.ndarray, expected: np.ndarray, within: int = 1) -> bool:
 
 def message(source: Path | bytes, name: str | None = None) -> str:
     with pytest.raises(ImageError) as caught:
-        images.decode(source, name=name)
+        decode.decode(source, name=name)
     (problem,) = caught.value.problems
     assert problem.hint
     return problem.message
@@ -139,7 +139,7 @@ def test_heif_without_the_plugin(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(ImageError) as caught:
-        images.decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", name="IMG_1.HEIC")
+        decode.decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", name="IMG_1.HEIC")
     (problem,) = caught.value.problems
     assert problem.message == "cannot be decoded: HEIF cannot be read here"
     assert problem.hint == "run `pip install pillow-heif` to read it, or convert it to JPEG"
@@ -149,7 +149,7 @@ def test_the_content_decides_and_not_the_suffix(tmp_path: Path):
     pixels = noise()
     path = tmp_path / "photo.jpg"
     path.write_bytes(encoded(Image.fromarray(pixels), "PNG"))
-    assert np.array_equal(np.asarray(images.decode(path)), pixels)
+    assert np.array_equal(np.asarray(decode.decode(path)), pixels)
 
 
 @pytest.mark.parametrize("orientation", sorted(UPRIGHT))
@@ -235,7 +235,7 @@ def test_bands_make_no_difference(mode: str, monkeypatch: pytest.MonkeyPatch):
     options = {"transparency": 3} if mode in ("P", "L") else {}
     data = encoded(image, "TIFF" if mode in ("CMYK", "F", "I") else "PNG", **options)
     whole = decoded(data)
-    monkeypatch.setattr(images.colours, "BAND", 60)
+    monkeypatch.setattr(decode.srgb, "BAND", 60)
     assert np.array_equal(decoded(data), whole)
 
 
@@ -293,17 +293,17 @@ def test_deep_tiff_whose_0_is_white():
 def test_deep_grey_with_a_colour_for_nothing():
     image = Image.fromarray(np.array([[0, 514, 65535]], np.uint16))
     data = encoded(image, "PNG", transparency=514)
-    pixels, facts = images.examine(data)
+    pixels, facts = decode.examine(data)
     assert np.asarray(pixels)[0, :, 0].tolist() == [0, 255, 255]
     assert facts.transparent
-    assert not images.examine(encoded(image, "PNG", transparency=77))[1].transparent
+    assert not decode.examine(encoded(image, "PNG", transparency=77))[1].transparent
 
 
 def test_an_alpha_channel_that_hides_nothing_is_not_told():
     image = Image.fromarray(noise()).convert("RGBA")
-    assert not images.examine(encoded(image, "PNG"))[1].transparent
+    assert not decode.examine(encoded(image, "PNG"))[1].transparent
     image.putpixel((0, 0), (1, 2, 3, 254))
-    assert images.examine(encoded(image, "PNG"))[1].transparent
+    assert decode.examine(encoded(image, "PNG"))[1].transparent
 
 
 @pytest.mark.parametrize("format", ["JPEG", "TIFF"])
@@ -435,7 +435,7 @@ def test_a_tiff_without_data_for_its_last_rows_is_refused(short: bytes, tmp_path
     )
     path = tmp_path / "short.tif"
     path.write_bytes(short)
-    assert images.sniff(path) is not None  # the header is enough to tell
+    assert decode.sniff(path) is not None  # the header is enough to tell
 
 
 def test_truncation_is_told_from_damage():
@@ -459,7 +459,7 @@ def test_truncation_is_told_from_damage():
 )
 def test_what_is_no_image_is_named(data: bytes, expected: str, hint: str):
     with pytest.raises(ImageError) as caught:
-        images.decode(data, name="upload")
+        decode.decode(data, name="upload")
     (problem,) = caught.value.problems
     assert problem.where == "upload"
     assert problem.message == f"cannot be decoded: {expected}"
@@ -496,7 +496,7 @@ def test_the_path_is_told(tmp_path: Path):
     path = tmp_path / "photo.jpg"
     path.touch()
     with pytest.raises(DataError, match=r"photo\.jpg: cannot be decoded: empty file"):
-        images.decode(path)
+        decode.decode(path)
 
 
 def test_pixel_bombs_are_refused_by_their_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -504,7 +504,7 @@ def test_pixel_bombs_are_refused_by_their_header(tmp_path: Path, monkeypatch: py
     assert text == "cannot be decoded: too many pixels: 20000 x 10001 pixels"
     allowed = tmp_path / "allowed.png"
     allowed.write_bytes(png_claiming(20_000, 10_000))
-    assert images.sniff(allowed) is None
+    assert decode.sniff(allowed) is None
     # Nobody else's setting moves the limit.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     assert "too many pixels" in message(png_claiming(2**31 - 1, 2**31 - 1))
@@ -538,14 +538,14 @@ def test_a_raised_pixel_limit_holds_for_every_format(format: str, monkeypatch: p
 def test_pillows_own_limit_does_not_come_first(format: str, monkeypatch: pytest.MonkeyPatch):
     """By default it would refuse TIFF, WebP and GIF of 179 to 200 million pixels."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 26)  # of 54 pixels, twice as many are refused
-    monkeypatch.setattr(headers, "PIXEL_LIMIT", 54)
+    monkeypatch.setattr(formats, "PIXEL_LIMIT", 54)
     assert decoded(encoded(Image.fromarray(noise()), format)).shape == (6, 9, 3)
 
 
 def test_huge_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
     data = encoded(Image.fromarray(noise(40, 50)), "PNG")
     inside, most = [], []
-    to_srgb = images.colours.to_srgb
+    to_srgb = decode.srgb.to_srgb
 
     def counted(image: Image.Image) -> tuple[Image.Image, bool]:
         inside.append(1)
@@ -554,9 +554,9 @@ def test_huge_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
         inside.pop()
         return to_srgb(image)
 
-    monkeypatch.setattr(images.colours, "to_srgb", counted)
-    monkeypatch.setattr(images, "_HUGE", 1999)
-    threads = [threading.Thread(target=images.decode, args=(data,)) for _ in range(6)]
+    monkeypatch.setattr(decode.srgb, "to_srgb", counted)
+    monkeypatch.setattr(decode, "_HUGE", 1999)
+    threads = [threading.Thread(target=decode.decode, args=(data,)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -573,7 +573,7 @@ KINDS = [
 @pytest.mark.parametrize(("data", "kind"), KINDS, ids=[kind for _, kind in KINDS])
 def test_programs_can_tell_faults_apart(data: bytes, kind: str):
     with pytest.raises(ImageError) as caught:
-        images.decode(data)
+        decode.decode(data)
     (problem,) = caught.value.problems
     assert problem.kind == kind
     assert problem.message == problem.general + (f": {problem.detail}" if problem.detail else "")
@@ -586,7 +586,7 @@ def test_warnings_of_pillow_stay_inside():
         Image.open(io.BytesIO(data)).getexif()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        images.decode(data)
+        decode.decode(data)
     assert not caught
 
 
@@ -611,7 +611,7 @@ def columns(*greys: int, height: int = 4, each: int = 4) -> Image.Image:
 
 
 def test_squash_uses_every_pixel():
-    found = np.asarray(images.fit(columns(0, 100, 200, height=8), 4, 6, "squash"))
+    found = np.asarray(decode.fit(columns(0, 100, 200, height=8), 4, 6, "squash"))
     assert found.shape == (4, 6, 3)
     # Half size: a bilinear filter of twice its usual support, (1, 3, 3, 1) / 8 on each row.
     row = np.pad(np.repeat([0.0, 100.0, 200.0], 4), 1, mode="edge")
@@ -621,7 +621,7 @@ def test_squash_uses_every_pixel():
 
 def test_a_reduction_averages_instead_of_aliasing():
     board = Image.fromarray(np.tile(np.array([[0, 255], [255, 0]], np.uint8), (64, 64)))
-    found = np.asarray(images.fit(board.convert("RGB"), 8, 8, "squash"))
+    found = np.asarray(decode.fit(board.convert("RGB"), 8, 8, "squash"))
     assert close(found, np.full((8, 8, 3), 127), within=3)
 
 
@@ -630,14 +630,14 @@ def test_crop_keeps_the_centre(upright: bool):
     image = columns(0, 90, 180, 255)  # 16 x 4: the middle 4 columns are half 90, half 180
     if upright:
         image = image.transpose(Image.Transpose.TRANSPOSE)
-    found = np.asarray(images.fit(image, 4, 4, "crop"))[..., 0]
+    found = np.asarray(decode.fit(image, 4, 4, "crop"))[..., 0]
     assert (found.T if upright else found).tolist() == [[90, 90, 180, 180]] * 4
 
 
 def test_crop_to_another_shape():
     image = columns(0, 90, 180, 255)
-    assert np.asarray(images.fit(image, 4, 8, "crop"))[0, :, 0].tolist() == [90] * 4 + [180] * 4
-    assert np.asarray(images.fit(image, 2, 16, "crop")).shape == (2, 16, 3)
+    assert np.asarray(decode.fit(image, 4, 8, "crop"))[0, :, 0].tolist() == [90] * 4 + [180] * 4
+    assert np.asarray(decode.fit(image, 2, 16, "crop")).shape == (2, 16, 3)
 
 
 @pytest.mark.parametrize("upright", [False, True])
@@ -645,7 +645,7 @@ def test_pad_keeps_everything_on_black(upright: bool):
     image = Image.new("RGB", (16, 8), "white")
     if upright:
         image = image.transpose(Image.Transpose.TRANSPOSE)
-    found = np.asarray(images.fit(image, 16, 16, "pad"))[..., 0]
+    found = np.asarray(decode.fit(image, 16, 16, "pad"))[..., 0]
     expected = np.zeros((16, 16))
     expected[4:12] = 255
     assert np.array_equal(found.T if upright else found, expected)
@@ -653,8 +653,8 @@ def test_pad_keeps_everything_on_black(upright: bool):
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 7), (333, 1000), (224, 224)])
-def test_every_shape_comes_out_at_the_size_asked_for(resize: images.Resize, size: tuple[int, int]):
-    found = images.fit(Image.new("RGB", size, "white"), 31, 47, resize)
+def test_every_shape_comes_out_at_the_size_asked_for(resize: decode.Resize, size: tuple[int, int]):
+    found = decode.fit(Image.new("RGB", size, "white"), 31, 47, resize)
     assert found.size == (47, 31)
     if resize != "pad":
         assert np.asarray(found).min() == 255
@@ -664,7 +664,7 @@ def test_load_gives_writable_bytes_in_height_width_channels(tmp_path: Path):
     path = tmp_path / "a.png"
     pixels = noise(6, 9)
     path.write_bytes(encoded(Image.fromarray(pixels), "PNG"))
-    found = images.load(path, height=6, width=9, resize="squash")
+    found = decode.load(path, height=6, width=9, resize="squash")
     assert found.dtype == np.uint8
     assert np.array_equal(found, pixels)
     found[0, 0] = 0
@@ -676,13 +676,13 @@ def test_verify_and_sniff(tmp_path: Path):
     good.write_bytes(whole)
     cut.write_bytes(whole[:3000])
     html.write_bytes(b"<html>")
-    assert images.verify(good) is None
-    assert images.sniff(good) is None
-    assert images.sniff(cut) is None  # its header is whole
-    found = images.verify(cut)
+    assert decode.verify(good) is None
+    assert decode.sniff(good) is None
+    assert decode.sniff(cut) is None  # its header is whole
+    found = decode.verify(cut)
     assert found is not None
     assert str(found).startswith(f"{cut}: cannot be decoded: truncated: the PNG data end early")
-    for check in (images.verify, images.sniff):
+    for check in (decode.verify, decode.sniff):
         found = check(html)
         assert found is not None
         assert "not an image" in found.message

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import images
 from tlcli.errors import ImageError
+from tlcli.images import decode
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -33,7 +33,7 @@ def png(width: int, height: int, kind: int, depth: int, rows: list[bytes], key: 
 
 
 def first_channel(data: bytes) -> list[int]:
-    return np.asarray(images.decode(data))[..., 0].ravel().tolist()
+    return np.asarray(decode.decode(data))[..., 0].ravel().tolist()
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
@@ -50,10 +50,10 @@ def test_a_key_of_shallow_grey_is_of_its_own_depth(depth: int):
 def test_a_key_of_deep_rgb_is_compared_in_full():
     values = np.array([[0x1234] * 3, [0x12FF] * 3, [0x3434] * 3, [0x1234, 0x1234, 0x1235]], ">u2")
     data = png(4, 1, 2, 16, [values.tobytes()], (0x1234,) * 3)
-    image, facts = images.examine(data)
+    image, facts = decode.examine(data)
     assert np.asarray(image)[0].tolist() == [[255] * 3, [0x12] * 3, [0x34] * 3, [0x12] * 3]
     assert facts.transparent
-    assert not images.examine(png(4, 1, 2, 16, [values.tobytes()], (1, 2, 3)))[1].transparent
+    assert not decode.examine(png(4, 1, 2, 16, [values.tobytes()], (1, 2, 3)))[1].transparent
 
 
 def test_a_key_of_rgb_and_of_deep_grey():
@@ -80,7 +80,7 @@ def test_no_flipped_byte_of_the_pixels_goes_unnoticed(tmp_path: Path):
         spoilt[position] ^= 255
         path.write_bytes(spoilt)
         with pytest.raises(ImageError, match=r"damaged|truncated"):
-            images.load(path, height=8, width=8, resize="squash")
+            decode.load(path, height=8, width=8, resize="squash")
 
 
 def test_the_checksum_of_several_chunks_and_what_follows_them():
@@ -92,12 +92,12 @@ def test_the_checksum_of_several_chunks_and_what_follows_them():
     note = chunk(b"tEXt", b"Comment\0fine")
     spoilt = note[:-1] + bytes([note[-1] ^ 1])
     end = chunk(b"IEND", b"")
-    expected = np.asarray(images.decode(whole))
+    expected = np.asarray(decode.decode(whole))
     for sound in (head + b"".join(chunks) + part for part in (end, note + end, spoilt + end, b"")):
-        assert np.array_equal(np.asarray(images.decode(sound)), expected)
+        assert np.array_equal(np.asarray(decode.decode(sound)), expected)
     chunks[2] = chunks[2][:-1] + bytes([chunks[2][-1] ^ 1])
     with pytest.raises(ImageError) as caught:
-        images.decode(head + b"".join(chunks) + end)
+        decode.decode(head + b"".join(chunks) + end)
     (problem,) = caught.value.problems
     assert problem.kind == "damaged"
     assert problem.message == "cannot be decoded: damaged PNG data: a checksum is wrong"

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import augment, calibration, claims, digests, images, plan, predict, runs, saving, survey
+from tlcli import calibration, claims, digests, plan, predict, runs, saving, survey
 from tlcli.errors import RunError
+from tlcli.images import augment, decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
@@ -44,7 +45,7 @@ def card_of(run):
 
 
 def expected(network, path):
-    pixels = np.float32(images.load(path, height=32, width=32, resize="squash"))[None]
+    pixels = np.float32(decode.load(path, height=32, width=32, resize="squash"))[None]
     return network.whole(pixels, training=False).numpy()[0]
 
 
@@ -80,7 +81,7 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
     plain = cli("predict", *paths, "--top", 3, "--format", "jsonl").stdout
     assert printed != plain
     for path, line in zip(paths, printed.splitlines(), strict=True):
-        photo = images.load(path, height=32, width=32, resize="squash")
+        photo = decode.load(path, height=32, width=32, resize="squash")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         views = augment.views(settings, photo[None].repeat(4, 0), [digest] * 4, [0, 1, 2, 3])
         mean = network.whole(views, training=False).numpy().mean(axis=0)
@@ -95,7 +96,7 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     value = json.loads(cli("evaluate", "--tta", 2, "--json").stdout)
     losses = []
     for path in sorted((photos / "test").rglob("*.png")):
-        photo = images.load(path, height=32, width=32, resize="squash")
+        photo = decode.load(path, height=32, width=32, resize="squash")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         views = augment.views(settings, photo[None].repeat(3, 0), [digest] * 3, [0, 1, 2])
         mean = network.whole(views, training=False).numpy().mean(axis=0)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import geometry, randaugment
-from tlcli.randaugment import GEOMETRIC, OPERATIONS, Picks
+from tlcli.images import geometry, randaugment
+from tlcli.images.randaugment import GEOMETRIC, OPERATIONS, Picks
 from tlcli.recipe.augment import RandAugment
 from tlcli.system.stateless_random import Addresses
 

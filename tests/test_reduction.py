@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tlcli import images
 from tlcli.errors import DataError, ImageError
+from tlcli.images import decode
 
 
 @functools.cache
@@ -39,7 +39,7 @@ def save(path: Path, image: Image.Image, orientation: int = 1, **options: object
     return path
 
 
-def plainly(path: Path, height: int, width: int, resize: images.Resize) -> np.ndarray:
+def plainly(path: Path, height: int, width: int, resize: decode.Resize) -> np.ndarray:
     """Every pixel decoded, and resampled at once."""
     image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     box = (0.0, 0.0, float(image.width), float(image.height))
@@ -59,8 +59,8 @@ def plainly(path: Path, height: int, width: int, resize: images.Resize) -> np.nd
     return canvas
 
 
-def differences(path: Path, height: int, width: int, resize: images.Resize) -> np.ndarray:
-    found = images.load(path, height=height, width=width, resize=resize).astype(int)
+def differences(path: Path, height: int, width: int, resize: decode.Resize) -> np.ndarray:
+    found = decode.load(path, height=height, width=width, resize=resize).astype(int)
     return np.abs(found - plainly(path, height, width, resize))
 
 
@@ -68,13 +68,13 @@ def differences(path: Path, height: int, width: int, resize: images.Resize) -> n
 def decoded_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The sizes of what is handed to `fit`."""
     sizes = []
-    fit = images.fit
+    fit = decode.fit
 
     def spy(image, *rest):
         sizes.append(image.size)
         return fit(image, *rest)
 
-    monkeypatch.setattr(images, "fit", spy)
+    monkeypatch.setattr(decode, "fit", spy)
     return sizes
 
 
@@ -86,7 +86,7 @@ def decoded_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     ids=["4:2:0", "progressive", "4:4:4", "grey", "CMYK"],
 )
 def test_a_reduced_decode_is_close_to_the_full_one(
-    tmp_path: Path, options: dict[str, object], target: tuple[int, int], resize: images.Resize
+    tmp_path: Path, options: dict[str, object], target: tuple[int, int], resize: decode.Resize
 ):
     image = photo(803, 601).convert(str(options.get("mode", "RGB")))
     rest = {key: value for key, value in options.items() if key != "mode"}
@@ -98,7 +98,7 @@ def test_a_reduced_decode_is_close_to_the_full_one(
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_parts_of_pixels_at_the_edge_keep_their_place(
-    tmp_path: Path, decoded_sizes: list, orientation: int, resize: images.Resize
+    tmp_path: Path, decoded_sizes: list, orientation: int, resize: decode.Resize
 ):
     # An eighth of 65 x 81 is 8.1 x 10.1, decoded as 9 x 11. Taking the last pixels for whole ones,
     # or at the wrong side, is 20 levels off on a slope; Pillow weighs them by their centres.
@@ -117,18 +117,18 @@ def test_the_reduction_leaves_enough_pixels(
     tmp_path: Path, decoded_sizes: list, target: int, decoded: tuple[int, int]
 ):
     path = save(tmp_path / "a.jpg", Image.new("RGB", (1200, 900)))
-    images.load(path, height=target, width=target, resize="squash")
+    decode.load(path, height=target, width=target, resize="squash")
     assert decoded_sizes == [decoded]
-    assert min(decoded) >= images.GAP * target
+    assert min(decoded) >= decode.GAP * target
 
 
 def test_the_shape_asked_for_counts_and_not_the_longer_side(tmp_path: Path, decoded_sizes: list):
     path = save(tmp_path / "a.jpg", Image.new("RGB", (1600, 200)), orientation=6)
     # Upright 200 x 1600: squashed, the short side allows nothing; padded, the long one decides.
-    images.load(path, height=64, width=64, resize="squash")
-    images.load(path, height=64, width=64, resize="crop")
-    images.load(path, height=64, width=64, resize="pad")
-    images.load(path, height=64, width=8, resize="squash")
+    decode.load(path, height=64, width=64, resize="squash")
+    decode.load(path, height=64, width=64, resize="crop")
+    decode.load(path, height=64, width=64, resize="pad")
+    decode.load(path, height=64, width=8, resize="squash")
     assert decoded_sizes == [(200, 1600), (200, 1600), (25, 200), (25, 200)]
 
 
@@ -147,9 +147,9 @@ def test_other_formats_are_averaged_in_blocks(tmp_path: Path):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (5000, 3), (7, 4000), (4001, 9)])
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
-def test_extreme_shapes(tmp_path: Path, size: tuple[int, int], resize: images.Resize):
+def test_extreme_shapes(tmp_path: Path, size: tuple[int, int], resize: decode.Resize):
     path = save(tmp_path / "a.jpg", Image.new("RGB", size, "white"), orientation=6)
-    found = images.load(path, height=31, width=47, resize=resize)
+    found = decode.load(path, height=31, width=47, resize=resize)
     assert found.shape == (31, 47, 3)
     assert found.max() == 255
 
@@ -162,10 +162,10 @@ def test_a_reduced_decode_misses_no_truncation(tmp_path: Path, progressive: bool
     for percent in range(5, 100, 5):
         path.write_bytes(whole[: len(whole) * percent // 100])
         with pytest.raises(ImageError, match="truncated"):
-            images.load(path, height=24, width=24, resize="squash")
+            decode.load(path, height=24, width=24, resize="squash")
     path.write_bytes(whole[:-2])
     with pytest.raises(ImageError, match="truncated"):
-        images.load(path, height=24, width=24, resize="squash")
+        decode.load(path, height=24, width=24, resize="squash")
 
 
 @pytest.mark.parametrize("side", [24, 400])
@@ -176,19 +176,19 @@ def test_half_a_download_in_a_file_of_full_size(tmp_path: Path, side: int):
     photo(640, 480).save(stream, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue())
     whole, path = stream.getvalue(), tmp_path / "a.jpg"
     path.write_bytes(whole + bytes(100_000))  # padding behind the end does no harm
-    images.load(path, height=side, width=side, resize="squash")
+    decode.load(path, height=side, width=side, resize="squash")
     path.write_bytes(whole[: len(whole) // 2].ljust(len(whole), b"\0"))
     with pytest.raises(ImageError, match="truncated: the JPEG data end early"):
-        images.load(path, height=side, width=side, resize="squash")
+        decode.load(path, height=side, width=side, resize="squash")
 
 
 def test_the_pixel_limit_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = save(tmp_path / "a.png", Image.new("RGB", (30, 20)))
     monkeypatch.setenv("TLCLI_PIXEL_LIMIT", "600")
-    images.decode(path)
+    decode.decode(path)
     monkeypatch.setenv("TLCLI_PIXEL_LIMIT", "599")
     with pytest.raises(ImageError) as caught:
-        images.decode(path)
+        decode.decode(path)
     assert str(caught.value) == (
         f"{path}: cannot be decoded: too many pixels: 30 x 20 pixels; "
         "scale it down to 599 pixels or fewer, or raise TLCLI_PIXEL_LIMIT"
@@ -196,5 +196,5 @@ def test_the_pixel_limit_can_be_moved(tmp_path: Path, monkeypatch: pytest.Monkey
     for wrong in ("many", "0", "-5", "1e9"):
         monkeypatch.setenv("TLCLI_PIXEL_LIMIT", wrong)
         with pytest.raises(DataError, match=f"TLCLI_PIXEL_LIMIT: '{wrong}' is not a number") as e:
-            images.decode(path)
+            decode.decode(path)
         assert not isinstance(e.value, ImageError)  # not the fault of that photo

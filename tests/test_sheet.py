@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import lettering, sheet
 from tlcli.errors import TlcliError
+from tlcli.images import contact_sheet
 
 RED, BLUE = Image.new("RGB", (50, 40), (255, 0, 0)), Image.new("RGB", (30, 20), (0, 0, 255))
 
@@ -18,28 +18,28 @@ def where(made: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, in
 
 
 def test_pictures_stand_in_rows():
-    made = sheet.lay([sheet.Cell([RED]), sheet.Cell([BLUE])], 2, gap=10)
+    made = contact_sheet.lay([contact_sheet.Cell([RED]), contact_sheet.Cell([BLUE])], 2, gap=10)
     assert made.size == (2 * 16 + 50 + 10 + 50, 2 * 16 + 40)
     assert where(made, (255, 0, 0)) == (16, 16, 65, 55)
     assert where(made, (0, 0, 255)) == (76, 16, 105, 35)
-    below = sheet.lay([sheet.Cell([RED]), sheet.Cell([BLUE])], 1, gap=10)
+    below = contact_sheet.lay([contact_sheet.Cell([RED]), contact_sheet.Cell([BLUE])], 1, gap=10)
     assert where(below, (0, 0, 255)) == (16, 66, 45, 85)
 
 
 def test_words_take_room_below_and_never_beside():
     long = "a name that is much wider than the picture it belongs to " * 5
-    made = sheet.lay([sheet.Cell([BLUE], [long, "x"])], 1)
+    made = contact_sheet.lay([contact_sheet.Cell([BLUE], [long, "x"])], 1)
     assert made.width == 30 + 2 * 16
     dark = np.asarray(made).astype(int).sum(axis=-1) < 300
     assert not dark[:, 16 + 30 :].any() and dark[16 + 20 :].any()
 
 
 def test_a_sheet_that_no_viewer_opens_is_refused(monkeypatch):
-    monkeypatch.setattr(sheet, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(contact_sheet, "MAX_PIXELS", 10_000)
     with pytest.raises(
         TlcliError, match=r"a sheet of 40 pictures .* ask for fewer pictures at once"
     ):
-        sheet.lay([sheet.Cell([RED])] * 40, 5)
+        contact_sheet.lay([contact_sheet.Cell([RED])] * 40, 5)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_where_no_sheet_may_be_written(tmp_path, name, said):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "there.png").touch()
     with pytest.raises(TlcliError, match=said):
-        sheet.target(tmp_path / name, "", force=False)
-    assert sheet.target(tmp_path / "there.png", "", force=True) == tmp_path / "there.png"
+        contact_sheet.target(tmp_path / name, "", force=False)
+    assert contact_sheet.target(tmp_path / "there.png", "", force=True) == tmp_path / "there.png"
 
 
 NAMES = [
@@ -75,21 +75,21 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_any_name_can_be_written(name):
-    made = sheet.lay([sheet.Cell([RED], [name])], 1)
+    made = contact_sheet.lay([contact_sheet.Cell([RED], [name])], 1)
     assert made.width == 50 + 2 * 16
-    text, _ = lettering.fitted(name, 10_000, 14)
+    text, _ = contact_sheet.fitted(name, 10_000, 14)
     assert not any(steering in text for steering in "\n\t\u202e\ud800")
 
 
 def test_a_long_name_keeps_its_end():
-    text, chosen = lettering.fitted("a" * 200 + "-0001.jpg", 150, 14)
+    text, chosen = contact_sheet.fitted("a" * 200 + "-0001.jpg", 150, 14)
     assert text.startswith("aaa") and text.endswith("1.jpg") and "…" in text
     assert chosen.getlength(text) <= 150
 
 
 def test_a_font_with_the_letters_is_chosen():
-    korean = lettering.font("고양이", 14)
-    plain = lettering.font("cat", 14)
+    korean = contact_sheet.font("고양이", 14)
+    plain = contact_sheet.font("cat", 14)
     if korean == plain:
         pytest.skip("no font with Korean letters is installed")
-    assert lettering._has(korean, "고")
+    assert contact_sheet._has(korean, "고")

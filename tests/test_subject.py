@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from subjects import network, noise, save
 
-from tlcli import calibration, images, runs, subject
+from tlcli import calibration, runs, subject
 from tlcli.errors import RunError
+from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights
 from tlcli.system import files
@@ -111,7 +112,7 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     object.__setattr__(built, "whole", whole)
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
         card = {"classes": ["a"], "image_size": [32, 32], "resize": "pad"}
-        card["decoder"] = images.DECODER_VERSION
+        card["decoder"] = decode.DECODER_VERSION
         archive.writestr(runs.MODEL_CARD, files.as_json(card))
     with pytest.raises(RunError, match="does not say which base it is built on"):
         subject.open_run(tmp_path / "bare.keras")

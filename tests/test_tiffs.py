@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, TiffImagePlugin
 from tiff_forms import tiff
 
-from tlcli import images
 from tlcli.errors import ImageError, Problem
-from tlcli.tiffs import Tiff
+from tlcli.images import decode
+from tlcli.images.pillow_fixes import Tiff
 
 HEIGHT, WIDTH = 13, 21
 
@@ -115,7 +115,7 @@ def test_pixels_are_right_or_refused(layout: Layout):
         )  # fmt: skip
         way = f"{order} {apart=} {deflated=} {mirrored=}"
         try:
-            found = np.asarray(images.decode(data, name=way)).astype(float)
+            found = np.asarray(decode.decode(data, name=way)).astype(float)
         except ImageError as error:
             (problem,) = error.problems
             assert problem.kind == "unsupported", problem
@@ -127,7 +127,7 @@ def test_pixels_are_right_or_refused(layout: Layout):
 
 def refusal(values: np.ndarray, **settings: object) -> Problem:
     with pytest.raises(ImageError) as caught:
-        images.decode(tiff(values, **settings))
+        decode.decode(tiff(values, **settings))
     return caught.value.problems[0]
 
 
@@ -145,18 +145,18 @@ def test_what_is_sound_and_not_read_is_told_from_damage():
     at = sound.index(b"\x03\x01\x03\0")  # the compression
     sound[at + 8 : at + 10] = (9999).to_bytes(2, "little")
     with pytest.raises(ImageError, match="cannot be read here: compression 9999"):
-        images.decode(bytes(sound))
+        decode.decode(bytes(sound))
 
 
 def test_whole_numbers_of_12_bits_are_scaled_by_their_own_range():
     ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64, 1)
-    found = np.asarray(images.decode(tiff(ramp, bits=12, photometric=GREY)))
+    found = np.asarray(decode.decode(tiff(ramp, bits=12, photometric=GREY)))
     assert np.array_equal(found[..., 0], np.rint(ramp[..., 0] * (255 / 4095)))
 
 
 def test_whole_numbers_above_2_to_the_31_do_not_wrap():
     values = np.array([[[0], [2**31 - 1], [2**31], [2**32 - 1]]], np.uint32)
-    found = np.asarray(images.decode(tiff(values, bits=32, photometric=GREY)))
+    found = np.asarray(decode.decode(tiff(values, bits=32, photometric=GREY)))
     assert found[0, :, 0].tolist() == [0, 127, 128, 255]
 
 

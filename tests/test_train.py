@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import claims, dataset, images, mixing, plan, runs, saving, stage, survey, train
+from tlcli import claims, dataset, mixing, plan, runs, saving, stage, survey, train
 from tlcli.errors import DataError, RunError
+from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
@@ -94,12 +95,12 @@ def plain_losses(ran: Ran) -> list[float]:
     network = build_network(ran.plan.row, size, chosen.head, 2, seed=chosen.seed)
     items = ran.plan.index.of("train")
     pixels = np.stack(
-        [images.load(i.path, height=size[0], width=size[1], resize="squash") for i in items]
+        [decode.load(i.path, height=size[0], width=size[1], resize="squash") for i in items]
     ).astype(np.float32)
     labels = np.array([item.label for item in items], np.float32)[:, None]
     val = ran.plan.index.of("val")
     val_pixels = np.stack(
-        [images.load(i.path, height=size[0], width=size[1], resize="squash") for i in val]
+        [decode.load(i.path, height=size[0], width=size[1], resize="squash") for i in val]
     ).astype(np.float32)
     val_labels = np.array([item.label for item in val], np.float32)[:, None]
     found = []
@@ -181,7 +182,7 @@ def test_the_model_opens_with_keras_alone_and_says_what_predict_says(run, pair, 
     item = ran.plan.index.of("test")[0]
     np.save(
         tmp_path / "pixels.npy",
-        np.float32(images.load(item.path, height=32, width=32, resize="squash"))[None],
+        np.float32(decode.load(item.path, height=32, width=32, resize="squash"))[None],
     )
     script = (
         "import sys\n"
@@ -243,7 +244,7 @@ def test_a_stage_hands_on_its_best_epoch(run, pair):
     saved = keras.saving.load_model(ran.path / runs.MODEL)
     items = ran.plan.index.of("val")
     pixels = np.stack(
-        [images.load(i.path, height=32, width=32, resize="squash") for i in items]
+        [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
     ).astype(np.float32)
     probabilities = saved.predict(pixels, verbose=0)[:, 0].astype(np.float64)
     labels = np.array([item.label for item in items])
@@ -302,7 +303,7 @@ stages:
     saved = keras.saving.load_model(ran.path / runs.MODEL)
     items = ran.plan.index.of("val")
     pixels = np.stack(
-        [images.load(i.path, height=32, width=32, resize="squash") for i in items]
+        [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
     ).astype(np.float32)
     right = (saved.predict(pixels, verbose=0)[:, 0] > 0.5) == np.array([i.label for i in items])
     assert right.mean() == pytest.approx(last["val_accuracy"])
@@ -333,7 +334,7 @@ def test_three_classes_get_softmax_with_keras_own_loss(run):
     assert saved.output.shape == (None, 3)
     items = ran.plan.index.of("val")
     pixels = np.stack(
-        [images.load(i.path, height=32, width=32, resize="squash") for i in items]
+        [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
     ).astype(np.float32)
     labels = np.array([item.label for item in items])
     saved.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -386,7 +387,7 @@ def test_mixed_photos_train_as_keras_trains_on_soft_labels(run, kind):
         keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(reduction="none")
     )
     pixels = np.stack(
-        [images.load(i.path, height=32, width=32, resize="squash") for i in items]
+        [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
     ).astype(np.float32)
     smooth = np.eye(3)[[item.label for item in items]] * 0.9 + 0.1 / 3
     weighted = smooth * np.array([1, 2, 3])[[item.label for item in items]][:, None]

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import heatmap, images, sheet
+from tlcli import heatmap
+from tlcli.images import contact_sheet, decode
 from tlcli.networks.framework import keras
 from tlcli.subject import Subject
 from tlcli.system import console
@@ -82,7 +83,7 @@ def _near(size: tuple[int, int], other: tuple[int, int]) -> bool:
 def look(subject: Subject, photo: Path, layers: Sequence[str]) -> list[Channels]:
     """The activations of those layers for one photo; raises `ImageError` if it is none."""
     seen = subject.look
-    pixels = images.load(photo, height=seen.height, width=seen.width, resize=seen.resize)
+    pixels = decode.load(photo, height=seen.height, width=seen.width, resize=seen.resize)
     outputs = [subject.grid(name).output for name in layers]
     model = keras.Model(subject.model.inputs[0], outputs)
     found = model(pixels.astype(np.float32)[None], training=False)
@@ -99,7 +100,7 @@ def draw(subject: Subject, photo: Path, found: Sequence[Channels]) -> Image.Imag
     Raises `TlcliError` where the channels are too many for one picture.
     """
     cells = [
-        sheet.Cell(
+        contact_sheet.Cell(
             [_grid(one.values)],
             [_words(one)],
         )
@@ -107,7 +108,7 @@ def draw(subject: Subject, photo: Path, found: Sequence[Channels]) -> Image.Imag
     ]
     title = f"{photo.name}, {subject.name}"
     footer = heatmap.scale(600, "least", "most, in each channel")
-    return sheet.lay(cells, 1, title=title, footer=footer)
+    return contact_sheet.lay(cells, 1, title=title, footer=footer)
 
 
 def _words(one: Channels) -> str:
@@ -127,8 +128,8 @@ def _grid(values: Array) -> Image.Image:
     across = min(count, WIDTH // (width + 1))
     down = -(-count // across)
     size = (across * (width + 1) - 1, down * (height + 1) - 1)
-    sheet.check_size(*size, count)
-    canvas = Image.new("RGB", size, sheet.PAPER)
+    contact_sheet.check_size(*size, count)
+    canvas = Image.new("RGB", size, contact_sheet.PAPER)
     # Whole cells stay whole where a tile is enlarged: they are what the layer has.
     way = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
     for number in range(count):

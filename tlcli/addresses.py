@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcli import augment, images
 from tlcli.dataset import Item
-from tlcli.photos import View
+from tlcli.images import augment, decode
+from tlcli.images.loader import View
 from tlcli.recipe.augment import Augment
 from tlcli.store import RowKey, TrunkRows
 
@@ -45,7 +45,7 @@ def _trunk(
         "weights": weights,
         "image_size": list(recipe.base.image_size),
         "resize": recipe.base.resize,
-        "decoder": images.DECODER_VERSION,
+        "decoder": decode.DECODER_VERSION,
         "precision": recipe.precision,
     }
     return description, network.shape(boundary), recipe.features.dtype

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli import images, leaks, likeness, photos
+from tlcli import leaks, likeness
 from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
 from tlcli.dataset import Index, Item
 from tlcli.errors import ImageError
-from tlcli.faults import PASSING
 from tlcli.findings import Finding, shown
+from tlcli.images import decode, loader
+from tlcli.images.decode_errors import PASSING
 from tlcli.layout import SPLITS
 from tlcli.recipe.recipe import Recipe
 from tlcli.survey import set_aside
@@ -66,7 +67,7 @@ def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
 def look_at(path: Path) -> Look:
     """Decode a file and write down what it is, or why it cannot be decoded."""
     try:
-        image, facts = images.examine(path)
+        image, facts = decode.examine(path)
     except ImageError as error:
         return Look.of(error.problems[0])
     flags = {
@@ -99,7 +100,7 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
     todo = (paths[digest] for digest in new)
     try:
         with (
-            closing(in_order(look_at, todo, workers=photos.THREADS)) as seen,
+            closing(in_order(look_at, todo, workers=loader.THREADS)) as seen,
             console.progress(len(new), "decoding", unit="photos") as bar,
         ):
             for digest, look in zip(new, seen, strict=True):

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import PIL
 
-from tlcli import headers, images
 from tlcli.errors import Kind, Problem
+from tlcli.images import decode, formats
 from tlcli.system.files import is_damage
 
 FILE = "audit.sqlite"
@@ -60,7 +60,7 @@ class Look(NamedTuple):
 
     Attributes:
         message, hint: why it cannot be decoded; empty where it can.
-        format, mode: as in `images.Facts`.
+        format, mode: as in `decode.Facts`.
         width, height: of the upright image.
         flags: `TURNED`, `DEEP`, `TRANSPARENT`, `FLAT` and `CUT`, added up.
         thumbnail: the bytes of `likeness.thumbnail`.
@@ -98,7 +98,7 @@ TURNED, DEEP, TRANSPARENT, FLAT, CUT = (1 << bit for bit in range(5))
 def way() -> str:
     """How files are looked at here: what is found may differ with the decoder and its limits."""
     heif = importlib.util.find_spec("pillow_heif") is not None
-    parts = (VERSION, images.DECODER_VERSION, PIL.__version__, headers.pixel_limit(), int(heif))
+    parts = (VERSION, decode.DECODER_VERSION, PIL.__version__, formats.pixel_limit(), int(heif))
     return "-".join(map(str, parts))
 
 

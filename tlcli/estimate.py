@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import images
 from tlcli.dataset import Item
 from tlcli.errors import ImageError
+from tlcli.images.decode import load
+from tlcli.images.loader import THREADS
 from tlcli.networks.bases import Base, Boundary
-from tlcli.photos import THREADS
 from tlcli.plan import Plan, StagePlan
 from tlcli.system.console import duration
 
@@ -202,7 +202,7 @@ def _decoding(items: Sequence[Item], size: tuple[int, int]) -> float:
     count = 0
     for item in items[:: max(len(items) // 32, 1)]:
         try:
-            images.load(item.path, height=size[0], width=size[1], resize="squash")
+            load(item.path, height=size[0], width=size[1], resize="squash")
         except ImageError:
             continue  # told elsewhere
         count += 1

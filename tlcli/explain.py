@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import gradcam, heatmap, images, labelled, runs, sheet, splits
+from tlcli import gradcam, heatmap, labelled, runs, splits
 from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
-from tlcli.photos import Look, View, batches, chunks
+from tlcli.images import contact_sheet, decode
+from tlcli.images.loader import Look, View, batches, chunks
 from tlcli.runs import Run
 from tlcli.subject import Subject, open_run
 from tlcli.system import console, files
@@ -117,7 +118,7 @@ class Explainer:
 
 def pictures(made: Explanation, look: Look, side: int) -> tuple[Image.Image, Image.Image]:
     """The photo with its longer side at `side` pixels, and the same under its heat."""
-    photo = images.decode(made.path)
+    photo = decode.decode(made.path)
     shrink = side / max(photo.size)
     size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
     photo = photo.resize(size, Image.Resampling.LANCZOS)
@@ -138,13 +139,13 @@ def draw(explainer: Explainer, made: Sequence[Explanation]) -> Image.Image:
         if one.cold:
             words += "  nothing supports it"
         shown = pictures(one, explainer.subject.look, SIDE)
-        cells.append(sheet.Cell(shown, (words, one.path.name)))
+        cells.append(contact_sheet.Cell(shown, (words, one.path.name)))
     title = f"{explainer.method}, {explainer.layer}"
     if explainer.method == "integrated-gradients":
         title = explainer.method
     width = max(cell.size[0] for cell in cells)
     scale = heatmap.scale(min(width, 2 * SIDE), "nothing", "most, in each photo")
-    return sheet.lay(cells, _columns(len(cells)), title=title, footer=scale)
+    return contact_sheet.lay(cells, _columns(len(cells)), title=title, footer=scale)
 
 
 def _columns(cells: int) -> int:
@@ -172,7 +173,7 @@ def explain(explainer: Explainer, photos: Sequence[Path], name: str | None, targ
             console.error(str(Problem(str(one.path), one.error)))
     good = [one for one in made if one.error is None]
     if good:
-        sheet.save(draw(explainer, good), target)
+        contact_sheet.save(draw(explainer, good), target)
     rows = [(one.name, f"{one.probability:.4f}", one.predicted, one.path) for one in good]
     listed = console.table(("class", "probability", "predicted", "photo"), rows)
     text = f"{listed}\n\n{target}" if good else "no photo could be explained"
@@ -248,7 +249,7 @@ def _keep(
 ) -> dict[str, Any]:
     _, laid = pictures(one, explainer.subject.look, REPORT_SIDE)
     name = f"{number:04d}.png"
-    sheet.save(laid, folder / name)
+    contact_sheet.save(laid, folder / name)
     return {
         "path": item["path"],
         "class": one.name,

@@ -78,12 +78,13 @@ def explain(
       tlcli explain holiday --class dogs --method grad-cam++ --out dogs.png
     """
     _check_subject(which, base, weights_file)
-    from tlcli import runs, sheet
+    from tlcli import runs
     from tlcli.folders import find_images
+    from tlcli.images import contact_sheet
 
     paths = list(find_images(photos, strict=False))
     stem = paths[0].stem if len(paths) == 1 else "photos"
-    target = sheet.target(out, f"{stem}-{method}.png", force=force)
+    target = contact_sheet.target(out, f"{stem}-{method}.png", force=force)
     found: Any = _row(base) if base else runs.find_model(which)
     from tlcli import explain as explanations
     from tlcli import imagenet, subject
@@ -143,14 +144,14 @@ def activations(
       tlcli visualize activations photo.jpg --layer block1_conv2 --layer block3_conv3
     """
     _check_subject(which, base, weights_file)
-    from tlcli import sheet
+    from tlcli.images import contact_sheet
 
-    target = sheet.target(out, f"{photo.stem}-activations.png", force=force)
+    target = contact_sheet.target(out, f"{photo.stem}-activations.png", force=force)
     opened = _open(which, base, weights_file)
     from tlcli import activations as channels
 
     found = channels.look(opened, photo, channels.chosen(opened, layers))
-    sheet.save(channels.draw(opened, photo, found), target)
+    contact_sheet.save(channels.draw(opened, photo, found), target)
     value = {"sheet": str(target), "layers": [one.as_dict() for one in found]}
     show((channels.text(found, target), value), json_)
 
@@ -181,15 +182,15 @@ def filters(
       tlcli visualize filters --base VGG16 --layer block5_conv3 --filters 0-31
     """
     _check_subject(which, base, weights_file)
-    from tlcli import sheet
+    from tlcli.images import contact_sheet
 
-    target = sheet.target(out, f"{layer}-filters.png", force=force)
+    target = contact_sheet.target(out, f"{layer}-filters.png", force=force)
     opened = _open(which, base, weights_file)
     from tlcli import filters as patterns
 
     numbers = patterns.chosen(opened, layer, wanted)
     ascent = patterns.Ascent(size or patterns.side(opened, layer), steps, seed)
     pictures = patterns.paint(patterns.resized(opened, ascent.side), layer, numbers, ascent)
-    sheet.save(patterns.draw(opened, layer, numbers, pictures), target)
+    contact_sheet.save(patterns.draw(opened, layer, numbers, pictures), target)
     value = {"sheet": str(target), "layer": layer, "filters": numbers, "size": ascent.side}
     show((str(target), value), json_)

@@ -12,7 +12,7 @@ import numpy as np
 from tlcli import addresses, features, trunks
 from tlcli.dataset import Item
 from tlcli.errors import DataError, Problem
-from tlcli.photos import View
+from tlcli.images.loader import View
 from tlcli.plan import Plan
 from tlcli.store import TrunkRows
 from tlcli.system import console, files, signals

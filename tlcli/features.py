@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import photos, room
+from tlcli import room
 from tlcli.addresses import row_key
 from tlcli.errors import DataError, Problem, StoreError
+from tlcli.images import loader
+from tlcli.images.loader import BATCH_SIZE, View
 from tlcli.networks.network import compile_forward
-from tlcli.photos import BATCH_SIZE, View
 from tlcli.store import TrunkRows
 from tlcli.system import console, locks, signals
 
@@ -262,7 +263,7 @@ class _Pass:
             yield batch, reader.read(np.arange(len(batch)))
 
     def _from_pixels(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Any]]:
-        for batch in photos.batches(batches, photos.Look.of(self._work.recipe)):
+        for batch in loader.batches(batches, loader.Look.of(self._work.recipe)):
             self._work.report.unreadable.update(batch.errors)
             self._work.report.images += len(batch.readable)
             yield batch.readable, batch.pixels

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import addresses, features, photos
+from tlcli import addresses, features
 from tlcli.dataset import Item
 from tlcli.errors import DataError
+from tlcli.images import loader
+from tlcli.images.loader import BATCH_SIZE, View
 from tlcli.mixing import Mix
 from tlcli.networks.network import compile_forward
-from tlcli.photos import BATCH_SIZE, View
 from tlcli.store import TrunkRows
 from tlcli.system import stateless_random
 
@@ -116,7 +117,7 @@ class LiveFeed:
             for positions, views in picks
         )
         for batch, mix in zip(
-            photos.batches(batches, photos.Look.of(self._recipe)), mixes, strict=False
+            loader.batches(batches, loader.Look.of(self._recipe)), mixes, strict=False
         ):
             if batch.errors:
                 raise DataError(batch.errors.values())

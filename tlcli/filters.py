@@ -24,11 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import sheet
 from tlcli.errors import Problem
+from tlcli.images import contact_sheet
+from tlcli.images.loader import Look
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import keras, tf
-from tlcli.photos import Look
 from tlcli.subject import Subject, UnknownName
 from tlcli.system import console
 
@@ -192,6 +192,6 @@ def draw(subject: Subject, layer: str, numbers: Sequence[int], pictures: Array) 
     cells = []
     for picture, number in zip(pictures, numbers, strict=True):
         shown = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
-        cells.append(sheet.Cell([shown], [str(number)]))
+        cells.append(contact_sheet.Cell([shown], [str(number)]))
     columns = int(np.ceil(np.sqrt(len(cells)))) if len(cells) > 6 else len(cells)
-    return sheet.lay(cells, columns, title=f"{layer}, {subject.name}", gap=4)
+    return contact_sheet.lay(cells, columns, title=f"{layer}, {subject.name}", gap=4)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tlcli.errors import Problem, Severity
-from tlcli.faults import FOREIGN
+from tlcli.images.decode_errors import FOREIGN
 from tlcli.system.console import counted
 
 #: Files that a line of text names, and that the record of a run lists.

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import lettering
-from tlcli.photos import Look
+from tlcli.images import contact_sheet
+from tlcli.images.loader import Look
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +57,7 @@ def overlay(photo: Image.Image, heat: Array, look: Look) -> Image.Image:
 def stretched(heat: Array, size: tuple[int, int], look: Look) -> tuple[Array, Array]:
     """Heat at every pixel of a photo, and where the network saw the photo at all.
 
-    The inverse of `images.fit`, bilinear. `size` is (width, height); both results have the shape
+    The inverse of `decode.fit`, bilinear. `size` is (width, height); both results have the shape
     (height, width), float32 0..1 and bool.
     """
     width, height = size
@@ -93,8 +93,8 @@ def scale(width: int, low: str, high: str) -> Image.Image:
     picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (0, 0))
     faint = (105, 105, 115)
     half = width // 2 - 4
-    lettering.write(picture, (0, bar + 4), low, width=half, size=size, colour=faint)
-    text, chosen = lettering.fitted(high, half, size)
+    contact_sheet.draw_text(picture, (0, bar + 4), low, width=half, size=size, colour=faint)
+    text, chosen = contact_sheet.fitted(high, half, size)
     corner = (width - round(chosen.getlength(text)), bar + 4)
-    lettering.write(picture, corner, text, width=half, size=size, colour=faint)
+    contact_sheet.draw_text(picture, corner, text, width=half, size=size, colour=faint)
     return picture

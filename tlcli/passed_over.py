@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tlcli import headers
 from tlcli.errors import ImageError
 from tlcli.findings import Finding
 from tlcli.folders import Contents, is_photo
+from tlcli.images import formats
 from tlcli.system.console import counted
 
 #: The first line of a list that `check --fix-list` writes.
@@ -67,8 +67,8 @@ def _is_photo_inside(path: Path) -> bool:
     if path.suffix.lower() in _RAW:
         return False
     try:
-        with headers.open_file(path, path.name) as stream:
-            headers.read_header(stream, path.name)
+        with formats.open_file(path, path.name) as stream:
+            formats.read_header(stream, path.name)
     except ImageError:
         return False
     return True

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, calibration, images, splits
+from tlcli import calibration, splits
 from tlcli import tta as tta_of
 from tlcli.digests import digest
 from tlcli.errors import DataError, Problem, RunError, reason
+from tlcli.images import augment, decode
+from tlcli.images.loader import Batch, Look, View, batches, chunks
 from tlcli.networks.framework import keras, tf
-from tlcli.photos import Batch, Look, View, batches, chunks
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.settings import MAX_SIDE
 from tlcli.runs import MODEL, MODEL_CARD, RECORD, SPLIT, Run
@@ -264,10 +265,10 @@ def read_card(path: Path) -> dict[str, Any]:
         raise RunError(Problem(str(path), f"is not a model: {reason(error)}")) from error
     if not _is_card(card):
         raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
-    if card.get("decoder") != images.DECODER_VERSION:
+    if card.get("decoder") != decode.DECODER_VERSION:
         message = (
             f"trained on pixels of decoder version {card.get('decoder')}, "
-            f"this tlcli decodes with version {images.DECODER_VERSION}"
+            f"this tlcli decodes with version {decode.DECODER_VERSION}"
         )
         hint = f"use tlcli {card.get('tlcli')}, or train again"
         raise RunError(Problem(str(path), message, hint))

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from tlcli import dataset, photos
+from tlcli import dataset
 from tlcli.dataset import Index, Item
 from tlcli.errors import DataError, Problem
-from tlcli.lettering import write
-from tlcli.photos import Look, View
-from tlcli.sheet import target
+from tlcli.images import loader
+from tlcli.images.contact_sheet import draw_text, target
+from tlcli.images.loader import Look, View
 from tlcli.system import console, files
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _rows(
     items = [different[digest] for digest in sorted(different)][: number + SPARE]
     wanted = ([View(item.path, item.digest, n) for n in range(views + 1)] for item in items)
     found = 0
-    with closing(photos.batches(wanted, Look.of(recipe))) as batches:
+    with closing(loader.batches(wanted, Look.of(recipe))) as batches:
         for item, batch in zip(items, batches, strict=False):
             for problem in batch.errors.values():
                 console.warn(f"{problem}; left out")
@@ -168,7 +168,7 @@ def _drawn(
     def put(
         at: tuple[int, int], text: str, size: int, colour: tuple[int, int, int], room: int = across
     ) -> None:
-        write(made, at, text, width=room - 2 * GAP, size=size, colour=colour)
+        draw_text(made, at, text, width=room - 2 * GAP, size=size, colour=colour)
 
     put((GAP, GAP), recipe.name, _TITLE, _INK)
     for position, text in enumerate(lines):

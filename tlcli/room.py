@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.errors import Problem
+from tlcli.images.loader import BATCH_SIZE
 from tlcli.networks.bases import BASES
-from tlcli.photos import BATCH_SIZE
 from tlcli.system import console, files
 
 if TYPE_CHECKING:

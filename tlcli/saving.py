@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import __version__, images, photos, runs
+from tlcli import __version__, runs
 from tlcli.errors import Problem, RunError
+from tlcli.images import decode, loader
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.network import Network, checksums
 from tlcli.plan import Plan
@@ -137,7 +138,7 @@ def save_model(network: Network, plan: Plan, run: Run) -> None:
         "classes": list(plan.index.classes),
         "image_size": list(recipe.base.image_size),
         "resize": recipe.base.resize,
-        "decoder": images.DECODER_VERSION,
+        "decoder": decode.DECODER_VERSION,
         "base": plan.row.name,
     }
     with files.replacing(run.file(runs.MODEL)) as temporary:
@@ -178,8 +179,8 @@ def _pixels(plan: Plan) -> Any:
     """Some photos, or noise where there are none any more."""
     index = plan.index
     items = (index.of("test") or index.of("val") or index.of("train"))[:REREAD]
-    views = [photos.View(item.path, item.digest) for item in items]
-    (batch,) = photos.batches([views], photos.Look.of(plan.recipe))
+    views = [loader.View(item.path, item.digest) for item in items]
+    (batch,) = loader.batches([views], loader.Look.of(plan.recipe))
     if batch.readable:
         return batch.pixels
     shape = (REREAD, *plan.recipe.base.image_size, 3)

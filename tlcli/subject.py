@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from tlcli import calibration
 from tlcli.errors import Problem, RunError, TlcliError, suggestion
+from tlcli.images.loader import Look
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
-from tlcli.photos import Look
 from tlcli.predict import open_model, read_card, run_of
 from tlcli.pretrained import weights
 

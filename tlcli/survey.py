@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import audit_cache, dataset, findings, images, leaks, outputs
+from tlcli import audit_cache, dataset, findings, leaks, outputs
 from tlcli.dataset import Index
 from tlcli.digests import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.findings import Finding
+from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights
 from tlcli.pretrained.weights import Source
@@ -134,7 +135,7 @@ def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
 
 def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     """Photos whose header is damaged, and those that an earlier `check` could not decode."""
-    bad = dict(check_photos([item.path for item in index.items], images.sniff))
+    bad = dict(check_photos([item.path for item in index.items], decode.sniff))
     known = audit_cache.remembered_as_unusable(cache)
     for item in index.items:
         if item.path not in bad and (look := known.get(item.digest)):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from tlcli import images
 from tlcli.errors import ImageError, Problem, reason
-from tlcli.photos import THREADS
+from tlcli.images import decode
+from tlcli.images.loader import THREADS
 
 #: Of the JPEGs: at this quality a 160 px photo takes about 5 kB, and no fault is seen at its size.
 QUALITY = 72
@@ -77,7 +77,7 @@ class Album:
     def picture(self, place: Path, side: int) -> Thumbnail | None:
         """A picture that is no photo of the run, such as a heat map; None if it cannot be shown."""
         try:
-            picture = shrink(images.decode(place), side)
+            picture = shrink(decode.decode(place), side)
         except ImageError as error:
             self.problems[str(place)] = error.problems[0]
             return None
@@ -126,6 +126,6 @@ class Album:
         if self.digests.get(path) != hashlib.sha256(content).hexdigest():
             return Problem(str(place), "is not a photo of the run, or has changed since")
         try:
-            return shrink(images.decode(content, name=str(place)), side)
+            return shrink(decode.decode(content, name=str(place)), side)
         except ImageError as error:
             return error.problems[0]

@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import addresses, features, images
+from tlcli import addresses, features
 from tlcli.errors import DataError, Problem
 from tlcli.features import Report
+from tlcli.images import decode
 from tlcli.networks.framework import tf
 from tlcli.networks.network import Network, build_network
 from tlcli.plan import Plan
@@ -88,7 +89,7 @@ def fill_store(network: Network, plan: Plan, opened: Opened) -> Report:
 
 def _check_live(plan: Plan) -> dict[Path, Problem]:
     """Decode every training photo once before an epoch is spent: live views meet them late."""
-    found = dict(check_photos([item.path for item in plan.index.of("train")], images.verify))
+    found = dict(check_photos([item.path for item in plan.index.of("train")], decode.verify))
     if found and plan.recipe.data.on_bad_image == "error":
         raise DataError(found.values())
     return found

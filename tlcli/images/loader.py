@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import augment, images
 from tlcli.errors import ImageError, Problem
+from tlcli.images import augment, decode
 
 if TYPE_CHECKING:
     from tlcli.recipe.augment import Augment
@@ -86,7 +86,7 @@ def batches(wanted: Iterable[Sequence[View]], look: Look) -> Generator[Batch, No
 
     def load(path: Path) -> Array | ImageError:
         try:
-            return images.load(path, height=look.height, width=look.width, resize=look.resize)
+            return decode.load(path, height=look.height, width=look.width, resize=look.resize)
         except ImageError as error:
             return error
 

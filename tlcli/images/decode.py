@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from tlcli import colours, endings, pngs
-from tlcli.endings import JPEGS
 from tlcli.errors import ImageError, Problem, reason
-from tlcli.faults import Fault
-from tlcli.headers import open_file, read_header
+from tlcli.images import pillow_fixes, srgb, truncation
+from tlcli.images.decode_errors import DecodeError
+from tlcli.images.formats import open_file, read_header
+from tlcli.images.truncation import JPEGS
 
 #: Part of every address in the feature store, so that other pixels get other rows.
 DECODER_VERSION: int = 4
@@ -213,7 +213,7 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
             box = (image.draft(None, least) or (None, None))[1]
         with _one_by_one if image.width * image.height > _HUGE else nullcontext():
             return _made(image, stream, box)
-    except Fault as fault:
+    except DecodeError as fault:
         raise fault.of(where) from fault.__cause__
     # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
     except Exception as error:
@@ -223,11 +223,11 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
 def _made(image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None) -> _Upright:
     """The same; `box` is the part of the stored pixels that counts, if not all of them do."""
     image.load()
-    endings.expect_whole(image, stream)
+    truncation.expect_whole(image, stream)
     turn = _turn(image)  # asked now, since Pillow turns a TIFF while loading it
-    cut = endings.ends_in_grey(image)
-    stored = pngs.with_key(image, stream) if image.format == "PNG" else image
-    whole, transparent = colours.to_srgb(stored)
+    cut = truncation.ends_in_grey(image)
+    stored = pillow_fixes.with_key(image, stream) if image.format == "PNG" else image
+    whole, transparent = srgb.to_srgb(stored)
     upright = whole if turn is None else whole.transpose(turn)
     _, _, wide, high = box or (0, 0, image.width, image.height)
     return _Upright(upright, _extent(upright, wide, high, turn), turn, transparent, cut)
@@ -242,18 +242,18 @@ def _extent(upright: Image.Image, wide: float, high: float, turn: Image.Transpos
     return left, top, min(left + wide, upright.width), min(top + high, upright.height)
 
 
-def _fault(name: str | None, error: Exception) -> Fault:
+def _fault(name: str | None, error: Exception) -> DecodeError:
     """What broke while pixels were decoded."""
     if isinstance(error, Image.DecompressionBombError):
         hint = "scale it down, or raise TLCLI_PIXEL_LIMIT"
-        return Fault("too large", "too many pixels in one of its frames", hint)
+        return DecodeError("too large", "too many pixels in one of its frames", hint)
     if isinstance(error, MemoryError):
-        return Fault("no memory", "not enough memory for its pixels")
+        return DecodeError("no memory", "not enough memory for its pixels")
     if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
-        return Fault("no access", "cannot be read", detail=reason(error))
+        return DecodeError("no access", "cannot be read", detail=reason(error))
     if "truncated" in str(error).lower():  # Pillow has no other sign of it
-        return Fault("truncated", f"truncated: the {name} data end early")
-    return Fault("damaged", f"damaged {name} data", detail=reason(error))
+        return DecodeError("truncated", f"truncated: the {name} data end early")
+    return DecodeError("damaged", f"damaged {name} data", detail=reason(error))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

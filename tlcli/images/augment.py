@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcli import colour, geometry, randaugment
+from tlcli.images import color_jitter, geometry, randaugment
 from tlcli.system import stateless_random
 from tlcli.system.stateless_random import Addresses
 
 if TYPE_CHECKING:
-    from tlcli.geometry import Planes
+    from tlcli.images.geometry import Planes
     from tlcli.recipe.augment import Augment
 
 #: Part of every address. To be raised whenever the same settings begin to give other pixels.
@@ -151,7 +151,7 @@ class _Batch:
             after = randaugment.matrices(self._picks, height, width)
         drawn = geometry.draw(settings, addresses)
         self._matrices = geometry.matrices(drawn, height, width, crop, *after)
-        self._colours = colour.draw(settings, addresses)
+        self._colours = color_jitter.draw(settings, addresses)
         self._erased, self._boxes = None, None
         if erasing := settings.random_erasing:
             uniform = addresses.uniform("erase", _ERASING)
@@ -162,7 +162,7 @@ class _Batch:
     def view(self, photo: NDArray[Any], position: int) -> Planes:
         settings = self._settings
         planes = geometry.warp(photo, self._matrices[position], settings.fill_mode, settings.cval)
-        planes = colour.changed(planes, self._colours, position)
+        planes = color_jitter.changed(planes, self._colours, position)
         if self._picks is not None:
             planes = randaugment.changed(planes, self._picks, position)
         if self._boxes is not None and self._erased is not None and self._erased[position] >= 0:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tlcli.system.stateless_random import Addresses, Floats, between, to_either_side
 
 if TYPE_CHECKING:
-    from tlcli.geometry import Planes
+    from tlcli.images.geometry import Planes
     from tlcli.recipe.augment import Augment
 
 Flags = NDArray[np.bool_]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from tlcli import geometry
+from tlcli.images import geometry
 from tlcli.system.stateless_random import Addresses, Floats
 
 if TYPE_CHECKING:

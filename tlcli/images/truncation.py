@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from tlcli import pngs
-from tlcli.faults import Fault
+from tlcli.images import pillow_fixes
+from tlcli.images.decode_errors import DecodeError
 
 #: Pillow's names of what libjpeg decodes.
 JPEGS = ("JPEG", "MPO")
@@ -31,7 +31,7 @@ def expect_whole(image: Image.Image, stream: BinaryIO) -> None:
     if image.format in JPEGS:
         _expect_end_mark(stream)
     elif image.format == "PNG":
-        pngs.expect_sums(stream)
+        pillow_fixes.expect_sums(stream)
     elif image.format in ("WEBP", "AVIF", "HEIF"):
         end = _end_of_riff(stream) if image.format == "WEBP" else _end_of_boxes(stream)
         allowed = _ZEROS + image.width * image.height // _PIXELS_PER_ZERO
@@ -51,8 +51,8 @@ def ends_in_grey(image: Image.Image) -> bool:
     return all(low == high and low in _GREY for low, high in extrema)
 
 
-def _truncated(name: str) -> Fault:
-    return Fault("truncated", f"truncated: the {name} data end early")
+def _truncated(name: str) -> DecodeError:
+    return DecodeError("truncated", f"truncated: the {name} data end early")
 
 
 def _expect_end_mark(stream: BinaryIO) -> None:

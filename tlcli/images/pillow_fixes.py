@@ -5,7 +5,10 @@ Compared with NumPy over every layout that Pillow lists, in `tests/test_tiffs.py
 
 from __future__ import annotations
 
-from PIL import Image, ImageFile, TiffImagePlugin
+import zlib
+from typing import BinaryIO
+
+from PIL import Image, ImageChops, ImageFile, PngImagePlugin, TiffImagePlugin
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     COMPRESSION,
@@ -16,7 +19,7 @@ from PIL.TiffImagePlugin import (
     SAMPLESPERPIXEL,
 )
 
-from tlcli.faults import Fault
+from tlcli.images.decode_errors import DecodeError
 
 # A planar configuration that keeps the channels in strips of their own.
 _APART = 2
@@ -127,7 +130,7 @@ def _all_of(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, default: int)
     return set(said) if isinstance(said, tuple) else {said}
 
 
-def _unknown(tags: TiffImagePlugin.ImageFileDirectory_v2) -> Fault | None:
+def _unknown(tags: TiffImagePlugin.ImageFileDirectory_v2) -> DecodeError | None:
     """The fault of a TIFF that Pillow has refused, if it holds together all the same."""
     compression = tags.get(COMPRESSION, _RAW)
     if compression not in TiffImagePlugin.COMPRESSION_INFO:
@@ -143,6 +146,78 @@ def _unknown(tags: TiffImagePlugin.ImageFileDirectory_v2) -> Fault | None:
     return _foreign(f"channels of {wide}-bit {numbers}, {channels} a pixel")
 
 
-def _foreign(detail: str) -> Fault:
+def _foreign(detail: str) -> DecodeError:
     hint = "save it with 8 or 16 bits a channel, in grey or RGB"
-    return Fault("unsupported", "this kind of TIFF cannot be read here", hint, detail=detail)
+    return DecodeError("unsupported", "this kind of TIFF cannot be read here", hint, detail=detail)
+
+
+#: Bytes read at a time.
+_BLOCK = 1 << 20
+
+
+_GREY, _RGB = 0, 2
+
+
+def expect_sums(stream: BinaryIO) -> None:
+    """Raise `Fault` for pixel data whose checksum is wrong; Pillow looks at those before them.
+
+    A checksum that is cut off is none: the pixels in front of it are there.
+    """
+    position, found = 8, False
+    while True:
+        stream.seek(position)
+        head = stream.read(8)
+        length, name = int.from_bytes(head[:4]), head[4:]
+        if len(head) < 8 or (found and name != b"IDAT"):
+            return
+        if name == b"IDAT":
+            found = True
+            right, stored = _sum(stream, length, zlib.crc32(name)), stream.read(4)
+            if len(stored) == 4 and stored != right:
+                raise DecodeError("damaged", "damaged PNG data", detail="a checksum is wrong")
+        position += 12 + length
+
+
+def _sum(stream: BinaryIO, length: int, start: int) -> bytes:
+    """The checksum of the next bytes, as a PNG keeps it."""
+    while length > 0 and (block := stream.read(min(length, _BLOCK))):
+        start, length = zlib.crc32(block, start), length - len(block)
+    return start.to_bytes(4)
+
+
+def with_key(image: Image.Image, stream: BinaryIO) -> Image.Image:
+    """A loaded PNG whose one colour that stands for nothing, if it has one, is the right one.
+
+    Pillow compares the pixels that it has made, of 8 bits, with a value of the file's own depth.
+    """
+    key = image.info.get("transparency")
+    if not isinstance(key, int | tuple):
+        return image
+    stream.seek(24)
+    depth, kind = stream.read(2)
+    most = (1 << depth) - 1
+    if kind == _GREY and depth in (2, 4, 8) and isinstance(key, int):
+        image.info["transparency"] = (key & most) * (255 // most)
+    elif kind == _RGB and depth == 8 and isinstance(key, tuple):
+        image.info["transparency"] = tuple(part & most for part in key)
+    elif kind == _RGB and depth == 16 and isinstance(key, tuple):
+        return _with_deep_key(image, stream, key)
+    return image
+
+
+def _with_deep_key(image: Image.Image, stream: BinaryIO, key: tuple[int, ...]) -> Image.Image:
+    """The same of 16-bit RGB, of which Pillow keeps the high bytes: the low ones are read again."""
+    stream.seek(0)
+    low = PngImagePlugin.PngImageFile(stream)
+    low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
+    low.load()
+    differs = Image.new("L", image.size)
+    for bytes_of, shift in ((image, 8), (low, 0)):
+        for band, part in zip("RGB", key, strict=True):
+            table = [255] * 256
+            table[part >> shift & 255] = 0
+            differs = ImageChops.lighter(differs, bytes_of.getchannel(band).point(table))
+    del image.info["transparency"]
+    found = image.convert("RGB")
+    found.putalpha(differs)
+    return found

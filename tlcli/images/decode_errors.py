@@ -18,7 +18,7 @@ _HINTS: dict[Kind, str] = {
 }
 
 
-class Fault(Exception):
+class DecodeError(Exception):
     """What keeps a file from being decoded, raised where its name is not known.
 
     `what` is the same for every file with that fault; `detail` is what is found in this one.

@@ -18,9 +18,9 @@ from typing import IO, BinaryIO
 
 from PIL import Image, ImageFile
 
-from tlcli import tiffs
 from tlcli.errors import DataError, Problem, reason
-from tlcli.faults import Fault
+from tlcli.images import pillow_fixes
+from tlcli.images.decode_errors import DecodeError
 
 #: The largest image that is decoded, in pixels; the header is asked before any pixel is. The
 #: environment variable TLCLI_PIXEL_LIMIT raises or lowers it.
@@ -43,7 +43,7 @@ def open_file(source: Path | bytes, where: str) -> BinaryIO:
         return io.BytesIO(source)
     try:
         return _opened(source)
-    except Fault as fault:
+    except DecodeError as fault:
         raise fault.of(where) from fault.__cause__
 
 
@@ -52,19 +52,19 @@ def _opened(path: Path) -> BinaryIO:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             hint = "name the photos in it, or rename it"
-            raise Fault("no access", "it is a folder", hint)
+            raise DecodeError("no access", "it is a folder", hint)
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            raise Fault("no access", "not a regular file", "replace or remove the file")
+            raise DecodeError("no access", "not a regular file", "replace or remove the file")
         return path.open("rb")
     except FileNotFoundError as error:
         if path.is_symlink():
             what = "a link to a file that does not exist"
-            raise Fault("no access", what, "replace or remove the file") from error
-        raise Fault("no access", "no such file") from error
+            raise DecodeError("no access", what, "replace or remove the file") from error
+        raise DecodeError("no access", "no such file") from error
     except PermissionError as error:
-        raise Fault("no access", "permission denied", "make the file readable") from error
+        raise DecodeError("no access", "permission denied", "make the file readable") from error
     except (OSError, ValueError) as error:
-        raise Fault("no access", reason(error)) from error
+        raise DecodeError("no access", reason(error)) from error
 
 
 def read_header(stream: BinaryIO, where: str) -> ImageFile.ImageFile:
@@ -73,31 +73,31 @@ def read_header(stream: BinaryIO, where: str) -> ImageFile.ImageFile:
     _lift_limit()
     try:
         return _recognised(stream)
-    except Fault as fault:
+    except DecodeError as fault:
         raise fault.of(where) from fault.__cause__
 
 
 def _recognised(stream: BinaryIO) -> ImageFile.ImageFile:
     prefix = stream.read(64)
     if not prefix:
-        raise Fault("truncated", "empty file (0 bytes)", "replace or remove the file")
+        raise DecodeError("truncated", "empty file (0 bytes)", "replace or remove the file")
     name, factory = _reader(prefix)
     stream.seek(0)
     try:
         # Not Image.open: its pixel limit is lower, and a setting of the whole process.
         image = factory(stream, "")
-    except Fault:
+    except DecodeError:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large("its header claims an enormous size") from error
     except Exception as error:
-        raise Fault("damaged", f"the {name} header is truncated or damaged") from error
+        raise DecodeError("damaged", f"the {name} header is truncated or damaged") from error
     size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > pixel_limit():
         raise _too_large(size)
-    if isinstance(image, tiffs.Tiff) and not tiffs.covered(image):
+    if isinstance(image, pillow_fixes.Tiff) and not pillow_fixes.covered(image):
         what = "truncated: the strips of this TIFF do not fill its size"
-        raise Fault("truncated", what, detail=size)
+        raise DecodeError("truncated", what, detail=size)
     return image
 
 
@@ -125,9 +125,9 @@ def _lift_limit() -> None:
         Image.MAX_IMAGE_PIXELS = (pixel_limit() + 1) // 2
 
 
-def _too_large(found: str) -> Fault:
+def _too_large(found: str) -> DecodeError:
     hint = f"scale it down to {pixel_limit():,} pixels or fewer, or raise TLCLI_PIXEL_LIMIT"
-    return Fault("too large", "too many pixels", hint, detail=found)
+    return DecodeError("too large", "too many pixels", hint, detail=found)
 
 
 def _reader(
@@ -143,17 +143,17 @@ def _reader(
         answer = accept(prefix) if factory and accept else False
         if isinstance(answer, str):  # Pillow knows the format but was built without it
             what = f"this Pillow cannot read {name}"
-            raise Fault("unsupported", what, "convert it to JPEG or PNG")
+            raise DecodeError("unsupported", what, "convert it to JPEG or PNG")
         if factory and answer:
-            return name, tiffs.Tiff if name == "TIFF" else factory
+            return name, pillow_fixes.Tiff if name == "TIFF" else factory
     if is_heif:
         hint = "run `pip install pillow-heif` to read it, or convert it to JPEG"
-        raise Fault("unsupported", "HEIF cannot be read here", hint)
+        raise DecodeError("unsupported", "HEIF cannot be read here", hint)
     hint = "use JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF, or HEIC after `pip install pillow-heif`"
     if prefix.lstrip().startswith(b"<"):
         hint = "it looks like a web page or markup: fetch the photo itself"
     detail = f"it starts with {repr(prefix[:16])[1:]}"
-    raise Fault("no image", "not an image", hint, detail=detail)
+    raise DecodeError("no image", "not an image", hint, detail=detail)
 
 
 def _is_heif(prefix: bytes) -> bool:
