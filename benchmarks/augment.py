@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from tlcli import addresses, features
-from tlcli.digests import digest
-from tlcli.folders import find_images
+from tlcli.data.folders import find_images
+from tlcli.data.hashing import digest
 from tlcli.images import augment, decode
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES

@@ -25,7 +25,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from tlcli.folders import find_images
+from tlcli.data.folders import find_images
 from tlcli.images import decode
 
 Pixels = np.ndarray[Any, Any]

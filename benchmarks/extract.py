@@ -18,8 +18,8 @@ import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
 from tlcli import addresses, features
-from tlcli.digests import digest
-from tlcli.folders import find_images
+from tlcli.data.folders import find_images
+from tlcli.data.hashing import digest
 from tlcli.images import decode, loader
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES

@@ -15,8 +15,8 @@ import time
 import numpy as np
 from harness import Bench, Measured, parser, spread
 
-from tlcli import likeness
-from tlcli.likeness import SIDE
+from tlcli.data import near_duplicates
+from tlcli.data.near_duplicates import SIDE
 
 NOISE = (99.0, 0.4, 0.3, 0.2, 0.1)
 COPIES = 500
@@ -48,9 +48,9 @@ def measure(number: int, noise: float) -> Measured:
     which = rng.choice(len(test), COPIES, replace=False)
     changed = test[which].astype(int) + rng.integers(-2, 3, (COPIES, SIDE, SIDE))
     train[:COPIES] = changed.clip(0, 255)
-    one, other = likeness.Prepared(train), likeness.Prepared(test)
+    one, other = near_duplicates.Prepared(train), near_duplicates.Prepared(test)
     start = time.perf_counter()
-    found = likeness.pairs(one, other)[:, 0]
+    found = near_duplicates.pairs(one, other)[:, 0]
     seconds = time.perf_counter() - start
     copies = int((found < COPIES).sum())
     return {"seconds": seconds, "copies": copies, "others": len(found) - copies}

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import dataset
-from tlcli.digests import digest
+from tlcli.data import dataset
+from tlcli.data.hashing import digest
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console

@@ -13,7 +13,7 @@ from conftest import paint
 from PIL import Image
 
 from tlcli import calibration, metrics, runs
-from tlcli.digests import digest
+from tlcli.data.hashing import digest
 from tlcli.predicted import Predicted
 from tlcli.runs import Run
 from tlcli.system import files

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tlcli import audit, check, runs
-from tlcli.findings import Finding, audit_record, to_exclude
+from tlcli import check, runs
+from tlcli.data import audit, exclude_list
+from tlcli.data.findings import Finding, audit_record, to_exclude
 from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
 
@@ -464,7 +465,8 @@ def test_the_fix_list_has_every_reason_once():
 
 def test_a_broken_recipe_has_nothing_to_list(write_recipe, tmp_path: Path):
     checked = check.check(write_recipe("data: {}\n", "broken.yaml"))
-    assert check.write_fix_list(checked, tmp_path / "fix.txt") == (0, 0)
+    written = exclude_list.write_fix_list(checked.findings, checked.root, tmp_path / "fix.txt")
+    assert written == (0, 0)
     assert audit.TINY == 32
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.audit_cache import FILE, AuditCache, Look
+from tlcli.data.audit_cache import FILE, AuditCache, Look
 from tlcli.errors import Problem
 
 LOOK = Look("", "", "JPEG", "RGB", 30, 20, 5, b"thumbnail")

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tlcli import dataset
-from tlcli.dataset import Index, Item
+from tlcli.data import dataset
+from tlcli.data.dataset import Index, Item
+from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, Problem
-from tlcli.layout import SPLITS
 from tlcli.recipe.settings import Data
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.digests import digest, digest_all
+from tlcli.data.hashing import digest, digest_all
 from tlcli.errors import DataError
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tlcli import calibration, evaluate, labelled, metrics, runs
-from tlcli.digests import digest
+from tlcli.data.hashing import digest
 from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Wanted
 from tlcli.predicted import Predicted

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import dataset
+from tlcli.data import dataset
 from tlcli.recipe.settings import Data
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import addresses, dataset, features, inventory
-from tlcli.digests import digest
+from tlcli import addresses, features, inventory
+from tlcli.data import dataset
+from tlcli.data.hashing import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.images import decode
 from tlcli.images.loader import View

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses, dataset, features
+from tlcli import addresses, features
+from tlcli.data import dataset
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.images import augment
 from tlcli.images.loader import Look, View, batches

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tlcli.data.folders import find_images, look, walk
 from tlcli.errors import DataError
-from tlcli.folders import find_images, look, walk
 
 
 def plant(root: Path, *names: str) -> None:

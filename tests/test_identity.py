@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from tlcli import dataset, identity, outputs, recipes, runs, splits
+from tlcli import identity, outputs, recipes, runs, splits
+from tlcli.data import dataset
 from tlcli.errors import RecipeError, RunError
 from tlcli.recipe.load import load_recipe
 

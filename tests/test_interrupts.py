@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import survey
+from tlcli.data import audit
 from tlcli.system import console, signals
 
 
@@ -59,7 +59,7 @@ def test_checking_photos_can_be_stopped(tmp_path: Path):
     looked: list[Path] = []
     with pytest.raises(signals.Interrupted), signals.graceful():
         os.kill(os.getpid(), signal.SIGTERM)
-        survey.check_photos([tmp_path / str(number) for number in range(500)], looked.append)
+        audit.check_photos([tmp_path / str(number) for number in range(500)], looked.append)
     assert len(looked) < 100
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import audit_cache, inventory, listing
+from tlcli import inventory, listing
+from tlcli.data import audit_cache
 from tlcli.errors import StoreError
 from tlcli.store import TrunkRows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlcli import labelled, runs
-from tlcli.digests import digest
+from tlcli.data.hashing import digest
 from tlcli.errors import DataError, RunError, TlcliError
 from tlcli.runs import Run
 from tlcli.system import files

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 from scipy.fft import dctn
 
-from tlcli import likeness
-from tlcli.likeness import BITS, SIDE
+from tlcli.data import near_duplicates
+from tlcli.data.near_duplicates import BITS, SIDE
 
 
 def photo(seed: int, width: int = 160, height: int = 120) -> Image.Image:
@@ -29,11 +29,11 @@ def encoded(image: Image.Image, quality: int) -> Image.Image:
 
 
 def stack(*images: Image.Image) -> np.ndarray:
-    return np.stack([likeness.thumbnail(image) for image in images])
+    return np.stack([near_duplicates.thumbnail(image) for image in images])
 
 
 def pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return likeness.pairs(likeness.Prepared(first), likeness.Prepared(second))
+    return near_duplicates.pairs(near_duplicates.Prepared(first), near_duplicates.Prepared(second))
 
 
 CHANGES = {
@@ -71,8 +71,8 @@ def test_the_bands_miss_no_pair(monkeypatch: pytest.MonkeyPatch):
     noise = rng.normal(0, 1, (400, SIDE, SIDE)) * np.linspace(0, 25, 400)[:, None, None]
     second = np.clip(first[rng.integers(0, 40, 400)] + noise, 0, 255).astype(np.uint8)
     second[::2] = second[::2, :, ::-1]
-    monkeypatch.setattr(likeness, "_CHUNK", 100)
-    monkeypatch.setattr(likeness, "CORRELATION", 0.5)  # so that the bits decide
+    monkeypatch.setattr(near_duplicates, "_CHUNK", 100)
+    monkeypatch.setattr(near_duplicates, "CORRELATION", 0.5)  # so that the bits decide
     found = {(left, right) for right, left in pairs(second, first).tolist()}
     expected = set()
     bits = [_bits(values) for values in first]
@@ -111,7 +111,7 @@ def like_scans(number: int, rng: np.random.Generator) -> np.ndarray:
 def test_copies_among_thousands_of_the_same_kind_are_all_found(
     rows: int, mirrored: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(likeness, "_ROWS", rows)
+    monkeypatch.setattr(near_duplicates, "_ROWS", rows)
     rng = np.random.default_rng(1)
     scans = like_scans(4_000, rng)
     which = rng.choice(4_000, 60, replace=False)
@@ -122,12 +122,12 @@ def test_copies_among_thousands_of_the_same_kind_are_all_found(
 
 @pytest.mark.parametrize("gather", [0, 64, 10**9], ids=["looked up", "either", "multiplied"])
 def test_bands_and_blocks_find_the_same(gather: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(likeness, "_GATHER", gather)
-    monkeypatch.setattr(likeness, "CORRELATION", 0.95)
+    monkeypatch.setattr(near_duplicates, "_GATHER", gather)
+    monkeypatch.setattr(near_duplicates, "CORRELATION", 0.95)
     rng = np.random.default_rng(2)
-    one, other = (likeness.Prepared(like_scans(number, rng)) for number in (300, 2_000))
+    one, other = (near_duplicates.Prepared(like_scans(number, rng)) for number in (300, 2_000))
     found = []
-    for match in (likeness._match_bands, likeness._match_blocks):
+    for match in (near_duplicates._match_bands, near_duplicates._match_blocks):
         partner = np.full(300, -1)
         match(one.hashes, one.flat, other, partner)
         found.append(partner >= 0)
@@ -145,11 +145,11 @@ def test_frames_of_a_film_are_not_all_compared_with_each_other(monkeypatch: pyte
         compared.append(bits.size)
         return count(bits)
 
-    monkeypatch.setattr(likeness, "_COLUMNS", 20)
+    monkeypatch.setattr(near_duplicates, "_COLUMNS", 20)
     monkeypatch.setattr(np, "bitwise_count", counting)
     noise = np.random.default_rng(0).integers(-2, 3, (3_000, SIDE, SIDE))
     frames = np.clip(stack(photo(3)) + noise, 0, 255).astype(np.uint8)
     found = pairs(frames[:2_000], frames[2_000:])
     np.testing.assert_array_equal(found[:, 0], np.arange(2_000))
-    assert max(compared) <= likeness._ROWS * 20
+    assert max(compared) <= near_duplicates._ROWS * 20
     assert sum(compared) < 3 * 2_000 * 20, "not 2,000 times 1,000"

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import audit_cache, curves, listing, outputs, runs, store
+from tlcli import curves, listing, outputs, runs, store
+from tlcli.data import audit_cache
 from tlcli.errors import RecipeError, RunError
 from tlcli.networks.bases import BASES
 from tlcli.system import files

@@ -10,7 +10,7 @@ import pytest
 from conftest import paint
 
 from tlcli import matrix, metrics
-from tlcli.digests import digest
+from tlcli.data.hashing import digest
 from tlcli.matrix import MOST_CLASSES, MOST_RIGHT, SHADES
 from tlcli.runfiles import Evaluation, Guess
 from tlcli.thumbnails import Album

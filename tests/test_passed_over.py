@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlcli import layout, passed_over
-from tlcli.findings import Finding
+from tlcli.data import ignored_files, layout
+from tlcli.data.findings import Finding
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_photos_without_a_suffix_are_told_first(root: Path):
 
 
 def test_few_of_many_files_are_looked_into(root: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(passed_over, "_LOOKED_INTO", 2)
+    monkeypatch.setattr(ignored_files, "_LOOKED_INTO", 2)
     for number in range(3):
         save(root / f"cats/{number}")
     (finding,) = found(root).values()
@@ -73,7 +73,7 @@ def test_links_to_nothing(root: Path):
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_a_list_that_check_has_written_is_nothing_to_tell(root: Path, start: str):
-    (root / "bad.txt").write_text(f"{start}{passed_over.FIX_LIST_TITLE}\ncats/1.jpg\n")
+    (root / "bad.txt").write_text(f"{start}{ignored_files.FIX_LIST_TITLE}\ncats/1.jpg\n")
     os.mkfifo(root / "pipe")
     assert list(found(root)) == ["note: hidden"]
 

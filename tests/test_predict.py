@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, claims, digests, plan, predict, runs, saving, survey
+from tlcli import calibration, claims, plan, predict, runs, saving, survey
+from tlcli.data import hashing
 from tlcli.errors import RunError
 from tlcli.images import augment, decode
 from tlcli.networks.bases import BASES
@@ -135,7 +136,7 @@ def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
 
     def late(path: Path) -> str:
         gone.unlink(missing_ok=True)
-        return digests.digest(path)
+        return hashing.digest(path)
 
     monkeypatch.setattr(predict, "digest", late)
     found = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))

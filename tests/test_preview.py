@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import dataset, preview
+from tlcli.data import dataset, preview
 from tlcli.errors import DataError, TlcliError
 from tlcli.images import augment, decode
 from tlcli.recipe.augment import Augment

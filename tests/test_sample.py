@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tlcli import dataset
+from tlcli.data import dataset
 from tlcli.errors import DataError
 from tlcli.recipe.settings import Data
 from tlcli.sample import write_digits

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import dataset, leaks, tables
+from tlcli.data import dataset, leakage, tables
+from tlcli.data.tables import Row
 from tlcli.errors import DataError
 from tlcli.recipe.settings import Data
-from tlcli.tables import Row
 
 
 def write(folder: Path, text: str | bytes, name: str = "labels.csv") -> Path:
@@ -273,14 +273,14 @@ def test_a_group_stays_together(tmp_path: Path):
         assert item.split == ("test" if share < 0.2 else "val" if share < 0.4 else "train")
     assert len(splits) == 60
     assert all(len(found) == 1 for found in splits.values())
-    assert leaks.settle(index, "error").findings == ()
+    assert leakage.settle(index, "error").findings == ()
 
 
 def test_a_group_in_two_splits_is_an_error(tmp_path: Path):
     plant(tmp_path, *"abcdef")
     text = "a,x,train,g\nb,y,train,h\nc,x,val,g\nd,y,val,i\ne,x,test,j\nf,y,test,g\n"
     index = dataset.gather(Data(csv=write(tmp_path, text)))
-    (finding,) = leaks.settle(index, "drop").findings
+    (finding,) = leakage.settle(index, "drop").findings
     assert str(finding.as_problem(tmp_path)).startswith(
         f"{tmp_path}: 2 photos: its group is also in another split: a (group g), c (group g); "
     )

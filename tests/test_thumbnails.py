@@ -12,7 +12,7 @@ import pytest
 from conftest import paint
 from PIL import Image
 
-from tlcli.digests import digest
+from tlcli.data.hashing import digest
 from tlcli.thumbnails import Album, shrink
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import claims, dataset, mixing, plan, runs, saving, stage, survey, train
+from tlcli import claims, mixing, plan, runs, saving, stage, survey, train
+from tlcli.data import dataset
 from tlcli.errors import DataError, RunError
 from tlcli.images import decode
 from tlcli.networks.bases import BASES

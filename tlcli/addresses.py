@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlcli.dataset import Item
+from tlcli.data.dataset import Item
 from tlcli.images import augment, decode
 from tlcli.images.loader import View
 from tlcli.recipe.augment import Augment

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import audit, findings, plan, survey
-from tlcli.audit_cache import AuditCache
-from tlcli.errors import DataError, Problem, TlcliError
-from tlcli.findings import Finding
-from tlcli.passed_over import FIX_LIST_TITLE
+from tlcli import plan, survey
+from tlcli.data import audit
+from tlcli.data.audit_cache import AuditCache
+from tlcli.data.findings import Finding
+from tlcli.errors import Problem, TlcliError
 from tlcli.recipe.load import load_recipe
 from tlcli.system import files
 
@@ -97,55 +97,3 @@ def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = Non
             more = error.problems
     problems = (*found.problems, *more)
     return Checked(made, problems, counts, found.findings, root)
-
-
-def write_fix_list(checked: Checked, path: Path) -> tuple[int, int]:
-    """Add the files to exclude to a list for `data.exclude`.
-
-    A path a line, relative to the data where it lies there; lines that begin with # are comments.
-    A name with a line break in it cannot be listed, and is left out. What a list says already, by
-    an earlier check or by hand, stays.
-
-    Returns how many files are listed now, and how many have such a name. Raises `DataError` for a
-    file that is no such list.
-    """
-    kept = _listed(path)
-    known = frozenset(kept)
-    by_reason: dict[str, list[str]] = {}
-    broken = 0
-    for file, why in findings.to_exclude(checked.findings).items():
-        name = findings.shown(file, checked.root)
-        if "\r" in name or "\n" in name:
-            broken += 1
-        else:
-            by_reason.setdefault(why, []).append(f"./{name}" if name[0] == "#" else name)
-    lines = kept or [FIX_LIST_TITLE]
-    for why, names in by_reason.items():
-        new = [name for name in names if name not in known]
-        lines += [f"# {why}", *new] if new else []
-    files.write_text(path, "\n".join(lines) + "\n")
-    return sum(bool(line) and line[0] != "#" for line in lines), broken
-
-
-def expect_fix_list(path: Path) -> None:
-    """Raise `DataError` where no fix list can be written, before anything is spent."""
-    if not path.parent.is_dir():
-        message = "its folder does not exist"
-        raise DataError(Problem(f"--fix-list {path}", message, "make it, or name another"))
-    _listed(path)
-
-
-def _listed(path: Path) -> list[str]:
-    """The lines of the list that is at `path`, if one is."""
-    try:
-        lines = files.read_lines(path)
-        while lines[-1:] == [""]:
-            lines.pop()
-    except FileNotFoundError:
-        return []
-    except ValueError:
-        lines = []
-    if lines[:1] != [FIX_LIST_TITLE]:
-        message = "exists and is not a list that tlcli has written"
-        raise DataError(Problem(f"--fix-list {path}", message, "name another file"))
-    return lines

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli import checkpoints, identity, outputs, runs
-from tlcli.dataset import Index
+from tlcli.data.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import Run

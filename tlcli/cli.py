@@ -132,9 +132,10 @@ def check(
       tlcli check --fix-list bad.txt
     """
     from tlcli import check as checks
+    from tlcli.data import exclude_list
 
     if fix_list:
-        checks.expect_fix_list(fix_list)
+        exclude_list.expect_fix_list(fix_list)
     checked = checks.check(_recipe_path(config), overrides, cache=cache_dir)
     if json_:
         console.result_json(checked.as_dict())
@@ -143,7 +144,7 @@ def check(
         if checked.plan:
             console.result(checked.plan.text())
     if fix_list and checked.images:
-        number, broken = checks.write_fix_list(checked, fix_list)
+        number, broken = exclude_list.write_fix_list(checked.findings, checked.root, fix_list)
         console.note(f"{fix_list} lists {console.counted(number, 'photo')} to leave out")
         if broken:
             names = console.counted(broken, "name")
@@ -278,7 +279,7 @@ def predict(
 
 def _named(photos: tuple[str, ...]) -> Iterator[Path]:
     """The photos of a command line; lines on stdin are paths as they are, in any encoding."""
-    from tlcli.folders import find_images
+    from tlcli.data.folders import find_images
 
     for photo in photos:
         if photo == "-":

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.dataset import Item
+from tlcli.data.dataset import Item
 from tlcli.errors import ImageError
 from tlcli.images.decode import load
 from tlcli.images.loader import THREADS

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli import gradcam, heatmap, labelled, runs, splits
-from tlcli.digests import digest
+from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
 from tlcli.images import contact_sheet, decode

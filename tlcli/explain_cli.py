@@ -79,7 +79,7 @@ def explain(
     """
     _check_subject(which, base, weights_file)
     from tlcli import runs
-    from tlcli.folders import find_images
+    from tlcli.data.folders import find_images
     from tlcli.images import contact_sheet
 
     paths = list(find_images(photos, strict=False))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tlcli import addresses, features, trunks
-from tlcli.dataset import Item
+from tlcli.data.dataset import Item
 from tlcli.errors import DataError, Problem
 from tlcli.images.loader import View
 from tlcli.plan import Plan

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli import addresses, features
-from tlcli.dataset import Item
+from tlcli.data.dataset import Item
 from tlcli.errors import DataError
 from tlcli.images import loader
 from tlcli.images.loader import BATCH_SIZE, View

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli import recipes, runs, splits
-from tlcli.dataset import Index
+from tlcli.data.dataset import Index
 from tlcli.errors import SHOWN, Problem, RunError, TlcliError
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import Run

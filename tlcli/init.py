@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tlcli import dataset
-from tlcli.dataset import Index
+from tlcli.data import dataset
+from tlcli.data.dataset import Index
 from tlcli.errors import Problem, RecipeError, suggestion
 from tlcli.networks import bases
 from tlcli.recipe.recipe import plain_name

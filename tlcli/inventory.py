@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from tlcli import audit_cache
+from tlcli.data import audit_cache
 from tlcli.errors import Problem
 from tlcli.store import TrunkRows
 from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, told

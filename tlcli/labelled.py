@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import findings, folders, recipes, runs, splits, tables
-from tlcli.digests import digest_all
+from tlcli import recipes, runs, splits
+from tlcli.data import findings, folders, tables
+from tlcli.data.hashing import digest_all
+from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
-from tlcli.layout import SPLITS
 from tlcli.runs import Run
 from tlcli.splits import Row
 from tlcli.system import console

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tlcli import audit_cache, inventory
+from tlcli import inventory
 from tlcli import runs as run_folders
 from tlcli.briefs import BriefOutcome, BriefRecord
+from tlcli.data import audit_cache
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
 from tlcli.networks import bases as table_of_bases
 from tlcli.runfiles import checked

@@ -12,8 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tlcli import findings, room
-from tlcli.dataset import Index
+from tlcli import room
+from tlcli.data import findings
+from tlcli.data.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.networks.bases import BASES, Base, Boundary
 from tlcli.pretrained.weights import Source

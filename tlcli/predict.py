@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from tlcli import calibration, splits
 from tlcli import tta as tta_of
-from tlcli.digests import digest
+from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.images import augment, decode
 from tlcli.images.loader import Batch, Look, View, batches, chunks

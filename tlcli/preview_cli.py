@@ -30,7 +30,7 @@ def preview(
       tlcli preview --config cats_dogs.yaml
       tlcli preview --set augment.preset=strong --photos 4 --views 8
     """
-    from tlcli import preview as previews
+    from tlcli.data import preview as previews
     from tlcli.recipe.load import find_recipe, load_recipe
 
     chosen = load_recipe(config or find_recipe(Path.cwd()), overrides)

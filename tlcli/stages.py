@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tlcli import runs
 from tlcli.checkpoints import BEST, Checkpoint, Checkpoints
-from tlcli.dataset import Item
+from tlcli.data.dataset import Item
 from tlcli.errors import Problem, RunError
 from tlcli.features import Report
 from tlcli.feeds import LiveFeed, StoredFeed

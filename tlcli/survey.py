@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import audit_cache, dataset, findings, leaks, outputs
-from tlcli.dataset import Index
-from tlcli.digests import Memory
+from tlcli import outputs
+from tlcli.data import audit, audit_cache, dataset, findings, leakage
+from tlcli.data.dataset import Index
+from tlcli.data.findings import Finding
+from tlcli.data.hashing import Memory
 from tlcli.errors import Problem, TlcliError, nearest
-from tlcli.findings import Finding
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights
 from tlcli.pretrained.weights import Source
 from tlcli.recipe.advice import advice
 from tlcli.recipe.recipe import Recipe
-from tlcli.system import console, files, signals
-from tlcli.system.threads import in_order
+from tlcli.system import files
 
 
 @dataclass
@@ -89,15 +88,17 @@ def survey(
     )
     problems += found.source.notes if found.source else ()
     if found.index is not None:
-        found.index = _gather_names(found.index, skip=chosen.data.on_bad_image == "skip")
+        skip = chosen.data.on_bad_image == "skip"
+        found.index = _gather_names(found.index, skip=skip)
         problems += found.index.notes
         gathered = found.index
         if examine is not None:
             found.index = examine(found.index)
         else:
-            found.index = set_aside(found.index, _unusable(found.index, found.cache), chosen)
+            bad = _unusable(found.index, found.cache)
+            found.index = dataset.set_aside(found.index, bad, skip=skip)
         if not unlabelled:
-            found.index = leaks.settle(found.index, chosen.data.duplicates)
+            found.index = leakage.settle(found.index, chosen.data.duplicates)
             problems += _check_class_weights(chosen, found.index)
             problems += check_validation(chosen, found.index)
             problems += check_classes(gathered, found.index)
@@ -135,7 +136,7 @@ def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
 
 def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     """Photos whose header is damaged, and those that an earlier `check` could not decode."""
-    bad = dict(check_photos([item.path for item in index.items], decode.sniff))
+    bad = dict(audit.check_photos([item.path for item in index.items], decode.sniff))
     known = audit_cache.remembered_as_unusable(cache)
     for item in index.items:
         if item.path not in bad and (look := known.get(item.digest)):
@@ -143,35 +144,10 @@ def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     return [*bad.items()]
 
 
-def check_photos(
-    paths: Sequence[Path], look: Callable[[Path], Problem | None]
-) -> list[tuple[Path, Problem]]:
-    """What `look` finds wrong with each photo, looked at in threads."""
-    workers = min(8, 2 * (os.cpu_count() or 1))
-    with (
-        closing(in_order(look, paths, workers=workers)) as problems,
-        console.progress(len(paths), "checking", unit="photos") as bar,
-    ):
-        found = []
-        for path, problem in zip(paths, problems, strict=True):
-            bar.update(1)
-            signals.check()
-            if problem is not None:
-                found.append((path, problem))
-        return found
-
-
 def _gather_names(index: Index, *, skip: bool) -> Index:
     """The index with one finding about files whose names are no text, instead of a note each."""
     notes, found = findings.misnamed(index.notes, skip=skip)
     return replace(index, notes=tuple(notes), findings=(*index.findings, *found))
-
-
-def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], chosen: Recipe) -> Index:
-    """The index without photos that cannot be used, which are among its findings then."""
-    found = findings.unreadable(bad, skip=chosen.data.on_bad_image == "skip")
-    left = index.without({path for path, _ in bad})
-    return replace(left, findings=(*left.findings, *found))
 
 
 def _check_class_weights(chosen: Recipe, index: Index) -> Iterator[Problem]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlcli import claims, findings, identity, outputs, preview, runs, saving, trunks
+from tlcli import claims, identity, outputs, runs, saving, trunks
 from tlcli import plan as planning
 from tlcli.claims import Claim, Wanted
+from tlcli.data import findings, preview
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features import Report
 from tlcli.plan import Plan

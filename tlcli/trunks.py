@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli import addresses, features
+from tlcli.data.audit import check_photos
 from tlcli.errors import DataError, Problem
 from tlcli.features import Report
 from tlcli.images import decode
@@ -16,7 +17,6 @@ from tlcli.networks.network import Network, build_network
 from tlcli.plan import Plan
 from tlcli.pretrained import weights
 from tlcli.store import TrunkRows
-from tlcli.survey import check_photos
 from tlcli.system import console, files
 
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tlcli.data.findings import Finding
+from tlcli.data.folders import Contents, is_photo
 from tlcli.errors import ImageError
-from tlcli.findings import Finding
-from tlcli.folders import Contents, is_photo
 from tlcli.images import formats
 from tlcli.system.console import counted
 

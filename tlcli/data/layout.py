@@ -19,13 +19,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlcli import tables
+from tlcli.data import tables
+from tlcli.data.findings import Finding
+from tlcli.data.folders import Contents, expect_folder, is_folder, look, walk
+from tlcli.data.ignored_files import passed_over
+from tlcli.data.tables import SPLIT_WORDS, SplitName
 from tlcli.errors import DataError, Problem, nearest
-from tlcli.findings import Finding
-from tlcli.folders import Contents, expect_folder, is_folder, look, walk
-from tlcli.passed_over import passed_over
 from tlcli.system.console import counted
-from tlcli.tables import SPLIT_WORDS, SplitName
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 

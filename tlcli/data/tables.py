@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tlcli.data.findings import Finding
+from tlcli.data.folders import is_photo
 from tlcli.errors import DataError, Problem, Severity, nearest, reason
-from tlcli.findings import Finding
-from tlcli.folders import is_photo
 from tlcli.system import files
 from tlcli.system.console import counted
 

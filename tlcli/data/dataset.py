@@ -8,20 +8,21 @@ group's name decides for all of its photos.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.digests import Memory, cannot_be_read, digest_all
+from tlcli.data import findings
+from tlcli.data.exclude_list import exclude
+from tlcli.data.findings import Finding, unreadable
+from tlcli.data.folders import find_images
+from tlcli.data.hashing import Memory, cannot_be_read, digest_all
+from tlcli.data.layout import SPLITS, Survey, survey, survey_table
+from tlcli.data.tables import SplitName, missing
 from tlcli.errors import DataError, Problem, Severity
-from tlcli.exclusion import exclude
-from tlcli.findings import Finding, unreadable
-from tlcli.folders import find_images
-from tlcli.layout import SPLITS, Survey, survey, survey_table
 from tlcli.system.console import counted
-from tlcli.tables import SplitName, missing
 
 if TYPE_CHECKING:
     from tlcli.recipe.settings import Data
@@ -212,3 +213,13 @@ def _split_notes(found: Survey, val: float, test: float) -> Iterator[Problem]:
         if found.table and not found.plain:
             what = "no test rows, so no test split"
         yield Problem(str(found.table or found.root), what, severity="note")
+
+
+def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], *, skip: bool) -> Index:
+    """The index without photos that cannot be used, which are among its findings then.
+
+    They are errors, or warnings where the recipe says to skip them.
+    """
+    found = findings.unreadable(bad, skip=skip)
+    left = index.without({path for path, _ in bad})
+    return replace(left, findings=(*left.findings, *found))

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from tlcli.dataset import Index, Item
+from tlcli.data.dataset import Index, Item
+from tlcli.data.findings import Finding, shown
+from tlcli.data.tables import SplitName
 from tlcli.errors import Severity
-from tlcli.findings import Finding, shown
-from tlcli.tables import SplitName
 
 Policy = Literal["error", "drop", "allow"]
 

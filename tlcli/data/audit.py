@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -12,17 +13,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tlcli import leaks, likeness
-from tlcli.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
-from tlcli.dataset import Index, Item
-from tlcli.errors import ImageError
-from tlcli.findings import Finding, shown
+from tlcli.data import leakage, near_duplicates
+from tlcli.data.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
+from tlcli.data.dataset import Index, Item, set_aside
+from tlcli.data.findings import Finding, shown
+from tlcli.data.layout import SPLITS
+from tlcli.errors import ImageError, Problem
 from tlcli.images import decode, loader
 from tlcli.images.decode_errors import PASSING
-from tlcli.layout import SPLITS
 from tlcli.recipe.recipe import Recipe
-from tlcli.survey import set_aside
-from tlcli.system import console
+from tlcli.system import console, signals
 from tlcli.system.threads import in_order
 
 #: A shorter side below this many pixels is tiny, an image above so many is huge, and sides that
@@ -58,9 +58,9 @@ def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
             bad.append((item.path, look.problem(item.path)))
         else:
             odd.append((item, look))
-    left = set_aside(index, bad, chosen)
+    left = set_aside(index, bad, skip=chosen.data.on_bad_image == "skip")
     # A copy that is dropped is in one split only by then.
-    found = [*_flaws(odd), *_near_duplicates(leaks.kept(left, chosen.data.duplicates), looks)]
+    found = [*_flaws(odd), *_near_duplicates(leakage.kept(left, chosen.data.duplicates), looks)]
     return replace(left, findings=(*left.findings, *found))
 
 
@@ -83,7 +83,7 @@ def look_at(path: Path) -> Look:
         width=facts.width,
         height=facts.height,
         flags=sum(flag for flag, is_set in flags.items() if is_set),
-        thumbnail=likeness.thumbnail(image).tobytes(),
+        thumbnail=near_duplicates.thumbnail(image).tobytes(),
     )
 
 
@@ -207,17 +207,17 @@ _RULES: tuple[_Rule, ...] = (
 def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
     """Photos of a lesser split that are nearly those of another."""
     thumbnails = {
-        split: likeness.Prepared(
+        split: near_duplicates.Prepared(
             np.frombuffer(
                 b"".join(looks[item.digest].thumbnail for item in index.of(split)), np.uint8
-            ).reshape(-1, likeness.SIDE, likeness.SIDE)
+            ).reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE)
         )
         for split in SPLITS
     }
     alike: dict[Path, list[Path]] = defaultdict(list)
     for lesser, other in combinations(SPLITS, 2):
         ours, theirs = index.of(lesser), index.of(other)
-        for left, right in likeness.pairs(thumbnails[lesser], thumbnails[other]):
+        for left, right in near_duplicates.pairs(thumbnails[lesser], thumbnails[other]):
             if ours[left].digest != theirs[right].digest:  # copies are told elsewhere
                 alike[ours[left].path].append(theirs[right].path)
     if alike:
@@ -229,3 +229,21 @@ def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
             tuple(alike),
             tuple(f"like {shown(others[0], index.root)}" for others in alike.values()),
         )
+
+
+def check_photos(
+    paths: Sequence[Path], look: Callable[[Path], Problem | None]
+) -> list[tuple[Path, Problem]]:
+    """What `look` finds wrong with each photo, looked at in threads."""
+    workers = min(8, 2 * (os.cpu_count() or 1))
+    with (
+        closing(in_order(look, paths, workers=workers)) as problems,
+        console.progress(len(paths), "checking", unit="photos") as bar,
+    ):
+        found = []
+        for path, problem in zip(paths, problems, strict=True):
+            bar.update(1)
+            signals.check()
+            if problem is not None:
+                found.append((path, problem))
+        return found

@@ -63,7 +63,7 @@ class Look(NamedTuple):
         format, mode: as in `decode.Facts`.
         width, height: of the upright image.
         flags: `TURNED`, `DEEP`, `TRANSPARENT`, `FLAT` and `CUT`, added up.
-        thumbnail: the bytes of `likeness.thumbnail`.
+        thumbnail: the bytes of `near_duplicates.thumbnail`.
         kind, detail: as in `Problem`, where it cannot be decoded.
     """
 

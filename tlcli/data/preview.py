@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from tlcli import dataset
-from tlcli.dataset import Index, Item
+from tlcli.data import dataset
+from tlcli.data.dataset import Index, Item
 from tlcli.errors import DataError, Problem
 from tlcli.images import loader
 from tlcli.images.contact_sheet import draw_text, target

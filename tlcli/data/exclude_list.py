@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from tlcli.errors import Problem, Severity, nearest, reason
-from tlcli.findings import NAMED, shown
-from tlcli.layout import Survey
+from tlcli.data import findings
+from tlcli.data.findings import NAMED, Finding, shown
+from tlcli.data.ignored_files import FIX_LIST_TITLE
+from tlcli.data.layout import Survey
+from tlcli.errors import DataError, Problem, Severity, nearest, reason
 from tlcli.system import files
 from tlcli.system.console import counted
 
@@ -113,3 +115,55 @@ def _guess(line: str, root: Path, photos: Iterable[Path]) -> str:
     if len(alike) == 1:
         guess = names[0]
     return f" (did you mean '{guess}'?)" if guess else ""
+
+
+def write_fix_list(found: Iterable[Finding], root: Path, path: Path) -> tuple[int, int]:
+    """Add the files to exclude to a list for `data.exclude`; `root` is the folder of the data.
+
+    A path a line, relative to the data where it lies there; lines that begin with # are comments.
+    A name with a line break in it cannot be listed, and is left out. What a list says already, by
+    an earlier check or by hand, stays.
+
+    Returns how many files are listed now, and how many have such a name. Raises `DataError` for a
+    file that is no such list.
+    """
+    kept = _listed(path)
+    known = frozenset(kept)
+    by_reason: dict[str, list[str]] = {}
+    broken = 0
+    for file, why in findings.to_exclude(found).items():
+        name = findings.shown(file, root)
+        if "\r" in name or "\n" in name:
+            broken += 1
+        else:
+            by_reason.setdefault(why, []).append(f"./{name}" if name[0] == "#" else name)
+    lines = kept or [FIX_LIST_TITLE]
+    for why, names in by_reason.items():
+        new = [name for name in names if name not in known]
+        lines += [f"# {why}", *new] if new else []
+    files.write_text(path, "\n".join(lines) + "\n")
+    return sum(bool(line) and line[0] != "#" for line in lines), broken
+
+
+def expect_fix_list(path: Path) -> None:
+    """Raise `DataError` where no fix list can be written, before anything is spent."""
+    if not path.parent.is_dir():
+        message = "its folder does not exist"
+        raise DataError(Problem(f"--fix-list {path}", message, "make it, or name another"))
+    _listed(path)
+
+
+def _listed(path: Path) -> list[str]:
+    """The lines of the list that is at `path`, if one is."""
+    try:
+        lines = files.read_lines(path)
+        while lines[-1:] == [""]:
+            lines.pop()
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        lines = []
+    if lines[:1] != [FIX_LIST_TITLE]:
+        message = "exists and is not a list that tlcli has written"
+        raise DataError(Problem(f"--fix-list {path}", message, "name another file"))
+    return lines

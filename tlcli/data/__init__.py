@@ -1,0 +1,1 @@
+"""Labelled photos: from folders or a table to an index, with what is wrong with them."""
