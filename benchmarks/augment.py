@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import addresses, features
 from tlcli.data.folders import find_images
 from tlcli.data.hashing import digest
+from tlcli.features import addresses, extraction
 from tlcli.images import augment, decode
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
@@ -140,7 +140,7 @@ def share_of_extract(
             name: addresses.open_rows(network, chosen, name, folder / str(turn), weights=checksum)
             for name, checksum in network.checksums(BOUNDARIES).items()
         }
-        whole = timed(lambda rows=rows: features.extract(network, chosen, wanted, rows))
+        whole = timed(lambda rows=rows: extraction.extract(network, chosen, wanted, rows))
         for opened in rows.values():
             opened.close()
         views = timed(

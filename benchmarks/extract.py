@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
-from tlcli import addresses, features
 from tlcli.data.folders import find_images
 from tlcli.data.hashing import digest
+from tlcli.features import addresses, extraction
 from tlcli.images import decode, loader
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
@@ -104,7 +104,7 @@ def _run_extract(network: Any, recipe: Recipe, views: list[View], folder: Path) 
         name: addresses.open_rows(network, recipe, name, folder, weights=checksum)
         for name, checksum in network.checksums(BOUNDARIES).items()
     }
-    features.extract(network, recipe, views, rows)
+    extraction.extract(network, recipe, views, rows)
     for opened in rows.values():
         opened.close()
 

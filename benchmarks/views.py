@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import addresses, features, plan, survey, trunks
+from tlcli import plan, survey, trunks
+from tlcli.features import addresses, extraction
 from tlcli.feeds import StoredFeed
 from tlcli.images import loader
 from tlcli.recipe.load import load_recipe
@@ -138,9 +139,9 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     network = trunks.load_network(made)
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
-    with trunks.open_store(network, made, [cut]) as opened:
+    with addresses.open_store(network, chosen, made.cache, [cut]) as opened:
         needed = addresses.views_of(made.index.items, made.recipe.augment, kept)
-        report = features.extract(network, chosen, needed, opened.rows, opened.sources)
+        report = extraction.extract(network, chosen, needed, opened.rows, opened.sources)
         place = (network, chosen, opened.known, cut)
         feed = (EpochFeed if live else StoredFeed)(*place, items, kept)
         val_feed = StoredFeed(*place, val) if val else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses
 from tlcli.data import dataset
+from tlcli.features import addresses
 from tlcli.images import augment
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network

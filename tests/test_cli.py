@@ -15,7 +15,7 @@ import pytest
 
 from tlcli import __version__, outputs, runs
 from tlcli.cli import main
-from tlcli.store import TrunkRows
+from tlcli.features.store import TrunkRows
 from tlcli.system import files
 
 ROOT = Path(__file__).parents[1]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import addresses, features, inventory
 from tlcli.data import dataset
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, StoreError
+from tlcli.features import addresses, extraction, inventory
 from tlcli.images import decode
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
@@ -74,7 +74,7 @@ def rows_of(chosen, rows, views):
 def test_rows_are_the_activations_of_plain_keras(network, loaded, photos, tmp_path, open_rows):
     chosen, views = loaded(), views_of(photos)
     rows = open_rows(network, chosen, tmp_path / "store")
-    report = features.extract(network, chosen, views, rows)
+    report = extraction.extract(network, chosen, views, rows)
 
     plain = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     plain.set_weights(network.base.get_weights())
@@ -94,8 +94,8 @@ def test_rows_are_the_activations_of_plain_keras(network, loaded, photos, tmp_pa
 def test_a_second_extraction_computes_nothing(network, loaded, photos, tmp_path, open_rows):
     chosen, views = loaded(), views_of(photos)
     rows = open_rows(network, chosen, tmp_path / "store")
-    features.extract(network, chosen, views, rows)
-    again = features.extract(network, chosen, views, rows)
+    extraction.extract(network, chosen, views, rows)
+    again = extraction.extract(network, chosen, views, rows)
     assert again.images == 0
     assert again.computed == {LOW: 0, TOP: 0}
     assert again.stored == {LOW: len(views), TOP: len(views)}
@@ -105,8 +105,8 @@ def test_added_photos_are_the_only_ones_computed(network, loaded, photos, tmp_pa
     chosen = loaded()
     views = views_of(photos)
     rows = open_rows(network, chosen, tmp_path / "store")
-    features.extract(network, chosen, views[:-10], rows)
-    report = features.extract(network, chosen, views, rows)
+    extraction.extract(network, chosen, views[:-10], rows)
+    report = extraction.extract(network, chosen, views, rows)
     assert report.images == 10
     assert report.computed == {LOW: 10, TOP: 10}
 
@@ -115,10 +115,10 @@ def test_a_row_does_not_depend_on_its_batch(network, loaded, photos, tmp_path, o
     """What a killed extraction leaves to compute is batched differently, with the same bits."""
     chosen, views = loaded(), views_of(photos)
     whole = open_rows(network, chosen, tmp_path / "whole")
-    features.extract(network, chosen, views, whole)
+    extraction.extract(network, chosen, views, whole)
     parts = open_rows(network, chosen, tmp_path / "parts")
-    features.extract(network, chosen, views[3:9], parts)
-    features.extract(network, chosen, views[::-1], parts)
+    extraction.extract(network, chosen, views[3:9], parts)
+    extraction.extract(network, chosen, views[::-1], parts)
     for name in (LOW, TOP):
         np.testing.assert_array_equal(
             rows_of(chosen, whole[name], views), rows_of(chosen, parts[name], views)
@@ -133,7 +133,7 @@ def test_identical_files_are_computed_once(network, loaded, photos, tmp_path, op
     views = addresses.views_of(index.items, chosen.augment, 0)
     assert len(views) == len(index.items) - 1
     rows = open_rows(network, chosen, tmp_path / "store")
-    assert features.extract(network, chosen, views, rows).images == len(views)
+    assert extraction.extract(network, chosen, views, rows).images == len(views)
 
 
 def test_a_higher_boundary_is_computed_from_stored_rows(
@@ -141,11 +141,11 @@ def test_a_higher_boundary_is_computed_from_stored_rows(
 ):
     chosen, views = loaded(), views_of(photos)
     folder = tmp_path / "store"
-    features.extract(network, chosen, views, open_rows(network, chosen, folder, [LOW]))
+    extraction.extract(network, chosen, views, open_rows(network, chosen, folder, [LOW]))
     both = open_rows(network, chosen, folder)
     # With the photos gone, only the stored rows are left to compute from.
     shutil.rmtree(photos)
-    report = features.extract(network, chosen, views, both)
+    report = extraction.extract(network, chosen, views, both)
     assert report.images == 0
     assert report.computed == {LOW: 0, TOP: len(views)}
     expected = network.tail(LOW)(rows_of(chosen, both[LOW], views), training=False).numpy()
@@ -159,7 +159,7 @@ def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, t
     bad.write_bytes(whole[: len(whole) // 2])
     rows = open_rows(network, chosen, tmp_path / "store")
     with pytest.raises(DataError) as raised:
-        features.extract(network, chosen, views, rows)
+        extraction.extract(network, chosen, views, rows)
     named, advice = raised.value.problems
     assert named.where == str(bad)
     assert "truncated" in named.message
@@ -167,7 +167,7 @@ def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, t
     assert rows[LOW].locate([(v.digest, "0") for v in views]).present.sum() == len(views) - 1
 
     skipping = loaded("data.on_bad_image=skip")
-    report = features.extract(network, skipping, views, rows)
+    report = extraction.extract(network, skipping, views, rows)
     assert set(report.unreadable) == {bad}
     assert report.images == 0
 
@@ -176,7 +176,7 @@ def test_float16_rounds_and_refuses_what_does_not_fit(loaded, photos, tmp_path, 
     chosen, views = loaded("features.dtype=float16"), views_of(photos)
     network = build_network(BASES["VGG16"], (32, 32), chosen.head, 2, seed=1)
     rows = open_rows(network, chosen, tmp_path / "store", [TOP])
-    features.extract(network, chosen, views, rows)
+    extraction.extract(network, chosen, views, rows)
     stored = rows_of(chosen, rows[TOP], views)
     assert stored.dtype == np.float16
 
@@ -184,7 +184,7 @@ def test_float16_rounds_and_refuses_what_does_not_fit(loaded, photos, tmp_path, 
     last.set_weights([values + 1e6 for values in last.get_weights()])
     rows = open_rows(network, chosen, tmp_path / "other", [TOP])
     with pytest.raises(StoreError, match=r"does not fit float16; use float32 for this base"):
-        features.extract(network, chosen, views, rows)
+        extraction.extract(network, chosen, views, rows)
 
 
 def test_a_full_disk_is_told_before_anything_is_computed(
@@ -195,7 +195,7 @@ def test_a_full_disk_is_told_before_anything_is_computed(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(StoreError) as raised:
-        features.extract(network, chosen, views, rows)
+        extraction.extract(network, chosen, views, rows)
     (problem,) = raised.value.problems
     needed = len(views) * (2 * 2 * 512 + 512) * 4
     assert problem.message == f"the store needs {needed / 1000:.1f} kB, but only 1.0 kB is free"
@@ -208,7 +208,7 @@ def test_views_in_the_store_are_those_of_augment(network, loaded, photos, tmp_pa
     chosen, (first, *_) = loaded(), views_of(photos)
     views = [View(first.path, first.digest, number) for number in range(3)]
     rows = open_rows(network, chosen, tmp_path / "store", [TOP])
-    features.extract(network, chosen, views, rows)
+    extraction.extract(network, chosen, views, rows)
     photo = np.asarray(Image.open(first.path).convert("RGB").resize((32, 32), 2))
     pixels = augment.views(chosen.augment, np.stack([photo] * 3), [first.digest] * 3, [0, 1, 2])
     expected = network.base(pixels, training=False).numpy()
@@ -221,7 +221,7 @@ def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_row
     chosen, views = loaded(), views_of(photos)
     folder = tmp_path / "store"
     rows = open_rows(network, chosen, folder, [TOP])
-    features.extract(network, chosen, views, rows)
+    extraction.extract(network, chosen, views, rows)
     (entry,) = inventory.listed(folder)
     assert (entry.description["base"], entry.description["boundary"]) == ("VGG16", TOP)
     assert entry.rows == len(views)
@@ -245,15 +245,15 @@ def test_rows_that_another_process_forgot_are_made_again(
 ):
     chosen, views = loaded(), views_of(photos)
     rows = open_rows(network, chosen, tmp_path / "store", [TOP])
-    features.extract(network, chosen, views, rows)
+    extraction.extract(network, chosen, views, rows)
     expected, every = rows_of(chosen, rows[TOP], views), np.arange(len(views))
     spoil(rows[TOP])
-    reader = features.Reader(network, chosen, rows, TOP, views)
+    reader = extraction.Reader(network, chosen, rows, TOP, views)
     other = open_rows(network, chosen, tmp_path / "store", [TOP])[TOP]
     other.forget([addresses.row_key(chosen, view.digest, 0) for view in (views[0], *views[3:5])])
     np.testing.assert_array_equal(reader.read([0, 1]), expected[:2])
     np.testing.assert_array_equal(reader.read(every), expected), "they are where they were"
-    late = features.Reader(network, chosen, rows, TOP, views)
+    late = extraction.Reader(network, chosen, rows, TOP, views)
     np.testing.assert_array_equal(late.read(every), expected)
     assert "2 damaged or missing rows; computing again" in capsys.readouterr().err
 
@@ -263,9 +263,9 @@ def test_what_another_process_has_mended_is_taken(
 ):
     chosen, views = loaded(), views_of(photos)
     rows = open_rows(network, chosen, tmp_path / "store", [TOP])
-    features.extract(network, chosen, views, rows)
+    extraction.extract(network, chosen, views, rows)
     expected = rows_of(chosen, rows[TOP], views)
-    readers = [features.Reader(network, chosen, rows, TOP, views) for _ in range(2)]
+    readers = [extraction.Reader(network, chosen, rows, TOP, views) for _ in range(2)]
     spoil(rows[TOP])
     np.testing.assert_array_equal(readers[0].read([0, 1, 2]), expected[:3])
     monkeypatch.setattr(rows[TOP], "append", None)  # nothing is left to compute

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import addresses, features
 from tlcli.data import dataset
+from tlcli.features import addresses, extraction
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.images import augment
 from tlcli.images.loader import Look, View, batches
@@ -32,7 +32,7 @@ def parts(photos, write_recipe, tmp_path):
     (checksum,) = network.checksums(["block5_pool"]).values()
     rows = addresses.open_rows(network, chosen, "block5_pool", tmp_path, weights=checksum)
     views = addresses.views_of(items, chosen.augment, 2)
-    features.extract(network, chosen, views, {"block5_pool": rows})
+    extraction.extract(network, chosen, views, {"block5_pool": rows})
     yield chosen, network, items, rows
     rows.close()
 
@@ -83,7 +83,7 @@ def test_views_that_are_as_their_photos_are_read_from_the_row_of_those(parts):
     chosen, network, items, rows = parts
     settings = chosen.augment.model_copy(update={"probability": 0.5})
     some = chosen.model_copy(update={"augment": settings})
-    features.extract(network, some, addresses.views_of(items, settings, 2), {"block5_pool": rows})
+    extraction.extract(network, some, addresses.views_of(items, settings, 2), {"block5_pool": rows})
     feed = StoredFeed(network, some, {"block5_pool": rows}, "block5_pool", items, 2)
     every = np.arange(len(items))
     (photo,), (view,) = (feed.stream([(every, np.full(len(items), n))]) for n in (0, 2))

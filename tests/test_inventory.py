@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import inventory, listing
+from tlcli import listing
 from tlcli.data import audit_cache
 from tlcli.errors import StoreError
-from tlcli.store import TrunkRows
+from tlcli.features import inventory
+from tlcli.features.store import TrunkRows
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import curves, listing, outputs, runs, store
+from tlcli import curves, listing, outputs, runs
 from tlcli.data import audit_cache
 from tlcli.errors import RecipeError, RunError
+from tlcli.features import store
 from tlcli.networks.bases import BASES
 from tlcli.system import files
 

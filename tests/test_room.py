@@ -10,6 +10,7 @@ import pytest
 
 from tlcli import plan, room, survey
 from tlcli.errors import TlcliError
+from tlcli.features import disk_space
 from tlcli.recipe.recipe import Recipe
 
 VGG16 = 14_714_688
@@ -28,7 +29,7 @@ def refused(load: Callable[..., Recipe]) -> Callable[..., list[str]]:
 
 def test_space_that_may_not_suffice(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     disk = SimpleNamespace(total=10**9, free=10**6)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: disk)
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: disk)
     made = plan.make(survey.survey(load(), cache=tmp_path / "new"))
     assert [f"{problem.severity}: {problem}" for problem in made.problems] == [
         f"warning: {tmp_path}: the store may need 1.6 MB, but only 1.0 MB is free; use fewer "
@@ -63,7 +64,7 @@ def test_images_that_no_memory_holds_are_refused(refused, monkeypatch: pytest.Mo
 
 def test_a_store_that_no_disk_holds_is_refused(refused, monkeypatch: pytest.MonkeyPatch):
     disk = SimpleNamespace(total=10**6, free=10**5)
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: disk)
+    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: disk)
     lines = refused("augment: {views: 1000, hue: 0.1}\nstages:\n  - {name: head}\n")
     assert lines[-1].endswith(
         "the whole disk has 1.0 MB; use fewer augment.views, features.dtype=float16, "

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import store, store_index
 from tlcli.errors import StoreError
-from tlcli.store import RowKey, TrunkRows
+from tlcli.features import store, store_index
+from tlcli.features.store import RowKey, TrunkRows
 
 ROOT = Path(__file__).parents[1]
 SHAPE = (2, 3, 4)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tlcli.errors import StoreError
-from tlcli.shards import ShardError
-from tlcli.store_index import INDEX, open_index, told
+from tlcli.features.shards import ShardError
+from tlcli.features.store_index import INDEX, open_index, told
 from tlcli.system.files import is_damage
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tlcli import plan, survey, trunks
 from tlcli.errors import StoreError
+from tlcli.features import addresses
 from tlcli.recipe.load import load_recipe
 
 RECIPE = """
@@ -26,7 +27,7 @@ def made(photos: Path, write_recipe) -> plan.Plan:
 
 def test_the_store_is_opened_filled_and_let_go_of(made: plan.Plan, capsys):
     network = trunks.load_network(made)
-    with trunks.open_store(network, made, [LOW]) as opened:
+    with addresses.open_store(network, made.recipe, made.cache, [LOW]) as opened:
         assert (opened.rows.keys(), opened.sources.keys()) == ({LOW}, set())
         assert len(opened.checksums) == len(made.row.boundaries)
         report = trunks.fill_store(network, made, opened)
@@ -34,7 +35,7 @@ def test_the_store_is_opened_filled_and_let_go_of(made: plan.Plan, capsys):
     others = len(made.index.items) - len(made.index.of("train"))
     assert report.computed == {LOW: others}
     assert f"features: {others} rows computed in " in capsys.readouterr().err
-    with trunks.open_store(network, made, [TOP]) as again:
+    with addresses.open_store(network, made.recipe, made.cache, [TOP]) as again:
         assert (again.rows.keys(), again.sources.keys()) == ({TOP}, {LOW})
         assert again.known.keys() == {LOW, TOP}
         assert trunks.fill_store(network, made, again).images == 0, "from the rows below"

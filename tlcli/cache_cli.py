@@ -47,7 +47,7 @@ def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -
     """
     if all_ == (unused_days is not None or base is not None):
         raise click.UsageError("say what to remove: --all, or --unused-days, --base or both")
-    from tlcli import inventory
+    from tlcli.features import inventory
     from tlcli.system import files
 
     folder = files.features_folder(home)
@@ -63,7 +63,7 @@ def verify(home: Path) -> None:
     Example:
       tlcli cache verify
     """
-    from tlcli import inventory
+    from tlcli.features import inventory
     from tlcli.system import files
 
     text, damaged = inventory.verify(files.features_folder(home))

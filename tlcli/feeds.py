@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import addresses, features
 from tlcli.data.dataset import Item
 from tlcli.errors import DataError
+from tlcli.features import addresses, extraction
+from tlcli.features.store import TrunkRows
 from tlcli.images import loader
 from tlcli.images.loader import BATCH_SIZE, View
 from tlcli.mixing import Mix
 from tlcli.networks.network import compile_forward
-from tlcli.store import TrunkRows
 from tlcli.system import stateless_random
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class StoredFeed:
             View(item.path, item.digest, number) for number in range(self._views) for item in items
         ]
         shown = addresses.as_shown(views, recipe.augment)
-        self._reader = features.Reader(network, recipe, rows, cut, shown)
+        self._reader = extraction.Reader(network, recipe, rows, cut, shown)
 
     def views(self, seed: int, epoch: int) -> Array:
         """Every photo shows each of its views once in as many epochs, in an order of its own.

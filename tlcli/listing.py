@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tlcli import inventory
 from tlcli import runs as run_folders
 from tlcli.briefs import BriefOutcome, BriefRecord
 from tlcli.data import audit_cache
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
+from tlcli.features import inventory
 from tlcli.networks import bases as table_of_bases
 from tlcli.runfiles import checked
 from tlcli.system import console

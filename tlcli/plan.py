@@ -16,6 +16,7 @@ from tlcli import room
 from tlcli.data import findings
 from tlcli.data.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
+from tlcli.features import disk_space
 from tlcli.networks.bases import BASES, Base, Boundary
 from tlcli.pretrained.weights import Source
 from tlcli.recipe.recipe import Recipe
@@ -150,7 +151,7 @@ def make(found: Survey) -> Plan:
         raise TlcliError([*found.errors, *_how_to_go_on(found)])
     stages = tuple(_stages(found.recipe, found.index))
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
-    tight = [*room.check_memory(found.recipe, stages), *room.check_disk(found.cache, needed)]
+    tight = [*room.check_memory(found.recipe, stages), *disk_space.check_disk(found.cache, needed)]
     if errors := [problem for problem in tight if problem.severity == "error"]:
         raise TlcliError(errors)
     problems = (*found.told, *tight)

@@ -14,14 +14,14 @@ from tlcli import runs
 from tlcli.checkpoints import BEST, Checkpoint, Checkpoints
 from tlcli.data.dataset import Item
 from tlcli.errors import Problem, RunError
-from tlcli.features import Report
+from tlcli.features.extraction import Report
+from tlcli.features.store import TrunkRows
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.networks.network import Network
 from tlcli.plan import Plan
 from tlcli.runs import Run
 from tlcli.stage import Epoch, Outcome, Position, Snapshot, run_stage
 from tlcli.steps import Score, Scorer
-from tlcli.store import TrunkRows
 from tlcli.system import console, files
 
 Array = npt.NDArray[Any]

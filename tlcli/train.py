@@ -10,7 +10,8 @@ from tlcli import plan as planning
 from tlcli.claims import Claim, Wanted
 from tlcli.data import findings, preview
 from tlcli.errors import Problem, RunError, TlcliError, reason
-from tlcli.features import Report
+from tlcli.features import addresses
+from tlcli.features.extraction import Report
 from tlcli.plan import Plan
 from tlcli.pretrained import weights
 from tlcli.runs import Run
@@ -94,7 +95,7 @@ def train(
             network = trunks.load_network(plan)
             record = weights.record(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
-        with trunks.open_store(network, plan, cuts) as opened:
+        with addresses.open_store(network, plan.recipe, plan.cache, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]
             if checksum is not None:
                 _check_weights(plan, record["checksum"], checksum)

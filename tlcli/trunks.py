@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import addresses, features
 from tlcli.data.audit import check_photos
 from tlcli.errors import DataError, Problem
-from tlcli.features import Report
+from tlcli.features import addresses, extraction
+from tlcli.features.addresses import OpenedStore
+from tlcli.features.extraction import Report
 from tlcli.images import decode
 from tlcli.networks.framework import tf
 from tlcli.networks.network import Network, build_network
 from tlcli.plan import Plan
 from tlcli.pretrained import weights
-from tlcli.store import TrunkRows
-from tlcli.system import console, files
+from tlcli.system import console
 
 
 def load_network(plan: Plan) -> Network:
@@ -33,44 +30,7 @@ def load_network(plan: Plan) -> Network:
     return network
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The rows that a run works with.
-
-    Attributes:
-        rows: of the boundaries that are asked for.
-        sources: of others that the store has, to compute missing rows from.
-        checksums: of the weights up to every boundary, as they were when the store was opened.
-    """
-
-    rows: dict[str, TrunkRows]
-    sources: dict[str, TrunkRows]
-    checksums: dict[str, str]
-
-    @property
-    def known(self) -> dict[str, TrunkRows]:
-        """All rows at hand, by boundary."""
-        return {**self.sources, **self.rows}
-
-
-@contextmanager
-def open_store(network: Network, plan: Plan, boundaries: Sequence[str]) -> Iterator[Opened]:
-    """The stored rows of each boundary, and of others there may be, until the block ends."""
-    folder, recipe = files.features_folder(plan.cache), plan.recipe
-    every = network.checksums([boundary.name for boundary in plan.row.boundaries])
-    opened = Opened({}, {}, every)
-    with ExitStack() as stack:
-        for name, checksum in every.items():
-            kind = opened.rows if name in boundaries else opened.sources
-            if name in boundaries or addresses.has_rows(
-                network, recipe, name, folder, weights=checksum
-            ):
-                kind[name] = addresses.open_rows(network, recipe, name, folder, weights=checksum)
-                stack.callback(kind[name].close)
-        yield opened
-
-
-def fill_store(network: Network, plan: Plan, opened: Opened) -> Report:
+def fill_store(network: Network, plan: Plan, opened: OpenedStore) -> Report:
     """Extract what the plan needs and the store lacks."""
     recipe, items = plan.recipe, plan.index.items
     live = recipe.augment.views == "live"
@@ -78,7 +38,7 @@ def fill_store(network: Network, plan: Plan, opened: Opened) -> Report:
         items = tuple(item for item in items if item.split != "train")
     report = Report()
     if views := addresses.views_of(items, recipe.augment, recipe.augment.kept_views):
-        report = features.extract(network, recipe, views, opened.rows, opened.sources)
+        report = extraction.extract(network, recipe, views, opened.rows, opened.sources)
         _tell_extraction(report, len(views))
     if live:
         report.unreadable.update(_check_live(plan))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tlcli.errors import Problem, StoreError, reason
-from tlcli.shards import ShardError
+from tlcli.features.shards import ShardError
 from tlcli.system import files
 
 #: Seconds to wait for another process that is committing.

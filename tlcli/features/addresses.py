@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlcli.data.dataset import Item
+from tlcli.features.store import RowKey, TrunkRows
 from tlcli.images import augment, decode
 from tlcli.images.loader import View
+from tlcli.networks.network import Network
 from tlcli.recipe.augment import Augment
-from tlcli.store import RowKey, TrunkRows
+from tlcli.recipe.recipe import Recipe
+from tlcli.system import files
 
 if TYPE_CHECKING:
     from tlcli.networks.network import Network
@@ -82,3 +86,43 @@ def as_shown(views: list[View], settings: Augment) -> list[View]:
         view if other else replace(view, number=0)
         for view, other in zip(views, changed.tolist(), strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class OpenedStore:
+    """The rows that a run works with.
+
+    Attributes:
+        rows: of the boundaries that are asked for.
+        sources: of others that the store has, to compute missing rows from.
+        checksums: of the weights up to every boundary, as they were when the store was opened.
+    """
+
+    rows: dict[str, TrunkRows]
+    sources: dict[str, TrunkRows]
+    checksums: dict[str, str]
+
+    @property
+    def known(self) -> dict[str, TrunkRows]:
+        """All rows at hand, by boundary."""
+        return {**self.sources, **self.rows}
+
+
+@contextmanager
+def open_store(
+    network: Network, recipe: Recipe, cache: Path, boundaries: Sequence[str]
+) -> Iterator[OpenedStore]:
+    """The stored rows of each boundary, and of others there may be, until the block ends.
+
+    `cache` is the folder of `files.cache_folder`.
+    """
+    folder = files.features_folder(cache)
+    every = network.checksums([boundary.name for boundary in network.row.boundaries])
+    opened = OpenedStore({}, {}, every)
+    with ExitStack() as stack:
+        for name, checksum in every.items():
+            kind = opened.rows if name in boundaries else opened.sources
+            if name in boundaries or has_rows(network, recipe, name, folder, weights=checksum):
+                kind[name] = open_rows(network, recipe, name, folder, weights=checksum)
+                stack.callback(kind[name].close)
+        yield opened

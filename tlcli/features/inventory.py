@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from tlcli.data import audit_cache
 from tlcli.errors import Problem
-from tlcli.store import TrunkRows
-from tlcli.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, told
+from tlcli.features.store import TrunkRows
+from tlcli.features.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, told
 from tlcli.system import console, files, locks, shared_locks
 from tlcli.system.files import is_damage
 from tlcli.system.shared_locks import USE

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import room
-from tlcli.addresses import row_key
 from tlcli.errors import DataError, Problem, StoreError
+from tlcli.features import disk_space
+from tlcli.features.addresses import row_key
+from tlcli.features.store import TrunkRows
 from tlcli.images import loader
 from tlcli.images.loader import BATCH_SIZE, View
 from tlcli.networks.network import compile_forward
-from tlcli.store import TrunkRows
 from tlcli.system import console, locks, signals
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ class _Work:
         folder = next(iter(self.rows.values())).path.parent
         free = shutil.disk_usage(folder).free
         if needed > free:
-            hint = f"{room.LESS_SPACE}, another disk (--cache-dir), or "
+            hint = f"{disk_space.LESS_SPACE}, another disk (--cache-dir), or "
             hint += "make room with `tlcli cache prune`"
             message = (
                 f"the store needs {console.size(needed)}, but only {console.size(free)} is free"

@@ -29,8 +29,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, StoreError
-from tlcli.shards import Shard, ShardError, ShardReader
-from tlcli.store_index import INDEX, open_index, refuse_link, told
+from tlcli.features.shards import Shard, ShardError, ShardReader
+from tlcli.features.store_index import INDEX, open_index, refuse_link, told
 from tlcli.system import console, locks
 from tlcli.system.files import is_damage, write_json
 from tlcli.system.shared_locks import SharedLock

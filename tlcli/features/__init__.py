@@ -1,0 +1,1 @@
+"""The feature store: activations of the trunk on disk, addressed by content, and what fills it."""
