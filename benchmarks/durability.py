@@ -17,7 +17,7 @@ import numpy as np
 from harness import Bench, Measured, parser, scratch, some_photos
 from versus_keras import RECIPE, finetune
 
-from tlcli.checkpoints import Checkpoint, Checkpoints
+from tlcli.runs.checkpoints import Checkpoint, Checkpoints
 
 #: Parameters of VGG16 above block4_pool with a head of 256 units; each is kept with two moments.
 PARAMETERS = 7_211_009

@@ -12,10 +12,11 @@ import numpy.typing as npt
 from conftest import paint
 from PIL import Image
 
-from tlcli import calibration, metrics, runs
+from tlcli import calibration, metrics
 from tlcli.data.hashing import digest
 from tlcli.predicted import Predicted
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 Array = npt.NDArray[Any]
@@ -80,7 +81,7 @@ def finish(
     folder.mkdir(parents=True)
     _write_records(run, photos, classes, stages, splits, each)
     rows = [(str(path), classes[label], split, digest(path)) for path, label, split in items]
-    files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
+    files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     for split in splits[1:]:
         random = np.random.default_rng(len(split))
         chosen = [(path, label) for path, label, where in items if where == split]
@@ -89,11 +90,11 @@ def finish(
         logits += sure * np.eye(len(classes))[labels]
         values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         shown = tuple(path.relative_to(photos).as_posix() for path, _ in chosen)
-        Predicted(shown, labels, values, classes).write(run.file(runs.predictions(split)))
+        Predicted(shown, labels, values, classes).write(run.file(directory.predictions(split)))
         if split == splits[-1] and evaluated:
             _write_evaluation(run, split, shown, labels, values, classes)
         elif split == splits[-1]:
-            run.file(runs.predictions(split)).unlink()
+            run.file(directory.predictions(split)).unlink()
     return run
 
 
@@ -120,7 +121,7 @@ def _write_evaluation(
         "mistakes": [one for one in reversed(guesses) if one["label"] != one["predicted"]],
         "unsure_correct": [one for one in guesses if one["label"] == one["predicted"]],
     }
-    files.write_json(run.file(runs.evaluation(split)), value)
+    files.write_json(run.file(directory.evaluation(split)), value)
 
 
 def hash_of(split: str, label: int, number: int) -> int:
@@ -149,7 +150,7 @@ def _write_records(
         "versions": {"tlcli": "0", "keras": "3"},
         "machine": {"processor": "A Processor", "devices": ["CPU"]},
     }
-    files.write_json(run.file(runs.RECORD), record)
+    files.write_json(run.file(directory.RECORD), record)
     recipe = {
         "name": "pets",
         "data": {"dir": str(photos)},
@@ -159,7 +160,7 @@ def _write_records(
             for stage in stages
         ],
     }
-    run.file(runs.RECIPE).write_text(json.dumps(recipe))
+    run.file(directory.RECIPE).write_text(json.dumps(recipe))
     lines, outcomes = [], []
     for stage in stages:
         for epoch in range(1, stage.epochs + 1):
@@ -187,23 +188,23 @@ def _write_records(
                 "test": test or None,
             }
         )
-    run.file(runs.METRICS).write_text("\n".join(lines) + "\n")
+    run.file(directory.METRICS).write_text("\n".join(lines) + "\n")
     summary = {
         "stages": outcomes,
         "test": outcomes[-1]["test"],
         "extraction": {"images": 120, "computed": {"block5_pool": 120}, "stored": {}},
         "seconds": {"load": 1.0, "extract": 12.0, "stage head": 2.5, "save": 0.5},
     }
-    files.write_json(run.file(runs.SUMMARY), summary)
-    run.file(runs.MODEL).touch()
+    files.write_json(run.file(directory.SUMMARY), summary)
+    run.file(directory.MODEL).touch()
 
 
 def explain(run: Run) -> None:
     """Heat maps of the mistakes, fabricated."""
-    folder = run.file(runs.EXPLANATIONS)
+    folder = run.file(directory.EXPLANATIONS)
     folder.mkdir()
     index = []
-    for number, guess in enumerate(run.read(runs.evaluation("test"))["mistakes"][:4], 1):
+    for number, guess in enumerate(run.read(directory.evaluation("test"))["mistakes"][:4], 1):
         Image.new("RGB", (60, 40), (250, 120, number)).save(folder / f"{number:04d}.png")
         index.append(
             {
@@ -216,4 +217,4 @@ def explain(run: Run) -> None:
                 "image": f"{number:04d}.png",
             }
         )
-    files.write_json(folder / runs.EXPLANATIONS_INDEX, index)
+    files.write_json(folder / directory.EXPLANATIONS_INDEX, index)

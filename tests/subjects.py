@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli import runs
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import Network, build_network
 from tlcli.recipe.settings import Head
+from tlcli.runs import directory
 from tlcli.system import files
 
 
@@ -34,7 +34,7 @@ def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squa
     }  # fmt: skip
     built.whole.save(path)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(runs.MODEL_CARD, files.as_json(card))
+        archive.writestr(directory.MODEL_CARD, files.as_json(card))
     return path
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from reported import finish
 
-from tlcli import account, evidence, runs
+from tlcli import account, evidence
+from tlcli.runs import directory
 
 
 def test_passes_and_time(tmp_path: Path):
@@ -25,7 +26,7 @@ def test_passes_and_time(tmp_path: Path):
 
 def test_live_views_pass_through_in_every_epoch(tmp_path: Path):
     run = finish(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
-    path = run.file(runs.RECIPE)
+    path = run.file(directory.RECIPE)
     path.write_text(path.read_text()[:-1] + ', "augment": {"views": "live", "zoom_range": 0.1}}')
     found = account.settle(evidence.read(run))
     assert found.passes == 120 + 10 * 6

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tlcli import check, runs
+from tlcli import check
 from tlcli.data import audit, exclude_list
 from tlcli.data.findings import Finding, audit_record, to_exclude
 from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
+from tlcli.runs import directory
 
 
 def blobs(seed: int, width: int = 96, height: int = 72) -> Image.Image:
@@ -449,7 +450,7 @@ def test_what_a_run_keeps(data: Path, config: Path):
     assert record["findings"][0]["message"] == "ignored, without an image extension"
     assert record["findings"][0]["paths"] == ["train/dogs/notes.txt"]
     assert record["counts"]["train"] == {"cats": 6, "dogs": 31}
-    assert runs.AUDIT in runs.FILES
+    assert directory.AUDIT in directory.FILES
 
 
 def test_the_fix_list_has_every_reason_once():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from tlcli import calibration, runs
+from tlcli import calibration
 from tlcli.errors import RunError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 
@@ -133,7 +134,7 @@ def test_a_run_keeps_it(tmp_path):
     for fitted in (plain, calibration.abstaining(plain, values, labels, 0.8)):
         calibration.keep(run, fitted)
         assert calibration.of_run(run) == fitted
-    assert sorted(run.read(runs.CALIBRATION)) == ["temperature", "threshold", "val"]
+    assert sorted(run.read(directory.CALIBRATION)) == ["temperature", "threshold", "val"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_a_run_keeps_it(tmp_path):
 )  # fmt: skip
 def test_a_damaged_file_is_named(tmp_path, value):
     run = Run(tmp_path)
-    files.write_json(run.file(runs.CALIBRATION), value)
+    files.write_json(run.file(directory.CALIBRATION), value)
     with pytest.raises(RunError) as caught:
         calibration.of_run(run)
     assert str(caught.value) == (

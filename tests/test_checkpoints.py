@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli.checkpoints import BEST, Checkpoint, Checkpoints
 from tlcli.errors import RunError
+from tlcli.runs.checkpoints import BEST, Checkpoint, Checkpoints
 
 
 def made(epoch: int, best: int, *, complete: bool = True) -> Checkpoint:

@@ -10,22 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import identity, outputs, runs
-from tlcli.claims import Wanted, claim
 from tlcli.errors import RunError
+from tlcli.runs import directory, fingerprints
+from tlcli.runs.create import check_output
+from tlcli.runs.resume import Wanted, claim
 from tlcli.system import files, locks
 
 
-def stop(run: runs.Run) -> None:
+def stop(run: directory.Run) -> None:
     """Leave a run as a stop after its first epoch does."""
-    run.file(runs.CHECKPOINTS).mkdir(exist_ok=True)
-    (run.file(runs.CHECKPOINTS) / "epoch-00001.npz").write_bytes(b"")
+    run.file(directory.CHECKPOINTS).mkdir(exist_ok=True)
+    (run.file(directory.CHECKPOINTS) / "epoch-00001.npz").write_bytes(b"")
 
 
-def finish(run: runs.Run) -> None:
-    for name in (runs.MODEL, runs.METRICS, runs.SUMMARY):
+def finish(run: directory.Run) -> None:
+    for name in (directory.MODEL, directory.METRICS, directory.SUMMARY):
         run.file(name).write_text("{}", encoding="utf-8")
-    shutil.rmtree(run.file(runs.CHECKPOINTS), ignore_errors=True)
+    shutil.rmtree(run.file(directory.CHECKPOINTS), ignore_errors=True)
 
 
 def name_of(wanted: Wanted, chosen, index, then=stop) -> tuple[str, bool]:
@@ -66,10 +67,10 @@ def test_a_changed_recipe_is_another_run_and_the_change_is_told(parts, capsys):
 
 def test_a_run_that_came_to_nothing_leaves_nothing(parts):
     with pytest.raises(RuntimeError), claim(Wanted(), *parts()) as claimed:
-        assert claimed.run.file(runs.SPLIT).is_file()
+        assert claimed.run.file(directory.SPLIT).is_file()
         raise RuntimeError
     assert not claimed.run.path.exists()
-    out = runs.root() / "mine"
+    out = directory.root() / "mine"
     with pytest.raises(RuntimeError), claim(Wanted(out=out), *parts()) as claimed:
         (out / "notes.txt").write_text("keep")
         raise RuntimeError
@@ -127,17 +128,17 @@ def test_the_run_is_this_process_alone(parts):
 
 
 def test_what_a_kill_leaves_is_cleared_away(parts):
-    folder = runs.root() / "small-1"
+    folder = directory.root() / "small-1"
     folder.mkdir(parents=True)
-    for name in (runs.RECIPE, ".x1.tmp.json", locks.LOCK):
+    for name in (directory.RECIPE, ".x1.tmp.json", locks.LOCK):
         (folder / name).write_text("half")
-    (runs.root() / "small-2").mkdir()
-    (runs.root() / "small-2" / "notes.txt").write_text("a user's")
+    (directory.root() / "small-2").mkdir()
+    (directory.root() / "small-2" / "notes.txt").write_text("a user's")
     assert name_of(Wanted(), *parts()) == ("small-3", False)
     assert not folder.exists()
-    run = runs.Run(runs.root() / "small-3")
+    run = directory.Run(directory.root() / "small-3")
     (run.path / ".x2.tmp.keras").write_text("half")
-    (run.file(runs.CHECKPOINTS) / ".x3.tmp.npz").write_text("half")
+    (run.file(directory.CHECKPOINTS) / ".x3.tmp.npz").write_text("half")
     assert name_of(Wanted(), *parts()) == ("small-3", True)
     assert not list(run.path.rglob(".x*"))
 
@@ -145,7 +146,7 @@ def test_what_a_kill_leaves_is_cleared_away(parts):
 def test_what_a_kill_leaves_in_a_finished_run_is_cleared_away(parts):
     same = parts()
     name_of(Wanted(), *same, then=finish)
-    run = runs.Run(runs.root() / "small-1")
+    run = directory.Run(directory.root() / "small-1")
     whole = sorted(run.path.iterdir())
     (run.path / ".checkpoints-done").mkdir()
     (run.path / ".checkpoints-done" / "epoch-00001.npz").write_text("half")
@@ -156,15 +157,17 @@ def test_what_a_kill_leaves_in_a_finished_run_is_cleared_away(parts):
         assert sorted(run.path.iterdir()) == whole
 
 
-@pytest.mark.parametrize("kept", [runs.MODEL, runs.SUMMARY, ".notes", "checkpoints/epoch-1.npz"])
+@pytest.mark.parametrize(
+    "kept", [directory.MODEL, directory.SUMMARY, ".notes", "checkpoints/epoch-1.npz"]
+)
 def test_what_a_user_has_kept_of_a_run_stays(parts, kept: str):
-    file = runs.root() / "small-1" / kept
+    file = directory.root() / "small-1" / kept
     file.parent.mkdir(parents=True)
     file.write_text("kept")
-    (runs.root() / "small-1" / runs.RECIPE).write_text("kept")
+    (directory.root() / "small-1" / directory.RECIPE).write_text("kept")
     assert name_of(Wanted(), *parts()) == ("small-2", False)
     assert file.read_text() == "kept"
-    assert (runs.root() / "small-1" / runs.RECIPE).read_text() == "kept"
+    assert (directory.root() / "small-1" / directory.RECIPE).read_text() == "kept"
 
 
 def test_a_refused_command_discards_nothing(parts, tmp_path: Path):
@@ -179,7 +182,7 @@ def test_a_refused_command_discards_nothing(parts, tmp_path: Path):
 
 def test_a_record_that_is_none(parts, capsys):
     name_of(Wanted(), *parts())
-    (runs.root() / "small-1" / runs.RECORD).write_text("[]", encoding="utf-8")
+    (directory.root() / "small-1" / directory.RECORD).write_text("[]", encoding="utf-8")
     assert name_of(Wanted(), *parts()) == ("small-2", False)
     assert "run.json: is not the record of a run" not in capsys.readouterr().out
 
@@ -198,14 +201,16 @@ def test_what_cannot_be_resumed(parts):
 def test_a_damaged_record_is_no_reason_to_fail(parts, capsys):
     with claim(Wanted(), *parts()) as claimed:
         stop(claimed.run)
-    claimed.run.file(runs.RECORD).write_text("{", encoding="utf-8")
+    claimed.run.file(directory.RECORD).write_text("{", encoding="utf-8")
     assert name_of(Wanted(), *parts()) == ("small-2", False)
     assert "cannot be read" in capsys.readouterr().err
-    record = json.loads((runs.root() / "small-2" / runs.RECORD).read_text(encoding="utf-8"))
-    assert record.keys() >= identity.of(*parts()).keys()
+    record = json.loads(
+        (directory.root() / "small-2" / directory.RECORD).read_text(encoding="utf-8")
+    )
+    assert record.keys() >= fingerprints.of(*parts()).keys()
 
 
-FIRST = (locks.LOCK, locks.HOLDER, runs.RECIPE, ".x1.tmp.csv", runs.SPLIT, ".x2.tmp.json")
+FIRST = (locks.LOCK, locks.HOLDER, directory.RECIPE, ".x1.tmp.csv", directory.SPLIT, ".x2.tmp.json")
 
 
 @pytest.mark.parametrize("files", range(len(FIRST) + 1))
@@ -214,16 +219,16 @@ def test_what_a_kill_leaves_in_a_named_folder_is_not_in_the_way(parts, tmp_path:
     out.mkdir()
     for name in FIRST[:files]:
         (out / name).write_text("half")
-    assert outputs.check_output(out, force=False) == []
+    assert check_output(out, force=False) == []
     with claim(Wanted(out=out, force=files % 2 == 0), *parts()) as claimed:
-        assert (claimed.run, claimed.resumed) == (runs.Run(out), False)
+        assert (claimed.run, claimed.resumed) == (directory.Run(out), False)
         assert not list(out.glob(".x*"))
         stop(claimed.run)
 
 
 def test_a_recipe_in_the_folder_of_a_user_is_in_the_way(tmp_path: Path):
-    (tmp_path / runs.RECIPE).write_text("a user's")
-    (problem,) = outputs.check_output(tmp_path, force=True)
+    (tmp_path / directory.RECIPE).write_text("a user's")
+    (problem,) = check_output(tmp_path, force=True)
     assert problem.message == "exists, is not empty and is not a run"
 
 
@@ -237,7 +242,7 @@ def test_a_stopped_replacement_leaves_no_part_of_a_file(parts, tmp_path: Path):
     with claim(Wanted(out=out, force=True), *parts("seed=5")):
         assert not part.exists()
     part.write_text("half")
-    begun.run.file(runs.RECORD).unlink()
+    begun.run.file(directory.RECORD).unlink()
     with claim(Wanted(out=out, force=True), *parts("seed=5")) as another:
         assert not begun.run.path.exists()
     assert not another.run.path.exists()
@@ -262,10 +267,12 @@ def test_a_run_that_cannot_be_begun_leaves_nothing(
             pass
     left = {path for path in tmp_path.rglob("*") if path.name != locks.LOCK}
     assert left - {*before} <= {tmp_path / "made"}
-    assert not list(runs.root().glob("small-*"))
+    assert not list(directory.root().glob("small-*"))
 
 
-@pytest.mark.parametrize("name", [runs.CHECKPOINTS, runs.METRICS, runs.MODEL, locks.LOCK])
+@pytest.mark.parametrize(
+    "name", [directory.CHECKPOINTS, directory.METRICS, directory.MODEL, locks.LOCK]
+)
 @pytest.mark.parametrize("way", ["by itself", "resume", "out"])
 def test_a_run_with_a_link_in_it_is_not_gone_on_with(parts, tmp_path: Path, name: str, way: str):
     theirs = tmp_path / "theirs"
@@ -274,12 +281,12 @@ def test_a_run_with_a_link_in_it_is_not_gone_on_with(parts, tmp_path: Path, name
         (theirs / kept).write_text("mine")
     with claim(Wanted(out=tmp_path / "out" if way == "out" else None), *parts()) as claimed:
         run = claimed.run
-        run.file(runs.CHECKPOINTS).mkdir()
-        (run.file(runs.CHECKPOINTS) / "epoch-00001.npz").touch()
-    if name == runs.CHECKPOINTS:
+        run.file(directory.CHECKPOINTS).mkdir()
+        (run.file(directory.CHECKPOINTS) / "epoch-00001.npz").touch()
+    if name == directory.CHECKPOINTS:
         shutil.rmtree(run.file(name))
     run.file(name).unlink(missing_ok=True)
-    run.file(name).symlink_to(theirs if name == runs.CHECKPOINTS else theirs / ".a.tmp.npz")
+    run.file(name).symlink_to(theirs if name == directory.CHECKPOINTS else theirs / ".a.tmp.npz")
     resume, out = {"resume": (run.name, None), "out": (None, run.path)}.get(way, (None, None))
     assert refused(Wanted(out=out, resume=resume), *parts()) == [
         f"{run.file(name)}: is a link; remove the link, or train another run with --fresh"

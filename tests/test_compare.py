@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import compare, runs
+from tlcli import compare
 from tlcli.errors import RunError
 from tlcli.intervals import Paired
 from tlcli.predicted import Predicted
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 
@@ -20,23 +21,23 @@ def fabricate(
     name: str, right: list[bool], *, classes=("cat", "dog"), first: int = 0, labels=None
 ) -> Run:
     """A finished run whose kept answers are right or wrong as told; photo k has the hash k."""
-    run = Run(runs.root() / name)
+    run = Run(directory.root() / name)
     run.path.mkdir(parents=True)
-    files.write_json(run.file(runs.RECORD), {"classes": classes})
-    files.write_json(run.file(runs.SUMMARY), {})
-    run.file(runs.MODEL).touch()
-    run.file(runs.RECIPE).write_text("data: {dir: /nowhere}\nbase: {name: VGG16}\n")
+    files.write_json(run.file(directory.RECORD), {"classes": classes})
+    files.write_json(run.file(directory.SUMMARY), {})
+    run.file(directory.MODEL).touch()
+    run.file(directory.RECIPE).write_text("data: {dir: /nowhere}\nbase: {name: VGG16}\n")
     names = [f"{number}.png" for number in range(first, first + len(right))]
     labels = np.array([number % 2 for number in range(len(right))] if labels is None else labels)
     rows = [
         (name, classes[label], "test", f"{first + number:064x}")
         for number, (name, label) in enumerate(zip(names, labels, strict=True))
     ]
-    files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
+    files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     said = np.where(right, labels, 1 - labels)
     values = np.where(np.eye(2)[said] == 1, 0.8, 0.2)
     Predicted(tuple(names), labels, values, tuple(classes)).write(
-        run.file(runs.predictions("test"))
+        run.file(directory.predictions("test"))
     )
     return run
 

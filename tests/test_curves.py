@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import curves, drawing, runs
+from tlcli import curves, drawing
 from tlcli.errors import RunError, TlcliError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 
@@ -23,15 +24,15 @@ def line(stage: str, epoch: int, *, val: bool = True, rate: float = 1e-3) -> dic
 
 
 def fabricate(name: str = "cats-1", *, val: bool = True, stages=("head", "$fine_{고양이}")) -> Run:
-    run = Run(runs.root() / name)
+    run = Run(directory.root() / name)
     run.path.mkdir(parents=True)
-    files.write_json(run.file(runs.RECORD), {"created": "2030-01-02T03:04:05+00:00"})
+    files.write_json(run.file(directory.RECORD), {"created": "2030-01-02T03:04:05+00:00"})
     for stage, count in zip(stages, (4, 3), strict=False):
         for epoch in range(1, count + 1):
             run.append_metrics(line(stage, epoch, val=val))
     outcomes = [{"best_epoch": 3}, {"best_epoch": 2}]
-    files.write_json(run.file(runs.SUMMARY), {"stages": outcomes[: len(stages)]})
-    run.file(runs.MODEL).touch()
+    files.write_json(run.file(directory.SUMMARY), {"stages": outcomes[: len(stages)]})
+    run.file(directory.MODEL).touch()
     return run
 
 
@@ -98,9 +99,9 @@ def test_a_run_without_validation(tmp_path: Path):
 )
 def test_damage_is_named(text: str | None, said: str):
     run = fabricate()
-    run.file(runs.METRICS).unlink()
+    run.file(directory.METRICS).unlink()
     if text is not None:
-        run.file(runs.METRICS).write_text(text)
+        run.file(directory.METRICS).write_text(text)
     with pytest.raises(RunError) as caught:
         curves.read(run)
     assert str(caught.value).replace(str(run.path), "RUN").startswith(said)

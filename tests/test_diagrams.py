@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tlcli import diagrams
-from tlcli.runfiles import Bin, Epoch, StageResult
+from tlcli.runs.evaluation_records import Bin
+from tlcli.runs.records import Epoch, StageResult
 from tlcli.verdict import Measured
 
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import paint_classes
 from rig import COMPILER, Ended, Rig, outcome
 
-from tlcli.runs import Run
+from tlcli.runs.directory import Run
 
 pytestmark = pytest.mark.skipif(
     COMPILER is None or sys.platform != "linux", reason="needs a C compiler, on Linux"

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, evaluate, labelled, metrics, runs
+from tlcli import calibration, evaluate, labelled, metrics
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, RunError
 from tlcli.evaluate import Wanted
 from tlcli.predicted import Predicted
 from tlcli.probabilities import Source
 from tlcli.recipe.settings import Head
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 CLASSES = ("blue", "green", "red")
@@ -29,16 +30,18 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
     """A run that knows `photos` and keeps probabilities of its val and test photos."""
     run = Run(folder)
     folder.mkdir(parents=True)
-    files.write_json(run.file(runs.RECORD), {"classes": CLASSES, "base": "VGG16", "created": "now"})
-    files.write_json(run.file(runs.SUMMARY), {"stages": []})
-    run.file(runs.MODEL).touch()
+    files.write_json(
+        run.file(directory.RECORD), {"classes": CLASSES, "base": "VGG16", "created": "now"}
+    )
+    files.write_json(run.file(directory.SUMMARY), {"stages": []})
+    run.file(directory.MODEL).touch()
     recipe = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
-    run.file(runs.RECIPE).write_text(recipe)
+    run.file(directory.RECIPE).write_text(recipe)
     rows = [
         (path, path.parent.name, path.relative_to(photos).parts[0], digest(path))
         for path in sorted(photos.rglob("*.png"))
     ]
-    files.write_table(run.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
+    files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     random = np.random.default_rng(seed)
     for split in ("val", "test"):
         names = [path for path, _, where, _ in rows if where == split]
@@ -46,18 +49,18 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
         logits = random.normal(0, 2, (len(names), 3)) + 2 * np.eye(3)[labels]
         values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         shown = tuple(str(name.relative_to(photos)) for name in names)
-        Predicted(shown, labels, values, CLASSES).write(run.file(runs.predictions(split)))
+        Predicted(shown, labels, values, CLASSES).write(run.file(directory.predictions(split)))
     return run
 
 
 @pytest.fixture
 def run(tmp_path, photos) -> Run:
-    return fabricate(runs.root() / "colours-1", photos)
+    return fabricate(directory.root() / "colours-1", photos)
 
 
 def table(run: Run, split: str):
     """The kept probabilities and labels, read by hand."""
-    with run.file(runs.predictions(split)).open(newline="") as file:
+    with run.file(directory.predictions(split)).open(newline="") as file:
         rows = list(csv.DictReader(file))
     values = np.array([[float(row[f"p:{name}"]) for name in CLASSES] for row in rows])
     return values, np.array([CLASSES.index(row["label"]) for row in rows]), rows
@@ -68,7 +71,7 @@ def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
     values, labels, rows = table(run, "test")
     fitted = calibration.fit(*table(run, "val")[:2])
     assert calibration.of_run(run) == fitted
-    assert run.read(runs.evaluation("test")) == json.loads(json.dumps(found.value))
+    assert run.read(directory.evaluation("test")) == json.loads(json.dumps(found.value))
     truth = metrics.measure(values, labels, CLASSES, fitted)
     assert {key: found.value[key] for key in truth} == truth
     assert found.value["split"] == "test"
@@ -111,12 +114,12 @@ def test_the_calibration_is_kept_until_asked_again(run: Run):
 
 
 def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
-    path = run.file(runs.SPLIT)
+    path = run.file(directory.SPLIT)
     path.write_text(path.read_text().replace(",val,", ",train,"))
     found = evaluate.evaluate(run, Wanted())
     assert found.value["calibrated"] is None
     assert found.value["reliability"]["calibrated_bins"] is None
-    assert not run.file(runs.CALIBRATION).exists()
+    assert not run.file(directory.CALIBRATION).exists()
     assert "the probabilities are not calibrated: --split val: " in capsys.readouterr().err
     with pytest.raises(RunError, match="has no photo in this split"):
         evaluate.evaluate(run, Wanted(target_precision=0.9))
@@ -133,7 +136,7 @@ def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, c
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
-    run.file(runs.reliability("test")).mkdir()  # in the way, also for root
+    run.file(directory.reliability("test")).mkdir()  # in the way, also for root
     found = evaluate.evaluate(run, Wanted())
     assert found.value["n"] == 6
     assert found.written == ()
@@ -147,24 +150,24 @@ def test_files_go_where_they_are_asked(run: Run, tmp_path: Path):
     out = tmp_path / "out" / "deeper"
     found = evaluate.evaluate(run, Wanted(out=out))
     assert {path.parent for path in found.written} == {out}
-    assert not run.file(runs.evaluation("test")).exists()
-    assert run.file(runs.CALIBRATION).exists()
+    assert not run.file(directory.evaluation("test")).exists()
+    assert run.file(directory.CALIBRATION).exists()
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="is a file; runs need a folder"):
         evaluate.evaluate(run, Wanted(out=tmp_path / "file" / "out"))
 
 
 def test_photos_of_the_training_set_are_counted(run: Run, photos: Path, capsys, cli):
-    lines = run.file(runs.SPLIT).read_text().splitlines()
+    lines = run.file(directory.SPLIT).read_text().splitlines()
     tests = [line for line in lines if ",test," in line][:2]
     leaked = [line.replace(",test,", ",train,").replace("/test/", "/train/x") for line in tests]
-    run.file(runs.SPLIT).write_text("\n".join([*lines, *leaked]) + "\n")
+    run.file(directory.SPLIT).write_text("\n".join([*lines, *leaked]) + "\n")
     done = cli("evaluate", "--run", run.path)
     assert "warning: the model was trained on 2 of 6 photos: the numbers are better " in done.stderr
 
 
 def test_damaged_records_are_told(run: Run):
-    files.write_json(run.file(runs.RECORD), {"classes": "cats"})
+    files.write_json(run.file(directory.RECORD), {"classes": "cats"})
     with pytest.raises(RunError, match=r"run\.json: does not list the classes"):
         Source(run)
 
@@ -172,7 +175,7 @@ def test_damaged_records_are_told(run: Run):
 def test_the_command(run: Run, cli):
     done = cli("evaluate", "--run", run.path, "--target-precision", "0.6")
     assert done.exit_code == 0
-    value = run.read(runs.evaluation("test"))
+    value = run.read(directory.evaluation("test"))
     right = sum(value["confusion"][k][k] for k in range(3))
     low, high = value["accuracy_interval"]
     assert f"{right} right; 95% interval {low:.4f} to {high:.4f} (Wilson)" in done.stdout
@@ -185,7 +188,7 @@ def test_the_command(run: Run, cli):
     assert "written" in val.stderr
     assert "The temperature was fitted on these photos." in val.stdout
     assert "fitted on these" not in done.stdout
-    assert run.file(runs.evaluation("val")).exists()
+    assert run.file(directory.evaluation("val")).exists()
     both = cli("evaluate", "--csv", "a.csv", "--split", "val")
     assert both.exit_code == 2
     assert "--csv brings its own photos: leave out --split and --data" in both.stderr
@@ -217,19 +220,20 @@ def test_kept_probabilities_need_no_tensorflow(run: Run, words: list[str]):
 @pytest.fixture
 def trained(photos, write_recipe) -> Run:
     """A real run directory with an untrained model."""
-    from tlcli import claims, plan, saving, survey
+    from tlcli import plan, saving, survey
     from tlcli.networks.bases import BASES
     from tlcli.networks.network import build_network
     from tlcli.recipe.load import load_recipe
+    from tlcli.runs import resume
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     made = plan.make(survey.survey(load_recipe(write_recipe(text))))
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
-    with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
+    with resume.claim(resume.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
         saving.save_model(network, made, run)
-        files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
-    runs.mark_latest(run)
+        files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
+    directory.mark_latest(run)
     return run
 
 
@@ -243,7 +247,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     value = json.loads(done.stdout)
     paths = sorted((photos / "test").rglob("*.png"))
     pixels = [np.float32(decode.load(p, height=32, width=32, resize="squash")) for p in paths]
-    model = keras.saving.load_model(trained.file(runs.MODEL), compile=False)
+    model = keras.saving.load_model(trained.file(directory.MODEL), compile=False)
     truth = model(np.stack(pixels), training=False).numpy()
     values, labels, rows = table(trained, "test")
     assert [row["path"] for row in rows] == [str(path.relative_to(photos)) for path in paths]
@@ -255,7 +259,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     assert as_data["split"] == "data"
     assert as_data["log_loss"] == pytest.approx(value["log_loss"])
     assert as_data["confusion"] == value["confusion"]
-    assert not trained.file(runs.evaluation("data")).exists()
+    assert not trained.file(directory.evaluation("data")).exists()
 
     source = Source(trained)  # one model for the rest
     listed = tmp_path / "labels.csv"
@@ -271,7 +275,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     assert str(caught.value).startswith(f"{broken}: cannot be decoded: not an image")
     broken.unlink()
 
-    kept = trained.file(runs.predictions("test"))
+    kept = trained.file(directory.predictions("test"))
     stamp = kept.stat().st_mtime_ns
     moved = photos.rename(tmp_path / "moved")
     assert evaluate.evaluate(trained, Wanted()).value["accuracy"] == value["accuracy"]

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from reported import finish
 
-from tlcli import evidence, runs
+from tlcli import evidence
 from tlcli.errors import RunError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_what_is_there(run: Run, tmp_path: Path):
     assert found.evaluation is not None and found.predictions is not None
     assert [guess.path for guess in found.predictions[:1]] == ["test/0/000.png"]
     assert found.digests["test/0/000.png"]
-    lines = run.file(runs.predictions("test")).read_text().splitlines()
+    lines = run.file(directory.predictions("test")).read_text().splitlines()
     assert found.predictions[0].probability == max(map(float, lines[1].split(",")[3:]))
     assert found.explanations is None and found.audit is None
     for name in ("metrics.jsonl", "evaluation-test.json", "predictions-test.csv",

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import claims, explain, gradcam, plan, runs, survey
+from tlcli import explain, gradcam, plan, survey
 from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
+from tlcli.runs import directory, resume
 from tlcli.subject import open_run
 from tlcli.system import files
 
@@ -147,10 +148,10 @@ def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
 def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
     chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
     made = plan.make(survey.survey(chosen))
-    with claims.claim(claims.Wanted(out=tmp_path / "run"), chosen, made.index) as claimed:
+    with resume.claim(resume.Wanted(out=tmp_path / "run"), chosen, made.index) as claimed:
         run = claimed.run
-        save(network(size=(64, 64)), run.file(runs.MODEL), made.index.classes)
-        files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
+        save(network(size=(64, 64)), run.file(directory.MODEL), made.index.classes)
+        files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
     (photos / "test" / "red" / "odd.png").write_text("no photo")
     items = [
         {"path": "test/red/00.png", "label": "red", "predicted": "blue", "probability": 0.9},
@@ -160,8 +161,8 @@ def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
         {"path": "test/green/00.png", "label": "green"},
     ]
     found = explain.for_report(run, items, limit=2)
-    folder = run.file(runs.EXPLANATIONS)
-    assert json.loads((folder / runs.EXPLANATIONS_INDEX).read_text()) == found
+    folder = run.file(directory.EXPLANATIONS)
+    assert json.loads((folder / directory.EXPLANATIONS_INDEX).read_text()) == found
     assert [(one["path"], one["label"], one["image"]) for one in found] == [
         ("test/red/00.png", "red", "0001.png"),
         (items[2]["path"], "blue", "0002.png"),

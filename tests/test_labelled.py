@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import labelled, runs
+from tlcli import labelled
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, RunError, TlcliError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 CLASSES = ("blue", "green", "red")
@@ -22,13 +23,13 @@ def run(request, photos, tmp_path, write_recipe) -> Run:
     found = Run(tmp_path / "run")
     found.path.mkdir()
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
-    found.file(runs.RECIPE).write_text(text)
+    found.file(directory.RECIPE).write_text(text)
     rows = []
     for path in sorted(photos.rglob("*.png")):
         shown = path if request.param == "absolute" else path.relative_to(photos)
         split, name = path.relative_to(photos).parts[:2]
         rows.append((shown, name, split, digest(path)))
-    files.write_table(found.file(runs.SPLIT), ("path", "label", "split", "sha256"), rows)
+    files.write_table(found.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     return found
 
 
@@ -53,7 +54,7 @@ def test_the_order_of_the_classes_is_the_models(run: Run):
 
 
 def test_a_split_that_is_not_there(run: Run):
-    path = run.file(runs.SPLIT)
+    path = run.file(directory.SPLIT)
     path.write_text(path.read_text().replace(",test,", ",train,"))
     assert refusal(labelled.of_split, run, "test", CLASSES, kind=RunError) == (
         f"--split test: the run {run.path} has no photo in this split; allowed: train, val"

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import curves, listing, outputs, runs
+from tlcli import curves, listing
 from tlcli.data import audit_cache
 from tlcli.errors import RecipeError, RunError
 from tlcli.features import store
 from tlcli.networks.bases import BASES
+from tlcli.runs import directory
+from tlcli.runs.create import create_run
 from tlcli.system import files
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
@@ -31,13 +33,13 @@ def fill(folder: Path, base: str, rows: int) -> Path:
     return opened.path
 
 
-def finish(accuracy: float, *, test: float | None = None) -> runs.Run:
-    run = outputs.create("cats", None)
-    files.write_json(run.file(runs.RECORD), {"created": "2030-01-02", "base": "VGG16"})
+def finish(accuracy: float, *, test: float | None = None) -> directory.Run:
+    run = create_run("cats", None)
+    files.write_json(run.file(directory.RECORD), {"created": "2030-01-02", "base": "VGG16"})
     stages = [{"val_accuracy": 0.1}, {"val_accuracy": accuracy}]
     outcome = {"stages": stages, "test": None if test is None else {"accuracy": test}}
-    files.write_json(run.file(runs.SUMMARY), outcome)
-    run.file(runs.MODEL).touch()
+    files.write_json(run.file(directory.SUMMARY), outcome)
+    run.file(directory.MODEL).touch()
     return run
 
 
@@ -80,8 +82,10 @@ def test_a_base_that_is_not_there():
 def test_runs_with_their_scores():
     finish(0.9, test=0.87654)
     finish(0.5)
-    unfinished = outputs.create("dogs", None)
-    files.write_json(unfinished.file(runs.RECORD), {"created": "2030-01-03", "base": "ResNet50"})
+    unfinished = create_run("dogs", None)
+    files.write_json(
+        unfinished.file(directory.RECORD), {"created": "2030-01-03", "base": "ResNet50"}
+    )
     text, value = listing.runs()
     assert [line.split() for line in text.split("\n")[2:]] == [
         ["cats-1", "2030-01-02", "VGG16", "2", "0.9000", "0.8765"],
@@ -90,7 +94,7 @@ def test_runs_with_their_scores():
     ]
     assert value[0] == {
         "name": "cats-1",
-        "path": str(runs.root() / "cats-1"),
+        "path": str(directory.root() / "cats-1"),
         "created": "2030-01-02",
         "base": "VGG16",
         "finished": True,
@@ -103,8 +107,8 @@ def test_runs_with_their_scores():
 def test_a_damaged_run_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]):
     finish(0.9)
     broken = finish(0.8)
-    broken.file(runs.RECORD).write_text("{")
-    broken.file(runs.SUMMARY).write_text("[]")
+    broken.file(directory.RECORD).write_text("{")
+    broken.file(directory.SUMMARY).write_text("[]")
     _, value = listing.runs()
     assert {entry["name"]: entry["created"] for entry in value} == {
         "cats-1": "2030-01-02",
@@ -116,8 +120,8 @@ def test_a_damaged_run_does_not_hide_the_others(capsys: pytest.CaptureFixture[st
 
 
 HOSTILE = {
-    runs.RECORD: ["[" * 100_000, '{"created": []}', '{"base": 1e999}', "[]", "3"],
-    runs.SUMMARY: [
+    directory.RECORD: ["[" * 100_000, '{"created": []}', '{"base": 1e999}', "[]", "3"],
+    directory.SUMMARY: [
         "[" * 100_000, '{"stages": [1]}', '{"stages": {}}', '{"test": [1]}', '{"test": 3}',
         '{"test": {"accuracy": "x"}}', '{"test": {"accuracy": NaN}}',
         '{"stages": [{"val_accuracy": 1e400}]}', '{"stages": [{"val_accuracy": 2}]}',
@@ -141,7 +145,9 @@ def test_whatever_a_run_holds_it_is_listed(
     assert json.loads(cli("runs", "--json").stdout) == value
 
 
-@pytest.mark.parametrize("name", [runs.RECORD, runs.SUMMARY, runs.METRICS, runs.CALIBRATION])
+@pytest.mark.parametrize(
+    "name", [directory.RECORD, directory.SUMMARY, directory.METRICS, directory.CALIBRATION]
+)
 def test_what_never_ends_is_not_read(name: str):
     run = finish(0.9)
     for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
@@ -149,12 +155,12 @@ def test_what_never_ends_is_not_read(name: str):
         make(run.file(name))
         assert len(listing.runs()[1]) == 1
         with pytest.raises(RunError, match=name):
-            curves.read(run) if name == runs.METRICS else run.read(name)
+            curves.read(run) if name == directory.METRICS else run.read(name)
 
 
 def test_no_runs():
     text, value = listing.runs()
-    assert (text, value) == (f"no runs in {runs.root()}; train one with `tlcli finetune`", [])
+    assert (text, value) == (f"no runs in {directory.root()}; train one with `tlcli finetune`", [])
 
 
 def test_the_store(tmp_path: Path):

@@ -12,7 +12,7 @@ from conftest import paint
 from tlcli import matrix, metrics
 from tlcli.data.hashing import digest
 from tlcli.matrix import MOST_CLASSES, MOST_RIGHT, SHADES
-from tlcli.runfiles import Evaluation, Guess
+from tlcli.runs.evaluation_records import Evaluation, Guess
 from tlcli.thumbnails import Album
 
 

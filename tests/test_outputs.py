@@ -7,49 +7,48 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import outputs, runs
 from tlcli.errors import RunError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.create import check_output, create_run, move_into_place, replacements
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 
 def finish(run: Run) -> Run:
-    files.write_json(run.file(runs.RECORD), {"created": "now"})
-    files.write_json(run.file(runs.SUMMARY), {})
-    run.file(runs.MODEL).touch()
+    files.write_json(run.file(directory.RECORD), {"created": "now"})
+    files.write_json(run.file(directory.SUMMARY), {})
+    run.file(directory.MODEL).touch()
     return run
 
 
 def in_the_way(out: Path, *, force: bool = False) -> list[str]:
     with pytest.raises(RunError) as caught:
-        outputs.create("x", out, force=force)
-    assert str(caught.value) == "\n".join(map(str, outputs.check_output(out, force=force)))
+        create_run("x", out, force=force)
+    assert str(caught.value) == "\n".join(map(str, check_output(out, force=force)))
     return str(caught.value).replace(str(out), "OUT").split("\n")
 
 
 def test_runs_are_numbered():
-    names = [outputs.create("cats", None).name for _ in range(2)]
-    (runs.root() / "cats-7").mkdir()
-    (runs.root() / "cats-x").mkdir()
-    (runs.root() / "cats-and-9").mkdir()
-    names += [outputs.create(name, None).name for name in ("cats", "dogs", "cats-and")]
+    names = [create_run("cats", None).name for _ in range(2)]
+    (directory.root() / "cats-7").mkdir()
+    (directory.root() / "cats-x").mkdir()
+    (directory.root() / "cats-and-9").mkdir()
+    names += [create_run(name, None).name for name in ("cats", "dogs", "cats-and")]
     assert names == ["cats-1", "cats-2", "cats-8", "dogs-1", "cats-and-10"]
 
 
 def test_a_named_directory(tmp_path: Path):
     out = tmp_path / "deep" / "run"
-    assert outputs.create("x", out).path == out
+    assert create_run("x", out).path == out
     assert out.is_dir()
-    assert outputs.check_output(out, force=False) == []
+    assert check_output(out, force=False) == []
 
 
 def test_what_is_in_the_way(tmp_path: Path):
     file = tmp_path / "file"
     file.touch()
     assert in_the_way(file) == ["--out OUT: exists and is not a folder; name another"]
-    assert outputs.check_output(file / "run", force=False)[0].message == (
-        "is a file; runs need a folder"
-    )
+    assert check_output(file / "run", force=False)[0].message == ("is a file; runs need a folder")
     other = tmp_path / "other"
     (other / "photos").mkdir(parents=True)
     for force in (False, True):
@@ -61,44 +60,45 @@ def test_what_is_in_the_way(tmp_path: Path):
 
 def test_a_run_is_replaced_by_force_only(tmp_path: Path):
     out = tmp_path / "run"
-    finish(outputs.create("x", out))
+    finish(create_run("x", out))
     assert in_the_way(out) == [
         "--out OUT: there is already a run; name another folder, or replace the run with --force"
     ]
     (out / "mine.txt").write_text("keep")
     (out / "evaluation-mine.json").write_text("keep")
-    (out / runs.evaluation("test")).write_text("of the old model")
-    (out / runs.CHECKPOINTS).mkdir()
-    (out / runs.CHECKPOINTS / "epoch-00003.npz").write_text("of a run that was stopped")
+    (out / directory.evaluation("test")).write_text("of the old model")
+    (out / directory.CHECKPOINTS).mkdir()
+    (out / directory.CHECKPOINTS / "epoch-00003.npz").write_text("of a run that was stopped")
     (out / "evaluation-mine.txt").write_text("keep")
     names = (
-        runs.CALIBRATION, runs.evaluation("test"), runs.predictions("val"), *runs.CURVES,
-        runs.reliability("test"), runs.confusion("val", "svg"), runs.REPORT,
+        directory.CALIBRATION, directory.evaluation("test"), directory.predictions("val"),
+        *directory.CURVES,
+        directory.reliability("test"), directory.confusion("val", "svg"), directory.REPORT,
     )  # fmt: skip
     for name in names:
         (out / name).write_text("of the old model")
-    (out / runs.EXPLANATIONS).mkdir()
-    (out / runs.EXPLANATIONS / "0001.png").touch()
-    again = outputs.create("x", out, force=True)
-    assert (out / runs.SUMMARY).exists(), "the old run stays until the new one is finished"
-    for name in runs.FILES:
+    (out / directory.EXPLANATIONS).mkdir()
+    (out / directory.EXPLANATIONS / "0001.png").touch()
+    again = create_run("x", out, force=True)
+    assert (out / directory.SUMMARY).exists(), "the old run stays until the new one is finished"
+    for name in directory.FILES:
         again.file(name).write_text(f"new {name}")
-    assert outputs.settle(again).path == out
+    assert move_into_place(again).path == out
     kept = {"mine.txt", "evaluation-mine.txt", "evaluation-mine.json"}
-    assert {path.name for path in out.iterdir()} == {*runs.FILES, *kept}
-    assert (out / runs.MODEL).read_text() == f"new {runs.MODEL}"
-    assert outputs.replacements(out) == [again.path], "whole until somebody removes it"
+    assert {path.name for path in out.iterdir()} == {*directory.FILES, *kept}
+    assert (out / directory.MODEL).read_text() == f"new {directory.MODEL}"
+    assert replacements(out) == [again.path], "whole until somebody removes it"
 
 
 def test_a_run_behind_a_link_is_replaced_where_it_is(tmp_path: Path):
-    finish(outputs.create("x", tmp_path / "run"))
+    finish(create_run("x", tmp_path / "run"))
     (tmp_path / "link").symlink_to("run")
-    again = outputs.create("x", tmp_path / "link", force=True)
+    again = create_run("x", tmp_path / "link", force=True)
     assert again.replaces == tmp_path / "run"
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written(tmp_path: Path):
     tmp_path.chmod(0o500)
-    (problem,) = outputs.check_output(tmp_path / "run", force=False)
+    (problem,) = check_output(tmp_path / "run", force=False)
     assert str(problem) == f"{tmp_path}: cannot be written to; name another folder with --out"

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from tlcli import plan, runs, survey
+from tlcli import plan, survey
 from tlcli.check import check
 from tlcli.errors import TlcliError
 from tlcli.networks.bases import BASES
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import Head
+from tlcli.runs import directory
 from tlcli.system import files
 
 VGG16 = 14_714_688
@@ -170,7 +171,7 @@ def test_views_in_the_text(make):
 
 def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
     (photos / "train/red/00.png").write_bytes(b"hello")
-    for name in (runs.RECORD, runs.SUMMARY, runs.MODEL):
+    for name in (directory.RECORD, directory.SUMMARY, directory.MODEL):
         files.write_json(tmp_path / name, {})
     more = "stages: [{name: a, class_weights: {rad: 1, green: 1, blue: 1}}]"
     lines = refused(more, "base.weights=missing.h5", out=tmp_path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, claims, plan, predict, runs, saving, survey
+from tlcli import calibration, plan, predict, saving, survey
 from tlcli.data import hashing
 from tlcli.errors import RunError
 from tlcli.images import augment, decode
@@ -21,6 +21,8 @@ from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Head
+from tlcli.runs import directory, resume
+from tlcli.runs.model_file import read_card
 from tlcli.system import files
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
@@ -33,16 +35,16 @@ def model(photos, write_recipe, tmp_path):
         survey.survey(load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
     )
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
-    with claims.claim(claims.Wanted(), made.recipe, made.index) as claimed:
+    with resume.claim(resume.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run
         saving.save_model(network, made, run)
-        files.write_json(run.file(runs.SUMMARY), {"stages": [], "test": None})
-    runs.mark_latest(run)
+        files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
+    directory.mark_latest(run)
     return network, run
 
 
 def card_of(run):
-    return predict.read_card(run.file(runs.MODEL))
+    return read_card(run.file(directory.MODEL))
 
 
 def expected(network, path):
@@ -67,7 +69,7 @@ def test_probabilities_are_the_networks_in_the_order_of_the_paths(model, photos)
 
 def augmented(run, text):
     """Give the recipe of a run other views."""
-    path = run.file(runs.RECIPE)
+    path = run.file(directory.RECIPE)
     before = load_recipe(path).as_yaml()
     start, end = before.index("augment:"), before.index("stages:")
     path.write_text(f"{before[:start]}augment: {text}\n{before[end:]}", encoding="utf-8")
@@ -76,7 +78,7 @@ def augmented(run, text):
 def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
     network, run = model
     augmented(run, "{rotation_range: 40, brightness_range: 0.5, seed: 3}")
-    settings = load_recipe(run.file(runs.RECIPE)).augment
+    settings = load_recipe(run.file(directory.RECIPE)).augment
     paths = sorted(photos.rglob("*.png"))[:5]
     printed = cli("predict", *paths, "--tta", 3, "--top", 3, "--format", "jsonl").stdout
     plain = cli("predict", *paths, "--top", 3, "--format", "jsonl").stdout
@@ -93,7 +95,7 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
 def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos, cli):
     network, run = model
     augmented(run, "{rotation_range: 40, brightness_range: 0.5, seed: 3}")
-    settings = load_recipe(run.file(runs.RECIPE)).augment
+    settings = load_recipe(run.file(directory.RECIPE)).augment
     value = json.loads(cli("evaluate", "--tta", 2, "--json").stdout)
     losses = []
     for path in sorted((photos / "test").rglob("*.png")):
@@ -104,7 +106,7 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
         losses.append(-np.log(mean[card_of(run)["classes"].index(path.parent.name)]))
     assert value["tta"] == 2
     assert value["log_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
-    assert not run.file(runs.evaluation("test")).exists()
+    assert not run.file(directory.evaluation("test")).exists()
     # Those without views are kept, as they would be without --tta.
     plain = json.loads(cli("evaluate", "--json").stdout)
     assert value["without_tta"] == {name: plain[name] for name in ("accuracy", "log_loss")}
@@ -155,7 +157,7 @@ def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, c
     )
     alone = tmp_path / "alone" / "model.keras"
     alone.parent.mkdir()
-    alone.write_bytes(run.file(runs.MODEL).read_bytes())
+    alone.write_bytes(run.file(directory.MODEL).read_bytes())
     done = cli("predict", photo, "--run", alone, "--tta", 2)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
@@ -229,7 +231,7 @@ def test_a_run_is_found_by_folder_name_file_or_as_the_latest(model, photos, cli,
     _, run = model
     photo = next(photos.rglob("*.png"))
     elsewhere = tmp_path / "elsewhere.keras"
-    elsewhere.write_bytes(run.file(runs.MODEL).read_bytes())
+    elsewhere.write_bytes(run.file(directory.MODEL).read_bytes())
     said = {
         cli("predict", photo, *options).stdout
         for options in ((), ("--run", run.path), ("--run", run.name), ("--run", elsewhere))
@@ -239,7 +241,7 @@ def test_a_run_is_found_by_folder_name_file_or_as_the_latest(model, photos, cli,
 
 def test_models_that_are_not_ours_get_one_line(tmp_path, model):
     _, run = model
-    whole = run.file(runs.MODEL).read_bytes()
+    whole = run.file(directory.MODEL).read_bytes()
     cut = tmp_path / "cut.keras"
     cut.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match="is not a model"):
@@ -252,7 +254,7 @@ def test_models_that_are_not_ours_get_one_line(tmp_path, model):
     ):
         predict.Predictor(bare)
     flipped = tmp_path / "flipped.keras"
-    with zipfile.ZipFile(run.file(runs.MODEL)) as archive:
+    with zipfile.ZipFile(run.file(directory.MODEL)) as archive:
         at = archive.getinfo("model.weights.h5").header_offset + 1_000_000
     flipped.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
     with pytest.raises(RunError, match="cannot be loaded"):
@@ -260,13 +262,13 @@ def test_models_that_are_not_ours_get_one_line(tmp_path, model):
     for card in ("[]", "{}", '{"classes": ["a"], "image_size": [1e9, 2], "resize": "pad"}'):
         other = tmp_path / "other.keras"
         with zipfile.ZipFile(other, "w") as archive:
-            archive.writestr(runs.MODEL_CARD, card)
+            archive.writestr(directory.MODEL_CARD, card)
         with pytest.raises(RunError, match=r"its tlcli\.json is not valid"):
             predict.Predictor(other)
     other = tmp_path / "other.keras"
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr(
-            runs.MODEL_CARD, json.dumps({**card_of(run), "decoder": 0, "tlcli": "0.0.1"})
+            directory.MODEL_CARD, json.dumps({**card_of(run), "decoder": 0, "tlcli": "0.0.1"})
         )
     with pytest.raises(RunError, match=r"use tlcli 0\.0\.1, or train again"):
         predict.Predictor(other)
@@ -284,7 +286,7 @@ def test_a_model_that_would_run_code_is_refused(model, tmp_path):
     hostile.save(path)
     _, run = model
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(runs.MODEL_CARD, json.dumps(predict.read_card(run.file(runs.MODEL))))
+        archive.writestr(directory.MODEL_CARD, json.dumps(read_card(run.file(directory.MODEL))))
     with pytest.raises(RunError, match="cannot be loaded"):
         predict.Predictor(path)
 
@@ -319,13 +321,13 @@ def test_the_calibration_of_the_run_is_applied(model, photos, cli):
     assert [line.startswith("unsure: ") for line in shown] == [p.unsure for p in found]
     assert "unsure" not in cli("predict", *paths, "--raw").stdout
     copy = run.path.with_name("elsewhere.keras")
-    copy.write_bytes(run.file(runs.MODEL).read_bytes())
+    copy.write_bytes(run.file(directory.MODEL).read_bytes())
     assert predict.Predictor(copy).calibration is None
 
 
 def test_a_damaged_calibration_is_told(model, photos, cli):
     _, run = model
-    run.file(runs.CALIBRATION).write_text("{}")
+    run.file(directory.CALIBRATION).write_text("{}")
     photo = next(photos.rglob("*.png"))
     done = cli("predict", photo)
     assert done.exit_code == 1
@@ -349,5 +351,5 @@ def test_photos_of_the_training_set_are_recognised(model, photos, cli, tmp_path)
         "predictions for such photos say nothing about new ones"
     )
     assert "warning" not in cli("predict", new).stderr
-    run.file(runs.SPLIT).unlink()  # a run copied without it predicts all the same
+    run.file(directory.SPLIT).unlink()  # a run copied without it predicts all the same
     assert "warning" not in cli("predict", copy).stderr

@@ -23,9 +23,10 @@ import pytest
 from PIL import Image
 from reported import HOSTILE, HOSTILE_CLASSES, Stage, explain, finish
 
-from tlcli import contents, report, runs
+from tlcli import contents, report
 from tlcli.errors import RunError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 HTML = "{http://www.w3.org/1999/xhtml}"
@@ -33,7 +34,7 @@ HTML = "{http://www.w3.org/1999/xhtml}"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return finish(runs.root() / "pets-1", tmp_path / "photos")
+    return finish(directory.root() / "pets-1", tmp_path / "photos")
 
 
 def parsed(path: Path) -> Element:
@@ -74,7 +75,7 @@ def section(root: Element, name: str) -> Element:
 def test_what_it_says_is_what_the_run_holds(run: Run):
     written = report.write(run)
     page = parsed(written.path)
-    kept = run.read(runs.evaluation("test"))
+    kept = run.read(directory.evaluation("test"))
     assert written.path == run.file("report.html")
     said = text(page)
     right = sum(kept["confusion"][at][at] for at in range(3))
@@ -97,8 +98,8 @@ def test_what_it_says_is_what_the_run_holds(run: Run):
 
 def test_the_photos_of_a_cell_are_those_that_it_counts(run: Run):
     report.write(run)
-    page = parsed(run.file(runs.REPORT))
-    lines = run.file(runs.predictions("test")).read_text().splitlines()[1:]
+    page = parsed(run.file(directory.REPORT))
+    lines = run.file(directory.predictions("test")).read_text().splitlines()[1:]
     pairs: dict[tuple[str, str], set[str]] = {}
     for path, label, predicted, *_ in (line.split(",") for line in lines):
         pairs.setdefault((label, predicted), set()).add(path)
@@ -114,12 +115,12 @@ def test_the_photos_of_a_cell_are_those_that_it_counts(run: Run):
 
 def test_every_cell_leads_to_its_photos(run: Run):
     report.write(run)
-    page = parsed(run.file(runs.REPORT))
+    page = parsed(run.file(directory.REPORT))
     (matrix,) = (one for one in page.iter(HTML + "table") if "matrix" in one.get("class", ""))
     targets = {one.get("href") for one in matrix.iter(HTML + "a")}
     assert targets == {"#" + one.get("id") for one in page.iter(HTML + "section")
                        if "cell" in one.get("class", "").split()}  # fmt: skip
-    mistake = run.read(runs.evaluation("test"))["mistakes"][0]
+    mistake = run.read(directory.evaluation("test"))["mistakes"][0]
     row, column = (("blue", "green", "red").index(mistake[key]) for key in ("label", "predicted"))
     (link,) = every(matrix, "a", href=f"#cell-{row}-{column}")
     noun = "photo" if text(link) == "1" else "photos"
@@ -165,7 +166,7 @@ def test_hostile_names_are_text(tmp_path: Path):
         "kind": "<script>", "severity": "warning", "message": "<img src=x onerror=alert(3)>",
         "hint": "'\"><svg onload=alert(4)>", "count": 1, "paths": [HOSTILE[1]],
     }  # fmt: skip
-    files.write_json(run.file(runs.AUDIT), {"findings": [finding], "counts": {}})
+    files.write_json(run.file(directory.AUDIT), {"findings": [finding], "counts": {}})
     page = parsed(report.write(run).path)
     assert tags(page) <= tags(parsed(plain.path)) | {"svg"}
     assert len(list(page.iter(HTML + "script"))) == 1
@@ -183,16 +184,16 @@ def test_hostile_names_are_text(tmp_path: Path):
 
 
 def test_pictures_carry_nothing_but_pixels(run: Run, tmp_path: Path):
-    kept = run.read(runs.evaluation("test"))
+    kept = run.read(directory.evaluation("test"))
     path = tmp_path / "photos" / kept["mistakes"][0]["path"]
     exif = Image.Exif()
     exif[0x010E] = "SECRET PLACE"
     Image.open(path).save(path, exif=exif)
     assert b"SECRET" in path.read_bytes()
-    rows = run.file(runs.SPLIT).read_text().splitlines()
+    rows = run.file(directory.SPLIT).read_text().splitlines()
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     fixed = [row if str(path) not in row else row.rpartition(",")[0] + "," + digest for row in rows]
-    run.file(runs.SPLIT).write_text("\n".join(fixed) + "\n")
+    run.file(directory.SPLIT).write_text("\n".join(fixed) + "\n")
     page = parsed(report.write(run).path)
     pictures = [
         base64.b64decode(one.get("src").partition(",")[2]) for one in page.iter(HTML + "img")
@@ -205,7 +206,7 @@ def test_pictures_carry_nothing_but_pixels(run: Run, tmp_path: Path):
 
 
 def test_a_changed_photo_is_not_shown(run: Run, tmp_path: Path, capsys):
-    path = tmp_path / "photos" / run.read(runs.evaluation("test"))["mistakes"][0]["path"]
+    path = tmp_path / "photos" / run.read(directory.evaluation("test"))["mistakes"][0]["path"]
     Image.new("RGB", (9, 9)).save(path)
     written = report.write(run)
     (problem,) = written.contents.hidden
@@ -223,10 +224,10 @@ def test_a_changed_photo_is_not_shown(run: Run, tmp_path: Path, capsys):
 def test_pictures_that_the_run_does_not_know_stay_out(run: Run, tmp_path: Path):
     secret = tmp_path / "secret.png"
     Image.new("RGB", (40, 40), "red").save(secret)
-    found = run.read(runs.evaluation("test"))
+    found = run.read(directory.evaluation("test"))
     found["mistakes"][0]["path"] = str(secret)
     found["mistakes"][1]["path"] = "../secret.png"
-    files.write_json(run.file(runs.evaluation("test")), found)
+    files.write_json(run.file(directory.evaluation("test")), found)
     hidden = report.write(run).contents.hidden
     assert {problem.message for problem in hidden} == {
         "is not a photo of the run, or has changed since"
@@ -278,7 +279,7 @@ def test_explanations_stand_beside_their_photos(run: Run):
     assert not written.contents.missing
     heats = [one for one in written.contents.mistakes if one.heat]
     assert [one.guess.path for one in heats] == [
-        guess["path"] for guess in run.read(runs.evaluation("test"))["mistakes"][:4]
+        guess["path"] for guess in run.read(directory.evaluation("test"))["mistakes"][:4]
     ]
     alts = [one.get("alt") for one in parsed(written.path).iter(HTML + "img")]
     assert sum(alt.startswith("the same photo with a heat map for ") for alt in alts) == 4
@@ -286,7 +287,7 @@ def test_explanations_stand_beside_their_photos(run: Run):
 
 def test_an_explanation_from_elsewhere_is_refused(run: Run):
     explain(run)
-    index = run.file(runs.EXPLANATIONS) / runs.EXPLANATIONS_INDEX
+    index = run.file(directory.EXPLANATIONS) / directory.EXPLANATIONS_INDEX
     index.write_text(index.read_text().replace("0001.png", "../../secret.png"))
     with pytest.raises(
         RunError, match=r"'../../secret.png' is not the name of a file in this fold"
@@ -307,9 +308,9 @@ def test_without_test_photos_the_validation_photos_count(tmp_path: Path):
 
 
 def test_a_damaged_file_is_named(run: Run):
-    value = run.read(runs.evaluation("test"))
+    value = run.read(directory.evaluation("test"))
     value["confusion"] = value["confusion"][:2]
-    files.write_json(run.file(runs.evaluation("test")), value)
+    files.write_json(run.file(directory.evaluation("test")), value)
     with pytest.raises(RunError) as caught:
         report.write(run)
     assert str(caught.value) == (
@@ -369,8 +370,8 @@ def test_how_to_reproduce_begins_with_every_bit(run: Run):
 
 def test_it_does_without_tensorflow(run: Run):
     probe = (
-        "import sys; from pathlib import Path; from tlcli import report, runs;"
-        "report.write(runs.Run(Path(sys.argv[1])));"
+        "import sys; from pathlib import Path; from tlcli import report; "
+        "from tlcli.runs.directory import Run; report.write(Run(Path(sys.argv[1])));"
         "print(sorted({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -379,11 +380,11 @@ def test_it_does_without_tensorflow(run: Run):
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "[]\n", done.stderr
-    assert run.file(runs.REPORT).is_file()
+    assert run.file(directory.REPORT).is_file()
 
 
 def test_explaining_needs_an_evaluation(tmp_path: Path, cli):
-    run = finish(runs.root() / "pets-2", tmp_path / "photos", evaluated=False)
+    run = finish(directory.root() / "pets-2", tmp_path / "photos", evaluated=False)
     done = cli("report", "--run", "pets-2", "--explain")
     assert done.exit_code == 1
     assert done.stderr == (

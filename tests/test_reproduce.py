@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import reproduce, runs
+from tlcli import reproduce
 from tlcli.errors import RunError
 from tlcli.recipe.load import load_recipe
+from tlcli.runs import directory
 
 RECIPE = """
 data: {dir: 'PHOTOS'}
@@ -36,12 +37,12 @@ def run(quiet_environ, cli, write_recipe, photos: Path):
     """A finished run, and the lines of its metrics."""
     path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
     assert cli("finetune", "--config", path).exit_code == 0
-    return runs.find(None)
+    return directory.find(None)
 
 
-def change(run: runs.Run, epoch: int, **values: float) -> None:
+def change(run: directory.Run, epoch: int, **values: float) -> None:
     """Give a run other metrics."""
-    path = run.file(runs.METRICS)
+    path = run.file(directory.METRICS)
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     lines[epoch - 1] |= values
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -53,9 +54,9 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
     assert done.stdout == (
         f"identical: the metrics of 2 epochs, 30 tensors, all bits\nrun: {run.path}-again\n"
     )
-    assert runs.find(None).path == run.path, "the last run is still the run"
+    assert directory.find(None).path == run.path, "the last run is still the run"
 
-    again = runs.Run(Path(f"{run.path}-again"))
+    again = directory.Run(Path(f"{run.path}-again"))
     done = cli("reproduce")
     assert done.exit_code == 0, "what is there already is only compared"
     assert "epoch" not in done.stderr
@@ -90,14 +91,14 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
 def test_weights_are_compared_bit_by_bit(run, tmp_path: Path):
     from tlcli.networks.framework import keras
 
-    other = runs.Run(tmp_path / "other")
+    other = directory.Run(tmp_path / "other")
     shutil.copytree(run.path, other.path)
-    model = keras.saving.load_model(run.file(runs.MODEL))
+    model = keras.saving.load_model(run.file(directory.MODEL))
     layer = model.get_layer("head_logits")
     kernel, bias = layer.get_weights()
     bias[1] += 1e-6
     layer.set_weights([kernel, bias])
-    model.save(other.file(runs.MODEL))
+    model.save(other.file(directory.MODEL))
     found = reproduce.compare(run, other).difference
     assert found is not None
     assert found.where.startswith("tensor layers/dense")
@@ -106,16 +107,16 @@ def test_weights_are_compared_bit_by_bit(run, tmp_path: Path):
 
 
 def test_what_else_has_changed_is_told(run, tmp_path: Path):
-    other = runs.Run(tmp_path / "other")
+    other = directory.Run(tmp_path / "other")
     shutil.copytree(run.path, other.path)
-    record = other.read(runs.RECORD)
+    record = other.read(directory.RECORD)
     record["versions"]["keras"] = "99"
     record["machine"]["variables"] = {"OMP_NUM_THREADS": "1"}
     del record["machine"]["cores"]  # as if another version of tlcli had recorded it
-    other.file(runs.RECORD).write_text(json.dumps(record), encoding="utf-8")
+    other.file(directory.RECORD).write_text(json.dumps(record), encoding="utf-8")
     compared = reproduce.compare(run, other)
     assert compared.difference is None
-    before = run.read(runs.RECORD)["versions"]["keras"]
+    before = run.read(directory.RECORD)["versions"]["keras"]
     assert compared.circumstances == (
         f"keras was {before}, is now 99",
         "variables was {}, is now {'OMP_NUM_THREADS': '1'}",
@@ -124,7 +125,7 @@ def test_what_else_has_changed_is_told(run, tmp_path: Path):
 
 
 def test_a_run_records_what_its_bits_hang_on(run):
-    record = run.read(runs.RECORD)
+    record = run.read(directory.RECORD)
     assert record["machine"].keys() == {
         "system", "processor", "cores", "usable_cores", "threads", "variables", "onednn", "devices",
     }  # fmt: skip
@@ -139,17 +140,17 @@ def test_a_run_records_what_its_bits_hang_on(run):
     }
     assert record["deterministic"] is True
     assert record["photo_order"]
-    assert load_recipe(run.file(runs.RECIPE)).seed == record["seed"]
+    assert load_recipe(run.file(directory.RECIPE)).seed == record["seed"]
 
 
 def test_only_its_repetition_may_be_where_that_goes(run, cli):
-    again = runs.Run(Path(f"{run.path}-again"))
+    again = directory.Run(Path(f"{run.path}-again"))
     hint = "name another folder with --out, or remove this one\n"
     shutil.copytree(run.path, again.path)
     record = run.record()
     for changed in ({"dataset_fingerprint": "x"}, []):
         value = {**record, **changed} if changed else changed
-        again.file(runs.RECORD).write_text(json.dumps(value), encoding="utf-8")
+        again.file(directory.RECORD).write_text(json.dumps(value), encoding="utf-8")
         done = cli("reproduce")
         assert done.exit_code == 1
         assert "--force" not in done.stderr
@@ -164,7 +165,7 @@ def test_other_weights_are_refused_before_anything_is_trained(run, cli):
     record = run.record()
     found = record["weights"]["checksum"]
     record["weights"]["checksum"] = "0" * 64
-    run.file(runs.RECORD).write_text(json.dumps(record), encoding="utf-8")
+    run.file(directory.RECORD).write_text(json.dumps(record), encoding="utf-8")
     done = cli("reproduce")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1].endswith(

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from tlcli import runs, saving
+from tlcli import saving
 from tlcli.errors import RunError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 
@@ -17,9 +18,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """One that has a record, on a machine that needs no looking at."""
     monkeypatch.setattr(saving, "machine", lambda: {"cores": 2})
     monkeypatch.setattr(saving, "versions", lambda: {"tlcli": "1"})
-    made = Run(runs.root() / "a-1")
+    made = Run(directory.root() / "a-1")
     made.path.mkdir(parents=True)
-    files.write_json(made.file(runs.RECORD), {"created": "now"})
+    files.write_json(made.file(directory.RECORD), {"created": "now"})
     return made
 
 
@@ -48,7 +49,7 @@ def test_what_it_began_with_is_kept_and_later_changes_are_added(run: Run, monkey
     ],
 )
 def test_a_damaged_record_is_not_gone_on_with(run: Run, more: dict[str, Any], said: str):
-    files.write_json(run.file(runs.RECORD), {"created": "now", **more})
+    files.write_json(run.file(directory.RECORD), {"created": "now", **more})
     with pytest.raises(RunError) as caught:
         saving.describe(run, {"checksum": "c"}, deterministic=True)
     assert said in str(caught.value)

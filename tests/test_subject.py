@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from subjects import network, noise, save
 
-from tlcli import calibration, runs, subject
+from tlcli import calibration, subject
 from tlcli.errors import RunError
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights
+from tlcli.runs import directory
 from tlcli.system import files
 
 NAMES = ("cats", "dogs", "eels")
@@ -76,11 +77,11 @@ def test_logits_lead_to_what_the_model_says(tmp_path, classes):
 
 
 def test_the_calibration_of_the_run_is_applied(tmp_path):
-    path = save(network(size=(32, 32), classes=2), tmp_path / runs.MODEL, NAMES[:2])
-    calibration.keep(runs.Run(tmp_path), calibration.Calibration(2.0, {}))
+    path = save(network(size=(32, 32), classes=2), tmp_path / directory.MODEL, NAMES[:2])
+    calibration.keep(directory.Run(tmp_path), calibration.Calibration(2.0, {}))
     alone = subject.open_run(path)  # no run lies there, as `predict` sees it, too
     assert alone.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
-    files.write_json(tmp_path / runs.RECORD, {})
+    files.write_json(tmp_path / directory.RECORD, {})
     found = subject.open_run(path)
     assert found.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-1.5)))
 
@@ -113,6 +114,6 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
         card = {"classes": ["a"], "image_size": [32, 32], "resize": "pad"}
         card["decoder"] = decode.DECODER_VERSION
-        archive.writestr(runs.MODEL_CARD, files.as_json(card))
+        archive.writestr(directory.MODEL_CARD, files.as_json(card))
     with pytest.raises(RunError, match="does not say which base it is built on"):
         subject.open_run(tmp_path / "bare.keras")

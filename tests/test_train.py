@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import claims, mixing, plan, runs, saving, stage, survey, train
+from tlcli import mixing, plan, saving, stage, survey, train
 from tlcli.data import dataset
 from tlcli.errors import DataError, RunError
 from tlcli.images import decode
@@ -26,6 +26,7 @@ from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data
+from tlcli.runs import directory, resume
 
 STAGES = """
 stages:
@@ -48,7 +49,7 @@ class Ran:
         return self.summary.run.path
 
     def metrics(self) -> list[dict[str, Any]]:
-        lines = (self.path / runs.METRICS).read_text(encoding="utf-8").splitlines()
+        lines = (self.path / directory.METRICS).read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
 
@@ -75,7 +76,7 @@ def run(photos, tmp_path):
             encoding="utf-8",
         )
         made = plan.make(survey.survey(load_recipe(path, overrides)))
-        return Ran(made, train.train(made, claims.Wanted(**options)))
+        return Ran(made, train.train(made, resume.Wanted(**options)))
 
     return start
 
@@ -147,7 +148,7 @@ def test_frozen_stays_and_the_rest_moves(run, pair, base):
     ran = run(base)
     chosen = ran.plan.recipe
     fresh = build_network(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
-    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    saved = keras.saving.load_model(ran.path / directory.MODEL)
     above = {layer.name for layer in fresh.above(str(ran.plan.row.default_boundary))}
     for layer in fresh.whole.layers:
         after = saved.get_layer(layer.name).get_weights()
@@ -165,7 +166,7 @@ def test_batch_norm_trains_when_the_recipe_says_so(run, pair):
     ran = run("MobileNetV3Small", STAGES, "base.batch_norm=train", "batch_size=16")
     chosen = ran.plan.recipe
     fresh = build_network(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
-    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    saved = keras.saving.load_model(ran.path / directory.MODEL)
 
     def moved(name):
         pairs = zip(
@@ -193,7 +194,7 @@ def test_the_model_opens_with_keras_alone_and_says_what_predict_says(run, pair, 
         "print(repr(float(model.predict(numpy.load(sys.argv[2]), verbose=0)[0, 0])))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, ran.path / runs.MODEL, tmp_path / "pixels.npy"],
+        [sys.executable, "-c", script, ran.path / directory.MODEL, tmp_path / "pixels.npy"],
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
     from tlcli.predict import Predictor
@@ -205,14 +206,14 @@ def test_the_model_opens_with_keras_alone_and_says_what_predict_says(run, pair, 
 
 def test_a_run_holds_what_it_promises(run):
     ran = run("VGG16", STAGES, "augment.views=2", "augment.rotation_range=20")
-    assert {path.name for path in ran.path.iterdir()} == {*runs.FILES, runs.VIEWS_SHEET}
-    record = json.loads((ran.path / runs.RECORD).read_text(encoding="utf-8"))
+    assert {path.name for path in ran.path.iterdir()} == {*directory.FILES, directory.VIEWS_SHEET}
+    record = json.loads((ran.path / directory.RECORD).read_text(encoding="utf-8"))
     assert record["dataset_fingerprint"] == ran.plan.index.fingerprint
     assert record["recipe_fingerprint"] == ran.plan.recipe.fingerprint()
     assert record["versions"]["keras"] == keras.__version__
-    again = load_recipe(ran.path / runs.RECIPE)
+    again = load_recipe(ran.path / directory.RECIPE)
     assert again.fingerprint() == ran.plan.recipe.fingerprint()
-    with (ran.path / runs.SPLIT).open(encoding="utf-8", newline="") as file:
+    with (ran.path / directory.SPLIT).open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert [(row["sha256"], row["split"]) for row in table] == [
         (item.digest, item.split) for item in ran.plan.index.items
@@ -220,12 +221,12 @@ def test_a_run_holds_what_it_promises(run):
     assert [(line["stage"], line["epoch"]) for line in ran.metrics()] == [
         ("head", 1), ("head", 2), ("top", 1), ("top", 2)
     ]  # fmt: skip
-    with zipfile.ZipFile(ran.path / runs.MODEL) as archive:
-        card = json.loads(archive.read(runs.MODEL_CARD))
+    with zipfile.ZipFile(ran.path / directory.MODEL) as archive:
+        card = json.loads(archive.read(directory.MODEL_CARD))
     assert card["classes"] == list(ran.plan.index.classes)
-    assert runs.find(None).path == ran.path.resolve()
+    assert directory.find(None).path == ran.path.resolve()
 
-    summary = json.loads((ran.path / runs.SUMMARY).read_text(encoding="utf-8"))
+    summary = json.loads((ran.path / directory.SUMMARY).read_text(encoding="utf-8"))
     found = ran.summary.as_json()
     assert set(found) == {"run", "stages", "test"}
     assert set(found["stages"][0]) == {
@@ -242,7 +243,7 @@ def test_a_stage_hands_on_its_best_epoch(run, pair):
     (result,) = ran.summary.stages
     assert result.outcome.best.epoch == best["epoch"]
     assert best["epoch"] < 12, "the rate is meant to make later epochs worse"
-    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    saved = keras.saving.load_model(ran.path / directory.MODEL)
     items = ran.plan.index.of("val")
     pixels = np.stack(
         [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
@@ -269,7 +270,7 @@ def test_the_same_recipe_gives_the_same_bits(run):
         return [{k: v for k, v in line.items() if k != "seconds"} for line in ran.metrics()]
 
     assert without_times(first) == without_times(second)
-    one, other = (keras.saving.load_model(ran.path / runs.MODEL) for ran in (first, second))
+    one, other = (keras.saving.load_model(ran.path / directory.MODEL) for ran in (first, second))
     for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -301,7 +302,7 @@ stages:
     cuts = [planned.cut.name for planned in ran.plan.stages]
     assert cuts == ["block5_pool", "block3_pool", "block3_pool"]
     last = ran.metrics()[-1]
-    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    saved = keras.saving.load_model(ran.path / directory.MODEL)
     items = ran.plan.index.of("val")
     pixels = np.stack(
         [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
@@ -331,7 +332,7 @@ stages:
 
 def test_three_classes_get_softmax_with_keras_own_loss(run):
     ran = run("VGG16", HEAD)
-    saved = keras.saving.load_model(ran.path / runs.MODEL)
+    saved = keras.saving.load_model(ran.path / directory.MODEL)
     assert saved.output.shape == (None, 3)
     items = ran.plan.index.of("val")
     pixels = np.stack(
@@ -352,7 +353,7 @@ def test_l2_pulls_the_head_towards_zero(run):
     pulled = run("VGG16", text, "head.l2=1.0")
 
     def norm(ran):
-        model = keras.saving.load_model(ran.path / runs.MODEL)
+        model = keras.saving.load_model(ran.path / directory.MODEL)
         return np.linalg.norm(model.get_layer("head_dense_1").get_weights()[0])
 
     assert norm(pulled) < 0.9 * norm(free)
@@ -420,7 +421,7 @@ def test_an_unreadable_photo_stops_the_run_or_is_left_out(run, photos):
         run()
     shutil.copy(bad, bad.with_name("twin.png"))
     ran = run("VGG16", HEAD, "data.on_bad_image=skip")
-    with (ran.path / runs.SPLIT).open(encoding="utf-8", newline="") as file:
+    with (ran.path / directory.SPLIT).open(encoding="utf-8", newline="") as file:
         assert not {str(bad), str(bad.with_name("twin.png"))} & {
             row["path"] for row in csv.DictReader(file)
         }
@@ -431,25 +432,25 @@ def test_an_unreadable_photo_stops_the_run_or_is_left_out(run, photos):
 def test_an_output_folder_is_never_overwritten_unasked(run, tmp_path):
     out = tmp_path / "out"
     run("VGG16", HEAD, out=out)
-    kept = (out / runs.SUMMARY).read_bytes()
+    kept = (out / directory.SUMMARY).read_bytes()
     with pytest.raises(RunError) as raised:
         run("VGG16", HEAD, out=out)
     assert str(raised.value) == (
         f"--out {out}: there is already a run; name another folder, or replace the run with --force"
     )
-    assert (out / runs.SUMMARY).read_bytes() == kept
+    assert (out / directory.SUMMARY).read_bytes() == kept
     run("VGG16", HEAD, "head.dropout=0.2", out=out, force=True)
-    assert (out / runs.SUMMARY).read_bytes() != kept
+    assert (out / directory.SUMMARY).read_bytes() != kept
 
 
 def test_a_run_finishes_where_latest_cannot_be_written(run, tmp_path, monkeypatch, capsys):
     def refuse(_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(runs, "mark_latest", refuse)
+    monkeypatch.setattr(directory, "mark_latest", refuse)
     out = tmp_path / "out"
     run("VGG16", HEAD, out=out)
-    assert runs.Run(out).closed
+    assert directory.Run(out).closed
     said = " ".join(capsys.readouterr().err.split())
     assert (
         f"cannot be pointed at this run: permission denied; name this run with --run {out}" in said
@@ -476,7 +477,7 @@ def test_a_model_that_was_saved_otherwise_is_no_finished_run(run, monkeypatch, l
     monkeypatch.setattr(saving, "save_model", spoil)
     with pytest.raises(RunError, match=told):
         run(text=HEAD)
-    (stopped,) = runs.listed(runs.root())
+    (stopped,) = directory.listed(directory.root())
     assert not stopped.finished
 
 
@@ -488,17 +489,17 @@ def test_a_saved_model_is_compared_without_photos_too(run, pair):
 
 def test_the_metrics_of_a_finished_run_are_written_whole(run, monkeypatch):
     """A power cut may take lines that were only appended."""
-    monkeypatch.setattr(runs.Run, "append_metrics", lambda *_: None)
+    monkeypatch.setattr(directory.Run, "append_metrics", lambda *_: None)
     assert len(run(text=HEAD).metrics()) == 1
 
 
 def test_a_signal_after_the_last_step_comes_too_late(run, monkeypatch):
-    monkeypatch.setattr(runs, "mark_latest", lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    assert runs.Run(run(text=HEAD).path).closed
+    monkeypatch.setattr(directory, "mark_latest", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    assert directory.Run(run(text=HEAD).path).closed
 
 
 @pytest.mark.slow
 def test_mixed_precision_trains_and_saves(run):
     ran = run("VGG16", STAGES, "precision=mixed_bfloat16")
     assert np.isfinite(losses(ran)).all()
-    assert keras.saving.load_model(ran.path / runs.MODEL).output.dtype == "float32"
+    assert keras.saving.load_model(ran.path / directory.MODEL).output.dtype == "float32"

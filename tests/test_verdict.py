@@ -9,7 +9,7 @@ from reported import Stage, finish
 
 from tlcli import evidence, verdict
 from tlcli.intervals import Paired
-from tlcli.runfiles import Majority
+from tlcli.runs.evaluation_records import Majority
 from tlcli.verdict import Measured, Verdict, gain
 
 

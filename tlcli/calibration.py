@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import runs
 from tlcli.errors import Problem, RunError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 Array = npt.NDArray[Any]
@@ -123,10 +123,10 @@ def abstaining(
 
 def of_run(run: Run) -> Calibration | None:
     """What a run holds, or None. Raises `RunError` where the file is damaged."""
-    path = run.file(runs.CALIBRATION)
+    path = run.file(directory.CALIBRATION)
     if not path.exists():
         return None
-    value = run.read(runs.CALIBRATION)
+    value = run.read(directory.CALIBRATION)
     try:
         kept = value["threshold"]
         threshold = kept and Threshold(
@@ -153,7 +153,7 @@ def _is_sound(found: Calibration) -> bool:
 
 def keep(run: Run, calibration: Calibration) -> None:
     """Write it into a run, where `tlcli predict` finds it."""
-    files.write_json(run.file(runs.CALIBRATION), calibration.as_dict())
+    files.write_json(run.file(directory.CALIBRATION), calibration.as_dict())
 
 
 def temper(probabilities: Array, temperature: float) -> Array:

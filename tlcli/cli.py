@@ -233,9 +233,10 @@ def finetune(
         show(estimate.told(made), json_)
         return
     console.note(made.text() + "\n")
-    from tlcli import claims, train
+    from tlcli import train
+    from tlcli.runs.resume import Wanted
 
-    summary = train.train(made, claims.Wanted(out, force, fresh, resume))
+    summary = train.train(made, Wanted(out, force, fresh, resume))
     if json_:
         console.result_json(summary.as_json())
     else:
@@ -264,9 +265,9 @@ def predict(
       tlcli predict holiday --top 3 --format jsonl
     """
     from tlcli import listing
-    from tlcli import runs as run_folders
+    from tlcli.runs import directory
 
-    model = run_folders.find_model(which)
+    model = directory.find_model(which)
     paths = _named(photos)
     from tlcli.predict import Predictor
 

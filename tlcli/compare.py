@@ -11,7 +11,7 @@ from tlcli import calibration, intervals, labelled
 from tlcli.errors import Problem, RunError
 from tlcli.intervals import LEVEL, Paired
 from tlcli.probabilities import Source
-from tlcli.runs import Run
+from tlcli.runs.directory import Run
 from tlcli.system.console import counted
 
 Array = npt.NDArray[Any]

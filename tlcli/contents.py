@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import account, diagrams, evidence, exhibits, matrix, runs, verdict
+from tlcli import account, diagrams, evidence, exhibits, matrix, verdict
 from tlcli.account import Account
 from tlcli.charts import Chart
 from tlcli.diagrams import Comparison, Diagram
@@ -16,8 +16,10 @@ from tlcli.exhibits import Exhibit
 from tlcli.matrix import Matrix
 from tlcli.networks import bases
 from tlcli.recipe.settings import Stage
-from tlcli.runfiles import Evaluation, StageResult
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.evaluation_records import Evaluation
+from tlcli.runs.records import StageResult
 from tlcli.thumbnails import Album, Thumbnail
 from tlcli.verdict import Measured, Verdict
 
@@ -89,7 +91,7 @@ def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> Contents:
     judged = verdict.judge(found)
     evaluation = found.evaluation
     album = Album(found.recipe.data.root, data or photos_of(found), found.digests, room)
-    sheet_path = run.file(runs.VIEWS_SHEET)
+    sheet_path = run.file(directory.VIEWS_SHEET)
     sheet = album.picture(sheet_path, SHEET_SIDE) if sheet_path.is_file() else None
     mistakes = exhibits.build(evaluation.mistakes if evaluation else (), found, album)
     unsure = exhibits.build(evaluation.unsure_correct if evaluation else (), found, album)

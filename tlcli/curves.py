@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import drawing, runs
-from tlcli.briefs import BriefOutcome, BriefRecord
+from tlcli import drawing
 from tlcli.errors import Problem, RunError, TlcliError, reason
-from tlcli.runfiles import Epoch, checked
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.records import BriefOutcome, BriefRecord, Epoch, checked
 from tlcli.system import files
 
 #: Of the exponential moving average: the share of the past in each smoothed value.
@@ -40,8 +40,8 @@ def read(run: Run) -> tuple[StageCurve, ...]:
             groups.append([])
         groups[-1].append(line)
     if not groups:
-        raise RunError(Problem(str(run.file(runs.METRICS)), "has no epoch"))
-    outcome = checked(run.file(runs.SUMMARY), run.read(runs.SUMMARY), BriefOutcome)
+        raise RunError(Problem(str(run.file(directory.METRICS)), "has no epoch"))
+    outcome = checked(run.file(directory.SUMMARY), run.read(directory.SUMMARY), BriefOutcome)
     best = [stage.best_epoch for stage in outcome.stages] + [None] * len(groups)
     return tuple(
         StageCurve(group[0].stage, tuple(line.model_dump() for line in group), number)
@@ -50,12 +50,12 @@ def read(run: Run) -> tuple[StageCurve, ...]:
 
 
 def _lines(run: Run) -> Iterator[Epoch]:
-    path = run.file(runs.METRICS)
+    path = run.file(directory.METRICS)
     try:
         for number, value in files.read_json_lines(path):
             yield checked(path, value, Epoch, number)
     except FileNotFoundError:
-        raise RunError(Problem(str(run.path), f"has no {runs.METRICS}")) from None
+        raise RunError(Problem(str(run.path), f"has no {directory.METRICS}")) from None
     except (OSError, ValueError) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
 
@@ -75,7 +75,7 @@ def draw(run: Run, out: Path | None = None) -> tuple[Path, ...]:
     stages = read(run)
     folder = out or run.path
     folder.mkdir(parents=True, exist_ok=True)
-    paths = tuple(folder / name for name in runs.CURVES)
+    paths = tuple(folder / name for name in directory.CURVES)
     with drawing.style([stage.name for stage in stages]):
         figure = _figure(stages)
         for path in paths:
@@ -184,9 +184,9 @@ def write_events(run: Run, folder: Path) -> Path:
 
 def _began(run: Run) -> float:
     """When, in seconds since 1970."""
-    path = run.file(runs.RECORD)
+    path = run.file(directory.RECORD)
     try:
-        created = checked(path, run.read(runs.RECORD), BriefRecord).created
+        created = checked(path, run.read(directory.RECORD), BriefRecord).created
         return datetime.fromisoformat(created).timestamp()
     except (ValueError, OverflowError) as error:
         raise RunError(Problem(str(path), f"created: {reason(error)}")) from error

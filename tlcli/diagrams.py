@@ -9,7 +9,8 @@ from itertools import pairwise
 from tlcli.charts import Chart, Frame, Line, Marked, Scale, Tick, over, path
 from tlcli.curves import smoothed
 from tlcli.page import number, share
-from tlcli.runfiles import Bin, Epoch, StageResult
+from tlcli.runs.evaluation_records import Bin
+from tlcli.runs.records import Epoch, StageResult
 from tlcli.system.console import counted
 from tlcli.verdict import Measured
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import calibration, labelled, metrics, plots, probabilities, runs, splits, tta
+from tlcli import calibration, labelled, metrics, plots, probabilities, tta
 from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, TlcliError
 from tlcli.predicted import Predicted
 from tlcli.probabilities import Source
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.inputs import read_split
 from tlcli.system import console, files
 
 #: Mistakes, and right but unsure answers, that are kept by name.
@@ -88,7 +90,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
     name = asked.name
     if wanted.out is not None:
         wanted.out.mkdir(parents=True, exist_ok=True)
-        found.write(wanted.out / runs.predictions(name))
+        found.write(wanted.out / directory.predictions(name))
         return Evaluation(value, _write(wanted.out, name, value))
     if wanted.split is None or wanted.tta:
         return Evaluation(value, ())
@@ -147,7 +149,7 @@ def _check_out(out: Path, *, force: bool) -> None:
     where = f"--out {out}"
     if problems := files.check_writable(out):
         raise RunError(problems)
-    if (out / runs.RECORD).is_file():
+    if (out / directory.RECORD).is_file():
         hint = "name another folder; without --out, the numbers are kept in the run"
         raise RunError(Problem(where, "is a run", hint))
     if out.is_dir() and not force:
@@ -186,7 +188,7 @@ def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
 
 def _seen(run: Run, digests: Sequence[str]) -> int:
     """How many of these photos the run was trained on."""
-    trained = {row.sha256 for row in splits.read(run) if row.split == "train"}
+    trained = {row.sha256 for row in read_split(run) if row.split == "train"}
     return sum(digest in trained for digest in digests)
 
 
@@ -219,9 +221,9 @@ def _examples(found: Predicted, fitted: Calibration | None) -> dict[str, Any]:
 def _write(folder: Path, name: str, value: dict[str, Any]) -> tuple[Path, ...]:
     """Write the pictures and the numbers, which come last, beside the table that is there."""
     where = Run(folder)
-    report = where.file(runs.evaluation(name))
-    table = where.file(runs.predictions(name))
-    diagram, matrix = where.file(runs.reliability(name)), where.file(runs.confusion(name))
+    report = where.file(directory.evaluation(name))
+    table = where.file(directory.predictions(name))
+    diagram, matrix = where.file(directory.reliability(name)), where.file(directory.confusion(name))
     plots.reliability(value, diagram)
     plots.confusion(value, matrix)
     files.write_json(report, value)

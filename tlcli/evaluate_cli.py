@@ -50,11 +50,12 @@ def evaluate(
     if tta and target_precision is not None:
         raise click.UsageError("--target-precision is for answers without --tta")
     from tlcli import evaluate as evaluation
-    from tlcli import evaluation_text, runs
+    from tlcli import evaluation_text
+    from tlcli.runs import directory
 
     chosen = split if split or data or table else "test"
     wanted = evaluation.Wanted(chosen, data, table, target_precision, out, force, again, tta)
-    found = evaluation.evaluate(runs.find(which), wanted)
+    found = evaluation.evaluate(directory.find(which), wanted)
     show((evaluation_text.text(found.value), found.value), json_)
     evaluation_text.warn(found.value)
     for path in found.written[:1]:
@@ -74,9 +75,12 @@ def compare(first: str, second: str, split: str, json_: bool) -> None:
       tlcli compare cats_dogs-1 cats_dogs-2
     """
     from tlcli import compare as comparison
-    from tlcli import evaluation_text, runs
+    from tlcli import evaluation_text
+    from tlcli.runs import directory
 
-    value = comparison.compare(runs.find(first, where="RUN"), runs.find(second, where="RUN"), split)
+    value = comparison.compare(
+        directory.find(first, where="RUN"), directory.find(second, where="RUN"), split
+    )
     show((evaluation_text.compared(value), value), json_)
 
 
@@ -94,9 +98,9 @@ def curves(which: str | None, out: Path | None, tensorboard: Path | None, json_:
       tlcli curves --tensorboard logs
     """
     from tlcli import curves as drawing
-    from tlcli import runs
+    from tlcli.runs import directory
 
-    run = runs.find(which)
+    run = directory.find(which)
     written = drawing.draw(run, out) if out or not tensorboard else ()
     if tensorboard is not None:
         written = (*written, drawing.write_events(run, tensorboard))

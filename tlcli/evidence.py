@@ -12,22 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tlcli import calibration, labelled, recipes, runs, splits
+from tlcli import calibration, labelled
 from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, reason
 from tlcli.recipe.recipe import Recipe
-from tlcli.runfiles import (
-    AGAIN,
-    Audit,
-    Epoch,
-    Evaluation,
-    Explanation,
-    Guess,
-    Outcome,
-    Record,
-    checked,
-)
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.evaluation_records import Audit, Evaluation, Explanation, Guess
+from tlcli.runs.inputs import read_split, recipe_of
+from tlcli.runs.records import AGAIN, Epoch, Outcome, Record, checked
 from tlcli.system import files
 
 
@@ -57,27 +50,27 @@ class Evidence:
 
 def read(run: Run) -> Evidence:
     """Read a finished run; see the module for what is missing or damaged."""
-    record = _required(run, runs.RECORD, Record)
+    record = _required(run, directory.RECORD, Record)
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
-    explanations = f"{runs.EXPLANATIONS}/{runs.EXPLANATIONS_INDEX}"
-    settings = recipes.of_run(run)
-    evaluation = _optional(run, runs.evaluation(split), Evaluation)
-    predictions = _predictions(run.file(runs.predictions(split)))
+    explanations = f"{directory.EXPLANATIONS}/{directory.EXPLANATIONS_INDEX}"
+    settings = recipe_of(run)
+    evaluation = _optional(run, directory.evaluation(split), Evaluation)
+    predictions = _predictions(run.file(directory.predictions(split)))
     if evaluation is not None and predictions is not None:
-        _check_same(run.file(runs.predictions(split)), evaluation, predictions)
+        _check_same(run.file(directory.predictions(split)), evaluation, predictions)
     return Evidence(
         run,
         record,
         settings,
-        _required(run, runs.SUMMARY, Outcome),
-        _epochs(run.file(runs.METRICS)),
+        _required(run, directory.SUMMARY, Outcome),
+        _epochs(run.file(directory.METRICS)),
         split,
         evaluation,
         predictions,
         calibration.of_run(run),
         _optional(run, explanations, tuple[Explanation, ...]),
-        _optional(run, runs.AUDIT, Audit),
-        {labelled.name_of(row, settings.data.root): row.sha256 for row in splits.read(run)},
+        _optional(run, directory.AUDIT, Audit),
+        {labelled.name_of(row, settings.data.root): row.sha256 for row in read_split(run)},
     )
 
 

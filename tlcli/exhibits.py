@@ -8,10 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from tlcli import runs
 from tlcli.errors import Problem, RunError
 from tlcli.evidence import Evidence
-from tlcli.runfiles import Evaluation, Explanation, Guess
+from tlcli.runs import directory
+from tlcli.runs.evaluation_records import Evaluation, Explanation, Guess
 from tlcli.thumbnails import Album, Thumbnail
 
 #: Photos shown of each kind, and pixels of their longer side.
@@ -47,7 +47,7 @@ def build(guesses: Sequence[Guess], evidence: Evidence, album: Album) -> tuple[E
     shown = guesses[:MOST]
     heats = {(one.path, one.name): one for one in evidence.explanations or ()}
     pictures = album.pictures((guess.path for guess in shown), SIDE)
-    folder = evidence.run.file(runs.EXPLANATIONS)
+    folder = evidence.run.file(directory.EXPLANATIONS)
     return tuple(
         Exhibit(
             guess,
@@ -62,7 +62,7 @@ def _heat(explanation: Explanation | None, folder: Path, album: Album) -> Heat |
     if explanation is None:
         return None
     if Path(explanation.image).name != explanation.image:  # nothing from elsewhere gets in
-        where = str(folder / runs.EXPLANATIONS_INDEX)
+        where = str(folder / directory.EXPLANATIONS_INDEX)
         message = f"image: '{explanation.image}' is not the name of a file in this folder"
         raise RunError(Problem(where, message, "make it again, or remove it"))
     picture = album.picture(folder / explanation.image, SIDE)

@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import gradcam, heatmap, labelled, runs, splits
+from tlcli import gradcam, heatmap, labelled
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.gradcam import Method
 from tlcli.images import contact_sheet, decode
 from tlcli.images.loader import Look, View, batches, chunks
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.inputs import read_split
 from tlcli.subject import Subject, open_run
 from tlcli.system import console, files
 
@@ -209,14 +211,14 @@ def for_report(
     """
     trained = labelled.root_of(run)
     root = data or trained
-    digests = {str(root / labelled.name_of(row, trained)): row.sha256 for row in splits.read(run)}
+    digests = {str(root / labelled.name_of(row, trained)): row.sha256 for row in read_split(run)}
     wanted = [
         item
         for item in {item["path"]: item for item in items}.values()
         if _is_of_the_run(root / item["path"], digests)
     ][:limit]
-    folder = run.file(runs.EXPLANATIONS)
-    explainer = Explainer(open_run(run.file(runs.MODEL)))
+    folder = run.file(directory.EXPLANATIONS)
+    explainer = Explainer(open_run(run.file(directory.MODEL)))
     # What is kept stays until the new pictures are all there.
     folder, kept = folder.with_name(f".{folder.name}.new"), folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -231,7 +233,7 @@ def for_report(
                     entries.append(_keep(explainer, one, item, folder, len(entries) + 1))
             except TlcliError as error:  # the photo went away meanwhile
                 console.warn(str(error))
-    files.write_json(folder / runs.EXPLANATIONS_INDEX, entries)
+    files.write_json(folder / directory.EXPLANATIONS_INDEX, entries)
     shutil.rmtree(kept, ignore_errors=True)
     folder.rename(kept)
     return entries

@@ -78,14 +78,14 @@ def explain(
       tlcli explain holiday --class dogs --method grad-cam++ --out dogs.png
     """
     _check_subject(which, base, weights_file)
-    from tlcli import runs
     from tlcli.data.folders import find_images
     from tlcli.images import contact_sheet
+    from tlcli.runs import directory
 
     paths = list(find_images(photos, strict=False))
     stem = paths[0].stem if len(paths) == 1 else "photos"
     target = contact_sheet.target(out, f"{stem}-{method}.png", force=force)
-    found: Any = _row(base) if base else runs.find_model(which)
+    found: Any = _row(base) if base else directory.find_model(which)
     from tlcli import explain as explanations
     from tlcli import imagenet, subject
 
@@ -109,10 +109,10 @@ def visualize() -> None:
 
 def _open(which: str | None, base: str | None, weights_file: Path | None) -> Any:
     """The network of a run, or a bare base."""
-    from tlcli import runs
+    from tlcli.runs import directory
 
     if not base:
-        model = runs.find_model(which)
+        model = directory.find_model(which)
         from tlcli import subject
 
         return subject.open_run(model)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import recipes, runs, splits
 from tlcli.data import findings, folders, tables
 from tlcli.data.hashing import digest_all
 from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
-from tlcli.runs import Run
-from tlcli.splits import Row
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.inputs import RecordedPhoto, read_split, recipe_of
 from tlcli.system import console
 from tlcli.system.console import counted
 
@@ -44,12 +44,12 @@ class Photos:
 
 def root_of(run: Run) -> Path:
     """The data folder that a run was trained on."""
-    return recipes.of_run(run).data.root
+    return recipe_of(run).data.root
 
 
-def rows_of(run: Run, split: str) -> tuple[Row, ...]:
+def rows_of(run: Run, split: str) -> tuple[RecordedPhoto, ...]:
     """What a run recorded of a split. Raises `RunError` where it has no photo in it."""
-    rows = splits.read(run)
+    rows = read_split(run)
     found = tuple(row for row in rows if row.split == split)
     if not found:
         there = [name for name in SPLITS if any(row.split == name for row in rows)]
@@ -60,7 +60,7 @@ def rows_of(run: Run, split: str) -> tuple[Row, ...]:
     return found
 
 
-def name_of(row: Row, root: Path) -> str:
+def name_of(row: RecordedPhoto, root: Path) -> str:
     """The path of a recorded photo, relative to the data folder where it lies in it."""
     path = root / row.path
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
@@ -77,7 +77,9 @@ def of_split(run: Run, split: str, classes: Sequence[str], data: Path | None = N
     names = [name_of(row, root) for row in rows]
     home = root if data is None else data
     if strange := sorted({row.label for row in rows} - numbers.keys()):
-        message = f"its {runs.SPLIT} and its model have different classes, such as '{strange[0]}'"
+        message = (
+            f"its {directory.SPLIT} and its model have different classes, such as '{strange[0]}'"
+        )
         raise RunError(Problem(str(run.path), message, "name another run"))
     paths = [home / name for name in names]
     hint = f"say where they are now with `tlcli evaluate --split {split} --data DIR`"

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tlcli import runs as run_folders
-from tlcli.briefs import BriefOutcome, BriefRecord
 from tlcli.data import audit_cache
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
 from tlcli.features import inventory
 from tlcli.networks import bases as table_of_bases
-from tlcli.runfiles import checked
+from tlcli.runs import directory
+from tlcli.runs.records import BriefOutcome, BriefRecord, checked
 from tlcli.system import console
 
 if TYPE_CHECKING:
@@ -97,8 +96,8 @@ def _boundaries(row: table_of_bases.Base) -> tuple[str, Any]:
 
 def runs() -> tuple[str, Any]:
     """The runs of this folder, oldest first."""
-    folder = run_folders.root()
-    value = [_run(run) for run in run_folders.listed(folder)]
+    folder = directory.root()
+    value = [_run(run) for run in directory.listed(folder)]
     if not value:
         return f"no runs in {folder}; train one with `tlcli finetune`", value
     headers = ("run", "created", "base", "stages", "val accuracy", "test accuracy")
@@ -113,11 +112,11 @@ def runs() -> tuple[str, Any]:
     return console.table(headers, rows), value
 
 
-def _run(run: run_folders.Run) -> dict[str, Any]:
-    record = _readable(run, run_folders.RECORD, BriefRecord())
+def _run(run: directory.Run) -> dict[str, Any]:
+    record = _readable(run, directory.RECORD, BriefRecord())
     outcome = BriefOutcome()
     if run.finished:
-        outcome = _readable(run, run_folders.SUMMARY, outcome)
+        outcome = _readable(run, directory.SUMMARY, outcome)
     return {
         "name": run.name,
         "path": str(run.path),
@@ -130,7 +129,7 @@ def _run(run: run_folders.Run) -> dict[str, Any]:
     }
 
 
-def _readable(run: run_folders.Run, name: str, otherwise: Brief) -> Brief:
+def _readable(run: directory.Run, name: str, otherwise: Brief) -> Brief:
     """A file of a run; where it is damaged, a value without what it tells.
 
     One bad run must not hide the others.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from tlcli.runfiles import Evaluation, Guess
+from tlcli.runs.evaluation_records import Evaluation, Guess
 from tlcli.thumbnails import Album, Thumbnail
 
 #: Classes that get a row of their own; of more, those with the most mistakes do.

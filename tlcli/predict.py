@@ -6,8 +6,6 @@ recognised.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,27 +15,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import calibration, splits
+from tlcli import calibration
 from tlcli import tta as tta_of
 from tlcli.data.hashing import digest
-from tlcli.errors import DataError, Problem, RunError, reason
-from tlcli.images import augment, decode
+from tlcli.errors import DataError, Problem, RunError
+from tlcli.images import augment
 from tlcli.images.loader import Batch, Look, View, batches, chunks
-from tlcli.networks.framework import keras, tf
+from tlcli.networks.framework import tf
 from tlcli.recipe.augment import Augment
-from tlcli.recipe.settings import MAX_SIDE
-from tlcli.runs import MODEL, MODEL_CARD, RECORD, SPLIT, Run
-from tlcli.system import console, files
+from tlcli.runs.directory import MODEL, SPLIT, Run
+from tlcli.runs.inputs import read_split
+from tlcli.runs.model_file import open_model, read_card, run_of
+from tlcli.system import console
 
 Array = npt.NDArray[Any]
 
 BATCH_SIZE = 32
-
-#: A card holds class names, not data.
-CARD_BYTES = 10_000_000
-
-# What reading a damaged archive raises beside OSError and ValueError.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -218,74 +211,12 @@ class Predictor:
         return tuple((self.classes[i], float(values[i])) for i in order)
 
 
-def run_of(model: Path) -> Run | None:
-    """The run that a model lies in, if it lies in one."""
-    run = Run(model.parent)
-    return run if model.name == MODEL and run.file(RECORD).is_file() else None
-
-
 def _training_photos(run: Run) -> frozenset[str]:
     """The hashes of the photos that a run was trained on; none where it was copied without."""
     if not run.file(SPLIT).is_file():
         return frozenset()
     try:
-        return frozenset(row.sha256 for row in splits.read(run) if row.split == "train")
+        return frozenset(row.sha256 for row in read_split(run) if row.split == "train")
     except RunError as error:  # it tells photos apart, no more
         console.warn(f"{error}; photos from its training set cannot be recognised")
         return frozenset()
-
-
-def open_model(path: Path, card: dict[str, Any]) -> Any:
-    """The Keras model at `path`, whose card has been read; `RunError` where they do not fit."""
-    try:
-        # safe_mode stays on: a model file is data, and must not bring code along.
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, *_DAMAGED) as error:
-        raise RunError(Problem(str(path), f"cannot be loaded: {reason(error)}")) from error
-    classes, outputs = len(card["classes"]), model.outputs[0].shape[-1]
-    if outputs != (1 if classes == 2 else classes):
-        message = f"has {outputs} outputs for {classes} classes"
-        raise RunError(Problem(str(path), message, "use a model that tlcli has written"))
-    return model
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """What a model archive says of its classes and pixels; see `runs.MODEL_CARD`."""
-    hint = "only models written by tlcli say which output is which class"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(MODEL_CARD).file_size > CARD_BYTES:
-                raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
-            card = files.json_value(archive.read(MODEL_CARD))
-    except FileNotFoundError:
-        raise RunError(Problem(str(path), "no such model", "name a run with --run")) from None
-    except KeyError:
-        raise RunError(Problem(str(path), f"has no {MODEL_CARD} inside", hint)) from None
-    except (OSError, ValueError, *_DAMAGED) as error:
-        raise RunError(Problem(str(path), f"is not a model: {reason(error)}")) from error
-    if not _is_card(card):
-        raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
-    if card.get("decoder") != decode.DECODER_VERSION:
-        message = (
-            f"trained on pixels of decoder version {card.get('decoder')}, "
-            f"this tlcli decodes with version {decode.DECODER_VERSION}"
-        )
-        hint = f"use tlcli {card.get('tlcli')}, or train again"
-        raise RunError(Problem(str(path), message, hint))
-    return dict(card)
-
-
-def _is_card(card: Any) -> bool:
-    """Whether a card has what prediction needs; another program may have written it."""
-    if not isinstance(card, dict):
-        return False
-    classes, size = card.get("classes"), card.get("image_size")
-    return (
-        isinstance(classes, list)
-        and len(classes) > 0
-        and all(isinstance(name, str) for name in classes)
-        and isinstance(size, list)
-        and len(size) == 2
-        and all(type(side) is int and 0 < side <= MAX_SIDE for side in size)
-        and card.get("resize") in ("squash", "crop", "pad")
-    )

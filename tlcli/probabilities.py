@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlcli import labelled, predicted, runs
+from tlcli import labelled, predicted
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.labelled import Photos
 from tlcli.predicted import Predicted
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import console
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ class Source:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        record = run.read(runs.RECORD)
+        record = run.read(directory.RECORD)
         classes = record.get("classes") if isinstance(record, dict) else None
         if not isinstance(classes, list) or len(classes) < 2:
-            raise RunError(Problem(str(run.file(runs.RECORD)), "does not list the classes"))
+            raise RunError(Problem(str(run.file(directory.RECORD)), "does not list the classes"))
         self.classes = tuple(map(str, classes))
         self.description = {
             "run": run.path.resolve().name,
@@ -48,13 +49,13 @@ class Source:
 
         predictor = Predictor(self.run.path, raw=True)
         if predictor.classes != self.classes:
-            message = f"the model and {runs.RECORD} have different classes"
+            message = f"the model and {directory.RECORD} have different classes"
             raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
         return predictor
 
     def split(self, split: str, *, data: Path | None = None, again: bool = False) -> Predicted:
         """The probabilities of a split: those that the run has, or computed now and kept there."""
-        path = self.run.file(runs.predictions(split))
+        path = self.run.file(directory.predictions(split))
         photos = labelled.of_split(self.run, split, self.classes, data) if data else None
         rows, root = labelled.rows_of(self.run, split), labelled.root_of(self.run)
         if not again and {row.label for row in rows} <= set(self.classes):

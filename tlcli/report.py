@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import __version__, contents, curves, evidence, exhibits, page, runs
+from tlcli import __version__, contents, curves, evidence, exhibits, page
 from tlcli.contents import Contents
 from tlcli.errors import Problem, RunError
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import console, files
 
 #: Bytes of the largest report: what mail and messengers carry.
@@ -60,7 +61,7 @@ def write(run: Run, *, out: Path | None = None, data: Path | None = None) -> Wri
 
     Raises `RunError` for files of the run that are damaged, or a file in the way.
     """
-    path = out or run.file(runs.REPORT)
+    path = out or run.file(directory.REPORT)
     _check_out(path)
     if data is not None and not data.is_dir():
         raise RunError(
@@ -139,7 +140,10 @@ def _commands(run: Run) -> tuple[tuple[str, str], ...]:
     path = contents.quoted(run.path)
     return (
         ("train it again and compare every bit", f"tlcli reproduce {path}"),
-        ("train its recipe", f"tlcli finetune --config {contents.quoted(run.file(runs.RECIPE))}"),
+        (
+            "train its recipe",
+            f"tlcli finetune --config {contents.quoted(run.file(directory.RECIPE))}",
+        ),
         ("evaluate it again", f"tlcli evaluate --run {path}"),
         ("classify photos with it", f"tlcli predict --run {path} PHOTO..."),
         ("write this page again", f"tlcli report --run {path}"),

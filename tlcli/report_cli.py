@@ -27,9 +27,9 @@ def report(
       tlcli report --explain --out cats.html
     """
     from tlcli import report as reports
-    from tlcli import runs
+    from tlcli.runs import directory
 
-    run = runs.find(which)
+    run = directory.find(which)
     if explained:
         reports.explain(run, data)
     written = reports.write(run, out=out, data=data)

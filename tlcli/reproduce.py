@@ -14,10 +14,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import claims, identity, plan, recipes, runs, saving, survey, train
+from tlcli import plan, saving, survey, train
 from tlcli.errors import Problem, RunError, reason
-from tlcli.runfiles import Outcome, checked
-from tlcli.runs import Run
+from tlcli.runs import directory, fingerprints, resume
+from tlcli.runs.directory import Run
+from tlcli.runs.inputs import recipe_of
+from tlcli.runs.records import Outcome, checked
 from tlcli.system import console, files
 
 #: The member of a Keras archive that holds the weights.
@@ -98,41 +100,41 @@ def reproduce(
     The repetition goes to `out` (default: beside the run, named like it with `-again`) and goes on
     if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
-    run = runs.find(which, where="RUN")
-    chosen = recipes.of_run(run)
+    run = directory.find(which, where="RUN")
+    chosen = recipe_of(run)
     source = "data.csv" if chosen.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
     if moved:
         overrides = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
-        chosen = recipes.of_run(run, overrides)
+        chosen = recipe_of(run, overrides)
     out = out or run.path.with_name(f"{run.path.name}-again")
     again = Run(out)
     _check_place(run, again)
     if again.closed:
         console.note(f"{out}: is its repetition already, which is compared once more")
-        claims.tidy(again)
+        resume.tidy(again)
         return compare(run, again)
     found = survey.survey(chosen, cache=cache, out=out)
     made = plan.make(found)
-    different = identity.differences(run, chosen, made.index)
+    different = fingerprints.differences(run, chosen, made.index)
     if different:
         hint = "a run can only be repeated with what it was made from; --data says where it is now"
         raise RunError([Problem(str(run.path), line, hint) for line in different])
     console.note(made.text() + "\n")
     checksum = (run.record().get("weights") or {}).get("checksum")
-    train.train(made, claims.Wanted(out=out), latest=False, checksum=checksum)
+    train.train(made, resume.Wanted(out=out), latest=False, checksum=checksum)
     return compare(run, again)
 
 
 def _check_place(run: Run, again: Run) -> None:
     """What is where the repetition goes must be that repetition, whole or not."""
     where, hint = f"--out {again.path}", "name another folder with --out, or remove this one"
-    if not again.file(runs.RECORD).is_file():
+    if not again.file(directory.RECORD).is_file():
         return  # of a folder of anything else the survey tells
     if again.path.resolve() == run.path.resolve():
         raise RunError(Problem(where, "is the run itself", "name another folder with --out"))
     try:
-        same = identity.recorded(again) == identity.recorded(run)
+        same = fingerprints.recorded(again) == fingerprints.recorded(run)
     except RunError as error:
         problem = error.problems[0]
         raise RunError(Problem(problem.where, problem.message, hint)) from error
@@ -155,7 +157,7 @@ def compare(run: Run, again: Run) -> Compared:
 
 
 def _metrics(run: Run) -> list[dict[str, Any]]:
-    path = run.file(runs.METRICS)
+    path = run.file(directory.METRICS)
     try:
         return [dict(value) for _, value in files.read_json_lines(path)]
     except (OSError, ValueError, TypeError) as error:
@@ -175,7 +177,7 @@ def _different_epochs(
 
 
 def _outcome(run: Run) -> Outcome:
-    return checked(run.file(runs.SUMMARY), run.read(runs.SUMMARY), Outcome)
+    return checked(run.file(directory.SUMMARY), run.read(directory.SUMMARY), Outcome)
 
 
 def _different_scores(then: Outcome, now: Outcome) -> Iterator[Difference]:
@@ -193,7 +195,7 @@ def _tensors(run: Run) -> dict[str, npt.NDArray[Any]]:
         if isinstance(value, h5py.Dataset):
             found[name] = np.asarray(value)
 
-    path = run.file(runs.MODEL)
+    path = run.file(directory.MODEL)
     try:
         with (
             zipfile.ZipFile(path) as archive,

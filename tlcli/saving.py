@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import __version__, runs
+from tlcli import __version__
 from tlcli.errors import Problem, RunError
 from tlcli.images import decode, loader
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.network import Network, checksums
 from tlcli.plan import Plan
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import console, files
 
 #: Photos on which the saved model must say what the one in memory says.
@@ -45,7 +46,9 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
         began, resumed = record["weights"], record.get("resumed", [])
         if not isinstance(began, dict) or not isinstance(resumed, list):
             hint = "start a new run with --fresh"
-            raise RunError(Problem(str(run.file(runs.RECORD)), "is not the record of a run", hint))
+            raise RunError(
+                Problem(str(run.file(directory.RECORD)), "is not the record of a run", hint)
+            )
         if began.get("checksum") != weights["checksum"]:
             hint = "restore those weights, or start a new run with --fresh"
             what = "was started with different pretrained weights"
@@ -61,9 +64,9 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
             names = " and ".join(changed)
             console.warn(f"{run.path}: was started with other {names}; the last bits may differ")
         again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **changed}
-        files.write_json(run.file(runs.RECORD), {**record, "resumed": [*resumed, again]})
+        files.write_json(run.file(directory.RECORD), {**record, "resumed": [*resumed, again]})
     else:
-        files.write_json(run.file(runs.RECORD), {**record, **found})
+        files.write_json(run.file(directory.RECORD), {**record, **found})
 
 
 def versions() -> dict[str, str]:
@@ -141,10 +144,10 @@ def save_model(network: Network, plan: Plan, run: Run) -> None:
         "decoder": decode.DECODER_VERSION,
         "base": plan.row.name,
     }
-    with files.replacing(run.file(runs.MODEL)) as temporary:
+    with files.replacing(run.file(directory.MODEL)) as temporary:
         network.whole.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(runs.MODEL_CARD, files.as_json(card))
+            archive.writestr(directory.MODEL_CARD, files.as_json(card))
 
 
 def check_saved(network: Network, plan: Plan, run: Run, frozen: tuple[str, str]) -> None:
@@ -153,7 +156,7 @@ def check_saved(network: Network, plan: Plan, run: Run, frozen: tuple[str, str])
     Its tensors have the same bits, those up to the boundary `frozen` are still the pretrained ones,
     of which it has the checksum, and it predicts the same. Raises `RunError` otherwise.
     """
-    saved = keras.saving.load_model(run.file(runs.MODEL), compile=False)
+    saved = keras.saving.load_model(run.file(directory.MODEL), compile=False)
     boundary, checksum = frozen
     layers = [saved.get_layer(name) for name in plan.row.layers]
     if checksums(layers, [boundary])[boundary] != checksum:

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from tlcli import runs
-from tlcli.checkpoints import BEST, Checkpoint, Checkpoints
 from tlcli.data.dataset import Item
 from tlcli.errors import Problem, RunError
 from tlcli.features.extraction import Report
@@ -19,7 +17,9 @@ from tlcli.features.store import TrunkRows
 from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.networks.network import Network
 from tlcli.plan import Plan
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.checkpoints import BEST, Checkpoint, Checkpoints
+from tlcli.runs.directory import Run
 from tlcli.stage import Epoch, Outcome, Position, Snapshot, run_stage
 from tlcli.steps import Score, Scorer
 from tlcli.system import console, files
@@ -88,7 +88,7 @@ class Stages:
     ) -> None:
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self._report = clock, report
-        self._checkpoints = Checkpoints(run.file(runs.CHECKPOINTS))
+        self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))
         self._results: list[Result] = []
         self._before: list[Epoch] = []  # those of the stages before this one
         self._stopped: Snapshot | None = None
@@ -205,8 +205,8 @@ class Stages:
     def _rewrite_metrics(self) -> None:
         """The metrics of the epochs that count, whole: a stop may have cut the file short."""
         history = [*self._before, *(self._stopped.history if self._stopped else ())]
-        text = "".join(runs.metrics_line(asdict(epoch)) for epoch in history)
-        files.write_text(self._run.file(runs.METRICS), text)
+        text = "".join(directory.metrics_line(asdict(epoch)) for epoch in history)
+        files.write_text(self._run.file(directory.METRICS), text)
 
 
 def _result(values: dict[str, Any]) -> Result:

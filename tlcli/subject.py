@@ -20,8 +20,8 @@ from tlcli.errors import Problem, RunError, TlcliError, suggestion
 from tlcli.images.loader import Look
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
-from tlcli.predict import open_model, read_card, run_of
 from tlcli.pretrained import weights
+from tlcli.runs.model_file import open_model, read_card, run_of
 
 Array = npt.NDArray[Any]
 #: Of Keras, which has no type hints that help.

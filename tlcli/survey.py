@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli import outputs
 from tlcli.data import audit, audit_cache, dataset, findings, leakage
 from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
@@ -20,6 +19,7 @@ from tlcli.pretrained import weights
 from tlcli.pretrained.weights import Source
 from tlcli.recipe.advice import advice
 from tlcli.recipe.recipe import Recipe
+from tlcli.runs.create import check_output
 from tlcli.system import files
 
 
@@ -74,7 +74,7 @@ def survey(
     """
     problems = advice(chosen)
     if run:
-        problems += outputs.check_output(out, force=force)
+        problems += check_output(out, force=force)
     found = Survey(chosen, files.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:

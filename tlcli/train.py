@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlcli import claims, identity, outputs, runs, saving, trunks
 from tlcli import plan as planning
-from tlcli.claims import Claim, Wanted
+from tlcli import saving, trunks
 from tlcli.data import findings, preview
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features import addresses
 from tlcli.features.extraction import Report
 from tlcli.plan import Plan
 from tlcli.pretrained import weights
-from tlcli.runs import Run
+from tlcli.runs import directory, fingerprints, resume
+from tlcli.runs.create import move_into_place
+from tlcli.runs.directory import Run
+from tlcli.runs.resume import Claim, Wanted
 from tlcli.stages import Clock, Result, Stages
 from tlcli.steps import Score
 from tlcli.system import console, files, signals
 
-#: A new run under `runs.root()`, or the one there that was stopped.
+#: A new run under `directory.root()`, or the one there that was stopped.
 NEW = Wanted()
 
 #: Photos on a run's own sheet of views, which has to be read in a report.
@@ -82,11 +84,11 @@ def train(
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that a
     run that ends early goes on from there when it is asked for again. With `latest`, the run is
-    what `runs.LATEST` points to from now on. `checksum` is what that of the pretrained weights must
-    be. Raises a `TlcliError` for photos, weights, disks and numbers that do not allow it to end
-    well, and `Interrupted` after a signal.
+    what `directory.LATEST` points to from now on. `checksum` is what that of the pretrained weights
+    must be. Raises a `TlcliError` for photos, weights, disks and numbers that do not allow it to
+    end well, and `Interrupted` after a signal.
     """
-    with signals.graceful(), claims.claim(wanted, plan.recipe, plan.index) as claimed:
+    with signals.graceful(), resume.claim(wanted, plan.recipe, plan.index) as claimed:
         clock = Clock()
         run = claimed.run
         again = ", which was stopped" if claimed.resumed else ""
@@ -101,7 +103,7 @@ def train(
                 _check_weights(plan, record["checksum"], checksum)
             saving.describe(run, record, deterministic=plan.recipe.deterministic)
             audit = findings.audit_record(plan.index, plan.problems)
-            files.write_json(run.file(runs.AUDIT), audit)
+            files.write_json(run.file(directory.AUDIT), audit)
             with clock("extract"):
                 report = trunks.fill_store(network, plan, opened)
             plan = _readable(plan, report, claimed)
@@ -113,9 +115,9 @@ def train(
             saving.save_model(network, plan, run)
             saving.check_saved(network, plan, run, (cuts[0], opened.checksums[cuts[0]]))
         summary = Summary(run, tuple(results), report, clock.seconds)
-        files.write_json(run.file(runs.SUMMARY), summary.as_record())
+        files.write_json(run.file(directory.SUMMARY), summary.as_record())
         signals.check()
-        settled = outputs.settle(run)
+        settled = move_into_place(run)
         if latest:
             _mark_latest(settled)
         _draw_views(plan, settled)
@@ -123,7 +125,7 @@ def train(
         if run.replaces is None:
             stages.close()
         else:
-            claims.discard(run)
+            resume.discard(run)
         signals.done()
     return replace(summary, run=settled)
 
@@ -138,9 +140,9 @@ def _check_weights(plan: Plan, found: str, wanted: str) -> None:
 def _mark_latest(run: Run) -> None:
     """Make it the run that commands take where none is named; that is all that may fail here."""
     try:
-        runs.mark_latest(run)
+        directory.mark_latest(run)
     except OSError as error:
-        pointer, hint = runs.root() / runs.LATEST, f"name this run with --run {run.path}"
+        pointer, hint = directory.root() / directory.LATEST, f"name this run with --run {run.path}"
         message = f"cannot be pointed at this run: {reason(error)}"
         console.warn(str(Problem(str(pointer), message, hint)))
 
@@ -150,7 +152,7 @@ def _draw_views(plan: Plan, run: Run) -> None:
     augment = plan.recipe.augment
     if augment.changes_pixels and (augment.views == "live" or augment.kept_views):
         try:
-            preview.sheet(plan.recipe, plan.index, run.file(runs.VIEWS_SHEET), most=SHEET_ROWS)
+            preview.sheet(plan.recipe, plan.index, run.file(directory.VIEWS_SHEET), most=SHEET_ROWS)
         except (TlcliError, OSError) as error:
             console.warn(f"no sheet of views: {reason(error)}")
 
@@ -159,8 +161,8 @@ def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
     """The plan of the photos that could be read, which are the same after a stop as before."""
     reduced = planning.reduced(plan, report.unreadable)
     if claimed.resumed:
-        identity.check_photos(claimed.run, reduced.index)
-        identity.update_places(claimed.run, plan.recipe, reduced.index)
+        fingerprints.check_photos(claimed.run, reduced.index)
+        fingerprints.update_places(claimed.run, plan.recipe, reduced.index)
     elif reduced is not plan:
-        identity.leave_out(claimed.run, reduced.index)
+        fingerprints.leave_out(claimed.run, reduced.index)
     return reduced

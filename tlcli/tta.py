@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tlcli import recipes
 from tlcli.errors import Problem, RunError
 from tlcli.recipe.augment import Augment
-from tlcli.runs import RECIPE, Run
+from tlcli.runs.directory import RECIPE, Run
+from tlcli.runs.inputs import recipe_of
 
 
 def settings(run: Path) -> Augment:
@@ -23,7 +23,7 @@ def settings(run: Path) -> Augment:
         message = f"test-time augmentation needs the {RECIPE} of the run beside the model"
         hint = "name the run directory with --run, or leave --tta out"
         raise RunError(Problem(str(run), message, hint))
-    augment = recipes.of_run(Run(run)).augment
+    augment = recipe_of(Run(run)).augment
     if not augment.changes_pixels:
         message = "no setting of `augment` changes a photo, so there are no views to average over"
         raise RunError(Problem(str(path), message, "leave --tta out"))

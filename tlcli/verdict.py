@@ -8,7 +8,7 @@ from typing import Literal
 from tlcli.evidence import Evidence
 from tlcli.intervals import LEVEL, Interval, Paired, wilson
 from tlcli.page import points, share
-from tlcli.runfiles import Majority
+from tlcli.runs.evaluation_records import Majority
 from tlcli.system.console import counted
 
 

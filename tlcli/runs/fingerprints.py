@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import recipes, runs, splits
 from tlcli.data.dataset import Index
 from tlcli.errors import SHOWN, Problem, RunError, TlcliError
 from tlcli.recipe.recipe import Recipe
-from tlcli.runs import Run
-from tlcli.splits import Row
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.inputs import RecordedPhoto, naming, read_split, write_split
 from tlcli.system import console, files, yamlfile
 
 _KEYS = ("recipe_fingerprint", "dataset_fingerprint", "photo_order")
@@ -65,8 +65,8 @@ def not_resumed(run: Run, different: list[str]) -> str:
 
 
 def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
-    with recipes.naming(run):
-        then = _flat(yamlfile.read(run.file(runs.RECIPE)).value)
+    with naming(run):
+        then = _flat(yamlfile.read(run.file(directory.RECIPE)).value)
     now = _flat(chosen.resolved())
     for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what
         then.pop(key, None)
@@ -102,9 +102,9 @@ def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:
 
 def _changed_photos(run: Run, index: Index) -> Iterator[str]:
     try:
-        then = Counter((row.sha256, row.label, row.split) for row in splits.read(run))
+        then = Counter((row.sha256, row.label, row.split) for row in read_split(run))
     except RunError:
-        yield f"its {runs.SPLIT} cannot be read"
+        yield f"its {directory.SPLIT} cannot be read"
         return
     now = Counter((item.digest, index.classes[item.label], str(item.split)) for item in index.items)
     gone, new = then - now, now - then
@@ -122,7 +122,7 @@ def _changed_photos(run: Run, index: Index) -> Iterator[str]:
 
 def write(run: Run, chosen: Recipe, index: Index) -> None:
     """What a run is told by, and what it has been given."""
-    files.write_text(run.file(runs.RECIPE), chosen.as_yaml())
+    files.write_text(run.file(directory.RECIPE), chosen.as_yaml())
     _write_split(run, index)
     record = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -133,7 +133,7 @@ def write(run: Run, chosen: Recipe, index: Index) -> None:
         "classes": list(index.classes),
         "photos": index.counts(),
     }
-    files.write_json(run.file(runs.RECORD), record)
+    files.write_json(run.file(directory.RECORD), record)
 
 
 def check_photos(run: Run, index: Index) -> None:
@@ -153,12 +153,12 @@ def check_photos(run: Run, index: Index) -> None:
 
 def update_places(run: Run, chosen: Recipe, index: Index) -> None:
     """Write down where recipe and photos are now, if they were moved while the run was stopped."""
-    path, text, known = run.file(runs.RECIPE), chosen.as_yaml(), ""
+    path, text, known = run.file(directory.RECIPE), chosen.as_yaml(), ""
     with suppress(OSError, ValueError):
         known = path.read_text(encoding="utf-8")
     if known != text:
         files.write_text(path, text)
-    if [row.path for row in splits.read(run)] != [item.path for item in index.items]:
+    if [row.path for row in read_split(run)] != [item.path for item in index.items]:
         _write_split(run, index)
 
 
@@ -166,11 +166,12 @@ def leave_out(run: Run, index: Index) -> None:
     """Note that only these photos are left to train and test on; the others cannot be read."""
     _write_split(run, index)
     record = {**run.record(), "photos": index.counts()}
-    files.write_json(run.file(runs.RECORD), record)
+    files.write_json(run.file(directory.RECORD), record)
 
 
 def _write_split(run: Run, index: Index) -> None:
     rows = (
-        Row(item.path, index.classes[item.label], item.split, item.digest) for item in index.items
+        RecordedPhoto(item.path, index.classes[item.label], item.split, item.digest)
+        for item in index.items
     )
-    splits.write(run, rows)
+    write_split(run, rows)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tlcli import runs
-from tlcli.errors import Problem, RunError, reason
-from tlcli.runs import Run
+from tlcli.errors import Problem, RecipeError, RunError, reason
+from tlcli.recipe.load import load_recipe
+from tlcli.recipe.recipe import Recipe
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 
 _COLUMNS = ("path", "label", "split", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RecordedPhoto:
     """One photo of a run: `path` as written, relative to the data folder or absolute."""
 
     path: Path
@@ -25,9 +28,9 @@ class Row:
     sha256: str
 
 
-def read(run: Run) -> tuple[Row, ...]:
+def read_split(run: Run) -> tuple[RecordedPhoto, ...]:
     """Every photo of a run, in the order of the file. Raises `RunError` where it is damaged."""
-    path = run.file(runs.SPLIT)
+    path = run.file(directory.SPLIT)
     try:
         with files.open_text(path) as file:
             lines = csv.DictReader(file, strict=True)
@@ -37,21 +40,41 @@ def read(run: Run) -> tuple[Row, ...]:
             return tuple(_row(line, path, lines.line_num) for line in lines)
     except FileNotFoundError:
         hint = "name a run that `tlcli finetune` has written"
-        raise RunError(Problem(str(run.path), f"has no {runs.SPLIT}", hint)) from None
+        raise RunError(Problem(str(run.path), f"has no {directory.SPLIT}", hint)) from None
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
 
 
-def write(run: Run, rows: Iterable[Row]) -> None:
+def write_split(run: Run, rows: Iterable[RecordedPhoto]) -> None:
     """Record the photos of a run."""
     table = ((row.path, row.label, row.split, row.sha256) for row in rows)
-    files.write_table(run.file(runs.SPLIT), _COLUMNS, table)
+    files.write_table(run.file(directory.SPLIT), _COLUMNS, table)
 
 
-def _row(line: dict[str, str | None], path: Path, number: int) -> Row:
+def _row(line: dict[str, str | None], path: Path, number: int) -> RecordedPhoto:
     values = [line[name] for name in _COLUMNS]
     if not all(values):
         raise RunError(Problem(f"{path}:{number}", "the line is not complete"))
     name, label, split, sha256 = map(str, values)
     label.encode()  # a folder may have a name that is no UTF-8, a class has not
-    return Row(Path(name), label, split, sha256)
+    return RecordedPhoto(Path(name), label, split, sha256)
+
+
+def recipe_of(run: Run, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that a run has kept; its problems name the run."""
+    with naming(run):
+        return load_recipe(run.file(directory.RECIPE), overrides)
+
+
+@contextmanager
+def naming(run: Run) -> Iterator[None]:
+    """Have the problems of a run's recipe say of which run: `recipe.yaml` are all of them."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(
+            replace(problem, where=f"{run.path}/{problem.where}")
+            if problem.where.startswith(directory.RECIPE)
+            else problem
+            for problem in error.problems
+        ) from error

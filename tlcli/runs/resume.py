@@ -12,11 +12,20 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import checkpoints, identity, outputs, runs
 from tlcli.data.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.recipe.recipe import Recipe
-from tlcli.runs import Run
+from tlcli.runs import checkpoints, directory, fingerprints
+from tlcli.runs.create import (
+    TEMPORARY,
+    check_output,
+    create_run,
+    is_first,
+    number_of,
+    refuse_links,
+    replacements,
+)
+from tlcli.runs.directory import Run
 from tlcli.system import console, files, locks
 
 
@@ -25,10 +34,10 @@ class Wanted:
     """What the user said about the run to make.
 
     Attributes:
-        out: its directory; None for a new one under `runs.root()`.
+        out: its directory; None for a new one under `directory.root()`.
         force: replace a finished run that is in `out`.
         fresh: start anew even where one of the same recipe and photos was stopped.
-        resume: go on with this run and no other: a directory, or a name under `runs.root()`.
+        resume: go on with this run and no other: a directory, or a name under `directory.root()`.
     """
 
     out: Path | None = None
@@ -66,7 +75,7 @@ def claim(wanted: Wanted, chosen: Recipe, index: Index) -> Iterator[Claim]:
             claimed = _claim_new(stack, wanted, chosen, index, told)
         for line in told:
             console.note(line)
-        outputs.refuse_links(claimed.run)
+        refuse_links(claimed.run)
         try:
             yield claimed
         finally:
@@ -77,15 +86,15 @@ def claim(wanted: Wanted, chosen: Recipe, index: Index) -> Iterator[Claim]:
 def _claim_new(
     stack: ExitStack, wanted: Wanted, chosen: Recipe, index: Index, told: list[str]
 ) -> Claim:
-    """A stopped run of the same recipe under `runs.root()`, or a new one there."""
-    folder = runs.root()
+    """A stopped run of the same recipe under `directory.root()`, or a new one there."""
+    folder = directory.root()
     files.new_folder(folder)
     with locks.locked(folder, waiting="it is choosing its run"):
-        stopped = [run for run in reversed(runs.listed(folder)) if not run.closed]
+        stopped = [run for run in reversed(directory.listed(folder)) if not run.closed]
         for run in [] if wanted.fresh else stopped:
             if run.name.rpartition("-")[0] != chosen.name:
                 continue
-            different = identity.differences_told(run, chosen, index)
+            different = fingerprints.differences_told(run, chosen, index)
             if not different:
                 _hold(stack, run)
                 if run.closed:  # since it was looked at
@@ -93,11 +102,11 @@ def _claim_new(
                 return Claim(run, resumed=True)
             # Of several, the last is the one that somebody may have in mind.
             if not told and not locks.is_held(run.path):
-                told.append(identity.not_resumed(run, different))
+                told.append(fingerprints.not_resumed(run, different))
         _remove_stillborn(folder, chosen.name)
-        for run in runs.listed(folder):
+        for run in directory.listed(folder):
             tidy(run)
-        run = outputs.create(chosen.name, None)
+        run = create_run(chosen.name, None)
         _hold(stack, run)
         return _begin(run, chosen, index)  # before another process looks for it
 
@@ -106,26 +115,26 @@ def _claim_in(
     stack: ExitStack, out: Path, wanted: Wanted, chosen: Recipe, index: Index, told: list[str]
 ) -> Claim:
     """The run in `out`, or the one that is going to replace it."""
-    if problems := outputs.check_output(out, force=wanted.force):
+    if problems := check_output(out, force=wanted.force):
         raise RunError(problems)
     files.new_folder(out)
     _hold(stack, Run(out))
     for run in _begun(out):
-        different = [] if wanted.fresh else identity.differences_told(run, chosen, index)
+        different = [] if wanted.fresh else fingerprints.differences_told(run, chosen, index)
         if not (different or wanted.fresh):
             _remove_temporary(run)
             return Claim(run, resumed=True)
         _pass_over(run, different, wanted, told)
-    if (out / runs.RECORD).is_file() and not wanted.force:
+    if (out / directory.RECORD).is_file() and not wanted.force:
         hint = "name another folder, or replace it with --force"
         raise RunError(Problem(f"--out {out}", "a stopped run is already there", hint))
-    return _begin(outputs.create(chosen.name, out, force=wanted.force), chosen, index)
+    return _begin(create_run(chosen.name, out, force=wanted.force), chosen, index)
 
 
 def _begin(run: Run, chosen: Recipe, index: Index) -> Claim:
     """Write down what a new run is told by; nothing is left of it where that fails."""
     try:
-        identity.write(run, chosen, index)
+        fingerprints.write(run, chosen, index)
     except BaseException:
         discard(run)
         raise
@@ -134,8 +143,8 @@ def _begin(run: Run, chosen: Recipe, index: Index) -> Claim:
 
 def _begun(out: Path) -> Iterator[Run]:
     """The runs of `out` that were stopped: those that were to replace it, and its own."""
-    yield from (Run(path, replaces=out.resolve()) for path in outputs.replacements(out))
-    if (out / runs.RECORD).is_file() and not Run(out).closed:
+    yield from (Run(path, replaces=out.resolve()) for path in replacements(out))
+    if (out / directory.RECORD).is_file() and not Run(out).closed:
         yield Run(out)
 
 
@@ -145,7 +154,7 @@ def _pass_over(run: Run, different: list[str], wanted: Wanted, told: list[str]) 
         if wanted.force:
             discard(run)  # half a replacement that nobody can ask for any more
     elif different and wanted.force:
-        told.append(identity.not_resumed(run, different))
+        told.append(fingerprints.not_resumed(run, different))
     elif different:
         where = f"--out {run.path}"
         hint = "name another folder, or replace it with --force"
@@ -155,9 +164,9 @@ def _pass_over(run: Run, different: list[str], wanted: Wanted, told: list[str]) 
 
 def _named(which: str, chosen: Recipe, index: Index) -> Run:
     """The run of `--resume`."""
-    run = runs.named(which, where=f"--resume {which}")
+    run = directory.named(which, where=f"--resume {which}")
     _check_unfinished(run, which)
-    different = identity.differences(run, chosen, index)
+    different = fingerprints.differences(run, chosen, index)
     if different:
         where = f"--resume {which}"
         hint = "undo the change, or leave out --resume to train a new run"
@@ -177,7 +186,7 @@ def _check_unfinished(run: Run, which: str) -> None:
 
 
 def _hold(stack: ExitStack, run: Run) -> None:
-    outputs.refuse_links(run)
+    refuse_links(run)
     try:
         left = stack.enter_context(locks.locked(run.path))
     except locks.Held as held:
@@ -191,7 +200,7 @@ def _hold(stack: ExitStack, run: Run) -> None:
 
 def tidy(run: Run) -> None:
     """Remove what a process leaves in its finished run when it is killed while it tidies up."""
-    left = (checkpoints.trash(run.file(runs.CHECKPOINTS)), *map(run.file, locks.FILES))
+    left = (checkpoints.trash(run.file(directory.CHECKPOINTS)), *map(run.file, locks.FILES))
     if run.closed and any(path.exists() for path in left):
         with suppress(locks.Held), locks.locked(run.path):
             shutil.rmtree(left[0], ignore_errors=True)
@@ -208,25 +217,28 @@ def _remove_stillborn(folder: Path, name: str) -> None:
     A folder with anything else in it, if only a model, is what a user has kept of a run.
     """
     for path in folder.iterdir():
-        if not outputs.number_of(path, name) or path.is_symlink() or not path.is_dir():
+        if not number_of(path, name) or path.is_symlink() or not path.is_dir():
             continue
-        if all(map(outputs.is_first, path.iterdir())) and not locks.is_held(path):
+        if all(map(is_first, path.iterdir())) and not locks.is_held(path):
             discard(Run(path))
 
 
 def _remove_temporary(run: Run) -> None:
     """Remove what a kill in the middle of a write has left; see `files.replacing`."""
-    for folder in (run.path, run.file(runs.CHECKPOINTS)):
-        for path in folder.glob(outputs.TEMPORARY):
+    for folder in (run.path, run.file(directory.CHECKPOINTS)):
+        for path in folder.glob(TEMPORARY):
             path.unlink(missing_ok=True)
 
 
 def discard(run: Run) -> None:
     """Remove the files of a run that has come to nothing, and its folder if that is all."""
     _remove_temporary(run)
-    for name in (*runs.FILES, *locks.FILES):
+    for name in (*directory.FILES, *locks.FILES):
         run.file(name).unlink(missing_ok=True)
-    for folder in (run.file(runs.CHECKPOINTS), checkpoints.trash(run.file(runs.CHECKPOINTS))):
+    for folder in (
+        run.file(directory.CHECKPOINTS),
+        checkpoints.trash(run.file(directory.CHECKPOINTS)),
+    ):
         shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         run.path.rmdir()

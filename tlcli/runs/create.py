@@ -7,25 +7,25 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tlcli import runs
 from tlcli.errors import Problem, RunError, reason
-from tlcli.runs import Run
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import files
 from tlcli.system.files import new_folder, replacing, sync_folder
 from tlcli.system.locks import HOLDER, LOCK
 
 #: All that a run holds before it has a record, and what a kill in the middle of a write leaves; see
-#: `identity.write` and `files.replacing`.
-_FIRST, _LOCKS, TEMPORARY = (runs.RECIPE, runs.SPLIT), (LOCK, HOLDER), ".*.tmp*"
+#: `fingerprints.write` and `files.replacing`.
+_FIRST, _LOCKS, TEMPORARY = (directory.RECIPE, directory.SPLIT), (LOCK, HOLDER), ".*.tmp*"
 
 
 def check_output(out: Path | None, *, force: bool) -> list[Problem]:
-    """What stands in the way of a run in `out` (`None`: a new folder under `runs.root()`).
+    """What stands in the way of a run in `out` (`None`: a new folder under `directory.root()`).
 
     A run that was stopped there does not: it may go on, which `claims` decides.
     """
     if out is None:
-        return files.check_writable(runs.root())
+        return files.check_writable(directory.root())
     if not out.exists():
         return files.check_writable(out.parent)
     if not out.is_dir():
@@ -35,7 +35,7 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
             return files.check_writable(out)
     except OSError as error:
         return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
-    if not (out / runs.RECORD).is_file():
+    if not (out / directory.RECORD).is_file():
         hint = "name another folder; --force replaces only what tlcli has written"
         return [Problem(f"--out {out}", "exists, is not empty and is not a run", hint)]
     if not force and Run(out).closed:
@@ -65,15 +65,15 @@ def refuse_links(run: Run) -> None:
 
     tlcli makes none there, and what such a link leads to would be changed or removed.
     """
-    names = (runs.CHECKPOINTS, *runs.FILES, LOCK, HOLDER)
+    names = (directory.CHECKPOINTS, *directory.FILES, LOCK, HOLDER)
     found = [run.file(name) for name in names if run.file(name).is_symlink()]
     if found:
         hint = "remove the link, or train another run with --fresh"
         raise RunError([Problem(str(path), "is a link", hint) for path in found])
 
 
-def create(name: str, out: Path | None, *, force: bool = False) -> Run:
-    """Make the directory of a new run: `out`, or `NAME-1`, `NAME-2`, ... under `runs.root()`.
+def create_run(name: str, out: Path | None, *, force: bool = False) -> Run:
+    """Make the directory of a new run: `out`, or `NAME-1`, `NAME-2`, ... under `directory.root()`.
 
     Raises `RunError` where something is in the way; see `check_output`.
     """
@@ -90,7 +90,7 @@ def create(name: str, out: Path | None, *, force: bool = False) -> Run:
                 return Run(new, replaces=old)
             new_folder(out)
             return Run(out)
-        folder = runs.root()
+        folder = directory.root()
         new_folder(folder)
         number = 1 + max((number_of(path, name) for path in folder.iterdir()), default=0)
         while True:
@@ -101,7 +101,9 @@ def create(name: str, out: Path | None, *, force: bool = False) -> Run:
                 return Run(path)
             number += 1
     except OSError as error:
-        raise RunError(Problem(str(error.filename or out or runs.root()), reason(error))) from error
+        raise RunError(
+            Problem(str(error.filename or out or directory.root()), reason(error))
+        ) from error
 
 
 def number_of(path: Path, name: str) -> int:
@@ -121,7 +123,7 @@ def _replacement(old: Path) -> str:
     return f".{old.name}.new-"
 
 
-def settle(run: Run) -> Run:
+def move_into_place(run: Run) -> Run:
     """A finished run in its place: where it replaces an older one, file by file.
 
     The folder it was trained in stays whole until all is done, so that after a crash the same can
@@ -131,15 +133,15 @@ def settle(run: Run) -> Run:
     """
     if run.replaces is None:
         return run
-    (run.replaces / runs.SUMMARY).unlink(missing_ok=True)
+    (run.replaces / directory.SUMMARY).unlink(missing_ok=True)
     # A stopped run there is not to be gone on with as if it were this one.
-    shutil.rmtree(run.replaces / runs.CHECKPOINTS, ignore_errors=True)
-    for path in (run.replaces / name for name in runs.DERIVED):
+    shutil.rmtree(run.replaces / directory.CHECKPOINTS, ignore_errors=True)
+    for path in (run.replaces / name for name in directory.DERIVED):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    for name in runs.FILES:
+    for name in directory.FILES:
         with replacing(run.replaces / name) as temporary:
             shutil.copyfile(run.file(name), temporary)
     return Run(run.replaces)

@@ -1,0 +1,85 @@
+"""The saved model of a run, and the card in it that says what its outputs mean."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from tlcli.errors import Problem, RunError, reason
+from tlcli.images import decode
+from tlcli.recipe.settings import MAX_SIDE
+from tlcli.runs.directory import MODEL, MODEL_CARD, RECORD, Run
+from tlcli.system import files
+
+#: A card holds class names, not data.
+CARD_BYTES = 10_000_000
+
+
+# What reading a damaged archive raises beside OSError and ValueError.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+
+
+def run_of(model: Path) -> Run | None:
+    """The run that a model lies in, if it lies in one."""
+    run = Run(model.parent)
+    return run if model.name == MODEL and run.file(RECORD).is_file() else None
+
+
+def open_model(path: Path, card: dict[str, Any]) -> Any:
+    """The Keras model at `path`, whose card has been read; `RunError` where they do not fit."""
+    from tlcli.networks.framework import keras
+
+    try:
+        # safe_mode stays on: a model file is data, and must not bring code along.
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, *_DAMAGED) as error:
+        raise RunError(Problem(str(path), f"cannot be loaded: {reason(error)}")) from error
+    classes, outputs = len(card["classes"]), model.outputs[0].shape[-1]
+    if outputs != (1 if classes == 2 else classes):
+        message = f"has {outputs} outputs for {classes} classes"
+        raise RunError(Problem(str(path), message, "use a model that tlcli has written"))
+    return model
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """What a model archive says of its classes and pixels; see `directory.MODEL_CARD`."""
+    hint = "only models written by tlcli say which output is which class"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(MODEL_CARD).file_size > CARD_BYTES:
+                raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
+            card = files.json_value(archive.read(MODEL_CARD))
+    except FileNotFoundError:
+        raise RunError(Problem(str(path), "no such model", "name a run with --run")) from None
+    except KeyError:
+        raise RunError(Problem(str(path), f"has no {MODEL_CARD} inside", hint)) from None
+    except (OSError, ValueError, *_DAMAGED) as error:
+        raise RunError(Problem(str(path), f"is not a model: {reason(error)}")) from error
+    if not _is_card(card):
+        raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
+    if card.get("decoder") != decode.DECODER_VERSION:
+        message = (
+            f"trained on pixels of decoder version {card.get('decoder')}, "
+            f"this tlcli decodes with version {decode.DECODER_VERSION}"
+        )
+        hint = f"use tlcli {card.get('tlcli')}, or train again"
+        raise RunError(Problem(str(path), message, hint))
+    return dict(card)
+
+
+def _is_card(card: Any) -> bool:
+    """Whether a card has what prediction needs; another program may have written it."""
+    if not isinstance(card, dict):
+        return False
+    classes, size = card.get("classes"), card.get("image_size")
+    return (
+        isinstance(classes, list)
+        and len(classes) > 0
+        and all(isinstance(name, str) for name in classes)
+        and isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) is int and 0 < side <= MAX_SIDE for side in size)
+        and card.get("resize") in ("squash", "crop", "pad")
+    )

@@ -1,0 +1,167 @@
+"""What the JSON files of a run hold, typed: records of training, evaluation and explanation.
+
+Numbers are checked when they are read, so that what is made of them need not ask again. Keys that a
+later version adds are passed over.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
+
+from tlcli.errors import Problem, RunError
+
+#: What to do about a file that holds something else.
+AGAIN = "make it again, or remove it"
+
+Part = TypeVar("Part")
+
+#: A mean of shares may come out above 1 by a rounding error.
+Share = Annotated[float, Field(ge=0, le=1 + 1e-9)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class RecordPart(BaseModel):
+    """What every record and each part of one has in common: it cannot change, and is finite."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+def checked(path: Path, value: Any, kind: type[Part], line: int | None = None) -> Part:
+    """The value of a file, or of one of its lines, as one of the kinds below.
+
+    Raises `RunError` with the first place in it that does not fit.
+    """
+    try:
+        found: Part = _adapter(cast(Any, kind)).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        where = f"{path}:{line}" if line else str(path)
+        message = f"{place}: {first['msg']}" if place else str(first["msg"])
+        raise RunError(Problem(where, message, AGAIN)) from error
+    return found
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+class Record(RecordPart):
+    """`run.json`: what was known before training."""
+
+    created: str
+    command: tuple[str, ...] = ()
+    base: str
+    seed: int
+    recipe_fingerprint: str
+    dataset_fingerprint: str
+    classes: tuple[str, ...]
+    photos: dict[str, dict[str, Count]]
+    weights: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    machine: dict[str, Any] = {}
+
+    @property
+    def devices(self) -> list[str]:
+        """What it was trained on."""
+        processor, found = self.machine.get("processor"), self.machine.get("devices") or []
+        return [str(name) for name in (processor, *found) if name]
+
+    def count(self, split: str) -> int:
+        """The photos of a split."""
+        return sum(self.photos.get(split, {}).values())
+
+
+class Score(RecordPart):
+    """A score on the test photos: a share, a mean loss, and of how many photos."""
+
+    accuracy: Share
+    loss: NonNegativeFloat
+    n: Count
+
+    @property
+    def right(self) -> int:
+        """The photos whose class was named."""
+        return round(self.accuracy * self.n)
+
+
+class StageResult(RecordPart):
+    """What a stage came to, in seconds and by its best epoch, counted from 1."""
+
+    name: str
+    epochs: PositiveInt
+    best_epoch: PositiveInt
+    val_loss: NonNegativeFloat | None = None
+    val_accuracy: Share | None = None
+    seconds: NonNegativeFloat
+    test: Score | None = None
+
+
+class Extraction(RecordPart):
+    """Photos that went through the trunk, and rows computed and found, by boundary."""
+
+    images: Count = 0
+    computed: dict[str, Count] = {}
+    stored: dict[str, Count] = {}
+
+
+class Outcome(RecordPart):
+    """`summary.json`; `seconds` are those of every act."""
+
+    stages: Annotated[tuple[StageResult, ...], Field(min_length=1)]
+    test: Score | None = None
+    extraction: Extraction = Extraction()
+    seconds: dict[str, NonNegativeFloat] = {}
+
+
+class Epoch(RecordPart):
+    """A line of `metrics.jsonl`; epochs count from 1 in every stage."""
+
+    stage: str
+    epoch: PositiveInt
+    loss: NonNegativeFloat
+    accuracy: Share
+    val_loss: NonNegativeFloat | None = None
+    val_accuracy: Share | None = None
+    learning_rate: NonNegativeFloat
+    seconds: NonNegativeFloat = 0.0
+
+
+class BriefRecord(RecordPart):
+    """As much of `run.json` as a list of runs tells."""
+
+    created: str = "?"
+    base: str = "?"
+
+
+class BriefScore(RecordPart):
+    """As much of a score."""
+
+    accuracy: Share
+
+
+class BriefStage(RecordPart):
+    """As much of what a stage came to as a list of runs and the curves tell."""
+
+    best_epoch: PositiveInt | None = None
+    val_accuracy: Share | None = None
+
+
+class BriefOutcome(RecordPart):
+    """As much of `summary.json`."""
+
+    stages: tuple[BriefStage, ...] = ()
+    test: BriefScore | None = None
