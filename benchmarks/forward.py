@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, child, parser, spread
 
-from tlcli import estimate
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import tf
 from tlcli.networks.network import build_network, compile_forward
 from tlcli.recipe.settings import Head
+from tlcli.training import estimate
 
 BATCH, SIDE = 32, 2048
 

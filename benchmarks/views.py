@@ -25,14 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import plan, survey, trunks
 from tlcli.features import addresses, extraction
-from tlcli.feeds import StoredFeed
 from tlcli.images import loader
 from tlcli.recipe.load import load_recipe
-from tlcli.stage import Position, Snapshot, run_stage
-from tlcli.steps import Scorer
 from tlcli.system import console, files
+from tlcli.training import extract
+from tlcli.training.batches import StoredFeed
+from tlcli.training.loop import Position, Snapshot, run_stage
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
+from tlcli.training.step import Scorer
 
 RESULTS, TABLE, PLOT = "views.json", "views.md", "views.png"
 
@@ -107,7 +109,7 @@ class EpochFeed(StoredFeed):
 
 
 class Memory:
-    """The `stage.Keeper` of a stage that need not survive its process."""
+    """The `loop.Keeper` of a stage that need not survive its process."""
 
     def __init__(self) -> None:
         self._best: list[Any] = []
@@ -134,9 +136,9 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     chosen = load_recipe(
         wanted.config, [*wanted.overrides, f"seed={seed}", f"augment.views={kept}", stages]
     )
-    made = plan.make(survey.survey(chosen, cache=wanted.cache, run=False))
+    made = make_plan(preflight(chosen, cache=wanted.cache, run=False))
     (planned,) = made.stages
-    network = trunks.load_network(made)
+    network = extract.load_network(made)
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
     with addresses.open_store(network, chosen, made.cache, [cut]) as opened:

@@ -1,4 +1,4 @@
-"""Count the arithmetic of the bases of the installed Keras and rewrite `tlcli/work.json`.
+"""Count the arithmetic of the bases of the installed Keras and rewrite `tlcli/training/work.json`.
 
     python scripts/work.py            # all bases, two minutes
     python scripts/work.py VGG16      # print one, change nothing
@@ -25,7 +25,7 @@ from typing import Any
 from tlcli.networks.bases import BASES, Base
 from tlcli.networks.framework import keras
 
-TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "work.json"
+TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "training" / "work.json"
 
 Work = tuple[int, int, int]
 

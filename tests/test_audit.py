@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tlcli import check
 from tlcli.data import audit, exclude_list
 from tlcli.data.findings import Finding, audit_record, to_exclude
 from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
+from tlcli.training.check import check_recipe
 
 
 def blobs(seed: int, width: int = 96, height: int = 72) -> Image.Image:
@@ -55,7 +55,7 @@ def config(data: Path, write_recipe) -> Path:
 
 def found(config: Path, *overrides: str) -> dict[str, Finding]:
     """The findings of a check, by kind."""
-    return {finding.kind: finding for finding in check.check(config, overrides).findings}
+    return {finding.kind: finding for finding in check_recipe(config, overrides).findings}
 
 
 def names(finding: Finding) -> list[str]:
@@ -63,7 +63,7 @@ def names(finding: Finding) -> list[str]:
 
 
 def test_sound_photos_have_no_findings(config: Path):
-    checked = check.check(config)
+    checked = check_recipe(config)
     assert (checked.findings, checked.told(), checked.passed) == ((), (), True)
 
 
@@ -129,7 +129,7 @@ def test_bad_files_are_grouped_by_what_is_wrong(data: Path, config: Path):
         path.write_bytes(path.read_bytes()[:1000])
     (data / "val" / "dogs" / "0.jpg").write_bytes(b"<html>404</html>")
     (data / "val" / "dogs" / "1.jpg").write_bytes(b"")
-    checked = check.check(config)
+    checked = check_recipe(config)
     assert not checked.passed
     assert checked.plan is None
     assert {(f.kind, f.severity, len(f.paths)) for f in checked.findings if f.paths} == {
@@ -158,7 +158,7 @@ def test_files_that_differ_in_what_is_in_them_alone_are_one_finding(data: Path, 
         end = b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
         path = folder / f"bomb{number}.png"
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + check_sum + end)
-    checked = check.check(config)
+    checked = check_recipe(config)
     foreign, bombs = sorted((f for f in checked.findings if f.paths), key=lambda f: -len(f.paths))
     assert (foreign.kind, foreign.message, len(foreign.paths)) == (
         "unsupported", "cannot be decoded: not an image", 20,
@@ -183,7 +183,7 @@ def test_names_that_are_no_text_are_one_finding(data: Path, config: Path):
             (folder / os.fsdecode(b"\xe9%02d.jpg" % number)).hardlink_to(folder / "0.jpg")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    checked = check.check(config)
+    checked = check_recipe(config)
     (finding,) = checked.findings
     assert (finding.kind, finding.severity, len(finding.paths)) == ("bad name", "error", 30)
     assert not checked.passed
@@ -191,19 +191,19 @@ def test_names_that_are_no_text_are_one_finding(data: Path, config: Path):
         f"{data}: 30 files: with a name that is not valid UTF-8: train/cats/\\udce900.jpg, "
         "train/cats/\\udce901.jpg, train/cats/\\udce902.jpg and 27 more; rename it"
     ]
-    skipped = check.check(config, ["data.on_bad_image=skip"])
+    skipped = check_recipe(config, ["data.on_bad_image=skip"])
     assert skipped.passed
     (finding,) = skipped.findings
     assert (finding.severity, finding.hint) == ("warning", "left out of the run")
     assert to_exclude(skipped.findings) == {}
     # Of a folder, everything in it would be left out: that is for the user to say.
     (folder / os.fsdecode(b"\xe9")).mkdir()
-    assert not check.check(config, ["data.on_bad_image=skip"]).passed
+    assert not check_recipe(config, ["data.on_bad_image=skip"]).passed
 
 
 def test_skipped_files_are_warnings(data: Path, config: Path):
     (data / "train/cats/0.jpg").write_bytes(b"")
-    checked = check.check(config, ["data.on_bad_image=skip"])
+    checked = check_recipe(config, ["data.on_bad_image=skip"])
     assert checked.passed
     assert checked.images["counts"]["train"] == {"cats": 5, "dogs": 6}
     (finding,) = checked.findings
@@ -216,7 +216,7 @@ def test_copies_and_near_duplicates(data: Path, config: Path):
     save(train / "again.jpg", Image.open(data / "test/cats/1.jpg"), quality=60)
     save(train / "small.jpg", Image.open(data / "val/dogs/2.jpg").resize((77, 58)))
     save(train / "mirror.jpg", ImageOps.mirror(Image.open(data / "test/dogs/3.jpg")))
-    checked = check.check(config)
+    checked = check_recipe(config)
     assert not checked.passed
     seen = {finding.kind: finding for finding in checked.findings}
     assert names(seen["duplicate across splits"]) == ["copy.jpg"]
@@ -238,7 +238,7 @@ def test_a_copy_that_is_dropped_is_no_near_duplicate(data: Path, config: Path):
     near = "near-duplicate across splits"
     assert sorted(names(found(config)[near])) == ["copy.jpg", "near.jpg"]
     assert names(found(config, "data.duplicates=drop")[near]) == ["near.jpg"]
-    reasons = to_exclude(check.check(config).findings)
+    reasons = to_exclude(check_recipe(config).findings)
     assert {path.name: reason for path, reason in reasons.items()} == {
         "copy.jpg": "duplicate across splits",
         "near.jpg": near,
@@ -361,22 +361,22 @@ def test_names_that_no_list_holds_are_counted(cli, data: Path, config: Path, tmp
 def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
     plant_flaws(data)
     (data / "train/cats/0.jpg").write_bytes(b"")
-    first = check.check(config)
+    first = check_recipe(config)
 
     def refuse(*_: object) -> None:
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(decode, "examine", refuse)
-    assert check.check(config).as_dict() == first.as_dict()
+    assert check_recipe(config).as_dict() == first.as_dict()
     (data / "train/cats").rename(data / "train/Cats")  # known by content wherever it lies
     (data / "val/cats").rename(data / "val/Cats")
     (data / "test/cats").rename(data / "test/Cats")
-    assert len(check.check(config).findings) == len(first.findings)
+    assert len(check_recipe(config).findings) == len(first.findings)
     os.utime(data / "val/dogs/0.jpg")
-    check.check(config)
+    check_recipe(config)
     save(data / "val/dogs/0.jpg", blobs(77))
     with pytest.raises(AssertionError, match="decoded again"):
-        check.check(config)
+        check_recipe(config)
 
 
 def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest.MonkeyPatch):
@@ -388,12 +388,12 @@ def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr(decode.srgb, "to_srgb", no_memory)
-        assert "not enough memory" in check.check(config).findings[0].message
+        assert "not enough memory" in check_recipe(config).findings[0].message
         patch.setattr(decode.srgb, "to_srgb", broken_disk)
-        (finding,) = check.check(config).findings
+        (finding,) = check_recipe(config).findings
         assert finding.message == "cannot be decoded: cannot be read"
         assert finding.details[0] == "input/output error"
-    assert check.check(config).findings == ()
+    assert check_recipe(config).findings == ()
 
 
 def test_finetune_refuses_or_drops_copies(cli, data: Path, config: Path):
@@ -433,13 +433,14 @@ def test_findings_as_json(cli, data: Path, config: Path):
 
 
 def test_what_a_run_keeps(data: Path, config: Path):
-    from tlcli import plan, survey
+    from tlcli.training.plan import make_plan
+    from tlcli.training.preflight import preflight
 
     for photo in range(25):
         source = data / "train/dogs/0.jpg"
         (data / f"train/dogs/x{photo}.jpg").write_bytes(source.read_bytes())
     (data / "train/dogs/notes.txt").touch()
-    made = plan.make(survey.survey(load_recipe(config)))
+    made = make_plan(preflight(load_recipe(config)))
     record = audit_record(made.index, made.problems)
     assert [(entry["kind"], entry["count"]) for entry in record["findings"]] == [
         ("no image suffix", 1),
@@ -465,7 +466,7 @@ def test_the_fix_list_has_every_reason_once():
 
 
 def test_a_broken_recipe_has_nothing_to_list(write_recipe, tmp_path: Path):
-    checked = check.check(write_recipe("data: {}\n", "broken.yaml"))
+    checked = check_recipe(write_recipe("data: {}\n", "broken.yaml"))
     written = exclude_list.write_fix_list(checked.findings, checked.root, tmp_path / "fix.txt")
     assert written == (0, 0)
     assert audit.TINY == 32

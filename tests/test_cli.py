@@ -189,7 +189,7 @@ def test_a_bug_keeps_its_traceback(cli, config, monkeypatch: pytest.MonkeyPatch)
     def bug(*_: object, **__: object) -> None:
         raise AssertionError("a bug")
 
-    monkeypatch.setattr("tlcli.check.check", bug)
+    monkeypatch.setattr("tlcli.training.check.check_recipe", bug)
     with pytest.raises(AssertionError, match="a bug"):
         cli("check", "--config", config)
 
@@ -198,7 +198,7 @@ def test_an_interrupt(cli, config, monkeypatch: pytest.MonkeyPatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlcli.check.check", interrupted)
+    monkeypatch.setattr("tlcli.training.check.check_recipe", interrupted)
     done = cli("check", "--config", config)
     assert done.exit_code == 130
     assert done.stderr == "error: interrupted\n"

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from mutations import mutations
 
-from tlcli import check
 from tlcli.errors import ImageError
 from tlcli.images import decode
+from tlcli.training.check import check_recipe
 
 cv2 = pytest.importorskip("cv2")
 
@@ -146,7 +146,7 @@ def test_every_file_is_in_the_index_or_in_the_report(tmp_path: Path, write_recip
         f"data: {{dir: {folder}, on_bad_image: skip, split: {{val: 0, test: 0}}}}\n"
         "base: {name: VGG16, weights: random}\n"
     )
-    checked = check.check(config)
+    checked = check_recipe(config)
     assert checked.passed
     said = "\n".join(map(str, checked.told(every=True)))
     trained = {item.path for item in checked.plan.index.items}

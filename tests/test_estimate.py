@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import estimate, plan, survey
-from tlcli.estimate import Speed
 from tlcli.networks.bases import BASES
 from tlcli.recipe.load import load_recipe
+from tlcli.training import estimate
+from tlcli.training.estimate import Speed
+from tlcli.training.plan import Plan, make_plan
+from tlcli.training.preflight import preflight
 
 #: Everything but multiplications is free, and of those there are a billion in a second.
 FREE = Speed(multiply_adds=1e9, bytes=float("inf"), decode=0.0)
@@ -32,10 +34,10 @@ BLOCK5 = 3 * (4 * 4 * 512) * (3 * 3 * 512)
 
 
 @pytest.fixture
-def make(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., plan.Plan]:
-    def make(*overrides: str) -> plan.Plan:
+def make(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., Plan]:
+    def make(*overrides: str) -> Plan:
         path = write_recipe(RECIPE.format(photos=photos))
-        return plan.make(survey.survey(load_recipe(path, overrides)))
+        return make_plan(preflight(load_recipe(path, overrides)))
 
     return make
 

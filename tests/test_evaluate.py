@@ -220,14 +220,16 @@ def test_kept_probabilities_need_no_tensorflow(run: Run, words: list[str]):
 @pytest.fixture
 def trained(photos, write_recipe) -> Run:
     """A real run directory with an untrained model."""
-    from tlcli import plan, saving, survey
     from tlcli.networks.bases import BASES
     from tlcli.networks.network import build_network
     from tlcli.recipe.load import load_recipe
     from tlcli.runs import resume
+    from tlcli.training import saving
+    from tlcli.training.plan import make_plan
+    from tlcli.training.preflight import preflight
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
-    made = plan.make(survey.survey(load_recipe(write_recipe(text))))
+    made = make_plan(preflight(load_recipe(write_recipe(text))))
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with resume.claim(resume.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run

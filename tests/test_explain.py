@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import explain, gradcam, plan, survey
+from tlcli import explain, gradcam
 from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory, resume
 from tlcli.subject import open_run
 from tlcli.system import files
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 64}\n"
 COLOURS = ("blue", "green", "red")
@@ -147,7 +149,7 @@ def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
 
 def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
     chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
-    made = plan.make(survey.survey(chosen))
+    made = make_plan(preflight(chosen))
     with resume.claim(resume.Wanted(out=tmp_path / "run"), chosen, made.index) as claimed:
         run = claimed.run
         save(network(size=(64, 64)), run.file(directory.MODEL), made.index.classes)

@@ -7,14 +7,14 @@ import pytest
 
 from tlcli.data import dataset
 from tlcli.features import addresses, extraction
-from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.images import augment
 from tlcli.images.loader import Look, View, batches
-from tlcli.mixing import Mix
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
-from tlcli.stage import Position, _picks, epoch_order
+from tlcli.training.batches import LiveFeed, StoredFeed
+from tlcli.training.loop import Position, _picks, epoch_order
+from tlcli.training.mixing import Mix
 
 RECIPE = """
 data: {dir: 'PHOTOS'}

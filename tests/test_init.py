@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import plan, sample, survey
+from tlcli import sample
 from tlcli.errors import DataError, RecipeError
 from tlcli.init import init
 from tlcli.networks import bases
 from tlcli.recipe.advice import advice
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
 
 
 def test_a_starter_recipe(photos: Path):
@@ -32,7 +34,7 @@ def test_a_starter_recipe(photos: Path):
     assert loaded.augment.kept_views == 3
     assert [stage.freeze_until for stage in loaded.stages] == [None, "block4_pool"]
     assert advice(loaded) == []
-    made = plan.make(survey.survey(load_recipe(path, ["base.weights=random"])))
+    made = make_plan(preflight(load_recipe(path, ["base.weights=random"])))
     assert len(made.stages) == 2
 
 

@@ -96,7 +96,7 @@ def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]):
 CLOSED = """
 import os, signal, sys
 import click
-from tlcli import survey
+from tlcli.data import audit
 from tlcli.system import console, signals
 from tlcli.command import Commands
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import beta, kstest
 
-from tlcli import mixing
-from tlcli.mixing import Mix, Step
 from tlcli.recipe.augment import Augment
+from tlcli.training import mixing
+from tlcli.training.mixing import Mix, Step
 
 MIXUP, CUTMIX = Augment(mixup=0.4), Augment(views="live", cutmix=1.0)
 STEP = Step(seed=3, stage="head", epoch=5, batch=2)

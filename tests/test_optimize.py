@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tlcli.networks.framework import keras
-from tlcli.optimize import Rate, make_optimizer
 from tlcli.recipe.settings import Optimizer, Stage
+from tlcli.training.optimizers import Rate, make_optimizer
 
 STEPS = 4
 

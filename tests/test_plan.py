@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from tlcli import plan, survey
-from tlcli.check import check
 from tlcli.errors import TlcliError
 from tlcli.networks.bases import BASES
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory
 from tlcli.system import files
+from tlcli.training.check import check_recipe
+from tlcli.training.plan import Plan, make_plan
+from tlcli.training.preflight import preflight
+from tlcli.training.stage_plan import head_parameters
 
 VGG16 = 14_714_688
 HEAD = 512 * 256 + 256 + 256 * 3 + 3  # 512 channels, 256 units, three classes
@@ -26,9 +28,9 @@ TOP, POOL4 = 2 * 2 * 512 * 4, 4 * 4 * 512 * 4  # bytes of a row at 64 px
 
 
 @pytest.fixture
-def make(load: Callable[..., Recipe]) -> Callable[..., plan.Plan]:
-    def make(more: str = "", *overrides: str, **settings: Any) -> plan.Plan:
-        return plan.make(survey.survey(load(more, *overrides), **settings))
+def make(load: Callable[..., Recipe]) -> Callable[..., Plan]:
+    def make(more: str = "", *overrides: str, **settings: Any) -> Plan:
+        return make_plan(preflight(load(more, *overrides), **settings))
 
     return make
 
@@ -37,13 +39,13 @@ def make(load: Callable[..., Recipe]) -> Callable[..., plan.Plan]:
 def refused(load: Callable[..., Recipe], photos: Path) -> Callable[..., list[str]]:
     def refused(more: str = "", *overrides: str, **settings: Any) -> list[str]:
         with pytest.raises(TlcliError) as caught:
-            plan.make(survey.survey(load(more, *overrides), **settings))
+            make_plan(preflight(load(more, *overrides), **settings))
         return str(caught.value).replace(str(photos), "PHOTOS").split("\n")
 
     return refused
 
 
-def told(made: plan.Plan) -> list[str]:
+def told(made: Plan) -> list[str]:
     return [f"{problem.severity}: {problem}" for problem in made.problems]
 
 
@@ -125,7 +127,7 @@ def test_batch_norm_counts_when_it_trains(make):
 )
 def test_parameters_of_heads(settings: dict[str, Any], classes: int, parameters: int):
     head = Head(**settings)
-    assert plan.head_parameters(head, BASES["VGG16"], (64, 96), classes) == parameters
+    assert head_parameters(head, BASES["VGG16"], (64, 96), classes) == parameters
 
 
 def test_class_weights(make, photos: Path):
@@ -258,8 +260,8 @@ def test_check_decodes_every_photo(load, photos: Path):
     text = (photos / "val/red/01.png").read_bytes()
     (photos / "val/red/01.png").write_bytes(text[:-60])
     # The header is whole, so that a plan alone would not notice.
-    assert survey.survey(load()).errors == []
-    checked = check(path)
+    assert preflight(load()).errors == []
+    checked = check_recipe(path)
     assert not checked.passed
     (problem,) = checked.told()
     assert problem.where == f"{photos}/val/red/01.png"
@@ -268,10 +270,10 @@ def test_check_decodes_every_photo(load, photos: Path):
 
 
 def test_check_of_what_is_right_and_of_what_is_no_recipe(load, write_recipe):
-    checked = check(load().path, ["stages.1.epochs=2"])
+    checked = check_recipe(load().path, ["stages.1.epochs=2"])
     assert checked.passed
     assert checked.plan.stages[1].stage.epochs == 2
-    broken = check(write_recipe("seed: x\n", "broken.yaml"))
+    broken = check_recipe(write_recipe("seed: x\n", "broken.yaml"))
     assert not broken.passed
     assert broken.as_dict()["images"] == {}
     assert broken.as_dict()["problems"][0] == {

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, plan, predict, saving, survey
+from tlcli import calibration, predict
 from tlcli.data import hashing
 from tlcli.errors import RunError
 from tlcli.images import augment, decode
@@ -24,6 +24,9 @@ from tlcli.recipe.settings import Head
 from tlcli.runs import directory, resume
 from tlcli.runs.model_file import read_card
 from tlcli.system import files
+from tlcli.training import saving
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
@@ -31,9 +34,7 @@ RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size
 @pytest.fixture
 def model(photos, write_recipe, tmp_path):
     """A run directory with an untrained model, as good as any for saying what it says."""
-    made = plan.make(
-        survey.survey(load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos)))))
-    )
+    made = make_plan(preflight(load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))))
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with resume.claim(resume.Wanted(), made.recipe, made.index) as claimed:
         run = claimed.run

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import reproduce
 from tlcli.errors import RunError
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
+from tlcli.training import reproduce
 
 RECIPE = """
 data: {dir: 'PHOTOS'}

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tlcli import plan, room, survey
 from tlcli.errors import TlcliError
 from tlcli.features import disk_space
 from tlcli.recipe.recipe import Recipe
+from tlcli.training import memory
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
 
 VGG16 = 14_714_688
 TOP = 2 * 2 * 512 * 4  # bytes of a row at 64 px
@@ -21,7 +23,7 @@ TOP = 2 * 2 * 512 * 4  # bytes of a row at 64 px
 def refused(load: Callable[..., Recipe]) -> Callable[..., list[str]]:
     def refused(more: str, *overrides: str) -> list[str]:
         with pytest.raises(TlcliError) as caught:
-            plan.make(survey.survey(load(more, *overrides)))
+            make_plan(preflight(load(more, *overrides)))
         return str(caught.value).split("\n")
 
     return refused
@@ -30,7 +32,7 @@ def refused(load: Callable[..., Recipe]) -> Callable[..., list[str]]:
 def test_space_that_may_not_suffice(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     disk = SimpleNamespace(total=10**9, free=10**6)
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: disk)
-    made = plan.make(survey.survey(load(), cache=tmp_path / "new"))
+    made = make_plan(preflight(load(), cache=tmp_path / "new"))
     assert [f"{problem.severity}: {problem}" for problem in made.problems] == [
         f"warning: {tmp_path}: the store may need 1.6 MB, but only 1.0 MB is free; use fewer "
         "augment.views, features.dtype=float16, augment.views=live or --cache-dir"
@@ -38,7 +40,7 @@ def test_space_that_may_not_suffice(load, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_head_that_no_memory_holds_is_refused_with_the_estimate(refused, monkeypatch):
-    monkeypatch.setattr(room, "memory", lambda: 24_000_000_000)
+    monkeypatch.setattr(memory, "memory", lambda: 24_000_000_000)
     units = 1_000_000_000
     trainable = 512 * units + units + units * 3 + 3
     # Weights, gradients, two moments and a copy of what trains; a batch of rows and its gradients.
@@ -52,7 +54,7 @@ def test_a_head_that_no_memory_holds_is_refused_with_the_estimate(refused, monke
 
 
 def test_images_that_no_memory_holds_are_refused(refused, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(room, "memory", lambda: 24_000_000_000)
+    monkeypatch.setattr(memory, "memory", lambda: 24_000_000_000)
     needs = 4 * 32 * (3 + 64) * 4096**2  # a batch of photos, and block1_conv1 of it
     (line,) = refused("stages:\n  - {name: head}\n", "base.image_size=4096")
     assert round(needs / 1e9, 1) == 143.9
@@ -73,5 +75,5 @@ def test_a_store_that_no_disk_holds_is_refused(refused, monkeypatch: pytest.Monk
 
 
 def test_the_machines_memory_is_known():
-    found = room.memory()
+    found = memory.memory()
     assert found is None or 10**8 < found < 10**14

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tlcli import saving
 from tlcli.errors import RunError
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
+from tlcli.training import saving
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import mixing, plan, saving, stage, survey, train
 from tlcli.data import dataset
 from tlcli.errors import DataError, RunError
 from tlcli.images import decode
@@ -27,6 +26,10 @@ from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data
 from tlcli.runs import directory, resume
+from tlcli.training import loop, mixing, saving
+from tlcli.training.plan import Plan, make_plan
+from tlcli.training.preflight import preflight
+from tlcli.training.train import Summary, train
 
 STAGES = """
 stages:
@@ -41,8 +44,8 @@ SIZES = {"VGG16": 32, "ResNet50": 32, "InceptionV3": 75}
 class Ran:
     """A finished run with what went into it."""
 
-    plan: plan.Plan
-    summary: train.Summary
+    plan: Plan
+    summary: Summary
 
     @property
     def path(self) -> Path:
@@ -75,8 +78,8 @@ def run(photos, tmp_path):
             + text.replace("BOUNDARY", str(boundary)),
             encoding="utf-8",
         )
-        made = plan.make(survey.survey(load_recipe(path, overrides)))
-        return Ran(made, train.train(made, resume.Wanted(**options)))
+        made = make_plan(preflight(load_recipe(path, overrides)))
+        return Ran(made, train(made, resume.Wanted(**options)))
 
     return start
 
@@ -113,7 +116,7 @@ def plain_losses(ran: Ran) -> list[float]:
         )
         best, kept = np.inf, network.whole.get_weights()
         for epoch in range(settings.epochs):
-            order = stage.epoch_order(chosen.seed, number, epoch, len(items))
+            order = loop.epoch_order(chosen.seed, number, epoch, len(items))
             total = 0.0
             for start in range(0, len(order), chosen.batch_size):
                 picked = order[start : start + chosen.batch_size]
@@ -394,7 +397,7 @@ def test_mixed_photos_train_as_keras_trains_on_soft_labels(run, kind):
     smooth = np.eye(3)[[item.label for item in items]] * 0.9 + 0.1 / 3
     weighted = smooth * np.array([1, 2, 3])[[item.label for item in items]][:, None]
     for epoch, line in enumerate(ran.metrics()):
-        order, total = stage.epoch_order(0, 0, epoch, len(items)), 0.0
+        order, total = loop.epoch_order(0, 0, epoch, len(items)), 0.0
         for batch in range(3):
             picked = order[8 * batch : 8 * batch + 8]
             at = mixing.Step(0, "head", epoch, batch)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import plan, survey, trunks
 from tlcli.errors import StoreError
 from tlcli.features import addresses
 from tlcli.recipe.load import load_recipe
+from tlcli.training import extract
+from tlcli.training.plan import Plan, make_plan
+from tlcli.training.preflight import preflight
 
 RECIPE = """
 data: {dir: 'PHOTOS'}
@@ -20,17 +22,17 @@ LOW, TOP = "block4_pool", "block5_pool"
 
 
 @pytest.fixture
-def made(photos: Path, write_recipe) -> plan.Plan:
+def made(photos: Path, write_recipe) -> Plan:
     path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
-    return plan.make(survey.survey(load_recipe(path)))
+    return make_plan(preflight(load_recipe(path)))
 
 
-def test_the_store_is_opened_filled_and_let_go_of(made: plan.Plan, capsys):
-    network = trunks.load_network(made)
+def test_the_store_is_opened_filled_and_let_go_of(made: Plan, capsys):
+    network = extract.load_network(made)
     with addresses.open_store(network, made.recipe, made.cache, [LOW]) as opened:
         assert (opened.rows.keys(), opened.sources.keys()) == ({LOW}, set())
         assert len(opened.checksums) == len(made.row.boundaries)
-        report = trunks.fill_store(network, made, opened)
+        report = extract.fill_store(network, made, opened)
     # Live views are drawn in training: what is stored are the photos that the others score.
     others = len(made.index.items) - len(made.index.of("train"))
     assert report.computed == {LOW: others}
@@ -38,6 +40,6 @@ def test_the_store_is_opened_filled_and_let_go_of(made: plan.Plan, capsys):
     with addresses.open_store(network, made.recipe, made.cache, [TOP]) as again:
         assert (again.rows.keys(), again.sources.keys()) == ({TOP}, {LOW})
         assert again.known.keys() == {LOW, TOP}
-        assert trunks.fill_store(network, made, again).images == 0, "from the rows below"
+        assert extract.fill_store(network, made, again).images == 0, "from the rows below"
     with pytest.raises(StoreError, match="closed database"):
         again.rows[TOP].locate([("ab" * 32, "0")])

@@ -11,8 +11,10 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from tlcli import plan, survey, train
 from tlcli.recipe.load import load_recipe
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
+from tlcli.training.train import train
 
 PATH = Path(__file__).parents[1] / "benchmarks/views.py"
 TEXT = """
@@ -56,6 +58,6 @@ def test_it_measures_goes_on_and_writes_table_and_plot(
 
     stages = "stages=[{name: head, epochs: 2, learning_rate: 1.0e-3}]"
     live = load_recipe(config, ["augment.views=live", "seed=1", stages])
-    ran = train.train(plan.make(survey.survey(live)))
+    ran = train(make_plan(preflight(live)))
     assert ran.test is not None
     assert found["runs"]["live/1"]["test_loss"] == ran.test.loss, "as live training does it"

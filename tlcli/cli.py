@@ -70,14 +70,13 @@ def _plan(
     unlabelled: Path | None = None,
     run: bool = True,
 ) -> Any:
-    from tlcli import plan, survey
     from tlcli.recipe.load import load_recipe
+    from tlcli.training.plan import make_plan
+    from tlcli.training.preflight import preflight
 
     chosen = load_recipe(_recipe_path(config), overrides)
-    found = survey.survey(
-        chosen, cache=cache_dir, out=out, force=force, unlabelled=unlabelled, run=run
-    )
-    made = plan.make(found)
+    found = preflight(chosen, cache=cache_dir, out=out, force=force, unlabelled=unlabelled, run=run)
+    made = make_plan(found)
     tell(made.problems)
     return made
 
@@ -131,12 +130,12 @@ def check(
       tlcli check --config cats_dogs.yaml
       tlcli check --fix-list bad.txt
     """
-    from tlcli import check as checks
     from tlcli.data import exclude_list
+    from tlcli.training.check import check_recipe
 
     if fix_list:
         exclude_list.expect_fix_list(fix_list)
-    checked = checks.check(_recipe_path(config), overrides, cache=cache_dir)
+    checked = check_recipe(_recipe_path(config), overrides, cache=cache_dir)
     if json_:
         console.result_json(checked.as_dict())
     else:
@@ -189,7 +188,7 @@ def extract(
       tlcli extract --boundary block5_pool --out features
     """
     made = _plan(config, overrides, cache_dir, unlabelled=data, run=False)
-    from tlcli import extract as extraction
+    from tlcli.training import extract as extraction
 
     wanted = extraction.Wanted(boundary, pooling, data is None, out)
     done = extraction.extract(made, wanted, force=force)
@@ -228,15 +227,15 @@ def finetune(
         raise click.UsageError("--resume cannot be combined with --fresh or --out")
     made = _plan(config, overrides, cache_dir, out, force)
     if dry_run:
-        from tlcli import estimate
+        from tlcli.training import estimate
 
-        show(estimate.told(made), json_)
+        show(estimate.plan_with_estimate(made), json_)
         return
     console.note(made.text() + "\n")
-    from tlcli import train
     from tlcli.runs.resume import Wanted
+    from tlcli.training.train import train
 
-    summary = train.train(made, Wanted(out, force, fresh, resume))
+    summary = train(made, Wanted(out, force, fresh, resume))
     if json_:
         console.result_json(summary.as_json())
     else:

@@ -43,7 +43,7 @@ def reproduce(
       tlcli reproduce
       tlcli reproduce runs/cats_dogs-3 --data /photos/cats_dogs
     """
-    from tlcli import reproduce as reproduction
+    from tlcli.training import reproduce as reproduction
 
     compared = reproduction.reproduce(run, out=out, cache=cache_dir, data=data, weights=weights)
     show((compared.text(), compared.as_dict()), json_)

@@ -45,7 +45,8 @@ def work(order: dict[str, Any]) -> int:
 def serve() -> None:
     """Fork a child for each order."""
     faults = ctypes.CDLL(os.environ["LD_PRELOAD"])
-    from tlcli import cli, train  # noqa: F401 - the seconds that this takes are spent once
+    from tlcli import cli  # noqa: F401 - the seconds that this takes are spent once
+    from tlcli.training import train  # noqa: F401 - the seconds that this takes are spent once
 
     del os.environ["LD_PRELOAD"]
     for line in sys.stdin:

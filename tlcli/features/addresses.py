@@ -12,9 +12,7 @@ from tlcli.data.dataset import Item
 from tlcli.features.store import RowKey, TrunkRows
 from tlcli.images import augment, decode
 from tlcli.images.loader import View
-from tlcli.networks.network import Network
 from tlcli.recipe.augment import Augment
-from tlcli.recipe.recipe import Recipe
 from tlcli.system import files
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from tlcli.errors import ImageError
 from tlcli.images.decode import load
 from tlcli.images.loader import THREADS
 from tlcli.networks.bases import Base, Boundary
-from tlcli.plan import Plan, StagePlan
 from tlcli.system.console import duration
+from tlcli.training.plan import Plan
+from tlcli.training.stage_plan import StagePlan
 
 # What the calibration cannot see, as factors that were measured against it; docs/performance.md
 # has how well they fit.
@@ -83,7 +84,7 @@ class Estimate:
         }  # fmt: skip
 
 
-def told(plan: Plan) -> tuple[str, dict[str, Any]]:
+def plan_with_estimate(plan: Plan) -> tuple[str, dict[str, Any]]:
     """What `finetune --dry-run` prints: the plan with its estimate, as text and for JSON."""
     guess = estimate(plan)
     text = plan.text() + (f"\n\n{guess.text()}" if guess else "")

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
-from tlcli.feeds import Feed, Pick
 from tlcli.networks.network import Network, Variable
-from tlcli.optimize import Rate
-from tlcli.plan import StagePlan
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import Stage
-from tlcli.steps import Score, Scorer, Trainer
 from tlcli.system import console, stateless_random
+from tlcli.training.batches import Feed, Pick
+from tlcli.training.optimizers import Rate
+from tlcli.training.stage_plan import StagePlan
+from tlcli.training.step import Score, Scorer, Trainer
 
 Array = npt.NDArray[Any]
 

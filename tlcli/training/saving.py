@@ -19,10 +19,10 @@ from tlcli.errors import Problem, RunError
 from tlcli.images import decode, loader
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.network import Network, checksums
-from tlcli.plan import Plan
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console, files
+from tlcli.training.plan import Plan
 
 #: Photos on which the saved model must say what the one in memory says.
 REREAD = 16

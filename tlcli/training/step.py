@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import mixing
 from tlcli.errors import Problem, RunError
-from tlcli.feeds import Feed, Pick
-from tlcli.mixing import Mix
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import tf
 from tlcli.networks.network import Network, Variable, chosen_class, cross_entropy
-from tlcli.optimize import Rate, make_optimizer
-from tlcli.plan import StagePlan
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
+from tlcli.training import mixing
+from tlcli.training.batches import Feed, Pick
+from tlcli.training.mixing import Mix
+from tlcli.training.optimizers import Rate, make_optimizer
+from tlcli.training.stage_plan import StagePlan
 
 Array = npt.NDArray[Any]
 

@@ -15,9 +15,9 @@ from tlcli.features import addresses, extraction
 from tlcli.features.store import TrunkRows
 from tlcli.images import loader
 from tlcli.images.loader import BATCH_SIZE, View
-from tlcli.mixing import Mix
 from tlcli.networks.network import compile_forward
 from tlcli.system import stateless_random
+from tlcli.training.mixing import Mix
 
 if TYPE_CHECKING:
     from tlcli.networks.network import Network

@@ -14,15 +14,15 @@ from tlcli.data.dataset import Item
 from tlcli.errors import Problem, RunError
 from tlcli.features.extraction import Report
 from tlcli.features.store import TrunkRows
-from tlcli.feeds import LiveFeed, StoredFeed
 from tlcli.networks.network import Network
-from tlcli.plan import Plan
 from tlcli.runs import directory
 from tlcli.runs.checkpoints import BEST, Checkpoint, Checkpoints
 from tlcli.runs.directory import Run
-from tlcli.stage import Epoch, Outcome, Position, Snapshot, run_stage
-from tlcli.steps import Score, Scorer
 from tlcli.system import console, files
+from tlcli.training.batches import LiveFeed, StoredFeed
+from tlcli.training.loop import Epoch, Outcome, Position, Snapshot, run_stage
+from tlcli.training.plan import Plan
+from tlcli.training.step import Score, Scorer
 
 Array = npt.NDArray[Any]
 
@@ -68,7 +68,7 @@ class Result:
 class Stages:
     """The stages of a plan, from the first, or from where a run was stopped.
 
-    It is the `stage.Keeper` of the stage that trains.
+    It is the `loop.Keeper` of the stage that trains.
 
     Args:
         rows: of every cut of the plan, and of other boundaries at hand.
@@ -140,12 +140,12 @@ class Stages:
         self._checkpoints.clear()
 
     def last(self) -> Snapshot | None:
-        """See `stage.Keeper`."""
+        """See `loop.Keeper`."""
         stopped, self._stopped = self._stopped, None  # of one stage only
         return stopped
 
     def keep(self, snapshot: Snapshot) -> None:
-        """See `stage.Keeper`."""
+        """See `loop.Keeper`."""
         before = len(self._before)
         state = {
             "before": [asdict(epoch) for epoch in self._before],
@@ -166,7 +166,7 @@ class Stages:
         console.note(_epoch_line(epoch, self._plan.stages[len(self._results)].stage.epochs))
 
     def best(self) -> list[Array]:
-        """See `stage.Keeper`."""
+        """See `loop.Keeper`."""
         return self._best
 
     def _take_up(self, last: Checkpoint) -> None:

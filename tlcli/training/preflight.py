@@ -24,7 +24,7 @@ from tlcli.system import files
 
 
 @dataclass
-class Survey:
+class Preflight:
     """What a cheap look at everything a run needs has found.
 
     `problems` are those of the recipe, the machine and the layout of the data; the findings of the
@@ -54,7 +54,7 @@ class Survey:
         return [problem for problem in self.told if problem.severity == "error"]
 
 
-def survey(
+def preflight(
     chosen: Recipe,
     *,
     cache: Path | None = None,
@@ -64,7 +64,7 @@ def survey(
     memory: Memory | None = None,
     unlabelled: Path | None = None,
     run: bool = True,
-) -> Survey:
+) -> Preflight:
     """Collect every problem of data, weights, settings and folders; raises none of them.
 
     Of each photo the header is read; `examine` looks closer, returning the index without photos
@@ -75,7 +75,7 @@ def survey(
     problems = advice(chosen)
     if run:
         problems += check_output(out, force=force)
-    found = Survey(chosen, files.cache_folder(cache), problems)
+    found = Preflight(chosen, files.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:
         found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import plan, survey
 from tlcli.data import audit
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.findings import Finding
 from tlcli.errors import Problem, TlcliError
 from tlcli.recipe.load import load_recipe
 from tlcli.system import files
+from tlcli.training.plan import Plan, make_plan
+from tlcli.training.preflight import preflight
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """What a check has found.
 
     Attributes:
@@ -30,7 +31,7 @@ class Checked:
         images: how many photos there are of each split and class, unreadable ones left out.
     """
 
-    plan: plan.Plan | None
+    plan: Plan | None
     problems: tuple[Problem, ...]
     images: dict[str, Any]
     findings: tuple[Finding, ...] = ()
@@ -72,28 +73,30 @@ def _uncollected() -> Iterator[None]:
 
 
 @_uncollected()
-def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = None) -> Checked:
+def check_recipe(
+    path: Path, overrides: Sequence[str] = (), *, cache: Path | None = None
+) -> CheckResult:
     """Load a recipe, plan its run and decode every photo; problems are returned, not raised."""
     try:
         chosen = load_recipe(path, overrides)
         with AuditCache(files.cache_folder(cache)) as memory:
-            found = survey.survey(
+            found = preflight(
                 chosen,
                 cache=cache,
                 examine=lambda index: audit.audit(index, chosen, memory),
                 memory=memory,
             )
     except TlcliError as error:
-        return Checked(None, error.problems, {})
+        return CheckResult(None, error.problems, {})
     counts = {"counts": found.index.counts()} if found.index else {}
     root = found.index.root if found.index else Path()
-    made: plan.Plan | None = None
+    made: Plan | None = None
     more: tuple[Problem, ...] = ()
     if not found.errors:
         try:
-            made = plan.make(found)
+            made = make_plan(found)
             more = made.problems[len(found.told) :]
         except TlcliError as error:
             more = error.problems
     problems = (*found.problems, *more)
-    return Checked(made, problems, counts, found.findings, root)
+    return CheckResult(made, problems, counts, found.findings, root)

@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tlcli import room
 from tlcli.data import findings
 from tlcli.data.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
@@ -20,34 +18,10 @@ from tlcli.features import disk_space
 from tlcli.networks.bases import BASES, Base, Boundary
 from tlcli.pretrained.weights import Source
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import Head, Stage
-from tlcli.survey import Survey, check_classes, check_validation
 from tlcli.system import console
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """One stage in numbers.
-
-    Attributes:
-        stage: its settings.
-        cut: the boundary whose stored activations it trains from; the stage's own, or a lower one
-            where an earlier stage has already changed layers below it.
-        trainable, frozen: parameters of base and head together.
-        class_weights: what a photo of each class counts in the loss, by label.
-        batch_size: of this stage.
-        steps: batches of one epoch.
-        rows: shape of the activations at the cut, of one photo.
-    """
-
-    stage: Stage
-    cut: Boundary
-    trainable: int
-    frozen: int
-    class_weights: tuple[float, ...]
-    batch_size: int
-    steps: int
-    rows: tuple[int, ...]
+from tlcli.training import memory
+from tlcli.training.preflight import Preflight, check_classes, check_validation
+from tlcli.training.stage_plan import StagePlan, stage_plans
 
 
 @dataclass(frozen=True)
@@ -145,20 +119,23 @@ class Plan:
         return f"every training photo and {kept}; {some}{needed} through the trunk, once"
 
 
-def make(found: Survey) -> Plan:
+def make_plan(found: Preflight) -> Plan:
     """Work the plan out; raises one `TlcliError` with every error of the survey."""
     if found.errors or found.index is None or found.source is None:
         raise TlcliError([*found.errors, *_how_to_go_on(found)])
-    stages = tuple(_stages(found.recipe, found.index))
+    stages = tuple(stage_plans(found.recipe, found.index))
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
-    tight = [*room.check_memory(found.recipe, stages), *disk_space.check_disk(found.cache, needed)]
+    tight = [
+        *memory.check_memory(found.recipe, stages),
+        *disk_space.check_disk(found.cache, needed),
+    ]
     if errors := [problem for problem in tight if problem.severity == "error"]:
         raise TlcliError(errors)
     problems = (*found.told, *tight)
     return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
 
 
-def _how_to_go_on(found: Survey) -> Iterator[Problem]:
+def _how_to_go_on(found: Preflight) -> Iterator[Problem]:
     bad = [
         path
         for finding in found.findings
@@ -174,7 +151,7 @@ def _how_to_go_on(found: Survey) -> Iterator[Problem]:
         yield Problem("data", what, hint)
 
 
-def reduced(plan: Plan, unreadable: Collection[Path]) -> Plan:
+def without_unreadable(plan: Plan, unreadable: Collection[Path]) -> Plan:
     """The plan without photos that turned out unreadable, and without their copies.
 
     Raises `DataError` where what is left cannot be trained on as the recipe says.
@@ -188,48 +165,7 @@ def reduced(plan: Plan, unreadable: Collection[Path]) -> Plan:
         raise DataError(problems)
     for problem in problems:
         console.warn(str(problem))
-    return replace(plan, index=index, stages=tuple(_stages(plan.recipe, index)))
-
-
-def _stages(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
-    row = BASES[chosen.base.name]
-    order = [boundary.name for boundary in row.boundaries]
-    in_head = head_parameters(chosen.head, row, chosen.base.image_size, len(index.classes))
-    total = row.parameters + in_head
-    cut = row.top
-    for stage in chosen.stages:
-        trainable = in_head
-        if stage.freeze_until:
-            boundary = row.boundary(stage.freeze_until)
-            trainable += boundary.trainable_above
-            if chosen.base.batch_norm == "train":
-                trainable += boundary.batch_norm_above
-            if order.index(boundary.name) < order.index(cut.name):
-                cut = boundary
-        class_weights = _class_weights(stage, index)
-        size = stage.batch_size or chosen.batch_size
-        steps = math.ceil(len(index.of("train")) / size)
-        rows = cut.shape(*chosen.base.image_size)
-        yield StagePlan(stage, cut, trainable, total - trainable, class_weights, size, steps, rows)
-
-
-def _class_weights(stage: Stage, index: Index) -> tuple[float, ...]:
-    """The weight of each class; 'balanced' is n / (classes * n of the class), as scikit-learn's."""
-    if stage.class_weights == "balanced":
-        counts = index.counts()["train"]
-        total, classes = sum(counts.values()), len(index.classes)
-        # Unlabelled photos, which are extracted and never trained on, have no counts.
-        return tuple(total / (classes * max(counts[name], 1)) for name in index.classes)
-    given = stage.class_weights or {}
-    return tuple(given.get(name, 1.0) for name in index.classes)
-
-
-def head_parameters(head: Head, row: Base, image_size: tuple[int, int], classes: int) -> int:
-    """Weights and biases of a head; two classes have one output unit."""
-    height, width, channels = row.top.shape(*image_size)
-    inputs = height * width * channels if head.pooling == "flatten" else channels
-    widths = [inputs, *head.hidden, 1 if classes == 2 else classes]
-    return sum((below + 1) * above for below, above in pairwise(widths))
+    return replace(plan, index=index, stages=tuple(stage_plans(plan.recipe, index)))
 
 
 def _store_bytes(chosen: Recipe, index: Index, cuts: set[Boundary]) -> int:

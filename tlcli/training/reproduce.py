@@ -14,13 +14,16 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import plan, saving, survey, train
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import recipe_of
 from tlcli.runs.records import Outcome, checked
 from tlcli.system import console, files
+from tlcli.training import saving
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
+from tlcli.training.train import train
 
 #: The member of a Keras archive that holds the weights.
 WEIGHTS = "model.weights.h5"
@@ -114,15 +117,15 @@ def reproduce(
         console.note(f"{out}: is its repetition already, which is compared once more")
         resume.tidy(again)
         return compare(run, again)
-    found = survey.survey(chosen, cache=cache, out=out)
-    made = plan.make(found)
+    found = preflight(chosen, cache=cache, out=out)
+    made = make_plan(found)
     different = fingerprints.differences(run, chosen, made.index)
     if different:
         hint = "a run can only be repeated with what it was made from; --data says where it is now"
         raise RunError([Problem(str(run.path), line, hint) for line in different])
     console.note(made.text() + "\n")
     checksum = (run.record().get("weights") or {}).get("checksum")
-    train.train(made, resume.Wanted(out=out), latest=False, checksum=checksum)
+    train(made, resume.Wanted(out=out), latest=False, checksum=checksum)
     return compare(run, again)
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tlcli import plan as planning
-from tlcli import saving, trunks
 from tlcli.data import findings, preview
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features import addresses
 from tlcli.features.extraction import Report
-from tlcli.plan import Plan
 from tlcli.pretrained import weights
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.create import move_into_place
 from tlcli.runs.directory import Run
 from tlcli.runs.resume import Claim, Wanted
-from tlcli.stages import Clock, Result, Stages
-from tlcli.steps import Score
 from tlcli.system import console, files, signals
+from tlcli.training import extract, saving
+from tlcli.training.plan import Plan, without_unreadable
+from tlcli.training.stages import Clock, Result, Stages
+from tlcli.training.step import Score
 
 #: A new run under `directory.root()`, or the one there that was stopped.
 NEW = Wanted()
@@ -94,7 +93,7 @@ def train(
         again = ", which was stopped" if claimed.resumed else ""
         console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
         with clock("load"):
-            network = trunks.load_network(plan)
+            network = extract.load_network(plan)
             record = weights.record(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with addresses.open_store(network, plan.recipe, plan.cache, cuts) as opened:
@@ -105,7 +104,7 @@ def train(
             audit = findings.audit_record(plan.index, plan.problems)
             files.write_json(run.file(directory.AUDIT), audit)
             with clock("extract"):
-                report = trunks.fill_store(network, plan, opened)
+                report = extract.fill_store(network, plan, opened)
             plan = _readable(plan, report, claimed)
             stages = Stages(network, plan, opened.known, run, clock, report)
             if claimed.resumed:
@@ -159,7 +158,7 @@ def _draw_views(plan: Plan, run: Run) -> None:
 
 def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
     """The plan of the photos that could be read, which are the same after a stop as before."""
-    reduced = planning.reduced(plan, report.unreadable)
+    reduced = without_unreadable(plan, report.unreadable)
     if claimed.resumed:
         fingerprints.check_photos(claimed.run, reduced.index)
         fingerprints.update_places(claimed.run, plan.recipe, reduced.index)

@@ -15,8 +15,8 @@ from tlcli.networks.bases import BASES
 from tlcli.system import console
 
 if TYPE_CHECKING:
-    from tlcli.plan import StagePlan
     from tlcli.recipe.recipe import Recipe
+    from tlcli.training.stage_plan import StagePlan
 
 
 def check_memory(chosen: Recipe, stages: Collection[StagePlan]) -> Iterator[Problem]:

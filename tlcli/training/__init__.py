@@ -1,0 +1,1 @@
+"""Training: preflight, plan, extraction, stage after stage from stored activations, saving."""

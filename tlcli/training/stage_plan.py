@@ -1,0 +1,79 @@
+"""The stages of a plan in numbers: where each trains from, its parameters and steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tlcli.data.dataset import Index
+from tlcli.networks.bases import BASES, Base, Boundary
+from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.settings import Head, Stage
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage in numbers.
+
+    Attributes:
+        stage: its settings.
+        cut: the boundary whose stored activations it trains from; the stage's own, or a lower one
+            where an earlier stage has already changed layers below it.
+        trainable, frozen: parameters of base and head together.
+        class_weights: what a photo of each class counts in the loss, by label.
+        batch_size: of this stage.
+        steps: batches of one epoch.
+        rows: shape of the activations at the cut, of one photo.
+    """
+
+    stage: Stage
+    cut: Boundary
+    trainable: int
+    frozen: int
+    class_weights: tuple[float, ...]
+    batch_size: int
+    steps: int
+    rows: tuple[int, ...]
+
+
+def stage_plans(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
+    row = BASES[chosen.base.name]
+    order = [boundary.name for boundary in row.boundaries]
+    in_head = head_parameters(chosen.head, row, chosen.base.image_size, len(index.classes))
+    total = row.parameters + in_head
+    cut = row.top
+    for stage in chosen.stages:
+        trainable = in_head
+        if stage.freeze_until:
+            boundary = row.boundary(stage.freeze_until)
+            trainable += boundary.trainable_above
+            if chosen.base.batch_norm == "train":
+                trainable += boundary.batch_norm_above
+            if order.index(boundary.name) < order.index(cut.name):
+                cut = boundary
+        class_weights = _class_weights(stage, index)
+        size = stage.batch_size or chosen.batch_size
+        steps = math.ceil(len(index.of("train")) / size)
+        rows = cut.shape(*chosen.base.image_size)
+        yield StagePlan(stage, cut, trainable, total - trainable, class_weights, size, steps, rows)
+
+
+def _class_weights(stage: Stage, index: Index) -> tuple[float, ...]:
+    """The weight of each class; 'balanced' is n / (classes * n of the class), as scikit-learn's."""
+    if stage.class_weights == "balanced":
+        counts = index.counts()["train"]
+        total, classes = sum(counts.values()), len(index.classes)
+        # Unlabelled photos, which are extracted and never trained on, have no counts.
+        return tuple(total / (classes * max(counts[name], 1)) for name in index.classes)
+    given = stage.class_weights or {}
+    return tuple(given.get(name, 1.0) for name in index.classes)
+
+
+def head_parameters(head: Head, row: Base, image_size: tuple[int, int], classes: int) -> int:
+    """Weights and biases of a head; two classes have one output unit."""
+    height, width, channels = row.top.shape(*image_size)
+    inputs = height * width * channels if head.pooling == "flatten" else channels
+    widths = [inputs, *head.hidden, 1 if classes == 2 else classes]
+    return sum((below + 1) * above for below, above in pairwise(widths))
