@@ -12,9 +12,9 @@ import numpy.typing as npt
 from conftest import paint
 from PIL import Image
 
-from tlcli import calibration, metrics
 from tlcli.data.hashing import digest
-from tlcli.predicted import Predicted
+from tlcli.evaluation import calibration, metrics
+from tlcli.evaluation.predictions import Predicted
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from tlcli import calibration
 from tlcli.errors import RunError
+from tlcli.evaluation import calibration
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import compare
 from tlcli.errors import RunError
-from tlcli.intervals import Paired
-from tlcli.predicted import Predicted
+from tlcli.evaluation import compare
+from tlcli.evaluation.intervals import Paired
+from tlcli.evaluation.predictions import Predicted
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tlcli import curves, drawing
 from tlcli.errors import RunError, TlcliError
+from tlcli.evaluation import figures, learning_curves
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
@@ -37,16 +37,16 @@ def fabricate(name: str = "cats-1", *, val: bool = True, stages=("head", "$fine_
 
 
 def test_the_moving_average_counted_by_hand():
-    assert curves.smoothed([4.0, 0.0, 2.0], 0.5) == pytest.approx(
+    assert learning_curves.smoothed([4.0, 0.0, 2.0], 0.5) == pytest.approx(
         [4.0, (0.25 * 4 + 0) / 0.75, (0.125 * 4 + 0.5 * 2) / 0.875]
     )
-    assert curves.smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
-    assert curves.smoothed([]) == []
+    assert learning_curves.smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
+    assert learning_curves.smoothed([]) == []
 
 
 def test_stages_are_told_apart(tmp_path: Path):
     run = fabricate(stages=("head", "head"))
-    first, second = curves.read(run)
+    first, second = learning_curves.read(run)
     assert [epoch["epoch"] for epoch in first.epochs] == [1, 2, 3, 4]
     assert [epoch["epoch"] for epoch in second.epochs] == [1, 2, 3]
     assert (first.best, second.best) == (3, 2)
@@ -55,21 +55,21 @@ def test_stages_are_told_apart(tmp_path: Path):
 def test_the_picture_shows_every_epoch(monkeypatch):
     run = fabricate()
     drawn = []
-    real = drawing.save
-    monkeypatch.setattr(drawing, "save", lambda figure, path: (drawn.append(figure),
+    real = figures.save
+    monkeypatch.setattr(figures, "save", lambda figure, path: (drawn.append(figure),
                                                                real(figure, path)))  # fmt: skip
-    paths = curves.draw(run)
+    paths = learning_curves.draw(run)
     assert [path.name for path in paths] == ["curves.png", "curves.svg"]
     assert all(path.parent == run.path and path.stat().st_size > 5000 for path in paths)
     accuracy, loss, rate = drawn[0].axes
-    stages = curves.read(run)
+    stages = learning_curves.read(run)
     raw = [tuple(one.get_ydata()) for one in accuracy.lines]
     marked = [(one.get_xdata(), one.get_ydata()) for one in loss.lines if one.get_marker() == "o"]
     for stage in stages:
         for key in ("accuracy", "val_accuracy"):
             values = [epoch[key] for epoch in stage.epochs]
             assert tuple(values) in raw
-            assert tuple(curves.smoothed(values)) in raw
+            assert tuple(learning_curves.smoothed(values)) in raw
     assert [list(x) for x, _ in marked] == [[3], [4 + 2]]
     assert [list(y) for _, y in marked] == [[0.5], [0.75]]
     borders = [one for one in accuracy.lines if one.get_linestyle() == "--"]
@@ -77,12 +77,12 @@ def test_the_picture_shows_every_epoch(monkeypatch):
     assert [text.get_text() for text in accuracy.texts if "0." not in text.get_text()] == [
         "head", "$fine_{고양이}"
     ]  # fmt: skip
-    assert f"factor {curves.SMOOTHING:g}" in loss.get_legend().get_title().get_text()
+    assert f"factor {learning_curves.SMOOTHING:g}" in loss.get_legend().get_title().get_text()
     assert list(rate.lines[0].get_ydata()) == [1e-3] * 4
 
 
 def test_a_run_without_validation(tmp_path: Path):
-    paths = curves.draw(fabricate(val=False), tmp_path / "deep" / "er")
+    paths = learning_curves.draw(fabricate(val=False), tmp_path / "deep" / "er")
     assert paths[0] == tmp_path / "deep" / "er" / "curves.png"
     assert paths[0].stat().st_size > 5000
 
@@ -103,7 +103,7 @@ def test_damage_is_named(text: str | None, said: str):
     if text is not None:
         run.file(directory.METRICS).write_text(text)
     with pytest.raises(RunError) as caught:
-        curves.read(run)
+        learning_curves.read(run)
     assert str(caught.value).replace(str(run.path), "RUN").startswith(said)
 
 
@@ -125,7 +125,7 @@ def test_event_files_are_read_back(tmp_path: Path, cli):
     assert done.stdout == f"{tmp_path}/logs/cats-1\n"
     read = EventAccumulator(str(tmp_path / "logs" / "cats-1"))
     read.Reload()
-    epochs = [epoch for stage in curves.read(run) for epoch in stage.epochs]
+    epochs = [epoch for stage in learning_curves.read(run) for epoch in stage.epochs]
     for tag, key in (("accuracy/training", "accuracy"), ("loss/validation", "val_loss"),
                      ("learning_rate", "learning_rate")):  # fmt: skip
         events = [read.Tensors(tag)] if tag in read.Tags()["tensors"] else [read.Scalars(tag)]
@@ -146,7 +146,7 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(TlcliError) as caught:
-        curves.write_events(fabricate(), tmp_path)
+        learning_curves.write_events(fabricate(), tmp_path)
     assert str(caught.value) == (
         "--tensorboard: the package tensorboard is not installed; "
         "install it with `pip install tensorboard`"

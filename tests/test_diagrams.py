@@ -61,7 +61,7 @@ def test_curves_run_through_what_was_measured():
 
 
 def test_smooth_lines_are_the_stated_average():
-    from tlcli.curves import smoothed
+    from tlcli.evaluation.learning_curves import smoothed
 
     _, loss, _ = diagrams.learning(epochs(), STAGES)
     ticks = {float(tick.text): tick.at for tick in loss.y_ticks}

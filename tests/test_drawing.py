@@ -11,7 +11,7 @@ import pytest
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from tlcli import drawing
+from tlcli.evaluation import figures
 
 KOREAN = "고양이와 개"
 
@@ -26,11 +26,11 @@ def has_korean_font() -> bool:
 
 
 def test_names_are_cut_in_the_middle_and_escaped():
-    assert drawing.shown("cats") == "cats"
-    long = drawing.shown("x" * 150 + "y" * 150)
-    assert (len(long), long[0], long[-1]) == (drawing.LENGTH, "x", "y")
-    assert drawing.shown("a\nb\x1b\u202e") == "a\\nb\\x1b\\u202e"
-    assert drawing.shown("<script>") == "<script>"
+    assert figures.shown("cats") == "cats"
+    long = figures.shown("x" * 150 + "y" * 150)
+    assert (len(long), long[0], long[-1]) == (figures.LENGTH, "x", "y")
+    assert figures.shown("a\nb\x1b\u202e") == "a\\nb\\x1b\\u202e"
+    assert figures.shown("<script>") == "<script>"
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,10 @@ def test_names_are_cut_in_the_middle_and_escaped():
 def test_any_name_can_be_drawn(name: str, tmp_path: Path):
     for suffix in ("png", "svg"):
         path = tmp_path / f"picture.{suffix}"
-        with drawing.style([name]):
+        with figures.style([name]):
             figure = Figure(figsize=(2, 1), layout="constrained")
-            figure.subplots().set_title(drawing.shown(name))
-            drawing.save(figure, path)
+            figure.subplots().set_title(figures.shown(name))
+            figures.save(figure, path)
         assert path.stat().st_size > 500
     svg = path.read_text(encoding="utf-8")
     assert "<script" not in svg
@@ -53,7 +53,7 @@ def test_any_name_can_be_drawn(name: str, tmp_path: Path):
 
 @pytest.mark.skipif(not has_korean_font(), reason="no font with Korean letters is installed")
 def test_korean_letters_are_drawn_where_a_font_has_them(tmp_path: Path):
-    with drawing.style([KOREAN]):
+    with figures.style([KOREAN]):
         families = matplotlib.rcParams["font.family"]
         fonts = [font_manager.findfont(family) for family in families]
         assert not any("LastResort" in font for font in fonts)
@@ -62,14 +62,14 @@ def test_korean_letters_are_drawn_where_a_font_has_them(tmp_path: Path):
         # A letter that is lacking would be warned of; `style` hides it, so look for it here.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            drawing.save(figure, tmp_path / "picture.png")
-    assert families[0] == drawing.FONT
+            figures.save(figure, tmp_path / "picture.png")
+    assert families[0] == figures.FONT
     assert {ord(letter) for letter in KOREAN} <= set[int]().union(*map(letters, fonts))
 
 
 def test_latin_names_need_no_other_font():
-    with drawing.style(["café", "straße"]):
-        assert matplotlib.rcParams["font.family"] == [drawing.FONT]
+    with figures.style(["café", "straße"]):
+        assert matplotlib.rcParams["font.family"] == [figures.FONT]
     assert matplotlib.rcParams["text.parse_math"] is True, "settings of the caller come back"
 
 
@@ -77,10 +77,10 @@ def test_the_same_picture_is_the_same_file(tmp_path: Path):
     for suffix in ("png", "svg"):
         made = []
         for _ in range(2):
-            with drawing.style():
+            with figures.style():
                 figure = Figure(figsize=(2, 1))
                 figure.subplots().plot([1, 2], [3, 1])
-                drawing.save(figure, tmp_path / f"a.{suffix}")
+                figures.save(figure, tmp_path / f"a.{suffix}")
             made.append((tmp_path / f"a.{suffix}").read_bytes())
         assert made[0] == made[1]
     assert not re.search(rb"20\d\d-\d\d-\d\d", made[0])

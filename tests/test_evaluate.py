@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, evaluate, labelled, metrics
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, RunError
-from tlcli.evaluate import Wanted
-from tlcli.predicted import Predicted
-from tlcli.probabilities import Source
+from tlcli.evaluation import calibration, evaluate, labelled_photos, metrics
+from tlcli.evaluation.evaluate import Wanted
+from tlcli.evaluation.predictions import Predicted, Source
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -266,14 +265,14 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     source = Source(trained)  # one model for the rest
     listed = tmp_path / "labels.csv"
     files.write_table(listed, ("path", "label"), [(path, path.parent.name) for path in paths])
-    found = source.predict(labelled.of_table(listed, source.classes))
+    found = source.predict(labelled_photos.of_table(listed, source.classes))
     assert found.probabilities == pytest.approx(values, abs=1e-6)
     assert found.labels.tolist() == labels.tolist()
 
     broken = photos / "test" / "red" / "zz.png"
     broken.write_text("<html>")
     with pytest.raises(DataError) as caught:
-        source.predict(labelled.of_folder(photos / "test", source.classes))
+        source.predict(labelled_photos.of_folder(photos / "test", source.classes))
     assert str(caught.value).startswith(f"{broken}: cannot be decoded: not an image")
     broken.unlink()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import calibration, evaluation_text, metrics
+from tlcli.evaluation import calibration, metrics
+from tlcli.evaluation import text as text_module
+from tlcli.evaluation.text import SHOWN
 
 HOSTILE = ("<script>alert(1)</script>", "a\nb", "x\x1b[31m", "n" * 300, "שלום", "'\"", "고양이")
 
@@ -26,7 +28,7 @@ def measured(count: int, *, target: float | None = None):
 
 def test_every_number_is_there():
     value = measured(7, target=0.9)
-    text = evaluation_text.text(value)
+    text = text_module.text(value)
     low, high = value["accuracy_interval"]
     right = sum(value["confusion"][k][k] for k in range(7))
     for part in (
@@ -51,21 +53,21 @@ def test_every_number_is_there():
 
 
 def test_names_stay_in_their_line():
-    text = evaluation_text.text(measured(7))
+    text = text_module.text(measured(7))
     assert "\x1b" not in text
     assert "a\\nb" in text
     assert "n" * 30 not in text
-    assert text.count("a\\n\\x1b.jpg") == evaluation_text.SHOWN
+    assert text.count("a\\n\\x1b.jpg") == SHOWN
 
 
 @pytest.mark.parametrize(("count", "shown"), [(12, True), (13, False)])
 def test_a_matrix_that_is_too_wide_is_left_out(count: int, shown: bool):
-    assert ("true class \\ predicted" in evaluation_text.text(measured(count))) is shown
+    assert ("true class \\ predicted" in text_module.text(measured(count))) is shown
 
 
 def test_few_classes_without_calibration():
     value = {**measured(3), "calibrated": None, "abstaining": None, "mistakes": []}
-    text = evaluation_text.text(value)
+    text = text_module.text(value)
     assert "top-" not in text
     assert "unsure" not in text
     assert "mistakes" not in text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from tlcli import intervals
-from tlcli.intervals import Paired
+from tlcli.evaluation import intervals
+from tlcli.evaluation.intervals import Paired
 
 
 @pytest.mark.parametrize(

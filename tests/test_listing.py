@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import curves, listing
+from tlcli import listing
 from tlcli.data import audit_cache
 from tlcli.errors import RecipeError, RunError
+from tlcli.evaluation import learning_curves
 from tlcli.features import store
 from tlcli.networks.bases import BASES
 from tlcli.runs import directory
@@ -155,7 +156,7 @@ def test_what_never_ends_is_not_read(name: str):
         make(run.file(name))
         assert len(listing.runs()[1]) == 1
         with pytest.raises(RunError, match=name):
-            curves.read(run) if name == directory.METRICS else run.read(name)
+            learning_curves.read(run) if name == directory.METRICS else run.read(name)
 
 
 def test_no_runs():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from conftest import paint
 
-from tlcli import matrix, metrics
+from tlcli import matrix
 from tlcli.data.hashing import digest
+from tlcli.evaluation import metrics
 from tlcli.matrix import MOST_CLASSES, MOST_RIGHT, SHADES
 from tlcli.runs.evaluation_records import Evaluation, Guess
 from tlcli.thumbnails import Album

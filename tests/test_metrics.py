@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 from sklearn import metrics as truth
 
-from tlcli import calibration, metrics
+from tlcli.evaluation import calibration, metrics
 
 CLASSES = ("bear", "cat", "dog", "eel", "fox", "gnu", "hen")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import calibration, drawing, metrics, plots
+from tlcli.evaluation import calibration, figures, metrics
+from tlcli.evaluation.figures import confusion, reliability, shown
 
 NAMES = ("<b>$x$", "고양이", "n" * 300, "a\nb", "_e", "'\"", "שלום")
 
@@ -25,16 +26,16 @@ def measured(count: int, *, calibrated: bool = True):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that are saved, to read what is in them."""
-    figures = []
-    real = drawing.save
+    """The saved that are saved, to read what is in them."""
+    saved = []
+    real = figures.save
 
     def save(figure, path):
-        figures.append(figure)
+        saved.append(figure)
         real(figure, path)
 
-    monkeypatch.setattr(drawing, "save", save)
-    return figures
+    monkeypatch.setattr(figures, "save", save)
+    return saved
 
 
 def texts(axes) -> list[str]:
@@ -44,19 +45,19 @@ def texts(axes) -> list[str]:
 @pytest.mark.parametrize("count", [2, 7])
 def test_the_confusion_matrix(count: int, tmp_path: Path, drawn):
     value = measured(count)
-    plots.confusion(value, tmp_path / "confusion.png")
+    confusion(value, tmp_path / "confusion.png")
     (axes,) = drawn[0].axes
     cells = np.array(value["confusion"])
     assert texts(axes) == [f"{cell:,}" for cell in cells.ravel() if cell]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [drawing.shown(name) for name in value["classes"]]
+    assert labels == [shown(name) for name in value["classes"]]
     assert np.allclose(axes.images[0].get_array(), cells / cells.sum(axis=1, keepdims=True))
     with Image.open(tmp_path / "confusion.png") as image:
         assert min(image.size) > 300
 
 
 def test_many_classes_have_neither_names_nor_numbers(tmp_path: Path, drawn):
-    plots.confusion(measured(70), tmp_path / "confusion.png")
+    confusion(measured(70), tmp_path / "confusion.png")
     (axes,) = drawn[0].axes
     assert texts(axes) == []
     assert len(axes.get_xticks()) == 0
@@ -64,7 +65,7 @@ def test_many_classes_have_neither_names_nor_numbers(tmp_path: Path, drawn):
 
 def test_the_reliability_diagram_before_and_after(tmp_path: Path, drawn):
     value = measured(3)
-    plots.reliability(value, tmp_path / "reliability.png")
+    reliability(value, tmp_path / "reliability.png")
     before, after, counts, _ = drawn[0].axes
     for axes, key in ((before, "bins"), (after, "calibrated_bins")):
         bins = [one for one in value["reliability"][key] if one["n"]]
@@ -79,6 +80,6 @@ def test_the_reliability_diagram_before_and_after(tmp_path: Path, drawn):
 
 
 def test_the_reliability_diagram_without_calibration(tmp_path: Path, drawn):
-    plots.reliability(measured(2, calibrated=False), tmp_path / "reliability.svg")
+    reliability(measured(2, calibrated=False), tmp_path / "reliability.svg")
     assert len(drawn[0].axes) == 2
     assert (tmp_path / "reliability.svg").read_text().startswith("<?xml")

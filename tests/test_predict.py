@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import calibration, predict
 from tlcli.data import hashing
 from tlcli.errors import RunError
+from tlcli.evaluation import calibration, predict
 from tlcli.images import augment, decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli import predicted
-from tlcli.predicted import Predicted
+from tlcli.evaluation import predictions
+from tlcli.evaluation.predictions import Predicted
 
 CLASSES = ("cat", 'do,"g\n')
 NAMES = ("a/1.png", 'b/"2",\n.png', "고양이.png")
@@ -22,7 +22,7 @@ def made() -> Predicted:
 def test_they_come_back_to_the_last_bit(tmp_path: Path):
     path = tmp_path / "table.csv"
     made().write(path)
-    found = predicted.read(path, NAMES, [0, 1, 1], CLASSES)
+    found = predictions.read_predictions(path, NAMES, [0, 1, 1], CLASSES)
     assert found is not None
     assert (found.probabilities == made().probabilities).all()
     assert found.labels.tolist() == [0, 1, 1]
@@ -45,12 +45,12 @@ def test_the_table_is_as_documented(tmp_path: Path):
 
 def test_a_table_of_other_photos_or_a_damaged_one_is_none(tmp_path: Path):
     path = tmp_path / "table.csv"
-    assert predicted.read(path, NAMES, [0, 1, 1], CLASSES) is None
+    assert predictions.read_predictions(path, NAMES, [0, 1, 1], CLASSES) is None
     made().write(path)
-    assert predicted.read(path, NAMES[::-1], [0, 1, 1], CLASSES) is None
-    assert predicted.read(path, NAMES, [0, 0, 1], CLASSES) is None
-    assert predicted.read(path, NAMES, [0, 1, 1], ("cat", "dog")) is None
+    assert predictions.read_predictions(path, NAMES[::-1], [0, 1, 1], CLASSES) is None
+    assert predictions.read_predictions(path, NAMES, [0, 0, 1], CLASSES) is None
+    assert predictions.read_predictions(path, NAMES, [0, 1, 1], ("cat", "dog")) is None
     whole = path.read_text(encoding="utf-8")
     for damaged in ("", whole[:-30], whole.replace("0.", "x."), whole.replace("0.", "nan,0.")):
         path.write_text(damaged, encoding="utf-8")
-        assert predicted.read(path, NAMES, [0, 1, 1], CLASSES) is None
+        assert predictions.read_predictions(path, NAMES, [0, 1, 1], CLASSES) is None

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from subjects import network, noise, save
 
-from tlcli import calibration, subject
+from tlcli import subject
 from tlcli.errors import RunError
+from tlcli.evaluation import calibration
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights

@@ -200,7 +200,7 @@ def test_the_model_opens_with_keras_alone_and_says_what_predict_says(run, pair, 
         [sys.executable, "-c", script, ran.path / directory.MODEL, tmp_path / "pixels.npy"],
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
-    from tlcli.predict import Predictor
+    from tlcli.evaluation.predict import Predictor
 
     (found,) = Predictor(ran.path).predict([item.path], top=2)
     by_label = dict(found.top)

@@ -8,7 +8,7 @@ import pytest
 from reported import Stage, finish
 
 from tlcli import evidence, verdict
-from tlcli.intervals import Paired
+from tlcli.evaluation.intervals import Paired
 from tlcli.runs.evaluation_records import Majority
 from tlcli.verdict import Measured, Verdict, gain
 

@@ -268,7 +268,7 @@ def predict(
 
     model = directory.find_model(which)
     paths = _named(photos)
-    from tlcli.predict import Predictor
+    from tlcli.evaluation.predict import Predictor
 
     predictor = Predictor(model, raw=raw)
     found = predictor.predict(paths, top=top, tta=tta)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tlcli.charts import Chart, Frame, Line, Marked, Scale, Tick, over, path
-from tlcli.curves import smoothed
+from tlcli.evaluation.learning_curves import smoothed
 from tlcli.page import number, share
 from tlcli.runs.evaluation_records import Bin
 from tlcli.runs.records import Epoch, StageResult

@@ -49,15 +49,15 @@ def evaluate(
         raise click.UsageError("--csv brings its own photos: leave out --split and --data")
     if tta and target_precision is not None:
         raise click.UsageError("--target-precision is for answers without --tta")
-    from tlcli import evaluate as evaluation
-    from tlcli import evaluation_text
+    from tlcli.evaluation import evaluate as evaluation
+    from tlcli.evaluation import text
     from tlcli.runs import directory
 
     chosen = split if split or data or table else "test"
     wanted = evaluation.Wanted(chosen, data, table, target_precision, out, force, again, tta)
     found = evaluation.evaluate(directory.find(which), wanted)
-    show((evaluation_text.text(found.value), found.value), json_)
-    evaluation_text.warn(found.value)
+    show((text.text(found.value), found.value), json_)
+    text.warn(found.value)
     for path in found.written[:1]:
         console.note(f"\nwritten: {path}")
 
@@ -74,14 +74,14 @@ def compare(first: str, second: str, split: str, json_: bool) -> None:
     Example:
       tlcli compare cats_dogs-1 cats_dogs-2
     """
-    from tlcli import compare as comparison
-    from tlcli import evaluation_text
+    from tlcli.evaluation import compare as comparison
+    from tlcli.evaluation import text
     from tlcli.runs import directory
 
     value = comparison.compare(
         directory.find(first, where="RUN"), directory.find(second, where="RUN"), split
     )
-    show((evaluation_text.compared(value), value), json_)
+    show((text.compared(value), value), json_)
 
 
 @click.command()
@@ -97,12 +97,12 @@ def curves(which: str | None, out: Path | None, tensorboard: Path | None, json_:
       tlcli curves
       tlcli curves --tensorboard logs
     """
-    from tlcli import curves as drawing
+    from tlcli.evaluation import learning_curves
     from tlcli.runs import directory
 
     run = directory.find(which)
-    written = drawing.draw(run, out) if out or not tensorboard else ()
+    written = learning_curves.draw(run, out) if out or not tensorboard else ()
     if tensorboard is not None:
-        written = (*written, drawing.write_events(run, tensorboard))
+        written = (*written, learning_curves.write_events(run, tensorboard))
     paths = [str(path) for path in written]
     show(("\n".join(paths), {"written": paths}), json_)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tlcli import calibration, labelled
-from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, reason
+from tlcli.evaluation import calibration, labelled_photos
+from tlcli.evaluation.calibration import Calibration
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -70,7 +70,7 @@ def read(run: Run) -> Evidence:
         calibration.of_run(run),
         _optional(run, explanations, tuple[Explanation, ...]),
         _optional(run, directory.AUDIT, Audit),
-        {labelled.name_of(row, settings.data.root): row.sha256 for row in read_split(run)},
+        {labelled_photos.name_of(row, settings.data.root): row.sha256 for row in read_split(run)},
     )
 
 

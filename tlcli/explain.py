@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import gradcam, heatmap, labelled
+from tlcli import gradcam, heatmap
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, TlcliError
+from tlcli.evaluation import labelled_photos
 from tlcli.gradcam import Method
 from tlcli.images import contact_sheet, decode
 from tlcli.images.loader import Look, View, batches, chunks
@@ -209,9 +210,11 @@ def for_report(
         probability, label, method, layer and the picture's file name. Photos that cannot be read,
         that have changed, or that the run does not know are left out.
     """
-    trained = labelled.root_of(run)
+    trained = labelled_photos.root_of(run)
     root = data or trained
-    digests = {str(root / labelled.name_of(row, trained)): row.sha256 for row in read_split(run)}
+    digests = {
+        str(root / labelled_photos.name_of(row, trained)): row.sha256 for row in read_split(run)
+    }
     wanted = [
         item
         for item in {item["path"]: item for item in items}.values()

@@ -17,7 +17,7 @@ from tlcli.runs.records import BriefOutcome, BriefRecord, checked
 from tlcli.system import console
 
 if TYPE_CHECKING:
-    from tlcli.predict import Prediction
+    from tlcli.evaluation.predict import Prediction
 
 Brief = TypeVar("Brief", BriefRecord, BriefOutcome)
 

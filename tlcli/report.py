@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import __version__, contents, curves, evidence, exhibits, page
+from tlcli import __version__, contents, evidence, exhibits, page
 from tlcli.contents import Contents
 from tlcli.errors import Problem, RunError
+from tlcli.evaluation import learning_curves
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console, files
@@ -128,7 +129,7 @@ def html(shown: Contents) -> str:
         "most_epochs": MOST_EPOCHS,
         "most_findings": MOST_FINDINGS,
         "most_paths": MOST_PATHS,
-        "smoothing": curves.SMOOTHING,
+        "smoothing": learning_curves.SMOOTHING,
         "version": __version__,
     }
     return page.render(

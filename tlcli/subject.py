@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import calibration
 from tlcli.errors import Problem, RunError, TlcliError, suggestion
+from tlcli.evaluation import calibration
 from tlcli.images.loader import Look
 from tlcli.networks import bases
 from tlcli.networks.framework import keras

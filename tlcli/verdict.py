@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tlcli.evaluation.intervals import LEVEL, Interval, Paired, wilson
 from tlcli.evidence import Evidence
-from tlcli.intervals import LEVEL, Interval, Paired, wilson
 from tlcli.page import points, share
 from tlcli.runs.evaluation_records import Majority
 from tlcli.system.console import counted

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import calibration, intervals
-from tlcli.calibration import Calibration
+from tlcli.evaluation import calibration, intervals
+from tlcli.evaluation.calibration import Calibration
 
 Array = npt.NDArray[Any]
 

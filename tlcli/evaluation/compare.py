@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import calibration, intervals, labelled
 from tlcli.errors import Problem, RunError
-from tlcli.intervals import LEVEL, Paired
-from tlcli.probabilities import Source
+from tlcli.evaluation import calibration, intervals, labelled_photos
+from tlcli.evaluation.intervals import LEVEL, Paired
+from tlcli.evaluation.predictions import Source
 from tlcli.runs.directory import Run
 from tlcli.system.console import counted
 
@@ -81,7 +81,10 @@ def _by_digest(source: Source, split: str) -> dict[str, tuple[int, Array]]:
     return {
         row.sha256: (int(rank[label]), values[order])
         for row, label, values in zip(
-            labelled.rows_of(source.run, split), found.labels, found.probabilities, strict=True
+            labelled_photos.rows_of(source.run, split),
+            found.labels,
+            found.probabilities,
+            strict=True,
         )
     }
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import drawing
 from tlcli.errors import Problem, RunError, TlcliError, reason
+from tlcli.evaluation import figures
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.records import BriefOutcome, BriefRecord, Epoch, checked
@@ -76,10 +76,10 @@ def draw(run: Run, out: Path | None = None) -> tuple[Path, ...]:
     folder = out or run.path
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in directory.CURVES)
-    with drawing.style([stage.name for stage in stages]):
+    with figures.style([stage.name for stage in stages]):
         figure = _figure(stages)
         for path in paths:
-            drawing.save(figure, path)
+            figures.save(figure, path)
     return paths
 
 
@@ -95,13 +95,13 @@ def _figure(stages: Sequence[StageCurve]) -> Any:
         for axes, key in ((accuracy, "accuracy"), (loss, "loss")):
             _pair(axes, xs, stage, key, label=number == 0)
             if number:
-                axes.axvline(start + 0.5, color=drawing.FAINT, linewidth=1, linestyle="--")
-        rate.plot(xs, [epoch.get("learning_rate") for epoch in stage.epochs], color=drawing.INK)
+                axes.axvline(start + 0.5, color=figures.FAINT, linewidth=1, linestyle="--")
+        rate.plot(xs, [epoch.get("learning_rate") for epoch in stage.epochs], color=figures.INK)
         if number:
-            rate.axvline(start + 0.5, color=drawing.FAINT, linewidth=1, linestyle="--")
+            rate.axvline(start + 0.5, color=figures.FAINT, linewidth=1, linestyle="--")
         accuracy.annotate(
-            drawing.shown(stage.name, STAGE_NAME), (start + 0.5, 1), (3, 3),
-            xycoords=("data", "axes fraction"), textcoords="offset points", color=drawing.INK,
+            figures.shown(stage.name, STAGE_NAME), (start + 0.5, 1), (3, 3),
+            xycoords=("data", "axes fraction"), textcoords="offset points", color=figures.INK,
         )  # fmt: skip
         start += len(stage.epochs)
     accuracy.set(ylabel="accuracy")
@@ -120,8 +120,8 @@ def _figure(stages: Sequence[StageCurve]) -> Any:
 def _pair(axes: Any, xs: Sequence[int], stage: StageCurve, key: str, *, label: bool) -> None:
     """Training and validation, raw and smoothed, with the best epoch marked."""
     for name, colour, shown in (
-        (key, drawing.FIRST, "training"),
-        (f"val_{key}", drawing.SECOND, "validation"),
+        (key, figures.FIRST, "training"),
+        (f"val_{key}", figures.SECOND, "validation"),
     ):
         if any(epoch.get(name) is None for epoch in stage.epochs):
             continue  # a run without validation photos
@@ -135,10 +135,10 @@ def _pair(axes: Any, xs: Sequence[int], stage: StageCurve, key: str, *, label: b
         validated = f"val_{key}" if stage.epochs[best - 1].get(f"val_{key}") is not None else key
         value = stage.epochs[best - 1][validated]
         axes.plot(xs[best - 1], value, "o", markersize=6, markerfacecolor="none",
-                  markeredgecolor=drawing.INK,
+                  markeredgecolor=figures.INK,
                   label="best epoch of a stage" if label else None)  # fmt: skip
         axes.annotate(f"{value:.4f}", (xs[best - 1], value), (6, -11),
-                      textcoords="offset points", color=drawing.INK, fontsize=8)  # fmt: skip
+                      textcoords="offset points", color=figures.INK, fontsize=8)  # fmt: skip
 
 
 def write_events(run: Run, folder: Path) -> Path:

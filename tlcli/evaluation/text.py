@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tlcli.drawing import shown
+from tlcli.evaluation.figures import shown
 from tlcli.system import console
 from tlcli.system.console import counted, table
 

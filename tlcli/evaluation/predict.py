@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli import calibration
-from tlcli import tta as tta_of
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, RunError
+from tlcli.evaluation import calibration
+from tlcli.evaluation.test_time_augmentation import tta_settings
 from tlcli.images import augment
 from tlcli.images.loader import Batch, Look, View, batches, chunks
 from tlcli.networks.framework import tf
@@ -127,7 +127,7 @@ class Predictor:
 
     @cached_property
     def _augment(self) -> Augment:
-        return tta_of.settings(self.path.parent)
+        return tta_settings(self.path.parent)
 
     @cached_property
     def _trained_on(self) -> frozenset[str]:

@@ -6,24 +6,26 @@ and the model loaded, only where there are none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tlcli import labelled, predicted
 from tlcli.errors import DataError, Problem, RunError, reason
-from tlcli.labelled import Photos
-from tlcli.predicted import Predicted
+from tlcli.evaluation import labelled_photos
+from tlcli.evaluation.labelled_photos import Photos
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.system import console
+from tlcli.system import console, files
 
 if TYPE_CHECKING:
-    from tlcli.predict import Predictor
+    from tlcli.evaluation.predict import Predictor
 
 
 class Source:
@@ -45,7 +47,7 @@ class Source:
     @cached_property
     def _predictor(self) -> Predictor:
         # Imported here because it brings TensorFlow.
-        from tlcli.predict import Predictor
+        from tlcli.evaluation.predict import Predictor
 
         predictor = Predictor(self.run.path, raw=True)
         if predictor.classes != self.classes:
@@ -56,14 +58,14 @@ class Source:
     def split(self, split: str, *, data: Path | None = None, again: bool = False) -> Predicted:
         """The probabilities of a split: those that the run has, or computed now and kept there."""
         path = self.run.file(directory.predictions(split))
-        photos = labelled.of_split(self.run, split, self.classes, data) if data else None
-        rows, root = labelled.rows_of(self.run, split), labelled.root_of(self.run)
+        photos = labelled_photos.of_split(self.run, split, self.classes, data) if data else None
+        rows, root = labelled_photos.rows_of(self.run, split), labelled_photos.root_of(self.run)
         if not again and {row.label for row in rows} <= set(self.classes):
-            names = [labelled.name_of(row, root) for row in rows]
+            names = [labelled_photos.name_of(row, root) for row in rows]
             labels = [self.classes.index(row.label) for row in rows]
-            if (there := predicted.read(path, names, labels, self.classes)) is not None:
+            if (there := read_predictions(path, names, labels, self.classes)) is not None:
                 return there
-        found = self.predict(photos or labelled.of_split(self.run, split, self.classes))
+        found = self.predict(photos or labelled_photos.of_split(self.run, split, self.classes))
         with kept("the next evaluation will compute them again"):
             found.write(path)
         return found
@@ -98,3 +100,60 @@ def kept(hint: str) -> Iterator[None]:
     except OSError as error:
         where = str(error.filename or "the run")
         console.warn(str(Problem(where, f"cannot be written: {reason(error)}", hint)))
+
+
+Array = npt.NDArray[Any]
+
+
+#: Before the class names in the heads of the columns of probabilities.
+PREFIX = "p:"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model says of labelled photos.
+
+    Attributes:
+        names: the paths of the photos, as shown.
+        labels: the true classes, integers, shape (n,).
+        probabilities: uncalibrated, float64, shape (n, classes).
+        classes: in the order of the labels.
+    """
+
+    names: tuple[str, ...]
+    labels: Array
+    probabilities: Array
+    classes: tuple[str, ...]
+
+    def write(self, path: Path) -> None:
+        """As a table; the numbers read back are the same to the last bit."""
+        chosen = self.probabilities.argmax(axis=1)
+        rows = (
+            [name, self.classes[label], self.classes[best], *map(repr, values.tolist())]
+            for name, label, best, values in zip(
+                self.names, self.labels, chosen, self.probabilities, strict=True
+            )
+        )
+        heads = ("path", "label", "predicted", *(PREFIX + name for name in self.classes))
+        files.write_table(path, heads, rows)
+
+
+def read_predictions(
+    path: Path, names: Sequence[str], labels: Sequence[int], classes: Sequence[str]
+) -> Predicted | None:
+    """The table at `path`, if it is there, whole, and about these very photos in this order."""
+    try:
+        with files.open_text(path) as file:
+            heads, *rows = csv.reader(file, strict=True)
+        if heads != ["path", "label", "predicted", *(PREFIX + name for name in classes)]:
+            return None
+        if [row[:2] for row in rows] != [
+            [name, classes[label]] for name, label in zip(names, labels, strict=True)
+        ]:
+            return None
+        values = np.array([row[3:] for row in rows], np.float64)
+    except (OSError, ValueError, csv.Error):
+        return None
+    if values.shape != (len(names), len(classes)) or not np.isfinite(values).all():
+        return None
+    return Predicted(tuple(names), np.asarray(labels, np.int64), values, tuple(classes))

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import calibration, labelled, metrics, plots, probabilities, tta
-from tlcli.calibration import Calibration
 from tlcli.errors import Problem, RunError, TlcliError
-from tlcli.predicted import Predicted
-from tlcli.probabilities import Source
+from tlcli.evaluation import calibration, figures, labelled_photos, metrics, predictions
+from tlcli.evaluation.calibration import Calibration
+from tlcli.evaluation.predictions import Predicted, Source
+from tlcli.evaluation.test_time_augmentation import tta_settings
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_split
@@ -72,7 +72,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
     if wanted.out is not None:
         _check_out(wanted.out, force=wanted.force)
     if wanted.tta:
-        tta.settings(run.path)  # before anything is computed
+        tta_settings(run.path)  # before anything is computed
     source = Source(run)
     asked = _asked(run, source, wanted)
     found = asked.look(wanted.tta)
@@ -94,7 +94,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
         return Evaluation(value, _write(wanted.out, name, value))
     if wanted.split is None or wanted.tta:
         return Evaluation(value, ())
-    with probabilities.kept("name a folder for the files with --out"):
+    with predictions.kept("name a folder for the files with --out"):
         return Evaluation(value, _write(run.path, name, value))
     return Evaluation(value, ())
 
@@ -118,9 +118,9 @@ def _asked(run: Run, source: Source, wanted: Wanted) -> _Asked:
     if wanted.split is not None:
         return _asked_split(run, source, wanted.split, wanted)
     photos = (
-        labelled.of_table(wanted.table, source.classes)
+        labelled_photos.of_table(wanted.table, source.classes)
         if wanted.table is not None
-        else labelled.of_folder(wanted.data or Path(), source.classes)
+        else labelled_photos.of_folder(wanted.data or Path(), source.classes)
     )
     seen = _seen(run, [photo.sha256 for photo in photos.photos])
     return _Asked(photos.name, photos.root, seen, lambda tta: source.predict(photos, tta=tta))
@@ -130,12 +130,12 @@ def _asked_split(run: Run, source: Source, split: str, wanted: Wanted) -> _Asked
     def look(tta: int) -> Predicted:
         if not tta:
             return source.split(split, data=wanted.data, again=wanted.again)
-        photos = labelled.of_split(run, split, source.classes, wanted.data)
+        photos = labelled_photos.of_split(run, split, source.classes, wanted.data)
         return source.predict(photos, tta=tta)
 
-    digests = [row.sha256 for row in labelled.rows_of(run, split)]
+    digests = [row.sha256 for row in labelled_photos.rows_of(run, split)]
     seen = len(digests) if split == "train" else _seen(run, digests)
-    return _Asked(split, wanted.data or labelled.root_of(run), seen, look)
+    return _Asked(split, wanted.data or labelled_photos.root_of(run), seen, look)
 
 
 def _plain(found: Predicted) -> dict[str, float]:
@@ -181,7 +181,7 @@ def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
         target = kept.threshold.target_precision
     if target is not None:
         fitted = calibration.abstaining(fitted, val.probabilities, val.labels, target)
-    with probabilities.kept("`tlcli predict` will not know it; make the run writable, or copy it"):
+    with predictions.kept("`tlcli predict` will not know it; make the run writable, or copy it"):
         calibration.keep(source.run, fitted)
     return fitted
 
@@ -224,7 +224,7 @@ def _write(folder: Path, name: str, value: dict[str, Any]) -> tuple[Path, ...]:
     report = where.file(directory.evaluation(name))
     table = where.file(directory.predictions(name))
     diagram, matrix = where.file(directory.reliability(name)), where.file(directory.confusion(name))
-    plots.reliability(value, diagram)
-    plots.confusion(value, matrix)
+    figures.reliability(value, diagram)
+    figures.confusion(value, matrix)
     files.write_json(report, value)
     return report, table, diagram, matrix

@@ -1,0 +1,1 @@
+"""From a run to probabilities, and from those to numbers, calibration, figures and text."""
