@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import activations, subject
+from tlcli.explain import activations, explained_model
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
@@ -25,7 +25,7 @@ def model(tmp_path_factory):
 
 def test_activations_are_those_of_keras(model, photos):
     photo = next(photos.rglob("*.png"))
-    opened = subject.open_run(model)
+    opened = explained_model.open_run(model)
     found = activations.look(opened, photo, ["block1_conv2", "block4_pool"])
     pixels = np.float32(decode.load(photo, height=40, width=48, resize="pad"))[None]
     plain = keras.saving.load_model(model, compile=False)
@@ -35,12 +35,14 @@ def test_activations_are_those_of_keras(model, photos):
 
 
 def test_the_layers_shown_by_default(model):
-    opened = subject.open_run(model)
+    opened = explained_model.open_run(model)
     assert activations.chosen(opened, ()) == [
         "block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"
     ]  # fmt: skip
     assert activations.chosen(opened, ("block1_pool", "block1_pool")) == ["block1_pool"]
-    with pytest.raises(subject.UnknownName, match="'head_logits' gives 3 numbers, not a grid"):
+    with pytest.raises(
+        explained_model.UnknownName, match="'head_logits' gives 3 numbers, not a grid"
+    ):
         activations.chosen(opened, ("head_logits",))
 
 
@@ -54,7 +56,7 @@ def test_the_layers_shown_by_default(model):
     ],
 )
 def test_other_bases_show_about_a_layer_for_each_halving(name, last):
-    opened = subject.open_base(BASES[name], weights.Source("random"))
+    opened = explained_model.open_base(BASES[name], weights.Source("random"))
     found = activations.chosen(opened, ())
     assert found[-1] == last and 4 <= len(found) <= 6
     sides = [opened.grid(one).output.shape[1] for one in found]

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from subjects import network, save
 
-from tlcli import explain, gradcam
+from tlcli.explain import explain, gradcam
+from tlcli.explain.explained_model import open_run
 from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory, resume
-from tlcli.subject import open_run
 from tlcli.system import files
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight

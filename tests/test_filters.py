@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlcli import filters, subject
+from tlcli.explain import explained_model, filters
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.pretrained import weights
@@ -15,12 +15,12 @@ ASCENT = filters.Ascent(32, steps=8)
 
 
 @pytest.fixture(scope="module")
-def opened() -> subject.Subject:
-    return subject.open_base(BASES["VGG16"], weights.Source("random"), (48, 40))
+def opened() -> explained_model.Subject:
+    return explained_model.open_base(BASES["VGG16"], weights.Source("random"), (48, 40))
 
 
 @pytest.fixture(scope="module")
-def small(opened) -> subject.Subject:
+def small(opened) -> explained_model.Subject:
     return filters.resized(opened, ASCENT.side)
 
 
@@ -95,7 +95,7 @@ def test_filters_by_number(opened, wanted, found):
     ],
 )
 def test_filters_that_are_none(opened, wanted, said):
-    with pytest.raises(subject.UnknownName) as caught:
+    with pytest.raises(explained_model.UnknownName) as caught:
         filters.chosen(opened, LAYER, wanted)
     assert said in str(caught.value)
 

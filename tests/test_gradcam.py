@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from subjects import network, noise, save
 
-from tlcli import gradcam
+from tlcli.explain import gradcam
+from tlcli.explain.explained_model import open_run
 from tlcli.networks.framework import keras, tf
-from tlcli.subject import open_run
 
 NAMES = ("cats", "dogs", "eels")
 SLOW = pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import heatmap
+from tlcli.explain import heatmap
 from tlcli.images import decode
 from tlcli.images.loader import Look
 

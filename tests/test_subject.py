@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from subjects import network, noise, save
 
-from tlcli import subject
 from tlcli.errors import RunError
 from tlcli.evaluation import calibration
+from tlcli.explain import explained_model
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights
@@ -24,9 +24,9 @@ BELOW_POOLING = {"VGG16": "block5_conv3", "VGG19": "block5_conv4"}
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory) -> subject.Subject:
+def opened(tmp_path_factory) -> explained_model.Subject:
     path = tmp_path_factory.mktemp("run") / "model.keras"
-    return subject.open_run(save(network(size=(32, 32)), path, NAMES))
+    return explained_model.open_run(save(network(size=(32, 32)), path, NAMES))
 
 
 @pytest.mark.parametrize(
@@ -37,18 +37,21 @@ def test_the_last_block_of_every_base(name, tmp_path):
     row = BASES[name]
     side = max(row.smallest_size, 64)
     expected = BELOW_POOLING.get(name, row.top.name)
-    assert subject.open_base(row, weights.Source("random"), (side, side)).last_block == expected
+    assert (
+        explained_model.open_base(row, weights.Source("random"), (side, side)).last_block
+        == expected
+    )
     path = save(network(name, (side, side)), tmp_path / "model.keras", NAMES)
-    assert subject.open_run(path).last_block == expected
+    assert explained_model.open_run(path).last_block == expected
 
 
 def test_a_layer_is_found_by_its_name_and_near_misses_are_offered(opened):
     assert opened.grid("block3_conv1").name == "block3_conv1"
-    with pytest.raises(subject.UnknownName) as caught:
+    with pytest.raises(explained_model.UnknownName) as caught:
         opened.grid("block3_conv9")
     assert "--layer: " in str(caught.value)
     assert "has no layer 'block3_conv9'; did you mean 'block3_conv" in str(caught.value)
-    with pytest.raises(subject.UnknownName) as caught:
+    with pytest.raises(explained_model.UnknownName) as caught:
         opened.grid("head_dense_1")
     assert str(caught.value) == (
         "--layer: 'head_dense_1' gives 8 numbers, not a grid of activations; "
@@ -59,14 +62,16 @@ def test_a_layer_is_found_by_its_name_and_near_misses_are_offered(opened):
 
 def test_a_class_is_found_by_its_name(opened):
     assert opened.class_number("dogs") == 1
-    with pytest.raises(subject.UnknownName, match=r"--class: 'dog' .* did you mean 'dogs'\?"):
+    with pytest.raises(
+        explained_model.UnknownName, match=r"--class: 'dog' .* did you mean 'dogs'\?"
+    ):
         opened.class_number("dog")
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_logits_lead_to_what_the_model_says(tmp_path, classes):
     built = network(size=(32, 32), classes=classes)
-    found = subject.open_run(save(built, tmp_path / "model.keras", NAMES[:classes]))
+    found = explained_model.open_run(save(built, tmp_path / "model.keras", NAMES[:classes]))
     from tlcli.networks.framework import keras
 
     pixels = noise(3, 32, 32)
@@ -80,16 +85,16 @@ def test_logits_lead_to_what_the_model_says(tmp_path, classes):
 def test_the_calibration_of_the_run_is_applied(tmp_path):
     path = save(network(size=(32, 32), classes=2), tmp_path / directory.MODEL, NAMES[:2])
     calibration.keep(directory.Run(tmp_path), calibration.Calibration(2.0, {}))
-    alone = subject.open_run(path)  # no run lies there, as `predict` sees it, too
+    alone = explained_model.open_run(path)  # no run lies there, as `predict` sees it, too
     assert alone.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
     files.write_json(tmp_path / directory.RECORD, {})
-    found = subject.open_run(path)
+    found = explained_model.open_run(path)
     assert found.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-1.5)))
 
 
 def test_mixed_precision_is_left_behind(tmp_path):
     built = network(size=(32, 32), precision="mixed_bfloat16")
-    found = subject.open_run(save(built, tmp_path / "model.keras", NAMES))
+    found = explained_model.open_run(save(built, tmp_path / "model.keras", NAMES))
     assert {layer.compute_dtype for layer in found.model.layers} == {"float32"}
     plain = network(size=(32, 32))
     plain.whole.set_weights(built.whole.get_weights())
@@ -101,7 +106,7 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     built = network(size=(32, 32))
     path = save(built, tmp_path / "two.keras", NAMES[:2])
     with pytest.raises(RunError, match="has 3 outputs for 2 classes"):
-        subject.open_run(path)
+        explained_model.open_run(path)
     from tlcli.networks.framework import keras
 
     whole, built_on = built.whole, tmp_path / "base.keras"
@@ -110,11 +115,11 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     with pytest.raises(
         RunError, match="does not end in softmax or sigmoid; only models written by tlcli"
     ):
-        subject.open_run(save(built, built_on, NAMES))
+        explained_model.open_run(save(built, built_on, NAMES))
     object.__setattr__(built, "whole", whole)
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
         card = {"classes": ["a"], "image_size": [32, 32], "resize": "pad"}
         card["decoder"] = decode.DECODER_VERSION
         archive.writestr(directory.MODEL_CARD, files.as_json(card))
     with pytest.raises(RunError, match="does not say which base it is built on"):
-        subject.open_run(tmp_path / "bare.keras")
+        explained_model.open_run(tmp_path / "bare.keras")

@@ -86,10 +86,14 @@ def explain(
     stem = paths[0].stem if len(paths) == 1 else "photos"
     target = contact_sheet.target(out, f"{stem}-{method}.png", force=force)
     found: Any = _row(base) if base else directory.find_model(which)
-    from tlcli import explain as explanations
-    from tlcli import imagenet, subject
+    from tlcli.explain import explain as explanations
+    from tlcli.explain import explained_model, imagenet_classifier
 
-    opened = imagenet.open_classifier(found, weights_file) if base else subject.open_run(found)
+    opened = (
+        imagenet_classifier.open_classifier(found, weights_file)
+        if base
+        else explained_model.open_run(found)
+    )
     explainer = explanations.Explainer(opened, method, layer)
     done = explanations.explain(explainer, paths, name, target)
     show((done.text, done.value), json_)
@@ -113,15 +117,15 @@ def _open(which: str | None, base: str | None, weights_file: Path | None) -> Any
 
     if not base:
         model = directory.find_model(which)
-        from tlcli import subject
+        from tlcli.explain import explained_model
 
-        return subject.open_run(model)
+        return explained_model.open_run(model)
     row = _row(base)
-    from tlcli import subject
+    from tlcli.explain import explained_model
     from tlcli.pretrained import weights
 
     where, wanted = "--weights" if weights_file else "--base", str(weights_file or "imagenet")
-    return subject.open_base(row, weights.of_base(row, wanted, where, asks="--base says"))
+    return explained_model.open_base(row, weights.of_base(row, wanted, where, asks="--base says"))
 
 
 @visualize.command()
@@ -148,7 +152,7 @@ def activations(
 
     target = contact_sheet.target(out, f"{photo.stem}-activations.png", force=force)
     opened = _open(which, base, weights_file)
-    from tlcli import activations as channels
+    from tlcli.explain import activations as channels
 
     found = channels.look(opened, photo, channels.chosen(opened, layers))
     contact_sheet.save(channels.draw(opened, photo, found), target)
@@ -186,7 +190,7 @@ def filters(
 
     target = contact_sheet.target(out, f"{layer}-filters.png", force=force)
     opened = _open(which, base, weights_file)
-    from tlcli import filters as patterns
+    from tlcli.explain import filters as patterns
 
     numbers = patterns.chosen(opened, layer, wanted)
     ascent = patterns.Ascent(size or patterns.side(opened, layer), steps, seed)

@@ -94,7 +94,7 @@ def explain(run: Run, data: Path | None = None) -> None:
         message = "its mistakes are not known yet"
         raise RunError(Problem(str(run.path), message, f"run `{missing.command}` first"))
     # Imported here because it brings TensorFlow.
-    from tlcli import explain as explanations
+    from tlcli.explain import explain as explanations
 
     wanted = exhibits.asked_for(found.evaluation)
     explanations.for_report(run, wanted, limit=len(wanted), data=data or contents.photos_of(found))

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import heatmap
+from tlcli.explain import heatmap
+from tlcli.explain.explained_model import Subject
 from tlcli.images import contact_sheet, decode
 from tlcli.networks.framework import keras
-from tlcli.subject import Subject
 from tlcli.system import console
 
 Array = npt.NDArray[Any]

@@ -21,10 +21,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.explain.explained_model import Subject
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.network import class_scores
-from tlcli.subject import Subject
 
 Array = npt.NDArray[Any]
 Method = Literal["grad-cam", "grad-cam++", "integrated-gradients"]

@@ -25,11 +25,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli.errors import Problem
+from tlcli.explain.explained_model import Subject, UnknownName
 from tlcli.images import contact_sheet
 from tlcli.images.loader import Look
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import keras, tf
-from tlcli.subject import Subject, UnknownName
 from tlcli.system import console
 
 Array = npt.NDArray[Any]

@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli import gradcam, heatmap
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.evaluation import labelled_photos
-from tlcli.gradcam import Method
+from tlcli.explain import gradcam, heatmap
+from tlcli.explain.explained_model import Subject, open_run
+from tlcli.explain.gradcam import Method
 from tlcli.images import contact_sheet, decode
 from tlcli.images.loader import Look, View, batches, chunks
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_split
-from tlcli.subject import Subject, open_run
 from tlcli.system import console, files
 
 Array = npt.NDArray[Any]

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, WeightsError
+from tlcli.explain.explained_model import Subject
 from tlcli.images.loader import Look
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
 from tlcli.pretrained import tensors, weight_files, weight_sources, weights
-from tlcli.subject import Subject
 from tlcli.system import download, files
 
 CLASSES = 1000
