@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from reported import finish
 
-from tlcli import account, evidence
+from tlcli.report import contents, run_data
 from tlcli.runs import directory
 
 
 def test_passes_and_time(tmp_path: Path):
     run = finish(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
-    found = account.settle(evidence.read(run))
+    found = contents.time_account(run_data.read(run))
     # 10 epochs of 6 photos to train on and 6 to validate on; 6 test photos after each of 2 stages.
     assert found.usual == 10 * (6 + 6) + 2 * 6
     assert (found.passes, found.computed, found.stored) == (120, 120, 0)
@@ -28,6 +28,6 @@ def test_live_views_pass_through_in_every_epoch(tmp_path: Path):
     run = finish(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
     path = run.file(directory.RECIPE)
     path.write_text(path.read_text()[:-1] + ', "augment": {"views": "live", "zoom_range": 0.1}}')
-    found = account.settle(evidence.read(run))
+    found = contents.time_account(run_data.read(run))
     assert found.passes == 120 + 10 * 6
     assert found.spared is None, "more than the usual ones"

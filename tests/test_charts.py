@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tlcli.charts import MOST_POINTS, Scale, over, path
+from tlcli.report.svg import MOST_POINTS, Scale, over, path
 
 
 def test_linear_and_logarithmic_places():

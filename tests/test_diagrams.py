@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from tlcli import diagrams
+from tlcli.report import charts
+from tlcli.report.verdict import Measured
 from tlcli.runs.evaluation_records import Bin
 from tlcli.runs.records import Epoch, StageResult
-from tlcli.verdict import Measured
 
 
 def epochs() -> list[Epoch]:
@@ -38,7 +38,7 @@ def points(drawn: str) -> list[list[tuple[float, float]]]:
 
 
 def test_curves_run_through_what_was_measured():
-    accuracy, loss, rate = diagrams.learning(epochs(), STAGES)
+    accuracy, loss, rate = charts.learning(epochs(), STAGES)
     ticks = {float(tick.text): tick.at for tick in accuracy.y_ticks}
     slope, offset = np.polyfit(list(ticks.values()), list(ticks), 1)
     across = {float(tick.text): tick.at for tick in accuracy.x_ticks}
@@ -63,7 +63,7 @@ def test_curves_run_through_what_was_measured():
 def test_smooth_lines_are_the_stated_average():
     from tlcli.evaluation.learning_curves import smoothed
 
-    _, loss, _ = diagrams.learning(epochs(), STAGES)
+    _, loss, _ = charts.learning(epochs(), STAGES)
     ticks = {float(tick.text): tick.at for tick in loss.y_ticks}
     slope, offset = np.polyfit(list(ticks.values()), list(ticks), 1)
     head = [slope * y + offset for _, y in points(loss.lines[0].smooth)[0]]
@@ -72,17 +72,15 @@ def test_smooth_lines_are_the_stated_average():
 
 def test_one_epoch_and_no_validation():
     alone = [Epoch(stage="head", epoch=1, loss=0.5, accuracy=0.5, learning_rate=0.1)]
-    accuracy, loss, rate = diagrams.learning(alone, STAGES)
+    accuracy, loss, rate = charts.learning(alone, STAGES)
     assert [line.kind for line in accuracy.lines] == ["train"]
     assert len(accuracy.marks) == 0, "the best epoch that the summary tells is not there"
     assert rate.y_ticks and loss.x_ticks
-    assert diagrams.learning([], STAGES) == ()
+    assert charts.learning([], STAGES) == ()
 
 
 def test_whiskers_stand_at_their_shares():
-    found = diagrams.comparison(
-        ("cats", 0.5), [Measured("head", 80, 100), Measured("all", 90, 100)]
-    )
+    found = charts.comparison(("cats", 0.5), [Measured("head", 80, 100), Measured("all", 90, 100)])
     slope, offset = np.polyfit(
         [tick.at for tick in found.ticks], [float(tick.text[:-1]) / 100 for tick in found.ticks], 1
     )
@@ -97,12 +95,12 @@ def test_whiskers_stand_at_their_shares():
     )
     assert found.rows[1].said == "80.0% (71.1% to 86.7%)"
     assert [row.kind for row in found.rows] == ["", "earlier", "final"]
-    assert diagrams.comparison(None, []).rows == ()
+    assert charts.comparison(None, []).rows == ()
 
 
 def test_reliability_columns():
     bins = [Bin(low=0.4, high=0.6, n=0), Bin(low=0.8, high=1, n=20, confidence=0.9, accuracy=0.75)]
-    found = diagrams.reliability("as trained", bins, 0.15)
+    found = charts.reliability("as trained", bins, 0.15)
     (column,) = found.columns
     frame = found.frame
     height = frame.bottom - frame.top

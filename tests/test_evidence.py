@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from reported import finish
 
-from tlcli import evidence
 from tlcli.errors import RunError
+from tlcli.report import run_data
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 
@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_what_is_there(run: Run, tmp_path: Path):
-    found = evidence.read(run)
+    found = run_data.read(run)
     assert (found.split, found.record.count("train"), len(found.epochs)) == ("test", 9, 10)
     assert found.evaluation is not None and found.predictions is not None
     assert [guess.path for guess in found.predictions[:1]] == ["test/0/000.png"]
@@ -30,7 +30,7 @@ def test_what_is_there(run: Run, tmp_path: Path):
     for name in ("metrics.jsonl", "evaluation-test.json", "predictions-test.csv",
                  "calibration.json"):  # fmt: skip
         run.file(name).unlink()
-    bare = evidence.read(run)
+    bare = run_data.read(run)
     assert (bare.epochs, bare.evaluation, bare.predictions, bare.calibration) == (
         (),
         None,
@@ -72,5 +72,5 @@ DAMAGES = {
 def test_damages_are_named(run: Run, name: str, content: str, said: str):
     run.file(name).write_text(content)
     with pytest.raises(RunError) as caught:
-        evidence.read(run)
+        run_data.read(run)
     assert f"{run.file(name)}{said}" in str(caught.value)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from conftest import paint
 
-from tlcli import matrix
 from tlcli.data.hashing import digest
 from tlcli.evaluation import metrics
-from tlcli.matrix import MOST_CLASSES, MOST_RIGHT, SHADES
+from tlcli.report import examples
+from tlcli.report.examples import MOST_CLASSES, MOST_RIGHT, SHADES
+from tlcli.report.thumbnails import Album
 from tlcli.runs.evaluation_records import Evaluation, Guess
-from tlcli.thumbnails import Album
 
 
 def made(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Guess]]:
@@ -41,7 +41,7 @@ def album(tmp_path: Path) -> Album:
 
 def test_cells_hold_their_photos_the_surest_first(album: Album):
     evaluation, guesses = made(3, 120)
-    found = matrix.build(evaluation, guesses, album)
+    found = examples.confusion_examples(evaluation, guesses, album)
     assert [[cell.n for cell in row] for row in found.rows] == [
         list(row) for row in evaluation.confusion
     ]
@@ -60,11 +60,11 @@ def test_cells_hold_their_photos_the_surest_first(album: Album):
 
 def test_every_cell_gets_a_photo_before_any_gets_two(album: Album):
     evaluation, guesses = made(3, 120)
-    whole = matrix.build(evaluation, guesses, album)
+    whole = examples.confusion_examples(evaluation, guesses, album)
     cells = len(whole.cells)
     sizes = [len(shot.picture.uri) for cell in whole.cells for shot in cell.shots]
     tight = Album(album.root, album.root, album.digests, int(max(sizes) * (cells + 2)))
-    found = matrix.build(evaluation, guesses, tight)
+    found = examples.confusion_examples(evaluation, guesses, tight)
     assert {len(cell.shots) for cell in found.cells} <= {1, 2, 3}
     assert sum(len(cell.shots) for cell in found.cells) < sum(map(bool, sizes))
 
@@ -72,7 +72,9 @@ def test_every_cell_gets_a_photo_before_any_gets_two(album: Album):
 def test_many_classes_are_folded(album: Album):
     classes = MOST_CLASSES + 20
     evaluation, guesses = made(classes, 3_000, wrong=1.0)
-    found = matrix.build(evaluation, guesses, Album(album.root, album.root, album.digests, 0))
+    found = examples.confusion_examples(
+        evaluation, guesses, Album(album.root, album.root, album.digests, 0)
+    )
     assert found.folded == 20 and found.names[-1] is None and len(found.names) == MOST_CLASSES + 1
     errors = Counter[str]()
     for guess in guesses:

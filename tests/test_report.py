@@ -23,8 +23,8 @@ import pytest
 from PIL import Image
 from reported import HOSTILE, HOSTILE_CLASSES, Stage, explain, finish
 
-from tlcli import contents, report
 from tlcli.errors import RunError
+from tlcli.report import contents, report
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
@@ -370,7 +370,7 @@ def test_how_to_reproduce_begins_with_every_bit(run: Run):
 
 def test_it_does_without_tensorflow(run: Run):
     probe = (
-        "import sys; from pathlib import Path; from tlcli import report; "
+        "import sys; from pathlib import Path; from tlcli.report import report; "
         "from tlcli.runs.directory import Run; report.write(Run(Path(sys.argv[1])));"
         "print(sorted({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )

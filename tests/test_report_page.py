@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from reported import HOSTILE, HOSTILE_CLASSES, explain, finish
 
-from tlcli import report
+from tlcli.report import report
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

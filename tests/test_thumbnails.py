@@ -13,7 +13,7 @@ from conftest import paint
 from PIL import Image
 
 from tlcli.data.hashing import digest
-from tlcli.thumbnails import Album, shrink
+from tlcli.report.thumbnails import Album, shrink
 
 
 def opened(uri: str) -> Image.Image:

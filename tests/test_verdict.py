@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from reported import Stage, finish
 
-from tlcli import evidence, verdict
 from tlcli.evaluation.intervals import Paired
+from tlcli.report import run_data, verdict
+from tlcli.report.verdict import Measured, Verdict, gain
 from tlcli.runs.evaluation_records import Majority
-from tlcli.verdict import Measured, Verdict, gain
 
 
 def majority(accuracy: float) -> Majority:
@@ -94,5 +94,5 @@ def test_the_head_alone_is_the_last_stage_before_the_base_changes(tmp_path: Path
     run = finish(
         tmp_path / "run", tmp_path / "photos", each=1, stages=stages, evaluated=False,
     )  # fmt: skip
-    found = verdict.judge(evidence.read(run)).gain
+    found = verdict.judge(run_data.read(run)).gain
     assert (found and found.over) == over

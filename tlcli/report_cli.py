@@ -26,7 +26,7 @@ def report(
       tlcli report
       tlcli report --explain --out cats.html
     """
-    from tlcli import report as reports
+    from tlcli.report import report as reports
     from tlcli.runs import directory
 
     run = directory.find(which)

@@ -60,7 +60,7 @@ def render(template: str, values: Mapping[str, Any], *, style: str, script: str)
     `values` are plain data; what is a string in them is text, never markup.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tlcli"),
+        loader=jinja2.PackageLoader("tlcli.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_shown,
@@ -93,7 +93,7 @@ def _shown(value: Any) -> Any:
 
 
 def _source(path: str) -> str:
-    return resources.files("tlcli").joinpath("templates", path).read_text(encoding="utf-8")
+    return resources.files("tlcli.report").joinpath("templates", path).read_text(encoding="utf-8")
 
 
 def _hash(source: str) -> str:

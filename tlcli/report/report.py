@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import __version__, contents, evidence, exhibits, page
-from tlcli.contents import Contents
+from tlcli import __version__
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation import learning_curves
+from tlcli.report import contents, examples, run_data
+from tlcli.report.contents import Contents
+from tlcli.report.html import render
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console, files
@@ -88,7 +90,7 @@ def explain(run: Run, data: Path | None = None) -> None:
 
     Raises `RunError` where the run was not evaluated: its mistakes are not known.
     """
-    found = evidence.read(run)
+    found = run_data.read(run)
     if found.evaluation is None:
         missing = contents.missing_from(found)["evaluation"]
         message = "its mistakes are not known yet"
@@ -96,7 +98,7 @@ def explain(run: Run, data: Path | None = None) -> None:
     # Imported here because it brings TensorFlow.
     from tlcli.explain import explain as explanations
 
-    wanted = exhibits.asked_for(found.evaluation)
+    wanted = examples.asked_for(found.evaluation)
     explanations.for_report(run, wanted, limit=len(wanted), data=data or contents.photos_of(found))
 
 
@@ -132,9 +134,7 @@ def html(shown: Contents) -> str:
         "smoothing": learning_curves.SMOOTHING,
         "version": __version__,
     }
-    return page.render(
-        "report/page.html", values, style="report/report.css", script="report/report.js"
-    )
+    return render("page.html", values, style="report.css", script="report.js")
 
 
 def _commands(run: Run) -> tuple[tuple[str, str], ...]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tlcli.charts import Chart, Frame, Line, Marked, Scale, Tick, over, path
 from tlcli.evaluation.learning_curves import smoothed
-from tlcli.page import number, share
+from tlcli.report.html import number, share
+from tlcli.report.svg import Chart, Frame, Line, Marked, Scale, Tick, over, path
+from tlcli.report.verdict import Measured
 from tlcli.runs.evaluation_records import Bin
 from tlcli.runs.records import Epoch, StageResult
 from tlcli.system.console import counted
-from tlcli.verdict import Measured
 
 _FRAME = Frame()
 

@@ -6,22 +6,20 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli import account, diagrams, evidence, exhibits, matrix, verdict
-from tlcli.account import Account
-from tlcli.charts import Chart
-from tlcli.diagrams import Comparison, Diagram
 from tlcli.errors import Problem
-from tlcli.evidence import Evidence
-from tlcli.exhibits import Exhibit
-from tlcli.matrix import Matrix
 from tlcli.networks import bases
 from tlcli.recipe.settings import Stage
+from tlcli.report import charts, examples, run_data, verdict
+from tlcli.report.charts import Comparison, Diagram
+from tlcli.report.examples import Exhibit, Matrix
+from tlcli.report.run_data import Evidence
+from tlcli.report.svg import Chart
+from tlcli.report.thumbnails import Album, Thumbnail
+from tlcli.report.verdict import Measured, Verdict
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation
 from tlcli.runs.records import StageResult
-from tlcli.thumbnails import Album, Thumbnail
-from tlcli.verdict import Measured, Verdict
 
 #: Bytes that all pictures of a report may take, as they stand in it.
 ROOM = 7_000_000
@@ -87,27 +85,31 @@ def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> Contents:
 
     `data` is the folder where the photos are now, if it is not the one that the run knows.
     """
-    found = evidence.read(run)
+    found = run_data.read(run)
     judged = verdict.judge(found)
     evaluation = found.evaluation
     album = Album(found.recipe.data.root, data or photos_of(found), found.digests, room)
     sheet_path = run.file(directory.VIEWS_SHEET)
     sheet = album.picture(sheet_path, SHEET_SIDE) if sheet_path.is_file() else None
-    mistakes = exhibits.build(evaluation.mistakes if evaluation else (), found, album)
-    unsure = exhibits.build(evaluation.unsure_correct if evaluation else (), found, album)
-    table = matrix.build(evaluation, found.predictions or (), album) if evaluation else None
+    mistakes = examples.photo_examples(evaluation.mistakes if evaluation else (), found, album)
+    unsure = examples.photo_examples(evaluation.unsure_correct if evaluation else (), found, album)
+    table = (
+        examples.confusion_examples(evaluation, found.predictions or (), album)
+        if evaluation
+        else None
+    )
     return Contents(
         evidence=found,
         verdict=judged,
-        comparison=diagrams.comparison(_baseline(judged), _networks(found, judged)),
+        comparison=charts.comparison(_baseline(judged), _networks(found, judged)),
         stages=_stages(found),
-        charts=diagrams.learning(found.epochs, found.outcome.stages),
+        charts=charts.learning(found.epochs, found.outcome.stages),
         diagrams=_diagrams(evaluation),
         matrix=table,
         mistakes=mistakes,
         unsure=unsure,
         sheet=sheet,
-        account=account.settle(found),
+        account=time_account(found),
         missing=missing_from(found),
         album=album,
     )
@@ -151,11 +153,11 @@ def _stages(found: Evidence) -> tuple[PlannedStage, ...]:
 def _diagrams(evaluation: Evaluation | None) -> tuple[Diagram, ...]:
     if evaluation is None or not evaluation.reliability.bins:
         return ()
-    drawn = [diagrams.reliability("as trained", evaluation.reliability.bins, evaluation.ece)]
+    drawn = [charts.reliability("as trained", evaluation.reliability.bins, evaluation.ece)]
     if evaluation.calibrated and evaluation.reliability.calibrated_bins:
         title = f"calibrated, temperature {evaluation.calibrated.temperature:.2f}"
         bins = evaluation.reliability.calibrated_bins
-        drawn.append(diagrams.reliability(title, bins, evaluation.calibrated.ece))
+        drawn.append(charts.reliability(title, bins, evaluation.calibrated.ece))
     return tuple(drawn)
 
 
@@ -179,3 +181,64 @@ def missing_from(found: Evidence) -> dict[str, Missing]:
 def quoted(path: Path) -> str:
     """A path as a shell takes it."""
     return shlex.quote(str(path))
+
+
+@dataclass(frozen=True)
+class Act:
+    """A part of a run: its seconds, and its share of the longest one."""
+
+    name: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Account:
+    """Time, and passes of photos through the frozen part of the network.
+
+    Attributes:
+        passes: photos that this run took through it.
+        usual: those that a loop takes that runs the whole network in every epoch, over the same
+            epochs: all photos to train and to validate on in each, and the test photos after each
+            stage.
+        computed, stored: rows of the store that were made, and that were there.
+        spared: seconds for the passes not made, at this run's own rate; None where it computed too
+            few to tell.
+    """
+
+    acts: tuple[Act, ...]
+    total: float
+    passes: int
+    usual: int
+    computed: int
+    stored: int
+    spared: float | None
+
+
+#: Passes from which on the rate of an extraction says something.
+ENOUGH = 100
+
+
+def time_account(evidence: Evidence) -> Account:
+    """The account of a run, from its summary."""
+    outcome, record = evidence.outcome, evidence.record
+    seconds = outcome.seconds
+    longest = max(seconds.values(), default=0) or 1.0
+    epochs = sum(stage.epochs for stage in outcome.stages)
+    train, val, test = (record.count(split) for split in ("train", "val", "test"))
+    usual = epochs * (train + val) + len(outcome.stages) * test
+    passes = outcome.extraction.images
+    if evidence.recipe.augment.views == "live":
+        passes += epochs * train
+    rate = None
+    if outcome.extraction.images >= ENOUGH and seconds.get("extract"):
+        rate = seconds["extract"] / outcome.extraction.images
+    return Account(
+        tuple(Act(name, value, value / longest) for name, value in seconds.items()),
+        sum(seconds.values()),
+        passes,
+        usual,
+        sum(outcome.extraction.computed.values()),
+        sum(outcome.extraction.stored.values()),
+        None if rate is None or usual <= passes else rate * (usual - passes),
+    )

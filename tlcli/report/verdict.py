@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tlcli.evaluation.intervals import LEVEL, Interval, Paired, wilson
-from tlcli.evidence import Evidence
-from tlcli.page import points, share
+from tlcli.report.html import points, share
+from tlcli.report.run_data import Evidence
 from tlcli.runs.evaluation_records import Majority
 from tlcli.system.console import counted
 
