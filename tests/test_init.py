@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcli import sample
+from tlcli.data.sample import write_digits
+from tlcli.data.starter_recipe import write_starter
 from tlcli.errors import DataError, RecipeError
-from tlcli.init import init
 from tlcli.networks import bases
 from tlcli.recipe.advice import advice
 from tlcli.recipe.load import load_recipe
@@ -20,7 +20,7 @@ from tlcli.training.preflight import preflight
 
 
 def test_a_starter_recipe(photos: Path):
-    path = init(photos)
+    path = write_starter(photos)
     assert path == Path("photos.yaml")
     text = path.read_text()
     assert text.startswith(
@@ -41,13 +41,13 @@ def test_a_starter_recipe(photos: Path):
 @pytest.mark.parametrize("name", bases.names())
 def test_every_base_has_a_starter(photos: Path, name: str):
     row = bases.BASES[name]
-    loaded = load_recipe(init(photos, base=name.lower()))
+    loaded = load_recipe(write_starter(photos, base=name.lower()))
     assert (loaded.base.name, loaded.base.image_size) == (name, (row.native_size,) * 2)
     assert loaded.stages[-1].freeze_until == row.default_boundary
 
 
 def test_plain_folders(plain_photos: Path, tmp_path: Path):
-    path = init(plain_photos, out=tmp_path / "deep.yaml")
+    path = write_starter(plain_photos, out=tmp_path / "deep.yaml")
     assert "dir: plain\n" in path.read_text()
     index = load_recipe(path).data.dir
     assert index == plain_photos
@@ -55,11 +55,11 @@ def test_plain_folders(plain_photos: Path, tmp_path: Path):
 
 def test_folder_and_recipe_can_move_together(photos: Path, tmp_path: Path):
     (tmp_path / "recipes").mkdir()
-    path = init(photos, out=tmp_path / "recipes" / "a.yaml")
+    path = write_starter(photos, out=tmp_path / "recipes" / "a.yaml")
     assert "dir: ../photos\n" in path.read_text()
     far = tmp_path / "a/b/c"
     far.mkdir(parents=True)
-    assert f"dir: {photos}\n" in init(photos, out=far / "a.yaml").read_text()
+    assert f"dir: {photos}\n" in write_starter(photos, out=far / "a.yaml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -79,30 +79,30 @@ def test_odd_names_load(photos: Path, folder: str, file: str):
     photos.rename(odd)
     for split in ("train", "val", "test"):
         (odd / split / "red").rename(odd / split / "re\nd\u2028: x\x1b")
-    path = init(odd)
+    path = write_starter(odd)
     assert path == Path(file)
     assert load_recipe(path).data.dir == odd
     assert "(blue, green, re\\nd\\u2028: x\\x1b)" in path.read_text().split("\n")[0]
 
 
 def test_nothing_is_overwritten(photos: Path, tmp_path: Path):
-    init(photos)
+    write_starter(photos)
     with pytest.raises(RecipeError) as caught:
-        init(photos, base="ResNet50")
+        write_starter(photos, base="ResNet50")
     assert str(caught.value) == "photos.yaml: exists; name another with --out, or use --force"
-    init(photos, base="ResNet50", force=True)
+    write_starter(photos, base="ResNet50", force=True)
     assert load_recipe(Path("photos.yaml")).base.name == "ResNet50"
 
 
 def test_what_cannot_be_trained_on(photos: Path, tmp_path: Path):
     with pytest.raises(RecipeError) as caught:
-        init(photos, base="vgg17")
+        write_starter(photos, base="vgg17")
     assert str(caught.value).startswith(
         "--base: 'vgg17' is not a base tlcli knows; did you mean 'VGG19'? (allowed: VGG16, "
     )
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError) as empty:
-        init(tmp_path / "empty")
+        write_starter(tmp_path / "empty")
     assert str(empty.value) == (
         f"{tmp_path}/empty: is an empty folder; put a folder of photos for each class into it"
     )
@@ -110,12 +110,12 @@ def test_what_cannot_be_trained_on(photos: Path, tmp_path: Path):
 
 
 def test_a_large_set_needs_no_views(photos: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tlcli.init.ENOUGH_PHOTOS", 23)
-    assert load_recipe(init(photos)).augment.kept_views == 0
+    monkeypatch.setattr("tlcli.data.starter_recipe.ENOUGH_PHOTOS", 23)
+    assert load_recipe(write_starter(photos)).augment.kept_views == 0
 
 
 def test_digits(tmp_path: Path):
-    assert sample.write_digits(tmp_path / "digits") == 1_797
+    assert write_digits(tmp_path / "digits") == 1_797
     folders = sorted((tmp_path / "digits").iterdir())
     assert [folder.name for folder in folders] == list("0123456789")
     assert sum(len(list(folder.iterdir())) for folder in folders) == 1_797
@@ -123,8 +123,8 @@ def test_digits(tmp_path: Path):
         assert (image.size, image.mode) == ((32, 32), "L")
         assert np.asarray(image).max() > 200
     with pytest.raises(DataError) as caught:
-        sample.write_digits(tmp_path / "digits")
+        write_digits(tmp_path / "digits")
     assert str(caught.value) == f"{tmp_path}/digits: exists and is not empty; name a new folder"
     (tmp_path / "file").touch()
     with pytest.raises(DataError):
-        sample.write_digits(tmp_path / "file")
+        write_digits(tmp_path / "file")

@@ -98,9 +98,9 @@ import os, signal, sys
 import click
 from tlcli.data import audit
 from tlcli.system import console, signals
-from tlcli.command import Commands
+from tlcli.commands.group import CommandGroup
 
-@click.group(cls=Commands)
+@click.group(cls=CommandGroup)
 def main():
     pass
 

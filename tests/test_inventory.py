@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli import listing
 from tlcli.data import audit_cache
 from tlcli.errors import StoreError
 from tlcli.features import inventory
+from tlcli.features.listing import store_table
 from tlcli.features.store import TrunkRows
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
@@ -166,7 +166,7 @@ def test_a_hostile_record_is_listed_as_damaged_and_makes_no_folder(
         text = json.dumps({**json.loads((path / "trunk.json").read_text()), **json.loads(text)})
     (path / "trunk.json").write_text(text)
     before = {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")}
-    told, (entry,) = listing.cache(store_folder, tmp_path / "home")
+    told, (entry,) = store_table(store_folder, tmp_path / "home")
     assert (entry["base"], entry["boundary"], entry["rows"]) == (path.name, "damaged", 2)
     assert "damaged" in told
     assert inventory.verify(store_folder)[1] == 1
@@ -195,7 +195,7 @@ def test_links_in_a_store_are_not_followed(tmp_path: Path):
     target.write_bytes(b"")
     (path / "index.sqlite").unlink()
     (path / "index.sqlite").symlink_to(target)
-    (entry,) = listing.cache(store_folder, tmp_path / "home")[1]
+    (entry,) = store_table(store_folder, tmp_path / "home")[1]
     assert (entry["boundary"], entry["rows"]) == ("damaged", 0)
     inventory.verify(store_folder)
     with pytest.raises(StoreError, match=r"index\.sqlite: is a link in the feature store; remove"):
@@ -211,7 +211,7 @@ def test_a_folder_of_somebody_else_in_the_store_is_neither_changed_nor_removed(t
     path = fill(theirs, "VGG16", 2)
     store_folder.mkdir()
     (store_folder / path.name).symlink_to(path)
-    assert listing.cache(store_folder, tmp_path / "home")[1] == []
+    assert store_table(store_folder, tmp_path / "home")[1] == []
     assert inventory.prune(store_folder, tmp_path / "home", unused_days=0, base=None).startswith(
         "removed 0 rows"
     )

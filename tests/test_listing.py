@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tlcli import listing
 from tlcli.data import audit_cache
 from tlcli.errors import RecipeError, RunError
 from tlcli.evaluation import learning_curves
+from tlcli.evaluation.prediction_output import print_predictions
 from tlcli.features import store
+from tlcli.features.listing import store_table
 from tlcli.networks.bases import BASES
+from tlcli.networks.bases_table import bases_table
 from tlcli.runs import directory
 from tlcli.runs.create import create_run
+from tlcli.runs.listing import runs_table
 from tlcli.system import files
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
@@ -45,7 +48,7 @@ def finish(accuracy: float, *, test: float | None = None) -> directory.Run:
 
 
 def test_all_bases():
-    text, value = listing.bases(None)
+    text, value = bases_table(None)
     lines = text.split("\n")
     header = "base parameters native smallest pixels boundaries default freeze_until"
     assert lines[0].split() == header.split()
@@ -58,7 +61,7 @@ def test_all_bases():
 
 
 def test_the_boundaries_of_one():
-    text, value = listing.bases("vgg16")
+    text, value = bases_table("vgg16")
     assert len(value) == 18
     assert text.split("\n")[0].startswith("freeze_until  output at 224 px")
     line = next(line for line in text.split("\n") if line.startswith("block4_pool"))
@@ -74,7 +77,7 @@ def test_the_boundaries_of_one():
 
 def test_a_base_that_is_not_there():
     with pytest.raises(RecipeError) as caught:
-        listing.bases("resnet51")
+        bases_table("resnet51")
     assert str(caught.value).startswith(
         "bases: 'resnet51' is not a base tlcli knows; did you mean 'ResNet50'? (allowed: VGG16, "
     )
@@ -87,7 +90,7 @@ def test_runs_with_their_scores():
     files.write_json(
         unfinished.file(directory.RECORD), {"created": "2030-01-03", "base": "ResNet50"}
     )
-    text, value = listing.runs()
+    text, value = runs_table()
     assert [line.split() for line in text.split("\n")[2:]] == [
         ["cats-1", "2030-01-02", "VGG16", "2", "0.9000", "0.8765"],
         ["cats-2", "2030-01-02", "VGG16", "2", "0.5000", "-"],
@@ -110,7 +113,7 @@ def test_a_damaged_run_does_not_hide_the_others(capsys: pytest.CaptureFixture[st
     broken = finish(0.8)
     broken.file(directory.RECORD).write_text("{")
     broken.file(directory.SUMMARY).write_text("[]")
-    _, value = listing.runs()
+    _, value = runs_table()
     assert {entry["name"]: entry["created"] for entry in value} == {
         "cats-1": "2030-01-02",
         "cats-2": "?",
@@ -139,7 +142,7 @@ def test_whatever_a_run_holds_it_is_listed(
     finish(0.9)
     broken = finish(0.8, test=0.5)
     broken.file(name).write_text(text)
-    told, value = listing.runs()
+    told, value = runs_table()
     assert len(told.split("\n")) == 4
     assert (value[0]["val_accuracy"], value[1]["name"]) == (0.9, "cats-2")
     assert capsys.readouterr().err.startswith(f"warning: {broken.file(name)}")
@@ -154,23 +157,23 @@ def test_what_never_ends_is_not_read(name: str):
     for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
         run.file(name).unlink(missing_ok=True)
         make(run.file(name))
-        assert len(listing.runs()[1]) == 1
+        assert len(runs_table()[1]) == 1
         with pytest.raises(RunError, match=name):
             learning_curves.read(run) if name == directory.METRICS else run.read(name)
 
 
 def test_no_runs():
-    text, value = listing.runs()
+    text, value = runs_table()
     assert (text, value) == (f"no runs in {directory.root()}; train one with `tlcli finetune`", [])
 
 
 def test_the_store(tmp_path: Path):
-    assert listing.cache(tmp_path, tmp_path / "home") == (
+    assert store_table(tmp_path, tmp_path / "home") == (
         f"the feature store {tmp_path} is empty",
         [],
     )
     path = fill(tmp_path, "VGG16", 1_200)
-    text, (entry,) = listing.cache(tmp_path, tmp_path / "home")
+    text, (entry,) = store_table(tmp_path, tmp_path / "home")
     assert entry["path"] == str(path)
     assert (entry["rows"], entry["image_size"]) == (1_200, [64, 96])
     lines = text.split("\n")
@@ -182,7 +185,7 @@ def test_the_size_of_check_results_is_shown(tmp_path: Path):
     features = tmp_path / "features"
     with audit_cache.AuditCache(tmp_path) as memory:
         memory.keep_looks({"d": audit_cache.Look()})
-    text, value = listing.cache(features, tmp_path)
+    text, value = store_table(features, tmp_path)
     assert value == []
     assert re.fullmatch(
         rf"the feature store {features} is empty\n"
@@ -213,7 +216,7 @@ FOUND = [
 
 
 def printed(form: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    assert listing.predictions(FOUND, form, ("cat", "hare")) == 1  # type: ignore[arg-type]
+    assert print_predictions(FOUND, form, ("cat", "hare")) == 1  # type: ignore[arg-type]
     return capsys.readouterr()
 
 
@@ -253,7 +256,7 @@ UNSURE = [
 
 def test_predictions_of_a_model_that_abstains(capsys: pytest.CaptureFixture[str]):
     for form in ("table", "csv"):
-        listing.predictions(UNSURE, form, ("cat", "hare"), abstains=True)  # type: ignore[arg-type]
+        print_predictions(UNSURE, form, ("cat", "hare"), abstains=True)  # type: ignore[arg-type]
     assert capsys.readouterr().out.splitlines() == [
         "unsure: cat   0.7500  hare  0.2500  a.jpg",
         "        hare  1.0000  cat   0.0000  b.jpg",
@@ -280,7 +283,7 @@ def test_photos_of_the_training_set_are_told(
         Told(f"{number}.jpg", (("cat", 1.0),), seen_in_training=value)
         for number, value in enumerate(seen)
     ]
-    assert listing.predictions(told, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
+    assert print_predictions(told, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
     err = capsys.readouterr().err
     assert err.startswith(warning)
     assert err.endswith("predictions for such photos say nothing about new ones\n")

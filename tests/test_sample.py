@@ -8,9 +8,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tlcli.data import dataset
+from tlcli.data.sample import write_digits
 from tlcli.errors import DataError
 from tlcli.recipe.settings import Data
-from tlcli.sample import write_digits
 
 
 def test_the_digits_are_scikit_learns(tmp_path):

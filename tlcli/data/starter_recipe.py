@@ -19,7 +19,7 @@ from tlcli.system.yamlfile import quoted
 ENOUGH_PHOTOS = 5_000
 
 
-def init(
+def write_starter(
     folder: Path, *, out: Path | None = None, base: str = "VGG16", force: bool = False
 ) -> Path:
     """Write a commented recipe for the photos in `folder`; returns its path.

@@ -25,7 +25,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "pillow", "pydantic", "click
 INDEX_TIMEOUT = 20.0
 
 
-def doctor(cache: Path | None = None) -> tuple[str, Any]:
+def machine_report(cache: Path | None = None) -> tuple[str, Any]:
     """Versions, devices, folders and sources: as text, and as a value for JSON."""
     value: dict[str, Any] = {
         "versions": _versions(),

@@ -1,4 +1,4 @@
-"""The commands about runs that are there."""
+"""`tlcli reproduce`: train a run again and compare every bit."""
 
 from __future__ import annotations
 
@@ -6,21 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.command import PATH, show, with_cache, with_json, with_offline, with_weights_dir
-
-
-@click.command()
-@with_json
-def runs(json_: bool) -> None:
-    """List the runs of this folder with their scores.
-
-    \b
-    Example:
-      tlcli runs
-    """
-    from tlcli import listing
-
-    show(listing.runs(), json_)
+from tlcli.commands.options import PATH, show, with_cache, with_json, with_offline, with_weights_dir
 
 
 @click.command()

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from tlcli.command import PATH, show, tell, with_cache, with_json, with_offline, with_weights_dir
+from tlcli.commands.options import (
+    PATH,
+    show,
+    tell,
+    with_cache,
+    with_json,
+    with_offline,
+    with_weights_dir,
+)
 from tlcli.system import console
 
 
@@ -115,20 +123,3 @@ def export(folder: Path, target: Path, names: tuple[str, ...]) -> None:
 
     for path in weight_inventory.exported(target, names, folder):
         console.result(str(path))
-
-
-@click.command()
-@with_cache
-@with_weights_dir
-@with_offline
-@with_json
-def doctor(cache_dir: Path | None, json_: bool) -> None:
-    """Print versions, devices, folders with their sizes, and which sources of weights respond.
-
-    \b
-    Example:
-      tlcli doctor
-    """
-    from tlcli import doctor as doctors
-
-    show(doctors.doctor(cache_dir), json_)

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import click
 
-from tlcli.command import PATH, show, with_json
+from tlcli.commands.options import PATH, SPLITS, show, with_json, with_run
 from tlcli.system import console
-
-_RUN = click.option("--run", "which", help="A run directory, or its name. [default: runs/latest]")
-_SPLITS = click.Choice(["test", "val", "train"])
 
 
 @click.command()
-@_RUN
-@click.option("--split", type=_SPLITS, help="Split of the run.  [default: test]")
+@with_run
+@click.option("--split", type=SPLITS, help="Split of the run.  [default: test]")
 @click.option("--data", type=PATH, help="Class folders of other photos; with --split, "
               "where the data folder is now.")  # fmt: skip
 @click.option("--csv", "table", type=PATH, help="A table of other photos: path,label.")
@@ -60,49 +57,3 @@ def evaluate(
     text.warn(found.value)
     for path in found.written[:1]:
         console.note(f"\nwritten: {path}")
-
-
-@click.command()
-@click.argument("first", metavar="RUN")
-@click.argument("second", metavar="RUN")
-@click.option("--split", type=_SPLITS, default="test", show_default=True, help="Split to compare.")
-@with_json
-def compare(first: str, second: str, split: str, json_: bool) -> None:
-    """Compare two runs on the same photos: is the difference more than chance?
-
-    \b
-    Example:
-      tlcli compare cats_dogs-1 cats_dogs-2
-    """
-    from tlcli.evaluation import compare as comparison
-    from tlcli.evaluation import text
-    from tlcli.runs import directory
-
-    value = comparison.compare(
-        directory.find(first, where="RUN"), directory.find(second, where="RUN"), split
-    )
-    show((text.compared(value), value), json_)
-
-
-@click.command()
-@_RUN
-@click.option("--out", type=PATH, help="A folder for the pictures.  [default: the run]")
-@click.option("--tensorboard", type=PATH, metavar="DIR", help="Write TensorBoard event files here.")
-@with_json
-def curves(which: str | None, out: Path | None, tensorboard: Path | None, json_: bool) -> None:
-    """Draw accuracy, loss and learning rate over all stages, as PNG and SVG.
-
-    \b
-    Example:
-      tlcli curves
-      tlcli curves --tensorboard logs
-    """
-    from tlcli.evaluation import learning_curves
-    from tlcli.runs import directory
-
-    run = directory.find(which)
-    written = learning_curves.draw(run, out) if out or not tensorboard else ()
-    if tensorboard is not None:
-        written = (*written, learning_curves.write_events(run, tensorboard))
-    paths = [str(path) for path in written]
-    show(("\n".join(paths), {"written": paths}), json_)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.command import PATH, with_json, with_settings
+from tlcli.commands.options import PATH, with_json, with_settings
 from tlcli.system import console
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.command import show, with_cache, with_json
+from tlcli.commands.options import show, with_cache, with_json
 from tlcli.system import console
 
 
@@ -22,12 +22,12 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
       tlcli cache
       tlcli cache prune --unused-days 30
     """
-    from tlcli import listing
+    from tlcli.features.listing import store_table
     from tlcli.system import files
 
     ctx.obj = files.cache_folder(cache_dir)
     if ctx.invoked_subcommand is None:
-        show(listing.cache(files.features_folder(ctx.obj), ctx.obj), json_)
+        show(store_table(files.features_folder(ctx.obj), ctx.obj), json_)
 
 
 @cache.command()

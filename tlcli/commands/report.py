@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.command import PATH, show, with_json
+from tlcli.commands.options import PATH, show, with_json
 
 
 @click.command()

@@ -1,0 +1,29 @@
+"""`tlcli compare`: two runs on the same photos."""
+
+from __future__ import annotations
+
+import click
+
+from tlcli.commands.options import SPLITS, show, with_json
+
+
+@click.command()
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+@click.option("--split", type=SPLITS, default="test", show_default=True, help="Split to compare.")
+@with_json
+def compare(first: str, second: str, split: str, json_: bool) -> None:
+    """Compare two runs on the same photos: is the difference more than chance?
+
+    \b
+    Example:
+      tlcli compare cats_dogs-1 cats_dogs-2
+    """
+    from tlcli.evaluation import compare as comparison
+    from tlcli.evaluation import text
+    from tlcli.runs import directory
+
+    value = comparison.compare(
+        directory.find(first, where="RUN"), directory.find(second, where="RUN"), split
+    )
+    show((text.compared(value), value), json_)

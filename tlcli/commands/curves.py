@@ -1,0 +1,33 @@
+"""`tlcli curves`: accuracy, loss and learning rate over all stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tlcli.commands.options import PATH, show, with_json, with_run
+
+
+@click.command()
+@with_run
+@click.option("--out", type=PATH, help="A folder for the pictures.  [default: the run]")
+@click.option("--tensorboard", type=PATH, metavar="DIR", help="Write TensorBoard event files here.")
+@with_json
+def curves(which: str | None, out: Path | None, tensorboard: Path | None, json_: bool) -> None:
+    """Draw accuracy, loss and learning rate over all stages, as PNG and SVG.
+
+    \b
+    Example:
+      tlcli curves
+      tlcli curves --tensorboard logs
+    """
+    from tlcli.evaluation import learning_curves
+    from tlcli.runs import directory
+
+    run = directory.find(which)
+    written = learning_curves.draw(run, out) if out or not tensorboard else ()
+    if tensorboard is not None:
+        written = (*written, learning_curves.write_events(run, tensorboard))
+    paths = [str(path) for path in written]
+    show(("\n".join(paths), {"written": paths}), json_)

@@ -1,0 +1,26 @@
+"""`tlcli doctor`: what this machine has and can reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tlcli.commands.options import show, with_cache, with_json, with_offline, with_weights_dir
+
+
+@click.command()
+@with_cache
+@with_weights_dir
+@with_offline
+@with_json
+def doctor(cache_dir: Path | None, json_: bool) -> None:
+    """Print versions, devices, folders with their sizes, and which sources of weights respond.
+
+    \b
+    Example:
+      tlcli doctor
+    """
+    from tlcli.commands.machine_report import machine_report
+
+    show(machine_report(cache_dir), json_)

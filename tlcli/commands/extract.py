@@ -1,0 +1,42 @@
+"""`tlcli extract`: the features of photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlcli.commands.options import PATH, plan_from_options, with_json, with_recipe
+from tlcli.system import console
+
+
+@click.command()
+@with_recipe
+@click.option("--boundary", help="The layer to take activations from. [default: the recipe's]")
+@click.option("--pooling", type=click.Choice(["none", "avg", "max", "flatten"]), default="avg",
+              show_default=True, help="Pooling of the features in --out.")  # fmt: skip
+@click.option("--data", type=PATH, help="Photos without labels to use instead of the recipe's.")
+@click.option("--out", type=PATH, help="Also write features.npy, index.csv, meta.json here.")
+@click.option("--force", is_flag=True, help="Replace those files if they exist.")
+@with_json
+def extract(
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, boundary: str | None,
+    pooling: Any, data: Path | None, out: Path | None, force: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Run photos through the frozen part of the network and keep the features.
+
+    \b
+    Example:
+      tlcli extract --config cats_dogs.yaml
+      tlcli extract --boundary block5_pool --out features
+    """
+    made = plan_from_options(config, overrides, cache_dir, unlabelled=data, run=False)
+    from tlcli.training import extract as extraction
+
+    wanted = extraction.Wanted(boundary, pooling, data is None, out)
+    done = extraction.extract(made, wanted, force=force)
+    if json_:
+        console.result_json(done)
+    else:
+        console.result(extraction.text(done))

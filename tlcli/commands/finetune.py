@@ -1,0 +1,54 @@
+"""`tlcli finetune`: from a recipe to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tlcli.commands.options import PATH, plan_from_options, show, with_json, with_recipe
+from tlcli.system import console
+
+
+@click.command()
+@with_recipe
+@click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
+@click.option("--force", is_flag=True, help="Replace the run in --out, if there is one.")
+@click.option("--fresh", is_flag=True, help="Start a new run even if a matching one was stopped.")
+@click.option("--resume", metavar="RUN", help="Resume this stopped run and no other.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, print the plan and an estimate of its time, and stop.",
+)
+@with_json
+def finetune(
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, out: Path | None,
+    force: bool, fresh: bool, resume: str | None, dry_run: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Train a classifier: extract features, train the head, fine-tune the top in stages.
+
+    Give the same command again to resume a run that was stopped.
+
+    \b
+    Example:
+      tlcli finetune --config cats_dogs.yaml
+      tlcli finetune --set stages.1.epochs=3 --set seed=1
+    """
+    if resume is not None and (fresh or out is not None):
+        raise click.UsageError("--resume cannot be combined with --fresh or --out")
+    made = plan_from_options(config, overrides, cache_dir, out, force)
+    if dry_run:
+        from tlcli.training import estimate
+
+        show(estimate.plan_with_estimate(made), json_)
+        return
+    console.note(made.text() + "\n")
+    from tlcli.runs.resume import Wanted
+    from tlcli.training.train import train
+
+    summary = train(made, Wanted(out, force, fresh, resume))
+    if json_:
+        console.result_json(summary.as_json())
+    else:
+        console.result(summary.text())

@@ -1,0 +1,57 @@
+"""`tlcli predict`: classify photos."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True)
+@click.option("--run", "which", help="A run directory, its name, or a model.keras. "
+              "[default: runs/latest]")  # fmt: skip
+@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Classes to show for each photo.")  # fmt: skip
+@click.option("--raw", is_flag=True, help="The network's own probabilities, not calibrated.")
+@click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
+              help="Average over each photo and N augmented views of it.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
+              default="table", show_default=True, help="Output format.")  # fmt: skip
+def predict(
+    photos: tuple[str, ...], which: str | None, top: int, raw: bool, tta: int, form: str
+) -> None:
+    """Classify photos: files, folders, patterns, or - for a list on stdin.
+
+    \b
+    Example:
+      tlcli predict photo.jpg
+      tlcli predict holiday --top 3 --format jsonl
+    """
+    from tlcli.evaluation.prediction_output import print_predictions
+    from tlcli.runs import directory
+
+    model = directory.find_model(which)
+    paths = _named(photos)
+    from tlcli.evaluation.predict import Predictor
+
+    predictor = Predictor(model, raw=raw)
+    found = predictor.predict(paths, top=top, tta=tta)
+    abstains = predictor.threshold is not None and not tta
+    failed = print_predictions(found, form, predictor.classes, abstains=abstains)
+    click.get_current_context().exit(1 if failed else 0)
+
+
+def _named(photos: tuple[str, ...]) -> Iterator[Path]:
+    """The photos of a command line; lines on stdin are paths as they are, in any encoding."""
+    from tlcli.data.folders import find_images
+
+    for photo in photos:
+        if photo == "-":
+            lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
+            yield from (Path(os.fsdecode(line)) for line in lines if line)
+        else:
+            yield from find_images([photo], strict=False)

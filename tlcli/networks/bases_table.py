@@ -1,0 +1,81 @@
+"""The tables that `tlcli bases` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tlcli.errors import Problem, RecipeError, suggestion
+from tlcli.networks import bases as table_of_bases
+from tlcli.system import console
+
+
+def bases_table(name: str | None) -> tuple[str, Any]:
+    """All bases, or the clean boundaries of one: as text, and as a value for JSON.
+
+    Raises `RecipeError` for a name that is not in the table.
+    """
+    if name is None:
+        return _all_bases()
+    row = table_of_bases.lookup(name)
+    if row is None:
+        hint = suggestion(name, table_of_bases.names(), most=99)
+        raise RecipeError(Problem("bases", f"'{name}' is not a base tlcli knows", hint))
+    return _boundaries(row)
+
+
+def _all_bases() -> tuple[str, Any]:
+    headers = (
+        "base", "parameters", "native", "smallest", "pixels", "boundaries", "default freeze_until"
+    )  # fmt: skip
+    rows = [
+        [
+            row.name, console.count(row.parameters), row.native_size, row.smallest_size,
+            row.convention, len(row.boundaries), row.default_boundary or "-",
+        ]
+        for row in table_of_bases.BASES.values()
+    ]  # fmt: skip
+    text = console.table(headers, rows)
+    text += (
+        "\n\nSizes are in pixels. The pixels that a base expects: caffe is BGR minus the ImageNet "
+        "mean, tf\n-1..1, torch standardised, raw 0..255; tlcli converts inside the model.\n"
+        "`tlcli bases NAME` shows the boundaries of one."
+    )
+    value = [
+        {
+            "name": row.name,
+            "parameters": row.parameters,
+            "native_size": row.native_size,
+            "smallest_size": row.smallest_size,
+            "pixels": row.convention,
+            "boundaries": [boundary.name for boundary in row.boundaries],
+            "default_boundary": row.default_boundary,
+        }
+        for row in table_of_bases.BASES.values()
+    ]
+    return text, value
+
+
+def _boundaries(row: table_of_bases.Base) -> tuple[str, Any]:
+    size = row.native_size
+    value: list[dict[str, Any]] = [
+        {
+            "boundary": boundary.name,
+            "shape": list(boundary.shape(size, size)),
+            "parameters_above": boundary.parameters_above,
+            "default": boundary.name == row.default_boundary,
+            "practical": boundary.practical,
+        }
+        for boundary in row.boundaries
+    ]
+    rows = [
+        [
+            entry["boundary"],
+            " x ".join(map(str, entry["shape"])),
+            console.count(entry["parameters_above"]),
+            "default" if entry["default"] else "" if entry["practical"] else "as the next",
+        ]
+        for entry in value
+    ]
+    text = console.table(("freeze_until", f"output at {size} px", "parameters above", ""), rows)
+    text += "\n\n'as the next': the next boundary trains the same layers and stores less."
+    return text, value
