@@ -8,34 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import click.testing
-import numpy as np
 import pytest
-from PIL import Image
+from builders.photos import COLOURS, paint_classes
 
 from tlcli.data import dataset
 from tlcli.data.hashing import digest
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console
-
-#: Colours that any classifier can tell apart.
-COLOURS = {"blue": (40, 60, 210), "green": (50, 190, 60), "red": (210, 50, 40)}
-
-
-def paint(path: Path, colour: tuple[int, int, int], seed: int, side: int = 48) -> None:
-    """Write a PNG of one colour under noise; the seed decides every pixel."""
-    noise = np.random.default_rng(seed).normal(0, 30, (side, side, 3))
-    pixels = np.clip(np.asarray(colour) + noise, 0, 255).astype(np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
-def paint_classes(folder: Path, photos: int, first_seed: int) -> None:
-    """A folder for each colour, with that many photos, all of them different."""
-    for offset, (name, colour) in enumerate(COLOURS.items()):
-        for number in range(photos):
-            seed = first_seed + offset * photos + number
-            paint(folder / name / f"{number:02d}.png", colour, seed)
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import paint_classes
+from builders.photos import paint_classes
 from rig import COMPILER, Ended, Rig, outcome
 
 from tlcli.runs.directory import Run

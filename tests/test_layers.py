@@ -44,12 +44,8 @@ MODULES = sorted(map(name_of, PACKAGE.rglob("*.py")))
 
 def rank(module: str) -> int:
     """A number that grows with the rank of a module's package."""
-    package = module.partition(".")[0]
-    if package in BELOW:
-        return BELOW.index(package) - len(BELOW)
-    if package in PACKAGES and "." in module:
-        return PACKAGES.index(package)
-    return len(PACKAGES) + (1 + ABOVE.index(package) if package in ABOVE else 0)
+    order = (*BELOW, *PACKAGES, *ABOVE)
+    return order.index(module.partition(".")[0])
 
 
 def imports(module: str, *, typing: bool = True) -> Iterator[str]:
@@ -89,10 +85,7 @@ def test_imports_point_to_packages_below(module: str):
     upward = {
         name
         for name in imported_modules(module)
-        if rank(name) > rank(module)
-        or (
-            rank(name) == rank(module) in range(len(PACKAGES)) and name.partition(".")[0] != package
-        )
+        if name.partition(".")[0] != package and rank(name) > rank(module)
     }
     assert not upward, f"{module} imports {sorted(upward)}"
 

@@ -17,7 +17,7 @@ from tlcli.errors import Problem, RunError, TlcliError
 from tlcli.evaluation import calibration, figures, labelled_photos, metrics, predictions
 from tlcli.evaluation.calibration import Calibration
 from tlcli.evaluation.predictions import Predicted, Source
-from tlcli.evaluation.test_time_augmentation import tta_settings
+from tlcli.evaluation.tta import tta_settings
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_split

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, RunError
 from tlcli.evaluation import calibration
-from tlcli.evaluation.test_time_augmentation import tta_settings
+from tlcli.evaluation.tta import tta_settings
 from tlcli.images import augment
 from tlcli.images.loader import Batch, Look, View, batches, chunks
 from tlcli.networks.framework import tf

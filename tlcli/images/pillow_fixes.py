@@ -1,6 +1,6 @@
 """What Pillow makes of TIFF files, put right: layouts that it scrambles, and those it cannot read.
 
-Compared with NumPy over every layout that Pillow lists, in `tests/test_tiffs.py`.
+Compared with NumPy over every layout that Pillow lists, in `tests/images/test_pillow_fixes.py`.
 """
 
 from __future__ import annotations

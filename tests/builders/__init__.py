@@ -1,0 +1,1 @@
+"""What tests are made of: photos, weights files, networks, runs."""

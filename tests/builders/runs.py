@@ -1,0 +1,220 @@
+"""A run with photos, as it is after training and evaluation, for tests of what is made of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from builders.photos import paint
+from tlcli.data.hashing import digest
+from tlcli.evaluation import calibration, metrics
+from tlcli.evaluation.predictions import Predicted
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.system import files
+
+Array = npt.NDArray[Any]
+
+#: Names that do harm where they are taken for anything but text.
+HOSTILE = (
+    "<script>alert(1)</script>.png",  # the slash makes it a folder and a file
+    "\"><img src=x onerror='alert(2)'>.png",
+    "{{ 7 * 7 }} {% raw %} &lt;b&gt; $x^2$.png",
+    "line\nbreak\ttab \x1b[31m.png",
+    "\u202egnp.exe \u05e9\u05dc\u05d5\u05dd \u0645\u0631\u062d\u0628\u0627.png",
+    "고양이 사진 🐈.png",
+    f"{'long ' * 30}/{'x' * 150}.png",
+    "].png--><!--<plaintext>.png",
+)
+HOSTILE_CLASSES = ("<b>bold</b>", "quo\"te's & co", "שלום\u202e", "고양이\nline", "x" * 300)
+
+PALETTE = ((40, 60, 210), (50, 190, 60), (210, 50, 40), (200, 200, 30), (120, 30, 160))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a fabricated run says of a stage: boundary, epochs, accuracy on the test photos."""
+
+    name: str
+    boundary: str | None
+    epochs: int
+    accuracy: float | None
+
+
+STAGES = (Stage("head", None, 6, 2 / 3), Stage("block5", "block4_pool", 4, 0.8))
+
+
+def finish(
+    folder: Path,
+    photos: Path,
+    *,
+    classes: tuple[str, ...] = ("blue", "green", "red"),
+    names: tuple[str, ...] = (),
+    each: int = 10,
+    sure: float = 2.0,
+    stages: tuple[Stage, ...] = STAGES,
+    splits: tuple[str, ...] = ("train", "val", "test"),
+    evaluated: bool = True,
+) -> Run:
+    """A run on `each` painted photos of every class and split; the first test photos get `names`.
+
+    The probabilities come from a seeded table: `sure` is by how much the logit of the true class
+    stands above the noise of the others.
+    """
+    items = []
+    for split in splits:
+        left = list(names) if split == "test" else []
+        for label, _ in enumerate(classes):
+            for number in range(each):
+                # The folder of a class whose name cannot be a folder's is its number.
+                name = left.pop() if left else f"{number:03d}.png"
+                path = photos / split / str(label) / name
+                paint(path, PALETTE[label % len(PALETTE)], hash_of(split, label, number), side=40)
+                items.append((path, label, split))
+    run = Run(folder)
+    folder.mkdir(parents=True)
+    _write_records(run, photos, classes, stages, splits, each)
+    rows = [(str(path), classes[label], split, digest(path)) for path, label, split in items]
+    files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
+    for split in splits[1:]:
+        random = np.random.default_rng(len(split))
+        chosen = [(path, label) for path, label, where in items if where == split]
+        labels = np.array([label for _, label in chosen])
+        logits = random.normal(0, 1.5, (len(labels), len(classes)))
+        logits += sure * np.eye(len(classes))[labels]
+        values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        shown = tuple(path.relative_to(photos).as_posix() for path, _ in chosen)
+        Predicted(shown, labels, values, classes).write(run.file(directory.predictions(split)))
+        if split == splits[-1] and evaluated:
+            _write_evaluation(run, split, shown, labels, values, classes)
+        elif split == splits[-1]:
+            run.file(directory.predictions(split)).unlink()
+    return run
+
+
+def _write_evaluation(
+    run: Run, split: str, names: tuple[str, ...], labels: Array, values: Array,
+    classes: tuple[str, ...],
+) -> None:  # fmt: skip
+    """What `tlcli evaluate` writes, less its pictures."""
+    best, confidence = values.argmax(axis=1), values.max(axis=1)
+    guesses = [
+        {
+            "path": names[at],
+            "label": classes[labels[at]],
+            "predicted": classes[best[at]],
+            "probability": confidence[at],
+        }
+        for at in np.argsort(confidence)
+    ]
+    fitted = calibration.fit(values, labels)
+    calibration.keep(run, fitted)
+    value = {
+        "split": split,
+        **metrics.measure(values, labels, classes, fitted),
+        "mistakes": [one for one in reversed(guesses) if one["label"] != one["predicted"]],
+        "unsure_correct": [one for one in guesses if one["label"] == one["predicted"]],
+    }
+    files.write_json(run.file(directory.evaluation(split)), value)
+
+
+def hash_of(split: str, label: int, number: int) -> int:
+    """A seed of its own for every photo."""
+    return 10_000 * ("train", "val", "test").index(split) + 1_000 * label + number
+
+
+def _write_records(
+    run: Run, photos: Path, classes: tuple[str, ...], stages: tuple[Stage, ...],
+    splits: tuple[str, ...], each: int,
+) -> None:  # fmt: skip
+    counts = {
+        split: dict.fromkeys(classes, each if split in splits else 0)
+        for split in ("train", "val", "test")
+    }
+    record = {
+        "created": "2030-01-02T03:04:05+00:00",
+        "command": ["tlcli", "finetune"],
+        "base": "VGG16",
+        "seed": 7,
+        "recipe_fingerprint": "a" * 64,
+        "dataset_fingerprint": "b" * 64,
+        "classes": list(classes),
+        "photos": counts,
+        "weights": {"checksum": "c" * 64},
+        "versions": {"tlcli": "0", "keras": "3"},
+        "machine": {"processor": "A Processor", "devices": ["CPU"]},
+    }
+    files.write_json(run.file(directory.RECORD), record)
+    recipe = {
+        "name": "pets",
+        "data": {"dir": str(photos)},
+        "base": {"name": "VGG16", "weights": "random", "image_size": 64},
+        "stages": [
+            {"name": stage.name, "freeze_until": stage.boundary, "epochs": stage.epochs}
+            for stage in stages
+        ],
+    }
+    run.file(directory.RECIPE).write_text(json.dumps(recipe))
+    lines, outcomes = [], []
+    for stage in stages:
+        for epoch in range(1, stage.epochs + 1):
+            line = {
+                "stage": stage.name,
+                "epoch": epoch,
+                "loss": 1 / epoch,
+                "accuracy": 1 - 0.5 / epoch,
+                "val_loss": 1.2 / epoch,
+                "val_accuracy": 1 - 0.6 / epoch,
+                "learning_rate": 1e-5 if stage.boundary else 1e-3,
+                "seconds": 0.5,
+            }
+            lines.append(json.dumps(line))
+        n = each * len(classes)
+        test = stage.accuracy is not None and {"accuracy": stage.accuracy, "loss": 0.3, "n": n}
+        outcomes.append(
+            {
+                "name": stage.name,
+                "epochs": stage.epochs,
+                "best_epoch": stage.epochs - 1,
+                "val_loss": 0.4,
+                "val_accuracy": 0.8,
+                "seconds": 2.5,
+                "test": test or None,
+            }
+        )
+    run.file(directory.METRICS).write_text("\n".join(lines) + "\n")
+    summary = {
+        "stages": outcomes,
+        "test": outcomes[-1]["test"],
+        "extraction": {"images": 120, "computed": {"block5_pool": 120}, "stored": {}},
+        "seconds": {"load": 1.0, "extract": 12.0, "stage head": 2.5, "save": 0.5},
+    }
+    files.write_json(run.file(directory.SUMMARY), summary)
+    run.file(directory.MODEL).touch()
+
+
+def explain(run: Run) -> None:
+    """Heat maps of the mistakes, fabricated."""
+    folder = run.file(directory.EXPLANATIONS)
+    folder.mkdir()
+    index = []
+    for number, guess in enumerate(run.read(directory.evaluation("test"))["mistakes"][:4], 1):
+        Image.new("RGB", (60, 40), (250, 120, number)).save(folder / f"{number:04d}.png")
+        index.append(
+            {
+                "path": guess["path"],
+                "class": guess["predicted"],
+                "label": guess["label"],
+                "probability": guess["probability"],
+                "method": "grad-cam",
+                "layer": "block5_conv3",
+                "image": f"{number:04d}.png",
+            }
+        )
+    files.write_json(folder / directory.EXPLANATIONS_INDEX, index)

@@ -1,0 +1,163 @@
+"""The pictures of an evaluation show its numbers."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tlcli.evaluation import calibration, figures, metrics
+from tlcli.evaluation.figures import confusion, reliability, shown
+
+NAMES = ("<b>$x$", "고양이", "n" * 300, "a\nb", "_e", "'\"", "שלום")
+
+
+def measured(count: int, *, calibrated: bool = True):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, count, 200)
+    values = random.random((200, count)) + 0.4 * np.eye(count)[labels]
+    values /= values.sum(axis=1, keepdims=True)
+    fitted = calibration.fit(values, labels) if calibrated else None
+    names = (NAMES + tuple(f"class {number}" for number in range(count)))[:count]
+    return metrics.measure(values, labels, names, fitted)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The saved that are saved, to read what is in them."""
+    saved = []
+    real = figures.save
+
+    def save(figure, path):
+        saved.append(figure)
+        real(figure, path)
+
+    monkeypatch.setattr(figures, "save", save)
+    return saved
+
+
+def texts(axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize("count", [2, 7])
+def test_the_confusion_matrix(count: int, tmp_path: Path, drawn):
+    value = measured(count)
+    confusion(value, tmp_path / "confusion.png")
+    (axes,) = drawn[0].axes
+    cells = np.array(value["confusion"])
+    assert texts(axes) == [f"{cell:,}" for cell in cells.ravel() if cell]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [shown(name) for name in value["classes"]]
+    assert np.allclose(axes.images[0].get_array(), cells / cells.sum(axis=1, keepdims=True))
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert min(image.size) > 300
+
+
+def test_many_classes_have_neither_names_nor_numbers(tmp_path: Path, drawn):
+    confusion(measured(70), tmp_path / "confusion.png")
+    (axes,) = drawn[0].axes
+    assert texts(axes) == []
+    assert len(axes.get_xticks()) == 0
+
+
+def test_the_reliability_diagram_before_and_after(tmp_path: Path, drawn):
+    value = measured(3)
+    reliability(value, tmp_path / "reliability.png")
+    before, after, counts, _ = drawn[0].axes
+    for axes, key in ((before, "bins"), (after, "calibrated_bins")):
+        bins = [one for one in value["reliability"][key] if one["n"]]
+        assert [bar.get_height() for bar in axes.patches] == [one["accuracy"] for one in bins]
+        marks = [line.get_ydata()[0] for line in axes.lines[1:]]
+        assert marks == [one["confidence"] for one in bins]
+    assert [bar.get_height() for bar in counts.patches] == [
+        one["n"] for one in value["reliability"]["bins"]
+    ]
+    assert f"calibration error {value['ece']:.4f}" in before.get_title(loc="left")
+    assert f"{value['calibrated']['ece']:.4f}" in after.get_title(loc="left")
+
+
+def test_the_reliability_diagram_without_calibration(tmp_path: Path, drawn):
+    reliability(measured(2, calibrated=False), tmp_path / "reliability.svg")
+    assert len(drawn[0].axes) == 2
+    assert (tmp_path / "reliability.svg").read_text().startswith("<?xml")
+
+
+KOREAN = "고양이와 개"
+
+
+def letters(font: str) -> set[int]:
+    return set(font_manager.get_font(font).get_charmap())
+
+
+def has_korean_font() -> bool:
+    wanted = {ord(letter) for letter in "고양이"}
+    return any(wanted <= letters(path) for path in font_manager.findSystemFonts())
+
+
+def test_names_are_cut_in_the_middle_and_escaped():
+    assert figures.shown("cats") == "cats"
+    long = figures.shown("x" * 150 + "y" * 150)
+    assert (len(long), long[0], long[-1]) == (figures.LENGTH, "x", "y")
+    assert figures.shown("a\nb\x1b\u202e") == "a\\nb\\x1b\\u202e"
+    assert figures.shown("<script>") == "<script>"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$\\frac{1}{0}$", "$", "a$b$c_{", "\\", "<script>alert(1)</script>", "_hidden", "שלום",
+     KOREAN, "\U0010fffe", "'\"&"],
+)  # fmt: skip
+def test_any_name_can_be_drawn(name: str, tmp_path: Path):
+    for suffix in ("png", "svg"):
+        path = tmp_path / f"picture.{suffix}"
+        with figures.style([name]):
+            figure = Figure(figsize=(2, 1), layout="constrained")
+            figure.subplots().set_title(figures.shown(name))
+            figures.save(figure, path)
+        assert path.stat().st_size > 500
+    svg = path.read_text(encoding="utf-8")
+    assert "<script" not in svg
+    assert [one.name for one in sorted(tmp_path.iterdir())] == ["picture.png", "picture.svg"]
+
+
+@pytest.mark.skipif(not has_korean_font(), reason="no font with Korean letters is installed")
+def test_korean_letters_are_drawn_where_a_font_has_them(tmp_path: Path):
+    with figures.style([KOREAN]):
+        families = matplotlib.rcParams["font.family"]
+        fonts = [font_manager.findfont(family) for family in families]
+        assert not any("LastResort" in font for font in fonts)
+        figure = Figure(figsize=(2, 1))
+        figure.text(0.1, 0.5, KOREAN)
+        # A letter that is lacking would be warned of; `style` hides it, so look for it here.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            figures.save(figure, tmp_path / "picture.png")
+    assert families[0] == figures.FONT
+    assert {ord(letter) for letter in KOREAN} <= set[int]().union(*map(letters, fonts))
+
+
+def test_latin_names_need_no_other_font():
+    with figures.style(["café", "straße"]):
+        assert matplotlib.rcParams["font.family"] == [figures.FONT]
+    assert matplotlib.rcParams["text.parse_math"] is True, "settings of the caller come back"
+
+
+def test_the_same_picture_is_the_same_file(tmp_path: Path):
+    for suffix in ("png", "svg"):
+        made = []
+        for _ in range(2):
+            with figures.style():
+                figure = Figure(figsize=(2, 1))
+                figure.subplots().plot([1, 2], [3, 1])
+                figures.save(figure, tmp_path / f"a.{suffix}")
+            made.append((tmp_path / f"a.{suffix}").read_bytes())
+        assert made[0] == made[1]
+    assert not re.search(rb"20\d\d-\d\d-\d\d", made[0])

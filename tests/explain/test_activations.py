@@ -1,0 +1,95 @@
+"""Channels of layers: the numbers of plain Keras, in order, each on its own scale."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from builders.networks import network, save
+from PIL import Image
+
+from tlcli.explain import activations, explained_model
+from tlcli.images import decode
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
+from tlcli.pretrained import weights
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "model.keras"
+    return save(network(size=(40, 48)), path, ("a", "b", "c"), resize="pad")
+
+
+def test_activations_are_those_of_keras(model, photos):
+    photo = next(photos.rglob("*.png"))
+    opened = explained_model.open_run(model)
+    found = activations.look(opened, photo, ["block1_conv2", "block4_pool"])
+    pixels = np.float32(decode.load(photo, height=40, width=48, resize="pad"))[None]
+    plain = keras.saving.load_model(model, compile=False)
+    for one in found:
+        expected = keras.Model(plain.inputs[0], plain.get_layer(one.layer).output)(pixels)
+        np.testing.assert_allclose(one.values, expected[0], rtol=1e-4, atol=1e-3)
+
+
+def test_the_layers_shown_by_default(model):
+    opened = explained_model.open_run(model)
+    assert activations.chosen(opened, ()) == [
+        "block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"
+    ]  # fmt: skip
+    assert activations.chosen(opened, ("block1_pool", "block1_pool")) == ["block1_pool"]
+    with pytest.raises(
+        explained_model.UnknownName, match="'head_logits' gives 3 numbers, not a grid"
+    ):
+        activations.chosen(opened, ("head_logits",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("ResNet50", "conv5_block3_out"),
+        ("InceptionV3", "mixed10"),
+        ("MobileNetV2", "out_relu"),
+    ],
+)
+def test_other_bases_show_about_a_layer_for_each_halving(name, last):
+    opened = explained_model.open_base(BASES[name], weights.Source("random"))
+    found = activations.chosen(opened, ())
+    assert found[-1] == last and 4 <= len(found) <= 6
+    sides = [opened.grid(one).output.shape[1] for one in found]
+    assert all(below > 1.4 * above for below, above in pairwise(sides))
+
+
+def test_tiles_stand_in_order_and_fill_their_own_scale():
+    values = np.zeros((40, 40, 30), np.float32)
+    values[:, 20:, 1] = 1e-6  # faint, and yet seen in full
+    values[:, :, 2] = 7  # the same everywhere
+    tile = activations.Channels("x", values)
+    assert tile.silent == 29
+    made = np.asarray(activations._grid(values))
+    across = activations.WIDTH // 41
+    assert made.shape == (2 * 41 - 1, across * 41 - 1, 3)
+    dark, bright = made[5, 5].tolist(), made[5, 41 + 30].tolist()
+    assert made[5, 41 + 5].tolist() == dark and made[5, 82 + 5].tolist() == dark
+    assert sum(bright) > sum(dark) + 300
+
+
+def test_the_command(model, photos, cli, tmp_path):
+    photo, out = next(photos.rglob("*.png")), tmp_path / "sheet.png"
+    done = cli("visualize", "activations", photo, "--run", model, "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert value["sheet"] == str(out)
+    assert value["layers"][0]["shape"] == [40, 48, 64]
+    with Image.open(out) as made:
+        assert made.format == "PNG" and made.width > 1000
+    (tmp_path / "bad.jpg").write_text("<html>")
+    bad = cli("visualize", "activations", tmp_path / "bad.jpg", "--run", model)
+    assert bad.exit_code == 1 and "not an image" in bad.stderr
+    both = cli("visualize", "activations", photo, "--run", model, "--base", "VGG16")
+    assert both.exit_code == 2 and "--run and --base: give only one of them" in both.stderr
+    unknown = cli("visualize", "activations", photo, "--base", "VGG61")
+    assert "--base VGG61: is not a base tlcli knows; did you mean 'VGG" in unknown.stderr

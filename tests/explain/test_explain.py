@@ -1,0 +1,177 @@
+"""`tlcli explain`, from a photo to a sheet; and the pictures that a report keeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders.networks import network, save
+from PIL import Image
+
+from tlcli.explain import explain, gradcam
+from tlcli.explain.explained_model import open_run
+from tlcli.images import decode
+from tlcli.recipe.load import load_recipe
+from tlcli.runs import directory, resume
+from tlcli.system import files
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
+
+RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 64}\n"
+COLOURS = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "model.keras"
+    return save(network(size=(64, 64)), path, COLOURS)
+
+
+@pytest.fixture(scope="module")
+def opened(model):
+    return open_run(model)
+
+
+def test_heat_is_that_of_the_photo_and_class_asked_for(opened, photos):
+    paths = sorted((photos / "test").rglob("*.png"))
+    explainer = explain.Explainer(opened)
+    assert explainer.layer == "block5_conv3"
+    found = list(explainer.explain(paths, "green"))
+    assert [one.path for one in found] == paths
+    pixels = np.stack([decode.load(p, height=64, width=64, resize="squash") for p in paths])
+    probe = gradcam.Probe(opened, "block5_conv3")
+    maps, looked = gradcam.maps(probe, np.float32(pixels), np.full(len(paths), 1), "grad-cam")
+    values = opened.probabilities(looked.logits)
+    for one, heat, row in zip(found, maps, values, strict=True):
+        np.testing.assert_allclose(one.heat, heat, atol=1e-5)
+        assert (one.name, one.predicted) == ("green", COLOURS[row.argmax()])
+        assert one.probability == pytest.approx(row[1], abs=1e-6)
+    assert [one.name for one in explainer.explain(paths)] == [one.predicted for one in found]
+
+
+def test_one_photo(model, photos, cli):
+    photo = next(photos.rglob("*.png"))
+    done = cli("explain", photo, "--run", model)
+    assert done.exit_code == 0, done.stderr
+    out = Path(f"{photo.stem}-grad-cam.png")
+    assert done.stdout.splitlines()[-1] == str(out)
+    with Image.open(out) as made:
+        # The photo and the photo under its heat, side by side.
+        assert made.format == "PNG" and made.width >= 2 * explain.SIDE
+        left = np.asarray(made)[40:300, 40:300].astype(float)
+    photo_mean = decode.load(photo, height=8, width=8, resize="squash").mean(axis=(0, 1))
+    np.testing.assert_allclose(left.mean(axis=(0, 1)), photo_mean, atol=8)
+    again = cli("explain", photo, "--run", model)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert again.stderr == f"error: --out {out}: exists already; name another, or add --force\n"
+
+
+def test_several_photos_make_one_sheet_and_bad_ones_are_told(model, photos, cli, tmp_path):
+    folder, out = photos / "test" / "red", tmp_path / "all.png"
+    (folder / "bad.jpg").write_text("<html>")
+    done = cli(
+        "explain", folder, tmp_path / "none.jpg", "--run", model, "--method", "grad-cam++",
+        "--layer", "block4_conv3", "--class", "red", "--out", out, "--json",
+    )  # fmt: skip
+    assert done.exit_code == 1
+    assert "bad.jpg: cannot be decoded: not an image" in done.stderr
+    assert "none.jpg: cannot be decoded: no such file" in done.stderr
+    value = json.loads(done.stdout)
+    assert (value["method"], value["layer"], value["sheet"]) == (
+        "grad-cam++", "block4_conv3", str(out)
+    )  # fmt: skip
+    errors = [one for one in value["photos"] if "error" in one]
+    good = [one for one in value["photos"] if "error" not in one]
+    assert len(errors) == 2 and [one["class"] for one in good] == ["red", "red"]
+    assert good[0]["grid"] == [8, 8]
+    assert out.is_file()
+
+
+def test_only_bad_photos_leave_no_sheet(model, cli, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("<html>")
+    done = cli("explain", bad, "--run", model, "--out", tmp_path / "x.png")
+    assert (done.exit_code, done.stdout) == (1, "no photo could be explained\n")
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--class", "gren"], "--class: 'gren' is not a class of"),
+        (["--class", "gren"], "did you mean 'green'? (allowed: blue, green, red)"),
+        (["--layer", "block5_con3"], "did you mean 'block5_conv3'?"),
+        (["--out", "x.jpg"], "--out x.jpg: sheets are written as PNG"),
+    ],
+)
+def test_slips_are_told(model, photos, cli, words, said):
+    done = cli("explain", next(photos.rglob("*.png")), "--run", model, *words)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--run", "x", "--base", "VGG16"], "--run and --base: give only one of them"),
+        (["--weights", "x.h5"], "--weights needs --base"),
+        (["--method", "lime"], "'lime' is not one of"),
+    ],
+)
+def test_usage_slips(cli, words, said):
+    done = cli("explain", "a.jpg", *words)
+    assert done.exit_code == 2 and said in done.stderr
+
+
+def test_hostile_names_are_letters_on_the_sheet(opened, photos, tmp_path, cli):
+    photo = next(photos.rglob("*.png"))
+    names = ["<script>alert(1)<⁄script>.png", "two\nlines $x_{1}$ '\".png", "\u202egnp.고양이.png"]
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.write_bytes(photo.read_bytes())
+    explainer = explain.Explainer(opened)
+    done = explain.explain(explainer, paths, None, tmp_path / "sheet.png")
+    assert not done.failed and (tmp_path / "sheet.png").is_file()
+    assert "two\\nlines" in done.text and "\\u202e" in done.text
+
+
+def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
+    photo = next(photos.rglob("*.png"))
+    cold = explain.Explanation(photo, "red", 0.2, "blue", np.zeros((4, 4), np.float32))
+    assert cold.cold and cold.as_dict()["hottest"] is None
+    hot = explain.Explanation(photo, "red", 0.2, "blue", np.eye(4, dtype=np.float32)[:, ::-1])
+    assert hot.as_dict()["hottest"] == [0.875, 0.125]
+    explainer = explain.Explainer(opened)
+    explain.draw(explainer, [cold, hot]).save(tmp_path / "drawn.png")
+
+
+def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
+    chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
+    made = make_plan(preflight(chosen))
+    with resume.claim(resume.Wanted(out=tmp_path / "run"), chosen, made.index) as claimed:
+        run = claimed.run
+        save(network(size=(64, 64)), run.file(directory.MODEL), made.index.classes)
+        files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
+    (photos / "test" / "red" / "odd.png").write_text("no photo")
+    items = [
+        {"path": "test/red/00.png", "label": "red", "predicted": "blue", "probability": 0.9},
+        {"path": "test/red/odd.png", "label": "red"},  # the run does not know it
+        {"path": str(photos / "test" / "blue" / "01.png"), "label": "blue"},
+        {"path": "test/red/00.png", "label": "red"},
+        {"path": "test/green/00.png", "label": "green"},
+    ]
+    found = explain.for_report(run, items, limit=2)
+    folder = run.file(directory.EXPLANATIONS)
+    assert json.loads((folder / directory.EXPLANATIONS_INDEX).read_text()) == found
+    assert [(one["path"], one["label"], one["image"]) for one in found] == [
+        ("test/red/00.png", "red", "0001.png"),
+        (items[2]["path"], "blue", "0002.png"),
+    ]
+    keys = {"path", "class", "probability", "label", "method", "layer", "image"}
+    assert all(set(one) == keys for one in found)
+    with Image.open(folder / "0001.png") as picture:
+        assert max(picture.size) == explain.REPORT_SIDE
+    explain.for_report(run, items[4:])
+    assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "index.json"]

@@ -1,0 +1,125 @@
+"""What is found in a network's graph, and what is said of names that are not there."""
+
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+import pytest
+from builders.networks import network, noise, save
+
+from tlcli.errors import RunError
+from tlcli.evaluation import calibration
+from tlcli.explain import explained_model
+from tlcli.images import decode
+from tlcli.networks.bases import BASES
+from tlcli.pretrained import weights
+from tlcli.runs import directory
+from tlcli.system import files
+
+NAMES = ("cats", "dogs", "eels")
+
+#: The ends of the last blocks, where they are not the top of the base.
+BELOW_POOLING = {"VGG16": "block5_conv3", "VGG19": "block5_conv4"}
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory) -> explained_model.Subject:
+    path = tmp_path_factory.mktemp("run") / "model.keras"
+    return explained_model.open_run(save(network(size=(32, 32)), path, NAMES))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "VGG16" else pytest.param(name, marks=pytest.mark.slow) for name in BASES],
+)
+def test_the_last_block_of_every_base(name, tmp_path):
+    row = BASES[name]
+    side = max(row.smallest_size, 64)
+    expected = BELOW_POOLING.get(name, row.top.name)
+    assert (
+        explained_model.open_base(row, weights.Source("random"), (side, side)).last_block
+        == expected
+    )
+    path = save(network(name, (side, side)), tmp_path / "model.keras", NAMES)
+    assert explained_model.open_run(path).last_block == expected
+
+
+def test_a_layer_is_found_by_its_name_and_near_misses_are_offered(opened):
+    assert opened.grid("block3_conv1").name == "block3_conv1"
+    with pytest.raises(explained_model.UnknownName) as caught:
+        opened.grid("block3_conv9")
+    assert "--layer: " in str(caught.value)
+    assert "has no layer 'block3_conv9'; did you mean 'block3_conv" in str(caught.value)
+    with pytest.raises(explained_model.UnknownName) as caught:
+        opened.grid("head_dense_1")
+    assert str(caught.value) == (
+        "--layer: 'head_dense_1' gives 8 numbers, not a grid of activations; "
+        "use one of the layers below it, such as 'block5_conv3'"
+    )
+    assert "pixels" not in opened.grids
+
+
+def test_a_class_is_found_by_its_name(opened):
+    assert opened.class_number("dogs") == 1
+    with pytest.raises(
+        explained_model.UnknownName, match=r"--class: 'dog' .* did you mean 'dogs'\?"
+    ):
+        opened.class_number("dog")
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_logits_lead_to_what_the_model_says(tmp_path, classes):
+    built = network(size=(32, 32), classes=classes)
+    found = explained_model.open_run(save(built, tmp_path / "model.keras", NAMES[:classes]))
+    from tlcli.networks.framework import keras
+
+    pixels = noise(3, 32, 32)
+    logits = keras.Model(found.model.inputs[0], found.logits)(pixels, training=False)
+    expected = built.whole(pixels, training=False).numpy()
+    if classes == 2:
+        expected = np.concatenate([1 - expected, expected], axis=1)
+    np.testing.assert_allclose(found.probabilities(np.asarray(logits)), expected, atol=1e-5)
+
+
+def test_the_calibration_of_the_run_is_applied(tmp_path):
+    path = save(network(size=(32, 32), classes=2), tmp_path / directory.MODEL, NAMES[:2])
+    calibration.keep(directory.Run(tmp_path), calibration.Calibration(2.0, {}))
+    alone = explained_model.open_run(path)  # no run lies there, as `predict` sees it, too
+    assert alone.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
+    files.write_json(tmp_path / directory.RECORD, {})
+    found = explained_model.open_run(path)
+    assert found.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-1.5)))
+
+
+def test_mixed_precision_is_left_behind(tmp_path):
+    built = network(size=(32, 32), precision="mixed_bfloat16")
+    found = explained_model.open_run(save(built, tmp_path / "model.keras", NAMES))
+    assert {layer.compute_dtype for layer in found.model.layers} == {"float32"}
+    plain = network(size=(32, 32))
+    plain.whole.set_weights(built.whole.get_weights())
+    pixels = noise(2, 32, 32)
+    np.testing.assert_allclose(found.model(pixels), plain.whole(pixels), atol=1e-6)
+
+
+def test_models_that_are_not_laid_out_as_ours(tmp_path):
+    built = network(size=(32, 32))
+    path = save(built, tmp_path / "two.keras", NAMES[:2])
+    with pytest.raises(RunError, match="has 3 outputs for 2 classes"):
+        explained_model.open_run(path)
+    from tlcli.networks.framework import keras
+
+    whole, built_on = built.whole, tmp_path / "base.keras"
+    logits = keras.Model(built.base.input, built.head(built.base.output))
+    object.__setattr__(built, "whole", logits)
+    with pytest.raises(
+        RunError, match="does not end in softmax or sigmoid; only models written by tlcli"
+    ):
+        explained_model.open_run(save(built, built_on, NAMES))
+    object.__setattr__(built, "whole", whole)
+    with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
+        card = {"classes": ["a"], "image_size": [32, 32], "resize": "pad"}
+        card["decoder"] = decode.DECODER_VERSION
+        archive.writestr(directory.MODEL_CARD, files.as_json(card))
+    with pytest.raises(RunError, match="does not say which base it is built on"):
+        explained_model.open_run(tmp_path / "bare.keras")

@@ -1,0 +1,199 @@
+"""The cut: trunk, tail and head, against plain Keras on the same weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tlcli.images.loader import BATCH_SIZE
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
+from tlcli.networks.network import build_network, compile_forward
+from tlcli.recipe.settings import Head
+
+#: The main bases at sizes that keep them quick, with the module of their preprocess_input.
+MAIN = {
+    "VGG16": (32, keras.applications.vgg16),
+    "ResNet50": (32, keras.applications.resnet),
+    "InceptionV3": (75, keras.applications.inception_v3),
+}
+
+
+def build(name: str, *, head: Head | None = None, classes: int = 2, seed: int = 3):
+    size = MAIN[name][0]
+    return build_network(BASES[name], (size, size), head or Head(), classes, seed=seed)
+
+
+def pixels(size: int, count: int = 2):
+    generator = np.random.default_rng(5)
+    return generator.integers(0, 256, (count, size, size, 3)).astype(np.float32)
+
+
+def randomize(model) -> None:
+    """Give batch norm statistics that are not zeros and ones, so that mistakes show."""
+    generator = np.random.default_rng(11)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for variable in layer.weights:
+                noise = generator.uniform(0.8, 1.2, variable.shape)
+                variable.assign(np.asarray(variable) * noise + 0.02)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "VGG16",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in MAIN if name != "VGG16"),
+    ],
+)
+def network(request):
+    built = build(request.param)
+    randomize(built.base)
+    return built
+
+
+def test_the_base_is_keras_own_network(network):
+    size, module = MAIN[network.row.name]
+    x = pixels(size)
+    builder = getattr(keras.applications, network.row.name)
+    keras.utils.clear_session(free_memory=False)
+    plain = builder(include_top=False, weights=None, input_shape=(size, size, 3))
+    plain.set_weights(network.base.get_weights())
+    expected = plain(module.preprocess_input(x.copy()), training=False).numpy()
+    found = network.base(x, training=False).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_tail_of_trunk_is_the_base_at_every_clean_boundary(network):
+    x = pixels(MAIN[network.row.name][0])
+    names = [boundary.name for boundary in network.row.boundaries]
+    expected = network.base(x, training=False).numpy()
+    activations = network.trunk(names)(x, training=False)
+    for name, activation in zip(names, activations, strict=True):
+        found = network.tail(name)(activation, training=False).numpy()
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+        assert tuple(activation.shape[1:]) == network.shape(name)
+
+
+def test_a_higher_boundary_from_a_lower_one_is_the_same(network):
+    x = pixels(MAIN[network.row.name][0])
+    names = [boundary.name for boundary in network.row.boundaries]
+    low, high = names[len(names) // 2], names[-2]
+    from_pixels = network.trunk([high])(x, training=False)
+    stored = network.trunk([low])(x, training=False)
+    derived = network.between(low, [high])(stored, training=False)
+    np.testing.assert_array_equal(derived.numpy(), from_pixels.numpy())
+
+
+def test_freezing_leaves_exactly_what_is_above_to_train(network):
+    row = network.row
+    boundary = row.boundary(row.default_boundary)
+    trained = network.freeze(boundary.name)
+    in_head = sum(int(np.prod(v.shape)) for v in network.head.trainable_variables)
+    assert sum(int(np.prod(v.shape)) for v in trained) == boundary.trainable_above + in_head
+    above = {layer.name for layer in network.above(boundary.name)}
+    for layer in network.base.layers:
+        frozen = layer.name not in above or isinstance(layer, keras.layers.BatchNormalization)
+        assert layer.trainable is not frozen or not layer.weights, layer.name
+
+    with_batch_norm = network.freeze(boundary.name, batch_norm="train")
+    assert (
+        sum(int(np.prod(v.shape)) for v in with_batch_norm)
+        == boundary.trainable_above + boundary.batch_norm_above + in_head
+    )
+    head_only = network.freeze(None)
+    assert sum(int(np.prod(v.shape)) for v in head_only) == in_head
+
+
+def test_the_checksum_covers_the_weights_up_to_the_boundary_and_no_others():
+    def checksum(network):
+        return network.checksums(["block4_pool", "block5_pool"])["block4_pool"]
+
+    network = build("VGG16")
+    before = checksum(network)
+    assert before == checksum(build("VGG16"))
+    assert before != checksum(build("VGG16", seed=4))
+    above = network.base.get_layer("block5_conv1")
+    above.set_weights([values + 1 for values in above.get_weights()])
+    assert checksum(network) == before
+    below = network.base.get_layer("block4_conv3")
+    below.set_weights([values + 1 for values in below.get_weights()])
+    assert checksum(network) != before
+
+
+@pytest.mark.parametrize(
+    ("head", "classes", "layers", "units"),
+    [
+        (Head(), 2, ["head_pool", "head_dense_1", "head_dropout", "head_logits"], 1),
+        (Head(hidden=(), dropout=0), 5, ["head_pool", "head_logits"], 5),
+        (
+            Head(pooling="flatten", hidden=(8, 4), dropout=0.1),
+            3,
+            ["head_pool", "head_dense_1", "head_dense_2", "head_dropout", "head_logits"],
+            3,
+        ),
+    ],
+)
+def test_the_head_is_what_the_recipe_says(head, classes, layers, units):
+    network = build("VGG16", head=head, classes=classes)
+    names = [layer.name for layer in network.head.layers if layer.name.startswith("head")]
+    assert names == layers
+    assert network.head.output.shape == (None, units)
+    probabilities = network.whole(pixels(32), training=False).numpy()
+    assert probabilities.shape == (2, units)
+    if units > 1:
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+def test_pooling_is_numpys():
+    x = pixels(64)
+    for pooling, reduce in (("avg", np.mean), ("max", np.max)):
+        network = build_network(
+            BASES["VGG16"], (64, 64), Head(pooling=pooling, hidden=(), dropout=0), 3, seed=1
+        )
+        activations = network.base(x, training=False).numpy()
+        kernel, bias = network.whole.get_layer("head_logits").get_weights()
+        logits = reduce(activations, axis=(1, 2)) @ kernel + bias
+        found = network.head(activations, training=False).numpy()
+        np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_two_dense_layers_of_one_size_do_not_start_alike():
+    network = build("VGG16", head=Head(hidden=(512, 512)), classes=3)
+    first = network.whole.get_layer("head_dense_1").get_weights()[0]
+    second = network.whole.get_layer("head_dense_2").get_weights()[0]
+    assert first.shape == second.shape
+    assert np.abs(first - second).max() > 0.01
+
+
+def test_mixed_precision_keeps_pixels_and_output_in_float32():
+    network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=1, precision="mixed_bfloat16")
+    assert network.whole.output.dtype == "float32"
+    assert network.base.output.dtype == "bfloat16"
+    assert network.base.get_layer("preprocess").compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((6,))
+    low = keras.layers.Dense(5, activation="relu")(inputs)
+    return keras.Model(inputs, [low, keras.layers.Dropout(0.5)(keras.layers.Dense(3)(low))])
+
+
+@pytest.mark.parametrize("count", [1, BATCH_SIZE, 2 * BATCH_SIZE + 3])
+def test_outputs_are_those_of_the_model_in_inference(model, count: int):
+    x = np.random.default_rng(0).standard_normal((count, 6)).astype(np.float32)
+    outputs = compile_forward(model, BATCH_SIZE)(x)
+    for found, expected in zip(outputs, model(x, training=False), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_row_does_not_depend_on_those_beside_it(model):
+    x = np.random.default_rng(0).standard_normal((BATCH_SIZE + 5, 6)).astype(np.float32)
+    run = compile_forward(keras.Model(model.input, model.outputs[0]), BATCH_SIZE)
+    (together,) = run(x)
+    alone = np.concatenate([run(x[i : i + 1])[0] for i in range(len(x))])
+    np.testing.assert_array_equal(together, alone)

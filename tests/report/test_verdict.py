@@ -1,0 +1,98 @@
+"""Verdicts: the words follow from the counts, and the interval of the gain is never too narrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders.runs import Stage, finish
+
+from tlcli.evaluation.intervals import Paired
+from tlcli.report import run_data, verdict
+from tlcli.report.verdict import Measured, Verdict, gain
+from tlcli.runs.evaluation_records import Majority
+
+
+def majority(accuracy: float) -> Majority:
+    return Majority.model_validate({"class": "cats", "accuracy": accuracy})
+
+
+def judged(right: int, n: int, baseline: float, **settings) -> Verdict:
+    network = Measured("this network", right, n)
+    return Verdict("test", network, majority(baseline), (), settings.pop("gain", None), **settings)
+
+
+@pytest.mark.parametrize(("first", "second", "n"), [(293, 293, 302), (24, 28, 30), (3, 17, 20),
+                                                    (0, 5, 9), (9, 9, 9), (12, 2, 14)])  # fmt: skip
+def test_the_interval_of_a_gain_holds_that_of_every_table(first: int, second: int, n: int):
+    found = gain("head", first, second, n)
+    assert found.difference == pytest.approx((second - first) / n)
+    low, high = found.interval
+    widest = 0.0
+    for both in range(max(0, first + second - n), min(first, second) + 1):
+        table = Paired(both, first - both, second - both, n - first - second + both)
+        one, other = table.interval()
+        assert low <= one + 1e-12 and other <= high + 1e-12
+        widest = max(widest, other - one)
+    assert high - low == pytest.approx(widest), "and it is one of them"
+
+
+def test_quality_and_baseline():
+    # Wilson's interval of 81 out of 263 is a published example (Newcombe 1998, table I).
+    assert judged(81, 263, 0.2).sentences() == [
+        "It classifies 30.8% of 263 test photos correctly; for new photos like these, expect 25.5% "
+        "to 36.6%.",
+        "That is more than chance: always answering “cats” would be right for 20.0%.",
+    ]
+    assert judged(81, 263, 0.3).sentences()[1] == (
+        "That cannot be distinguished from always answering “cats”, which would be right for "
+        "30.0%: the network is of no use yet."
+    )
+    assert judged(81, 263, 0.5).sentences()[1] == (
+        "That is worse than always answering “cats”, which would be right for 50.0%."
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (100, 150, "Fine-tuning gained 25.0 percentage points over the head alone (95% interval "),
+        (150, 100, "Fine-tuning lost 25.0 percentage points over the head alone (95% interval "),
+        (150, 150, "Fine-tuning gained nothing over the head alone on these photos (95% interval "),
+        (148, 150, "Fine-tuning gained 1.0 percentage point over the head alone (95% interval "),
+    ],
+)
+def test_what_fine_tuning_gained(first: int, second: int, said: str):
+    sentence = judged(second, 200, 0.1, gain=gain("head", first, second, 200)).sentences()[2]
+    assert sentence.startswith(said)
+    assert sentence.endswith(" points), which may be chance.") == (second - first == 2)
+
+
+def test_cautions():
+    said = judged(81, 263, 0.2, seen=2).sentences()[-1]
+    assert said.startswith("2 of these photos were also among the training photos, byte for byte")
+    none = Verdict("test", None, None, (), None)
+    assert none.sentences() == [
+        "There were no photos to test this network on, so its accuracy is unknown."
+    ]
+
+
+HEAD = Stage("head", None, 2, 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("stages", "over"),
+    [
+        ((HEAD, Stage("top", "block4_pool", 2, 1.0)), "head"),
+        ((HEAD, Stage("more", None, 2, 2 / 3), Stage("top", "block4_pool", 2, 1.0)), "more"),
+        ((HEAD, Stage("more", None, 2, 2 / 3)), None),
+        ((Stage("all", "block3_pool", 2, 2 / 3), HEAD), None),
+        ((HEAD, Stage("top", "block4_pool", 2, None)), None),
+    ],
+)
+def test_the_head_alone_is_the_last_stage_before_the_base_changes(tmp_path: Path, stages, over):
+    run = finish(
+        tmp_path / "run", tmp_path / "photos", each=1, stages=stages, evaluated=False,
+    )  # fmt: skip
+    found = verdict.judge(run_data.read(run)).gain
+    assert (found and found.over) == over
