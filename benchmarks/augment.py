@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     paths = list(find_images([arguments.photos]))[: arguments.images]
-    pixels = [decode.load(path, height=SIDE, width=SIDE, resize="squash") for path in paths]
+    pixels = [decode.load_image(path, height=SIDE, width=SIDE, resize="squash") for path in paths]
     digests = [digest(path) for path in paths]
     rates = by_turns(contestants(np.stack(pixels), digests), len(paths), arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:

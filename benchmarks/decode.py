@@ -99,7 +99,7 @@ def enlarge(arguments: argparse.Namespace, folder: Path) -> list[Path]:
 
 
 def _tlcli(path: Path, size: int) -> Pixels:
-    return decode.load(path, height=size, width=size, resize="squash")
+    return decode.load_image(path, height=size, width=size, resize="squash")
 
 
 def _pillow(path: Path, size: int) -> Pixels:

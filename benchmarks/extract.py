@@ -58,7 +58,7 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     weights.load(
         network.base,
         network.row,
-        weights.of_base(network.row, recipe.base.weights, recipe.where("base", "weights")),
+        weights.find_weights(network.row, recipe.base.weights, recipe.where("base", "weights")),
     )
     pixels = _pixels(recipe, paths)
     forward = compile_forward(network.trunk(list(BOUNDARIES)), loader.BATCH_SIZE)
@@ -94,7 +94,9 @@ def _recipe(arguments: argparse.Namespace, folder: Path) -> Recipe:
 
 def _pixels(recipe: Recipe, paths: list[Path]) -> Any:
     height, width = recipe.base.image_size
-    loaded = [decode.load(path, height=height, width=width, resize="squash") for path in paths]
+    loaded = [
+        decode.load_image(path, height=height, width=width, resize="squash") for path in paths
+    ]
     return np.stack(loaded).astype(np.float32)
 
 

@@ -22,7 +22,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tlcli.networks.bases import BASES, Base
+from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.networks.framework import keras
 
 TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "networks" / "boundaries.json"
@@ -37,7 +37,7 @@ Pads = dict[tuple[str, int], int]
 Formula = tuple[int, int, int]
 
 
-def measure(base: Base) -> dict[str, Any]:
+def measure(base: PretrainedBase) -> dict[str, Any]:
     """What the table says about one base."""
     built = [_build(base, size) for size in BUILT]
     model = built[0]
@@ -83,7 +83,7 @@ def clean_boundaries(model: Any) -> list[str]:
     return found
 
 
-def _build(base: Base, size: Pair) -> Any:
+def _build(base: PretrainedBase, size: Pair) -> Any:
     keras.utils.clear_session(free_memory=False)
     builder = getattr(keras.applications, base.name)
     return builder(include_top=False, weights=None, input_shape=(*size, 3))
@@ -107,7 +107,7 @@ def _counts_above(layers: list[Any]) -> list[tuple[int, int, int]]:
     return list(accumulate(downwards, add, initial=(0, 0, 0)))[::-1]
 
 
-def _formulas(base: Base, built: list[Any], clean: set[str]) -> dict[str, Formula]:
+def _formulas(base: PretrainedBase, built: list[Any], clean: set[str]) -> dict[str, Formula]:
     """The formula of each clean boundary, fitted on a run of sizes, checked on many more."""
     pads = _pads(built)
     model = built[0]

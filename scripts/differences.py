@@ -79,7 +79,7 @@ def cell(photo: Any, ours: dict[str, Any], theirs: dict[str, Any], mode: str) ->
     """The largest difference, and for two fill modes that away from the border."""
     plain = {"theta": 0.0, "rows": 0.0, "columns": 0.0, "shear": 0.0, "zx": 1.0, "zy": 1.0}
     values = {**plain, "flip_horizontal": False, "flip_vertical": False, **ours}
-    drawn = geometry.Draws(
+    drawn = geometry.GeometryDraws(
         **{name: np.array([value]) for name, value in values.items()},
         rows_in_pixels=True,
         columns_in_pixels=True,
@@ -113,7 +113,7 @@ def coloured(pixels: Any, values: dict[str, float]) -> Any:
         "brightness": 1.0, "channel_shift": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0,
         "grey": False, "sigma": 0.0,
     }  # fmt: skip
-    drawn = color_jitter.Draws(**{n: np.array([v]) for n, v in {**plain, **values}.items()})
+    drawn = color_jitter.ColorDraws(**{n: np.array([v]) for n, v in {**plain, **values}.items()})
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return color_jitter.changed(planes, drawn, 0).transpose(1, 2, 0)
 

@@ -22,7 +22,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tlcli.networks.bases import BASES, Base
+from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.networks.framework import keras
 
 TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "training" / "work.json"
@@ -38,7 +38,7 @@ _FUSED = (
 )
 
 
-def measure(base: Base) -> list[Work]:
+def measure(base: PretrainedBase) -> list[Work]:
     """The work between the clean boundaries of a base, at its native size."""
     keras.utils.clear_session(free_memory=False)
     side = base.native_size

@@ -276,7 +276,7 @@ def test_warnings_and_notes(cli, config: Path, photos: Path):
 def test_dry_run(cli, config: Path):
     done = cli("finetune", "--config", config, "--dry-run", "--set", "stages.1.epochs=7")
     assert (done.exit_code, done.stderr) == (0, "")
-    assert not directory.root().exists()
+    assert not directory.runs_root().exists()
     assert not files.cache_folder().exists()
     plan = cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
     assert done.stdout.startswith(plan)  # and an estimate
@@ -308,7 +308,7 @@ def test_bases(cli):
 
 def test_runs(cli):
     done = cli("runs")
-    assert done.stdout == f"no runs in {directory.root()}; train one with `tlcli finetune`\n"
+    assert done.stdout == f"no runs in {directory.runs_root()}; train one with `tlcli finetune`\n"
     assert json.loads(cli("runs", "--json").stdout) == []
     run = create_run("cats", None)
     files.write_json(run.file(directory.RECORD), {"created": "now", "base": "VGG16"})
@@ -321,7 +321,7 @@ def test_predicting_without_a_run(cli):
     done = cli("predict", "image.jpg")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
-        f"error: {directory.root()}: no run here yet; "
+        f"error: {directory.runs_root()}: no run here yet; "
         "train one with `tlcli finetune`, or name one with --run\n"
     )
     assert cli("predict", "--run", "cats", "image.jpg").stderr == (

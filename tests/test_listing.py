@@ -98,7 +98,7 @@ def test_runs_with_their_scores():
     ]
     assert value[0] == {
         "name": "cats-1",
-        "path": str(directory.root() / "cats-1"),
+        "path": str(directory.runs_root() / "cats-1"),
         "created": "2030-01-02",
         "base": "VGG16",
         "finished": True,
@@ -164,7 +164,10 @@ def test_what_never_ends_is_not_read(name: str):
 
 def test_no_runs():
     text, value = runs_table()
-    assert (text, value) == (f"no runs in {directory.root()}; train one with `tlcli finetune`", [])
+    assert (text, value) == (
+        f"no runs in {directory.runs_root()}; train one with `tlcli finetune`",
+        [],
+    )
 
 
 def test_the_store(tmp_path: Path):
@@ -184,7 +187,7 @@ def test_the_store(tmp_path: Path):
 def test_the_size_of_check_results_is_shown(tmp_path: Path):
     features = tmp_path / "features"
     with audit_cache.AuditCache(tmp_path) as memory:
-        memory.keep_looks({"d": audit_cache.Look()})
+        memory.keep_looks({"d": audit_cache.Inspection()})
     text, value = store_table(features, tmp_path)
     assert value == []
     assert re.fullmatch(

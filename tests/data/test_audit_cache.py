@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.data.audit_cache import FILE, AuditCache, Look
+from tlcli.data.audit_cache import FILE, AuditCache, Inspection
 from tlcli.errors import Problem
 
-LOOK = Look("", "", "JPEG", "RGB", 30, 20, 5, b"thumbnail")
+LOOK = Inspection("", "", "JPEG", "RGB", 30, 20, 5, b"thumbnail")
 
 
 def test_files_are_known_until_they_change(tmp_path: Path):
@@ -98,9 +98,9 @@ def test_why_a_file_cannot_be_decoded_is_remembered_whole(tmp_path: Path):
     path = tmp_path / "a.jpg"
     told = Problem("b.jpg", "cannot be decoded: x: y", "do", kind="no image", detail="y")
     with AuditCache(tmp_path) as memory:
-        memory.keep_looks({"good": LOOK, "bad": Look.of(told)})
+        memory.keep_looks({"good": LOOK, "bad": Inspection.of(told)})
     with AuditCache(tmp_path) as memory:
-        assert memory.unusable() == {"bad": Look.of(told)}
+        assert memory.unusable() == {"bad": Inspection.of(told)}
         found = memory.looks(["bad"])["bad"].problem(path)
     assert found == Problem(str(path), "cannot be decoded: x: y", "do")
     assert (found.kind, found.detail, found.general) == ("no image", "y", "cannot be decoded: x")

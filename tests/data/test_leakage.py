@@ -31,7 +31,7 @@ LEAKY = index("train/a/1=x", "train/a/2=y", "val/a/3=x", "test/a/4=x", "test/b/5
 
 
 def test_a_photo_in_two_splits_is_an_error():
-    settled = leakage.settle(LEAKY, "error")
+    settled = leakage.resolve_copies(LEAKY, "error")
     assert settled.items == LEAKY.items
     assert lines(settled) == [
         "error: /data: 3 photos: the same photo is in another split: train/a/1 (also test/a/4), "
@@ -44,7 +44,7 @@ def test_a_photo_in_two_splits_is_an_error():
 
 
 def test_copies_are_dropped_from_the_training_side():
-    settled = leakage.settle(LEAKY, "drop")
+    settled = leakage.resolve_copies(LEAKY, "drop")
     assert [item.path.name for item in settled.items] == ["2", "4", "5"]
     assert [finding.severity for finding in settled.findings] == ["warning"]
     assert "and is dropped from this one: train/a/1 (also test/a/4)" in lines(settled)[0]
@@ -53,19 +53,19 @@ def test_copies_are_dropped_from_the_training_side():
 @pytest.mark.parametrize("policy", ["error", "drop", "allow"])
 def test_what_is_kept_is_what_settling_leaves(policy: leakage.Policy):
     kept = leakage.kept(LEAKY, policy)
-    assert kept.items == leakage.settle(LEAKY, policy).items
+    assert kept.items == leakage.resolve_copies(LEAKY, policy).items
     assert kept.findings == ()
 
 
 def test_copies_may_be_allowed():
-    settled = leakage.settle(LEAKY, "allow")
+    settled = leakage.resolve_copies(LEAKY, "allow")
     assert settled.items == LEAKY.items
     assert lines(settled)[0].startswith("warning: /data: 3 photos: the same photo is in another")
-    assert settled.findings[0].paths == leakage.settle(LEAKY, "error").findings[0].paths
+    assert settled.findings[0].paths == leakage.resolve_copies(LEAKY, "error").findings[0].paths
 
 
 def test_one_photo_under_two_labels():
-    settled = leakage.settle(
+    settled = leakage.resolve_copies(
         index("train/a/1=x", "train/b/2=x", "train/b/3=y", "test/a/4=z"), "error"
     )
     assert lines(settled)[0] == (
@@ -75,7 +75,7 @@ def test_one_photo_under_two_labels():
 
 
 def test_copies_in_one_class():
-    settled = leakage.settle(
+    settled = leakage.resolve_copies(
         index("train/a/1=x", "train/a/2=x", "train/a/3=x", "train/b/4=y"), "drop"
     )
     assert len(settled.items) == 4
@@ -97,11 +97,16 @@ def test_imbalance(sizes: tuple[int, int], severity: str | None):
         for name, size in zip("ab", sizes, strict=True)
         for n in range(size)
     ]
-    found = leakage.settle(index(*photos, "val/b/1=v", "val/b/2=w", "val/a/3=u"), "error").findings
+    found = leakage.resolve_copies(
+        index(*photos, "val/b/1=v", "val/b/2=w", "val/a/3=u"), "error"
+    ).findings
     assert [finding.severity for finding in found] == ([severity] if severity else [])
     if severity:
         assert "always answering b is right for 66.7% of val" in found[0].message
 
 
 def test_nothing_is_found_in_sound_data():
-    assert leakage.settle(index("train/a/1=x", "train/b/2=y", "test/a/3=z"), "error").findings == ()
+    assert (
+        leakage.resolve_copies(index("train/a/1=x", "train/b/2=y", "test/a/3=z"), "error").findings
+        == ()
+    )

@@ -47,7 +47,7 @@ def test_rows_are_photos_and_their_views_of_training(chosen, tmp_path):
         mine = [item for item in index.of("train") if item.label == label]
         rows += sorted(mine, key=lambda item: item.digest)[:2]
     for row, item in enumerate(rows):
-        photo = decode.load(item.path, height=64, width=64, resize="squash")
+        photo = decode.load_image(item.path, height=64, width=64, resize="squash")
         assert (cell(sheet, row, 0, 6) == photo).all()
         for view in (1, 2, 3):
             (pixels,) = augment.views(chosen.augment, photo[None], [item.digest], [view])

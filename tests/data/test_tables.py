@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.data import dataset, leakage, tables
-from tlcli.data.tables import Row
+from tlcli.data.tables import TableRow
 from tlcli.errors import DataError
 from tlcli.recipe.settings import Data
 
@@ -42,17 +42,17 @@ def plant(folder: Path, *names: str) -> None:
 def test_ways_to_write_a_table(tmp_path: Path, text: str | bytes):
     rows, problems = tables.read(write(tmp_path, text))
     assert problems == []
-    assert rows == [Row(tmp_path / "a.jpg", "cat"), Row(tmp_path / "in/b.jpg", "dog")]
+    assert rows == [TableRow(tmp_path / "a.jpg", "cat"), TableRow(tmp_path / "in/b.jpg", "dog")]
 
 
 def test_all_columns(tmp_path: Path):
     text = "a.jpg,cat,Train,g1\nb.jpg,dog,valid,\nc.jpg,cat,dev,\nd.jpg,cat,testing,\n"
     rows, _ = tables.read(write(tmp_path, text))
     assert rows == [
-        Row(tmp_path / "a.jpg", "cat", "train", "g1"),
-        Row(tmp_path / "b.jpg", "dog", "val", ""),
-        Row(tmp_path / "c.jpg", "cat", "val", ""),
-        Row(tmp_path / "d.jpg", "cat", "test", ""),
+        TableRow(tmp_path / "a.jpg", "cat", "train", "g1"),
+        TableRow(tmp_path / "b.jpg", "dog", "val", ""),
+        TableRow(tmp_path / "c.jpg", "cat", "val", ""),
+        TableRow(tmp_path / "d.jpg", "cat", "test", ""),
     ]
 
 
@@ -70,7 +70,7 @@ def test_labels_and_names_are_kept_exactly(tmp_path: Path):
 
 def test_a_tsv_may_hold_commas(tmp_path: Path):
     rows, _ = tables.read(write(tmp_path, "a,1,2.jpg\tcat, small, grey\n", "x.tsv"))
-    assert rows == [Row(tmp_path / "a,1,2.jpg", "cat, small, grey")]
+    assert rows == [TableRow(tmp_path / "a,1,2.jpg", "cat, small, grey")]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_slips_are_told_by_line(tmp_path: Path):
     )
     path = write(tmp_path, text)
     rows, problems = tables.read(path)
-    assert rows == [Row(tmp_path / "a.jpg", "cat", "train")]
+    assert rows == [TableRow(tmp_path / "a.jpg", "cat", "train")]
     assert [(p.severity, str(p).replace(str(path), "TABLE")) for p in problems] == [
         ("error", "TABLE:3: has 2 columns, not 3; put names with a comma in double quotes"),
         ("error", "TABLE:4: has no path; name the photo, or delete the line"),
@@ -273,14 +273,14 @@ def test_a_group_stays_together(tmp_path: Path):
         assert item.split == ("test" if share < 0.2 else "val" if share < 0.4 else "train")
     assert len(splits) == 60
     assert all(len(found) == 1 for found in splits.values())
-    assert leakage.settle(index, "error").findings == ()
+    assert leakage.resolve_copies(index, "error").findings == ()
 
 
 def test_a_group_in_two_splits_is_an_error(tmp_path: Path):
     plant(tmp_path, *"abcdef")
     text = "a,x,train,g\nb,y,train,h\nc,x,val,g\nd,y,val,i\ne,x,test,j\nf,y,test,g\n"
     index = dataset.gather(Data(csv=write(tmp_path, text)))
-    (finding,) = leakage.settle(index, "drop").findings
+    (finding,) = leakage.resolve_copies(index, "drop").findings
     assert str(finding.as_problem(tmp_path)).startswith(
         f"{tmp_path}: 2 photos: its group is also in another split: a (group g), c (group g); "
     )

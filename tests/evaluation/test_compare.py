@@ -21,7 +21,7 @@ def fabricate(
     name: str, right: list[bool], *, classes=("cat", "dog"), first: int = 0, labels=None
 ) -> Run:
     """A finished run whose kept answers are right or wrong as told; photo k has the hash k."""
-    run = Run(directory.root() / name)
+    run = Run(directory.runs_root() / name)
     run.path.mkdir(parents=True)
     files.write_json(run.file(directory.RECORD), {"classes": classes})
     files.write_json(run.file(directory.SUMMARY), {})

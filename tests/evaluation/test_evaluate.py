@@ -15,8 +15,8 @@ import pytest
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, RunError
 from tlcli.evaluation import calibration, evaluate, labelled_photos, metrics
-from tlcli.evaluation.evaluate import Wanted
-from tlcli.evaluation.predictions import Predicted, Source
+from tlcli.evaluation.evaluate import EvaluationRequest
+from tlcli.evaluation.predictions import Predicted, RunProbabilities
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -54,7 +54,7 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
 
 @pytest.fixture
 def run(tmp_path, photos) -> Run:
-    return fabricate(directory.root() / "colours-1", photos)
+    return fabricate(directory.runs_root() / "colours-1", photos)
 
 
 def table(run: Run, split: str):
@@ -66,7 +66,7 @@ def table(run: Run, split: str):
 
 
 def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
-    found = evaluate.evaluate(run, Wanted())
+    found = evaluate.evaluate(run, EvaluationRequest())
     values, labels, rows = table(run, "test")
     fitted = calibration.fit(*table(run, "val")[:2])
     assert calibration.of_run(run) == fitted
@@ -102,41 +102,41 @@ def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
 def test_the_calibration_is_kept_until_asked_again(run: Run):
     own = calibration.Calibration(2.0, {"n": 1})
     calibration.keep(run, own)
-    assert evaluate.evaluate(run, Wanted()).value["calibrated"]["temperature"] == 2.0
-    evaluate.evaluate(run, Wanted(target_precision=0.5))
+    assert evaluate.evaluate(run, EvaluationRequest()).value["calibrated"]["temperature"] == 2.0
+    evaluate.evaluate(run, EvaluationRequest(target_precision=0.5))
     fitted = calibration.of_run(run)
     assert fitted is not None
     assert fitted.threshold is not None
     assert fitted.temperature == calibration.fit(*table(run, "val")[:2]).temperature
-    evaluate.evaluate(run, Wanted())
+    evaluate.evaluate(run, EvaluationRequest())
     assert calibration.of_run(run) == fitted, "the threshold stays"
 
 
 def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
     path = run.file(directory.SPLIT)
     path.write_text(path.read_text().replace(",val,", ",train,"))
-    found = evaluate.evaluate(run, Wanted())
+    found = evaluate.evaluate(run, EvaluationRequest())
     assert found.value["calibrated"] is None
     assert found.value["reliability"]["calibrated_bins"] is None
     assert not run.file(directory.CALIBRATION).exists()
     assert "the probabilities are not calibrated: --split val: " in capsys.readouterr().err
     with pytest.raises(RunError, match="has no photo in this split"):
-        evaluate.evaluate(run, Wanted(target_precision=0.9))
+        evaluate.evaluate(run, EvaluationRequest(target_precision=0.9))
 
 
 def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, capsys, monkeypatch):
     calibration.keep(run, calibration.Calibration(2.0, {"n": 1}))
-    test = Source(run).split("test")
-    monkeypatch.setattr(Source, "predict", lambda source, wanted: test)
+    test = RunProbabilities(run).split("test")
+    monkeypatch.setattr(RunProbabilities, "predict", lambda source, wanted: test)
     (photos / "val/red/00.png").unlink()
-    found = evaluate.evaluate(run, Wanted(again=True))
+    found = evaluate.evaluate(run, EvaluationRequest(again=True))
     assert found.value["calibrated"]["temperature"] == 2.0
     assert "warning: the existing calibration is kept: " in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
     run.file(directory.reliability("test")).mkdir()  # in the way, also for root
-    found = evaluate.evaluate(run, Wanted())
+    found = evaluate.evaluate(run, EvaluationRequest())
     assert found.value["n"] == 6
     assert found.written == ()
     assert capsys.readouterr().err == (
@@ -147,13 +147,13 @@ def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
 
 def test_files_go_where_they_are_asked(run: Run, tmp_path: Path):
     out = tmp_path / "out" / "deeper"
-    found = evaluate.evaluate(run, Wanted(out=out))
+    found = evaluate.evaluate(run, EvaluationRequest(out=out))
     assert {path.parent for path in found.written} == {out}
     assert not run.file(directory.evaluation("test")).exists()
     assert run.file(directory.CALIBRATION).exists()
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="is a file; runs need a folder"):
-        evaluate.evaluate(run, Wanted(out=tmp_path / "file" / "out"))
+        evaluate.evaluate(run, EvaluationRequest(out=tmp_path / "file" / "out"))
 
 
 def test_photos_of_the_training_set_are_counted(run: Run, photos: Path, capsys, cli):
@@ -168,7 +168,7 @@ def test_photos_of_the_training_set_are_counted(run: Run, photos: Path, capsys, 
 def test_damaged_records_are_told(run: Run):
     files.write_json(run.file(directory.RECORD), {"classes": "cats"})
     with pytest.raises(RunError, match=r"run\.json: does not list the classes"):
-        Source(run)
+        RunProbabilities(run)
 
 
 def test_the_command(run: Run, cli):
@@ -230,7 +230,7 @@ def trained(photos, write_recipe) -> Run:
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     made = make_plan(preflight(load_recipe(write_recipe(text))))
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
-    with resume.claim(resume.Wanted(), made.recipe, made.index) as claimed:
+    with resume.claim(resume.RunRequest(), made.recipe, made.index) as claimed:
         run = claimed.run
         saving.save_model(network, made, run)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
@@ -247,7 +247,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     assert done.exit_code == 0, done.stderr
     value = json.loads(done.stdout)
     paths = sorted((photos / "test").rglob("*.png"))
-    pixels = [np.float32(decode.load(p, height=32, width=32, resize="squash")) for p in paths]
+    pixels = [np.float32(decode.load_image(p, height=32, width=32, resize="squash")) for p in paths]
     model = keras.saving.load_model(trained.file(directory.MODEL), compile=False)
     truth = model(np.stack(pixels), training=False).numpy()
     values, labels, rows = table(trained, "test")
@@ -262,7 +262,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     assert as_data["confusion"] == value["confusion"]
     assert not trained.file(directory.evaluation("data")).exists()
 
-    source = Source(trained)  # one model for the rest
+    source = RunProbabilities(trained)  # one model for the rest
     listed = tmp_path / "labels.csv"
     files.write_table(listed, ("path", "label"), [(path, path.parent.name) for path in paths])
     found = source.predict(labelled_photos.of_table(listed, source.classes))
@@ -279,11 +279,11 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     kept = trained.file(directory.predictions("test"))
     stamp = kept.stat().st_mtime_ns
     moved = photos.rename(tmp_path / "moved")
-    assert evaluate.evaluate(trained, Wanted()).value["accuracy"] == value["accuracy"]
+    assert evaluate.evaluate(trained, EvaluationRequest()).value["accuracy"] == value["accuracy"]
     with pytest.raises(DataError, match="of 6 missing; say where they are"):
-        evaluate.evaluate(trained, Wanted(again=True))
+        evaluate.evaluate(trained, EvaluationRequest(again=True))
     assert kept.stat().st_mtime_ns == stamp
     again = source.split("test", data=moved, again=True)
     assert again.probabilities == pytest.approx(values, abs=1e-6)
     assert kept.stat().st_mtime_ns != stamp
-    assert evaluate.evaluate(trained, Wanted(data=moved)).value["data"] == str(moved)
+    assert evaluate.evaluate(trained, EvaluationRequest(data=moved)).value["data"] == str(moved)

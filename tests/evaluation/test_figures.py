@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tlcli.evaluation import calibration, figures, metrics
-from tlcli.evaluation.figures import confusion, reliability, shown
+from tlcli.evaluation.figures import confusion, reliability, shortened
 
 NAMES = ("<b>$x$", "고양이", "n" * 300, "a\nb", "_e", "'\"", "שלום")
 
@@ -55,7 +55,7 @@ def test_the_confusion_matrix(count: int, tmp_path: Path, drawn):
     cells = np.array(value["confusion"])
     assert texts(axes) == [f"{cell:,}" for cell in cells.ravel() if cell]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [shown(name) for name in value["classes"]]
+    assert labels == [shortened(name) for name in value["classes"]]
     assert np.allclose(axes.images[0].get_array(), cells / cells.sum(axis=1, keepdims=True))
     with Image.open(tmp_path / "confusion.png") as image:
         assert min(image.size) > 300
@@ -103,11 +103,11 @@ def has_korean_font() -> bool:
 
 
 def test_names_are_cut_in_the_middle_and_escaped():
-    assert figures.shown("cats") == "cats"
-    long = figures.shown("x" * 150 + "y" * 150)
+    assert figures.shortened("cats") == "cats"
+    long = figures.shortened("x" * 150 + "y" * 150)
     assert (len(long), long[0], long[-1]) == (figures.LENGTH, "x", "y")
-    assert figures.shown("a\nb\x1b\u202e") == "a\\nb\\x1b\\u202e"
-    assert figures.shown("<script>") == "<script>"
+    assert figures.shortened("a\nb\x1b\u202e") == "a\\nb\\x1b\\u202e"
+    assert figures.shortened("<script>") == "<script>"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_any_name_can_be_drawn(name: str, tmp_path: Path):
         path = tmp_path / f"picture.{suffix}"
         with figures.style([name]):
             figure = Figure(figsize=(2, 1), layout="constrained")
-            figure.subplots().set_title(figures.shown(name))
+            figure.subplots().set_title(figures.shortened(name))
             figures.save(figure, path)
         assert path.stat().st_size > 500
     svg = path.read_text(encoding="utf-8")

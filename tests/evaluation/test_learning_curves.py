@@ -24,7 +24,7 @@ def line(stage: str, epoch: int, *, val: bool = True, rate: float = 1e-3) -> dic
 
 
 def fabricate(name: str = "cats-1", *, val: bool = True, stages=("head", "$fine_{고양이}")) -> Run:
-    run = Run(directory.root() / name)
+    run = Run(directory.runs_root() / name)
     run.path.mkdir(parents=True)
     files.write_json(run.file(directory.RECORD), {"created": "2030-01-02T03:04:05+00:00"})
     for stage, count in zip(stages, (4, 3), strict=False):

@@ -36,7 +36,7 @@ def model(photos, write_recipe, tmp_path):
     """A run directory with an untrained model, as good as any for saying what it says."""
     made = make_plan(preflight(load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))))
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
-    with resume.claim(resume.Wanted(), made.recipe, made.index) as claimed:
+    with resume.claim(resume.RunRequest(), made.recipe, made.index) as claimed:
         run = claimed.run
         saving.save_model(network, made, run)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
@@ -49,7 +49,7 @@ def card_of(run):
 
 
 def expected(network, path):
-    pixels = np.float32(decode.load(path, height=32, width=32, resize="squash"))[None]
+    pixels = np.float32(decode.load_image(path, height=32, width=32, resize="squash"))[None]
     return network.whole(pixels, training=False).numpy()[0]
 
 
@@ -85,7 +85,7 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
     plain = cli("predict", *paths, "--top", 3, "--format", "jsonl").stdout
     assert printed != plain
     for path, line in zip(paths, printed.splitlines(), strict=True):
-        photo = decode.load(path, height=32, width=32, resize="squash")
+        photo = decode.load_image(path, height=32, width=32, resize="squash")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         views = augment.views(settings, photo[None].repeat(4, 0), [digest] * 4, [0, 1, 2, 3])
         mean = network.whole(views, training=False).numpy().mean(axis=0)
@@ -100,7 +100,7 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     value = json.loads(cli("evaluate", "--tta", 2, "--json").stdout)
     losses = []
     for path in sorted((photos / "test").rglob("*.png")):
-        photo = decode.load(path, height=32, width=32, resize="squash")
+        photo = decode.load_image(path, height=32, width=32, resize="squash")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         views = augment.views(settings, photo[None].repeat(3, 0), [digest] * 3, [0, 1, 2])
         mean = network.whole(views, training=False).numpy().mean(axis=0)

@@ -27,7 +27,7 @@ def test_activations_are_those_of_keras(model, photos):
     photo = next(photos.rglob("*.png"))
     opened = explained_model.open_run(model)
     found = activations.look(opened, photo, ["block1_conv2", "block4_pool"])
-    pixels = np.float32(decode.load(photo, height=40, width=48, resize="pad"))[None]
+    pixels = np.float32(decode.load_image(photo, height=40, width=48, resize="pad"))[None]
     plain = keras.saving.load_model(model, compile=False)
     for one in found:
         expected = keras.Model(plain.inputs[0], plain.get_layer(one.layer).output)(pixels)
@@ -56,7 +56,7 @@ def test_the_layers_shown_by_default(model):
     ],
 )
 def test_other_bases_show_about_a_layer_for_each_halving(name, last):
-    opened = explained_model.open_base(BASES[name], weights.Source("random"))
+    opened = explained_model.open_base(BASES[name], weights.WeightSource("random"))
     found = activations.chosen(opened, ())
     assert found[-1] == last and 4 <= len(found) <= 6
     sides = [opened.grid(one).output.shape[1] for one in found]

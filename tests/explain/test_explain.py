@@ -40,7 +40,7 @@ def test_heat_is_that_of_the_photo_and_class_asked_for(opened, photos):
     assert explainer.layer == "block5_conv3"
     found = list(explainer.explain(paths, "green"))
     assert [one.path for one in found] == paths
-    pixels = np.stack([decode.load(p, height=64, width=64, resize="squash") for p in paths])
+    pixels = np.stack([decode.load_image(p, height=64, width=64, resize="squash") for p in paths])
     probe = gradcam.Probe(opened, "block5_conv3")
     maps, looked = gradcam.maps(probe, np.float32(pixels), np.full(len(paths), 1), "grad-cam")
     values = opened.probabilities(looked.logits)
@@ -61,7 +61,7 @@ def test_one_photo(model, photos, cli):
         # The photo and the photo under its heat, side by side.
         assert made.format == "PNG" and made.width >= 2 * explain.SIDE
         left = np.asarray(made)[40:300, 40:300].astype(float)
-    photo_mean = decode.load(photo, height=8, width=8, resize="squash").mean(axis=(0, 1))
+    photo_mean = decode.load_image(photo, height=8, width=8, resize="squash").mean(axis=(0, 1))
     np.testing.assert_allclose(left.mean(axis=(0, 1)), photo_mean, atol=8)
     again = cli("explain", photo, "--run", model)
     assert (again.exit_code, again.stdout) == (1, "")
@@ -150,7 +150,7 @@ def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
 def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
     chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
     made = make_plan(preflight(chosen))
-    with resume.claim(resume.Wanted(out=tmp_path / "run"), chosen, made.index) as claimed:
+    with resume.claim(resume.RunRequest(out=tmp_path / "run"), chosen, made.index) as claimed:
         run = claimed.run
         save(network(size=(64, 64)), run.file(directory.MODEL), made.index.classes)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})

@@ -24,7 +24,7 @@ BELOW_POOLING = {"VGG16": "block5_conv3", "VGG19": "block5_conv4"}
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory) -> explained_model.Subject:
+def opened(tmp_path_factory) -> explained_model.ExplainedModel:
     path = tmp_path_factory.mktemp("run") / "model.keras"
     return explained_model.open_run(save(network(size=(32, 32)), path, NAMES))
 
@@ -38,7 +38,7 @@ def test_the_last_block_of_every_base(name, tmp_path):
     side = max(row.smallest_size, 64)
     expected = BELOW_POOLING.get(name, row.top.name)
     assert (
-        explained_model.open_base(row, weights.Source("random"), (side, side)).last_block
+        explained_model.open_base(row, weights.WeightSource("random"), (side, side)).last_block
         == expected
     )
     path = save(network(name, (side, side)), tmp_path / "model.keras", NAMES)

@@ -15,12 +15,12 @@ ASCENT = filters.Ascent(32, steps=8)
 
 
 @pytest.fixture(scope="module")
-def opened() -> explained_model.Subject:
-    return explained_model.open_base(BASES["VGG16"], weights.Source("random"), (48, 40))
+def opened() -> explained_model.ExplainedModel:
+    return explained_model.open_base(BASES["VGG16"], weights.WeightSource("random"), (48, 40))
 
 
 @pytest.fixture(scope="module")
-def small(opened) -> explained_model.Subject:
+def small(opened) -> explained_model.ExplainedModel:
     return filters.resized(opened, ASCENT.side)
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tlcli.explain import heatmap
 from tlcli.images import decode
-from tlcli.images.loader import Look
+from tlcli.images.loader import PixelSettings
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
@@ -19,7 +19,7 @@ def test_heat_lands_where_the_network_saw_it(resize, size):
     photo = np.zeros((height, width), np.uint8)
     down, across = height // 2 - height // 8, width // 2 + width // 10
     photo[down - 3 : down + 3, across - 3 : across + 3] = 255
-    look = Look(64, 64, resize)
+    look = PixelSettings(64, 64, resize)
     seen = decode.fit(Image.fromarray(photo).convert("RGB"), 64, 64, resize)
     laid, _ = heatmap.stretched(np.float32(seen)[:, :, 0] / 255, size, look)
     rows, columns = np.mgrid[:height, :width] + 0.5
@@ -29,7 +29,7 @@ def test_heat_lands_where_the_network_saw_it(resize, size):
 
 def test_a_coarse_grid_covers_the_photo_evenly():
     laid, seen = heatmap.stretched(
-        np.array([[0, 0], [0, 1]], np.float32), (40, 20), Look(32, 32, "squash")
+        np.array([[0, 0], [0, 1]], np.float32), (40, 20), PixelSettings(32, 32, "squash")
     )
     assert laid.shape == (20, 40) and seen.all()
     assert laid[-1, -1] == 1 and laid[0, 0] == 0
@@ -38,7 +38,7 @@ def test_a_coarse_grid_covers_the_photo_evenly():
 
 def test_what_a_crop_leaves_out_is_dark_and_cold():
     photo = Image.new("RGB", (90, 30), (200, 100, 50))
-    look = Look(32, 32, "crop")
+    look = PixelSettings(32, 32, "crop")
     laid, seen = heatmap.stretched(np.ones((4, 4), np.float32), photo.size, look)
     assert seen.sum() == 30 * 30 and not seen[:, :30].any() and not seen[:, 60:].any()
     assert not laid[~seen].any()
@@ -49,7 +49,7 @@ def test_what_a_crop_leaves_out_is_dark_and_cold():
 
 def test_no_heat_leaves_the_photo_and_full_heat_hides_most_of_it():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
-    look = Look(32, 32, "squash")
+    look = PixelSettings(32, 32, "squash")
     cold = heatmap.overlay(photo, np.zeros((3, 3), np.float32), look)
     np.testing.assert_array_equal(np.asarray(cold), np.asarray(photo))
     hot = np.asarray(heatmap.overlay(photo, np.ones((3, 3), np.float32), look), float)

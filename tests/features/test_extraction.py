@@ -79,7 +79,7 @@ def test_rows_are_the_activations_of_plain_keras(network, loaded, photos, tmp_pa
     plain = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     plain.set_weights(network.base.get_weights())
     x = np.stack(
-        [decode.load(view.path, height=32, width=32, resize="squash") for view in views]
+        [decode.load_image(view.path, height=32, width=32, resize="squash") for view in views]
     ).astype(np.float32)
     x = keras.applications.vgg16.preprocess_input(x)
     for name in (LOW, TOP):
@@ -222,12 +222,12 @@ def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_row
     folder = tmp_path / "store"
     rows = open_rows(network, chosen, folder, [TOP])
     extraction.extract(network, chosen, views, rows)
-    (entry,) = inventory.listed(folder)
+    (entry,) = inventory.list_trunks(folder)
     assert (entry.description["base"], entry.description["boundary"]) == ("VGG16", TOP)
     assert entry.rows == len(views)
     rows[TOP].close()
     inventory.remove(entry)
-    assert inventory.listed(folder) == []
+    assert inventory.list_trunks(folder) == []
 
 
 def spoil(rows) -> None:

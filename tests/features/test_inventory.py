@@ -31,12 +31,12 @@ def fill(folder: Path, base: str, rows: int, dtype: str = "float32") -> Path:
 
 
 def test_listing_and_removing(tmp_path: Path):
-    assert inventory.listed(tmp_path) == []
+    assert inventory.list_trunks(tmp_path) == []
     path = fill(tmp_path, "VGG16", 2)
     fill(tmp_path, "VGG16", 0, "float16")
     long_ago = time.time() - 3 * 86_400
     os.utime(path / "trunk.json", (long_ago, long_ago))
-    newer, older = inventory.listed(tmp_path)
+    newer, older = inventory.list_trunks(tmp_path)
     assert (newer.rows, older.rows) == (0, 2)
     assert (newer.description["dtype"], older.description["dtype"]) == ("float16", "float32")
     assert older.path == path
@@ -46,22 +46,22 @@ def test_listing_and_removing(tmp_path: Path):
     assert opened.path == path
     assert opened.damaged() == []
     # Looking after rows is not using them.
-    assert inventory.listed(tmp_path)[1].days_unused > 2.9
+    assert inventory.list_trunks(tmp_path)[1].days_unused > 2.9
     np.testing.assert_array_equal(opened.read(opened.locate(keys(2)), [1, 0]), np.ones((2, 5)))
-    assert inventory.listed(tmp_path)[0].path == path
+    assert inventory.list_trunks(tmp_path)[0].path == path
     opened.close()
     inventory.remove(older)
-    assert [entry.path for entry in inventory.listed(tmp_path)] == [newer.path]
+    assert [entry.path for entry in inventory.list_trunks(tmp_path)] == [newer.path]
     assert not older.path.exists()
 
 
 def test_an_interrupted_removal_is_still_listed(tmp_path: Path):
     path = fill(tmp_path, "VGG16", 1)
     (path / "index.sqlite").unlink()
-    (entry,) = inventory.listed(tmp_path)
+    (entry,) = inventory.list_trunks(tmp_path)
     assert entry.rows == 0
     inventory.remove(entry)
-    assert inventory.listed(tmp_path) == []
+    assert inventory.list_trunks(tmp_path) == []
 
 
 def test_pruning(tmp_path: Path):
@@ -72,7 +72,7 @@ def test_pruning(tmp_path: Path):
     assert inventory.prune(tmp_path, home, unused_days=None, base="vgg16").startswith(
         "removed 3 rows, "
     )
-    assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
+    assert [entry.rows for entry in inventory.list_trunks(tmp_path)] == [2]
     assert inventory.prune(tmp_path, home, unused_days=0, base=None).startswith("removed 2 rows, ")
     assert list(tmp_path.iterdir()) == []
 
@@ -183,10 +183,10 @@ def test_a_pipe_in_the_store_hides_no_other_trunk(tmp_path: Path, name: str):
     path = fill(tmp_path, "ResNet50", 2)
     (path / name).unlink(missing_ok=True)
     os.mkfifo(path / name)
-    assert [entry.damaged for entry in inventory.listed(tmp_path)].count(True) == 1
+    assert [entry.damaged for entry in inventory.list_trunks(tmp_path)].count(True) == 1
     assert inventory.verify(tmp_path)[1] == 1
     inventory.prune(tmp_path, tmp_path / "home", unused_days=None, base=path.name)
-    assert [entry.rows for entry in inventory.listed(tmp_path)] == [2]
+    assert [entry.rows for entry in inventory.list_trunks(tmp_path)] == [2]
 
 
 def test_links_in_a_store_are_not_followed(tmp_path: Path):
@@ -226,7 +226,7 @@ def test_check_results_are_pruned_too(tmp_path: Path, monkeypatch: pytest.Monkey
         with monkeypatch.context() as patch, audit_cache.AuditCache(tmp_path) as memory:
             patch.setattr(audit_cache, "VERSION", version)
             memory._way = audit_cache.way()
-            memory.keep_looks({f"{n:064}": audit_cache.Look(thumbnail=b"x" * 256)
+            memory.keep_looks({f"{n:064}": audit_cache.Inspection(thumbnail=b"x" * 256)
                                for n in range(number)})  # fmt: skip
     before = audit_cache.size(tmp_path)
     said = inventory.prune(features, tmp_path, unused_days=30)

@@ -10,7 +10,7 @@ import pytest
 
 from tlcli.errors import StoreError
 from tlcli.features.shards import ShardError
-from tlcli.features.store_index import INDEX, open_index, told
+from tlcli.features.store_index import INDEX, open_index, store_errors
 from tlcli.system.files import is_damage
 
 
@@ -74,11 +74,11 @@ def test_values_of_another_kind_are_damage(tmp_path: Path, statement: str):
     ],
 )
 def test_what_is_told(error: Exception, line: str):
-    with pytest.raises(StoreError) as caught, told(Path("HERE")):
+    with pytest.raises(StoreError) as caught, store_errors(Path("HERE")):
         raise error
     assert str(caught.value) == f"HERE: the feature store: {line}"
 
 
 def test_a_bug_of_our_own_is_not_told_as_damage():
-    with pytest.raises(ValueError, match=r"zip\(\)"), told(Path("HERE")):
+    with pytest.raises(ValueError, match=r"zip\(\)"), store_errors(Path("HERE")):
         list(zip([1], [], strict=True))

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
 from tlcli.images import color_jitter
-from tlcli.images.color_jitter import Draws
+from tlcli.images.color_jitter import ColorDraws
 from tlcli.networks.framework import keras
 from tlcli.recipe.augment import Augment
 from tlcli.system.stateless_random import Addresses
@@ -28,7 +28,7 @@ def changed(pixels: Any, **values: float) -> Any:
         "brightness": 1.0, "channel_shift": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0,
         "grey": False, "sigma": 0.0,
     }  # fmt: skip
-    drawn = Draws(**{name: np.array([value]) for name, value in {**plain, **values}.items()})
+    drawn = ColorDraws(**{name: np.array([value]) for name, value in {**plain, **values}.items()})
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
     before = planes.copy()
     made = color_jitter.changed(planes, drawn, 0)

@@ -172,7 +172,7 @@ def _survives(kind: str, data: bytes, path: Path) -> str:
         assert problem.message.startswith("cannot be decoded: "), kind
         said = "refused"
     try:
-        decode.load(path, height=32, width=32, resize="squash")
+        decode.load_image(path, height=32, width=32, resize="squash")
         assert said == "decoded", kind
     except ImageError:
         assert said == "refused", kind

@@ -664,7 +664,7 @@ def test_load_gives_writable_bytes_in_height_width_channels(tmp_path: Path):
     path = tmp_path / "a.png"
     pixels = noise(6, 9)
     path.write_bytes(encoded(Image.fromarray(pixels), "PNG"))
-    found = decode.load(path, height=6, width=9, resize="squash")
+    found = decode.load_image(path, height=6, width=9, resize="squash")
     assert found.dtype == np.uint8
     assert np.array_equal(found, pixels)
     found[0, 0] = 0

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.stats import kstest
 
 from tlcli.images import geometry
-from tlcli.images.geometry import Draws
+from tlcli.images.geometry import GeometryDraws
 from tlcli.networks.framework import keras, tf
 from tlcli.recipe.augment import Augment
 from tlcli.system.stateless_random import Addresses
@@ -63,11 +63,11 @@ def smooth(height: int, width: int) -> Any:
     return np.clip(np.stack(channels, -1), 0, 255).astype("float32")
 
 
-def fixed(drawn: dict[str, Any]) -> Draws:
+def fixed(drawn: dict[str, Any]) -> GeometryDraws:
     plain = {"theta": 0.0, "rows": 0.0, "columns": 0.0, "shear": 0.0, "zx": 1.0, "zy": 1.0}
     flips = {"flip_horizontal": False, "flip_vertical": False}
     values = {name: np.array([value]) for name, value in {**plain, **flips, **drawn}.items()}
-    return Draws(**values, rows_in_pixels=True, columns_in_pixels=True)
+    return GeometryDraws(**values, rows_in_pixels=True, columns_in_pixels=True)
 
 
 def ours(photo: Any, values: dict[str, Any], fill_mode: str, cval: float = 0.0) -> Any:

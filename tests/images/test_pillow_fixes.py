@@ -234,7 +234,7 @@ def test_no_flipped_byte_of_the_pixels_goes_unnoticed(tmp_path: Path):
         spoilt[position] ^= 255
         path.write_bytes(spoilt)
         with pytest.raises(ImageError, match=r"damaged|truncated"):
-            decode.load(path, height=8, width=8, resize="squash")
+            decode.load_image(path, height=8, width=8, resize="squash")
 
 
 def test_the_checksum_of_several_chunks_and_what_follows_them():

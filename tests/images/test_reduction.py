@@ -60,7 +60,7 @@ def plainly(path: Path, height: int, width: int, resize: decode.Resize) -> np.nd
 
 
 def differences(path: Path, height: int, width: int, resize: decode.Resize) -> np.ndarray:
-    found = decode.load(path, height=height, width=width, resize=resize).astype(int)
+    found = decode.load_image(path, height=height, width=width, resize=resize).astype(int)
     return np.abs(found - plainly(path, height, width, resize))
 
 
@@ -117,7 +117,7 @@ def test_the_reduction_leaves_enough_pixels(
     tmp_path: Path, decoded_sizes: list, target: int, decoded: tuple[int, int]
 ):
     path = save(tmp_path / "a.jpg", Image.new("RGB", (1200, 900)))
-    decode.load(path, height=target, width=target, resize="squash")
+    decode.load_image(path, height=target, width=target, resize="squash")
     assert decoded_sizes == [decoded]
     assert min(decoded) >= decode.GAP * target
 
@@ -125,10 +125,10 @@ def test_the_reduction_leaves_enough_pixels(
 def test_the_shape_asked_for_counts_and_not_the_longer_side(tmp_path: Path, decoded_sizes: list):
     path = save(tmp_path / "a.jpg", Image.new("RGB", (1600, 200)), orientation=6)
     # Upright 200 x 1600: squashed, the short side allows nothing; padded, the long one decides.
-    decode.load(path, height=64, width=64, resize="squash")
-    decode.load(path, height=64, width=64, resize="crop")
-    decode.load(path, height=64, width=64, resize="pad")
-    decode.load(path, height=64, width=8, resize="squash")
+    decode.load_image(path, height=64, width=64, resize="squash")
+    decode.load_image(path, height=64, width=64, resize="crop")
+    decode.load_image(path, height=64, width=64, resize="pad")
+    decode.load_image(path, height=64, width=8, resize="squash")
     assert decoded_sizes == [(200, 1600), (200, 1600), (25, 200), (25, 200)]
 
 
@@ -149,7 +149,7 @@ def test_other_formats_are_averaged_in_blocks(tmp_path: Path):
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_extreme_shapes(tmp_path: Path, size: tuple[int, int], resize: decode.Resize):
     path = save(tmp_path / "a.jpg", Image.new("RGB", size, "white"), orientation=6)
-    found = decode.load(path, height=31, width=47, resize=resize)
+    found = decode.load_image(path, height=31, width=47, resize=resize)
     assert found.shape == (31, 47, 3)
     assert found.max() == 255
 
@@ -162,10 +162,10 @@ def test_a_reduced_decode_misses_no_truncation(tmp_path: Path, progressive: bool
     for percent in range(5, 100, 5):
         path.write_bytes(whole[: len(whole) * percent // 100])
         with pytest.raises(ImageError, match="truncated"):
-            decode.load(path, height=24, width=24, resize="squash")
+            decode.load_image(path, height=24, width=24, resize="squash")
     path.write_bytes(whole[:-2])
     with pytest.raises(ImageError, match="truncated"):
-        decode.load(path, height=24, width=24, resize="squash")
+        decode.load_image(path, height=24, width=24, resize="squash")
 
 
 @pytest.mark.parametrize("side", [24, 400])
@@ -176,10 +176,10 @@ def test_half_a_download_in_a_file_of_full_size(tmp_path: Path, side: int):
     photo(640, 480).save(stream, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue())
     whole, path = stream.getvalue(), tmp_path / "a.jpg"
     path.write_bytes(whole + bytes(100_000))  # padding behind the end does no harm
-    decode.load(path, height=side, width=side, resize="squash")
+    decode.load_image(path, height=side, width=side, resize="squash")
     path.write_bytes(whole[: len(whole) // 2].ljust(len(whole), b"\0"))
     with pytest.raises(ImageError, match="truncated: the JPEG data end early"):
-        decode.load(path, height=side, width=side, resize="squash")
+        decode.load_image(path, height=side, width=side, resize="squash")
 
 
 def test_the_pixel_limit_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -71,7 +71,7 @@ def test_clean_boundaries_are_those_known() -> None:
 
 
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
-def test_a_row_holds_together(base: bases.Base) -> None:
+def test_a_row_holds_together(base: bases.PretrainedBase) -> None:
     top = base.top
     assert (top.parameters_above, top.trainable_above, top.batch_norm_above) == (0, 0, 0)
     assert top.practical
@@ -124,7 +124,7 @@ def test_names_and_shapes_are_those_of_the_built_model(generator: Any, name: str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
-def test_shapes_hold_for_other_sizes(base: bases.Base) -> None:
+def test_shapes_hold_for_other_sizes(base: bases.PretrainedBase) -> None:
     for size in ((97, 118), (151, 83)):
         model = base.build(size)
         for boundary in base.boundaries:
@@ -132,7 +132,7 @@ def test_shapes_hold_for_other_sizes(base: bases.Base) -> None:
 
 
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
-def test_preprocessing_is_that_of_keras(base: bases.Base) -> None:
+def test_preprocessing_is_that_of_keras(base: bases.PretrainedBase) -> None:
     levels = np.arange(256, dtype="float32")
     photo = np.stack([levels, levels[::-1], np.roll(levels, 100)], -1).reshape(1, 16, 16, 3)
     pixels = keras.Input((16, 16, 3))

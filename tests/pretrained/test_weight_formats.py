@@ -108,7 +108,7 @@ def test_all_forms_that_keras_writes_give_the_same_bits(name: str, tmp_path: Pat
     plain.load_weights(kept)  # plain Keras takes what tlcli keeps
     _same([v for n in row.layers for v in plain.get_layer(n).get_weights()], values)
     model = row.build((side, side), seed=99)
-    weights.load(model, row, weights.Source("file", forms[0]))
+    weights.load(model, row, weights.WeightSource("file", forms[0]))
     _same([v for n in row.layers for v in model.get_layer(n).get_weights()], values)
 
 

@@ -14,7 +14,7 @@ from builders.weight_files import SMALL, draw, promise, write_small
 from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import tensors, weight_cache, weight_sources, weights
-from tlcli.pretrained.weights import Source
+from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.load import load_recipe
 from tlcli.system import files
 
@@ -23,17 +23,17 @@ SHARED = os.environ.get("TLCLI_TEST_VGG16")
 
 
 @pytest.fixture
-def find(write_recipe: Callable[..., Path]) -> Callable[..., Source]:
-    def find(wanted: str = "imagenet", name: str = SMALL.name) -> Source:
+def find(write_recipe: Callable[..., Path]) -> Callable[..., WeightSource]:
+    def find(wanted: str = "imagenet", name: str = SMALL.name) -> WeightSource:
         text = f"data: {{dir: p}}\nbase:\n  name: {name}\n  weights: {wanted}\n"
         chosen = load_recipe(write_recipe(text, "r.yaml"))
         where = chosen.where("base", "weights")
-        return weights.of_base(BASES[name], chosen.base.weights, where)
+        return weights.find_weights(BASES[name], chosen.base.weights, where)
 
     return find
 
 
-def told(source: Source) -> list[str]:
+def told(source: WeightSource) -> list[str]:
     return [problem.message for problem in source.notes]
 
 
@@ -59,10 +59,10 @@ def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, str]
 
 
 def test_random_and_paths(find, tmp_path: Path):
-    assert find("random") == Source("random")
+    assert find("random") == WeightSource("random")
     assert (str(find("random")), told(find("random"))) == ("random weights", [])
     path = promise(tmp_path / "w.h5", SMALL.name)
-    assert find("w.h5") == Source("file", path)
+    assert find("w.h5") == WeightSource("file", path)
     assert (str(find("w.h5")), told(find("w.h5"))) == (str(path), [])
     with pytest.raises(WeightsError) as caught:
         find("missing.h5")
@@ -72,7 +72,7 @@ def test_random_and_paths(find, tmp_path: Path):
 def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
     found = find()
     folder = weight_cache.folder(files.cache_folder())
-    assert found == Source("network", None, folder)
+    assert found == WeightSource("network", None, folder)
     assert str(found) == "ImageNet weights"
     keras = Path(os.environ["KERAS_HOME"]) / "models"
     assert told(found) == [f"none in tlcli's cache ({folder})", f"none in Keras' cache ({keras})"]
@@ -173,7 +173,7 @@ def test_what_is_loaded_is_recorded(find):
     model = SMALL.build((32, 32), seed=1)
     source = find()
     before = model.get_weights()[0]
-    weights.load(model, SMALL, Source("random"))
+    weights.load(model, SMALL, WeightSource("random"))
     np.testing.assert_array_equal(model.get_weights()[0], before)
     weights.load(model, SMALL, source)
     expected = {
@@ -183,10 +183,10 @@ def test_what_is_loaded_is_recorded(find):
         "verified": "published hash",
     }
     assert weights.record(model, SMALL, source) == expected
-    fetched = Source("network", None, path.parent)
+    fetched = WeightSource("network", None, path.parent)
     weights.load(model, SMALL, fetched)  # it is in the cache by now
     assert weights.record(model, SMALL, fetched) == expected
-    record = weights.record(model, SMALL, Source("random"))
+    record = weights.record(model, SMALL, WeightSource("random"))
     assert (record["source"], record["file"], record["verified"]) == ("random weights", "", "")
 
 

@@ -34,7 +34,7 @@ HTML = "{http://www.w3.org/1999/xhtml}"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return finish(directory.root() / "pets-1", tmp_path / "photos")
+    return finish(directory.runs_root() / "pets-1", tmp_path / "photos")
 
 
 def parsed(path: Path) -> Element:
@@ -384,7 +384,7 @@ def test_it_does_without_tensorflow(run: Run):
 
 
 def test_explaining_needs_an_evaluation(tmp_path: Path, cli):
-    run = finish(directory.root() / "pets-2", tmp_path / "photos", evaluated=False)
+    run = finish(directory.runs_root() / "pets-2", tmp_path / "photos", evaluated=False)
     done = cli("report", "--run", "pets-2", "--explain")
     assert done.exit_code == 1
     assert done.stderr == (

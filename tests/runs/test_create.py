@@ -30,9 +30,9 @@ def in_the_way(out: Path, *, force: bool = False) -> list[str]:
 
 def test_runs_are_numbered():
     names = [create_run("cats", None).name for _ in range(2)]
-    (directory.root() / "cats-7").mkdir()
-    (directory.root() / "cats-x").mkdir()
-    (directory.root() / "cats-and-9").mkdir()
+    (directory.runs_root() / "cats-7").mkdir()
+    (directory.runs_root() / "cats-x").mkdir()
+    (directory.runs_root() / "cats-and-9").mkdir()
     names += [create_run(name, None).name for name in ("cats", "dogs", "cats-and")]
     assert names == ["cats-1", "cats-2", "cats-8", "dogs-1", "cats-and-10"]
 

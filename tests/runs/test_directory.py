@@ -24,14 +24,14 @@ def finish(run: Run) -> Run:
 
 def refusal(which: str | None) -> str:
     with pytest.raises(RunError) as caught:
-        directory.find(which)
+        directory.find_run(which)
     return str(caught.value)
 
 
 def test_the_folder_of_runs(monkeypatch: pytest.MonkeyPatch):
-    assert directory.root() == Path(os.environ["TLCLI_RUNS"])
+    assert directory.runs_root() == Path(os.environ["TLCLI_RUNS"])
     monkeypatch.delenv("TLCLI_RUNS")
-    assert directory.root() == Path("runs")
+    assert directory.runs_root() == Path("runs")
 
 
 def test_reading_files_of_a_run(tmp_path: Path):
@@ -62,21 +62,21 @@ def test_metrics_are_lines(tmp_path: Path):
 def test_finding_runs(monkeypatch: pytest.MonkeyPatch):
     first, second = (finish(create_run("cats", None)) for _ in range(2))
     directory.mark_latest(first)
-    assert directory.find(None).path == first.path.resolve()
+    assert directory.find_run(None).path == first.path.resolve()
     directory.mark_latest(second)
-    assert directory.find(None).path == second.path.resolve()
-    assert directory.find("cats-1") == first
-    assert directory.find(str(first.path)) == first
-    assert directory.find("latest").path.resolve() == second.path.resolve()
+    assert directory.find_run(None).path == second.path.resolve()
+    assert directory.find_run("cats-1") == first
+    assert directory.find_run(str(first.path)) == first
+    assert directory.find_run("latest").path.resolve() == second.path.resolve()
     monkeypatch.chdir(first.path)
-    assert directory.find(".").path == Path()
+    assert directory.find_run(".").path == Path()
     assert directory.find_model("cats-2") == second.file(directory.MODEL)
     assert directory.find_model(str(second.file(directory.MODEL))) == second.file(directory.MODEL)
-    assert [run.name for run in directory.listed(directory.root())] == ["cats-1", "cats-2"]
+    assert [run.name for run in directory.list_runs(directory.runs_root())] == ["cats-1", "cats-2"]
 
 
 def test_what_is_not_found():
-    folder = directory.root()
+    folder = directory.runs_root()
     assert refusal(None) == (
         f"{folder}: no run here yet; train one with `tlcli finetune`, or name one with --run"
     )
@@ -92,7 +92,7 @@ def test_what_is_not_found():
     assert refusal("cats-2") == f"--run cats-2: {told}"
     directory.mark_latest(unfinished)
     assert refusal(None) == f"--run: {told}"
-    assert directory.listed(folder / "missing") == []
+    assert directory.list_runs(folder / "missing") == []
 
 
 def test_latest_where_links_fail(monkeypatch: pytest.MonkeyPatch):
@@ -104,17 +104,17 @@ def test_latest_where_links_fail(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Path, "symlink_to", fail)
     other = finish(create_run("cats", None))
     directory.mark_latest(other)
-    assert (directory.root() / directory.LATEST).read_text() == "cats-2\n"
-    assert directory.find(None).path == other.path.resolve()
-    (directory.root() / directory.LATEST).write_bytes(b"\xff\xfe")
+    assert (directory.runs_root() / directory.LATEST).read_text() == "cats-2\n"
+    assert directory.find_run(None).path == other.path.resolve()
+    (directory.runs_root() / directory.LATEST).write_bytes(b"\xff\xfe")
     assert "no run here yet" in refusal(None)
 
 
 def test_latest_leaves_folders_alone():
     run = finish(create_run("cats", None))
-    (directory.root() / directory.LATEST).mkdir()
+    (directory.runs_root() / directory.LATEST).mkdir()
     directory.mark_latest(run)
-    assert list((directory.root() / directory.LATEST).iterdir()) == []
+    assert list((directory.runs_root() / directory.LATEST).iterdir()) == []
 
 
 def test_latest_points_at_a_run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -123,14 +123,14 @@ def test_latest_points_at_a_run_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     run = finish(Run(Path()))
     directory.mark_latest(run)
     monkeypatch.chdir(tmp_path)
-    assert directory.find(None).path == tmp_path / "here"
+    assert directory.find_run(None).path == tmp_path / "here"
 
 
 def test_latest_leaves_files_alone():
     run = finish(create_run("cats", None))
-    (directory.root() / directory.LATEST).write_text("my notes")
+    (directory.runs_root() / directory.LATEST).write_text("my notes")
     directory.mark_latest(run)
-    assert (directory.root() / directory.LATEST).read_text() == "my notes"
+    assert (directory.runs_root() / directory.LATEST).read_text() == "my notes"
 
 
 def test_a_run_whose_latest_is_gone():

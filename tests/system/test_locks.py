@@ -40,7 +40,7 @@ def other(tmp_path: Path):
 
 
 def test_the_holder_is_named(other: subprocess.Popen[str], tmp_path: Path):
-    with pytest.raises(locks.Held) as held, locks.locked(tmp_path):
+    with pytest.raises(locks.LockHeldError) as held, locks.locked(tmp_path):
         pass
     assert str(held.value).startswith(f"process {other.pid} on {socket.gethostname()}, since 20")
 
@@ -111,7 +111,7 @@ def test_where_the_file_system_has_no_locks_the_holders_file_decides(
             assert left.pid == pid
         assert list(tmp_path.iterdir()) == []
     else:
-        with pytest.raises(locks.Held) as held, locks.locked(tmp_path):
+        with pytest.raises(locks.LockHeldError) as held, locks.locked(tmp_path):
             pass
         assert str(held.value).startswith(f"process {pid} on ")
         assert str(held.value).endswith(f" (if that has ended, remove {path})")
@@ -119,7 +119,7 @@ def test_where_the_file_system_has_no_locks_the_holders_file_decides(
 
 def test_a_holders_file_that_is_being_written_holds(tmp_path: Path, no_locks: None):
     (tmp_path / locks.HOLDER).touch()
-    with pytest.raises(locks.Held, match="another process"), locks.locked(tmp_path):
+    with pytest.raises(locks.LockHeldError, match="another process"), locks.locked(tmp_path):
         pass
     assert locks.is_held(tmp_path)
 
@@ -139,7 +139,10 @@ def test_only_one_takes_what_a_dead_one_left(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", be_late)
-    with pytest.raises(locks.Held, match=f"process {os.getpid()} on "), locks.locked(tmp_path):
+    with (
+        pytest.raises(locks.LockHeldError, match=f"process {os.getpid()} on "),
+        locks.locked(tmp_path),
+    ):
         pass
     assert json.loads(path.read_text("utf-8")) == alive
     assert list(tmp_path.iterdir()) == [path]

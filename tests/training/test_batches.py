@@ -8,7 +8,7 @@ import pytest
 from tlcli.data import dataset
 from tlcli.features import addresses, extraction
 from tlcli.images import augment
-from tlcli.images.loader import Look, View, batches
+from tlcli.images.loader import PixelSettings, View, batches
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
@@ -108,7 +108,7 @@ def test_live_photos_are_mixed_before_the_trunk(parts):
     picks = [(np.array([3, 9]), np.array([1, 4]))]
     mix = Mix(np.array([1, 0]), np.array([0.5, 0.9], np.float32), np.array([[0, 0, 16, 32]] * 2))
     views = [View(items[p].path, items[p].digest, n) for p, n in ((3, 1), (9, 4))]
-    (batch,) = batches([views], Look.of(chosen))
+    (batch,) = batches([views], PixelSettings.of(chosen))
     pixels = batch.pixels.copy()
     pixels[:, :16] = pixels[::-1, :16].copy()
     expected = network.trunk(["block5_pool"])(pixels, training=False)

@@ -56,7 +56,10 @@ def test_features_are_those_of_plain_keras(config, cli, tmp_path, pooling, reduc
     plain = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     plain.set_weights(network.base.get_weights())
     pixels = np.stack(
-        [decode.load(Path(row["path"]), height=32, width=32, resize="squash") for row in table]
+        [
+            decode.load_image(Path(row["path"]), height=32, width=32, resize="squash")
+            for row in table
+        ]
     ).astype(np.float32)
     x = keras.applications.vgg16.preprocess_input(pixels)
     expected = keras.Model(plain.input, plain.get_layer("block4_pool").output)(x).numpy()

@@ -37,7 +37,7 @@ def run(quiet_environ, cli, write_recipe, photos: Path):
     """A finished run, and the lines of its metrics."""
     path = write_recipe(RECIPE.replace("PHOTOS", str(photos)), "small.yaml")
     assert cli("finetune", "--config", path).exit_code == 0
-    return directory.find(None)
+    return directory.find_run(None)
 
 
 def change(run: directory.Run, epoch: int, **values: float) -> None:
@@ -54,7 +54,7 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
     assert done.stdout == (
         f"identical: the metrics of 2 epochs, 30 tensors, all bits\nrun: {run.path}-again\n"
     )
-    assert directory.find(None).path == run.path, "the last run is still the run"
+    assert directory.find_run(None).path == run.path, "the last run is still the run"
 
     again = directory.Run(Path(f"{run.path}-again"))
     done = cli("reproduce")

@@ -18,7 +18,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """One that has a record, on a machine that needs no looking at."""
     monkeypatch.setattr(saving, "machine", lambda: {"cores": 2})
     monkeypatch.setattr(saving, "versions", lambda: {"tlcli": "1"})
-    made = Run(directory.root() / "a-1")
+    made = Run(directory.runs_root() / "a-1")
     made.path.mkdir(parents=True)
     files.write_json(made.file(directory.RECORD), {"created": "now"})
     return made

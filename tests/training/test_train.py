@@ -79,7 +79,7 @@ def run(photos, tmp_path):
             encoding="utf-8",
         )
         made = make_plan(preflight(load_recipe(path, overrides)))
-        return Ran(made, train(made, resume.Wanted(**options)))
+        return Ran(made, train(made, resume.RunRequest(**options)))
 
     return start
 
@@ -100,12 +100,12 @@ def plain_losses(ran: Ran) -> list[float]:
     network = build_network(ran.plan.row, size, chosen.head, 2, seed=chosen.seed)
     items = ran.plan.index.of("train")
     pixels = np.stack(
-        [decode.load(i.path, height=size[0], width=size[1], resize="squash") for i in items]
+        [decode.load_image(i.path, height=size[0], width=size[1], resize="squash") for i in items]
     ).astype(np.float32)
     labels = np.array([item.label for item in items], np.float32)[:, None]
     val = ran.plan.index.of("val")
     val_pixels = np.stack(
-        [decode.load(i.path, height=size[0], width=size[1], resize="squash") for i in val]
+        [decode.load_image(i.path, height=size[0], width=size[1], resize="squash") for i in val]
     ).astype(np.float32)
     val_labels = np.array([item.label for item in val], np.float32)[:, None]
     found = []
@@ -187,7 +187,7 @@ def test_the_model_opens_with_keras_alone_and_says_what_predict_says(run, pair, 
     item = ran.plan.index.of("test")[0]
     np.save(
         tmp_path / "pixels.npy",
-        np.float32(decode.load(item.path, height=32, width=32, resize="squash"))[None],
+        np.float32(decode.load_image(item.path, height=32, width=32, resize="squash"))[None],
     )
     script = (
         "import sys\n"
@@ -227,7 +227,7 @@ def test_a_run_holds_what_it_promises(run):
     with zipfile.ZipFile(ran.path / directory.MODEL) as archive:
         card = json.loads(archive.read(directory.MODEL_CARD))
     assert card["classes"] == list(ran.plan.index.classes)
-    assert directory.find(None).path == ran.path.resolve()
+    assert directory.find_run(None).path == ran.path.resolve()
 
     summary = json.loads((ran.path / directory.SUMMARY).read_text(encoding="utf-8"))
     found = ran.summary.as_json()
@@ -249,7 +249,7 @@ def test_a_stage_hands_on_its_best_epoch(run, pair):
     saved = keras.saving.load_model(ran.path / directory.MODEL)
     items = ran.plan.index.of("val")
     pixels = np.stack(
-        [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
+        [decode.load_image(i.path, height=32, width=32, resize="squash") for i in items]
     ).astype(np.float32)
     probabilities = saved.predict(pixels, verbose=0)[:, 0].astype(np.float64)
     labels = np.array([item.label for item in items])
@@ -308,7 +308,7 @@ stages:
     saved = keras.saving.load_model(ran.path / directory.MODEL)
     items = ran.plan.index.of("val")
     pixels = np.stack(
-        [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
+        [decode.load_image(i.path, height=32, width=32, resize="squash") for i in items]
     ).astype(np.float32)
     right = (saved.predict(pixels, verbose=0)[:, 0] > 0.5) == np.array([i.label for i in items])
     assert right.mean() == pytest.approx(last["val_accuracy"])
@@ -339,7 +339,7 @@ def test_three_classes_get_softmax_with_keras_own_loss(run):
     assert saved.output.shape == (None, 3)
     items = ran.plan.index.of("val")
     pixels = np.stack(
-        [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
+        [decode.load_image(i.path, height=32, width=32, resize="squash") for i in items]
     ).astype(np.float32)
     labels = np.array([item.label for item in items])
     saved.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -392,7 +392,7 @@ def test_mixed_photos_train_as_keras_trains_on_soft_labels(run, kind):
         keras.optimizers.Adam(1e-3), keras.losses.CategoricalCrossentropy(reduction="none")
     )
     pixels = np.stack(
-        [decode.load(i.path, height=32, width=32, resize="squash") for i in items]
+        [decode.load_image(i.path, height=32, width=32, resize="squash") for i in items]
     ).astype(np.float32)
     smooth = np.eye(3)[[item.label for item in items]] * 0.9 + 0.1 / 3
     weighted = smooth * np.array([1, 2, 3])[[item.label for item in items]][:, None]
@@ -480,7 +480,7 @@ def test_a_model_that_was_saved_otherwise_is_no_finished_run(run, monkeypatch, l
     monkeypatch.setattr(saving, "save_model", spoil)
     with pytest.raises(RunError, match=told):
         run(text=HEAD)
-    (stopped,) = directory.listed(directory.root())
+    (stopped,) = directory.list_runs(directory.runs_root())
     assert not stopped.finished
 
 

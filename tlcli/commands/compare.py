@@ -24,6 +24,6 @@ def compare(first: str, second: str, split: str, json_: bool) -> None:
     from tlcli.runs import directory
 
     value = comparison.compare(
-        directory.find(first, where="RUN"), directory.find(second, where="RUN"), split
+        directory.find_run(first, where="RUN"), directory.find_run(second, where="RUN"), split
     )
     show((text.compared(value), value), json_)

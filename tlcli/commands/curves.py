@@ -25,7 +25,7 @@ def curves(which: str | None, out: Path | None, tensorboard: Path | None, json_:
     from tlcli.evaluation import learning_curves
     from tlcli.runs import directory
 
-    run = directory.find(which)
+    run = directory.find_run(which)
     written = learning_curves.draw(run, out) if out or not tensorboard else ()
     if tensorboard is not None:
         written = (*written, learning_curves.write_events(run, tensorboard))

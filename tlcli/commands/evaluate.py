@@ -51,8 +51,10 @@ def evaluate(
     from tlcli.runs import directory
 
     chosen = split if split or data or table else "test"
-    wanted = evaluation.Wanted(chosen, data, table, target_precision, out, force, again, tta)
-    found = evaluation.evaluate(directory.find(which), wanted)
+    wanted = evaluation.EvaluationRequest(
+        chosen, data, table, target_precision, out, force, again, tta
+    )
+    found = evaluation.evaluate(directory.find_run(which), wanted)
     show((text.text(found.value), found.value), json_)
     text.warn(found.value)
     for path in found.written[:1]:

@@ -44,10 +44,10 @@ def finetune(
         show(estimate.plan_with_estimate(made), json_)
         return
     console.note(made.text() + "\n")
-    from tlcli.runs.resume import Wanted
+    from tlcli.runs.resume import RunRequest
     from tlcli.training.train import train
 
-    summary = train(made, Wanted(out, force, fresh, resume))
+    summary = train(made, RunRequest(out, force, fresh, resume))
     if json_:
         console.result_json(summary.as_json())
     else:

@@ -29,7 +29,7 @@ def report(
     from tlcli.report import report as reports
     from tlcli.runs import directory
 
-    run = directory.find(which)
+    run = directory.find_run(which)
     if explained:
         reports.explain(run, data)
     written = reports.write(run, out=out, data=data)

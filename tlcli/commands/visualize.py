@@ -42,7 +42,9 @@ def _open(which: str | None, base: str | None, weights_file: Path | None) -> Any
     from tlcli.pretrained import weights
 
     where, wanted = "--weights" if weights_file else "--base", str(weights_file or "imagenet")
-    return explained_model.open_base(row, weights.of_base(row, wanted, where, asks="--base says"))
+    return explained_model.open_base(
+        row, weights.find_weights(row, wanted, where, asks="--base says")
+    )
 
 
 @visualize.command()

@@ -48,7 +48,7 @@ def list_(folder: Path, json_: bool) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    show(weight_inventory.listed(folder), json_)
+    show(weight_inventory.list_weights(folder), json_)
 
 
 @weights.command()
@@ -64,7 +64,7 @@ def fetch(folder: Path, names: tuple[str, ...]) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    for path in weight_inventory.fetched(names, folder):
+    for path in weight_inventory.fetch_weights(names, folder):
         console.result(str(path))
 
 
@@ -82,7 +82,7 @@ def verify(folder: Path, names: tuple[str, ...]) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    lines, problems = weight_inventory.verified(names, folder)
+    lines, problems = weight_inventory.verify_weights(names, folder)
     console.result("\n".join(lines) or "no valid weights on this machine")
     tell(tuple(problems))
     click.get_current_context().exit(1 if problems else 0)
@@ -102,7 +102,7 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    console.result(str(weight_inventory.imported(file, base, folder, force=force)))
+    console.result(str(weight_inventory.import_weights(file, base, folder, force=force)))
 
 
 @weights.command()
@@ -121,5 +121,5 @@ def export(folder: Path, target: Path, names: tuple[str, ...]) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    for path in weight_inventory.exported(target, names, folder):
+    for path in weight_inventory.export_weights(target, names, folder):
         console.result(str(path))

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from tlcli.data import leakage, near_duplicates
-from tlcli.data.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Look
+from tlcli.data.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Inspection
 from tlcli.data.dataset import Index, Item, set_aside
-from tlcli.data.findings import Finding, shown
+from tlcli.data.findings import Finding, relative_name
 from tlcli.data.layout import SPLITS
 from tlcli.errors import ImageError, Problem
 from tlcli.images import decode, loader
@@ -64,12 +64,12 @@ def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
     return replace(left, findings=(*left.findings, *found))
 
 
-def look_at(path: Path) -> Look:
+def look_at(path: Path) -> Inspection:
     """Decode a file and write down what it is, or why it cannot be decoded."""
     try:
         image, facts = decode.examine(path)
     except ImageError as error:
-        return Look.of(error.problems[0])
+        return Inspection.of(error.problems[0])
     flags = {
         TURNED: facts.turned,
         DEEP: facts.deep,
@@ -77,7 +77,7 @@ def look_at(path: Path) -> Look:
         FLAT: all(high - low <= _FLAT for low, high in _extrema(image)),
         CUT: facts.cut,
     }
-    return Look(
+    return Inspection(
         format=facts.format,
         mode=facts.mode,
         width=facts.width,
@@ -91,12 +91,12 @@ def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
 
 
-def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
+def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Inspection]:
     """What is known of each photo, by hash; the others are decoded, identical ones once."""
     paths = {item.digest: item.path for item in items}
     looks = memory.looks(paths)
     new = [digest for digest in paths if digest not in looks]
-    unsaved: dict[str, Look] = {}
+    unsaved: dict[str, Inspection] = {}
     todo = (paths[digest] for digest in new)
     try:
         with (
@@ -116,9 +116,9 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Look]:
     return looks
 
 
-def _flaws(seen: Sequence[tuple[Item, Look]]) -> Iterator[Finding]:
+def _flaws(seen: Sequence[tuple[Item, Inspection]]) -> Iterator[Finding]:
     """A finding for each rule that some photo meets."""
-    meeting: list[list[tuple[Item, Look]]] = [[] for _ in _RULES]
+    meeting: list[list[tuple[Item, Inspection]]] = [[] for _ in _RULES]
     # Photos alike in all that rules ask for are judged once: of 100,000, many are.
     known: dict[tuple[object, ...], list[int]] = {}
     for item, look in seen:
@@ -137,19 +137,19 @@ def _flaws(seen: Sequence[tuple[Item, Look]]) -> Iterator[Finding]:
             )
 
 
-def _misnamed(suffix: str, look: Look) -> bool:
+def _misnamed(suffix: str, look: Inspection) -> bool:
     return suffix not in _SUFFIXES.get(look.format, (suffix,))
 
 
-def _flagged(flag: int) -> Callable[[str, Look], bool]:
+def _flagged(flag: int) -> Callable[[str, Inspection], bool]:
     return lambda _, look: bool(look.flags & flag)
 
 
-def _size(look: Look) -> str:
+def _size(look: Inspection) -> str:
     return f"{look.width} x {look.height}"
 
 
-_Rule = tuple[Finding, Callable[[str, Look], bool], Callable[[Look], str] | None]
+_Rule = tuple[Finding, Callable[[str, Inspection], bool], Callable[[Inspection], str] | None]
 
 _RULES: tuple[_Rule, ...] = (
     (
@@ -204,7 +204,7 @@ _RULES: tuple[_Rule, ...] = (
 )  # fmt: skip
 
 
-def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
+def _near_duplicates(index: Index, looks: dict[str, Inspection]) -> Iterator[Finding]:
     """Photos of a lesser split that are nearly those of another."""
     thumbnails = {
         split: near_duplicates.Prepared(
@@ -227,7 +227,7 @@ def _near_duplicates(index: Index, looks: dict[str, Look]) -> Iterator[Finding]:
             "is nearly the same as a photo in another split",
             "look at both; exclude one if it is the same photo",
             tuple(alike),
-            tuple(f"like {shown(others[0], index.root)}" for others in alike.values()),
+            tuple(f"like {relative_name(others[0], index.root)}" for others in alike.values()),
         )
 
 

@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS looks2 (
 """
 
 
-class Look(NamedTuple):
+class Inspection(NamedTuple):
     """What decoding a file told.
 
     Attributes:
@@ -79,7 +79,7 @@ class Look(NamedTuple):
     detail: str = ""
 
     @classmethod
-    def of(cls, problem: Problem) -> Look:
+    def of(cls, problem: Problem) -> Inspection:
         """What a file that cannot be decoded told."""
         return cls(problem.message, problem.hint, kind=problem.kind, detail=problem.detail)
 
@@ -89,7 +89,7 @@ class Look(NamedTuple):
         return Problem(*said, kind=self.kind, detail=self.detail)
 
 
-_COLUMNS = ", ".join(Look._fields)
+_COLUMNS = ", ".join(Inspection._fields)
 
 #: EXIF turns it; more than 8 bits; see-through in places; all one colour; ends in one grey.
 TURNED, DEEP, TRANSPARENT, FLAT, CUT = (1 << bit for bit in range(5))
@@ -102,7 +102,7 @@ def way() -> str:
     return "-".join(map(str, parts))
 
 
-def remembered_as_unusable(folder: Path) -> dict[str, Look]:
+def remembered_as_unusable(folder: Path) -> dict[str, Inspection]:
     """What an earlier check has found of files that cannot be decoded, by hash."""
     if not (folder / FILE).exists():
         return {}
@@ -203,25 +203,27 @@ class AuditCache:
         rows = ((name, *self._stats[name], digest) for name, digest in named if name in self._stats)
         self._tell("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)", rows)
 
-    def looks(self, digests: Iterable[str]) -> dict[str, Look]:
+    def looks(self, digests: Iterable[str]) -> dict[str, Inspection]:
         """What is known of files with those hashes."""
         query = f"SELECT digest, {_COLUMNS} FROM looks2 WHERE way = ? AND digest IN"
-        return {row[0]: Look._make(row[1:]) for row in self._ask(query, [*digests], self._way)}
+        return {
+            row[0]: Inspection._make(row[1:]) for row in self._ask(query, [*digests], self._way)
+        }
 
-    def unusable(self) -> dict[str, Look]:
+    def unusable(self) -> dict[str, Inspection]:
         """What is known of files that cannot be decoded, by hash."""
         found = {}
         with self._forgiving() as base:
             if base is not None:
                 query = f"SELECT digest, {_COLUMNS} FROM looks2 WHERE way = ? AND message <> ''"
                 for digest, *told in base.execute(query, [self._way]):
-                    found[digest] = Look._make(told)
+                    found[digest] = Inspection._make(told)
         return found
 
-    def keep_looks(self, looks: Mapping[str, Look]) -> None:
+    def keep_looks(self, looks: Mapping[str, Inspection]) -> None:
         """Remember what was found, by hash."""
         rows = ((digest, self._way, *look) for digest, look in looks.items())
-        marks = ", ".join("?" * (2 + len(Look._fields)))
+        marks = ", ".join("?" * (2 + len(Inspection._fields)))
         self._tell(f"INSERT OR REPLACE INTO looks2 VALUES ({marks})", rows)
 
     def forget(self, *, everything: bool) -> int:

@@ -19,7 +19,7 @@ from tlcli.data.exclude_list import exclude
 from tlcli.data.findings import Finding, unreadable
 from tlcli.data.folders import find_images
 from tlcli.data.hashing import Memory, cannot_be_read, digest_all
-from tlcli.data.layout import SPLITS, Survey, survey, survey_table
+from tlcli.data.layout import SPLITS, Layout, read_folder, read_table
 from tlcli.data.tables import SplitName, missing
 from tlcli.errors import DataError, Problem, Severity
 from tlcli.system.console import counted
@@ -106,9 +106,9 @@ def gather(data: Data, memory: Memory | None = None) -> Index:
     `memory` knows it.
     """
     if data.dir is not None:
-        found = survey(data.dir, data.exclude)
+        found = read_folder(data.dir, data.exclude)
     else:
-        found = survey_table(data.source)
+        found = read_table(data.source)
     if data.exclude is not None:
         found.problems += exclude(found, data.exclude)
     paths = [path for paths in found.photos.values() for path in paths]
@@ -143,13 +143,13 @@ def unlabelled(folder: Path) -> Index:
     return Index(folder, ("unlabelled",), items)
 
 
-def _shares(found: Survey, data: Data) -> tuple[float, float]:
+def _shares(found: Layout, data: Data) -> tuple[float, float]:
     """The shares of the train part that the hash sends to val and to test."""
     val = 0.0 if "val" in found.parts else data.split.val
     return val, data.split.test if found.plain else 0.0
 
 
-def _items(found: Survey, hashes: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
+def _items(found: Layout, hashes: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
     labels = {name: label for label, name in enumerate(found.classes)}
     items = []
     for (part, name), paths in found.photos.items():
@@ -174,14 +174,14 @@ def _draw(digest: str, val: float, test: float) -> SplitName:
     return "val" if draw < test + val else "train"
 
 
-def _emptied(found: Survey, unread: Collection[Path]) -> Iterator[Problem]:
+def _emptied(found: Layout, unread: Collection[Path]) -> Iterator[Problem]:
     for (part, name), paths in found.photos.items():
         if paths and set(unread) >= set(paths):
             where = found.place(part, name)
             yield Problem(where, "none of its photos can be read", "a class needs photos")
 
 
-def _thin_classes(index: Index, found: Survey, val: float, test: float) -> Iterator[Problem]:
+def _thin_classes(index: Index, found: Layout, val: float, test: float) -> Iterator[Problem]:
     """Classes that the hash left without photos in a split that it fills."""
     counts = index.counts()
     filled: tuple[tuple[SplitName, bool, str, Severity], ...] = (
@@ -200,7 +200,7 @@ def _thin_classes(index: Index, found: Survey, val: float, test: float) -> Itera
                 yield Problem(where, f"{what} by content", hint, severity)
 
 
-def _split_notes(found: Survey, val: float, test: float) -> Iterator[Problem]:
+def _split_notes(found: Layout, val: float, test: float) -> Iterator[Problem]:
     if "val" not in found.parts and not val:
         what = "no val photos, so the best epoch cannot be chosen"
         yield Problem("data.split.val", what, "set it above 0", "warning")

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tlcli.data import findings
-from tlcli.data.findings import NAMED, Finding, shown
+from tlcli.data.findings import NAMED, Finding, relative_name
 from tlcli.data.ignored_files import FIX_LIST_TITLE
-from tlcli.data.layout import Survey
+from tlcli.data.layout import Layout
 from tlcli.errors import DataError, Problem, Severity, nearest, reason
 from tlcli.system import files
 from tlcli.system.console import counted
@@ -24,7 +24,7 @@ from tlcli.system.console import counted
 _COMPARED, _NEAR = 1_000, 0.85
 
 
-def exclude(found: Survey, fix_list: Path) -> Iterator[Problem]:
+def exclude(found: Layout, fix_list: Path) -> Iterator[Problem]:
     """Take the photos of a fix list out of `found`, and tell of its lines."""
     where = f"data.exclude: {fix_list}"
     try:
@@ -95,7 +95,7 @@ def _by_folder(by_place: Mapping[str, Path], wanted: Collection[str]) -> dict[st
     return found
 
 
-def _take_out(found: Survey, out: Collection[Path]) -> Iterator[Problem]:
+def _take_out(found: Layout, out: Collection[Path]) -> Iterator[Problem]:
     for key, paths in found.photos.items():
         found.photos[key] = [path for path in paths if path not in out]
         if paths and not found.photos[key]:
@@ -110,7 +110,7 @@ def _guess(line: str, root: Path, photos: Iterable[Path]) -> str:
     path = root / line.strip()
     alike = sorted(photo for photo in photos if photo.name.lower() == path.name.lower())
     beside = [photo for photo in photos if photo.parent == path.parent][:_COMPARED]
-    names = [shown(photo, root) for photo in alike or sorted(beside)]
+    names = [relative_name(photo, root) for photo in alike or sorted(beside)]
     guess = nearest(line.strip(), names[:_COMPARED], cutoff=_NEAR)
     if len(alike) == 1:
         guess = names[0]
@@ -132,7 +132,7 @@ def write_fix_list(found: Iterable[Finding], root: Path, path: Path) -> tuple[in
     by_reason: dict[str, list[str]] = {}
     broken = 0
     for file, why in findings.to_exclude(found).items():
-        name = findings.shown(file, root)
+        name = findings.relative_name(file, root)
         if "\r" in name or "\n" in name:
             broken += 1
         else:

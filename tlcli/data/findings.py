@@ -60,7 +60,7 @@ class Finding:
             return self.as_problems()[0]
         details = self.details or ("",) * len(self.paths)
         named = [
-            shown(path, root) + (f" ({detail})" if detail else "")
+            relative_name(path, root) + (f" ({detail})" if detail else "")
             for path, detail in zip(self.paths[:NAMED], details, strict=False)
         ]
         more = len(self.paths) - NAMED
@@ -89,7 +89,7 @@ class Finding:
             "message": self.message,
             "hint": self.hint,
             "count": len(self.paths),
-            "paths": [shown(path, root) for path in self.paths[:most]],
+            "paths": [relative_name(path, root) for path in self.paths[:most]],
         }
         if self.details:
             listed["details"] = list(self.details[:most])
@@ -178,6 +178,6 @@ def to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
     return reasons
 
 
-def shown(path: Path, root: Path) -> str:
+def relative_name(path: Path, root: Path) -> str:
     """A path as seen from the data's folder; whole where it lies elsewhere."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -25,7 +25,7 @@ _SYSTEM = frozenset(
 
 
 @dataclass(slots=True)
-class Contents:
+class FolderListing:
     """What a folder holds: folders, files by whether their suffix is that of an image, and the rest
     by what is wrong with it."""
 
@@ -51,12 +51,12 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
-def look(folder: Path) -> Contents:
+def look(folder: Path) -> FolderListing:
     """What lies directly in `folder`, sorted by name.
 
     A folder that cannot be listed and a name that is not UTF-8 are among the problems.
     """
-    found = Contents()
+    found = FolderListing()
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
@@ -77,13 +77,13 @@ def look(folder: Path) -> Contents:
     return found
 
 
-def walk(folder: Path) -> Contents:
+def walk(folder: Path) -> FolderListing:
     """All files under `folder`, at any depth, sorted by path; `folders` stays empty.
 
     Links are followed, but no folder is read twice and none that holds `folder`, so that a link
     in a circle ends. Each such link is a note among the problems.
     """
-    found = Contents()
+    found = FolderListing()
     real = folder.resolve()
     seen = set(real.parents)
     if folder.is_symlink():
@@ -214,7 +214,7 @@ def is_folder(path: Path) -> bool:
     return stat.S_ISDIR(_mode(path) or 0)
 
 
-def _place(entry: os.DirEntry[str], path: Path, found: Contents) -> None:
+def _place(entry: os.DirEntry[str], path: Path, found: FolderListing) -> None:
     # Of what is no link, listing the folder has told the kind: nothing more is asked of the system.
     files = found.photos if _names_photo(entry.name) else found.others
     try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tlcli.data.findings import Finding
-from tlcli.data.folders import Contents, is_photo
+from tlcli.data.folders import FolderListing, is_photo
 from tlcli.errors import ImageError
 from tlcli.images import formats
 from tlcli.system.console import counted
@@ -23,7 +23,7 @@ _RAW = frozenset({".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf"
 
 
 def passed_over(
-    loose: Sequence[Path], rest: Contents, tops: Collection[Path], exclude: Path | None
+    loose: Sequence[Path], rest: FolderListing, tops: Collection[Path], exclude: Path | None
 ) -> Iterator[Finding]:
     """A finding for each kind of thing that is no photo of a class.
 
@@ -87,7 +87,7 @@ def _same(path: Path, other: Path | None) -> bool:
     return False
 
 
-def _dangling(rest: Contents, tops: Collection[Path]) -> Iterator[Finding]:
+def _dangling(rest: FolderListing, tops: Collection[Path]) -> Iterator[Finding]:
     """Links to nothing that are no photos by their name; one of a class folder is a warning."""
     strange = [path for path in rest.dangling if not is_photo(path)]
     rest.dangling = [path for path in rest.dangling if is_photo(path)]

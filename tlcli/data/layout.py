@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tlcli.data import tables
 from tlcli.data.findings import Finding
-from tlcli.data.folders import Contents, expect_folder, is_folder, look, walk
+from tlcli.data.folders import FolderListing, expect_folder, is_folder, look, walk
 from tlcli.data.ignored_files import passed_over
 from tlcli.data.tables import SPLIT_WORDS, SplitName
 from tlcli.errors import DataError, Problem, nearest
@@ -31,7 +31,7 @@ SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
 @dataclass(slots=True)
-class Survey:
+class Layout:
     """What lies in a data folder or a table, by split and class.
 
     `parts` maps a split to its folder; plain class folders are all of `train`, which is then the
@@ -43,7 +43,7 @@ class Survey:
     root: Path
     parts: dict[SplitName, Path]
     photos: dict[tuple[SplitName, str], list[Path]] = field(default_factory=dict)
-    rest: Contents = field(default_factory=Contents)
+    rest: FolderListing = field(default_factory=FolderListing)
     loose: list[Path] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Survey:
         return tuple(sorted(name for split, name in self.photos if split == "train"))
 
 
-def survey(root: Path, exclude: Path | None = None) -> Survey:
+def read_folder(root: Path, exclude: Path | None = None) -> Layout:
     """Find the photos under `root`, and every problem that their folders show.
 
     The list `exclude` may lie among them; what it lists is found all the same.
@@ -82,7 +82,7 @@ def survey(root: Path, exclude: Path | None = None) -> Survey:
     if not (top.folders or top.photos or top.others or top.problems):
         hint = "put a folder of photos for each class into it"
         raise DataError(Problem(str(root), "is an empty folder", hint))
-    found = Survey(root, {"train": root})
+    found = Layout(root, {"train": root})
     twice = _take_split_folders(found, top)
     for split, folder in found.parts.items():
         _read_part(found, split, folder)
@@ -96,7 +96,7 @@ def survey(root: Path, exclude: Path | None = None) -> Survey:
     return found
 
 
-def survey_table(table: Path) -> Survey:
+def read_table(table: Path) -> Layout:
     """The photos that a table lists, and every problem that it shows; the files are not looked at.
 
     Raises DataError where there is nothing to go on: no table, or not even two classes.
@@ -108,7 +108,7 @@ def survey_table(table: Path) -> Survey:
     named = {row.split for row in rows if row.split}
     root = table.parent
     parts = {split: table for split in SPLITS if split in named} or {"train": root}
-    found = Survey(root, parts, problems=problems, table=table)
+    found = Layout(root, parts, problems=problems, table=table)
     undecided = [row for row in rows if not row.split]
     if named and undecided:
         first = undecided[0].path.name
@@ -136,7 +136,7 @@ def listed(paths: Sequence[Path], root: Path) -> str:
     return ", ".join(shown) + (", ..." if len(paths) > 3 else "")
 
 
-def _take_split_folders(found: Survey, top: Contents) -> Iterator[Problem]:
+def _take_split_folders(found: Layout, top: FolderListing) -> Iterator[Problem]:
     """Set `found.parts` if the folders at the top are those of splits.
 
     Raises DataError where they are, but without class folders to train on.
@@ -189,7 +189,7 @@ def _doubtful_folders(
         yield Problem(str(root), what, hint, "warning")
 
 
-def _read_part(found: Survey, split: SplitName, folder: Path) -> None:
+def _read_part(found: Layout, split: SplitName, folder: Path) -> None:
     """Take the photos of one split folder, or of a data folder of plain class folders."""
     top = look(folder)
     found.loose += top.photos
@@ -200,14 +200,14 @@ def _read_part(found: Survey, split: SplitName, folder: Path) -> None:
         _add(found.rest, inside)
 
 
-def _add(rest: Contents, more: Contents) -> None:
+def _add(rest: FolderListing, more: FolderListing) -> None:
     rest.others += more.others
     rest.junk += more.junk
     rest.dangling += more.dangling
     rest.problems += more.problems
 
 
-def _too_few(found: Survey) -> Problem:
+def _too_few(found: Layout) -> Problem:
     where = str(found.parts["train"])
     if found.classes:
         what = f"only one class folder, '{found.classes[0]}'"
@@ -218,7 +218,7 @@ def _too_few(found: Survey) -> Problem:
     return Problem(where, "no class folders", hint)
 
 
-def _name_problems(found: Survey) -> Iterator[Problem]:
+def _name_problems(found: Layout) -> Iterator[Problem]:
     twins = defaultdict(list)
     for name in found.classes:
         twins[unicodedata.normalize("NFC", name).strip().casefold()].append(name)
@@ -243,7 +243,7 @@ def _by_value(name: str) -> tuple[int, str]:
     return len(digits), digits
 
 
-def _empty_folders(found: Survey) -> Iterator[Problem]:
+def _empty_folders(found: Layout) -> Iterator[Problem]:
     for (split, name), photos in sorted(found.photos.items()):
         if not photos:
             folder = found.parts[split] / name
@@ -251,7 +251,7 @@ def _empty_folders(found: Survey) -> Iterator[Problem]:
             yield Problem(str(folder), "class folder without a photo", hint)
 
 
-def _unlike_classes(found: Survey) -> Iterator[Problem]:
+def _unlike_classes(found: Layout) -> Iterator[Problem]:
     """Class folders whose photos lie deeper, in folders of the same names: are those classes?"""
     where = found.parts["train"]
     depth = len(where.parts) + 1
@@ -276,7 +276,7 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(shown) + (", ..." if len(names) > 3 else "")
 
 
-def _mismatches(found: Survey) -> Iterator[Problem]:
+def _mismatches(found: Layout) -> Iterator[Problem]:
     """Classes of the val and test folders that are not those of train."""
     trained = set(found.classes)
     for split, folder in found.parts.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlcli.data.dataset import Index, Item
-from tlcli.data.findings import Finding, shown
+from tlcli.data.findings import Finding, relative_name
 from tlcli.data.tables import SplitName
 from tlcli.errors import Severity
 
@@ -26,7 +26,7 @@ _KEEPING: tuple[SplitName, ...] = ("train", "val", "test")
 IMBALANCED = 10
 
 
-def settle(index: Index, policy: Policy) -> Index:
+def resolve_copies(index: Index, policy: Policy) -> Index:
     """The index to go on with, and in its findings what copies, groups and class sizes come to."""
     items, found = _copies(index, policy)
     left = replace(index, items=items)
@@ -76,7 +76,7 @@ def _crossing(repeated: Iterable[Sequence[Item]]) -> list[tuple[Item, Item]]:
 def _across(pairs: Sequence[tuple[Item, Item]], root: Path, policy: Policy) -> Iterable[Finding]:
     if not pairs:
         return
-    details = tuple(f"also {shown(kept.path, root)}" for _, kept in pairs)
+    details = tuple(f"also {relative_name(kept.path, root)}" for _, kept in pairs)
     paths = tuple(item.path for item, _ in pairs)
     kind, message = "duplicate across splits", "the same photo is in another split"
     if policy == "error":
@@ -104,7 +104,7 @@ def _under_two_labels(repeated: Iterable[Sequence[Item]], root: Path) -> Iterabl
             "the same photo has another label elsewhere",
             "keep it only under the right one",
             tuple(item.path for item, _ in pairs),
-            tuple(f"also {shown(other.path, root)}" for _, other in pairs),
+            tuple(f"also {relative_name(other.path, root)}" for _, other in pairs),
         )
 
 
@@ -123,7 +123,7 @@ def _within(repeated: Iterable[Sequence[Item]], root: Path) -> Iterable[Finding]
             "the same photo is in its class twice",
             "copies count twice in training and in scores",
             tuple(item.path for item, _ in pairs),
-            tuple(f"as {shown(before.path, root)}" for _, before in pairs),
+            tuple(f"as {relative_name(before.path, root)}" for _, before in pairs),
         )
 
 

@@ -17,7 +17,7 @@ from tlcli.data.dataset import Index, Item
 from tlcli.errors import DataError, Problem
 from tlcli.images import loader
 from tlcli.images.contact_sheet import draw_text, target
-from tlcli.images.loader import Look, View
+from tlcli.images.loader import PixelSettings, View
 from tlcli.system import console, files
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _rows(
     items = [different[digest] for digest in sorted(different)][: number + SPARE]
     wanted = ([View(item.path, item.digest, n) for n in range(views + 1)] for item in items)
     found = 0
-    with closing(loader.batches(wanted, Look.of(recipe))) as batches:
+    with closing(loader.batches(wanted, PixelSettings.of(recipe))) as batches:
         for item, batch in zip(items, batches, strict=False):
             for problem in batch.errors.values():
                 console.warn(f"{problem}; left out")

@@ -40,7 +40,7 @@ def write_starter(
     return path
 
 
-def _text(index: Index, row: bases.Base, name: str, path: Path) -> str:
+def _text(index: Index, row: bases.PretrainedBase, name: str, path: Path) -> str:
     counts = index.counts()
     photos = {split: sum(by_class.values()) for split, by_class in counts.items()}
     # Relative to the recipe where that is short, so that folder and recipe can move together.

@@ -72,7 +72,7 @@ _TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One labelled photo, and its line in the table.
 
     `split` and `group` are empty where the table does not say.
@@ -85,7 +85,7 @@ class Row:
     line: int = field(default=0, compare=False)
 
 
-def read(table: Path) -> tuple[list[Row], list[Problem]]:
+def read(table: Path) -> tuple[list[TableRow], list[Problem]]:
     """The rows of a table, each file once, and what is wrong with others.
 
     Raises DataError for a file that is no such table.
@@ -101,22 +101,22 @@ def read(table: Path) -> tuple[list[Row], list[Problem]]:
         columns = list(COLUMNS[: len(cells)])
         if not 2 <= len(cells) <= len(COLUMNS):
             raise DataError(_no_columns(table, cells))
-        found = _Reader(table, columns)
+        found = _TableReader(table, columns)
         found.take(number, cells)
     else:
-        found = _Reader(table, columns)
+        found = _TableReader(table, columns)
     for number, cells in rows:
         found.take(number, cells)
     return found.rows, [*found.told(), *_ignored(table, columns)]
 
 
-class _Reader:
+class _TableReader:
     """Rows as they are taken, and slips by what is wrong."""
 
     def __init__(self, table: Path, columns: list[str]) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[TableRow] = []
         self._table, self._columns = table, columns
-        self._seen: dict[Path, Row] = {}
+        self._seen: dict[Path, TableRow] = {}
         self._slips: dict[str, list[Problem]] = {}
 
     def take(self, number: int, cells: list[str]) -> None:
@@ -139,9 +139,9 @@ class _Reader:
         else:
             path = self._table.parent / name
             group = said.get("group", "").strip()
-            self._keep(Row(path, label, SPLIT_WORDS.get(split, ""), group, number))
+            self._keep(TableRow(path, label, SPLIT_WORDS.get(split, ""), group, number))
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, row: TableRow) -> None:
         before = self._seen.setdefault(row.path, row)
         if before is row:
             self.rows.append(row)

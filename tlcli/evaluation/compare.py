@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation import calibration, intervals, labelled_photos
 from tlcli.evaluation.intervals import LEVEL, Paired
-from tlcli.evaluation.predictions import Source
+from tlcli.evaluation.predictions import RunProbabilities
 from tlcli.runs.directory import Run
 from tlcli.system.console import counted
 
@@ -23,7 +23,7 @@ def compare(first: Run, second: Run, split: str = "test") -> dict[str, Any]:
     Photos that one of the runs was trained on are in the training split of that run, and so never
     among them. Raises a `TlcliError` where the runs have other classes or no photo in common.
     """
-    sources = (Source(first), Source(second))
+    sources = (RunProbabilities(first), RunProbabilities(second))
     _check_classes(*sources)
     tables = [_by_digest(source, split) for source in sources]
     shared = [digest for digest in tables[0] if digest in tables[1]]
@@ -65,7 +65,7 @@ def compare(first: Run, second: Run, split: str = "test") -> dict[str, Any]:
     }
 
 
-def _check_classes(first: Source, second: Source) -> None:
+def _check_classes(first: RunProbabilities, second: RunProbabilities) -> None:
     if set(first.classes) != set(second.classes):
         odd = sorted(set(first.classes) ^ set(second.classes))
         message = f"have different classes: {', '.join(odd[:6])}{', ...' if len(odd) > 6 else ''}"
@@ -73,7 +73,7 @@ def _check_classes(first: Source, second: Source) -> None:
         raise RunError(Problem(where, message, "compare runs of the same task"))
 
 
-def _by_digest(source: Source, split: str) -> dict[str, tuple[int, Array]]:
+def _by_digest(source: RunProbabilities, split: str) -> dict[str, tuple[int, Array]]:
     """Label and probabilities of each photo of a split, classes in sorted order."""
     order = np.argsort(source.classes)
     rank = np.argsort(order)
@@ -105,7 +105,7 @@ def _scores(values: Array, labels: Array) -> dict[str, Any]:
     }
 
 
-def _shown(source: Source, sources: tuple[Source, Source]) -> str:
+def _shown(source: RunProbabilities, sources: tuple[RunProbabilities, RunProbabilities]) -> str:
     """The run's name, or its path where both have the same name."""
     name = source.run.path.resolve().name
     same = len({other.run.path.resolve().name for other in sources}) == 1

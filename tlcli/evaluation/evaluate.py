@@ -16,7 +16,7 @@ import numpy as np
 from tlcli.errors import Problem, RunError, TlcliError
 from tlcli.evaluation import calibration, figures, labelled_photos, metrics, predictions
 from tlcli.evaluation.calibration import Calibration
-from tlcli.evaluation.predictions import Predicted, Source
+from tlcli.evaluation.predictions import Predicted, RunProbabilities
 from tlcli.evaluation.tta import tta_settings
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -28,7 +28,7 @@ LISTED = 100
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EvaluationRequest:
     """What to evaluate on, and what to do with it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Evaluation:
     written: tuple[Path, ...]
 
 
-def evaluate(run: Run, wanted: Wanted) -> Evaluation:
+def evaluate(run: Run, wanted: EvaluationRequest) -> Evaluation:
     """Predict, calibrate, measure, and write what was found.
 
     The first evaluation of a run fits its temperature on the val photos; `calibration.json` keeps
@@ -73,7 +73,7 @@ def evaluate(run: Run, wanted: Wanted) -> Evaluation:
         _check_out(wanted.out, force=wanted.force)
     if wanted.tta:
         tta_settings(run.path)  # before anything is computed
-    source = Source(run)
+    source = RunProbabilities(run)
     asked = _asked(run, source, wanted)
     found = asked.look(wanted.tta)
     fitted = None if wanted.tta else _calibrate(source, wanted)
@@ -114,7 +114,7 @@ class _Asked:
     look: Callable[[int], Predicted]
 
 
-def _asked(run: Run, source: Source, wanted: Wanted) -> _Asked:
+def _asked(run: Run, source: RunProbabilities, wanted: EvaluationRequest) -> _Asked:
     if wanted.split is not None:
         return _asked_split(run, source, wanted.split, wanted)
     photos = (
@@ -126,7 +126,9 @@ def _asked(run: Run, source: Source, wanted: Wanted) -> _Asked:
     return _Asked(photos.name, photos.root, seen, lambda tta: source.predict(photos, tta=tta))
 
 
-def _asked_split(run: Run, source: Source, split: str, wanted: Wanted) -> _Asked:
+def _asked_split(
+    run: Run, source: RunProbabilities, split: str, wanted: EvaluationRequest
+) -> _Asked:
     def look(tta: int) -> Predicted:
         if not tta:
             return source.split(split, data=wanted.data, again=wanted.again)
@@ -159,7 +161,7 @@ def _check_out(out: Path, *, force: bool) -> None:
             raise RunError(Problem(where, f"has {taken[0]} already", hint))
 
 
-def _calibrate(source: Source, wanted: Wanted) -> Calibration | None:
+def _calibrate(source: RunProbabilities, wanted: EvaluationRequest) -> Calibration | None:
     """The run's calibration: the one it has, or a new one where it has none or one is asked for."""
     kept = calibration.of_run(source.run)
     target = wanted.target_precision

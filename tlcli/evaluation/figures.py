@@ -82,7 +82,7 @@ def confusion(value: dict[str, Any], path: Path) -> None:
         axes.set(xlabel="predicted", ylabel="true class", xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         if count <= MOST_NAMED:
-            labels = [shown(name) for name in names]
+            labels = [shortened(name) for name in names]
             axes.set_xticks(range(count), labels, rotation=45, ha="right", rotation_mode="anchor")
             axes.set_yticks(range(count), labels)
             axes.tick_params(length=0)
@@ -118,7 +118,7 @@ LENGTH = 28
 DPI = 150
 
 
-def shown(name: str, length: int = LENGTH) -> str:
+def shortened(name: str, length: int = LENGTH) -> str:
     """A name from outside, cut in the middle to `length` letters; control characters escaped."""
     plain = one_line(name)
     if len(plain) <= length:

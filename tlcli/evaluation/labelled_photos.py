@@ -21,7 +21,7 @@ NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
+class LabelledPhoto:
     """A photo with its label, which counts into the run's classes.
 
     `name` is its path as it is shown and kept: relative to the data folder where it lies in it.
@@ -39,7 +39,7 @@ class Photos:
 
     name: str
     root: Path
-    photos: tuple[Photo, ...]
+    photos: tuple[LabelledPhoto, ...]
 
 
 def root_of(run: Run) -> Path:
@@ -93,7 +93,7 @@ def of_split(run: Run, split: str, classes: Sequence[str], data: Path | None = N
         hint = "restore them, or evaluate what is there now as new photos with --data DIR"
         raise DataError(Problem(str(home), message, hint))
     photos = (
-        Photo(path, name, numbers[row.label], row.sha256)
+        LabelledPhoto(path, name, numbers[row.label], row.sha256)
         for path, name, row in zip(paths, names, rows, strict=True)
     )
     return Photos(split, home.absolute(), tuple(photos))
@@ -154,7 +154,7 @@ def of_table(table: Path, classes: Sequence[str]) -> Photos:
     if missing := tables.missing(by_path, by_path, skip=False):
         raise DataError(missing.as_problem(root))
     found = [(row.path, numbers[row.label]) for row in rows]
-    return _labelled("csv", root, found, lambda path: findings.shown(path, root))
+    return _labelled("csv", root, found, lambda path: findings.relative_name(path, root))
 
 
 def _labelled(
@@ -162,7 +162,7 @@ def _labelled(
 ) -> Photos:
     digests = _digests([path for path, _ in found])
     photos = (
-        Photo(path, name(path), label, sha256)
+        LabelledPhoto(path, name(path), label, sha256)
         for (path, label), sha256 in zip(found, digests, strict=True)
     )
     return Photos(kind, root.absolute(), tuple(photos))

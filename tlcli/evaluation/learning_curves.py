@@ -100,7 +100,7 @@ def _figure(stages: Sequence[StageCurve]) -> Any:
         if number:
             rate.axvline(start + 0.5, color=figures.FAINT, linewidth=1, linestyle="--")
         accuracy.annotate(
-            figures.shown(stage.name, STAGE_NAME), (start + 0.5, 1), (3, 3),
+            figures.shortened(stage.name, STAGE_NAME), (start + 0.5, 1), (3, 3),
             xycoords=("data", "axes fraction"), textcoords="offset points", color=figures.INK,
         )  # fmt: skip
         start += len(stage.epochs)

@@ -20,7 +20,7 @@ from tlcli.errors import DataError, Problem, RunError
 from tlcli.evaluation import calibration
 from tlcli.evaluation.tta import tta_settings
 from tlcli.images import augment
-from tlcli.images.loader import Batch, Look, View, batches, chunks
+from tlcli.images.loader import Batch, PixelSettings, View, batches, chunks
 from tlcli.networks.framework import tf
 from tlcli.recipe.augment import Augment
 from tlcli.runs.directory import MODEL, SPLIT, Run
@@ -91,7 +91,7 @@ class Predictor:
         card = read_card(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
         height, width = card["image_size"]
-        self._look = Look(height, width, card["resize"])
+        self._look = PixelSettings(height, width, card["resize"])
         model = open_model(path, card)
         self._model = tf.function(
             lambda x: model(x, training=False),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tlcli.evaluation.predict import Predictor
 
 
-class Source:
+class RunProbabilities:
     """A run as a source of probabilities; its model is loaded where it is needed."""
 
     def __init__(self, run: Run) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tlcli.evaluation.figures import shown
+from tlcli.evaluation.figures import shortened
 from tlcli.system import console
 from tlcli.system.console import counted, table
 
@@ -35,7 +35,7 @@ def _overall(value: dict[str, Any]) -> str:
         ("accuracy", _number(value["accuracy"]), f"{right:,} right; {value['level']:.0%} interval "
          f"{low:.4f} to {high:.4f} (Wilson)"),
         ("majority baseline", _number(majority["accuracy"]),
-         f"always '{shown(majority['class'])}'"),
+         f"always '{shortened(majority['class'])}'"),
     ]  # fmt: skip
     if plain := value.get("without_tta"):
         losses = f"log loss {plain['log_loss']:.4f}, with views {value['log_loss']:.4f}"
@@ -61,7 +61,7 @@ def _overall(value: dict[str, Any]) -> str:
 def _classes(value: dict[str, Any]) -> str:
     keys = ("precision", "recall", "f1", "roc_auc", "average_precision")
     rows = [
-        [shown(one["class"]), one["support"], *(_number(one[key]) for key in keys)]
+        [shortened(one["class"]), one["support"], *(_number(one[key]) for key in keys)]
         for one in value["per_class"]
     ]
     heads = ("class", "photos", "precision", "recall", "F1", "ROC AUC", "average precision")
@@ -69,7 +69,7 @@ def _classes(value: dict[str, Any]) -> str:
 
 
 def _confusion(value: dict[str, Any]) -> str:
-    names = list(map(shown, value["classes"]))
+    names = list(map(shortened, value["classes"]))
     rows = [[name, *row] for name, row in zip(names, value["confusion"], strict=True)]
     return table(("true class \\ predicted", *names), rows)
 
@@ -104,8 +104,8 @@ def _mistakes(value: dict[str, Any]) -> str:
     rows = [
         [
             _number(one.get("calibrated", one["probability"])),
-            shown(one["predicted"]),
-            shown(one["label"]),
+            shortened(one["predicted"]),
+            shortened(one["label"]),
             one["path"],
         ]
         for one in value["mistakes"][:SHOWN]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli.explain import heatmap
-from tlcli.explain.explained_model import Subject
+from tlcli.explain.explained_model import ExplainedModel
 from tlcli.images import contact_sheet, decode
 from tlcli.networks.framework import keras
 from tlcli.system import console
@@ -56,7 +56,7 @@ class Channels:
         }
 
 
-def chosen(subject: Subject, names: Sequence[str]) -> list[str]:
+def chosen(subject: ExplainedModel, names: Sequence[str]) -> list[str]:
     """The layers asked for, or else the last one at each size of the grid, bottom to top.
 
     Pooling layers and what only turns raw pixels into the base's own are passed over. Raises
@@ -80,10 +80,10 @@ def _near(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return other != size and all(0.7 * a < b <= a for a, b in zip(size, other, strict=True))
 
 
-def look(subject: Subject, photo: Path, layers: Sequence[str]) -> list[Channels]:
+def look(subject: ExplainedModel, photo: Path, layers: Sequence[str]) -> list[Channels]:
     """The activations of those layers for one photo; raises `ImageError` if it is none."""
     seen = subject.look
-    pixels = decode.load(photo, height=seen.height, width=seen.width, resize=seen.resize)
+    pixels = decode.load_image(photo, height=seen.height, width=seen.width, resize=seen.resize)
     outputs = [subject.grid(name).output for name in layers]
     model = keras.Model(subject.model.inputs[0], outputs)
     found = model(pixels.astype(np.float32)[None], training=False)
@@ -94,13 +94,13 @@ def look(subject: Subject, photo: Path, layers: Sequence[str]) -> list[Channels]
     ]
 
 
-def draw(subject: Subject, photo: Path, found: Sequence[Channels]) -> Image.Image:
+def draw(subject: ExplainedModel, photo: Path, found: Sequence[Channels]) -> Image.Image:
     """One sheet: a grid of all channels for each layer, in order, each on its own scale.
 
     Raises `TlcliError` where the channels are too many for one picture.
     """
     cells = [
-        contact_sheet.Cell(
+        contact_sheet.SheetCell(
             [_grid(one.values)],
             [_words(one)],
         )

@@ -16,10 +16,10 @@ from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.evaluation import labelled_photos
 from tlcli.explain import gradcam, heatmap
-from tlcli.explain.explained_model import Subject, open_run
+from tlcli.explain.explained_model import ExplainedModel, open_run
 from tlcli.explain.gradcam import Method
 from tlcli.images import contact_sheet, decode
-from tlcli.images.loader import Look, View, batches, chunks
+from tlcli.images.loader import PixelSettings, View, batches, chunks
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_split
@@ -89,7 +89,7 @@ class Explainer:
     """
 
     def __init__(
-        self, subject: Subject, method: Method = "grad-cam", layer: str | None = None
+        self, subject: ExplainedModel, method: Method = "grad-cam", layer: str | None = None
     ) -> None:
         self.subject = subject
         self.method: Method = method
@@ -119,7 +119,7 @@ class Explainer:
             yield classes[chosen], float(row[chosen]), classes[row.argmax()], heat
 
 
-def pictures(made: Explanation, look: Look, side: int) -> tuple[Image.Image, Image.Image]:
+def pictures(made: Explanation, look: PixelSettings, side: int) -> tuple[Image.Image, Image.Image]:
     """The photo with its longer side at `side` pixels, and the same under its heat."""
     photo = decode.decode(made.path)
     shrink = side / max(photo.size)
@@ -142,7 +142,7 @@ def draw(explainer: Explainer, made: Sequence[Explanation]) -> Image.Image:
         if one.cold:
             words += "  nothing supports it"
         shown = pictures(one, explainer.subject.look, SIDE)
-        cells.append(contact_sheet.Cell(shown, (words, one.path.name)))
+        cells.append(contact_sheet.SheetCell(shown, (words, one.path.name)))
     title = f"{explainer.method}, {explainer.layer}"
     if explainer.method == "integrated-gradients":
         title = explainer.method

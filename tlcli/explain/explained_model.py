@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, TlcliError, suggestion
 from tlcli.evaluation import calibration
-from tlcli.images.loader import Look
+from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
 from tlcli.pretrained import weights
@@ -44,7 +44,7 @@ class UnknownName(TlcliError):
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedModel:
     """A network to look into.
 
     Attributes:
@@ -59,9 +59,9 @@ class Subject:
     """
 
     name: str
-    row: bases.Base
+    row: bases.PretrainedBase
     model: Model
-    look: Look
+    look: PixelSettings
     logits: Tensor = None
     classes: tuple[str, ...] = ()
     temperature: float = 1.0
@@ -125,7 +125,7 @@ class Subject:
         raise UnknownName(Problem(where, message, suggestion(name, self.classes)))
 
 
-def open_run(path: Path) -> Subject:
+def open_run(path: Path) -> ExplainedModel:
     """The model of a run, from the `model.keras` that tlcli has written.
 
     Raises `RunError` for a file that is damaged or not laid out as tlcli's models are.
@@ -141,9 +141,9 @@ def open_run(path: Path) -> Subject:
         raise RunError(Problem(str(path), "does not end in softmax or sigmoid", hint))
     classes = tuple(card["classes"])
     height, width = card["image_size"]
-    look = Look(height, width, card["resize"])
+    look = PixelSettings(height, width, card["resize"])
     whole = _in_float32(model)
-    return Subject(str(path), row, whole, look, last.input, classes, _temperature(path))
+    return ExplainedModel(str(path), row, whole, look, last.input, classes, _temperature(path))
 
 
 def _temperature(path: Path) -> float:
@@ -154,14 +154,14 @@ def _temperature(path: Path) -> float:
 
 
 def open_base(
-    row: bases.Base, source: weights.Source, size: Sequence[int] | None = None
-) -> Subject:
+    row: bases.PretrainedBase, source: weights.WeightSource, size: Sequence[int] | None = None
+) -> ExplainedModel:
     """A base without classifier at `size` (height, width), by default its native one."""
     height, width = size or (row.native_size, row.native_size)
     # A seed, so that random weights are the same ones each time.
     model = row.build((height, width), seed=0)
     weights.load(model, row, source)
-    return Subject(row.name, row, model, Look(height, width, "squash"))
+    return ExplainedModel(row.name, row, model, PixelSettings(height, width, "squash"))
 
 
 def _in_float32(model: Model) -> Model:

@@ -25,9 +25,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli.errors import Problem
-from tlcli.explain.explained_model import Subject, UnknownName
+from tlcli.explain.explained_model import ExplainedModel, UnknownName
 from tlcli.images import contact_sheet
-from tlcli.images.loader import Look
+from tlcli.images.loader import PixelSettings
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import keras, tf
 from tlcli.system import console
@@ -66,14 +66,14 @@ class Ascent:
     seed: int = 0
 
 
-def side(subject: Subject, layer: str) -> int:
+def side(subject: ExplainedModel, layer: str) -> int:
     """Pixels that show a layer's pattern a few times: 12 steps of its grid, 48 to 128 of them."""
     pixels = subject.model.inputs[0].shape[1]
     stride = round(pixels / subject.grid(layer).output.shape[1])
     return int(max(min(128, max(48, 12 * stride)), subject.row.smallest_size))
 
 
-def resized(subject: Subject, side: int) -> Subject:
+def resized(subject: ExplainedModel, side: int) -> ExplainedModel:
     """The base of a subject, without any head, for pictures of another size; the same weights."""
     model = subject.row.build((side, side))
     for layer in model.layers:
@@ -81,10 +81,12 @@ def resized(subject: Subject, side: int) -> Subject:
             layer.set_weights(subject.model.get_layer(layer.name).get_weights())
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
-    return replace(subject, model=model, look=Look(side, side, "squash"), logits=None, classes=())
+    return replace(
+        subject, model=model, look=PixelSettings(side, side, "squash"), logits=None, classes=()
+    )
 
 
-def paint(subject: Subject, layer: str, numbers: Sequence[int], ascent: Ascent) -> Array:
+def paint(subject: ExplainedModel, layer: str, numbers: Sequence[int], ascent: Ascent) -> Array:
     """Pictures of what filters of a layer answer to most: uint8 (n, side, side, 3), RGB.
 
     `subject` has to be `resized` to the side of `ascent`. The same arguments give the same bits on
@@ -125,7 +127,7 @@ def _picture(coefficients: Any, side: int) -> Any:
     return 255 * tf.sigmoid(colours)
 
 
-def _climber(subject: Subject, layer: str, ascent: Ascent) -> Any:
+def _climber(subject: ExplainedModel, layer: str, ascent: Ascent) -> Any:
     """One step of Adam uphill: coefficients, its two moments, filters, shift, count -> the same."""
     target = subject.grid(layer)
     # In front of a rectifier there is a slope to climb even where it says nothing yet.
@@ -167,7 +169,7 @@ def _linear(layer: Any) -> Iterator[None]:
         layer.activation = before
 
 
-def chosen(subject: Subject, layer: str, wanted: str | None) -> list[int]:
+def chosen(subject: ExplainedModel, layer: str, wanted: str | None) -> list[int]:
     """Filters as in '0-15,40', or all of the layer; raises `UnknownName` for others."""
     count = subject.grid(layer).output.shape[-1]
     if wanted is None:
@@ -186,12 +188,14 @@ def chosen(subject: Subject, layer: str, wanted: str | None) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def draw(subject: Subject, layer: str, numbers: Sequence[int], pictures: Array) -> Image.Image:
+def draw(
+    subject: ExplainedModel, layer: str, numbers: Sequence[int], pictures: Array
+) -> Image.Image:
     """One sheet of the pictures with their filters' numbers."""
     side = max(SHOWN, pictures.shape[1])
     cells = []
     for picture, number in zip(pictures, numbers, strict=True):
         shown = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
-        cells.append(contact_sheet.Cell([shown], [str(number)]))
+        cells.append(contact_sheet.SheetCell([shown], [str(number)]))
     columns = int(np.ceil(np.sqrt(len(cells)))) if len(cells) > 6 else len(cells)
     return contact_sheet.lay(cells, columns, title=f"{layer}, {subject.name}", gap=4)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.explain.explained_model import Subject
+from tlcli.explain.explained_model import ExplainedModel
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.network import class_scores
@@ -123,7 +123,7 @@ class Probe:
         layer: one of `subject.grids`.
     """
 
-    def __init__(self, subject: Subject, layer: str) -> None:
+    def __init__(self, subject: ExplainedModel, layer: str) -> None:
         pixels = subject.model.inputs[0]
         inner = keras.Model(pixels, [subject.grid(layer).output, subject.logits])
         signature = [

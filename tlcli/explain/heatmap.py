@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from tlcli.images import contact_sheet
-from tlcli.images.loader import Look
+from tlcli.images.loader import PixelSettings
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +38,7 @@ def _table() -> Array:
     return np.asarray(colormaps[COLOURS](np.arange(256), bytes=True))[:, :3]
 
 
-def overlay(photo: Image.Image, heat: Array, look: Look) -> Image.Image:
+def overlay(photo: Image.Image, heat: Array, look: PixelSettings) -> Image.Image:
     """Heat laid over a photo of any size.
 
     Args:
@@ -54,7 +54,7 @@ def overlay(photo: Image.Image, heat: Array, look: Look) -> Image.Image:
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def stretched(heat: Array, size: tuple[int, int], look: Look) -> tuple[Array, Array]:
+def stretched(heat: Array, size: tuple[int, int], look: PixelSettings) -> tuple[Array, Array]:
     """Heat at every pixel of a photo, and where the network saw the photo at all.
 
     The inverse of `decode.fit`, bilinear. `size` is (width, height); both results have the shape

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, WeightsError
-from tlcli.explain.explained_model import Subject
-from tlcli.images.loader import Look
+from tlcli.explain.explained_model import ExplainedModel
+from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
 from tlcli.pretrained import tensors, weight_files, weight_sources, weights
@@ -27,7 +27,7 @@ CLASSES = 1000
 INDEX = "imagenet_class_index.json"
 
 
-def open_classifier(row: bases.Base, file: Path | None = None) -> Subject:
+def open_classifier(row: bases.PretrainedBase, file: Path | None = None) -> ExplainedModel:
     """A base with its 1,000 classes at its native size.
 
     Raises `WeightsError` where there is no file with the classifier's weights, or `file` holds
@@ -48,11 +48,11 @@ def open_classifier(row: bases.Base, file: Path | None = None) -> Subject:
         layer.set_weights([next(values) for _ in layer.weights])
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
-    look = Look(row.native_size, row.native_size, "squash")
-    return Subject(row.name, row, model, look, model.outputs[0], _names())
+    look = PixelSettings(row.native_size, row.native_size, "squash")
+    return ExplainedModel(row.name, row, model, look, model.outputs[0], _names())
 
 
-def official(row: bases.Base) -> str:
+def official(row: bases.PretrainedBase) -> str:
     """The name of the official file with the classifier, as Keras keeps it."""
     return _with_classifier(weight_sources.published(row.name).file)
 
@@ -61,7 +61,7 @@ def _with_classifier(name: str) -> str:
     return re.sub(r"[-_]no[-_]?top(_v2)?", "", name)
 
 
-def _find(row: bases.Base) -> Path:
+def _find(row: bases.PretrainedBase) -> Path:
     name = official(row)
     for folder in _folders():
         path = folder / name
@@ -84,7 +84,7 @@ def _folders() -> list[Path]:
     return [*([Path(named)] if named else []), weights.keras_cache()]
 
 
-def _build(row: bases.Base) -> Any:
+def _build(row: bases.PretrainedBase) -> Any:
     """The whole network with random weights: raw RGB pixels -> the scores of its classes."""
     keras.utils.clear_session(free_memory=False)  # names such as `conv2d_3` count from here
     pixels = keras.Input((row.native_size, row.native_size, 3), dtype="float32", name="pixels")
@@ -98,7 +98,7 @@ def _build(row: bases.Base) -> Any:
     return keras.Model(pixels, whole.outputs[0], name=row.name)
 
 
-def _in_order(model: Any, row: bases.Base) -> list[Any]:
+def _in_order(model: Any, row: bases.PretrainedBase) -> list[Any]:
     """The layers with weights: those of the base in the order of `tensors.layers`, then the others.
 
     ConvNeXt has another layer in the place of its base's last one, of the same shape; the first of

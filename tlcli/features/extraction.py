@@ -37,7 +37,7 @@ FLOAT16_MAX = 65_504.0
 
 
 @dataclass
-class Report:
+class ExtractionReport:
     """What an extraction did.
 
     Attributes:
@@ -72,7 +72,7 @@ def extract(
     views: Sequence[View],
     rows: dict[str, TrunkRows],
     sources: Mapping[str, TrunkRows] | None = None,
-) -> Report:
+) -> ExtractionReport:
     """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
 
     `sources` are rows of other boundaries to compute from, where they lie lower. Raises
@@ -153,7 +153,7 @@ class Reader:
         return self._rows.damaged_at(self._locations, positions)
 
 
-def _how_to_go_on(report: Report) -> Problem:
+def _how_to_go_on(report: ExtractionReport) -> Problem:
     return Problem(
         "data",
         f"{console.counted(len(report.unreadable), 'photo')} cannot be read",
@@ -179,7 +179,7 @@ class _Work:
     recipe: Recipe
     rows: Mapping[str, TrunkRows]
     known: Mapping[str, TrunkRows]
-    report: Report = field(default_factory=Report)
+    report: ExtractionReport = field(default_factory=ExtractionReport)
 
     def passes(self, views: Sequence[View]) -> _Passes:
         """The views that `rows` lack, by the way to compute them; the report counts the others."""
@@ -263,7 +263,7 @@ class _Pass:
             yield batch, reader.read(np.arange(len(batch)))
 
     def _from_pixels(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Any]]:
-        for batch in loader.batches(batches, loader.Look.of(self._work.recipe)):
+        for batch in loader.batches(batches, loader.PixelSettings.of(self._work.recipe)):
             self._work.report.unreadable.update(batch.errors)
             self._work.report.images += len(batch.readable)
             yield batch.readable, batch.pixels

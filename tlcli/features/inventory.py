@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from tlcli.data import audit_cache
 from tlcli.errors import Problem
 from tlcli.features.store import TrunkRows
-from tlcli.features.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, told
+from tlcli.features.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, store_errors
 from tlcli.system import console, files, locks, shared_locks
 from tlcli.system.files import is_damage
 from tlcli.system.shared_locks import USE
@@ -80,13 +80,16 @@ class Listed:
         return self.path.parent, known, self.description["shape"], self.description["dtype"]
 
 
-def listed(folder: Path) -> list[Listed]:
+def list_trunks(folder: Path) -> list[Listed]:
     """The trunks in a store, the most recently used first."""
     found = []
     for record in sorted(folder.glob("*/trunk.json")):
         if record.parent.is_symlink():
             continue  # what it leads to is not this store's to show, change or remove
-        with told(record.parent), suppress(FileNotFoundError):  # removed while it is looked at
+        with (
+            store_errors(record.parent),
+            suppress(FileNotFoundError),
+        ):  # removed while it is looked at
             description = _described(record)
             index = record.parent / INDEX
             # An index that is a link would get its tables written into another file.
@@ -147,7 +150,7 @@ def remove(entry: Listed) -> None:
     # The record goes last, so that an interrupted removal is still listed; but for the file that
     # keeps others out until all is done.
     last = ("trunk.json", USE)
-    with told(entry.path), suppress(FileNotFoundError), shared_locks.exclusive(entry.path):
+    with store_errors(entry.path), suppress(FileNotFoundError), shared_locks.exclusive(entry.path):
         for path in sorted(
             entry.path.iterdir(), key=lambda path: (path.name in last, path.name == USE)
         ):
@@ -168,14 +171,14 @@ def prune(
     Features that a process has open stay, and a warning says so.
     """
     removed = []
-    for entry in listed(folder):
+    for entry in list_trunks(folder):
         if unused_days is not None and entry.days_unused < unused_days:
             continue
         if base is not None and entry.description["base"].lower() != base.lower():
             continue
         try:
             remove(entry)
-        except locks.Held as held:
+        except locks.LockHeldError as held:
             hint = "it is kept; prune again when that process has ended"
             console.warn(str(Problem(str(entry.path), f"is in use by {held}", hint)))
         else:
@@ -206,7 +209,7 @@ def verify(folder: Path) -> tuple[str, int]:
     Shards that no index knows are removed.
     """
     found = _Verified()
-    entries = listed(folder)
+    entries = list_trunks(folder)
     for entry in entries:
         if entry.damaged or entry.misplaced:
             what = (
@@ -245,6 +248,6 @@ def _verify_trunk(entry: Listed, found: _Verified) -> None:
         found.lost += 1
         what = f"its index does not know {console.counted(len(orphans), 'shard')}"
         console.warn(str(Problem(str(entry.path), what, "removed")))
-        with told(entry.path):
+        with store_errors(entry.path):
             for name in orphans:
                 (entry.path / name).unlink(missing_ok=True)

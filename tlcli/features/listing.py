@@ -20,7 +20,7 @@ def store_table(folder: Path, home: Path) -> tuple[str, Any]:
 
 
 def _trunks(folder: Path) -> tuple[str, Any]:
-    entries = inventory.listed(folder)
+    entries = inventory.list_trunks(folder)
     value = [
         {
             "path": str(entry.path),

@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, StoreError
 from tlcli.features.shards import Shard, ShardError, ShardReader
-from tlcli.features.store_index import INDEX, open_index, refuse_link, told
+from tlcli.features.store_index import INDEX, open_index, refuse_link, store_errors
 from tlcli.system import console, locks
 from tlcli.system.files import is_damage, write_json
 from tlcli.system.shared_locks import SharedLock
@@ -90,7 +90,7 @@ class TrunkRows:
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
         self._shard: Shard | None = None
         refuse_link(self.path)
-        with told(self.path):
+        with store_errors(self.path):
             self._use = SharedLock(self.path)
             try:
                 if not (self.path / "trunk.json").exists():
@@ -134,7 +134,7 @@ class TrunkRows:
         """Where the rows of `keys` are, in that order."""
         found = np.full((len(keys), 3), -1, dtype=np.int64)
         query = "SELECT shard, row, crc32 FROM rows WHERE image = ? AND view = ?"
-        with told(self.path):
+        with store_errors(self.path):
             os.utime(self.path / "trunk.json")  # last used, for `cache prune`
             for position, (image, view) in enumerate(keys):
                 row = self._index.execute(query, (bytes.fromhex(image), view)).fetchone()
@@ -151,7 +151,7 @@ class TrunkRows:
         """
         positions = np.unique(np.asarray(chosen, np.intp))
         fresh = positions[~locations.sound[positions]]
-        with told(self.path):
+        with store_errors(self.path):
             for position in fresh[locations.present[fresh]]:
                 where = int(locations.shards[position]), int(locations.rows[position])
                 locations.sound[position] = self._is_sound(*where, locations.checksums[position])
@@ -175,7 +175,7 @@ class TrunkRows:
             hint = "they were pruned or never extracted; run the command again"
             raise StoreError(Problem(str(self.path), message, hint))
         out: Array = np.empty((len(positions), *self.shape), self.dtype)
-        with told(self.path):
+        with store_errors(self.path):
             for shard, row, into in zip(shards.tolist(), rows.tolist(), out, strict=True):
                 self._reader(shard).read(row, into)
         return out
@@ -187,7 +187,7 @@ class TrunkRows:
         """
         data = np.ascontiguousarray(rows, dtype=self.dtype)
         done = 0
-        with told(self.path):
+        with store_errors(self.path):
             while done < len(keys):
                 shard = self._writer()
                 part = slice(done, done + shard.room)
@@ -207,7 +207,7 @@ class TrunkRows:
     def damaged(self) -> list[RowKey]:
         """The keys of the rows whose bytes no longer match their checksum."""
         bad = []
-        with told(self.path):
+        with store_errors(self.path):
             # All at once: an open query would keep other processes from committing.
             query = "SELECT image, view, shard, row, crc32 FROM rows ORDER BY shard, row"
             for image, view, *where in self._index.execute(query).fetchall():
@@ -217,12 +217,12 @@ class TrunkRows:
 
     def shards(self) -> set[str]:
         """The names of the shards that the index knows."""
-        with told(self.path):
+        with store_errors(self.path):
             return {file for (file,) in self._index.execute("SELECT file FROM shards").fetchall()}
 
     def forget(self, keys: Sequence[RowKey]) -> None:
         """Take rows out of the index, so that they are computed again."""
-        with told(self.path), self._index:
+        with store_errors(self.path), self._index:
             self._index.executemany(
                 "DELETE FROM rows WHERE image = ? AND view = ?",
                 [(bytes.fromhex(image), view) for image, view in keys],
@@ -234,7 +234,7 @@ class TrunkRows:
             reader.close()
         self._readers.clear()
         shard, self._shard = self._shard, None
-        with told(self.path), closing(self._use), closing(self._index):
+        with store_errors(self.path), closing(self._use), closing(self._index):
             if shard is not None:
                 shard.close()
 

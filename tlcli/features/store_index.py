@@ -60,7 +60,7 @@ def refuse_link(path: Path) -> None:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def store_errors(path: Path) -> Iterator[None]:
     """Turn what the system, SQLite or a damaged shard says into one line about the store."""
     try:
         yield

@@ -34,7 +34,7 @@ SIGMA = (0.1, 2.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
+class ColorDraws:
     """What was drawn for n views; every array has shape (n,)."""
 
     brightness: Floats
@@ -48,10 +48,10 @@ class Draws:
     sigma: Floats
 
 
-def draw(settings: Augment, addresses: Addresses) -> Draws:
+def draw(settings: Augment, addresses: Addresses) -> ColorDraws:
     """Draw the numbers of n views, each uniform in its range."""
     uniform = addresses.uniform("colour", 8).T
-    return Draws(
+    return ColorDraws(
         brightness=between(*settings.brightness_range, uniform[0]),
         channel_shift=to_either_side(settings.channel_shift_range, uniform[1]),
         contrast=between(*settings.contrast, uniform[2]),
@@ -62,7 +62,7 @@ def draw(settings: Augment, addresses: Addresses) -> Draws:
     )
 
 
-def changed(planes: Planes, draws: Draws, view: int) -> Planes:
+def changed(planes: Planes, draws: ColorDraws, view: int) -> Planes:
     """Planes (3, h, w), 0..255, in the colours and the focus of a view; clipped to 0..255."""
     matrix, offset = _colours(draws, view, planes)
     if not (np.array_equal(matrix, np.eye(3)) and not offset.any()):
@@ -71,7 +71,7 @@ def changed(planes: Planes, draws: Draws, view: int) -> Planes:
     return _blurred(planes, sigma) if sigma else planes
 
 
-def _colours(draws: Draws, view: int, planes: Planes) -> tuple[Floats, Floats]:
+def _colours(draws: ColorDraws, view: int, planes: Planes) -> tuple[Floats, Floats]:
     """The matrix (3, 3) and offset (3,) that change the colours of a view."""
     shift, contrast = draws.channel_shift[view], draws.contrast[view]
     matrix = np.eye(3) * draws.brightness[view]

@@ -23,7 +23,7 @@ MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
-class Cell:
+class SheetCell:
     """Pictures side by side with lines of text under them; the first line is the darkest."""
 
     pictures: Sequence[Image.Image]
@@ -42,7 +42,7 @@ _LINE = LETTERS + 5
 
 
 def lay(
-    cells: Sequence[Cell],
+    cells: Sequence[SheetCell],
     columns: int,
     *,
     title: str = "",
@@ -81,7 +81,7 @@ def check_size(width: int, height: int, pictures: int) -> None:
         raise TlcliError(Problem("sheet", message, "ask for fewer pictures at once"))
 
 
-def _place(canvas: Image.Image, cell: Cell, left: int, top: int) -> None:
+def _place(canvas: Image.Image, cell: SheetCell, left: int, top: int) -> None:
     across = left
     for picture in cell.pictures:
         canvas.paste(picture, (across, top))

@@ -166,7 +166,7 @@ def _scale(wide: float, high: float, height: int, width: int, resize: Resize) ->
     return min(sides) if resize == "pad" else max(sides)
 
 
-def load(path: Path, *, height: int, width: int, resize: Resize) -> NDArray[np.uint8]:
+def load_image(path: Path, *, height: int, width: int, resize: Resize) -> NDArray[np.uint8]:
     """The pixels of an image file: uint8 (height, width, 3), RGB, 0..255.
 
     Raises ImageError as `decode` does.

@@ -42,7 +42,7 @@ _IDENTITY = np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
+class GeometryDraws:
     """What was drawn for n views; every array has shape (n,)."""
 
     #: Degrees.
@@ -76,7 +76,7 @@ class Boxes:
     found: Flags
 
 
-def draw(settings: Augment, addresses: Addresses) -> Draws:
+def draw(settings: Augment, addresses: Addresses) -> GeometryDraws:
     """Draw the numbers of n views.
 
     Distributions are those of Keras' `ImageDataGenerator.get_random_transform`: angles and shifts
@@ -85,7 +85,7 @@ def draw(settings: Augment, addresses: Addresses) -> Draws:
     """
     uniform = addresses.uniform("view", 8).T
     low, high = settings.zoom_range
-    return Draws(
+    return GeometryDraws(
         theta=to_either_side(settings.rotation_range, uniform[0]),
         rows=to_either_side(settings.height_shift_range, uniform[1]),
         columns=to_either_side(settings.width_shift_range, uniform[2]),
@@ -173,7 +173,7 @@ def slant(across: Floats, along: Floats) -> Floats:
     return _stack(len(across), (1, across, 0), (along, 1, 0))
 
 
-def matrices(draws: Draws, height: int, width: int, *others: Floats | None) -> Matrices:
+def matrices(draws: GeometryDraws, height: int, width: int, *others: Floats | None) -> Matrices:
     """One projective matrix a view, (n, 8), for photos of `height` x `width` pixels.
 
     Each maps a pixel (x, y) of the view to the place in the photo it shows, row by row without the

@@ -46,7 +46,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Look:
+class PixelSettings:
     """How a photo becomes pixels."""
 
     height: int
@@ -55,7 +55,7 @@ class Look:
     augment: Augment | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Look:
+    def of(cls, recipe: Recipe) -> PixelSettings:
         """The look a recipe asks for."""
         return cls(*recipe.base.image_size, recipe.base.resize, recipe.augment)
 
@@ -77,7 +77,7 @@ class Batch:
     errors: dict[Path, Problem]
 
 
-def batches(wanted: Iterable[Sequence[View]], look: Look) -> Generator[Batch, None, None]:
+def batches(wanted: Iterable[Sequence[View]], look: PixelSettings) -> Generator[Batch, None, None]:
     """The pixels of each batch of views, decoded some batches ahead.
 
     Memory stays at a few batches whatever the number of photos. Views of one photo that follow each
@@ -86,7 +86,7 @@ def batches(wanted: Iterable[Sequence[View]], look: Look) -> Generator[Batch, No
 
     def load(path: Path) -> Array | ImageError:
         try:
-            return decode.load(path, height=look.height, width=look.width, resize=look.resize)
+            return decode.load_image(path, height=look.height, width=look.width, resize=look.resize)
         except ImageError as error:
             return error
 
@@ -121,7 +121,9 @@ def _ahead(iterable: Iterable[Element], depth: int) -> Iterator[Element]:
     yield from waiting
 
 
-def _batch(views: Sequence[View], photos: dict[str, Array | ImageError], look: Look) -> Batch:
+def _batch(
+    views: Sequence[View], photos: dict[str, Array | ImageError], look: PixelSettings
+) -> Batch:
     errors = {}
     readable, pixels = [], []
     for view in views:
@@ -141,7 +143,7 @@ def chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
         yield chunk
 
 
-def _augmented(views: Sequence[View], pixels: list[Array], look: Look) -> Any:
+def _augmented(views: Sequence[View], pixels: list[Array], look: PixelSettings) -> Any:
     if not views:
         return np.empty((0, look.height, look.width, 3), np.float32)
     numbers = [view.number for view in views]

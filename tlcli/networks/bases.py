@@ -65,7 +65,7 @@ class Boundary:
 
 
 @dataclass(frozen=True)
-class Base:
+class PretrainedBase:
     """A pretrained convolutional network without its classifier."""
 
     name: str
@@ -202,36 +202,36 @@ def _affine(convention: Convention) -> tuple[float | list[float], float | list[f
     return [d**-0.5 for _, d in channels], [255 * m * (1 - d**-0.5) for m, d in channels]
 
 
-def _rows(*rows: Base) -> Mapping[str, Base]:
+def _rows(*rows: PretrainedBase) -> Mapping[str, PretrainedBase]:
     return MappingProxyType({row.name: row for row in rows})
 
 
 #: All bases by name, in the order in which they are listed.
-BASES: Mapping[str, Base] = _rows(
-    Base("VGG16", 224, 32, "caffe", "block4_pool"),
-    Base("VGG19", 224, 32, "caffe", "block4_pool"),
-    Base("ResNet50", 224, 32, "caffe", "conv4_block6_out"),
-    Base("ResNet101", 224, 32, "caffe", "conv4_block23_out"),
-    Base("ResNet152", 224, 32, "caffe", "conv4_block36_out"),
-    Base("ResNet50V2", 224, 32, "tf", "conv4_block6_out"),
-    Base("InceptionV3", 299, 75, "tf", "mixed7"),
-    Base("InceptionResNetV2", 299, 75, "tf", "mixed_7a"),
+BASES: Mapping[str, PretrainedBase] = _rows(
+    PretrainedBase("VGG16", 224, 32, "caffe", "block4_pool"),
+    PretrainedBase("VGG19", 224, 32, "caffe", "block4_pool"),
+    PretrainedBase("ResNet50", 224, 32, "caffe", "conv4_block6_out"),
+    PretrainedBase("ResNet101", 224, 32, "caffe", "conv4_block23_out"),
+    PretrainedBase("ResNet152", 224, 32, "caffe", "conv4_block36_out"),
+    PretrainedBase("ResNet50V2", 224, 32, "tf", "conv4_block6_out"),
+    PretrainedBase("InceptionV3", 299, 75, "tf", "mixed7"),
+    PretrainedBase("InceptionResNetV2", 299, 75, "tf", "mixed_7a"),
     # The end of the middle flow: what is left to train is the exit flow, blocks 13 and 14. After
     # add_11, block 13 with the last halving of the resolution would stay frozen.
-    Base("Xception", 299, 71, "tf", "add_10"),
-    Base("MobileNet", 224, 32, "tf", "conv_pw_11_relu"),
-    Base("MobileNetV2", 224, 32, "tf", "block_12_add"),
-    Base("MobileNetV3Large", 224, 32, "raw", "expanded_conv_11_add"),
-    Base("MobileNetV3Small", 224, 32, "raw", "expanded_conv_7_add"),
-    Base("DenseNet121", 224, 32, "torch", "pool4_pool"),
-    Base("EfficientNetB0", 224, 32, "efficientnet", "block5c_add"),
-    Base("EfficientNetV2B0", 224, 32, "raw", "block5e_add"),
-    Base("EfficientNetV2S", 384, 32, "raw", "block5i_add"),
+    PretrainedBase("Xception", 299, 71, "tf", "add_10"),
+    PretrainedBase("MobileNet", 224, 32, "tf", "conv_pw_11_relu"),
+    PretrainedBase("MobileNetV2", 224, 32, "tf", "block_12_add"),
+    PretrainedBase("MobileNetV3Large", 224, 32, "raw", "expanded_conv_11_add"),
+    PretrainedBase("MobileNetV3Small", 224, 32, "raw", "expanded_conv_7_add"),
+    PretrainedBase("DenseNet121", 224, 32, "torch", "pool4_pool"),
+    PretrainedBase("EfficientNetB0", 224, 32, "efficientnet", "block5c_add"),
+    PretrainedBase("EfficientNetV2B0", 224, 32, "raw", "block5e_add"),
+    PretrainedBase("EfficientNetV2S", 384, 32, "raw", "block5i_add"),
     # Its residual sums are bare operations, not layers with weights and names of their own, so the
     # downsampling layers are the only places between its stages.
-    Base("ConvNeXtTiny", 224, 32, "raw", "convnext_tiny_downsampling_block_2"),
+    PretrainedBase("ConvNeXtTiny", 224, 32, "raw", "convnext_tiny_downsampling_block_2"),
     # Each cell reads the two cells before it, so nothing between stem and output is clean.
-    Base("NASNetMobile", 224, 32, "tf", None),
+    PretrainedBase("NASNetMobile", 224, 32, "tf", None),
 )
 
 
@@ -240,12 +240,12 @@ def names() -> Sequence[str]:
     return tuple(BASES)
 
 
-def lookup(name: str) -> Base | None:
+def lookup(name: str) -> PretrainedBase | None:
     """The base of that name, letter case ignored, or None."""
     return next((base for base in BASES.values() if base.name.lower() == name.lower()), None)
 
 
-def by_parameters(count: int) -> tuple[Base, bool] | None:
+def by_parameters(count: int) -> tuple[PretrainedBase, bool] | None:
     """Which base has `count` weights, and whether with its classifier; recognises a wrong file."""
     for base in BASES.values():
         if count in (base.parameters, base.parameters_with_classifier):

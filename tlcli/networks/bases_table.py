@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tlcli.errors import Problem, RecipeError, suggestion
+from tlcli.networks import bases
 from tlcli.networks import bases as table_of_bases
 from tlcli.system import console
 
@@ -55,7 +56,7 @@ def _all_bases() -> tuple[str, Any]:
     return text, value
 
 
-def _boundaries(row: table_of_bases.Base) -> tuple[str, Any]:
+def _boundaries(row: bases.PretrainedBase) -> tuple[str, Any]:
     size = row.native_size
     value: list[dict[str, Any]] = [
         {

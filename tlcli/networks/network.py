@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.networks.bases import Base
+from tlcli.networks.bases import PretrainedBase
 from tlcli.networks.framework import keras, tf
 
 #: A Keras model, layer or variable; Keras has no type hints that help.
@@ -59,7 +59,7 @@ class Network:
         whole: pixels -> probabilities of the same shape; what a run saves.
     """
 
-    row: Base
+    row: PretrainedBase
     base: Model
     head: Model
     whole: Model
@@ -155,7 +155,7 @@ def checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, s
 
 
 def build_network(
-    row: Base,
+    row: PretrainedBase,
     image_size: tuple[int, int],
     head: HeadSettings,
     classes: int,

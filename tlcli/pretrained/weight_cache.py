@@ -48,7 +48,9 @@ def file_name(base: str) -> str:
     return f"{base.lower()}_imagenet_notop.weights.h5"
 
 
-def confirm(row: bases.Base, tensors: Tensors, where: str, proof: str = UNVERIFIED) -> Entry:
+def confirm(
+    row: bases.PretrainedBase, tensors: Tensors, where: str, proof: str = UNVERIFIED
+) -> Entry:
     """What is known about tensors that claim to be the ImageNet weights of a base.
 
     `proof` says what is known about their file already; a known fingerprint is better. Raises
@@ -63,7 +65,7 @@ def confirm(row: bases.Base, tensors: Tensors, where: str, proof: str = UNVERIFI
     return Entry(where, found, BY_FINGERPRINT if known else proof)
 
 
-def write(path: Path, row: bases.Base, tensors: Sequence[object], entry: Entry) -> None:
+def write(path: Path, row: bases.PretrainedBase, tensors: Sequence[object], entry: Entry) -> None:
     """Write tensors as a weights file that appears whole."""
     import h5py
 
@@ -91,7 +93,7 @@ def entry(path: Path) -> Entry | None:
     return Entry(*said)
 
 
-def read(path: Path, row: bases.Base) -> tuple[Tensors, Entry]:
+def read(path: Path, row: bases.PretrainedBase) -> tuple[Tensors, Entry]:
     """The tensors of a cached file, compared with what was written.
 
     Raises `WeightsError` for a damaged file, and one that holds other tensors than it did.

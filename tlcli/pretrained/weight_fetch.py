@@ -28,7 +28,7 @@ PIP_TIMEOUT = 1_800
 INCOMING = ".incoming"
 
 
-def fetch(row: bases.Base, folder: Path) -> Path:
+def fetch(row: bases.PretrainedBase, folder: Path) -> Path:
     """The verified weights of a base in `folder`, from the first source that has them.
 
     One process fetches, others wait and take its file. Each source that fails is a note. Raises
@@ -63,7 +63,7 @@ def _free(lock: filelock.BaseFileLock) -> bool:
         return False
 
 
-def _first_that_works(row: bases.Base, incoming: Path, path: Path, where: str) -> None:
+def _first_that_works(row: bases.PretrainedBase, incoming: Path, path: Path, where: str) -> None:
     failures = []
     for source, bring in _attempts(row, incoming):
         try:
@@ -98,7 +98,7 @@ def _clear(incoming: Path) -> None:
 _Bring = Callable[[], tuple[Path, str]]
 
 
-def _attempts(row: bases.Base, incoming: Path) -> Iterator[tuple[str, _Bring]]:
+def _attempts(row: bases.PretrainedBase, incoming: Path) -> Iterator[tuple[str, _Bring]]:
     """The sources of a base's weights by name, in the order in which they are tried."""
     official = weight_sources.published(row.name)
     proof = weight_cache.BY_HASH if official.hashes else weight_cache.UNVERIFIED

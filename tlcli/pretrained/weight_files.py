@@ -18,7 +18,9 @@ from tlcli.pretrained.tensors import Shape, Tensors
 from tlcli.pretrained.weight_formats import Content, HDF5File, Refused
 
 
-def check(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks for") -> None:
+def check(
+    path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
+) -> None:
     """Raise a `WeightsError`, placed at `where`, unless the file holds the weights of the base.
 
     Names and shapes are compared, values are not read. Takes milliseconds for HDF5.
@@ -27,7 +29,9 @@ def check(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks 
         _compare(content, path, row, where, asks)
 
 
-def read(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks for") -> Tensors:
+def read(
+    path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
+) -> Tensors:
     """The tensors of a base from a file of any form; raises `WeightsError` as `check` does."""
     with _opened(path, row, where) as content:
         _compare(content, path, row, where, asks)
@@ -35,7 +39,7 @@ def read(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks f
 
 
 def read_classifier(
-    path: Path, row: bases.Base, places: list[str], wanted: list[Shape], where: str
+    path: Path, row: bases.PretrainedBase, places: list[str], wanted: list[Shape], where: str
 ) -> Tensors:
     """The tensors above those of a base in an HDF5 file with its classifier.
 
@@ -62,12 +66,12 @@ def named(path: Path) -> str | None:
     return max(meant, key=len, default=None)
 
 
-def _hint(row: bases.Base) -> str:
+def _hint(row: bases.PretrainedBase) -> str:
     return f"name a file with the weights of {row.name}: .weights.h5, .h5, .keras or .onnx"
 
 
 @contextmanager
-def _opened(path: Path, row: bases.Base, where: str) -> Iterator[Content]:
+def _opened(path: Path, row: bases.PretrainedBase, where: str) -> Iterator[Content]:
     """The content of a file; where it cannot be opened or read, that is told as one line."""
     hint = _hint(row)
     if path.is_dir():
@@ -86,7 +90,9 @@ def _opened(path: Path, row: bases.Base, where: str) -> Iterator[Content]:
         raise WeightsError(Problem(where, f"{path} {error}", hint)) from error
 
 
-def _compare(content: Content, path: Path, row: bases.Base, where: str, asks: str) -> None:
+def _compare(
+    content: Content, path: Path, row: bases.PretrainedBase, where: str, asks: str
+) -> None:
     known = bases.by_parameters(content.parameters) if content.parameters else None
     if content.fits(row.name) and (known is None or known[0] is row):
         return
@@ -107,7 +113,7 @@ def _compare(content: Content, path: Path, row: bases.Base, where: str, asks: st
     raise WeightsError(Problem(where, message, _hint(row)))
 
 
-def _why_not(content: Content, row: bases.Base) -> str:
+def _why_not(content: Content, row: bases.PretrainedBase) -> str:
     try:
         content.read(row.name)
     except ValueError as error:

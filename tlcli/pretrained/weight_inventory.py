@@ -17,10 +17,10 @@ SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
-class Held:
+class WeightFile:
     """A file with the weights of a base on this machine."""
 
-    row: bases.Base
+    row: bases.PretrainedBase
     place: str
     path: Path
 
@@ -31,7 +31,7 @@ class Held:
         return said.verified if said else None
 
 
-def rows(names: Sequence[str]) -> list[bases.Base]:
+def rows(names: Sequence[str]) -> list[bases.PretrainedBase]:
     """The bases of those names, all of them without any; raises `WeightsError` for unknown ones."""
     found = []
     for name in names or bases.names():
@@ -43,16 +43,16 @@ def rows(names: Sequence[str]) -> list[bases.Base]:
     return found
 
 
-def held(names: Sequence[str], folder: Path) -> Iterator[Held]:
+def weight_files_of(names: Sequence[str], folder: Path) -> Iterator[WeightFile]:
     """The files of weights in all places, in the order in which they count."""
     for row in rows(names):
         for place, paths in weights.candidates(row, folder).items():
-            yield from (Held(row, place, path) for path in paths if path.is_file())
+            yield from (WeightFile(row, place, path) for path in paths if path.is_file())
 
 
-def listed(folder: Path) -> tuple[str, Any]:
+def list_weights(folder: Path) -> tuple[str, Any]:
     """Which weights are on this machine: as text, and as a value for JSON."""
-    found = list(held((), folder))
+    found = list(weight_files_of((), folder))
     value = [
         {
             "base": one.row.name,
@@ -83,7 +83,7 @@ def _told(proof: str | None) -> str:
     return f"by {proof}" if proof else "no checksum is known"
 
 
-def fetched(names: Sequence[str], folder: Path) -> list[Path]:
+def fetch_weights(names: Sequence[str], folder: Path) -> list[Path]:
     """The files of those bases in tlcli's cache, verified; what is missing is fetched.
 
     Raises `WeightsError` with every base that could not be had.
@@ -102,11 +102,11 @@ def fetched(names: Sequence[str], folder: Path) -> list[Path]:
     return paths
 
 
-def verified(names: Sequence[str], folder: Path) -> tuple[list[str], list[Problem]]:
+def verify_weights(names: Sequence[str], folder: Path) -> tuple[list[str], list[Problem]]:
     """Read every file of weights on this machine: a line for each sound one, and the problems."""
     lines: list[str] = []
     problems: list[Problem] = []
-    for one in held(names, folder):
+    for one in weight_files_of(names, folder):
         try:
             entry = weights.verify(one.path, one.row, str(one.path), "its name says")
         except WeightsError as error:
@@ -117,7 +117,7 @@ def verified(names: Sequence[str], folder: Path) -> tuple[list[str], list[Proble
     return lines, problems
 
 
-def imported(file: Path, base: str, folder: Path, *, force: bool = False) -> Path:
+def import_weights(file: Path, base: str, folder: Path, *, force: bool = False) -> Path:
     """Copy the weights in a file of any form into tlcli's cache, once they are verified.
 
     Raises `WeightsError` for other weights than the published ones where those are known, and for
@@ -137,14 +137,14 @@ def imported(file: Path, base: str, folder: Path, *, force: bool = False) -> Pat
     return path
 
 
-def exported(target: Path, names: Sequence[str], folder: Path) -> list[Path]:
+def export_weights(target: Path, names: Sequence[str], folder: Path) -> list[Path]:
     """Write the weights on this machine to a folder that `--weights-dir` can name elsewhere.
 
     Every file is verified on the way. Raises `WeightsError` where there are none, or those asked
     for are missing.
     """
-    first: dict[str, Held] = {}
-    for one in held(names, folder):
+    first: dict[str, WeightFile] = {}
+    for one in weight_files_of(names, folder):
         first.setdefault(one.row.name, one)
     missing = [row.name for row in rows(names) if row.name not in first] if names else []
     if missing or not first:

@@ -53,7 +53,7 @@ class Mirror:
     def __str__(self) -> str:
         if self.requirement:
             return f"the package {self.requirement.replace('==', ' ')}"
-        return shown(self.url)
+        return without_credentials(self.url)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,10 @@ def _slips(entry: Any) -> Iterator[tuple[str, str]]:
     if bool(entry.get("url")) == bool(entry.get("requirement")):
         yield "must have exactly one of `url` and `requirement`", "give `url` and `sha256`"
     if entry.get("url") and urlsplit(entry["url"]).scheme not in ("http", "https", "file"):
-        yield f"'{shown(entry['url'])}' is not a URL tlcli fetches", "use https, http or file"
+        yield (
+            f"'{without_credentials(entry['url'])}' is not a URL tlcli fetches",
+            "use https, http or file",
+        )
     if entry.get("requirement") and not re.fullmatch(
         r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+", entry["requirement"]
     ):
@@ -146,7 +149,7 @@ def _slips(entry: Any) -> Iterator[tuple[str, str]]:
         yield "`sha256` is missing or not 64 hex digits", "`sha256sum FILE` prints it"
 
 
-def shown(url: str) -> str:
+def without_credentials(url: str) -> str:
     """A URL without the user name, password and query that it may carry."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]

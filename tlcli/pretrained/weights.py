@@ -21,7 +21,7 @@ from tlcli.system import download, files
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightSource:
     """Weights as found: a file, the network, or random numbers.
 
     Attributes:
@@ -43,13 +43,13 @@ class Source:
         return {"network": "ImageNet weights", "random": "random weights"}[self.kind]
 
 
-def of_base(
-    row: bases.Base,
+def find_weights(
+    row: bases.PretrainedBase,
     wanted: str,
     where: str,
     cache: Path | None = None,
     asks: str = "the recipe asks for",
-) -> Source:
+) -> WeightSource:
     """The source that a recipe's `base.weights` means: imagenet, random or a path.
 
     Nothing is fetched yet. A file for `imagenet` is read and verified; one that the recipe names
@@ -59,10 +59,10 @@ def of_base(
     claim, and where the weights would have to be fetched but tlcli is offline.
     """
     if wanted == "random":
-        return Source("random")
+        return WeightSource("random")
     if wanted != "imagenet":
         weight_files.check(Path(wanted), row, where, asks)
-        return Source("file", Path(wanted))
+        return WeightSource("file", Path(wanted))
     folder = weight_cache.folder(files.cache_folder(cache))
     found, verified, tried = None, "", []
     for found, verified, said in _look(row, folder):
@@ -75,10 +75,10 @@ def of_base(
         message = f"the weights of {row.name} are not on this machine, and tlcli is offline"
         raise WeightsError(Problem(where, message, hint))
     notes = tuple(Problem(f"weights of {row.name}", text, severity="note") for text in tried)
-    return Source("file" if found else "network", found, folder, verified, notes)
+    return WeightSource("file" if found else "network", found, folder, verified, notes)
 
 
-def candidates(row: bases.Base, folder: Path) -> dict[str, list[Path]]:
+def candidates(row: bases.PretrainedBase, folder: Path) -> dict[str, list[Path]]:
     """Where the ImageNet weights of a base may be, by place, in the order in which they count.
 
     `folder` is that of tlcli's cache. Not every path is there.
@@ -101,7 +101,7 @@ def keras_cache() -> Path:
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
-def _look(row: bases.Base, folder: Path) -> Iterator[tuple[Path | None, str, str]]:
+def _look(row: bases.PretrainedBase, folder: Path) -> Iterator[tuple[Path | None, str, str]]:
     """Each place that is tried: the verified file in it, if any, its proof, and words for the user.
 
     A wrong file is an error, except in Keras' cache: Keras leaves broken ones behind.
@@ -124,7 +124,9 @@ def _proof(verified: str) -> str:
     return f"verified by {verified}" if verified else "no checksum is known for it"
 
 
-def verify(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks for") -> Entry:
+def verify(
+    path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
+) -> Entry:
     """What is known about a file with the ImageNet weights of a base.
 
     Raises `WeightsError` for a file that has other tensors than the known ones, and for one under
@@ -145,7 +147,7 @@ def verify(path: Path, row: bases.Base, where: str, asks: str = "the recipe asks
     return weight_cache.confirm(row, tensors, where, proof)
 
 
-def load(model: Any, row: bases.Base, source: Source) -> None:
+def load(model: Any, row: bases.PretrainedBase, source: WeightSource) -> None:
     """Put the weights into a base that `bases.Base.build` has made, fetching them if need be.
 
     Raises `WeightsError` where they cannot be had.
@@ -160,7 +162,7 @@ def load(model: Any, row: bases.Base, source: Source) -> None:
     assign(model, weight_files.read(path, row, str(path)), row)
 
 
-def assign(model: Any, values: Tensors, row: bases.Base) -> None:
+def assign(model: Any, values: Tensors, row: bases.PretrainedBase) -> None:
     """Put tensors in the order of `tensors.layers` into the layers of a base."""
     left = iter(values)
     for layer in _layers(model, row):
@@ -169,7 +171,7 @@ def assign(model: Any, values: Tensors, row: bases.Base) -> None:
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
 
 
-def record(model: Any, row: bases.Base, source: Source) -> dict[str, str]:
+def record(model: Any, row: bases.PretrainedBase, source: WeightSource) -> dict[str, str]:
     """What a run keeps about its weights: where they came from, and which they are.
 
     `fingerprint` is that of the tensors in the model, as in `tensors.fingerprint`.
@@ -189,6 +191,6 @@ def record(model: Any, row: bases.Base, source: Source) -> dict[str, str]:
     }
 
 
-def _layers(model: Any, row: bases.Base) -> list[Any]:
+def _layers(model: Any, row: bases.PretrainedBase) -> list[Any]:
     names = dict.fromkeys(layer.name for layer in layers(row.name))
     return [model.get_layer(name) for name in names]

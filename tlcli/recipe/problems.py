@@ -41,7 +41,7 @@ def cross_check(raw: dict[str, Any], document: Document) -> Iterator[Problem]:
             yield Problem(where, f"two stages are called '{stage_name}'", "give each its own name")
 
 
-def _check_size(size: Any, row: bases.Base, document: Document) -> Iterator[Problem]:
+def _check_size(size: Any, row: bases.PretrainedBase, document: Document) -> Iterator[Problem]:
     sides = size if isinstance(size, list | tuple) else [size, size]
     if len(sides) != 2 or any(type(side) is not int for side in sides):
         return  # not a size at all, which the schema tells
@@ -55,7 +55,7 @@ def _check_size(size: Any, row: bases.Base, document: Document) -> Iterator[Prob
 
 
 def _check_boundaries(
-    raw: dict[str, Any], row: bases.Base, document: Document
+    raw: dict[str, Any], row: bases.PretrainedBase, document: Document
 ) -> Iterator[Problem]:
     keys: list[Key] = [("base", "freeze_until")]
     stages = raw.get("stages")

@@ -47,7 +47,7 @@ class PlannedStage:
 
 
 @dataclass(frozen=True)
-class Contents:
+class ReportContents:
     """What the page shows; None, or nothing, where the run does not hold it."""
 
     evidence: Evidence
@@ -80,7 +80,7 @@ class Contents:
         return cells + sum(one.picture is not None for one in self.mistakes + self.unsure)
 
 
-def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> Contents:
+def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> ReportContents:
     """Read a run and put together what its report shows, with pictures of at most `room` bytes.
 
     `data` is the folder where the photos are now, if it is not the one that the run knows.
@@ -98,7 +98,7 @@ def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> Contents:
         if evaluation
         else None
     )
-    return Contents(
+    return ReportContents(
         evidence=found,
         verdict=judged,
         comparison=charts.comparison(_baseline(judged), _networks(found, judged)),

@@ -14,7 +14,7 @@ from tlcli.errors import Problem, RunError
 from tlcli.report.run_data import Evidence
 from tlcli.report.thumbnails import Album, Thumbnail
 from tlcli.runs import directory
-from tlcli.runs.evaluation_records import Evaluation, Explanation, Guess
+from tlcli.runs.evaluation_records import Evaluation, ExplanationRecord, Guess
 
 #: Classes that get a row of their own; of more, those with the most mistakes do.
 MOST_CLASSES = 40
@@ -38,7 +38,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """Photos with one true and one predicted class.
 
     Attributes:
@@ -70,16 +70,16 @@ class Matrix:
     """
 
     names: tuple[str | None, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[MatrixCell, ...], ...]
     folded: int
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[MatrixCell]:
         """The cells that hold photos, mistakes before right answers, the largest first."""
         held = [cell for row in self.rows for cell in row if cell.n]
         return sorted(held, key=lambda cell: (self.correct(cell), -cell.n))
 
-    def correct(self, cell: Cell) -> bool:
+    def correct(self, cell: MatrixCell) -> bool:
         """Whether a cell holds nothing but right answers."""
         return cell.row == cell.column and self.names[cell.row] is not None
 
@@ -129,7 +129,7 @@ def _counted(evaluation: Evaluation) -> Matrix:
             counts[place.get(true, size - 1)][place.get(predicted, size - 1)] += n
     names: list[str | None] = [evaluation.classes[number] for number in kept]
     cells = tuple(
-        tuple(Cell(at, column, n, _shade(n, sum(row))) for column, n in enumerate(row))
+        tuple(MatrixCell(at, column, n, _shade(n, sum(row))) for column, n in enumerate(row))
         for at, row in enumerate(counts)
     )
     return Matrix(tuple(names + [None] * bool(folded)), cells, folded)
@@ -175,7 +175,7 @@ MOST, SIDE = 12, 224
 class Heat:
     """A heat map in the page, with what it explains."""
 
-    explanation: Explanation
+    explanation: ExplanationRecord
     picture: Thumbnail
 
 
@@ -213,7 +213,7 @@ def photo_examples(
     )
 
 
-def _heat(explanation: Explanation | None, folder: Path, album: Album) -> Heat | None:
+def _heat(explanation: ExplanationRecord | None, folder: Path, album: Album) -> Heat | None:
     if explanation is None:
         return None
     if Path(explanation.image).name != explanation.image:  # nothing from elsewhere gets in

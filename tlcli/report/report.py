@@ -14,7 +14,7 @@ from tlcli import __version__
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation import learning_curves
 from tlcli.report import contents, examples, run_data
-from tlcli.report.contents import Contents
+from tlcli.report.contents import ReportContents
 from tlcli.report.html import render
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -36,7 +36,7 @@ class Written:
 
     path: Path
     bytes: int
-    contents: Contents
+    contents: ReportContents
 
     def as_json(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -115,7 +115,7 @@ def _check_out(path: Path) -> None:
         raise RunError(problems)
 
 
-def html(shown: Contents) -> str:
+def html(shown: ReportContents) -> str:
     """The page as text."""
     found = shown.evidence
     values = {

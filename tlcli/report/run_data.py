@@ -18,7 +18,7 @@ from tlcli.evaluation.calibration import Calibration
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.evaluation_records import Audit, Evaluation, Explanation, Guess
+from tlcli.runs.evaluation_records import Audit, Evaluation, ExplanationRecord, Guess
 from tlcli.runs.inputs import read_split, recipe_of
 from tlcli.runs.records import AGAIN, Epoch, Outcome, Record, checked
 from tlcli.system import files
@@ -43,7 +43,7 @@ class Evidence:
     evaluation: Evaluation | None
     predictions: tuple[Guess, ...] | None
     calibration: Calibration | None
-    explanations: tuple[Explanation, ...] | None
+    explanations: tuple[ExplanationRecord, ...] | None
     audit: Audit | None
     digests: dict[str, str]
 
@@ -68,7 +68,7 @@ def read(run: Run) -> Evidence:
         evaluation,
         predictions,
         calibration.of_run(run),
-        _optional(run, explanations, tuple[Explanation, ...]),
+        _optional(run, explanations, tuple[ExplanationRecord, ...]),
         _optional(run, directory.AUDIT, Audit),
         {labelled_photos.name_of(row, settings.data.root): row.sha256 for row in read_split(run)},
     )

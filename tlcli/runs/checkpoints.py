@@ -121,7 +121,7 @@ class Checkpoints:
 
     def _read(self, epoch: int) -> Checkpoint:
         path = self._path(epoch)
-        with _told(path):
+        with _checkpoint_errors(path):
             _verify(path)
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
@@ -156,7 +156,7 @@ def _needs(sound: Checkpoint) -> set[int]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _checkpoint_errors(path: Path) -> Iterator[None]:
     """Tell a damaged file, a `_Damaged`, from one that cannot be read just now, a `RunError`."""
     try:
         yield

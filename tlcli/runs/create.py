@@ -25,7 +25,7 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
     A run that was stopped there does not: it may go on, which `claims` decides.
     """
     if out is None:
-        return files.check_writable(directory.root())
+        return files.check_writable(directory.runs_root())
     if not out.exists():
         return files.check_writable(out.parent)
     if not out.is_dir():
@@ -90,7 +90,7 @@ def create_run(name: str, out: Path | None, *, force: bool = False) -> Run:
                 return Run(new, replaces=old)
             new_folder(out)
             return Run(out)
-        folder = directory.root()
+        folder = directory.runs_root()
         new_folder(folder)
         number = 1 + max((number_of(path, name) for path in folder.iterdir()), default=0)
         while True:
@@ -102,7 +102,7 @@ def create_run(name: str, out: Path | None, *, force: bool = False) -> Run:
             number += 1
     except OSError as error:
         raise RunError(
-            Problem(str(error.filename or out or directory.root()), reason(error))
+            Problem(str(error.filename or out or directory.runs_root()), reason(error))
         ) from error
 
 

@@ -143,7 +143,7 @@ def metrics_line(values: dict[str, Any]) -> str:
     return json.dumps(values, allow_nan=False) + "\n"
 
 
-def root() -> Path:
+def runs_root() -> Path:
     """The folder of the runs: `TLCLI_RUNS`, or `runs` in the working folder."""
     return Path(os.environ.get("TLCLI_RUNS") or "runs")
 
@@ -153,9 +153,9 @@ def mark_latest(run: Run) -> None:
 
     A link, or a file with the path where links fail; a file or folder of somebody else's is left.
     """
-    files.new_folder(root())
-    pointer = root() / LATEST
-    target = os.path.relpath(run.path.resolve(), root().resolve())
+    files.new_folder(runs_root())
+    pointer = runs_root() / LATEST
+    target = os.path.relpath(run.path.resolve(), runs_root().resolve())
     ours = pointer.is_symlink() or _pointed_at(pointer) is not None
     if pointer.exists() and not ours:
         return
@@ -182,31 +182,31 @@ def find_model(which: str | None) -> Path:
     """The model a user means: a `.keras` file, or that of the run `find` finds."""
     if which is not None and Path(which).is_file():
         return Path(which)
-    return find(which).file(MODEL)
+    return find_run(which).file(MODEL)
 
 
-def find(which: str | None, *, where: str = "--run") -> Run:
+def find_run(which: str | None, *, where: str = "--run") -> Run:
     """The finished run a user means: a directory, a name under `root()`, or the latest.
 
     Raises a `RunError` at `where` if there is none.
     """
-    folder = root()
+    folder = runs_root()
     if which is None:
         return _finished(_latest(folder), where)
     place = f"{where} {which}"
-    return _finished(named(which, where=place), place)
+    return _finished(run_named(which, where=place), place)
 
 
-def named(which: str, *, where: str) -> Run:
+def run_named(which: str, *, where: str) -> Run:
     """The run, finished or not, that a directory or a name under `root()` means.
 
     Raises a `RunError` at `where` if there is none.
     """
-    folder = root()
+    folder = runs_root()
     for path in (Path(which), folder / which):
         if (path / RECORD).is_file():
             return Run(path)
-    names = [run.name for run in listed(folder)]
+    names = [run.name for run in list_runs(folder)]
     hint = suggestion(which, names) if names else "train one with `tlcli finetune`"
     raise RunError(Problem(where, "no such run", hint))
 
@@ -229,7 +229,7 @@ def _finished(run: Run, where: str) -> Run:
     return run
 
 
-def listed(folder: Path) -> list[Run]:
+def list_runs(folder: Path) -> list[Run]:
     """Every run in `folder`, oldest first."""
     if not folder.is_dir():
         return []

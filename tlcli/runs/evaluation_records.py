@@ -131,7 +131,7 @@ class Evaluation(RecordPart):
         return self
 
 
-class Explanation(RecordPart):
+class ExplanationRecord(RecordPart):
     """A heat map over a photo, for one class; `image` is a file of the explanations folder."""
 
     path: str
@@ -141,7 +141,7 @@ class Explanation(RecordPart):
     image: str
 
 
-class Finding(RecordPart):
+class FindingRecord(RecordPart):
     """Something that the check of the photos noticed."""
 
     kind: str
@@ -155,4 +155,4 @@ class Finding(RecordPart):
 class Audit(RecordPart):
     """`audit.json`."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[FindingRecord, ...]

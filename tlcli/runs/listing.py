@@ -14,8 +14,8 @@ Brief = TypeVar("Brief", BriefRecord, BriefOutcome)
 
 def runs_table() -> tuple[str, Any]:
     """The runs of this folder, oldest first."""
-    folder = directory.root()
-    value = [_run(run) for run in directory.listed(folder)]
+    folder = directory.runs_root()
+    value = [_run(run) for run in directory.list_runs(folder)]
     if not value:
         return f"no runs in {folder}; train one with `tlcli finetune`", value
     headers = ("run", "created", "base", "stages", "val accuracy", "test accuracy")

@@ -30,7 +30,7 @@ from tlcli.system import console, files, locks
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunRequest:
     """What the user said about the run to make.
 
     Attributes:
@@ -55,7 +55,7 @@ class Claim:
 
 
 @contextmanager
-def claim(wanted: Wanted, chosen: Recipe, index: Index) -> Iterator[Claim]:
+def claim(wanted: RunRequest, chosen: Recipe, index: Index) -> Iterator[Claim]:
     """Find or make the run, and keep other processes from it until the block ends.
 
     What a failed run has not brought to a first checkpoint is removed again. Raises `RunError`
@@ -84,13 +84,13 @@ def claim(wanted: Wanted, chosen: Recipe, index: Index) -> Iterator[Claim]:
 
 
 def _claim_new(
-    stack: ExitStack, wanted: Wanted, chosen: Recipe, index: Index, told: list[str]
+    stack: ExitStack, wanted: RunRequest, chosen: Recipe, index: Index, told: list[str]
 ) -> Claim:
     """A stopped run of the same recipe under `directory.root()`, or a new one there."""
-    folder = directory.root()
+    folder = directory.runs_root()
     files.new_folder(folder)
     with locks.locked(folder, waiting="it is choosing its run"):
-        stopped = [run for run in reversed(directory.listed(folder)) if not run.closed]
+        stopped = [run for run in reversed(directory.list_runs(folder)) if not run.closed]
         for run in [] if wanted.fresh else stopped:
             if run.name.rpartition("-")[0] != chosen.name:
                 continue
@@ -104,7 +104,7 @@ def _claim_new(
             if not told and not locks.is_held(run.path):
                 told.append(fingerprints.not_resumed(run, different))
         _remove_stillborn(folder, chosen.name)
-        for run in directory.listed(folder):
+        for run in directory.list_runs(folder):
             tidy(run)
         run = create_run(chosen.name, None)
         _hold(stack, run)
@@ -112,7 +112,7 @@ def _claim_new(
 
 
 def _claim_in(
-    stack: ExitStack, out: Path, wanted: Wanted, chosen: Recipe, index: Index, told: list[str]
+    stack: ExitStack, out: Path, wanted: RunRequest, chosen: Recipe, index: Index, told: list[str]
 ) -> Claim:
     """The run in `out`, or the one that is going to replace it."""
     if problems := check_output(out, force=wanted.force):
@@ -148,7 +148,7 @@ def _begun(out: Path) -> Iterator[Run]:
         yield Run(out)
 
 
-def _pass_over(run: Run, different: list[str], wanted: Wanted, told: list[str]) -> None:
+def _pass_over(run: Run, different: list[str], wanted: RunRequest, told: list[str]) -> None:
     """Make way for another run, if the user says so; raises `RunError` where it is in the way."""
     if run.replaces is not None:
         if wanted.force:
@@ -164,7 +164,7 @@ def _pass_over(run: Run, different: list[str], wanted: Wanted, told: list[str]) 
 
 def _named(which: str, chosen: Recipe, index: Index) -> Run:
     """The run of `--resume`."""
-    run = directory.named(which, where=f"--resume {which}")
+    run = directory.run_named(which, where=f"--resume {which}")
     _check_unfinished(run, which)
     different = fingerprints.differences(run, chosen, index)
     if different:
@@ -189,7 +189,7 @@ def _hold(stack: ExitStack, run: Run) -> None:
     refuse_links(run)
     try:
         left = stack.enter_context(locks.locked(run.path))
-    except locks.Held as held:
+    except locks.LockHeldError as held:
         hint = "wait for it, stop it, or train another run with --fresh"
         raise RunError(Problem(str(run.path), f"is being trained by {held}", hint)) from None
     stack.callback(lambda: locks.release_files(run.path) if run.closed else None)
@@ -202,7 +202,7 @@ def tidy(run: Run) -> None:
     """Remove what a process leaves in its finished run when it is killed while it tidies up."""
     left = (checkpoints.trash(run.file(directory.CHECKPOINTS)), *map(run.file, locks.FILES))
     if run.closed and any(path.exists() for path in left):
-        with suppress(locks.Held), locks.locked(run.path):
+        with suppress(locks.LockHeldError), locks.locked(run.path):
             shutil.rmtree(left[0], ignore_errors=True)
             locks.release_files(run.path)
 

@@ -56,7 +56,7 @@ class Holder:
         return False
 
 
-class Held(Exception):
+class LockHeldError(Exception):
     """Somebody else holds the lock.
 
     Attributes:
@@ -85,7 +85,7 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
         try:
             by_system, left = _take(lock, folder)
             break
-        except Held as held:
+        except LockHeldError as held:
             if waiting is None:
                 raise
             if not told:
@@ -130,7 +130,7 @@ def _take(lock: filelock.BaseFileLock, folder: Path) -> tuple[bool, Holder | Non
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise Held(read_holder(folder / HOLDER)) from None
+        raise LockHeldError(read_holder(folder / HOLDER)) from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and not has_no_locks(error):
             raise
@@ -148,7 +148,7 @@ def _take_file(path: Path) -> Holder | None:
         except FileExistsError:
             left = read_holder(path)
             if left is None or not left.dead:  # None: it is being written, or nobody can tell
-                raise Held(left, path) from None
+                raise LockHeldError(left, path) from None
             _take_away(path, left)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -58,7 +58,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     except BlockingIOError:
         holder = locks.read_holder(path)
         # The last who came may have gone, and another one still be there.
-        raise locks.Held(None if holder is None or holder.dead else holder) from None
+        raise locks.LockHeldError(None if holder is None or holder.dead else holder) from None
     try:
         yield
     finally:

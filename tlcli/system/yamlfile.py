@@ -186,7 +186,7 @@ def parse(text: str, path: Path) -> Document:
         document = Document(path, None)
         if node is None:
             return document
-        reader = _Reader(document, loader)
+        reader = _DocumentReader(document, loader)
         return Document(path, reader.construct(node, ()), document.lines)
     except _Refused as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -232,7 +232,7 @@ def _count(value: Any) -> int:
     return 1 + sum(map(_count, entries)) if isinstance(value, dict | list) else 1
 
 
-class _Reader:
+class _DocumentReader:
     """Turns nodes into values, noting lines and counting against the bounds."""
 
     def __init__(self, document: Document, loader: _Loader) -> None:

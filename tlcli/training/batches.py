@@ -117,7 +117,7 @@ class LiveFeed:
             for positions, views in picks
         )
         for batch, mix in zip(
-            loader.batches(batches, loader.Look.of(self._recipe)), mixes, strict=False
+            loader.batches(batches, loader.PixelSettings.of(self._recipe)), mixes, strict=False
         ):
             if batch.errors:
                 raise DataError(batch.errors.values())

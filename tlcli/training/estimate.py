@@ -21,9 +21,9 @@ import numpy as np
 
 from tlcli.data.dataset import Item
 from tlcli.errors import ImageError
-from tlcli.images.decode import load
+from tlcli.images.decode import load_image
 from tlcli.images.loader import THREADS
-from tlcli.networks.bases import Base, Boundary
+from tlcli.networks.bases import Boundary, PretrainedBase
 from tlcli.system.console import duration
 from tlcli.training.plan import Plan
 from tlcli.training.stage_plan import StagePlan
@@ -154,7 +154,7 @@ def augmentation(plan: Plan, speed: Speed) -> float:
 
 
 def work(
-    row: Base, size: tuple[int, int], low: Boundary | None, high: Boundary
+    row: PretrainedBase, size: tuple[int, int], low: Boundary | None, high: Boundary
 ) -> tuple[float, float]:
     """Multiply-adds (depthwise ones at their cost) and values moved for one image between two
     boundaries.
@@ -203,7 +203,7 @@ def _decoding(items: Sequence[Item], size: tuple[int, int]) -> float:
     count = 0
     for item in items[:: max(len(items) // 32, 1)]:
         try:
-            load(item.path, height=size[0], width=size[1], resize="squash")
+            load_image(item.path, height=size[0], width=size[1], resize="squash")
         except ImageError:
             continue  # told elsewhere
         count += 1
@@ -212,7 +212,7 @@ def _decoding(items: Sequence[Item], size: tuple[int, int]) -> float:
     return (time.perf_counter() - started) / max(count, 1) / THREADS
 
 
-def _order(row: Base) -> Callable[[Boundary], int]:
+def _order(row: PretrainedBase) -> Callable[[Boundary], int]:
     names = [boundary.name for boundary in row.boundaries]
     return lambda boundary: names.index(boundary.name)
 

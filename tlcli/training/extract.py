@@ -11,7 +11,7 @@ from tlcli.errors import DataError, Problem
 from tlcli.features import addresses, export, extraction
 from tlcli.features.addresses import OpenedStore
 from tlcli.features.export import FEATURES, INDEX, META, Origin, Pooling
-from tlcli.features.extraction import Report
+from tlcli.features.extraction import ExtractionReport
 from tlcli.images import decode
 from tlcli.images.loader import View
 from tlcli.networks.framework import tf
@@ -34,13 +34,13 @@ def load_network(plan: Plan) -> Network:
     return network
 
 
-def fill_store(network: Network, plan: Plan, opened: OpenedStore) -> Report:
+def fill_store(network: Network, plan: Plan, opened: OpenedStore) -> ExtractionReport:
     """Extract what the plan needs and the store lacks."""
     recipe, items = plan.recipe, plan.index.items
     live = recipe.augment.views == "live"
     if live:
         items = tuple(item for item in items if item.split != "train")
-    report = Report()
+    report = ExtractionReport()
     if views := addresses.views_of(items, recipe.augment, recipe.augment.kept_views):
         report = extraction.extract(network, recipe, views, opened.rows, opened.sources)
         _tell_extraction(report, len(views))
@@ -59,7 +59,7 @@ def _check_live(plan: Plan) -> dict[Path, Problem]:
     return found
 
 
-def _tell_extraction(report: Report, views: int) -> None:
+def _tell_extraction(report: ExtractionReport, views: int) -> None:
     computed, stored = sum(report.computed.values()), sum(report.stored.values())
     rate = f", {report.images / report.seconds:.1f} views/s" if report.images else ""
     console.note(

@@ -15,8 +15,8 @@ from tlcli.data import findings
 from tlcli.data.dataset import Index
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.features import disk_space
-from tlcli.networks.bases import BASES, Base, Boundary
-from tlcli.pretrained.weights import Source
+from tlcli.networks.bases import BASES, Boundary, PretrainedBase
+from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console
 from tlcli.training import memory
@@ -35,14 +35,14 @@ class Plan:
 
     recipe: Recipe
     index: Index
-    source: Source
+    source: WeightSource
     stages: tuple[StagePlan, ...]
     store_bytes: int
     cache: Path
     problems: tuple[Problem, ...]
 
     @property
-    def row(self) -> Base:
+    def row(self) -> PretrainedBase:
         """The base's row in the table."""
         return BASES[self.recipe.base.name]
 

@@ -16,7 +16,7 @@ from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights
-from tlcli.pretrained.weights import Source
+from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.advice import advice
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs.create import check_output
@@ -35,7 +35,7 @@ class Preflight:
     cache: Path
     problems: list[Problem]
     index: Index | None = None
-    source: Source | None = None
+    source: WeightSource | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -84,7 +84,9 @@ def preflight(
     where = chosen.where("base", "weights")
     found.source = _collect(
         problems,
-        lambda: weights.of_base(BASES[chosen.base.name], chosen.base.weights, where, found.cache),
+        lambda: weights.find_weights(
+            BASES[chosen.base.name], chosen.base.weights, where, found.cache
+        ),
     )
     problems += found.source.notes if found.source else ()
     if found.index is not None:
@@ -98,7 +100,7 @@ def preflight(
             bad = _unusable(found.index, found.cache)
             found.index = dataset.set_aside(found.index, bad, skip=skip)
         if not unlabelled:
-            found.index = leakage.settle(found.index, chosen.data.duplicates)
+            found.index = leakage.resolve_copies(found.index, chosen.data.duplicates)
             problems += _check_class_weights(chosen, found.index)
             problems += check_validation(chosen, found.index)
             problems += check_classes(gathered, found.index)

@@ -103,7 +103,7 @@ def reproduce(
     The repetition goes to `out` (default: beside the run, named like it with `-again`) and goes on
     if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
-    run = directory.find(which, where="RUN")
+    run = directory.find_run(which, where="RUN")
     chosen = recipe_of(run)
     source = "data.csv" if chosen.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
@@ -125,7 +125,7 @@ def reproduce(
         raise RunError([Problem(str(run.path), line, hint) for line in different])
     console.note(made.text() + "\n")
     checksum = (run.record().get("weights") or {}).get("checksum")
-    train(made, resume.Wanted(out=out), latest=False, checksum=checksum)
+    train(made, resume.RunRequest(out=out), latest=False, checksum=checksum)
     return compare(run, again)
 
 

@@ -183,7 +183,7 @@ def _pixels(plan: Plan) -> Any:
     index = plan.index
     items = (index.of("test") or index.of("val") or index.of("train"))[:REREAD]
     views = [loader.View(item.path, item.digest) for item in items]
-    (batch,) = loader.batches([views], loader.Look.of(plan.recipe))
+    (batch,) = loader.batches([views], loader.PixelSettings.of(plan.recipe))
     if batch.readable:
         return batch.pixels
     shape = (REREAD, *plan.recipe.base.image_size, 3)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tlcli.data.dataset import Index
-from tlcli.networks.bases import BASES, Base, Boundary
+from tlcli.networks.bases import BASES, Boundary, PretrainedBase
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import Head, Stage
 
@@ -71,7 +71,9 @@ def _class_weights(stage: Stage, index: Index) -> tuple[float, ...]:
     return tuple(given.get(name, 1.0) for name in index.classes)
 
 
-def head_parameters(head: Head, row: Base, image_size: tuple[int, int], classes: int) -> int:
+def head_parameters(
+    head: Head, row: PretrainedBase, image_size: tuple[int, int], classes: int
+) -> int:
     """Weights and biases of a head; two classes have one output unit."""
     height, width, channels = row.top.shape(*image_size)
     inputs = height * width * channels if head.pooling == "flatten" else channels

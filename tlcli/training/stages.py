@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tlcli.data.dataset import Item
 from tlcli.errors import Problem, RunError
-from tlcli.features.extraction import Report
+from tlcli.features.extraction import ExtractionReport
 from tlcli.features.store import TrunkRows
 from tlcli.networks.network import Network
 from tlcli.runs import directory
@@ -84,7 +84,7 @@ class Stages:
         rows: dict[str, TrunkRows],
         run: Run,
         clock: Clock,
-        report: Report,
+        report: ExtractionReport,
     ) -> None:
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self._report = clock, report

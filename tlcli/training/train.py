@@ -8,12 +8,12 @@ from typing import Any
 from tlcli.data import findings, preview
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features import addresses
-from tlcli.features.extraction import Report
+from tlcli.features.extraction import ExtractionReport
 from tlcli.pretrained import weights
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.create import move_into_place
 from tlcli.runs.directory import Run
-from tlcli.runs.resume import Claim, Wanted
+from tlcli.runs.resume import Claim, RunRequest
 from tlcli.system import console, files, signals
 from tlcli.training import extract, saving
 from tlcli.training.plan import Plan, without_unreadable
@@ -21,7 +21,7 @@ from tlcli.training.stages import Clock, Result, Stages
 from tlcli.training.step import Score
 
 #: A new run under `directory.root()`, or the one there that was stopped.
-NEW = Wanted()
+NEW = RunRequest()
 
 #: Photos on a run's own sheet of views, which has to be read in a report.
 SHEET_ROWS = 12
@@ -38,7 +38,7 @@ class Summary:
 
     run: Run
     stages: tuple[Result, ...]
-    report: Report
+    report: ExtractionReport
     seconds: dict[str, float]
 
     @property
@@ -77,7 +77,7 @@ class Summary:
 
 
 def train(
-    plan: Plan, wanted: Wanted = NEW, *, latest: bool = True, checksum: str | None = None
+    plan: Plan, wanted: RunRequest = NEW, *, latest: bool = True, checksum: str | None = None
 ) -> Summary:
     """Carry out a plan: load, extract, train stage after stage, test, save, check.
 
@@ -141,7 +141,10 @@ def _mark_latest(run: Run) -> None:
     try:
         directory.mark_latest(run)
     except OSError as error:
-        pointer, hint = directory.root() / directory.LATEST, f"name this run with --run {run.path}"
+        pointer, hint = (
+            directory.runs_root() / directory.LATEST,
+            f"name this run with --run {run.path}",
+        )
         message = f"cannot be pointed at this run: {reason(error)}"
         console.warn(str(Problem(str(pointer), message, hint)))
 
@@ -156,7 +159,7 @@ def _draw_views(plan: Plan, run: Run) -> None:
             console.warn(f"no sheet of views: {reason(error)}")
 
 
-def _readable(plan: Plan, report: Report, claimed: Claim) -> Plan:
+def _readable(plan: Plan, report: ExtractionReport, claimed: Claim) -> Plan:
     """The plan of the photos that could be read, which are the same after a stop as before."""
     reduced = without_unreadable(plan, report.unreadable)
     if claimed.resumed:
