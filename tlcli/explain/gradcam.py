@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tlcli.explain.explained_model import ExplainedModel
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import keras, tf
-from tlcli.networks.network import class_scores
+from tlcli.networks.logits import class_scores, likeliest_class
 
 Array = npt.NDArray[Any]
 Method = Literal["grad-cam", "grad-cam++", "integrated-gradients"]
@@ -137,7 +137,7 @@ class Probe:
             with forward_convolutions(layers), tf.GradientTape() as tape:
                 tape.watch(pixels)  # frozen layers below the grid record nothing by themselves
                 activations, logits = inner(pixels, training=False)
-                numbers = tf.where(numbers == LIKELIEST, _likeliest(logits), numbers)
+                numbers = tf.where(numbers == LIKELIEST, likeliest_class(logits), numbers)
                 scores = class_scores(logits, numbers)
             return activations, tape.gradient(scores, activations), logits, numbers
 
@@ -159,12 +159,6 @@ class Probe:
         """The gradients of those classes' scores with respect to the pixels."""
         pixels = tf.convert_to_tensor(pixels, tf.float32)
         return np.asarray(self._slope(pixels, tf.constant(numbers, tf.int32)))
-
-
-def _likeliest(logits: Any) -> Any:
-    if logits.shape[-1] == 1:
-        return tf.cast(logits[:, 0] > 0, tf.int32)
-    return tf.argmax(logits, axis=1, output_type=tf.int32)
 
 
 def maps(probe: Probe, pixels: Array, numbers: Array, method: Method) -> tuple[Array, Looked]:

@@ -26,6 +26,7 @@ from tlcli.networks.framework import keras, tf
 Model = Any
 Layer = Any
 Variable = Any
+Array = npt.NDArray[Any]
 
 
 class HeadSettings(Protocol):
@@ -50,7 +51,7 @@ class HeadSettings(Protocol):
 
 @dataclass(frozen=True)
 class Network:
-    """A base with a head on it, and ways to look at its parts.
+    """A base with a head on it, as one model and cut into parts.
 
     Attributes:
         row: the row of the table of bases.
@@ -82,17 +83,17 @@ class Network:
         return keras.Model(self._tensor(low), [self._tensor(name) for name in highs])
 
     def tail(self, boundary: str) -> Model:
-        """Activations at `boundary` -> the base's output; nothing is left to do at the top."""
+        """Activations at `boundary` -> the base's output; at the top that is the identity."""
         if boundary == self.row.top.name:
             top = keras.Input(self.base.output.shape[1:], dtype=self.base.output.dtype)
             return keras.Model(top, keras.layers.Identity(dtype=top.dtype)(top))
         return keras.Model(self._tensor(boundary), self.base.output)
 
     def freeze(self, boundary: str | None, *, batch_norm: str = "frozen") -> list[Variable]:
-        """Freeze up to `boundary` (`None`: the whole base) and return what is left to train.
+        """Freeze up to `boundary` (`None`: the whole base) and return the trainable variables.
 
-        Flags are set layer by layer from one plan, since a parent's `trainable` overwrites its
-        children's. Batch norm of the base stays frozen, scale and shift included, unless
+        The flag of every layer is set, since setting `trainable` of a model overwrites that of all
+        its layers. Batch norm of the base stays frozen, scale and shift included, unless
         `batch_norm` is 'train': a frozen layer runs in inference mode, so that statistics of
         ImageNet are neither replaced by those of small batches nor slowly forgotten.
         """
@@ -110,48 +111,27 @@ class Network:
         return self._own_layers[names.index(boundary) + 1 :]
 
     def checksums(self, boundaries: Iterable[str]) -> dict[str, str]:
-        """Those of the weights up to and including each boundary; see `checksums`."""
+        """Of the weights up to and including each boundary: see the function `checksums`."""
         return checksums(self._own_layers, boundaries)
 
     def state(self, boundary: str) -> list[Variable]:
-        """The weights above `boundary`, which training can change, the head's included."""
+        """The weights above `boundary`, the head's included: what training can change."""
         variables = [v for layer in self.above(boundary) for v in layer.weights]
         return variables + list(self.head.weights)
 
     def variables(self, boundary: str) -> list[Variable]:
-        """`state`, and after it what draws the dropout above `boundary`.
+        """`state`, and after it the seed generators of the dropout layers above `boundary`.
 
         Keras counts the seed generators of layers as variables, not as weights.
         """
         weights = self.state(boundary)
-        known = {id(variable) for variable in weights}
+        weight_ids = {id(variable) for variable in weights}
         layers = [*self.above(boundary), self.head]
-        drawing = {id(v): v for layer in layers for v in layer.variables if id(v) not in known}
-        return weights + list(drawing.values())
+        others = {id(v): v for layer in layers for v in layer.variables if id(v) not in weight_ids}
+        return weights + list(others.values())
 
     def _tensor(self, boundary: str) -> Any:
         return self.base.get_layer(boundary).output
-
-
-def checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, str]:
-    """Hex SHA-256 of the weights up to and including each boundary, in one pass.
-
-    Taken over name, shape and little-endian float32 bytes of each tensor in the order of the
-    graph, so that it says the same of the same weights from any file.
-    """
-    wanted = set(boundaries)
-    found = {}
-    digest = hashlib.sha256()
-    for layer in layers:
-        for variable in layer.weights:
-            values = np.ascontiguousarray(variable.numpy(), dtype="<f4")
-            digest.update(f"{layer.name}/{variable.name}{values.shape}".encode())
-            digest.update(values.data)
-        if layer.name in wanted:
-            found[layer.name] = digest.hexdigest()
-            if len(found) == len(wanted):
-                break
-    return found
 
 
 def build_network(
@@ -201,44 +181,11 @@ def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int, precis
     return dense(units, "head_logits", dtype="float32")(x)
 
 
-def class_scores(logits: Any, numbers: Any) -> Any:
-    """The score of each photo's own class, shape (n,).
-
-    A sigmoid unit gives the logit of the second class; that of the first is the same negated.
-    """
-    if logits.shape[-1] == 1:
-        return tf.where(numbers == 1, logits[:, 0], -logits[:, 0])
-    return tf.gather(logits, numbers, batch_dims=1)
-
-
-def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
-    """Cross-entropy of each photo, shape (n,), from logits of shape (n, 1) or (n, classes).
-
-    Smoothing spreads that share of the target evenly over the classes, as Keras' losses do.
-    """
-    classes = logits.shape[-1]
-    if classes == 1:
-        targets = tf.cast(labels, tf.float32) * (1 - smoothing) + 0.5 * smoothing
-        return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits[:, 0])
-    targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-
-
-def chosen_class(logits: Any) -> Any:
-    """The class with the highest probability, int32, shape (n,)."""
-    if logits.shape[-1] == 1:
-        return tf.cast(logits[:, 0] > 0, tf.int32)
-    return tf.argmax(logits, axis=-1, output_type=tf.int32)
-
-
-Array = npt.NDArray[Any]
-
-
 def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]:
     """The compiled forward pass of a model, in inference mode: rows in, a list of outputs.
 
-    It runs in batches of `batch_size`, the last one filled up, so that there is one shape to
-    compile for and a row does not depend on how many others are asked for with it.
+    It runs in batches of `batch_size`, the last one filled up with zeros. So only one shape is
+    compiled, and the result for a row does not depend on how many rows are computed with it.
     """
     call = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
 
@@ -258,3 +205,25 @@ def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]
         )
 
     return run
+
+
+def checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, str]:
+    """Hex SHA-256 of the weights up to and including each boundary, in one pass.
+
+    A checksum is taken over the name, the shape and the little-endian float32 bytes of each tensor
+    in the order of the graph, so that the same weights have the same one whatever file they came
+    from. `layers` are those of a base from the bottom up.
+    """
+    requested = set(boundaries)
+    by_boundary = {}
+    digest = hashlib.sha256()
+    for layer in layers:
+        for variable in layer.weights:
+            values = np.ascontiguousarray(variable.numpy(), dtype="<f4")
+            digest.update(f"{layer.name}/{variable.name}{values.shape}".encode())
+            digest.update(values.data)
+        if layer.name in requested:
+            by_boundary[layer.name] = digest.hexdigest()
+            if len(by_boundary) == len(requested):
+                break
+    return by_boundary

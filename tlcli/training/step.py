@@ -13,7 +13,8 @@ import numpy.typing as npt
 from tlcli.errors import Problem, RunError
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import tf
-from tlcli.networks.network import Network, Variable, chosen_class, cross_entropy
+from tlcli.networks.logits import cross_entropy, likeliest_class
+from tlcli.networks.network import Network, Variable
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
 from tlcli.training import mixing
@@ -52,7 +53,7 @@ class _Tally:
     def add(self, labels: Any, logits: Any, losses: Any) -> None:
         """Count a batch: losses of shape (n,), and whether the likeliest class is the label."""
         self._loss.assign_add(tf.cast(tf.reduce_sum(losses), tf.float64))
-        hits = tf.equal(chosen_class(logits), labels)
+        hits = tf.equal(likeliest_class(logits), labels)
         self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int64)))
         self._seen.assign_add(tf.cast(tf.size(labels), tf.int64))
 

@@ -1,0 +1,48 @@
+"""From logits to what follows from them: scores, losses, the likeliest class.
+
+A network for two classes has one logit for a photo, that of the second class before the sigmoid;
+one for more classes has a logit for each class before the softmax. Every function takes both
+forms, (n, 1) and (n, classes), as TensorFlow tensors.
+
+TensorFlow is imported inside the functions, so that light commands can import this module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def class_scores(logits: Any, class_numbers: Any) -> Any:
+    """The score of one class of each photo, shape (n,); `class_numbers` says which, shape (n,).
+
+    A single logit is the score of the second class; that of the first is the same negated.
+    """
+    from tlcli.networks.framework import tf
+
+    if logits.shape[-1] == 1:
+        return tf.where(class_numbers == 1, logits[:, 0], -logits[:, 0])
+    return tf.gather(logits, class_numbers, batch_dims=1)
+
+
+def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
+    """Cross-entropy of each photo, shape (n,); `labels` are class numbers, shape (n,).
+
+    Smoothing spreads that share of the target evenly over the classes, as Keras' losses do.
+    """
+    from tlcli.networks.framework import tf
+
+    classes = logits.shape[-1]
+    if classes == 1:
+        targets = tf.cast(labels, tf.float32) * (1 - smoothing) + 0.5 * smoothing
+        return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits[:, 0])
+    targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+
+def likeliest_class(logits: Any) -> Any:
+    """The number of the class with the highest probability, int32, shape (n,)."""
+    from tlcli.networks.framework import tf
+
+    if logits.shape[-1] == 1:
+        return tf.cast(logits[:, 0] > 0, tf.int32)
+    return tf.argmax(logits, axis=-1, output_type=tf.int32)
