@@ -25,6 +25,7 @@ from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network, compile_forward
 from tlcli.pretrained import weights
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
 
@@ -58,7 +59,12 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     weights.load(
         network.base,
         network.row,
-        weights.find_weights(network.row, recipe.base.weights, recipe.where("base", "weights")),
+        weights.find_weights(
+            network.row,
+            recipe.base.weights,
+            recipe.where("base", "weights"),
+            WeightsAccess.from_options(),
+        ),
     )
     pixels = _pixels(recipe, paths)
     forward = compile_forward(network.trunk(list(BOUNDARIES)), loader.BATCH_SIZE)

@@ -31,8 +31,6 @@ def clean_environ(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.chdir(home / "here")
     yield
     console.configure(quiet=False)
-    for name in ("TLCLI_OFFLINE", "TLCLI_WEIGHTS"):  # options of commands leave them behind
-        os.environ.pop(name, None)
 
 
 @pytest.fixture

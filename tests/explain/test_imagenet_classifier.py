@@ -15,6 +15,7 @@ from tlcli.explain import imagenet_classifier
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.pretrained import weights
+from tlcli.pretrained.weights_access import WeightsAccess
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,9 @@ def write(model, path):
     "name", ["small.h5", pytest.param("small.weights.h5", marks=pytest.mark.slow)]
 )
 def test_the_scores_are_those_of_keras(whole, tmp_path, name):
-    opened = imagenet_classifier.open_classifier(SMALL, write(whole, tmp_path / name))
+    opened = imagenet_classifier.open_classifier(
+        SMALL, WeightsAccess(), write(whole, tmp_path / name)
+    )
     pixels = noise(2, 224, 224)
     expected = whole(pixels, training=False).numpy()  # this base rescales by itself
     found = opened.probabilities(opened.model(pixels, training=False).numpy())
@@ -53,7 +56,9 @@ def test_other_bases(name, tmp_path):
     row = BASES[name]
     keras.utils.clear_session(free_memory=False)
     whole = getattr(keras.applications, name)(weights=None)
-    opened = imagenet_classifier.open_classifier(row, write(whole, tmp_path / "whole.h5"))
+    opened = imagenet_classifier.open_classifier(
+        row, WeightsAccess(), write(whole, tmp_path / "whole.h5")
+    )
     shown = keras.Model(opened.model.inputs[0], [opened.model.layers[-1].output])
     pixels = noise(1, row.native_size, row.native_size)
     inner = keras.Model(whole.inputs[0], whole.layers[-1].output)
@@ -67,7 +72,7 @@ def test_names_come_from_keras_own_file_and_twins_keep_their_numbers():
     folder.mkdir(parents=True)
     table = {str(n): [f"n{n}", "crane" if n in (134, 517) else f"thing{n}"] for n in range(1000)}
     (folder / imagenet_classifier.INDEX).write_text(json.dumps(table))
-    found = imagenet_classifier._names()
+    found = imagenet_classifier._names(WeightsAccess())
     assert (found[281], found[134], found[517]) == ("thing281", "crane (134)", "crane (517)")
 
 
@@ -82,7 +87,7 @@ def test_the_official_names():
     assert imagenet_classifier.official(BASES["NASNetMobile"]) == "nasnet_mobile.h5"
 
 
-def test_weights_that_are_not_there(cli, tmp_path, monkeypatch, whole, photos):
+def test_weights_that_are_not_there(cli, tmp_path, whole, photos):
     photo = next(photos.rglob("*.png"))
     done = cli("explain", photo, "--base", "vgg16")
     assert done.exit_code == 1
@@ -96,12 +101,11 @@ def test_weights_that_are_not_there(cli, tmp_path, monkeypatch, whole, photos):
     small = keras.applications.MobileNetV3Small(weights=None, include_top=False)
     path = write(small, tmp_path / "notop.weights.h5")
     with pytest.raises(WeightsError, match="does not hold the ImageNet classifier of MobileNetV3"):
-        imagenet_classifier.open_classifier(SMALL, path)
+        imagenet_classifier.open_classifier(SMALL, WeightsAccess(), path)
     # One under the official name that is another.
-    monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path))
     write(whole, tmp_path / imagenet_classifier.official(SMALL))
     with pytest.raises(WeightsError, match="has the name of the official file, but not its hash"):
-        imagenet_classifier.open_classifier(SMALL)
+        imagenet_classifier.open_classifier(SMALL, WeightsAccess(folder=tmp_path))
 
 
 @pytest.mark.slow

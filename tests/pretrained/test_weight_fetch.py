@@ -135,10 +135,9 @@ def test_other_tensors_than_the_known_ones(server: Server, made: Any, folder: Pa
     assert left == [".other.h5.part"]
 
 
-def test_offline_fails_at_once(server: Server, folder: Path, monkeypatch):
-    monkeypatch.setenv("TLCLI_OFFLINE", "1")
+def test_offline_fails_at_once(server: Server, folder: Path):
     with pytest.raises(WeightsError) as caught:
-        weight_fetch.fetch(SMALL, folder)
+        weight_fetch.fetch(SMALL, folder, offline=True)
     assert str(caught.value) == (
         f"{WHERE}: not on this machine, and tlcli is offline; leave out --offline and "
         "TLCLI_OFFLINE, or get a file and run `tlcli weights import FILE --base MobileNetV3Small`"

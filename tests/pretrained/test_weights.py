@@ -15,6 +15,7 @@ from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import tensors, weight_cache, weight_sources, weights
 from tlcli.pretrained.weights import WeightSource
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.recipe.load import load_recipe
 from tlcli.system import files
 
@@ -28,7 +29,8 @@ def find(write_recipe: Callable[..., Path]) -> Callable[..., WeightSource]:
         text = f"data: {{dir: p}}\nbase:\n  name: {name}\n  weights: {wanted}\n"
         chosen = load_recipe(write_recipe(text, "r.yaml"))
         where = chosen.where("base", "weights")
-        return weights.find_weights(BASES[name], chosen.base.weights, where)
+        access = WeightsAccess.from_options()
+        return weights.find_weights(BASES[name], chosen.base.weights, where, access)
 
     return find
 

@@ -170,15 +170,6 @@ def test_a_proxy(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch):
     assert server.paths == ["http://weights.invalid/file.h5"]
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("", False), ("0", False), ("no", False), ("1", True), ("yes", True)]
-)
-def test_offline(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool):
-    assert not download.offline()
-    monkeypatch.setenv("TLCLI_OFFLINE", value)
-    assert download.offline() is expected
-
-
 def test_progress_in_bytes(
     server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):

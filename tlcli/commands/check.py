@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tlcli.commands.options import PATH, recipe_path, tell, with_json, with_recipe
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import console
 
 
@@ -18,8 +19,8 @@ from tlcli.system import console
               help="Write a list of photos to leave out, for data.exclude.")  # fmt: skip
 @with_json
 def check(
-    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, every: bool,
-    fix_list: Path | None, json_: bool,
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
+    access: WeightsAccess, every: bool, fix_list: Path | None, json_: bool,
 ) -> None:  # fmt: skip
     """Check the recipe, the weights and every photo before training.
 
@@ -33,7 +34,7 @@ def check(
 
     if fix_list:
         exclude_list.expect_fix_list(fix_list)
-    checked = check_recipe(recipe_path(config), overrides, cache=cache_dir)
+    checked = check_recipe(recipe_path(config), overrides, cache=cache_dir, access=access)
     if json_:
         console.result_json(checked.as_dict())
     else:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import show, with_cache, with_json, with_offline, with_weights_dir
+from tlcli.commands.options import (
+    show,
+    with_cache,
+    with_json,
+    with_offline,
+    with_weights_access,
+    with_weights_dir,
+)
+from tlcli.pretrained.weights_access import WeightsAccess
 
 
 @click.command()
@@ -14,7 +22,8 @@ from tlcli.commands.options import show, with_cache, with_json, with_offline, wi
 @with_weights_dir
 @with_offline
 @with_json
-def doctor(cache_dir: Path | None, json_: bool) -> None:
+@with_weights_access
+def doctor(cache_dir: Path | None, json_: bool, access: WeightsAccess) -> None:
     """Print versions, devices, folders with their sizes, and which sources of weights respond.
 
     \b
@@ -23,4 +32,4 @@ def doctor(cache_dir: Path | None, json_: bool) -> None:
     """
     from tlcli.commands.machine_report import machine_report
 
-    show(machine_report(cache_dir), json_)
+    show(machine_report(cache_dir, access), json_)

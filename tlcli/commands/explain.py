@@ -16,6 +16,7 @@ from tlcli.commands.network_options import (
     with_picture_out,
 )
 from tlcli.commands.options import show, with_json
+from tlcli.pretrained.weights_access import WeightsAccess
 
 
 @click.command()
@@ -30,7 +31,8 @@ from tlcli.commands.options import show, with_json
 @with_json
 def explain(
     photos: tuple[str, ...], which: str | None, base: str | None, weights_file: Path | None,
-    name: str | None, layer: str | None, method: Any, out: Path | None, force: bool, json_: bool,
+    access: WeightsAccess, name: str | None, layer: str | None, method: Any, out: Path | None,
+    force: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show where in photos a network sees a class, as heat maps.
 
@@ -52,7 +54,7 @@ def explain(
     from tlcli.explain import explained_model, imagenet_classifier
 
     opened = (
-        imagenet_classifier.open_classifier(found, weights_file)
+        imagenet_classifier.open_classifier(found, access, weights_file)
         if base
         else explained_model.open_run(found)
     )

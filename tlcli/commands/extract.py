@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tlcli.commands.options import PATH, plan_from_options, with_json, with_recipe
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import console
 
 
@@ -21,8 +22,9 @@ from tlcli.system import console
 @click.option("--force", is_flag=True, help="Replace those files if they exist.")
 @with_json
 def extract(
-    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, boundary: str | None,
-    pooling: Any, data: Path | None, out: Path | None, force: bool, json_: bool,
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
+    access: WeightsAccess, boundary: str | None, pooling: Any, data: Path | None,
+    out: Path | None, force: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Run photos through the frozen part of the network and keep the features.
 
@@ -31,7 +33,7 @@ def extract(
       tlcli extract --config cats_dogs.yaml
       tlcli extract --boundary block5_pool --out features
     """
-    made = plan_from_options(config, overrides, cache_dir, unlabelled=data, run=False)
+    made = plan_from_options(config, overrides, cache_dir, access, unlabelled=data, run=False)
     from tlcli.training import extract as extraction
 
     wanted = extraction.Wanted(boundary, pooling, data is None, out)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tlcli.commands.options import PATH, plan_from_options, show, with_json, with_recipe
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import console
 
 
@@ -23,8 +24,9 @@ from tlcli.system import console
 )
 @with_json
 def finetune(
-    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, out: Path | None,
-    force: bool, fresh: bool, resume: str | None, dry_run: bool, json_: bool,
+    config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
+    access: WeightsAccess, out: Path | None, force: bool, fresh: bool, resume: str | None,
+    dry_run: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Train a classifier: extract features, train the head, fine-tune the top in stages.
 
@@ -37,7 +39,7 @@ def finetune(
     """
     if resume is not None and (fresh or out is not None):
         raise click.UsageError("--resume cannot be combined with --fresh or --out")
-    made = plan_from_options(config, overrides, cache_dir, out, force)
+    made = plan_from_options(config, overrides, cache_dir, access, out, force)
     if dry_run:
         from tlcli.training import estimate
 

@@ -17,6 +17,7 @@ from tlcli import __version__
 from tlcli.errors import TlcliError
 from tlcli.networks import bases
 from tlcli.pretrained import weight_cache, weight_sources, weights
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import console, download, files
 
 #: What is asked for its version.
@@ -25,13 +26,13 @@ PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "pillow", "pydantic", "click
 INDEX_TIMEOUT = 20.0
 
 
-def machine_report(cache: Path | None = None) -> tuple[str, Any]:
+def machine_report(cache: Path | None, access: WeightsAccess) -> tuple[str, Any]:
     """Versions, devices, folders and sources: as text, and as a value for JSON."""
     value: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
-        "folders": [_folder(*pair) for pair in _folders(files.cache_folder(cache))],
-        "sources": [{"source": name, "answer": said} for name, said in _answers()],
+        "folders": [_folder(*pair) for pair in _folders(files.cache_folder(cache), access)],
+        "sources": [{"source": name, "answer": said} for name, said in _answers(access)],
     }
     versions = "\n".join(f"{name} {number}" for name, number in value["versions"].items())
     folders = console.table(
@@ -65,12 +66,12 @@ def _devices() -> list[str]:
     return [cores, *names]
 
 
-def _folders(cache: Path) -> Iterator[tuple[str, Path]]:
+def _folders(cache: Path, access: WeightsAccess) -> Iterator[tuple[str, Path]]:
     yield "features", files.features_folder(cache)
     yield "weights of tlcli", weight_cache.folder(cache)
     yield "weights of Keras", weights.keras_cache()
-    if named := os.environ.get("TLCLI_WEIGHTS"):
-        yield "weights, TLCLI_WEIGHTS", Path(named)
+    if access.folder:
+        yield "weights, TLCLI_WEIGHTS", access.folder
 
 
 def _folder(name: str, path: Path) -> dict[str, Any]:
@@ -86,9 +87,9 @@ def _sized(number_of_bytes: int | None) -> str:
     return "-" if number_of_bytes is None else console.size(number_of_bytes)
 
 
-def _answers() -> Iterator[tuple[str, str]]:
+def _answers(access: WeightsAccess) -> Iterator[tuple[str, str]]:
     """Every source of weights, and whether it answers."""
-    if download.offline():
+    if access.offline:
         yield "all", "not asked: tlcli is offline"
         return
     hosts = {urlsplit(weight_sources.published(base).url).hostname: base for base in bases.names()}

@@ -8,13 +8,22 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import PATH, Command, with_offline, with_weights_dir
+from tlcli.commands.options import (
+    PATH,
+    Command,
+    with_offline,
+    with_weights_access,
+    with_weights_dir,
+)
 
 METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
 
 
 def with_network(weights: str) -> Callable[[Command], Command]:
-    """The options that say what to look into: --run, or --base with --weights."""
+    """The options that say what to look into: --run, or --base with --weights.
+
+    The command takes `access: WeightsAccess` too, in place of --weights-dir and --offline.
+    """
     options = (
         click.option("--run", "which", help="A run directory, its name, or a model.keras. "
                      "[default: runs/latest]"),
@@ -25,6 +34,7 @@ def with_network(weights: str) -> Callable[[Command], Command]:
     )  # fmt: skip
 
     def add(command: Command) -> Command:
+        command = with_weights_access(command)
         for option in reversed(options):
             command = option(command)
         return command

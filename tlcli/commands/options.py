@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from tlcli.errors import Problem
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,31 +41,34 @@ with_cache = click.option(
 )
 
 
-def _as_variable(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    """Make an option another spelling of an environment variable, so that it reaches pip, too."""
-
-    def put(_ctx: click.Context, _parameter: click.Parameter, value: Any) -> None:
-        if value:
-            os.environ[name] = "1" if value is True else str(value)
-
-    return put
-
-
 with_offline = click.option(
     "--offline",
     is_flag=True,
-    expose_value=False,
-    callback=_as_variable("TLCLI_OFFLINE"),
     help="Fetch no weights; fail at once if some are missing. Also TLCLI_OFFLINE=1.",
 )
 
 with_weights_dir = click.option(
     "--weights-dir",
     type=PATH,
-    expose_value=False,
-    callback=_as_variable("TLCLI_WEIGHTS"),
     help="A folder of weights files to use first.  [default: TLCLI_WEIGHTS]",
 )
+
+
+def with_weights_access(command: Command) -> Command:
+    """Have a command take `access: WeightsAccess` in the place of --offline and --weights-dir.
+
+    The command may have either option, or both; its decorators are applied after this one.
+    """
+
+    @functools.wraps(command)
+    def with_access(
+        *arguments: Any, offline: bool = False, weights_dir: Path | None = None, **options: Any
+    ) -> Any:
+        access = WeightsAccess.from_options(offline=offline, folder=weights_dir)
+        return command(*arguments, access=access, **options)
+
+    return cast(Command, with_access)
+
 
 with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 
@@ -77,8 +81,11 @@ def with_settings(command: Command) -> Command:
 
 
 def with_recipe(command: Command) -> Command:
-    """The options of every command that runs a recipe: --config, --set, those of folders."""
-    for option in (with_offline, with_weights_dir, with_cache):
+    """The options of every command that runs a recipe: --config, --set, those of folders.
+
+    The command takes `cache_dir`, and `access: WeightsAccess`.
+    """
+    for option in (with_weights_access, with_offline, with_weights_dir, with_cache):
         command = option(command)
     return with_settings(command)
 
@@ -113,6 +120,7 @@ def plan_from_options(
     config: Path | None,
     overrides: tuple[str, ...],
     cache_dir: Path | None,
+    access: WeightsAccess,
     out: Path | None = None,
     force: bool = False,
     unlabelled: Path | None = None,
@@ -123,7 +131,15 @@ def plan_from_options(
     from tlcli.training.preflight import preflight
 
     chosen = load_recipe(recipe_path(config), overrides)
-    found = preflight(chosen, cache=cache_dir, out=out, force=force, unlabelled=unlabelled, run=run)
+    found = preflight(
+        chosen,
+        cache=cache_dir,
+        access=access,
+        out=out,
+        force=force,
+        unlabelled=unlabelled,
+        run=run,
+    )
     made = make_plan(found)
     tell(made.problems)
     return made

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, show, with_cache, with_json, with_offline, with_weights_dir
+from tlcli.commands.options import (
+    PATH,
+    show,
+    with_cache,
+    with_json,
+    with_offline,
+    with_weights_access,
+    with_weights_dir,
+)
+from tlcli.pretrained.weights_access import WeightsAccess
 
 
 @click.command()
@@ -18,9 +27,10 @@ from tlcli.commands.options import PATH, show, with_cache, with_json, with_offli
 @with_weights_dir
 @with_cache
 @with_json
+@with_weights_access
 def reproduce(
     run: str | None, out: Path | None, data: Path | None, weights: Path | None,
-    cache_dir: Path | None, json_: bool,
+    cache_dir: Path | None, json_: bool, access: WeightsAccess,
 ) -> None:  # fmt: skip
     """Train a run again from its own record and compare: identical, or where it first differs.
 
@@ -31,6 +41,8 @@ def reproduce(
     """
     from tlcli.training import reproduce as reproduction
 
-    compared = reproduction.reproduce(run, out=out, cache=cache_dir, data=data, weights=weights)
+    compared = reproduction.reproduce(
+        run, out=out, cache=cache_dir, data=data, weights=weights, access=access
+    )
     show((compared.text(), compared.as_dict()), json_)
     click.get_current_context().exit(0 if compared.difference is None else 1)

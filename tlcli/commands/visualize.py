@@ -15,6 +15,7 @@ from tlcli.commands.network_options import (
     with_picture_out,
 )
 from tlcli.commands.options import PATH, show, with_json
+from tlcli.pretrained.weights_access import WeightsAccess
 
 
 @click.group()
@@ -28,7 +29,9 @@ def visualize() -> None:
     """
 
 
-def _open(which: str | None, base: str | None, weights_file: Path | None) -> Any:
+def _open(
+    which: str | None, base: str | None, weights_file: Path | None, access: WeightsAccess
+) -> Any:
     """The network of a run, or a bare base."""
     from tlcli.runs import directory
 
@@ -43,7 +46,7 @@ def _open(which: str | None, base: str | None, weights_file: Path | None) -> Any
 
     where, wanted = "--weights" if weights_file else "--base", str(weights_file or "imagenet")
     return explained_model.open_base(
-        row, weights.find_weights(row, wanted, where, asks="--base says")
+        row, weights.find_weights(row, wanted, where, access, asks="--base says")
     )
 
 
@@ -57,7 +60,7 @@ def _open(which: str | None, base: str | None, weights_file: Path | None) -> Any
 @with_json
 def activations(
     photo: Path, which: str | None, base: str | None, weights_file: Path | None,
-    layers: tuple[str, ...], out: Path | None, force: bool, json_: bool,
+    access: WeightsAccess, layers: tuple[str, ...], out: Path | None, force: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show the channels of layers for a photo, each as its own picture.
 
@@ -70,7 +73,7 @@ def activations(
     from tlcli.images import contact_sheet
 
     target = contact_sheet.target(out, f"{photo.stem}-activations.png", force=force)
-    opened = _open(which, base, weights_file)
+    opened = _open(which, base, weights_file, access)
     from tlcli.explain import activations as channels
 
     found = channels.look(opened, photo, channels.chosen(opened, layers))
@@ -93,9 +96,9 @@ def activations(
 @with_picture_force
 @with_json
 def filters(
-    which: str | None, base: str | None, weights_file: Path | None, layer: str,
-    wanted: str | None, steps: int, size: int | None, seed: int, out: Path | None, force: bool,
-    json_: bool,
+    which: str | None, base: str | None, weights_file: Path | None,
+    access: WeightsAccess, layer: str, wanted: str | None, steps: int, size: int | None, seed: int,
+    out: Path | None, force: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Draw what each filter of a layer responds to most, by gradient ascent.
 
@@ -108,7 +111,7 @@ def filters(
     from tlcli.images import contact_sheet
 
     target = contact_sheet.target(out, f"{layer}-filters.png", force=force)
-    opened = _open(which, base, weights_file)
+    opened = _open(which, base, weights_file, access)
     from tlcli.explain import filters as patterns
 
     numbers = patterns.chosen(opened, layer, wanted)

@@ -13,8 +13,10 @@ from tlcli.commands.options import (
     with_cache,
     with_json,
     with_offline,
+    with_weights_access,
     with_weights_dir,
 )
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import console
 
 
@@ -39,7 +41,8 @@ def weights(ctx: click.Context, cache_dir: Path | None) -> None:
 @with_weights_dir
 @with_json
 @click.pass_obj
-def list_(folder: Path, json_: bool) -> None:
+@with_weights_access
+def list_(folder: Path, json_: bool, access: WeightsAccess) -> None:
     """List the bases: which weights are on this machine, where, and how they were verified.
 
     \b
@@ -48,14 +51,15 @@ def list_(folder: Path, json_: bool) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    show(weight_inventory.list_weights(folder), json_)
+    show(weight_inventory.list_weights(folder, access), json_)
 
 
 @weights.command()
 @click.argument("names", nargs=-1, required=True, metavar="BASE...")
 @with_offline
 @click.pass_obj
-def fetch(folder: Path, names: tuple[str, ...]) -> None:
+@with_weights_access
+def fetch(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
     """Fetch the ImageNet weights of bases into tlcli's cache and verify them.
 
     \b
@@ -64,7 +68,7 @@ def fetch(folder: Path, names: tuple[str, ...]) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    for path in weight_inventory.fetch_weights(names, folder):
+    for path in weight_inventory.fetch_weights(names, folder, offline=access.offline):
         console.result(str(path))
 
 
@@ -72,7 +76,8 @@ def fetch(folder: Path, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, metavar="[BASE...]")
 @with_weights_dir
 @click.pass_obj
-def verify(folder: Path, names: tuple[str, ...]) -> None:
+@with_weights_access
+def verify(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
     """Read the weights on this machine and compare them with what is published.
 
     \b
@@ -82,7 +87,7 @@ def verify(folder: Path, names: tuple[str, ...]) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    lines, problems = weight_inventory.verify_weights(names, folder)
+    lines, problems = weight_inventory.verify_weights(names, folder, access)
     console.result("\n".join(lines) or "no valid weights on this machine")
     tell(tuple(problems))
     click.get_current_context().exit(1 if problems else 0)
@@ -110,7 +115,8 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
 @click.argument("names", nargs=-1, metavar="[BASE...]")
 @with_weights_dir
 @click.pass_obj
-def export(folder: Path, target: Path, names: tuple[str, ...]) -> None:
+@with_weights_access
+def export(folder: Path, target: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
     """Copy the weights on this machine to a folder, for a machine without a network.
 
     On that machine, name the folder with --weights-dir or TLCLI_WEIGHTS.
@@ -121,5 +127,5 @@ def export(folder: Path, target: Path, names: tuple[str, ...]) -> None:
     """
     from tlcli.pretrained import weight_inventory
 
-    for path in weight_inventory.export_weights(target, names, folder):
+    for path in weight_inventory.export_weights(target, names, folder, access):
         console.result(str(path))

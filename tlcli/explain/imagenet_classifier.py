@@ -1,13 +1,12 @@
 """A base with its ImageNet classifier, from a weights file that holds it.
 
 tlcli's own cache keeps bases without classifiers: nothing else needs one. So the file has to be on
-this machine: named by the user, in the folder that `TLCLI_WEIGHTS` names, or in Keras' cache, where
+this machine: named by the user, in the folder of `WeightsAccess`, or in Keras' cache, where
 `keras.applications.VGG16()` leaves it.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -19,6 +18,7 @@ from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
 from tlcli.pretrained import tensors, weight_files, weight_sources, weights
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import download, files
 
 CLASSES = 1000
@@ -27,13 +27,15 @@ CLASSES = 1000
 INDEX = "imagenet_class_index.json"
 
 
-def open_classifier(row: bases.PretrainedBase, file: Path | None = None) -> ExplainedModel:
+def open_classifier(
+    row: bases.PretrainedBase, access: WeightsAccess, file: Path | None = None
+) -> ExplainedModel:
     """A base with its 1,000 classes at its native size.
 
     Raises `WeightsError` where there is no file with the classifier's weights, or `file` holds
     something else.
     """
-    path = file or _find(row)
+    path = file or _find(row, access)
     where = "--weights" if file else "--base"
     below = weight_files.read(path, row, where, "--base says")
     model = _build(row)
@@ -49,7 +51,7 @@ def open_classifier(row: bases.PretrainedBase, file: Path | None = None) -> Expl
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
     look = PixelSettings(row.native_size, row.native_size, "squash")
-    return ExplainedModel(row.name, row, model, look, model.outputs[0], _names())
+    return ExplainedModel(row.name, row, model, look, model.outputs[0], _names(access))
 
 
 def official(row: bases.PretrainedBase) -> str:
@@ -61,9 +63,9 @@ def _with_classifier(name: str) -> str:
     return re.sub(r"[-_]no[-_]?top(_v2)?", "", name)
 
 
-def _find(row: bases.PretrainedBase) -> Path:
+def _find(row: bases.PretrainedBase, access: WeightsAccess) -> Path:
     name = official(row)
-    for folder in _folders():
+    for folder in _folders(access):
         path = folder / name
         if path.is_file():
             hashes = weight_sources.published(row.name).hashes
@@ -79,9 +81,8 @@ def _find(row: bases.PretrainedBase) -> Path:
     raise WeightsError(Problem(f"--base {row.name}", message, hint))
 
 
-def _folders() -> list[Path]:
-    named = os.environ.get("TLCLI_WEIGHTS")
-    return [*([Path(named)] if named else []), weights.keras_cache()]
+def _folders(access: WeightsAccess) -> list[Path]:
+    return [*([access.folder] if access.folder else []), weights.keras_cache()]
 
 
 def _build(row: bases.PretrainedBase) -> Any:
@@ -138,12 +139,12 @@ def _snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", parted).lower()
 
 
-def _names() -> tuple[str, ...]:
+def _names(access: WeightsAccess) -> tuple[str, ...]:
     """The names of ImageNet's classes where Keras' file of them is at hand, else their numbers.
 
     A few names stand for two classes; these get their number as well.
     """
-    for folder in _folders():
+    for folder in _folders(access):
         try:
             table = files.read_json(folder / INDEX)
             names = [str(table[str(number)][1]) for number in range(CLASSES)]

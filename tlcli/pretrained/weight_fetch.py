@@ -28,17 +28,18 @@ PIP_TIMEOUT = 1_800
 INCOMING = ".incoming"
 
 
-def fetch(row: bases.PretrainedBase, folder: Path) -> Path:
+def fetch(row: bases.PretrainedBase, folder: Path, *, offline: bool = False) -> Path:
     """The verified weights of a base in `folder`, from the first source that has them.
 
     One process fetches, others wait and take its file. Each source that fails is a note. Raises
-    `WeightsError` with every source's failure where none has them, and at once when offline.
+    `WeightsError` with every source's failure where none has them, and at once where they are
+    missing and the network must not be used.
     """
     path = folder / weight_cache.file_name(row.name)
     where = f"weights of {row.name}"
     if path.exists():
         return path
-    if download.offline():
+    if offline:
         hint = "leave out --offline and TLCLI_OFFLINE, or get a file and run "
         hint += f"`tlcli weights import FILE --base {row.name}`"
         raise WeightsError(Problem(where, "not on this machine, and tlcli is offline", hint))

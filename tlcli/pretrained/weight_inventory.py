@@ -10,6 +10,7 @@ from typing import Any
 from tlcli.errors import Problem, WeightsError, suggestion
 from tlcli.networks import bases
 from tlcli.pretrained import weight_cache, weight_fetch, weight_files, weights
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import console, download, files
 
 #: The list of SHA-256 sums that an export gets, as `sha256sum --check` reads it.
@@ -43,16 +44,18 @@ def rows(names: Sequence[str]) -> list[bases.PretrainedBase]:
     return found
 
 
-def weight_files_of(names: Sequence[str], folder: Path) -> Iterator[WeightFile]:
+def weight_files_of(
+    names: Sequence[str], folder: Path, access: WeightsAccess
+) -> Iterator[WeightFile]:
     """The files of weights in all places, in the order in which they count."""
     for row in rows(names):
-        for place, paths in weights.candidates(row, folder).items():
+        for place, paths in weights.candidates(row, folder, access).items():
             yield from (WeightFile(row, place, path) for path in paths if path.is_file())
 
 
-def list_weights(folder: Path) -> tuple[str, Any]:
+def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
     """Which weights are on this machine: as text, and as a value for JSON."""
-    found = list(weight_files_of((), folder))
+    found = list(weight_files_of((), folder, access))
     value = [
         {
             "base": one.row.name,
@@ -83,7 +86,7 @@ def _told(proof: str | None) -> str:
     return f"by {proof}" if proof else "no checksum is known"
 
 
-def fetch_weights(names: Sequence[str], folder: Path) -> list[Path]:
+def fetch_weights(names: Sequence[str], folder: Path, *, offline: bool = False) -> list[Path]:
     """The files of those bases in tlcli's cache, verified; what is missing is fetched.
 
     Raises `WeightsError` with every base that could not be had.
@@ -92,7 +95,7 @@ def fetch_weights(names: Sequence[str], folder: Path) -> list[Path]:
     problems: list[Problem] = []
     for row in rows(names):
         try:
-            path = weight_fetch.fetch(row, folder)
+            path = weight_fetch.fetch(row, folder, offline=offline)
             weight_cache.read(path, row)
             paths.append(path)
         except WeightsError as error:
@@ -102,11 +105,13 @@ def fetch_weights(names: Sequence[str], folder: Path) -> list[Path]:
     return paths
 
 
-def verify_weights(names: Sequence[str], folder: Path) -> tuple[list[str], list[Problem]]:
+def verify_weights(
+    names: Sequence[str], folder: Path, access: WeightsAccess
+) -> tuple[list[str], list[Problem]]:
     """Read every file of weights on this machine: a line for each sound one, and the problems."""
     lines: list[str] = []
     problems: list[Problem] = []
-    for one in weight_files_of(names, folder):
+    for one in weight_files_of(names, folder, access):
         try:
             entry = weights.verify(one.path, one.row, str(one.path), "its name says")
         except WeightsError as error:
@@ -137,14 +142,16 @@ def import_weights(file: Path, base: str, folder: Path, *, force: bool = False) 
     return path
 
 
-def export_weights(target: Path, names: Sequence[str], folder: Path) -> list[Path]:
+def export_weights(
+    target: Path, names: Sequence[str], folder: Path, access: WeightsAccess
+) -> list[Path]:
     """Write the weights on this machine to a folder that `--weights-dir` can name elsewhere.
 
     Every file is verified on the way. Raises `WeightsError` where there are none, or those asked
     for are missing.
     """
     first: dict[str, WeightFile] = {}
-    for one in weight_files_of(names, folder):
+    for one in weight_files_of(names, folder, access):
         first.setdefault(one.row.name, one)
     missing = [row.name for row in rows(names) if row.name not in first] if names else []
     if missing or not first:

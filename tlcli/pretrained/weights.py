@@ -17,12 +17,15 @@ from tlcli.networks import bases
 from tlcli.pretrained import weight_cache, weight_fetch, weight_files, weight_sources
 from tlcli.pretrained.tensors import Tensors, fingerprint, layers
 from tlcli.pretrained.weight_cache import Entry
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.system import download, files
 
 
 @dataclass(frozen=True)
 class WeightSource:
     """Weights as found: a file, the network, or random numbers.
+
+    Of the kind `network` there is one only where the network may be used.
 
     Attributes:
         path: of the file.
@@ -47,6 +50,7 @@ def find_weights(
     row: bases.PretrainedBase,
     wanted: str,
     where: str,
+    access: WeightsAccess,
     cache: Path | None = None,
     asks: str = "the recipe asks for",
 ) -> WeightSource:
@@ -65,11 +69,11 @@ def find_weights(
         return WeightSource("file", Path(wanted))
     folder = weight_cache.folder(files.cache_folder(cache))
     found, verified, tried = None, "", []
-    for found, verified, said in _look(row, folder):
+    for found, verified, said in _look(row, folder, access):
         tried.append(f"{said}, {_proof(verified)}" if found else said)
         if found is not None:
             break
-    if found is None and download.offline():
+    if found is None and access.offline:
         hint = "leave out --offline and TLCLI_OFFLINE, or get a file and run "
         hint += f"`tlcli weights import FILE --base {row.name}`"
         message = f"the weights of {row.name} are not on this machine, and tlcli is offline"
@@ -78,15 +82,16 @@ def find_weights(
     return WeightSource("file" if found else "network", found, folder, verified, notes)
 
 
-def candidates(row: bases.PretrainedBase, folder: Path) -> dict[str, list[Path]]:
+def candidates(
+    row: bases.PretrainedBase, folder: Path, access: WeightsAccess
+) -> dict[str, list[Path]]:
     """Where the ImageNet weights of a base may be, by place, in the order in which they count.
 
     `folder` is that of tlcli's cache. Not every path is there.
     """
     own, official = weight_cache.file_name(row.name), weight_sources.published(row.name).file
     found = {}
-    if named := os.environ.get("TLCLI_WEIGHTS"):
-        given = Path(named)
+    if given := access.folder:
         others = sorted(given.iterdir()) if given.is_dir() else []
         meant = [path for path in others if weight_files.named(path) == row.name]
         found["TLCLI_WEIGHTS"] = list(dict.fromkeys([given / own, given / official, *meant]))
@@ -101,12 +106,14 @@ def keras_cache() -> Path:
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
-def _look(row: bases.PretrainedBase, folder: Path) -> Iterator[tuple[Path | None, str, str]]:
+def _look(
+    row: bases.PretrainedBase, folder: Path, access: WeightsAccess
+) -> Iterator[tuple[Path | None, str, str]]:
     """Each place that is tried: the verified file in it, if any, its proof, and words for the user.
 
     A wrong file is an error, except in Keras' cache: Keras leaves broken ones behind.
     """
-    for place, paths in candidates(row, folder).items():
+    for place, paths in candidates(row, folder, access).items():
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             yield None, "", f"none in {place} ({paths[0].parent})"

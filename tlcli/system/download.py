@@ -50,11 +50,6 @@ class _Anew(_Again):
     """What is there does not belong to the file that the server has."""
 
 
-def offline() -> bool:
-    """Whether the user has ruled the network out (`--offline`, `TLCLI_OFFLINE`)."""
-    return os.environ.get("TLCLI_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
-
-
 def probe(url: str) -> str:
     """Why the server of `url` does not answer; empty if it does, whatever it says.
 

@@ -13,6 +13,7 @@ from tlcli.data import audit
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.findings import Finding
 from tlcli.errors import Problem, TlcliError
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.recipe.load import load_recipe
 from tlcli.system import files
 from tlcli.training.plan import Plan, make_plan
@@ -74,7 +75,11 @@ def _uncollected() -> Iterator[None]:
 
 @_uncollected()
 def check_recipe(
-    path: Path, overrides: Sequence[str] = (), *, cache: Path | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    cache: Path | None = None,
+    access: WeightsAccess | None = None,
 ) -> CheckResult:
     """Load a recipe, plan its run and decode every photo; problems are returned, not raised."""
     try:
@@ -83,6 +88,7 @@ def check_recipe(
             found = preflight(
                 chosen,
                 cache=cache,
+                access=access,
                 examine=lambda index: audit.audit(index, chosen, memory),
                 memory=memory,
             )

@@ -17,6 +17,7 @@ from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weights
 from tlcli.pretrained.weights import WeightSource
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.recipe.advice import advice
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs.create import check_output
@@ -58,6 +59,7 @@ def preflight(
     chosen: Recipe,
     *,
     cache: Path | None = None,
+    access: WeightsAccess | None = None,
     out: Path | None = None,
     force: bool = False,
     examine: Callable[[Index], Index] | None = None,
@@ -70,7 +72,8 @@ def preflight(
     Of each photo the header is read; `examine` looks closer, returning the index without photos
     that cannot be used and with its findings. `memory` knows hashes of files that have not changed.
     `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone. `out`
-    and `force` are those of a run; without `run` none is going to be made.
+    and `force` are those of a run; without `run` none is going to be made. Without `access` the
+    environment says how weights may be had.
     """
     problems = advice(chosen)
     if run:
@@ -85,7 +88,11 @@ def preflight(
     found.source = _collect(
         problems,
         lambda: weights.find_weights(
-            BASES[chosen.base.name], chosen.base.weights, where, found.cache
+            BASES[chosen.base.name],
+            chosen.base.weights,
+            where,
+            access or WeightsAccess.from_options(),
+            found.cache,
         ),
     )
     problems += found.source.notes if found.source else ()

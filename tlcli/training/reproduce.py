@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, reason
+from tlcli.pretrained.weights_access import WeightsAccess
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import recipe_of
@@ -96,6 +97,7 @@ def reproduce(
     cache: Path | None = None,
     data: Path | None = None,
     weights: Path | None = None,
+    access: WeightsAccess | None = None,
 ) -> Compared:
     """Train a finished run's recipe on its photos again and compare.
 
@@ -117,7 +119,7 @@ def reproduce(
         console.note(f"{out}: is its repetition already, which is compared once more")
         resume.tidy(again)
         return compare(run, again)
-    found = preflight(chosen, cache=cache, out=out)
+    found = preflight(chosen, cache=cache, out=out, access=access)
     made = make_plan(found)
     different = fingerprints.differences(run, chosen, made.index)
     if different:

@@ -1,0 +1,33 @@
+"""What a user allows and offers for pretrained weights, as one value that is handed on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class WeightsAccess:
+    """How weights may be had, besides from the caches of tlcli and of Keras.
+
+    Attributes:
+        offline: whether the network must not be used.
+        folder: the user's own folder of weights files, which comes before the caches.
+    """
+
+    offline: bool = False
+    folder: Path | None = None
+
+    @classmethod
+    def from_options(cls, *, offline: bool = False, folder: Path | None = None) -> WeightsAccess:
+        """The values of `--offline` and `--weights-dir`.
+
+        Where an option is absent its environment variable, TLCLI_OFFLINE or TLCLI_WEIGHTS, is read.
+        """
+        no_network = os.environ.get("TLCLI_OFFLINE", "").strip().lower()
+        named = os.environ.get("TLCLI_WEIGHTS")
+        return cls(
+            offline or no_network not in ("", "0", "false", "no"),
+            folder or (Path(named) if named else None),
+        )
