@@ -58,11 +58,10 @@ def check_network(which: str | None, base: str | None, weights_file: Path | None
 
 
 def base_row(base: str) -> Any:
-    from tlcli.errors import Problem, WeightsError, suggestion
+    from tlcli.errors import WeightsError
     from tlcli.networks import bases
 
     row = bases.lookup(base)
     if row is None:
-        hint = suggestion(base, bases.names(), most=99)
-        raise WeightsError(Problem(f"--base {base}", "is not a base tlcli knows", hint))
+        raise WeightsError(bases.unknown_base(base, f"--base {base}", where_has_name=True))
     return row

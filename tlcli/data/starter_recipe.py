@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tlcli.data import dataset
 from tlcli.data.dataset import Index
-from tlcli.errors import Problem, RecipeError, suggestion
+from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
 from tlcli.recipe.recipe import plain_name
 from tlcli.recipe.settings import Data
@@ -29,8 +29,7 @@ def write_starter(
     """
     row = bases.lookup(base)
     if row is None:
-        hint = suggestion(base, bases.names(), most=99)
-        raise RecipeError(Problem("--base", f"'{base}' is not a base tlcli knows", hint))
+        raise RecipeError(bases.unknown_base(base, "--base"))
     index = dataset.read(Data(dir=folder.absolute()))
     name = plain_name(folder.absolute().name)
     path = out or Path(f"{name}.yaml")

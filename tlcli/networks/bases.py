@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from tlcli.errors import BoundaryError, Problem
+from tlcli.errors import BoundaryError, Problem, suggestion
 
 #: How a base wants its pixels. `caffe`: BGR minus the ImageNet mean; `tf`: -1..1; `torch`:
 #: standardised by channel; `raw`: 0..255, the network rescales by itself; `efficientnet`: 0..255
@@ -243,6 +243,17 @@ def names() -> Sequence[str]:
 def lookup(name: str) -> PretrainedBase | None:
     """The base of that name, letter case ignored, or None."""
     return next((base for base in BASES.values() if base.name.lower() == name.lower()), None)
+
+
+def unknown_base(name: str, where: str, *, where_has_name: bool = False) -> Problem:
+    """The problem of a name, given at `where`, that is not in the table: with its near miss.
+
+    The message leaves the name out if `where` has it already.
+    """
+    message = (
+        "is not a base tlcli knows" if where_has_name else f"'{name}' is not a base tlcli knows"
+    )
+    return Problem(where, message, suggestion(name, names(), most=len(BASES)))
 
 
 def by_parameters(count: int) -> tuple[PretrainedBase, bool] | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlcli.errors import Problem, RecipeError, suggestion
+from tlcli.errors import RecipeError
 from tlcli.networks import bases
-from tlcli.networks import bases as table_of_bases
 from tlcli.system import console
 
 
@@ -17,10 +16,9 @@ def bases_table(name: str | None) -> tuple[str, Any]:
     """
     if name is None:
         return _all_bases()
-    row = table_of_bases.lookup(name)
+    row = bases.lookup(name)
     if row is None:
-        hint = suggestion(name, table_of_bases.names(), most=99)
-        raise RecipeError(Problem("bases", f"'{name}' is not a base tlcli knows", hint))
+        raise RecipeError(bases.unknown_base(name, "bases"))
     return _boundaries(row)
 
 
@@ -33,7 +31,7 @@ def _all_bases() -> tuple[str, Any]:
             row.name, console.count(row.parameters), row.native_size, row.smallest_size,
             row.convention, len(row.boundaries), row.default_boundary or "-",
         ]
-        for row in table_of_bases.BASES.values()
+        for row in bases.BASES.values()
     ]  # fmt: skip
     text = console.table(headers, rows)
     text += (
@@ -51,7 +49,7 @@ def _all_bases() -> tuple[str, Any]:
             "boundaries": [boundary.name for boundary in row.boundaries],
             "default_boundary": row.default_boundary,
         }
-        for row in table_of_bases.BASES.values()
+        for row in bases.BASES.values()
     ]
     return text, value
 

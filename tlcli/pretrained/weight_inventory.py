@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tlcli.errors import Problem, WeightsError, suggestion
+from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
 from tlcli.pretrained import weight_cache, weight_fetch, weight_files, weights
 from tlcli.pretrained.weights_access import WeightsAccess
@@ -38,8 +38,7 @@ def rows(names: Sequence[str]) -> list[bases.PretrainedBase]:
     for name in names or bases.names():
         row = bases.lookup(name)
         if row is None:
-            hint = suggestion(name, bases.names(), most=99)
-            raise WeightsError(Problem("weights", f"'{name}' is not a base tlcli knows", hint))
+            raise WeightsError(bases.unknown_base(name, "weights"))
         found.append(row)
     return found
 

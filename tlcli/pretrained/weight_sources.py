@@ -110,9 +110,7 @@ def own_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
     for name, entries in value.items():
         row = bases.lookup(name)
         if row is None:
-            hint = suggestion(name, bases.names(), most=99)
-            message = f"'{name}' is not a base tlcli knows"
-            raise WeightsError(Problem(document.where((name,)), message, hint))
+            raise WeightsError(bases.unknown_base(name, document.where((name,))))
         listed = isinstance(entries, list)
         places = [(name, n) for n in range(len(entries))] if listed else [(name,)]
         pairs = zip(entries if listed else [entries], places, strict=True)

@@ -24,9 +24,7 @@ def cross_check(raw: dict[str, Any], document: Document) -> Iterator[Problem]:
     if isinstance(base, dict) and isinstance(name, str):
         row = bases.lookup(name)
         if row is None:
-            message = f"'{name}' is not a base tlcli knows"
-            hint = suggestion(name, bases.names(), most=99)
-            yield Problem(document.where(("base", "name")), message, hint)
+            yield bases.unknown_base(name, document.where(("base", "name")))
         else:
             yield from _check_size(base.get("image_size"), row, document)
             yield from _check_boundaries(raw, row, document)
