@@ -15,6 +15,10 @@ import PIL
 import pytest
 from click.testing import Result
 
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.evaluation_records import read_evaluation, write_evaluation
+
 Cli = Callable[..., Result]
 
 ARCHIVES = sorted((Path(__file__).parent / "state").glob("*.tar.xz"))
@@ -52,6 +56,16 @@ def test_a_finished_run_predicts_what_it_predicted(state: Path, cli: Cli):
         probabilities = {entry["label"]: entry["probability"] for entry in photo["top"]}
         recorded = {label: float(row[f"p:{label}"]) for label in ("blue", "green", "red")}
         assert probabilities == pytest.approx(recorded, abs=1e-4)
+
+
+def test_an_evaluation_is_read_and_written_as_it_was(state: Path):
+    run = Run(state / "runs/finished-1")
+    path = run.file(directory.evaluation("test"))
+    before = path.read_bytes()
+    evaluation = read_evaluation(run, "test")
+    assert evaluation is not None
+    assert write_evaluation(run, evaluation) == path
+    assert path.read_bytes() == before
 
 
 def test_an_evaluation_is_in_the_report(state: Path, cli: Cli):

@@ -17,6 +17,7 @@ from tlcli.evaluation import calibration, metrics
 from tlcli.evaluation.predictions import Predicted
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
+from tlcli.runs.evaluation_records import Evaluation, Guess, write_evaluation
 from tlcli.system import files
 
 Array = npt.NDArray[Any]
@@ -105,23 +106,23 @@ def _write_evaluation(
     """What `tlcli evaluate` writes, less its pictures."""
     best, confidence = values.argmax(axis=1), values.max(axis=1)
     guesses = [
-        {
-            "path": names[at],
-            "label": classes[labels[at]],
-            "predicted": classes[best[at]],
-            "probability": confidence[at],
-        }
+        Guess(
+            path=names[at],
+            label=classes[labels[at]],
+            predicted=classes[best[at]],
+            probability=confidence[at],
+        )
         for at in np.argsort(confidence)
     ]
     fitted = calibration.fit(values, labels)
     calibration.keep(run, fitted)
-    value = {
-        "split": split,
-        **metrics.measure(values, labels, classes, fitted),
-        "mistakes": [one for one in reversed(guesses) if one["label"] != one["predicted"]],
-        "unsure_correct": [one for one in guesses if one["label"] == one["predicted"]],
-    }
-    files.write_json(run.file(directory.evaluation(split)), value)
+    evaluation = Evaluation(
+        split=split,
+        **dict(metrics.measure(values, labels, classes, fitted)),
+        mistakes=tuple(guess for guess in reversed(guesses) if guess.label != guess.predicted),
+        unsure_correct=tuple(guess for guess in guesses if guess.label == guess.predicted),
+    )
+    write_evaluation(run, evaluation)
 
 
 def hash_of(split: str, label: int, number: int) -> int:

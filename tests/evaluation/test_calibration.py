@@ -88,13 +88,13 @@ def test_the_calibration_error_counted_by_hand():
     labels = np.array([1, 0, 0, 0, 1, 0])
     rows = calibration.bins(values, labels)
     assert len(rows) == 15
-    assert [row["n"] for row in rows] == [0] * 8 + [4] + [0] * 5 + [2]
-    assert rows[8]["low"] == pytest.approx(8 / 15)
-    assert rows[8]["confidence"] == pytest.approx(0.57)
-    assert rows[8]["accuracy"] == 0.25
-    assert rows[14]["confidence"] == pytest.approx(0.975)
-    assert rows[14]["accuracy"] == 0.5
-    assert rows[0]["accuracy"] is None
+    assert [row.n for row in rows] == [0] * 8 + [4] + [0] * 5 + [2]
+    assert rows[8].low == pytest.approx(8 / 15)
+    assert rows[8].confidence == pytest.approx(0.57)
+    assert rows[8].accuracy == 0.25
+    assert rows[14].confidence == pytest.approx(0.975)
+    assert rows[14].accuracy == 0.5
+    assert rows[0].accuracy is None
     truth = 4 / 6 * (0.57 - 0.25) + 2 / 6 * (0.975 - 0.5)
     assert calibration.expected_error(values, labels) == pytest.approx(truth)
 

@@ -20,6 +20,7 @@ from tlcli.evaluation.predictions import Predicted, RunProbabilities
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
+from tlcli.runs.evaluation_records import EvaluatedModel
 from tlcli.system import files
 
 CLASSES = ("blue", "green", "red")
@@ -66,35 +67,36 @@ def table(run: Run, split: str):
 
 
 def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
-    found = evaluate.evaluate(run, EvaluationRequest())
+    result = evaluate.evaluate(run, EvaluationRequest())
+    evaluation = result.evaluation
     values, labels, rows = table(run, "test")
     fitted = calibration.fit(*table(run, "val")[:2])
     assert calibration.of_run(run) == fitted
-    assert run.read(directory.evaluation("test")) == json.loads(json.dumps(found.value))
+    assert run.read(directory.evaluation("test")) == evaluation.as_dict()
     truth = metrics.measure(values, labels, CLASSES, fitted)
-    assert {key: found.value[key] for key in truth} == truth
-    assert found.value["split"] == "test"
-    assert found.value["model"] == {"run": "colours-1", "base": "VGG16", "created": "now"}
-    assert found.value["data"] == str(photos)
-    assert found.value["seen_in_training"] == 0
-    names = {path.name for path in found.written}
+    assert {key: getattr(evaluation, key) for key, _ in truth} == dict(truth)
+    assert evaluation.split == "test"
+    assert evaluation.model == EvaluatedModel(run="colours-1", base="VGG16", created="now")
+    assert evaluation.data == str(photos)
+    assert evaluation.seen_in_training == 0
+    names = {path.name for path in result.written}
     assert names == {
         "evaluation-test.json", "predictions-test.csv", "reliability-test.png",
         "confusion-test.png",
     }  # fmt: skip
-    assert all(path.stat().st_size for path in found.written)
+    assert all(path.stat().st_size for path in result.written)
     wrong = [row for row in rows if row["predicted"] != row["label"]]
-    mistakes = found.value["mistakes"]
-    assert sorted(one["path"] for one in mistakes) == sorted(row["path"] for row in wrong)
-    assert [one["probability"] for one in mistakes] == sorted(
-        (one["probability"] for one in mistakes), reverse=True
+    mistakes = evaluation.mistakes
+    assert sorted(guess.path for guess in mistakes) == sorted(row["path"] for row in wrong)
+    assert [guess.probability for guess in mistakes] == sorted(
+        (guess.probability for guess in mistakes), reverse=True
     )
-    unsure = found.value["unsure_correct"]
+    unsure = evaluation.unsure_correct
     assert len(unsure) == len(rows) - len(wrong)
-    assert [one["probability"] for one in unsure] == sorted(one["probability"] for one in unsure)
-    first = next(row for row in rows if row["path"] == unsure[0]["path"])
-    assert unsure[0]["probability"] == float(first[f"p:{first['label']}"])
-    assert unsure[0]["calibrated"] == pytest.approx(
+    assert [guess.probability for guess in unsure] == sorted(guess.probability for guess in unsure)
+    first = next(row for row in rows if row["path"] == unsure[0].path)
+    assert unsure[0].probability == float(first[f"p:{first['label']}"])
+    assert unsure[0].calibrated == pytest.approx(
         fitted.apply(values)[[row["path"] for row in rows].index(first["path"])].max()
     )
 
@@ -102,7 +104,7 @@ def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
 def test_the_calibration_is_kept_until_asked_again(run: Run):
     own = calibration.Calibration(2.0, {"n": 1})
     calibration.keep(run, own)
-    assert evaluate.evaluate(run, EvaluationRequest()).value["calibrated"]["temperature"] == 2.0
+    assert evaluate.evaluate(run, EvaluationRequest()).evaluation.calibrated.temperature == 2.0
     evaluate.evaluate(run, EvaluationRequest(target_precision=0.5))
     fitted = calibration.of_run(run)
     assert fitted is not None
@@ -116,8 +118,8 @@ def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
     path = run.file(directory.SPLIT)
     path.write_text(path.read_text().replace(",val,", ",train,"))
     found = evaluate.evaluate(run, EvaluationRequest())
-    assert found.value["calibrated"] is None
-    assert found.value["reliability"]["calibrated_bins"] is None
+    assert found.evaluation.calibrated is None
+    assert found.evaluation.reliability.calibrated_bins is None
     assert not run.file(directory.CALIBRATION).exists()
     assert "the probabilities are not calibrated: --split val: " in capsys.readouterr().err
     with pytest.raises(RunError, match="has no photo in this split"):
@@ -130,14 +132,14 @@ def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, c
     monkeypatch.setattr(RunProbabilities, "predict", lambda source, wanted: test)
     (photos / "val/red/00.png").unlink()
     found = evaluate.evaluate(run, EvaluationRequest(again=True))
-    assert found.value["calibrated"]["temperature"] == 2.0
+    assert found.evaluation.calibrated.temperature == 2.0
     assert "warning: the existing calibration is kept: " in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
     run.file(directory.reliability("test")).mkdir()  # in the way, also for root
     found = evaluate.evaluate(run, EvaluationRequest())
-    assert found.value["n"] == 6
+    assert found.evaluation.n == 6
     assert found.written == ()
     assert capsys.readouterr().err == (
         f"warning: {run.path}/reliability-test.png: cannot be written: is a directory; "
@@ -279,11 +281,11 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     kept = trained.file(directory.predictions("test"))
     stamp = kept.stat().st_mtime_ns
     moved = photos.rename(tmp_path / "moved")
-    assert evaluate.evaluate(trained, EvaluationRequest()).value["accuracy"] == value["accuracy"]
+    assert evaluate.evaluate(trained, EvaluationRequest()).evaluation.accuracy == value["accuracy"]
     with pytest.raises(DataError, match="of 6 missing; say where they are"):
         evaluate.evaluate(trained, EvaluationRequest(again=True))
     assert kept.stat().st_mtime_ns == stamp
     again = source.split("test", data=moved, again=True)
     assert again.probabilities == pytest.approx(values, abs=1e-6)
     assert kept.stat().st_mtime_ns != stamp
-    assert evaluate.evaluate(trained, EvaluationRequest(data=moved)).value["data"] == str(moved)
+    assert evaluate.evaluate(trained, EvaluationRequest(data=moved)).evaluation.data == str(moved)

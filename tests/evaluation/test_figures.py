@@ -49,13 +49,13 @@ def texts(axes) -> list[str]:
 
 @pytest.mark.parametrize("count", [2, 7])
 def test_the_confusion_matrix(count: int, tmp_path: Path, drawn):
-    value = measured(count)
-    confusion(value, tmp_path / "confusion.png")
+    scores = measured(count)
+    confusion(scores, tmp_path / "confusion.png")
     (axes,) = drawn[0].axes
-    cells = np.array(value["confusion"])
+    cells = np.array(scores.confusion)
     assert texts(axes) == [f"{cell:,}" for cell in cells.ravel() if cell]
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [shortened(name) for name in value["classes"]]
+    assert labels == [shortened(name) for name in scores.classes]
     assert np.allclose(axes.images[0].get_array(), cells / cells.sum(axis=1, keepdims=True))
     with Image.open(tmp_path / "confusion.png") as image:
         assert min(image.size) > 300
@@ -69,19 +69,19 @@ def test_many_classes_have_neither_names_nor_numbers(tmp_path: Path, drawn):
 
 
 def test_the_reliability_diagram_before_and_after(tmp_path: Path, drawn):
-    value = measured(3)
-    reliability(value, tmp_path / "reliability.png")
+    scores = measured(3)
+    reliability(scores, tmp_path / "reliability.png")
     before, after, counts, _ = drawn[0].axes
     for axes, key in ((before, "bins"), (after, "calibrated_bins")):
-        bins = [one for one in value["reliability"][key] if one["n"]]
-        assert [bar.get_height() for bar in axes.patches] == [one["accuracy"] for one in bins]
+        bins = [row for row in getattr(scores.reliability, key) if row.n]
+        assert [bar.get_height() for bar in axes.patches] == [row.accuracy for row in bins]
         marks = [line.get_ydata()[0] for line in axes.lines[1:]]
-        assert marks == [one["confidence"] for one in bins]
+        assert marks == [row.confidence for row in bins]
     assert [bar.get_height() for bar in counts.patches] == [
-        one["n"] for one in value["reliability"]["bins"]
+        row.n for row in scores.reliability.bins
     ]
-    assert f"calibration error {value['ece']:.4f}" in before.get_title(loc="left")
-    assert f"{value['calibrated']['ece']:.4f}" in after.get_title(loc="left")
+    assert f"calibration error {scores.ece:.4f}" in before.get_title(loc="left")
+    assert f"{scores.calibrated.ece:.4f}" in after.get_title(loc="left")
 
 
 def test_the_reliability_diagram_without_calibration(tmp_path: Path, drawn):

@@ -8,6 +8,7 @@ from scipy import special
 from sklearn import metrics as truth
 
 from tlcli.evaluation import calibration, metrics
+from tlcli.runs.evaluation_records import Majority
 
 CLASSES = ("bear", "cat", "dog", "eel", "fox", "gnu", "hen")
 
@@ -24,100 +25,102 @@ def table(classes: int, n: int = 260, seed: int = 1):
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_all_numbers_are_scikit_learns(count: int):
     values, labels = table(count)
-    found = metrics.measure(values, labels, CLASSES[:count])
+    scores = metrics.measure(values, labels, CLASSES[:count])
     said = values.argmax(axis=1)
     hot = np.eye(count)[labels]
-    assert found["n"] == 260
-    assert found["accuracy"] == pytest.approx(truth.accuracy_score(labels, said))
-    assert found["balanced_accuracy"] == pytest.approx(truth.balanced_accuracy_score(labels, said))
+    assert scores.n == 260
+    assert scores.accuracy == pytest.approx(truth.accuracy_score(labels, said))
+    assert scores.balanced_accuracy == pytest.approx(truth.balanced_accuracy_score(labels, said))
     for key, function in (
         ("precision", truth.precision_score),
         ("recall", truth.recall_score),
         ("f1", truth.f1_score),
     ):
-        assert found["macro"][key] == pytest.approx(function(labels, said, average="macro"))
+        assert getattr(scores.macro, key) == pytest.approx(function(labels, said, average="macro"))
         each = function(labels, said, average=None)
-        assert [one[key] for one in found["per_class"]] == pytest.approx(list(each))
-    assert found["confusion"] == truth.confusion_matrix(labels, said).tolist()
-    assert found["roc_auc"] == pytest.approx(truth.roc_auc_score(hot, values, average="macro"))
+        assert [getattr(row, key) for row in scores.per_class] == pytest.approx(list(each))
+    assert list(map(list, scores.confusion)) == truth.confusion_matrix(labels, said).tolist()
+    assert scores.roc_auc == pytest.approx(truth.roc_auc_score(hot, values, average="macro"))
     average = truth.average_precision_score(hot, values, average="macro")
-    assert found["average_precision"] == pytest.approx(average)
+    assert scores.average_precision == pytest.approx(average)
     rows = values / values.sum(axis=1, keepdims=True)
-    assert found["log_loss"] == pytest.approx(truth.log_loss(labels, rows), rel=1e-6)
+    assert scores.log_loss == pytest.approx(truth.log_loss(labels, rows), rel=1e-6)
     squares = [truth.brier_score_loss(hot[:, k], values[:, k]) for k in range(count)]
-    assert found["brier"] == pytest.approx(squares[1] if count == 2 else sum(squares), rel=1e-5)
+    assert scores.brier == pytest.approx(squares[1] if count == 2 else sum(squares), rel=1e-5)
     if count > 5:
         top = truth.top_k_accuracy_score(labels, values, k=5)
-        assert found["top_k"] == {"k": 5, "accuracy": pytest.approx(top)}
+        assert (scores.top_k.k, scores.top_k.accuracy) == (5, pytest.approx(top))
     else:
-        assert found["top_k"] is None
+        assert scores.top_k is None
     support = np.bincount(labels)
     usual = CLASSES[int(support.argmax())]
-    assert found["majority"] == {"class": usual, "accuracy": support.max() / 260}
-    assert [one["support"] for one in found["per_class"]] == support.tolist()
-    assert (found["calibrated"], found["abstaining"]) == (None, None)
+    assert scores.majority == Majority(name=usual, accuracy=support.max() / 260)
+    assert [row.support for row in scores.per_class] == support.tolist()
+    assert (scores.calibrated, scores.abstaining) == (None, None)
 
 
 def test_a_table_counted_by_hand():
     """Ten photos: of 6 cats 4 are found, of 4 dogs 3."""
     labels = np.array([0] * 6 + [1] * 4)
     dog = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.9, 0.3, 0.7, 0.8, 0.95])
-    found = metrics.measure(np.stack([1 - dog, dog], axis=1), labels, ("cat", "dog"))
-    assert found["confusion"] == [[4, 2], [1, 3]]
-    assert found["accuracy"] == 0.7
-    assert found["balanced_accuracy"] == pytest.approx((4 / 6 + 3 / 4) / 2)
-    cat, other = found["per_class"]
-    assert (cat["precision"], cat["recall"]) == pytest.approx((4 / 5, 4 / 6))
-    assert cat["f1"] == pytest.approx(2 * 4 / (2 * 4 + 1 + 2))
-    assert (other["precision"], other["recall"]) == pytest.approx((3 / 5, 3 / 4))
+    scores = metrics.measure(np.stack([1 - dog, dog], axis=1), labels, ("cat", "dog"))
+    assert scores.confusion == ((4, 2), (1, 3))
+    assert scores.accuracy == 0.7
+    assert scores.balanced_accuracy == pytest.approx((4 / 6 + 3 / 4) / 2)
+    cat, other = scores.per_class
+    assert (cat.precision, cat.recall) == pytest.approx((4 / 5, 4 / 6))
+    assert cat.f1 == pytest.approx(2 * 4 / (2 * 4 + 1 + 2))
+    assert (other.precision, other.recall) == pytest.approx((3 / 5, 3 / 4))
     # Of 24 pairs of a cat and a dog, the dog has the higher value in 18 and the same in 1.
-    assert other["roc_auc"] == cat["roc_auc"] == pytest.approx(18.5 / 24)
+    assert other.roc_auc == cat.roc_auc == pytest.approx(18.5 / 24)
     chances = [0.9, 0.8, 0.7, 0.6, 0.4, 0.1, 0.3, 0.7, 0.8, 0.95]
-    assert found["log_loss"] == pytest.approx(-np.log(chances).mean())
-    assert found["brier"] == pytest.approx(np.mean([(1 - chance) ** 2 for chance in chances]))
-    assert found["majority"] == {"class": "cat", "accuracy": 0.6}
-    assert found["accuracy_interval"] == pytest.approx([0.3968, 0.8922], abs=5e-5)
+    assert scores.log_loss == pytest.approx(-np.log(chances).mean())
+    assert scores.brier == pytest.approx(np.mean([(1 - chance) ** 2 for chance in chances]))
+    assert scores.majority == Majority(name="cat", accuracy=0.6)
+    assert scores.accuracy_interval == pytest.approx((0.3968, 0.8922), abs=5e-5)
 
 
 def test_a_class_without_photos_does_not_count():
     values, labels = table(3)
     kept = labels != 2
-    found = metrics.measure(values[kept], labels[kept], CLASSES[:3])
-    missing = found["per_class"][2]
-    assert missing["support"] == 0
-    assert (missing["recall"], missing["roc_auc"], missing["average_precision"]) == (None,) * 3
-    first, second, _ = found["per_class"]
-    assert found["balanced_accuracy"] == pytest.approx((first["recall"] + second["recall"]) / 2)
-    assert found["macro"]["f1"] == pytest.approx((first["f1"] + second["f1"]) / 2)
+    scores = metrics.measure(values[kept], labels[kept], CLASSES[:3])
+    missing = scores.per_class[2]
+    assert missing.support == 0
+    assert (missing.recall, missing.roc_auc, missing.average_precision) == (None,) * 3
+    first, second, _ = scores.per_class
+    assert scores.balanced_accuracy == pytest.approx((first.recall + second.recall) / 2)
+    assert scores.macro.f1 == pytest.approx((first.f1 + second.f1) / 2)
 
 
 def test_photos_of_one_class_have_no_roc():
-    found = metrics.measure(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 0]), ("a", "b"))
-    assert (found["roc_auc"], found["average_precision"]) == (None, None)
-    assert found["confusion"] == [[1, 1], [0, 0]]
+    scores = metrics.measure(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 0]), ("a", "b"))
+    assert (scores.roc_auc, scores.average_precision) == (None, None)
+    assert scores.confusion == ((1, 1), (0, 0))
 
 
 def test_a_class_that_is_never_said_has_precision_0():
-    found = metrics.measure(np.array([[0.8, 0.2], [0.7, 0.3]]), np.array([0, 1]), ("a", "b"))
-    assert found["per_class"][1]["precision"] == 0.0
-    assert found["per_class"][1]["f1"] == 0.0
+    scores = metrics.measure(np.array([[0.8, 0.2], [0.7, 0.3]]), np.array([0, 1]), ("a", "b"))
+    assert scores.per_class[1].precision == 0.0
+    assert scores.per_class[1].f1 == 0.0
 
 
 def test_the_calibrated_numbers_are_those_of_tempered_probabilities():
     values, labels = table(3)
     fitted = calibration.fit(values, labels)
     fitted = calibration.abstaining(fitted, values, labels, 0.95)
-    found = metrics.measure(values, labels, CLASSES[:3], fitted)
+    scores = metrics.measure(values, labels, CLASSES[:3], fitted)
     tempered = fitted.apply(values)
-    assert found["calibrated"] == {
+    assert scores.calibrated is not None
+    assert scores.calibrated.model_dump() == {
         "temperature": fitted.temperature,
         "log_loss": pytest.approx(truth.log_loss(labels, tempered)),
         "brier": metrics.brier(tempered, labels),
         "ece": calibration.expected_error(tempered, labels),
     }
-    assert found["reliability"]["calibrated_bins"] == calibration.bins(tempered, labels)
-    abstaining = found["abstaining"]
+    assert scores.reliability.calibrated_bins == calibration.bins(tempered, labels)
+    abstaining = scores.abstaining
     assert fitted.threshold is not None
-    assert abstaining["coverage"] == pytest.approx(fitted.threshold.coverage)
-    assert abstaining["precision"] == pytest.approx(fitted.threshold.precision)
-    assert abstaining["answered"] == round(abstaining["coverage"] * 260)
+    assert abstaining is not None
+    assert abstaining.coverage == pytest.approx(fitted.threshold.coverage)
+    assert abstaining.precision == pytest.approx(fitted.threshold.precision)
+    assert abstaining.answered == round(abstaining.coverage * 260)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tlcli.evaluation import calibration, metrics
-from tlcli.evaluation import text as text_module
-from tlcli.evaluation.text import SHOWN
+from tlcli.evaluation.text import SHOWN, format_evaluation
+from tlcli.runs.evaluation_records import Evaluation, Guess
 
 HOSTILE = ("<script>alert(1)</script>", "a\nb", "x\x1b[31m", "n" * 300, "שלום", "'\"", "고양이")
 
 
-def measured(count: int, *, target: float | None = None):
+def measured(count: int, *, target: float | None = None) -> Evaluation:
     random = np.random.default_rng(0)
     labels = np.arange(240) % count
     values = random.random((240, count)) + 0.7 * np.eye(count)[labels]
@@ -21,39 +21,42 @@ def measured(count: int, *, target: float | None = None):
     if target is not None:
         fitted = calibration.abstaining(fitted, values, labels, target)
     names = (HOSTILE + tuple(f"class {number}" for number in range(count)))[:count]
-    value = metrics.measure(values, labels, names, fitted)
-    mistake = {"path": "a\n\x1b.jpg", "label": names[0], "predicted": names[1], "probability": 0.9}
-    return {**value, "split": "test", "mistakes": [mistake] * 30, "unsure_correct": []}
+    mistake = Guess(path="a\n\x1b.jpg", label=names[0], predicted=names[1], probability=0.9)
+    return Evaluation(
+        split="test",
+        **dict(metrics.measure(values, labels, names, fitted)),
+        mistakes=(mistake,) * 30,
+    )
 
 
 def test_every_number_is_there():
-    value = measured(7, target=0.9)
-    text = text_module.text(value)
-    low, high = value["accuracy_interval"]
-    right = sum(value["confusion"][k][k] for k in range(7))
+    evaluation = measured(7, target=0.9)
+    text = format_evaluation(evaluation)
+    low, high = evaluation.accuracy_interval
+    right = sum(evaluation.confusion[k][k] for k in range(7))
     for part in (
-        f"accuracy {value['accuracy']:.4f} {right} right; "
+        f"accuracy {evaluation.accuracy:.4f} {right} right; "
         f"95% interval {low:.4f} to {high:.4f} (Wilson)",
         f"majority baseline {35 / 240:.4f} always '{HOSTILE[0]}'",
-        f"top-5 accuracy {value['top_k']['accuracy']:.4f}",
-        f"balanced accuracy {value['balanced_accuracy']:.4f}",
-        f"ROC AUC {value['roc_auc']:.4f}",
-        f"average precision {value['average_precision']:.4f}",
-        f"log loss {value['log_loss']:.4f}",
-        f"{value['calibrated']['log_loss']:.4f}",
-        f"temperature {value['calibrated']['temperature']:.3f}",
-        f"expected calibration error {value['ece']:.4f}",
-        f"unsure below {value['abstaining']['probability']:.4f}: answers ",
-        f"{value['abstaining']['precision']:.4f} of the answers are right (",
+        f"top-5 accuracy {evaluation.top_k.accuracy:.4f}",
+        f"balanced accuracy {evaluation.balanced_accuracy:.4f}",
+        f"ROC AUC {evaluation.roc_auc:.4f}",
+        f"average precision {evaluation.average_precision:.4f}",
+        f"log loss {evaluation.log_loss:.4f}",
+        f"{evaluation.calibrated.log_loss:.4f}",
+        f"temperature {evaluation.calibrated.temperature:.3f}",
+        f"expected calibration error {evaluation.ece:.4f}",
+        f"unsure below {evaluation.abstaining.probability:.4f}: answers ",
+        f"{evaluation.abstaining.precision:.4f} of the answers are right (",
     ):
         assert part in " ".join(text.split())
-    for one in value["per_class"]:
-        assert f"{one['precision']:.4f}" in text
-        assert f"{one['roc_auc']:.4f}" in text
+    for scores in evaluation.per_class:
+        assert f"{scores.precision:.4f}" in text
+        assert f"{scores.roc_auc:.4f}" in text
 
 
 def test_names_stay_in_their_line():
-    text = text_module.text(measured(7))
+    text = format_evaluation(measured(7))
     assert "\x1b" not in text
     assert "a\\nb" in text
     assert "n" * 30 not in text
@@ -62,12 +65,13 @@ def test_names_stay_in_their_line():
 
 @pytest.mark.parametrize(("count", "shown"), [(12, True), (13, False)])
 def test_a_matrix_that_is_too_wide_is_left_out(count: int, shown: bool):
-    assert ("true class \\ predicted" in text_module.text(measured(count))) is shown
+    assert ("true class \\ predicted" in format_evaluation(measured(count))) is shown
 
 
 def test_few_classes_without_calibration():
-    value = {**measured(3), "calibrated": None, "abstaining": None, "mistakes": []}
-    text = text_module.text(value)
+    without = {"calibrated": None, "abstaining": None, "mistakes": ()}
+    evaluation = measured(3).model_copy(update=without)
+    text = format_evaluation(evaluation)
     assert "top-" not in text
     assert "unsure" not in text
     assert "mistakes" not in text

@@ -28,7 +28,7 @@ def made(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Gue
               probability=row.max())
         for at, (label, row) in enumerate(zip(labels, values, strict=True))
     ]  # fmt: skip
-    return Evaluation.model_validate(metrics.measure(values, labels, names)), guesses
+    return Evaluation(**dict(metrics.measure(values, labels, names))), guesses
 
 
 @pytest.fixture

@@ -26,4 +26,4 @@ def compare(first: str, second: str, split: str, json_: bool) -> None:
     value = comparison.compare(
         directory.find_run(first, where="RUN"), directory.find_run(second, where="RUN"), split
     )
-    show((text.compared(value), value), json_)
+    show((text.format_comparison(value), value), json_)

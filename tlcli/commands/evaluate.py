@@ -51,11 +51,11 @@ def evaluate(
     from tlcli.runs import directory
 
     chosen = split if split or data or table else "test"
-    wanted = evaluation.EvaluationRequest(
+    request = evaluation.EvaluationRequest(
         chosen, data, table, target_precision, out, force, again, tta
     )
-    found = evaluation.evaluate(directory.find_run(which), wanted)
-    show((text.text(found.value), found.value), json_)
-    text.warn(found.value)
-    for path in found.written[:1]:
+    result = evaluation.evaluate(directory.find_run(which), request)
+    show((text.format_evaluation(result.evaluation), result.evaluation.as_dict()), json_)
+    text.warn_of_limits(result.evaluation)
+    for path in result.written[:1]:
         console.note(f"\nwritten: {path}")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tlcli.errors import Problem, RunError
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
+from tlcli.runs.evaluation_records import Bin
 from tlcli.system import files
 
 Array = npt.NDArray[Any]
@@ -171,9 +172,9 @@ def log_loss(probabilities: Array, labels: Array) -> float:
     return float(-_logits(probabilities)[np.arange(len(labels)), labels].mean())
 
 
-def bins(probabilities: Array, labels: Array) -> list[dict[str, Any]]:
-    """The reliability diagram: for each of `BINS` equal intervals (low, high] of confidence, the
-    number of photos, their mean confidence and their accuracy (None where there are none).
+def bins(probabilities: Array, labels: Array) -> tuple[Bin, ...]:
+    """The reliability diagram: `BINS` equal intervals (low, high] of confidence, with the number of
+    photos, their mean confidence and their accuracy (None where there are none).
 
     The confidence is the probability of the likeliest class.
     """
@@ -181,29 +182,30 @@ def bins(probabilities: Array, labels: Array) -> list[dict[str, Any]]:
     right = np.argmax(probabilities, axis=1) == labels
     edges = np.linspace(0, 1, BINS + 1)
     number = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
-    found = []
-    for index in range(BINS):
-        inside = number == index
-        n = int(inside.sum())
-        found.append(
-            {
-                "low": float(edges[index]),
-                "high": float(edges[index + 1]),
-                "n": n,
-                "confidence": float(confidence[inside].mean()) if n else None,
-                "accuracy": float(right[inside].mean()) if n else None,
-            }
-        )
-    return found
+    return tuple(
+        _bin(edges[index], edges[index + 1], confidence[number == index], right[number == index])
+        for index in range(BINS)
+    )
+
+
+def _bin(low: float, high: float, confidence: Array, right: Array) -> Bin:
+    n = len(confidence)
+    return Bin(
+        low=float(low),
+        high=float(high),
+        n=n,
+        confidence=float(confidence.mean()) if n else None,
+        accuracy=float(right.mean()) if n else None,
+    )
 
 
 def expected_error(probabilities: Array, labels: Array) -> float:
     """The expected calibration error: the gap between confidence and accuracy of each bin,
     weighted by its photos (Naeini et al., AAAI 2015; Guo et al., 2017)."""
     gaps = (
-        one["n"] * abs(one["confidence"] - one["accuracy"])
-        for one in bins(probabilities, labels)
-        if one["n"]
+        row.n * abs(row.confidence - row.accuracy)
+        for row in bins(probabilities, labels)
+        if row.confidence is not None and row.accuracy is not None
     )
     return float(sum(gaps) / len(labels))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,12 @@ from tlcli.evaluation.predictions import Predicted, RunProbabilities
 from tlcli.evaluation.tta import tta_settings
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
+from tlcli.runs.evaluation_records import (
+    Evaluation,
+    Guess,
+    ScoresWithoutViews,
+    write_evaluation,
+)
 from tlcli.runs.inputs import read_split
 from tlcli.system import console, files
 
@@ -55,95 +60,87 @@ class EvaluationRequest:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The numbers, keys as in `evaluation-SPLIT.json`, and the files with them."""
+class EvaluationResult:
+    """An evaluation, and the files that hold it; none where nothing was written."""
 
-    value: dict[str, Any]
-    written: tuple[Path, ...]
+    evaluation: Evaluation
+    written: tuple[Path, ...] = ()
 
 
-def evaluate(run: Run, wanted: EvaluationRequest) -> Evaluation:
-    """Predict, calibrate, measure, and write what was found.
+def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
+    """Predict, calibrate, measure, and write the result.
 
     The first evaluation of a run fits its temperature on the val photos; `calibration.json` keeps
     it. Raises a `TlcliError` for photos that are missing, changed or unreadable, and for a
     precision that no threshold reaches.
     """
-    if wanted.out is not None:
-        _check_out(wanted.out, force=wanted.force)
-    if wanted.tta:
-        tta_settings(run.path)  # before anything is computed
+    if request.out is not None:
+        _check_out(request.out, force=request.force)
+    if request.tta:
+        tta_settings(run.path)  # refuses a run without views before anything is computed
     source = RunProbabilities(run)
-    asked = _asked(run, source, wanted)
-    found = asked.look(wanted.tta)
-    fitted = None if wanted.tta else _calibrate(source, wanted)
-    value = {
-        "split": asked.name,
-        "model": source.description,
-        "data": str(asked.root.absolute()),
-        "seen_in_training": asked.seen,
-        "tta": wanted.tta,
-        "without_tta": _plain(asked.look(0)) if wanted.tta else None,
-        **metrics.measure(found.probabilities, found.labels, source.classes, fitted),
-        **_examples(found, fitted),
-    }
-    name = asked.name
-    if wanted.out is not None:
-        wanted.out.mkdir(parents=True, exist_ok=True)
-        found.write(wanted.out / directory.predictions(name))
-        return Evaluation(value, _write(wanted.out, name, value))
-    if wanted.split is None or wanted.tta:
-        return Evaluation(value, ())
-    with predictions.kept("name a folder for the files with --out"):
-        return Evaluation(value, _write(run.path, name, value))
-    return Evaluation(value, ())
+    photos = _photos(run, source, request)
+    predicted = photos.predict(request.tta)
+    fitted = None if request.tta else _calibrate(source, request)
+    mistakes, unsure_correct = _examples(predicted, fitted)
+    evaluation = Evaluation(
+        split=photos.name,
+        model=source.model,
+        data=str(photos.root.absolute()),
+        seen_in_training=photos.seen_in_training,
+        tta=request.tta,
+        without_tta=_scores_without_views(photos.predict(0)) if request.tta else None,
+        **dict(metrics.measure(predicted.probabilities, predicted.labels, source.classes, fitted)),
+        mistakes=mistakes,
+        unsure_correct=unsure_correct,
+    )
+    return EvaluationResult(evaluation, _write(run, request, evaluation, predicted))
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _PhotoSet:
     """Photos to evaluate on.
 
     Attributes:
-        seen: how many of them the run was trained on; such photos flatter it.
-        look: their probabilities, as means over so many views beside the photo.
+        seen_in_training: how many of them the run was trained on; such photos flatter it.
+        predict: their probabilities, as means over each photo and so many views of it.
     """
 
     name: str
     root: Path
-    seen: int
-    look: Callable[[int], Predicted]
+    seen_in_training: int
+    predict: Callable[[int], Predicted]
 
 
-def _asked(run: Run, source: RunProbabilities, wanted: EvaluationRequest) -> _Asked:
-    if wanted.split is not None:
-        return _asked_split(run, source, wanted.split, wanted)
+def _photos(run: Run, source: RunProbabilities, request: EvaluationRequest) -> _PhotoSet:
+    if request.split is not None:
+        return _photos_of_split(run, source, request.split, request)
     photos = (
-        labelled_photos.of_table(wanted.table, source.classes)
-        if wanted.table is not None
-        else labelled_photos.of_folder(wanted.data or Path(), source.classes)
+        labelled_photos.of_table(request.table, source.classes)
+        if request.table is not None
+        else labelled_photos.of_folder(request.data or Path(), source.classes)
     )
-    seen = _seen(run, [photo.sha256 for photo in photos.photos])
-    return _Asked(photos.name, photos.root, seen, lambda tta: source.predict(photos, tta=tta))
+    seen = _count_seen(run, [photo.sha256 for photo in photos.photos])
+    return _PhotoSet(photos.name, photos.root, seen, lambda tta: source.predict(photos, tta=tta))
 
 
-def _asked_split(
-    run: Run, source: RunProbabilities, split: str, wanted: EvaluationRequest
-) -> _Asked:
-    def look(tta: int) -> Predicted:
+def _photos_of_split(
+    run: Run, source: RunProbabilities, split: str, request: EvaluationRequest
+) -> _PhotoSet:
+    def predict(tta: int) -> Predicted:
         if not tta:
-            return source.split(split, data=wanted.data, again=wanted.again)
-        photos = labelled_photos.of_split(run, split, source.classes, wanted.data)
+            return source.split(split, data=request.data, again=request.again)
+        photos = labelled_photos.of_split(run, split, source.classes, request.data)
         return source.predict(photos, tta=tta)
 
     digests = [row.sha256 for row in labelled_photos.rows_of(run, split)]
-    seen = len(digests) if split == "train" else _seen(run, digests)
-    return _Asked(split, wanted.data or labelled_photos.root_of(run), seen, look)
+    seen = len(digests) if split == "train" else _count_seen(run, digests)
+    return _PhotoSet(split, request.data or labelled_photos.root_of(run), seen, predict)
 
 
-def _plain(found: Predicted) -> dict[str, float]:
-    """What the views are compared with."""
-    value = metrics.measure(found.probabilities, found.labels, found.classes, None)
-    return {key: value[key] for key in ("accuracy", "log_loss")}
+def _scores_without_views(predicted: Predicted) -> ScoresWithoutViews:
+    scores = metrics.measure(predicted.probabilities, predicted.labels, predicted.classes)
+    return ScoresWithoutViews(accuracy=scores.accuracy, log_loss=scores.log_loss)
 
 
 def _check_out(out: Path, *, force: bool) -> None:
@@ -161,26 +158,28 @@ def _check_out(out: Path, *, force: bool) -> None:
             raise RunError(Problem(where, f"has {taken[0]} already", hint))
 
 
-def _calibrate(source: RunProbabilities, wanted: EvaluationRequest) -> Calibration | None:
-    """The run's calibration: the one it has, or a new one where it has none or one is asked for."""
-    kept = calibration.of_run(source.run)
-    target = wanted.target_precision
-    if target is None and kept is not None and not wanted.again:
-        return kept
-    moved = wanted.data if wanted.split is not None else None
+def _calibrate(source: RunProbabilities, request: EvaluationRequest) -> Calibration | None:
+    """The run's calibration: the existing one; a new one if there is none or it is requested."""
+    existing = calibration.of_run(source.run)
+    target = request.target_precision
+    if target is None and existing is not None and not request.again:
+        return existing
+    moved = request.data if request.split is not None else None
     try:
-        val = source.split("val", data=moved, again=wanted.again and wanted.split != "val")
+        val = source.split("val", data=moved, again=request.again and request.split != "val")
     except TlcliError as error:
         if target is not None:
             raise
         outcome = (
-            "the existing calibration is kept" if kept else "the probabilities are not calibrated"
+            "the existing calibration is kept"
+            if existing
+            else "the probabilities are not calibrated"
         )
         console.warn(f"{outcome}: {error.problems[0]}")
-        return kept
+        return existing
     fitted = calibration.fit(val.probabilities, val.labels)
-    if target is None and kept is not None and kept.threshold is not None:
-        target = kept.threshold.target_precision
+    if target is None and existing is not None and existing.threshold is not None:
+        target = existing.threshold.target_precision
     if target is not None:
         fitted = calibration.abstaining(fitted, val.probabilities, val.labels, target)
     with predictions.kept("`tlcli predict` will not know it; make the run writable, or copy it"):
@@ -188,45 +187,61 @@ def _calibrate(source: RunProbabilities, wanted: EvaluationRequest) -> Calibrati
     return fitted
 
 
-def _seen(run: Run, digests: Sequence[str]) -> int:
+def _count_seen(run: Run, digests: Sequence[str]) -> int:
     """How many of these photos the run was trained on."""
     trained = {row.sha256 for row in read_split(run) if row.split == "train"}
     return sum(digest in trained for digest in digests)
 
 
-def _examples(found: Predicted, fitted: Calibration | None) -> dict[str, Any]:
-    """The surest mistakes, and the least sure of the right answers."""
-    values = found.probabilities
-    best = values.argmax(axis=1)
-    confidence = values.max(axis=1)
-    tempered = None if fitted is None else fitted.apply(values).max(axis=1)
+def _examples(
+    predicted: Predicted, fitted: Calibration | None
+) -> tuple[tuple[Guess, ...], tuple[Guess, ...]]:
+    """The most confident mistakes, and the least confident right answers."""
+    probabilities = predicted.probabilities
+    best = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    tempered = None if fitted is None else fitted.apply(probabilities).max(axis=1)
+
+    def guess(index: int) -> Guess:
+        return Guess(
+            path=predicted.names[index],
+            label=predicted.classes[int(predicted.labels[index])],
+            predicted=predicted.classes[int(best[index])],
+            probability=float(confidence[index]),
+            calibrated=None if tempered is None else float(tempered[index]),
+        )
+
     order = np.argsort(confidence, kind="stable")
-
-    def entry(index: int) -> dict[str, Any]:
-        said = {
-            "path": found.names[index],
-            "label": found.classes[int(found.labels[index])],
-            "predicted": found.classes[int(best[index])],
-            "probability": float(confidence[index]),
-        }
-        return said if tempered is None else {**said, "calibrated": float(tempered[index])}
-
-    right = best == found.labels
-    wrong = [int(index) for index in order[::-1] if not right[index]]
+    right = best == predicted.labels
+    mistakes = [int(index) for index in order[::-1] if not right[index]]
     unsure = [int(index) for index in order if right[index]]
-    return {
-        "mistakes": [entry(index) for index in wrong[:LISTED]],
-        "unsure_correct": [entry(index) for index in unsure[:LISTED]],
-    }
+    return tuple(map(guess, mistakes[:LISTED])), tuple(map(guess, unsure[:LISTED]))
 
 
-def _write(folder: Path, name: str, value: dict[str, Any]) -> tuple[Path, ...]:
-    """Write the pictures and the numbers, which come last, beside the table that is there."""
-    where = Run(folder)
-    report = where.file(directory.evaluation(name))
-    table = where.file(directory.predictions(name))
-    diagram, matrix = where.file(directory.reliability(name)), where.file(directory.confusion(name))
-    figures.reliability(value, diagram)
-    figures.confusion(value, matrix)
-    files.write_json(report, value)
-    return report, table, diagram, matrix
+def _write(
+    run: Run, request: EvaluationRequest, evaluation: Evaluation, predicted: Predicted
+) -> tuple[Path, ...]:
+    """Write the evaluation to where the request wants it, if anywhere; returns the files.
+
+    Evaluations of other photos, and those with views, leave nothing in the run.
+    """
+    if request.out is not None:
+        request.out.mkdir(parents=True, exist_ok=True)
+        predicted.write(request.out / directory.predictions(evaluation.split))
+        return _write_files(Run(request.out), evaluation)
+    if request.split is None or request.tta:
+        return ()
+    with predictions.kept("name a folder for the files with --out"):
+        return _write_files(run, evaluation)
+    return ()
+
+
+def _write_files(folder: Run, evaluation: Evaluation) -> tuple[Path, ...]:
+    """Write the pictures and then the numbers, beside the table of predictions that is there."""
+    split = evaluation.split
+    diagram = folder.file(directory.reliability(split))
+    matrix = folder.file(directory.confusion(split))
+    figures.reliability(evaluation, diagram)
+    figures.confusion(evaluation, matrix)
+    report = write_evaluation(folder, evaluation)
+    return report, folder.file(directory.predictions(split)), diagram, matrix

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlcli.runs.evaluation_records import Bin, EvaluationScores
 from tlcli.system import files
 from tlcli.system.console import one_line
 
@@ -17,19 +18,14 @@ from tlcli.system.console import one_line
 MOST_NAMED, MOST_NUMBERED = 60, 30
 
 
-def reliability(value: dict[str, Any], path: Path) -> None:
-    """Accuracy over confidence before and after calibration, with the photos in each bin below.
-
-    Args:
-        value: an evaluation, as in `evaluation-SPLIT.json`.
-    """
+def reliability(scores: EvaluationScores, path: Path) -> None:
+    """Accuracy over confidence before and after calibration, with the photos in each bin below."""
     from matplotlib.figure import Figure
 
-    after = value["calibrated"]
-    sides = [("uncalibrated", value["reliability"]["bins"], value["ece"])]
-    if after:
-        title = f"calibrated, temperature {after['temperature']:.2f}"
-        sides.append((title, value["reliability"]["calibrated_bins"], after["ece"]))
+    sides = [("uncalibrated", scores.reliability.bins, scores.ece)]
+    if scores.calibrated and scores.reliability.calibrated_bins is not None:
+        title = f"calibrated, temperature {scores.calibrated.temperature:.2f}"
+        sides.append((title, scores.reliability.calibrated_bins, scores.calibrated.ece))
     with style():
         figure = Figure(figsize=(3.6 * len(sides), 4.6), layout="constrained")
         axes = figure.subplots(
@@ -43,35 +39,31 @@ def reliability(value: dict[str, Any], path: Path) -> None:
         save(figure, path)
 
 
-def _diagram(axes: Any, bins: list[dict[str, Any]], title: str) -> None:
+def _diagram(axes: Any, bins: Sequence[Bin], title: str) -> None:
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    for one in bins:
-        if one["n"]:
-            middle = (one["low"] + one["high"]) / 2
-            width = 0.9 * (one["high"] - one["low"])
-            axes.bar(middle, one["accuracy"], width, color=FIRST, alpha=0.55)
+    for row in bins:
+        if row.n:
+            middle = (row.low + row.high) / 2
+            width = 0.9 * (row.high - row.low)
+            axes.bar(middle, row.accuracy, width, color=FIRST, alpha=0.55)
             # Where the network is as sure as it should be, the mark lies at the top of the bar.
-            axes.plot(one["confidence"], one["confidence"], "_", color=SECOND,
+            axes.plot(row.confidence, row.confidence, "_", color=SECOND,
                       markersize=11, markeredgewidth=2)  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(0, 1.02), title=title)
 
 
-def _counts(axes: Any, bins: list[dict[str, Any]]) -> None:
-    middles = [(one["low"] + one["high"]) / 2 for one in bins]
-    widths = [0.9 * (one["high"] - one["low"]) for one in bins]
-    axes.bar(middles, [one["n"] for one in bins], widths, color=INK, alpha=0.6)
+def _counts(axes: Any, bins: Sequence[Bin]) -> None:
+    middles = [(row.low + row.high) / 2 for row in bins]
+    widths = [0.9 * (row.high - row.low) for row in bins]
+    axes.bar(middles, [row.n for row in bins], widths, color=INK, alpha=0.6)
     axes.set(xlabel="confidence")
 
 
-def confusion(value: dict[str, Any], path: Path) -> None:
-    """The confusion matrix: true classes in rows, shaded by their share of the row.
-
-    Args:
-        value: an evaluation, as in `evaluation-SPLIT.json`.
-    """
+def confusion(scores: EvaluationScores, path: Path) -> None:
+    """The confusion matrix: true classes in rows, shaded by their share of the row."""
     from matplotlib.figure import Figure
 
-    cells, names = np.array(value["confusion"]), value["classes"]
+    cells, names = np.array(scores.confusion), scores.classes
     count = len(names)
     shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
     side = min(2.2 + 0.45 * count, 14.0)

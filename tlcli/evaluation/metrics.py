@@ -15,17 +15,27 @@ import numpy.typing as npt
 
 from tlcli.evaluation import calibration, intervals
 from tlcli.evaluation.calibration import Calibration
+from tlcli.runs.evaluation_records import (
+    Abstention,
+    CalibratedScores,
+    ClassScores,
+    EvaluationScores,
+    MacroAverages,
+    Majority,
+    Reliability,
+    TopK,
+)
 
 Array = npt.NDArray[Any]
 
-#: Top-k accuracy is told where there are more than k classes.
+#: Top-k accuracy is given where there are more than k classes.
 TOP_K = 5
 
 
 def measure(
     probabilities: Array, labels: Array, classes: Sequence[str], fitted: Calibration | None = None
-) -> dict[str, Any]:
-    """All numbers on some photos; keys as in `evaluation-SPLIT.json`.
+) -> EvaluationScores:
+    """All numbers on some photos.
 
     Args:
         probabilities: uncalibrated, shape (n, classes), n at least 1.
@@ -33,39 +43,34 @@ def measure(
         fitted: the run's calibration, if it has one.
     """
     predicted = np.argmax(probabilities, axis=1)
-    support = np.bincount(labels, minlength=len(classes))
-    right = int((predicted == labels).sum())
-    n, usual = len(labels), int(support.argmax())
+    right, n = int((predicted == labels).sum()), len(labels)
     per_class = _per_class(probabilities, labels, predicted, classes)
-    present = [one for one in per_class if one["support"]]
-    macro = {key: _mean([one[key] for one in present]) for key in ("precision", "recall", "f1")}
+    macro = _macro([scores for scores in per_class if scores.support])
     tempered = None if fitted is None else fitted.apply(probabilities)
-    return {
-        "n": n,
-        "classes": list(classes),
-        "accuracy": right / n,
-        "accuracy_interval": list(intervals.wilson(right, n, intervals.LEVEL)),
-        "level": intervals.LEVEL,
-        "majority": {"class": classes[usual], "accuracy": float(support[usual] / n)},
-        "balanced_accuracy": macro["recall"],
-        "macro": macro,
-        "per_class": per_class,
-        "top_k": _top_k(probabilities, labels) if len(classes) > TOP_K else None,
-        "roc_auc": _mean([one["roc_auc"] for one in per_class]),
-        "average_precision": _mean([one["average_precision"] for one in per_class]),
-        **_likelihood(probabilities, labels),
-        "calibrated": None
-        if fitted is None or tempered is None
-        else {"temperature": fitted.temperature, **_likelihood(tempered, labels)},
-        "abstaining": None
-        if fitted is None or tempered is None or fitted.threshold is None
-        else _abstaining(tempered, labels, fitted.threshold.probability),
-        "reliability": {
-            "bins": calibration.bins(probabilities, labels),
-            "calibrated_bins": None if tempered is None else calibration.bins(tempered, labels),
-        },
-        "confusion": _confusion(labels, predicted, len(classes)),
-    }
+    return EvaluationScores(
+        n=n,
+        classes=tuple(classes),
+        accuracy=right / n,
+        accuracy_interval=intervals.wilson(right, n, intervals.LEVEL),
+        level=intervals.LEVEL,
+        majority=_majority(labels, classes),
+        balanced_accuracy=macro.recall,
+        macro=macro,
+        per_class=per_class,
+        top_k=_top_k(probabilities, labels) if len(classes) > TOP_K else None,
+        roc_auc=_mean([scores.roc_auc for scores in per_class]),
+        average_precision=_mean([scores.average_precision for scores in per_class]),
+        log_loss=calibration.log_loss(probabilities, labels),
+        brier=brier(probabilities, labels),
+        ece=calibration.expected_error(probabilities, labels),
+        calibrated=_calibrated(tempered, labels, fitted),
+        abstaining=_abstention(tempered, labels, fitted),
+        reliability=Reliability(
+            bins=calibration.bins(probabilities, labels),
+            calibrated_bins=None if tempered is None else calibration.bins(tempered, labels),
+        ),
+        confusion=_confusion(labels, predicted, len(classes)),
+    )
 
 
 def brier(probabilities: Array, labels: Array) -> float:
@@ -73,22 +78,21 @@ def brier(probabilities: Array, labels: Array) -> float:
 
     The sum over all classes, 0..2; of two classes, as is usual, half of it: 0..1.
     """
-    wanted = np.eye(probabilities.shape[1])[labels]
-    total = ((np.asarray(probabilities, np.float64) - wanted) ** 2).sum(axis=1).mean()
+    targets = np.eye(probabilities.shape[1])[labels]
+    total = ((np.asarray(probabilities, np.float64) - targets) ** 2).sum(axis=1).mean()
     return float(total / 2 if probabilities.shape[1] == 2 else total)
 
 
-def _likelihood(probabilities: Array, labels: Array) -> dict[str, float]:
-    return {
-        "log_loss": calibration.log_loss(probabilities, labels),
-        "brier": brier(probabilities, labels),
-        "ece": calibration.expected_error(probabilities, labels),
-    }
+def _majority(labels: Array, classes: Sequence[str]) -> Majority:
+    support = np.bincount(labels, minlength=len(classes))
+    most_frequent = int(support.argmax())
+    accuracy = float(support[most_frequent] / len(labels))
+    return Majority(name=classes[most_frequent], accuracy=accuracy)
 
 
 def _per_class(
     probabilities: Array, labels: Array, predicted: Array, classes: Sequence[str]
-) -> list[dict[str, Any]]:
+) -> tuple[ClassScores, ...]:
     from sklearn import metrics
 
     numbers = range(len(classes))
@@ -96,50 +100,78 @@ def _per_class(
     columns = metrics.precision_recall_fscore_support(
         labels, predicted, labels=list(numbers), zero_division=0.0
     )
-    found = []
+    scores = []
     for number, precision, recall, f1, support in zip(numbers, *columns, strict=True):
-        ours, values = labels == number, probabilities[:, number]
-        both = 0 < support < len(labels)
-        found.append(
-            {
-                "class": classes[number],
-                "support": int(support),
-                "precision": float(precision),
-                "recall": float(recall) if support else None,
-                "f1": float(f1),
-                "roc_auc": float(metrics.roc_auc_score(ours, values)) if both else None,
-                "average_precision": float(metrics.average_precision_score(ours, values))
-                if both
+        is_class, values = labels == number, probabilities[:, number]
+        # A ranking needs photos of the class and others.
+        ranked = 0 < support < len(labels)
+        scores.append(
+            ClassScores(
+                name=classes[number],
+                support=int(support),
+                precision=float(precision),
+                recall=float(recall) if support else None,
+                f1=float(f1),
+                roc_auc=float(metrics.roc_auc_score(is_class, values)) if ranked else None,
+                average_precision=float(metrics.average_precision_score(is_class, values))
+                if ranked
                 else None,
-            }
+            )
         )
-    return found
+    return tuple(scores)
 
 
-def _confusion(labels: Array, predicted: Array, count: int) -> list[list[int]]:
+def _macro(per_class: Sequence[ClassScores]) -> MacroAverages:
+    """Means over classes that have photos, and so a recall."""
+    return MacroAverages(
+        precision=float(np.mean([scores.precision for scores in per_class])),
+        recall=float(np.mean([scores.recall for scores in per_class])),
+        f1=float(np.mean([scores.f1 for scores in per_class])),
+    )
+
+
+def _confusion(labels: Array, predicted: Array, count: int) -> tuple[tuple[int, ...], ...]:
     """Photos by true class (row) and predicted class (column)."""
     cells = np.bincount(labels * count + predicted, minlength=count * count)
-    return [[int(cell) for cell in row] for row in cells.reshape(count, count)]
+    return tuple(tuple(map(int, row)) for row in cells.reshape(count, count))
 
 
-def _top_k(probabilities: Array, labels: Array) -> dict[str, Any]:
+def _top_k(probabilities: Array, labels: Array) -> TopK:
     """How often the true class is among the first `TOP_K`; of equal ones, the earlier class is."""
     ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP_K]
-    return {"k": TOP_K, "accuracy": float((ranked == labels[:, None]).any(axis=1).mean())}
+    return TopK(k=TOP_K, accuracy=float((ranked == labels[:, None]).any(axis=1).mean()))
 
 
-def _abstaining(tempered: Array, labels: Array, threshold: float) -> dict[str, Any]:
-    """What is left where the model says "unsure" below the threshold."""
+def _calibrated(
+    tempered: Array | None, labels: Array, fitted: Calibration | None
+) -> CalibratedScores | None:
+    if tempered is None or fitted is None:
+        return None
+    return CalibratedScores(
+        temperature=fitted.temperature,
+        log_loss=calibration.log_loss(tempered, labels),
+        brier=brier(tempered, labels),
+        ece=calibration.expected_error(tempered, labels),
+    )
+
+
+def _abstention(
+    tempered: Array | None, labels: Array, fitted: Calibration | None
+) -> Abstention | None:
+    """What is left where the model says "unsure" below the threshold of its calibration."""
+    if tempered is None or fitted is None or fitted.threshold is None:
+        return None
+    threshold = fitted.threshold.probability
     answered = tempered.max(axis=1) >= threshold
     n = int(answered.sum())
     right = int((tempered.argmax(axis=1) == labels)[answered].sum())
-    return {
-        "probability": threshold,
-        "answered": n,
-        "coverage": n / len(labels),
-        "precision": right / n if n else None,
-        "precision_interval": list(intervals.wilson(right, n, intervals.LEVEL)),
-    }
+    return Abstention(
+        probability=threshold,
+        answered=n,
+        coverage=n / len(labels),
+        precision=right / n if n else None,
+        precision_interval=intervals.wilson(right, n, intervals.LEVEL),
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -22,6 +22,8 @@ from tlcli.evaluation import labelled_photos
 from tlcli.evaluation.labelled_photos import Photos
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
+from tlcli.runs.evaluation_records import EvaluatedModel
+from tlcli.runs.records import checked
 from tlcli.system import console, files
 
 if TYPE_CHECKING:
@@ -38,11 +40,9 @@ class RunProbabilities:
         if not isinstance(classes, list) or len(classes) < 2:
             raise RunError(Problem(str(run.file(directory.RECORD)), "does not list the classes"))
         self.classes = tuple(map(str, classes))
-        self.description = {
-            "run": run.path.resolve().name,
-            "base": record.get("base"),
-            "created": record.get("created"),
-        }
+        model = {"run": run.path.resolve().name}
+        model |= {key: record.get(key) for key in ("base", "created")}
+        self.model = checked(run.file(directory.RECORD), model, EvaluatedModel)
 
     @cached_property
     def _predictor(self) -> Predictor:

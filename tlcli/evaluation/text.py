@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tlcli.evaluation.figures import shortened
+from tlcli.runs.evaluation_records import Abstention, Evaluation
 from tlcli.system import console
 from tlcli.system.console import counted, table
 
@@ -16,123 +17,138 @@ SHOWN = 10
 WIDEST = 12
 
 
-def text(value: dict[str, Any]) -> str:
+def format_evaluation(evaluation: Evaluation) -> str:
     """The numbers of `evaluation-SPLIT.json` as tables and lines."""
-    parts = [_overall(value), _classes(value)]
-    if len(value["classes"]) <= WIDEST:
-        parts.append(_confusion(value))
-    parts.append(_calibration(value))
-    if value["mistakes"]:
-        parts.append(_mistakes(value))
+    parts = [_overall(evaluation), _classes(evaluation)]
+    if len(evaluation.classes) <= WIDEST:
+        parts.append(_confusion(evaluation))
+    parts.append(_calibration(evaluation))
+    if evaluation.mistakes:
+        parts.append(_mistakes(evaluation))
     return "\n\n".join(parts)
 
 
-def _overall(value: dict[str, Any]) -> str:
-    low, high = value["accuracy_interval"]
-    majority, classes = value["majority"], counted(len(value["classes"]), "class")
-    right = sum(row[number] for number, row in enumerate(value["confusion"]))
+def _overall(evaluation: Evaluation) -> str:
+    low, high = evaluation.accuracy_interval
+    majority, macro = evaluation.majority, evaluation.macro
     rows = [
-        ("accuracy", _number(value["accuracy"]), f"{right:,} right; {value['level']:.0%} interval "
-         f"{low:.4f} to {high:.4f} (Wilson)"),
-        ("majority baseline", _number(majority["accuracy"]),
-         f"always '{shortened(majority['class'])}'"),
+        ("accuracy", _number(evaluation.accuracy), f"{evaluation.right:,} right; "
+         f"{evaluation.level:.0%} interval {low:.4f} to {high:.4f} (Wilson)"),
+        *_without_views(evaluation),
+        ("majority baseline", _number(majority.accuracy), f"always '{shortened(majority.name)}'"),
     ]  # fmt: skip
-    if plain := value.get("without_tta"):
-        losses = f"log loss {plain['log_loss']:.4f}, with views {value['log_loss']:.4f}"
-        rows.insert(1, ("accuracy without views", _number(plain["accuracy"]), losses))
-    if value["top_k"]:
-        rows.append(
-            (f"top-{value['top_k']['k']} accuracy", _number(value["top_k"]["accuracy"]), "")
-        )
-    macro = value["macro"]
+    if top := evaluation.top_k:
+        rows.append((f"top-{top.k} accuracy", _number(top.accuracy), ""))
     rows += [
-        ("balanced accuracy", _number(value["balanced_accuracy"]), "mean recall of the classes"),
-        ("precision", _number(macro["precision"]), "mean of the classes"),
-        ("F1", _number(macro["f1"]), "mean of the classes"),
-        ("ROC AUC", _number(value["roc_auc"]), "each class against the others, mean"),
-        ("average precision", _number(value["average_precision"]), "the same"),
+        ("balanced accuracy", _number(evaluation.balanced_accuracy), "mean recall of the classes"),
+        ("precision", _number(macro.precision), "mean of the classes"),
+        ("F1", _number(macro.f1), "mean of the classes"),
+        ("ROC AUC", _number(evaluation.roc_auc), "each class against the others, mean"),
+        ("average precision", _number(evaluation.average_precision), "the same"),
     ]
-    title = f"{value['split']}: {counted(value['n'], 'photo')} of {classes}"
-    if value.get("tta"):
-        title += f", mean over each photo and {counted(value['tta'], 'view')} of it"
-    return f"{title}\n\n{table(('', 'value', ''), rows)}"
+    return f"{_title(evaluation)}\n\n{table(('', 'value', ''), rows)}"
 
 
-def _classes(value: dict[str, Any]) -> str:
-    keys = ("precision", "recall", "f1", "roc_auc", "average_precision")
+def _title(evaluation: Evaluation) -> str:
+    classes = counted(len(evaluation.classes), "class")
+    title = f"{evaluation.split}: {counted(evaluation.n, 'photo')} of {classes}"
+    if evaluation.tta:
+        title += f", mean over each photo and {counted(evaluation.tta, 'view')} of it"
+    return title
+
+
+def _without_views(evaluation: Evaluation) -> list[tuple[str, str, str]]:
+    scores = evaluation.without_tta
+    if scores is None:
+        return []
+    losses = f"log loss {scores.log_loss:.4f}, with views {evaluation.log_loss:.4f}"
+    return [("accuracy without views", _number(scores.accuracy), losses)]
+
+
+def _classes(evaluation: Evaluation) -> str:
     rows = [
-        [shortened(one["class"]), one["support"], *(_number(one[key]) for key in keys)]
-        for one in value["per_class"]
+        (
+            shortened(scores.name),
+            scores.support,
+            _number(scores.precision),
+            _number(scores.recall),
+            _number(scores.f1),
+            _number(scores.roc_auc),
+            _number(scores.average_precision),
+        )
+        for scores in evaluation.per_class
     ]
     heads = ("class", "photos", "precision", "recall", "F1", "ROC AUC", "average precision")
     return table(heads, rows)
 
 
-def _confusion(value: dict[str, Any]) -> str:
-    names = list(map(shortened, value["classes"]))
-    rows = [[name, *row] for name, row in zip(names, value["confusion"], strict=True)]
+def _confusion(evaluation: Evaluation) -> str:
+    names = list(map(shortened, evaluation.classes))
+    rows = [[name, *row] for name, row in zip(names, evaluation.confusion, strict=True)]
     return table(("true class \\ predicted", *names), rows)
 
 
-def _calibration(value: dict[str, Any]) -> str:
-    after = value["calibrated"]
+def _calibration(evaluation: Evaluation) -> str:
+    before, after = evaluation, evaluation.calibrated
     rows = [
-        [label, _number(value[key]), _number(after[key]) if after else "-"]
-        for label, key in (
-            ("log loss", "log_loss"),
-            ("Brier score", "brier"),
-            ("expected calibration error", "ece"),
-        )
+        ("log loss", _number(before.log_loss), _number(after.log_loss if after else None)),
+        ("Brier score", _number(before.brier), _number(after.brier if after else None)),
+        ("expected calibration error", _number(before.ece), _number(after.ece if after else None)),
     ]
-    second = f"temperature {after['temperature']:.3f}" if after else "calibrated"
-    found = table(("probabilities", "uncalibrated", second), rows)
-    if after and value["split"] == "val":
-        found += "\n\nThe temperature was fitted on these photos."
-    if abstaining := value["abstaining"]:
-        found += (
-            f"\n\nunsure below {abstaining['probability']:.4f}: answers "
-            f"{abstaining['coverage']:.1%} of the photos"
-        )
-        if abstaining["precision"] is not None:
-            low, high = abstaining["precision_interval"]
-            share = abstaining["precision"]
-            found += f"; {share:.4f} of the answers are right ({low:.4f} to {high:.4f})"
-    return found
+    second = f"temperature {after.temperature:.3f}" if after else "calibrated"
+    text = table(("probabilities", "uncalibrated", second), rows)
+    if after and evaluation.split == "val":
+        text += "\n\nThe temperature was fitted on these photos."
+    if evaluation.abstaining:
+        text += f"\n\n{_abstention(evaluation.abstaining)}"
+    return text
 
 
-def _mistakes(value: dict[str, Any]) -> str:
+def _abstention(abstention: Abstention) -> str:
+    text = (
+        f"unsure below {abstention.probability:.4f}: answers {abstention.coverage:.1%} "
+        "of the photos"
+    )
+    if abstention.precision is not None:
+        low, high = abstention.precision_interval
+        share = abstention.precision
+        text += f"; {share:.4f} of the answers are right ({low:.4f} to {high:.4f})"
+    return text
+
+
+def _mistakes(evaluation: Evaluation) -> str:
     rows = [
-        [
-            _number(one.get("calibrated", one["probability"])),
-            shortened(one["predicted"]),
-            shortened(one["label"]),
-            one["path"],
-        ]
-        for one in value["mistakes"][:SHOWN]
+        (
+            _number(guess.probability if guess.calibrated is None else guess.calibrated),
+            shortened(guess.predicted),
+            shortened(guess.label),
+            guess.path,
+        )
+        for guess in evaluation.mistakes[:SHOWN]
     ]
     return table(("confidence", "predicted", "true class", "most confident mistakes"), rows)
 
 
-def warn(value: dict[str, Any]) -> None:
+def warn_of_limits(evaluation: Evaluation) -> None:
     """Say on stderr what makes the numbers worth less."""
-    if value.get("tta"):
+    if evaluation.tta:
         console.note("--tta: not calibrated, and nothing of it is kept in the run")
-    seen = value["seen_in_training"]
-    if value["split"] == "train":
+    seen = evaluation.seen_in_training
+    if evaluation.split == "train":
         console.warn(
             "the model was trained on these photos: the numbers say nothing about new ones"
         )
     elif seen:
-        photos = f"{seen:,} of {counted(value['n'], 'photo')}"
+        photos = f"{seen:,} of {counted(evaluation.n, 'photo')}"
         console.warn(f"the model was trained on {photos}: the numbers are better than for new ones")
 
 
-def compared(value: dict[str, Any]) -> str:
+def format_comparison(value: dict[str, Any]) -> str:
     """The numbers of `compare` as a table and a verdict."""
-    return "\n".join(_compared(value))
+    return "\n".join(_comparison_lines(value))
 
 
-def _compared(value: dict[str, Any]) -> Iterator[str]:
+def _comparison_lines(value: dict[str, Any]) -> Iterator[str]:
     level = f"{value['level']:.0%}"
     yield f"{value['split']}: {counted(value['n'], 'photo')} that both runs have"
     yield ""

@@ -18,7 +18,13 @@ from tlcli.evaluation.calibration import Calibration
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.evaluation_records import Audit, Evaluation, ExplanationRecord, Guess
+from tlcli.runs.evaluation_records import (
+    Audit,
+    Evaluation,
+    ExplanationRecord,
+    Guess,
+    read_evaluation,
+)
 from tlcli.runs.inputs import read_split, recipe_of
 from tlcli.runs.records import AGAIN, Epoch, Outcome, Record, checked
 from tlcli.system import files
@@ -54,7 +60,7 @@ def read(run: Run) -> Evidence:
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
     explanations = f"{directory.EXPLANATIONS}/{directory.EXPLANATIONS_INDEX}"
     settings = recipe_of(run)
-    evaluation = _optional(run, directory.evaluation(split), Evaluation)
+    evaluation = read_evaluation(run, split)
     predictions = _predictions(run.file(directory.predictions(split)))
     if evaluation is not None and predictions is not None:
         _check_same(run.file(directory.predictions(split)), evaluation, predictions)

@@ -182,7 +182,7 @@ def _majority(evidence: Evidence) -> Majority | None:
         return None
     here = evidence.record.photos[evidence.split]
     name = max(evidence.record.classes, key=lambda one: here.get(one, 0))
-    return Majority.model_validate({"class": name, "accuracy": here.get(name, 0) / n})
+    return Majority(name=name, accuracy=here.get(name, 0) / n)
 
 
 def _gain(evidence: Evidence) -> Gain | None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
-from tlcli.runs.records import Count, RecordPart, Share
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
+from tlcli.runs.records import Count, RecordPart, Share, checked
+from tlcli.system import files
+
+#: A probability, or a mean of some; in float32 it may come out above 1 by a rounding error.
+Probability = Annotated[float, Field(ge=0, le=1 + 1e-6)]
 
 
 class Bin(RecordPart):
@@ -18,7 +28,7 @@ class Bin(RecordPart):
     low: Share
     high: Share
     n: Count
-    confidence: Share | None = None
+    confidence: Probability | None = None
     accuracy: Share | None = None
 
 
@@ -30,18 +40,32 @@ class Reliability(RecordPart):
 
 
 class Guess(RecordPart):
-    """A photo with its label, the class that was named, and that class's probability."""
+    """A photo with its label, the predicted class, and that class's probability.
+
+    Attributes:
+        calibrated: the probability after temperature scaling, where the run has a calibration.
+    """
 
     path: str
     label: str
     predicted: str
-    probability: Share
+    probability: Probability
+    calibrated: Probability | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        if self.calibrated is None:
+            values.pop("calibrated", None)
+        return values
 
 
-class ClassScore(RecordPart):
+class ClassScores(RecordPart):
     """How one class fares; None where a figure is not defined."""
 
-    name: str = Field(validation_alias="class")
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: str = Field(validation_alias="class", serialization_alias="class")
     support: Count
     precision: Share | None = None
     recall: Share | None = None
@@ -53,11 +77,13 @@ class ClassScore(RecordPart):
 class Majority(RecordPart):
     """The share of right answers for naming one class always."""
 
-    name: str = Field(validation_alias="class")
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: str = Field(validation_alias="class", serialization_alias="class")
     accuracy: Share
 
 
-class Abstaining(RecordPart):
+class Abstention(RecordPart):
     """What is left where the network answers only from a probability on."""
 
     probability: Share
@@ -67,13 +93,13 @@ class Abstaining(RecordPart):
     precision_interval: tuple[Share, Share]
 
 
-class Scaled(RecordPart):
+class CalibratedScores(RecordPart):
     """Scores of the probabilities after temperature scaling."""
 
     temperature: float
     log_loss: float
     brier: float
-    ece: Share
+    ece: Probability
 
 
 class TopK(RecordPart):
@@ -83,7 +109,7 @@ class TopK(RecordPart):
     accuracy: Share
 
 
-class Averages(RecordPart):
+class MacroAverages(RecordPart):
     """Means over the classes, each class counting alike."""
 
     precision: Share
@@ -91,44 +117,115 @@ class Averages(RecordPart):
     f1: Share
 
 
-class Evaluation(RecordPart):
-    """`evaluation-SPLIT.json`, as `tlcli evaluate` writes it; `data` is where the photos were."""
+class EvaluatedModel(RecordPart):
+    """The run that was evaluated: its name, its base, and when it was created."""
+
+    run: str
+    base: str | None = None
+    created: str | None = None
+
+
+class ScoresWithoutViews(RecordPart):
+    """What the scores of test-time augmentation are compared with."""
+
+    accuracy: Share
+    log_loss: float
+
+
+class EvaluationSubject(RecordPart):
+    """What an evaluation is about: a model and photos.
+
+    Attributes:
+        split: of the run, or `data` or `csv` for other photos.
+        data: the folder of the photos.
+        seen_in_training: how many of the photos the model was trained on.
+        tta: augmented views of each photo whose probabilities were averaged; 0 for none.
+        without_tta: scores of the photos alone, where there were views.
+    """
+
+    split: str = ""
+    model: EvaluatedModel | None = None
+    data: str | None = None
+    seen_in_training: Count = 0
+    tta: Count = 0
+    without_tta: ScoresWithoutViews | None = None
+
+
+class EvaluationScores(RecordPart):
+    """All numbers that follow from probabilities and labels; `level` is that of the intervals.
+
+    Attributes:
+        confusion: photos by true class (row) and predicted class (column).
+        log_loss, brier, ece: of the uncalibrated probabilities.
+    """
 
     n: Count
     classes: tuple[str, ...]
-    data: str | None = None
-    seen_in_training: Count = 0
     accuracy: Share
     accuracy_interval: tuple[Share, Share]
     level: Share = 0.95
     majority: Majority
     balanced_accuracy: Share | None = None
-    macro: Averages
-    per_class: tuple[ClassScore, ...]
+    macro: MacroAverages
+    per_class: tuple[ClassScores, ...]
     top_k: TopK | None = None
     roc_auc: Share | None = None
     average_precision: Share | None = None
     log_loss: float
     brier: float
-    ece: Share
-    calibrated: Scaled | None = None
-    abstaining: Abstaining | None = None
+    ece: Probability
+    calibrated: CalibratedScores | None = None
+    abstaining: Abstention | None = None
     reliability: Reliability = Reliability()
     confusion: tuple[tuple[Count, ...], ...]
-    mistakes: tuple[Guess, ...] = ()
-    unsure_correct: tuple[Guess, ...] = ()
 
     @property
     def right(self) -> int:
-        """The photos whose class was named."""
+        """The photos whose class was predicted."""
         return sum(row[at] for at, row in enumerate(self.confusion))
 
     @model_validator(mode="after")
-    def _matrix_fits(self) -> Evaluation:
+    def _check_confusion(self) -> Self:
         size = len(self.classes)
         if [len(row) for row in self.confusion] != [size] * size:
             raise ValueError(f"the confusion matrix must have {size} rows of {size} counts")
         return self
+
+
+# Pydantic takes the fields of the last base class first: the file begins with the subject.
+class Evaluation(EvaluationScores, EvaluationSubject):
+    """`evaluation-SPLIT.json` and what `tlcli evaluate --json` prints.
+
+    Attributes:
+        mistakes: the most confident ones first.
+        unsure_correct: right answers, the least confident ones first.
+    """
+
+    mistakes: tuple[Guess, ...] = ()
+    unsure_correct: tuple[Guess, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def read_evaluation(run: Run, split: str) -> Evaluation | None:
+    """The evaluation of a split that a run holds, or None.
+
+    Raises `RunError` with the first place in the file that does not fit.
+    """
+    name = directory.evaluation(split)
+    path = run.file(name)
+    if not path.is_file():
+        return None
+    return checked(path, run.read(name, files.TABLE_BYTES), Evaluation)
+
+
+def write_evaluation(run: Run, evaluation: Evaluation) -> Path:
+    """Write an evaluation into a run's folder; returns the path of the file."""
+    path = run.file(directory.evaluation(evaluation.split))
+    files.write_json(path, evaluation.as_dict())
+    return path
 
 
 class ExplanationRecord(RecordPart):
