@@ -24,8 +24,8 @@ from tlcli.images import decode, loader
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network, compile_forward
-from tlcli.pretrained import weights
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weights import find_weights, load_weights
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
 
@@ -56,10 +56,10 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     views = [View(path, digest(path)) for path in paths]
     row = BASES[recipe.base.name]
     network = build_network(row, recipe.base.image_size, recipe.head, 2, seed=0)
-    weights.load(
+    load_weights(
         network.base,
         network.row,
-        weights.find_weights(
+        find_weights(
             network.row,
             recipe.base.weights,
             recipe.where("base", "weights"),

@@ -16,7 +16,9 @@ import pytest
 
 from tlcli.errors import WeightsError
 from tlcli.networks import bases
-from tlcli.pretrained import tensors, weight_cache, weight_files
+from tlcli.pretrained.tensors import tensor_shapes, weighted_layers
+from tlcli.pretrained.weight_cache import Provenance, write_weights
+from tlcli.pretrained.weight_files import check_weights_file, read_weights
 
 #: The smallest base: 4 MB.
 SMALL = bases.BASES["MobileNetV3Small"]
@@ -27,11 +29,11 @@ HINT = "name a file with the weights of VGG16: .weights.h5, .h5, .keras or .onnx
 def refusal(path: Path) -> str:
     """The one line with which a file is refused for VGG16."""
     with pytest.raises(WeightsError) as caught:
-        weight_files.check(path, VGG16, "base.weights")
+        check_weights_file(path, VGG16, "base.weights")
     told = str(caught.value)
     assert "\n" not in told
     with pytest.raises(WeightsError) as caught:
-        weight_files.read(path, VGG16, "base.weights")
+        read_weights(path, VGG16, "base.weights")
     assert str(caught.value) == told
     return told.replace(str(path), "FILE").replace(str(path.parent), "HERE")
 
@@ -39,13 +41,13 @@ def refusal(path: Path) -> str:
 def draw(base: str, seed: int = 0) -> list[np.ndarray]:
     """Random tensors of a base."""
     generator = np.random.default_rng(seed)
-    return [generator.standard_normal(shape, np.float32) for shape in tensors.shapes(base)]
+    return [generator.standard_normal(shape, np.float32) for shape in tensor_shapes(base)]
 
 
 def write_small(path: Path, seed: int = 0) -> list[np.ndarray]:
     """Random weights of the smallest base as a Keras 3 file; returns its tensors."""
     values = draw(SMALL.name, seed)
-    weight_cache.write(path, SMALL, values, weight_cache.Entry("a test", "", ""))
+    write_weights(path, SMALL, values, Provenance("a test", "", ""))
     with h5py.File(path, "a") as file:
         for key in list(file.attrs):
             del file.attrs[key]
@@ -59,13 +61,13 @@ def promise(path: Path, base: str, *, keras_3: bool = False, more: Sequence[int]
     """
     with h5py.File(path, "w") as file:
         if keras_3:
-            for layer in tensors.layers(base):
+            for layer in weighted_layers(base):
                 for place, shape in zip(layer.paths, layer.shapes, strict=True):
                     file.create_dataset(place, shape=shape, dtype="f4")
             for number, size in enumerate(more):
                 file.create_dataset(f"layers/dense_{number}/vars/0", shape=(size,), dtype="f4")
             return path
-        groups = [(layer.place.replace("/", "-"), layer.shapes) for layer in tensors.layers(base)]
+        groups = [(layer.place.replace("/", "-"), layer.shapes) for layer in weighted_layers(base)]
         groups += [(f"extra_{number}", ((size,),)) for number, size in enumerate(more)]
         file.attrs["layer_names"] = [name.encode() for name, _ in groups]
         for name, shapes in groups:

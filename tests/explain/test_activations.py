@@ -14,7 +14,7 @@ from tlcli.explain import activations, explained_model
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
-from tlcli.pretrained import weights
+from tlcli.pretrained.weights import WeightSource
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_the_layers_shown_by_default(model):
     ],
 )
 def test_other_bases_show_about_a_layer_for_each_halving(name, last):
-    opened = explained_model.open_base(BASES[name], weights.WeightSource("random"))
+    opened = explained_model.open_base(BASES[name], WeightSource("random"))
     found = activations.chosen(opened, ())
     assert found[-1] == last and 4 <= len(found) <= 6
     sides = [opened.grid(one).output.shape[1] for one in found]

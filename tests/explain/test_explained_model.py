@@ -13,7 +13,7 @@ from tlcli.evaluation import calibration
 from tlcli.explain import explained_model
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
-from tlcli.pretrained import weights
+from tlcli.pretrained.weights import WeightSource
 from tlcli.runs import directory
 from tlcli.system import files
 
@@ -38,8 +38,7 @@ def test_the_last_block_of_every_base(name, tmp_path):
     side = max(row.smallest_size, 64)
     expected = BELOW_POOLING.get(name, row.top.name)
     assert (
-        explained_model.open_base(row, weights.WeightSource("random"), (side, side)).last_block
-        == expected
+        explained_model.open_base(row, WeightSource("random"), (side, side)).last_block == expected
     )
     path = save(network(name, (side, side)), tmp_path / "model.keras", NAMES)
     assert explained_model.open_run(path).last_block == expected

@@ -8,7 +8,7 @@ import pytest
 from tlcli.explain import explained_model, filters
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
-from tlcli.pretrained import weights
+from tlcli.pretrained.weights import WeightSource
 
 LAYER = "block2_conv1"
 ASCENT = filters.Ascent(32, steps=8)
@@ -16,7 +16,7 @@ ASCENT = filters.Ascent(32, steps=8)
 
 @pytest.fixture(scope="module")
 def opened() -> explained_model.ExplainedModel:
-    return explained_model.open_base(BASES["VGG16"], weights.WeightSource("random"), (48, 40))
+    return explained_model.open_base(BASES["VGG16"], WeightSource("random"), (48, 40))
 
 
 @pytest.fixture(scope="module")

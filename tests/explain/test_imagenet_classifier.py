@@ -14,8 +14,8 @@ from tlcli.errors import WeightsError
 from tlcli.explain import imagenet_classifier
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
-from tlcli.pretrained import weights
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weights import keras_weights_folder
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_other_bases(name, tmp_path):
 
 
 def test_names_come_from_keras_own_file_and_twins_keep_their_numbers():
-    folder = weights.keras_cache()
+    folder = keras_weights_folder()
     folder.mkdir(parents=True)
     table = {str(n): [f"n{n}", "crane" if n in (134, 517) else f"thing{n}"] for n in range(1000)}
     (folder / imagenet_classifier.INDEX).write_text(json.dumps(table))

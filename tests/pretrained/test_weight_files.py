@@ -12,16 +12,17 @@ from builders.weight_files import HINT, VGG16, promise, refusal
 from tlcli.errors import WeightsError
 from tlcli.networks import bases
 from tlcli.networks.bases import BASES
-from tlcli.pretrained import tensors, weight_files
+from tlcli.pretrained.tensors import tensor_shapes
+from tlcli.pretrained.weight_files import base_from_file_name, check_weights_file, read_weights
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_every_base_is_told_by_its_layers(tmp_path: Path, base: str):
     path = promise(tmp_path / "w.h5", base, keras_3=base not in ("Xception", "DenseNet121"))
-    weight_files.check(path, BASES[base], "x")
+    check_weights_file(path, BASES[base], "x")
     row = BASES["VGG16" if base != "VGG16" else "VGG19"]
     with pytest.raises(WeightsError) as caught:
-        weight_files.check(path, row, "x")
+        check_weights_file(path, row, "x")
     assert str(caught.value).startswith(f"x: {path} is {base}; the recipe asks for {row.name}; ")
 
 
@@ -29,10 +30,10 @@ def test_every_base_is_told_by_its_layers(tmp_path: Path, base: str):
 def test_a_classifier_is_left_out(tmp_path: Path, keras_3: bool):
     more = [VGG16.parameters_with_classifier - VGG16.parameters]
     path = promise(tmp_path / "w.h5", "VGG16", keras_3=keras_3, more=more)
-    weight_files.check(path, VGG16, "x")
-    assert [one.shape for one in weight_files.read(path, VGG16, "x")] == tensors.shapes("VGG16")
+    check_weights_file(path, VGG16, "x")
+    assert [one.shape for one in read_weights(path, VGG16, "x")] == tensor_shapes("VGG16")
     path = promise(tmp_path / "w2.h5", "VGG16", keras_3=keras_3, more=[7, 8])
-    weight_files.check(path, VGG16, "x")
+    check_weights_file(path, VGG16, "x")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_a_bug_of_our_own_is_not_told_as_damage(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(bases, "by_parameters", fail)
     with pytest.raises(KeyError):
-        weight_files.check(path, VGG16, "x")
+        check_weights_file(path, VGG16, "x")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all files")
@@ -112,4 +113,4 @@ def test_a_file_that_may_not_be_read(tmp_path: Path):
     ],
 )
 def test_names_that_mean_a_base(name: str, base: str | None):
-    assert weight_files.named(Path(name)) == base
+    assert base_from_file_name(Path(name)) == base

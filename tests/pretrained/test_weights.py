@@ -13,9 +13,23 @@ from builders.weight_files import SMALL, draw, promise, write_small
 
 from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
-from tlcli.pretrained import tensors, weight_cache, weight_sources, weights
-from tlcli.pretrained.weights import WeightSource
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained import weight_sources
+from tlcli.pretrained.tensors import tensor_fingerprint, tensor_shapes, weighted_layers
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weight_cache import (
+    Provenance,
+    weights_file_name,
+    weights_folder,
+    write_weights,
+)
+from tlcli.pretrained.weight_sources import published_weights
+from tlcli.pretrained.weights import (
+    WeightSource,
+    find_weights,
+    load_weights,
+    verify_file,
+    weights_record,
+)
 from tlcli.recipe.load import load_recipe
 from tlcli.system import files
 
@@ -30,7 +44,7 @@ def find(write_recipe: Callable[..., Path]) -> Callable[..., WeightSource]:
         chosen = load_recipe(write_recipe(text, "r.yaml"))
         where = chosen.where("base", "weights")
         access = WeightsAccess.from_options()
-        return weights.find_weights(BASES[name], chosen.base.weights, where, access)
+        return find_weights(BASES[name], chosen.base.weights, where, access)
 
     return find
 
@@ -41,11 +55,11 @@ def told(source: WeightSource) -> list[str]:
 
 def keep(base: str = SMALL.name, seed: int = 0) -> Path:
     """Random weights in tlcli's cache."""
-    folder = weight_cache.folder(files.cache_folder())
+    folder = weights_folder(files.cache_folder())
     values = draw(base, seed)
-    entry = weight_cache.Entry("elsewhere", tensors.fingerprint(values), "published hash")
-    weight_cache.write(folder / weight_cache.file_name(base), BASES[base], values, entry)
-    return folder / weight_cache.file_name(base)
+    entry = Provenance("elsewhere", tensor_fingerprint(values), "published hash")
+    write_weights(folder / weights_file_name(base), BASES[base], values, entry)
+    return folder / weights_file_name(base)
 
 
 @pytest.fixture
@@ -57,7 +71,7 @@ def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, str]
     digest = hashlib.md5(path.read_bytes()).hexdigest()
     table = {**weight_sources._table(), SMALL.name: {**entry, "hashes": [digest]}}
     monkeypatch.setattr(weight_sources, "_table", lambda: table)
-    return path.read_bytes(), weight_sources.published(SMALL.name).file
+    return path.read_bytes(), published_weights(SMALL.name).file
 
 
 def test_random_and_paths(find, tmp_path: Path):
@@ -73,7 +87,7 @@ def test_random_and_paths(find, tmp_path: Path):
 
 def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
     found = find()
-    folder = weight_cache.folder(files.cache_folder())
+    folder = weights_folder(files.cache_folder())
     assert found == WeightSource("network", None, folder)
     assert str(found) == "ImageNet weights"
     keras = Path(os.environ["KERAS_HOME"]) / "models"
@@ -156,7 +170,7 @@ def test_other_tensors_than_those_of_imagenet(find, tmp_path: Path, monkeypatch)
     path = promise(tmp_path / "vgg16-notop.h5", "VGG16")
     with pytest.raises(WeightsError) as caught:
         find(name="VGG16")
-    zeros = tensors.fingerprint(np.zeros(shape) for shape in tensors.shapes("VGG16"))
+    zeros = tensor_fingerprint(np.zeros(shape) for shape in tensor_shapes("VGG16"))
     assert str(caught.value) == (
         "TLCLI_WEIGHTS: these are not the ImageNet weights of VGG16: their fingerprint is "
         f"{zeros[:12]}..., not 367e97357726...; get the right ones with `tlcli weights fetch VGG16`"
@@ -166,7 +180,7 @@ def test_other_tensors_than_those_of_imagenet(find, tmp_path: Path, monkeypatch)
 
 @pytest.mark.skipif(not SHARED, reason="TLCLI_TEST_VGG16 names no file")
 def test_the_fingerprint_of_vgg16():
-    entry = weights.verify(Path(SHARED or ""), BASES["VGG16"], "x")
+    entry = verify_file(Path(SHARED or ""), BASES["VGG16"], "x")
     assert entry.verified == "fingerprint"
 
 
@@ -175,35 +189,35 @@ def test_what_is_loaded_is_recorded(find):
     model = SMALL.build((32, 32), seed=1)
     source = find()
     before = model.get_weights()[0]
-    weights.load(model, SMALL, WeightSource("random"))
+    load_weights(model, SMALL, WeightSource("random"))
     np.testing.assert_array_equal(model.get_weights()[0], before)
-    weights.load(model, SMALL, source)
+    load_weights(model, SMALL, source)
     expected = {
         "source": "elsewhere",
         "file": str(path),
-        "fingerprint": tensors.fingerprint(draw(SMALL.name)),
+        "fingerprint": tensor_fingerprint(draw(SMALL.name)),
         "verified": "published hash",
     }
-    assert weights.record(model, SMALL, source) == expected
+    assert weights_record(model, SMALL, source) == expected
     fetched = WeightSource("network", None, path.parent)
-    weights.load(model, SMALL, fetched)  # it is in the cache by now
-    assert weights.record(model, SMALL, fetched) == expected
-    record = weights.record(model, SMALL, WeightSource("random"))
+    load_weights(model, SMALL, fetched)  # it is in the cache by now
+    assert weights_record(model, SMALL, fetched) == expected
+    record = weights_record(model, SMALL, WeightSource("random"))
     assert (record["source"], record["file"], record["verified"]) == ("random weights", "", "")
 
 
 def test_the_fingerprint_is_that_of_its_definition():
     values = [np.float32([[1, 2]]), np.float32(3)]
     written = b"(1, 2)" + np.array([1, 2], "<f4").tobytes() + b"()" + np.array(3, "<f4").tobytes()
-    assert tensors.fingerprint(values) == hashlib.sha256(written).hexdigest()
+    assert tensor_fingerprint(values) == hashlib.sha256(written).hexdigest()
     turned = [np.asfortranarray(np.float32([[1, 2], [3, 4]]))]
-    assert tensors.fingerprint(turned) == tensors.fingerprint([np.float32([[1, 2], [3, 4]])])
+    assert tensor_fingerprint(turned) == tensor_fingerprint([np.float32([[1, 2], [3, 4]])])
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_table_of_tensors_is_that_of_the_bases(base: str):
-    sizes = [int(np.prod(shape)) for shape in tensors.shapes(base)]
+    sizes = [int(np.prod(shape)) for shape in tensor_shapes(base)]
     assert sum(sizes) == BASES[base].parameters
-    names = [layer.name for layer in tensors.layers(base)]
+    names = [layer.name for layer in weighted_layers(base)]
     order = {name: position for position, name in enumerate(BASES[base].layers)}
     assert [order[name] for name in names] == sorted(order[name] for name in names)

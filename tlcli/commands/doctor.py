@@ -14,7 +14,7 @@ from tlcli.commands.options import (
     with_weights_access,
     with_weights_dir,
 )
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 
 
 @click.command()

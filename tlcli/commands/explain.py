@@ -16,7 +16,7 @@ from tlcli.commands.network_options import (
     with_picture_out,
 )
 from tlcli.commands.options import show, with_json
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 
 
 @click.command()

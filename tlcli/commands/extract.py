@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tlcli.commands.options import PATH, plan_from_options, with_json, with_recipe
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tlcli.commands.options import PATH, plan_from_options, show, with_json, with_recipe
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
 

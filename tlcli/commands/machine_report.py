@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 from tlcli import __version__
 from tlcli.errors import TlcliError
 from tlcli.networks import bases
-from tlcli.pretrained import weight_cache, weight_sources, weights
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weight_cache import weights_folder
+from tlcli.pretrained.weight_sources import Mirror, mirrors_in_order, published_weights
+from tlcli.pretrained.weights import keras_weights_folder
 from tlcli.system import console, download, files
 
 #: What is asked for its version.
@@ -68,8 +70,8 @@ def _devices() -> list[str]:
 
 def _folders(cache: Path, access: WeightsAccess) -> Iterator[tuple[str, Path]]:
     yield "features", files.features_folder(cache)
-    yield "weights of tlcli", weight_cache.folder(cache)
-    yield "weights of Keras", weights.keras_cache()
+    yield "weights of tlcli", weights_folder(cache)
+    yield "weights of Keras", keras_weights_folder()
     if access.folder:
         yield "weights, TLCLI_WEIGHTS", access.folder
 
@@ -92,14 +94,14 @@ def _answers(access: WeightsAccess) -> Iterator[tuple[str, str]]:
     if access.offline:
         yield "all", "not asked: tlcli is offline"
         return
-    hosts = {urlsplit(weight_sources.published(base).url).hostname: base for base in bases.names()}
+    hosts = {urlsplit(published_weights(base).url).hostname: base for base in bases.names()}
     for host, base in hosts.items():
         yield (
             f"{host} (the official files)",
-            download.probe(weight_sources.published(base).url) or "yes",
+            download.probe(published_weights(base).url) or "yes",
         )
     try:
-        mirrors = {m: base for base in bases.names() for m in weight_sources.mirrors(base)}
+        mirrors = {m: base for base in bases.names() for m in mirrors_in_order(base)}
     except TlcliError as error:
         yield "TLCLI_MIRRORS", str(error)
         return
@@ -108,7 +110,7 @@ def _answers(access: WeightsAccess) -> Iterator[tuple[str, str]]:
         yield f"{mirror} ({base})", answer or "yes"
 
 
-def _index(mirror: weight_sources.Mirror) -> str:
+def _index(mirror: Mirror) -> str:
     """Why the package index does not have a mirror; empty if it does. pip only asks."""
     name, _, version = mirror.requirement.partition("==")
     command = [sys.executable, "-m", "pip", "index", "versions", name, "--no-input"]

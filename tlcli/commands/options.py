@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from tlcli.errors import Problem
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -15,7 +15,7 @@ from tlcli.commands.network_options import (
     with_picture_out,
 )
 from tlcli.commands.options import PATH, show, with_json
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 
 
 @click.group()
@@ -42,11 +42,11 @@ def _open(
         return explained_model.open_run(model)
     row = base_row(base)
     from tlcli.explain import explained_model
-    from tlcli.pretrained import weights
+    from tlcli.pretrained.weights import find_weights
 
     where, wanted = "--weights" if weights_file else "--base", str(weights_file or "imagenet")
     return explained_model.open_base(
-        row, weights.find_weights(row, wanted, where, access, asks="--base says")
+        row, find_weights(row, wanted, where, access, asks="--base says")
     )
 
 

@@ -16,7 +16,7 @@ from tlcli.commands.options import (
     with_weights_access,
     with_weights_dir,
 )
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
 
@@ -31,10 +31,10 @@ def weights(ctx: click.Context, cache_dir: Path | None) -> None:
       tlcli weights list
       tlcli weights fetch VGG16
     """
-    from tlcli.pretrained import weight_cache
+    from tlcli.pretrained.weight_cache import weights_folder
     from tlcli.system import files
 
-    ctx.obj = weight_cache.folder(files.cache_folder(cache_dir))
+    ctx.obj = weights_folder(files.cache_folder(cache_dir))
 
 
 @weights.command("list")
@@ -49,9 +49,11 @@ def list_(folder: Path, json_: bool, access: WeightsAccess) -> None:
     Example:
       tlcli weights list
     """
-    from tlcli.pretrained import weight_inventory
+    from tlcli.pretrained.weight_inventory import (
+        list_weights,
+    )
 
-    show(weight_inventory.list_weights(folder, access), json_)
+    show(list_weights(folder, access), json_)
 
 
 @weights.command()
@@ -66,9 +68,11 @@ def fetch(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
     Example:
       tlcli weights fetch VGG16 ResNet50
     """
-    from tlcli.pretrained import weight_inventory
+    from tlcli.pretrained.weight_inventory import (
+        fetch_weights,
+    )
 
-    for path in weight_inventory.fetch_weights(names, folder, offline=access.offline):
+    for path in fetch_weights(names, folder, offline=access.offline):
         console.result(str(path))
 
 
@@ -85,9 +89,11 @@ def verify(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
       tlcli weights verify
       tlcli weights verify VGG16
     """
-    from tlcli.pretrained import weight_inventory
+    from tlcli.pretrained.weight_inventory import (
+        verify_weights,
+    )
 
-    lines, problems = weight_inventory.verify_weights(names, folder, access)
+    lines, problems = verify_weights(names, folder, access)
     console.result("\n".join(lines) or "no valid weights on this machine")
     tell(tuple(problems))
     click.get_current_context().exit(1 if problems else 0)
@@ -105,9 +111,11 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
     Example:
       tlcli weights import vgg16_notop.h5 --base VGG16
     """
-    from tlcli.pretrained import weight_inventory
+    from tlcli.pretrained.weight_inventory import (
+        import_weights,
+    )
 
-    console.result(str(weight_inventory.import_weights(file, base, folder, force=force)))
+    console.result(str(import_weights(file, base, folder, force=force)))
 
 
 @weights.command()
@@ -125,7 +133,9 @@ def export(folder: Path, target: Path, names: tuple[str, ...], access: WeightsAc
     Example:
       tlcli weights export usb/weights
     """
-    from tlcli.pretrained import weight_inventory
+    from tlcli.pretrained.weight_inventory import (
+        export_weights,
+    )
 
-    for path in weight_inventory.export_weights(target, names, folder, access):
+    for path in export_weights(target, names, folder, access):
         console.result(str(path))

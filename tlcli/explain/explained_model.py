@@ -20,7 +20,7 @@ from tlcli.evaluation import calibration
 from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
-from tlcli.pretrained import weights
+from tlcli.pretrained.weights import WeightSource, load_weights
 from tlcli.runs.model_file import open_model, read_card, run_of
 
 Array = npt.NDArray[Any]
@@ -154,13 +154,13 @@ def _temperature(path: Path) -> float:
 
 
 def open_base(
-    row: bases.PretrainedBase, source: weights.WeightSource, size: Sequence[int] | None = None
+    row: bases.PretrainedBase, source: WeightSource, size: Sequence[int] | None = None
 ) -> ExplainedModel:
     """A base without classifier at `size` (height, width), by default its native one."""
     height, width = size or (row.native_size, row.native_size)
     # A seed, so that random weights are the same ones each time.
     model = row.build((height, width), seed=0)
-    weights.load(model, row, source)
+    load_weights(model, row, source)
     return ExplainedModel(row.name, row, model, PixelSettings(height, width, "squash"))
 
 

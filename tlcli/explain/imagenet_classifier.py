@@ -17,8 +17,11 @@ from tlcli.explain.explained_model import ExplainedModel
 from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
-from tlcli.pretrained import tensors, weight_files, weight_sources, weights
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.tensors import weighted_layers
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weight_files import read_classifier, read_weights
+from tlcli.pretrained.weight_sources import published_weights
+from tlcli.pretrained.weights import keras_weights_folder
 from tlcli.system import download, files
 
 CLASSES = 1000
@@ -37,14 +40,12 @@ def open_classifier(
     """
     path = file or _find(row, access)
     where = "--weights" if file else "--base"
-    below = weight_files.read(path, row, where, "--base says")
+    below = read_weights(path, row, where, "--base says")
     model = _build(row)
     layers = _in_order(model, row)
     shapes = [tuple(weight.shape) for layer in layers for weight in layer.weights]
     places = _places(model, layers)
-    above = weight_files.read_classifier(
-        path, row, places[len(below) :], shapes[len(below) :], where
-    )
+    above = read_classifier(path, row, places[len(below) :], shapes[len(below) :], where)
     values = iter([*below, *above])
     for layer in layers:
         layer.set_weights([next(values) for _ in layer.weights])
@@ -56,7 +57,7 @@ def open_classifier(
 
 def official(row: bases.PretrainedBase) -> str:
     """The name of the official file with the classifier, as Keras keeps it."""
-    return _with_classifier(weight_sources.published(row.name).file)
+    return _with_classifier(published_weights(row.name).file)
 
 
 def _with_classifier(name: str) -> str:
@@ -68,21 +69,21 @@ def _find(row: bases.PretrainedBase, access: WeightsAccess) -> Path:
     for folder in _folders(access):
         path = folder / name
         if path.is_file():
-            hashes = weight_sources.published(row.name).hashes
+            hashes = published_weights(row.name).hashes
             if hashes and not any(download.file_hash(path, known) == known for known in hashes):
                 message = f"{path} has the name of the official file, but not its hash"
                 hint = "delete it, or name it with --weights if it is what you want"
                 raise WeightsError(Problem(f"--base {row.name}", message, hint))
             return path
-    url = _with_classifier(weight_sources.published(row.name).url)
+    url = _with_classifier(published_weights(row.name).url)
     message = f"the weights of {row.name} with its ImageNet classifier are not on this machine"
-    hint = f"name a file with --weights, or put {url} into {weights.keras_cache()} as {name}; "
+    hint = f"name a file with --weights, or put {url} into {keras_weights_folder()} as {name}; "
     hint += "without --base, a run is explained"
     raise WeightsError(Problem(f"--base {row.name}", message, hint))
 
 
 def _folders(access: WeightsAccess) -> list[Path]:
-    return [*([access.folder] if access.folder else []), weights.keras_cache()]
+    return [*([access.folder] if access.folder else []), keras_weights_folder()]
 
 
 def _build(row: bases.PretrainedBase) -> Any:
@@ -105,7 +106,7 @@ def _in_order(model: Any, row: bases.PretrainedBase) -> list[Any]:
     ConvNeXt has another layer in the place of its base's last one, of the same shape; the first of
     the others fills such a gap.
     """
-    names = list(dict.fromkeys(layer.name for layer in tensors.layers(row.name)))
+    names = list(dict.fromkeys(layer.name for layer in weighted_layers(row.name)))
     weighty = {layer.name: layer for layer in model.layers if layer.weights}
     others = iter([layer for name, layer in weighty.items() if name not in names])
     found = [weighty[name] if name in weighty else next(others) for name in names]

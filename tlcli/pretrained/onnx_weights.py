@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.pretrained.tensors import Layer, Tensors, is_chain
+from tlcli.pretrained.tensors import Tensors, WeightedLayer, is_chain
 
 #: More nodes or tensors than any network of images has.
 MAX_ITEMS = 100_000
@@ -24,7 +24,7 @@ _FLOAT32 = 1
 Array = npt.NDArray[np.float32]
 
 
-class NotONNX(ValueError):
+class NotONNXError(ValueError):
     """The bytes are not a complete ONNX model."""
 
 
@@ -58,7 +58,7 @@ class _Unit:
         return any(layer in name.replace(":", "/").split("/") for name in self.inputs)
 
 
-class Graph:
+class ONNXGraph:
     """An ONNX model: what has weights in it.
 
     Raises `NotONNX` for bytes that are no ONNX model, or not a complete one.
@@ -69,10 +69,10 @@ class Graph:
         self._units: list[_Unit] = []
         graphs = [value for number, value in _fields(memoryview(data)) if number == 7]
         if len(graphs) != 1 or not isinstance(graphs[0], memoryview):
-            raise NotONNX("it holds no graph")
+            raise NotONNXError("it holds no graph")
         for count, (number, value) in enumerate(_fields(graphs[0])):
             if count > MAX_ITEMS:
-                raise NotONNX(f"it has more than {MAX_ITEMS:,} parts")
+                raise NotONNXError(f"it has more than {MAX_ITEMS:,} parts")
             if number == 1:
                 self._add_node(_message(value))
             elif number == 5:
@@ -89,7 +89,7 @@ class Graph:
         if kind in ("Conv", "BatchNormalization"):
             self._units.append(_Unit(kind, tuple(inputs[1:])))
 
-    def tensors(self, layers: Sequence[Layer]) -> Tensors:
+    def tensors(self, layers: Sequence[WeightedLayer]) -> Tensors:
         """The tensors of a base, in Keras' axes; raises ValueError where they do not match.
 
         Layers are matched by name where the file carries their names, and otherwise by their order.
@@ -116,12 +116,12 @@ class Graph:
             for array in self._arrays(layer, unit)
         ]
 
-    def _named(self, layer: Layer, name: str) -> _Unit | None:
+    def _named(self, layer: WeightedLayer, name: str) -> _Unit | None:
         kind = "BatchNormalization" if layer.kind == "batch_normalization" else "Conv"
         found = [unit for unit in self._units if unit.kind == kind and unit.carries(name)]
         return found[0] if len(found) == 1 else None
 
-    def _in_order(self, layers: Sequence[Layer]) -> Iterator[_Unit]:
+    def _in_order(self, layers: Sequence[WeightedLayer]) -> Iterator[_Unit]:
         convolutions = [unit for unit in self._units if unit.kind == "Conv"]
         if len(convolutions) != len(layers):
             raise ValueError(
@@ -135,7 +135,7 @@ class Graph:
             )
         yield from convolutions
 
-    def _arrays(self, layer: Layer, unit: _Unit) -> Iterator[Array]:
+    def _arrays(self, layer: WeightedLayer, unit: _Unit) -> Iterator[Array]:
         names = unit.inputs[: len(layer.shapes)]
         if len(unit.inputs) != len(layer.shapes):
             raise ValueError(f"layer {layer.name} has {len(unit.inputs)} tensors in it")
@@ -169,7 +169,7 @@ def _tensor(message: memoryview) -> _Tensor:
 
 def _message(value: int | memoryview) -> memoryview:
     if isinstance(value, int):
-        raise NotONNX("it has a number where a message belongs")
+        raise NotONNXError("it has a number where a message belongs")
     return value
 
 
@@ -192,9 +192,9 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
-            raise NotONNX("it is not a protobuf message")
+            raise NotONNXError("it is not a protobuf message")
         if not number or at + length > len(view):
-            raise NotONNX("it breaks off")
+            raise NotONNXError("it breaks off")
         yield number, view[at : at + length]
         at += length
 
@@ -211,10 +211,10 @@ def _varint(view: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(view):
-            raise NotONNX("it breaks off")
+            raise NotONNXError("it breaks off")
         byte = view[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise NotONNX("it is not a protobuf message")
+    raise NotONNXError("it is not a protobuf message")

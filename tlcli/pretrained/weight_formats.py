@@ -14,15 +14,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tlcli.pretrained.onnx_weights import Graph, NotONNX
-from tlcli.pretrained.tensors import Shape, Tensors, layers, shapes
+from tlcli.pretrained.onnx_weights import NotONNXError, ONNXGraph
+from tlcli.pretrained.tensors import Shape, Tensors, tensor_shapes, weighted_layers
 
 #: The largest weights in a `.keras` archive: twice the largest network with an optimizer's state.
-MAX_MEMBER = 4_000_000_000
+MAX_WEIGHTS_BYTES = 4_000_000_000
 _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 
 
-class Content(Protocol):
+class OpenWeightsFile(Protocol):
     """A weights file, open."""
 
     @property
@@ -36,33 +36,33 @@ class Content(Protocol):
         """They, in order."""
 
 
-class Refused(Exception):
+class UnreadableWeightsError(Exception):
     """What a file is, where it is no whole weights file: '... is a pickle'."""
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
+def _library_errors_translated() -> Iterator[None]:
     """Turn what libraries say of a damaged file, while they open or read it, into `Refused`."""
     try:
         yield
     except (FileNotFoundError, PermissionError):
         raise
-    except NotONNX as error:
-        raise Refused(f"is not a complete ONNX file: {error}") from error
+    except NotONNXError as error:
+        raise UnreadableWeightsError(f"is not a complete ONNX file: {error}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise Refused("is not a complete archive") from error
+        raise UnreadableWeightsError("is not a complete archive") from error
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise Refused("is not a complete HDF5 file") from error
+        raise UnreadableWeightsError("is not a complete HDF5 file") from error
 
 
-@_damage_told()
-def open_form(path: Path, stack: ExitStack) -> Content:
+@_library_errors_translated()
+def open_weights_file(path: Path, stack: ExitStack) -> OpenWeightsFile:
     """The content of a file until `stack` is left.
 
     Raises `Refused` for what is no whole weights file, FileNotFoundError and PermissionError.
     """
     if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-        raise Refused("is not a regular file")
+        raise UnreadableWeightsError("is not a regular file")
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith(_HDF5):
@@ -70,16 +70,20 @@ def open_form(path: Path, stack: ExitStack) -> Content:
     if head.startswith(_ZIP):
         return HDF5File(_unpacked(path, stack), stack)
     if not head:
-        raise Refused("is empty")
+        raise UnreadableWeightsError("is empty")
     # Text first: no ONNX file begins with printable characters alone.
     if _is_text(head):
         page = head.lstrip()[:1] == b"<"
-        raise Refused("is a web page, not weights" if page else "is text, not weights")
+        raise UnreadableWeightsError(
+            "is a web page, not weights" if page else "is text, not weights"
+        )
     if head[0] == 0x80 and head[1:2] <= b"\x05":
-        raise Refused("is a pickle, which can run code when it is opened; tlcli never opens one")
+        raise UnreadableWeightsError(
+            "is a pickle, which can run code when it is opened; tlcli never opens one"
+        )
     if head[0] == 0x08 or path.suffix.lower() == ".onnx":  # the field `ir_version` comes first
         return ONNXFile(path)
-    raise Refused("is not a weights file that tlcli can read")
+    raise UnreadableWeightsError("is not a weights file that tlcli can read")
 
 
 def _is_text(head: bytes) -> bool:
@@ -97,10 +101,10 @@ def _unpacked(path: Path, stack: ExitStack) -> Any:
     archive = stack.enter_context(zipfile.ZipFile(path))
     names = archive.namelist()
     if "model.weights.h5" not in names:
-        raise Refused("is a zip archive without the weights of a Keras model")
+        raise UnreadableWeightsError("is a zip archive without the weights of a Keras model")
     member = archive.getinfo("model.weights.h5")
-    if member.file_size > MAX_MEMBER or member.flag_bits & 1:
-        raise Refused("is a Keras model whose weights are too large or encrypted")
+    if member.file_size > MAX_WEIGHTS_BYTES or member.flag_bits & 1:
+        raise UnreadableWeightsError("is a Keras model whose weights are too large or encrypted")
     temporary = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
     with archive.open(member) as packed:  # zipfile stops at the size that the archive gives
         shutil.copyfileobj(packed, temporary, 1 << 20)
@@ -132,7 +136,7 @@ class HDF5File:
         self._in_order = list(self._legacy())
 
     @property
-    @_damage_told()
+    @_library_errors_translated()
     def parameters(self) -> int:
         return sum(int(item.size or 0) for item in self._datasets.values())
 
@@ -144,16 +148,16 @@ class HDF5File:
 
     def above(self, base: str, places: list[str], wanted: list[Shape]) -> Tensors | None:
         """The tensors above a base, if they are there: see `weight_files.read_classifier`."""
-        in_order = self._in_order[len(shapes(base)) :]
+        in_order = self._in_order[len(tensor_shapes(base)) :]
         paths = self._fitting(in_order if self._in_order else places, wanted)
         return None if paths is None else self._values(paths)
 
     def _places(self, base: str) -> list[str] | None:
         """The paths of the tensors of a base, in order, or None."""
-        wanted = shapes(base)
+        wanted = tensor_shapes(base)
         if self._in_order:
             return self._fitting(self._in_order[: len(wanted)], wanted)
-        relative = [path for layer in layers(base) for path in layer.paths]
+        relative = [path for layer in weighted_layers(base) for path in layer.paths]
         # The base may be a layer of the model that was saved: then it is one group further down.
         for group in self._groups:
             found = self._fitting([group + path for path in relative], wanted)
@@ -161,7 +165,7 @@ class HDF5File:
                 return found
         return None
 
-    @_damage_told()
+    @_library_errors_translated()
     def _fitting(self, paths: list[str], wanted: list[Shape]) -> list[str] | None:
         if len(paths) != len(wanted):
             return None
@@ -171,7 +175,7 @@ class HDF5File:
                 return None
         return paths
 
-    @_damage_told()
+    @_library_errors_translated()
     def _values(self, paths: list[str]) -> Tensors:
         return [np.asarray(self._datasets[path][()], dtype=np.float32) for path in paths]
 
@@ -204,9 +208,9 @@ class ONNXFile:
     parameters = None  # other layers than convolutions are not counted
 
     def __init__(self, path: Path) -> None:
-        if path.stat().st_size > MAX_MEMBER:
-            raise Refused("is larger than any base")
-        self._graph = Graph(np.memmap(path, dtype=np.uint8, mode="r").data)
+        if path.stat().st_size > MAX_WEIGHTS_BYTES:
+            raise UnreadableWeightsError("is larger than any base")
+        self._graph = ONNXGraph(np.memmap(path, dtype=np.uint8, mode="r").data)
 
     def fits(self, base: str) -> bool:
         try:
@@ -215,4 +219,4 @@ class ONNXFile:
             return False
 
     def read(self, base: str) -> Tensors:
-        return self._graph.tensors(layers(base))
+        return self._graph.tensors(weighted_layers(base))

@@ -9,12 +9,20 @@ from typing import Any
 
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
-from tlcli.pretrained import weight_cache, weight_fetch, weight_files, weights
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weight_cache import (
+    read_cached_weights,
+    read_provenance,
+    weights_file_name,
+    write_weights,
+)
+from tlcli.pretrained.weight_fetch import download_weights
+from tlcli.pretrained.weight_files import read_weights
+from tlcli.pretrained.weights import candidate_files, verify_file
 from tlcli.system import console, download, files
 
 #: The list of SHA-256 sums that an export gets, as `sha256sum --check` reads it.
-SUMS = "SHA256SUMS"
+SUMS_FILE = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -28,11 +36,11 @@ class WeightFile:
     @property
     def proof(self) -> str | None:
         """How tlcli verified the file when it wrote it; None: not yet. Nothing is computed."""
-        said = weight_cache.entry(self.path)
+        said = read_provenance(self.path)
         return said.verified if said else None
 
 
-def rows(names: Sequence[str]) -> list[bases.PretrainedBase]:
+def lookup_bases(names: Sequence[str]) -> list[bases.PretrainedBase]:
     """The bases of those names, all of them without any; raises `WeightsError` for unknown ones."""
     found = []
     for name in names or bases.names():
@@ -43,18 +51,18 @@ def rows(names: Sequence[str]) -> list[bases.PretrainedBase]:
     return found
 
 
-def weight_files_of(
+def find_weight_files(
     names: Sequence[str], folder: Path, access: WeightsAccess
 ) -> Iterator[WeightFile]:
     """The files of weights in all places, in the order in which they count."""
-    for row in rows(names):
-        for place, paths in weights.candidates(row, folder, access).items():
+    for row in lookup_bases(names):
+        for place, paths in candidate_files(row, folder, access).items():
             yield from (WeightFile(row, place, path) for path in paths if path.is_file())
 
 
 def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
     """Which weights are on this machine: as text, and as a value for JSON."""
-    found = list(weight_files_of((), folder, access))
+    found = list(find_weight_files((), folder, access))
     value = [
         {
             "base": one.row.name,
@@ -66,7 +74,13 @@ def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
         for one in found
     ]
     lines = [
-        [one.row.name, one.place, console.size(one.path.stat().st_size), _told(one.proof), one.path]
+        [
+            one.row.name,
+            one.place,
+            console.size(one.path.stat().st_size),
+            _verification_text(one.proof),
+            one.path,
+        ]
         for one in found
     ]
     present = {one.row.name for one in found}
@@ -79,7 +93,7 @@ def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
     return text + "\n\n`tlcli weights fetch NAME` fetches missing ones.", value
 
 
-def _told(proof: str | None) -> str:
+def _verification_text(proof: str | None) -> str:
     if proof is None:
         return "not yet: see `verify`"
     return f"by {proof}" if proof else "no checksum is known"
@@ -92,10 +106,10 @@ def fetch_weights(names: Sequence[str], folder: Path, *, offline: bool = False) 
     """
     paths: list[Path] = []
     problems: list[Problem] = []
-    for row in rows(names):
+    for row in lookup_bases(names):
         try:
-            path = weight_fetch.fetch(row, folder, offline=offline)
-            weight_cache.read(path, row)
+            path = download_weights(row, folder, offline=offline)
+            read_cached_weights(path, row)
             paths.append(path)
         except WeightsError as error:
             problems += error.problems
@@ -110,9 +124,9 @@ def verify_weights(
     """Read every file of weights on this machine: a line for each sound one, and the problems."""
     lines: list[str] = []
     problems: list[Problem] = []
-    for one in weight_files_of(names, folder, access):
+    for one in find_weight_files(names, folder, access):
         try:
-            entry = weights.verify(one.path, one.row, str(one.path), "its name says")
+            entry = verify_file(one.path, one.row, str(one.path), "its name says")
         except WeightsError as error:
             problems += error.problems
             continue
@@ -127,17 +141,17 @@ def import_weights(file: Path, base: str, folder: Path, *, force: bool = False) 
     Raises `WeightsError` for other weights than the published ones where those are known, and for
     a base that has others in the cache already, unless `force`.
     """
-    (row,) = rows([base])
-    entry = weights.verify(file, row, str(file), "--base says")
-    path = folder / weight_cache.file_name(row.name)
-    present = weight_cache.entry(path) if path.is_file() else None
+    (row,) = lookup_bases([base])
+    entry = verify_file(file, row, str(file), "--base says")
+    path = folder / weights_file_name(row.name)
+    present = read_provenance(path) if path.is_file() else None
     same = present is not None and present.fingerprint == entry.fingerprint
     if path.is_file() and not (same or force):
         hint = "replace them with --force"
         raise WeightsError(Problem(str(path), f"has other weights of {row.name}", hint))
     source = entry if entry.source != str(file) else replace(entry, source=file.name)
-    tensors = weight_files.read(file, row, str(file))
-    weight_cache.write(path, row, tensors, source)
+    tensors = read_weights(file, row, str(file))
+    write_weights(path, row, tensors, source)
     return path
 
 
@@ -150,9 +164,9 @@ def export_weights(
     for are missing.
     """
     first: dict[str, WeightFile] = {}
-    for one in weight_files_of(names, folder, access):
+    for one in find_weight_files(names, folder, access):
         first.setdefault(one.row.name, one)
-    missing = [row.name for row in rows(names) if row.name not in first] if names else []
+    missing = [row.name for row in lookup_bases(names) if row.name not in first] if names else []
     if missing or not first:
         what = ", ".join(missing) or "any base"
         hint = f"run `tlcli weights fetch {missing[0] if missing else 'NAME'}` first"
@@ -161,10 +175,10 @@ def export_weights(
     target.mkdir(parents=True, exist_ok=True)
     paths = []
     for one in first.values():
-        entry = weights.verify(one.path, one.row, str(one.path), "its name says")
-        path = target / weight_cache.file_name(one.row.name)
-        weight_cache.write(path, one.row, weight_files.read(one.path, one.row, ""), entry)
+        entry = verify_file(one.path, one.row, str(one.path), "its name says")
+        path = target / weights_file_name(one.row.name)
+        write_weights(path, one.row, read_weights(one.path, one.row, ""), entry)
         paths.append(path)
     sums = [f"{download.file_hash(path, '0' * 64)}  {path.name}\n" for path in paths]
-    files.write_text(target / SUMS, "".join(sums))
+    files.write_text(target / SUMS_FILE, "".join(sums))
     return paths

@@ -57,7 +57,7 @@ class Mirror:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """The ImageNet weights of a base as Keras publishes them.
 
     Attributes:
@@ -75,10 +75,10 @@ class Published:
     mirrors: tuple[Mirror, ...]
 
 
-def published(base: str) -> Published:
+def published_weights(base: str) -> PublishedWeights:
     """What is known about the ImageNet weights of a base."""
     entry = _table()[base]
-    return Published(
+    return PublishedWeights(
         entry["url"],
         entry.get("file") or entry["url"].rpartition("/")[2],
         tuple(entry["hashes"]),
@@ -87,17 +87,17 @@ def published(base: str) -> Published:
     )
 
 
-def mirrors(base: str) -> tuple[Mirror, ...]:
+def mirrors_in_order(base: str) -> tuple[Mirror, ...]:
     """The mirrors of a base in the order in which they are tried: the user's own ones first.
 
     Raises `WeightsError` for a `TLCLI_MIRRORS` file that cannot be read or has a slip in it.
     """
     path = os.environ.get("TLCLI_MIRRORS")
-    own = own_mirrors(Path(path)).get(base, ()) if path else ()
-    return (*own, *published(base).mirrors)
+    own = read_user_mirrors(Path(path)).get(base, ()) if path else ()
+    return (*own, *published_weights(base).mirrors)
 
 
-def own_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
+def read_user_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
     """The mirrors of a user's YAML file: under each base one `{url, sha256}`, or a list of them."""
     if not path.is_file():
         raise WeightsError(Problem("TLCLI_MIRRORS", f"no such file: {path}", "check the path"))
@@ -119,12 +119,12 @@ def own_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
 
 
 def _mirror(document: Document, entry: Any, place: tuple[str | int, ...]) -> Mirror:
-    for problem in _slips(entry):
+    for problem in _mirror_problems(entry):
         raise WeightsError(Problem(document.where(place), *problem))
     return Mirror(**{**entry, "sha256": entry["sha256"].lower()})
 
 
-def _slips(entry: Any) -> Iterator[tuple[str, str]]:
+def _mirror_problems(entry: Any) -> Iterator[tuple[str, str]]:
     """What is wrong with one mirror, and what to do about it."""
     if not isinstance(entry, dict) or not all(isinstance(v, str) for v in entry.values()):
         yield "a mirror is a mapping of words", "give `url` and `sha256`"

@@ -14,10 +14,22 @@ from typing import Any, Literal
 
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
-from tlcli.pretrained import weight_cache, weight_fetch, weight_files, weight_sources
-from tlcli.pretrained.tensors import Tensors, fingerprint, layers
-from tlcli.pretrained.weight_cache import Entry
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.tensors import Tensors, tensor_fingerprint, weighted_layers
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weight_cache import (
+    BY_FINGERPRINT,
+    BY_HASH,
+    UNVERIFIED,
+    Provenance,
+    read_cached_weights,
+    read_provenance,
+    verify_tensors,
+    weights_file_name,
+    weights_folder,
+)
+from tlcli.pretrained.weight_fetch import download_weights
+from tlcli.pretrained.weight_files import base_from_file_name, check_weights_file, read_weights
+from tlcli.pretrained.weight_sources import published_weights
 from tlcli.system import download, files
 
 
@@ -65,11 +77,11 @@ def find_weights(
     if wanted == "random":
         return WeightSource("random")
     if wanted != "imagenet":
-        weight_files.check(Path(wanted), row, where, asks)
+        check_weights_file(Path(wanted), row, where, asks)
         return WeightSource("file", Path(wanted))
-    folder = weight_cache.folder(files.cache_folder(cache))
+    folder = weights_folder(files.cache_folder(cache))
     found, verified, tried = None, "", []
-    for found, verified, said in _look(row, folder, access):
+    for found, verified, said in _search(row, folder, access):
         tried.append(f"{said}, {_proof(verified)}" if found else said)
         if found is not None:
             break
@@ -82,45 +94,45 @@ def find_weights(
     return WeightSource("file" if found else "network", found, folder, verified, notes)
 
 
-def candidates(
+def candidate_files(
     row: bases.PretrainedBase, folder: Path, access: WeightsAccess
 ) -> dict[str, list[Path]]:
     """Where the ImageNet weights of a base may be, by place, in the order in which they count.
 
     `folder` is that of tlcli's cache. Not every path is there.
     """
-    own, official = weight_cache.file_name(row.name), weight_sources.published(row.name).file
+    own, official = weights_file_name(row.name), published_weights(row.name).file
     found = {}
     if given := access.folder:
         others = sorted(given.iterdir()) if given.is_dir() else []
-        meant = [path for path in others if weight_files.named(path) == row.name]
+        meant = [path for path in others if base_from_file_name(path) == row.name]
         found["TLCLI_WEIGHTS"] = list(dict.fromkeys([given / own, given / official, *meant]))
     found["tlcli's cache"] = [folder / own]
-    found["Keras' cache"] = [keras_cache() / official]
+    found["Keras' cache"] = [keras_weights_folder() / official]
     return found
 
 
-def keras_cache() -> Path:
+def keras_weights_folder() -> Path:
     """The folder in which Keras keeps the weights that it has downloaded."""
     home = os.environ.get("KERAS_HOME")
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
-def _look(
+def _search(
     row: bases.PretrainedBase, folder: Path, access: WeightsAccess
 ) -> Iterator[tuple[Path | None, str, str]]:
     """Each place that is tried: the verified file in it, if any, its proof, and words for the user.
 
     A wrong file is an error, except in Keras' cache: Keras leaves broken ones behind.
     """
-    for place, paths in candidates(row, folder, access).items():
+    for place, paths in candidate_files(row, folder, access).items():
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             yield None, "", f"none in {place} ({paths[0].parent})"
             continue
         try:
             where = place if place == "TLCLI_WEIGHTS" else str(path)
-            yield path, verify(path, row, where).verified, f"{path} in {place}"
+            yield path, verify_file(path, row, where).verified, f"{path} in {place}"
         except WeightsError as error:
             if place != "Keras' cache":
                 raise
@@ -131,18 +143,18 @@ def _proof(verified: str) -> str:
     return f"verified by {verified}" if verified else "no checksum is known for it"
 
 
-def verify(
+def verify_file(
     path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
-) -> Entry:
+) -> Provenance:
     """What is known about a file with the ImageNet weights of a base.
 
     Raises `WeightsError` for a file that has other tensors than the known ones, and for one under
     the name of the official file that has another hash and nothing else to prove it.
     """
-    if weight_cache.entry(path) is not None:
-        return weight_cache.read(path, row)[1]
-    tensors = weight_files.read(path, row, where, asks)
-    known = weight_sources.published(row.name)
+    if read_provenance(path) is not None:
+        return read_cached_weights(path, row)[1]
+    tensors = read_weights(path, row, where, asks)
+    known = published_weights(row.name)
     matched = bool(known.hashes) and any(
         download.file_hash(path, published) == published for published in known.hashes
     )
@@ -150,11 +162,11 @@ def verify(
         message = f"{path} has the name of the official file, but not its hash"
         hint = f"delete it, or run `tlcli weights fetch {row.name}`"
         raise WeightsError(Problem(where, message, hint))
-    proof = weight_cache.BY_HASH if matched else weight_cache.UNVERIFIED
-    return weight_cache.confirm(row, tensors, where, proof)
+    proof = BY_HASH if matched else UNVERIFIED
+    return verify_tensors(row, tensors, where, proof)
 
 
-def load(model: Any, row: bases.PretrainedBase, source: WeightSource) -> None:
+def load_weights(model: Any, row: bases.PretrainedBase, source: WeightSource) -> None:
     """Put the weights into a base that `bases.Base.build` has made, fetching them if need be.
 
     Raises `WeightsError` where they cannot be had.
@@ -164,12 +176,12 @@ def load(model: Any, row: bases.PretrainedBase, source: WeightSource) -> None:
     path = source.path
     if source.kind == "network":
         assert source.folder is not None
-        path = weight_fetch.fetch(row, source.folder)
+        path = download_weights(row, source.folder)
     assert path is not None
-    assign(model, weight_files.read(path, row, str(path)), row)
+    assign_tensors(model, read_weights(path, row, str(path)), row)
 
 
-def assign(model: Any, values: Tensors, row: bases.PretrainedBase) -> None:
+def assign_tensors(model: Any, values: Tensors, row: bases.PretrainedBase) -> None:
     """Put tensors in the order of `tensors.layers` into the layers of a base."""
     left = iter(values)
     for layer in _layers(model, row):
@@ -178,26 +190,26 @@ def assign(model: Any, values: Tensors, row: bases.PretrainedBase) -> None:
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
 
 
-def record(model: Any, row: bases.PretrainedBase, source: WeightSource) -> dict[str, str]:
+def weights_record(model: Any, row: bases.PretrainedBase, source: WeightSource) -> dict[str, str]:
     """What a run keeps about its weights: where they came from, and which they are.
 
     `fingerprint` is that of the tensors in the model, as in `tensors.fingerprint`.
     """
     path = source.path
     if source.kind == "network" and source.folder is not None:
-        path = source.folder / weight_cache.file_name(row.name)
-    said = weight_cache.entry(path) if path and path.is_file() else None
-    said = said or Entry(str(source), "", source.verified)
-    found = fingerprint(v for layer in _layers(model, row) for v in layer.get_weights())
-    known = found == weight_sources.published(row.name).fingerprint
+        path = source.folder / weights_file_name(row.name)
+    said = read_provenance(path) if path and path.is_file() else None
+    said = said or Provenance(str(source), "", source.verified)
+    found = tensor_fingerprint(v for layer in _layers(model, row) for v in layer.get_weights())
+    known = found == published_weights(row.name).fingerprint
     return {
         "source": said.source,
         "file": str(path.absolute()) if path else "",
         "fingerprint": found,
-        "verified": weight_cache.BY_FINGERPRINT if known else said.verified,
+        "verified": BY_FINGERPRINT if known else said.verified,
     }
 
 
 def _layers(model: Any, row: bases.PretrainedBase) -> list[Any]:
-    names = dict.fromkeys(layer.name for layer in layers(row.name))
+    names = dict.fromkeys(layer.name for layer in weighted_layers(row.name))
     return [model.get_layer(name) for name in names]

@@ -13,7 +13,7 @@ from tlcli.data import audit
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.findings import Finding
 from tlcli.errors import Problem, TlcliError
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.recipe.load import load_recipe
 from tlcli.system import files
 from tlcli.training.plan import Plan, make_plan

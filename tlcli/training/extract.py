@@ -16,7 +16,7 @@ from tlcli.images import decode
 from tlcli.images.loader import View
 from tlcli.networks.framework import tf
 from tlcli.networks.network import Network, build_network
-from tlcli.pretrained import weights
+from tlcli.pretrained.weights import load_weights
 from tlcli.system import console, signals
 from tlcli.training.plan import Plan
 
@@ -30,7 +30,7 @@ def load_network(plan: Plan) -> Network:
         plan.row, recipe.base.image_size, recipe.head, len(plan.index.classes),
         seed=recipe.seed, precision=recipe.precision,
     )  # fmt: skip
-    weights.load(network.base, plan.row, plan.source)
+    load_weights(network.base, plan.row, plan.source)
     return network
 
 

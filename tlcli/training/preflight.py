@@ -15,9 +15,8 @@ from tlcli.data.hashing import Memory
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
-from tlcli.pretrained import weights
-from tlcli.pretrained.weights import WeightSource
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weights import WeightSource, find_weights
 from tlcli.recipe.advice import advice
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs.create import check_output
@@ -87,7 +86,7 @@ def preflight(
     where = chosen.where("base", "weights")
     found.source = _collect(
         problems,
-        lambda: weights.find_weights(
+        lambda: find_weights(
             BASES[chosen.base.name],
             chosen.base.weights,
             where,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, reason
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import recipe_of

@@ -9,7 +9,7 @@ from tlcli.data import findings, preview
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features import addresses
 from tlcli.features.extraction import ExtractionReport
-from tlcli.pretrained import weights
+from tlcli.pretrained.weights import weights_record
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.create import move_into_place
 from tlcli.runs.directory import Run
@@ -94,7 +94,7 @@ def train(
         console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
         with clock("load"):
             network = extract.load_network(plan)
-            record = weights.record(network.base, plan.row, plan.source)
+            record = weights_record(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with addresses.open_store(network, plan.recipe, plan.cache, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from builders.weight_files import SMALL, write_small
 
-from tlcli.pretrained import weight_cache
-from tlcli.pretrained.weights_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weight_cache import weights_file_name
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ def test_a_folder(monkeypatch: pytest.MonkeyPatch):
 def test_options_of_one_command_do_not_reach_the_next(cli, photos, write_recipe, tmp_path: Path):
     text = f"data: {{dir: {photos}}}\nbase: {{name: {SMALL.name}, image_size: 48}}\n"
     config = write_recipe(text, "r.yaml")
-    write_small(tmp_path / weight_cache.file_name(SMALL.name))
+    write_small(tmp_path / weights_file_name(SMALL.name))
     before = dict(os.environ)
     offline = cli("check", "--config", config, "--offline", "--weights-dir", tmp_path)
     assert f"{tmp_path}/mobilenetv3small_imagenet_notop.weights.h5" in offline.stdout
     assert cli("check", "--config", config, "--offline").exit_code == 1
     later = cli("check", "--config", config)
     assert later.exit_code == 0
-    assert str(tmp_path / weight_cache.file_name(SMALL.name)) not in later.stdout
+    assert str(tmp_path / weights_file_name(SMALL.name)) not in later.stdout
     assert dict(os.environ) == before
