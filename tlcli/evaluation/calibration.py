@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
+from tlcli.networks.probabilities import likeliest_class, softmax
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Bin
@@ -106,7 +107,7 @@ def abstaining(
     `RunError` where the surest answers are not right often enough.
     """
     values = calibration.apply(probabilities)
-    confidence, right = values.max(axis=1), values.argmax(axis=1) == labels
+    confidence, right = values.max(axis=1), likeliest_class(values) == labels
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
@@ -164,7 +165,7 @@ def temper(probabilities: Array, temperature: float) -> Array:
     """
     if temperature == 1:
         return np.asarray(probabilities, np.float64)
-    return _softmax(_logits(probabilities) / temperature)
+    return softmax(_logits(probabilities) / temperature)
 
 
 def log_loss(probabilities: Array, labels: Array) -> float:
@@ -179,7 +180,7 @@ def bins(probabilities: Array, labels: Array) -> tuple[Bin, ...]:
     The confidence is the probability of the likeliest class.
     """
     confidence = np.asarray(probabilities, np.float64).max(axis=1)
-    right = np.argmax(probabilities, axis=1) == labels
+    right = likeliest_class(probabilities) == labels
     edges = np.linspace(0, 1, BINS + 1)
     number = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
     return tuple(
@@ -215,11 +216,6 @@ def _logits(probabilities: Array) -> Array:
     return np.log(np.maximum(np.asarray(probabilities, np.float64), floor))
 
 
-def _softmax(logits: Array) -> Array:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
 def _best_temperature(logits: Array, labels: Array) -> float:
     """Minimises the log loss over b = 1 / temperature, in which it is convex.
 
@@ -230,7 +226,7 @@ def _best_temperature(logits: Array, labels: Array) -> float:
     true = logits[np.arange(len(labels)), labels]
 
     def slopes(b: float) -> tuple[float, float]:
-        p = _softmax(b * logits)
+        p = softmax(b * logits)
         mean = (p * logits).sum(axis=1)
         spread = (p * (logits - mean[:, None]) ** 2).sum(axis=1)
         return float((mean - true).mean()), float(spread.mean())

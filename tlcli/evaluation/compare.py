@@ -11,6 +11,7 @@ from tlcli.errors import Problem, RunError
 from tlcli.evaluation import calibration, intervals, labelled_photos
 from tlcli.evaluation.intervals import LEVEL, Paired
 from tlcli.evaluation.predictions import RunProbabilities
+from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs.directory import Run
 from tlcli.system.console import counted
 
@@ -38,7 +39,7 @@ def compare(first: Run, second: Run, split: str = "test") -> dict[str, Any]:
         raise RunError(Problem(f"{first.path} and {second.path}", message, hint))
     labels = np.array([tables[0][digest][0] for digest in shared])
     values = [np.array([table[digest][1] for digest in shared]) for table in tables]
-    right = [one.argmax(axis=1) == labels for one in values]
+    right = [likeliest_class(one) == labels for one in values]
     pairs = _paired(*right)
     test, interval = pairs.test(), pairs.interval(LEVEL)
     names = [_shown(source, sources) for source in sources]
@@ -95,7 +96,7 @@ def _paired(first: Array, second: Array) -> Paired:
 
 
 def _scores(values: Array, labels: Array) -> dict[str, Any]:
-    right = values.argmax(axis=1) == labels
+    right = likeliest_class(values) == labels
     recalls = [right[labels == label].mean() for label in np.unique(labels)]
     return {
         "accuracy": float(right.mean()),

@@ -17,6 +17,7 @@ from tlcli.evaluation import calibration, figures, labelled_photos, metrics, pre
 from tlcli.evaluation.calibration import Calibration
 from tlcli.evaluation.predictions import Predicted, RunProbabilities
 from tlcli.evaluation.tta import tta_settings
+from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import (
@@ -198,7 +199,7 @@ def _examples(
 ) -> tuple[tuple[Guess, ...], tuple[Guess, ...]]:
     """The most confident mistakes, and the least confident right answers."""
     probabilities = predicted.probabilities
-    best = probabilities.argmax(axis=1)
+    best = likeliest_class(probabilities)
     confidence = probabilities.max(axis=1)
     tempered = None if fitted is None else fitted.apply(probabilities).max(axis=1)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tlcli.evaluation import calibration, intervals
 from tlcli.evaluation.calibration import Calibration
+from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs.evaluation_records import (
     Abstention,
     CalibratedScores,
@@ -42,7 +43,7 @@ def measure(
         labels: the true classes, integers, shape (n,).
         fitted: the run's calibration, if it has one.
     """
-    predicted = np.argmax(probabilities, axis=1)
+    predicted = likeliest_class(probabilities)
     right, n = int((predicted == labels).sum()), len(labels)
     per_class = _per_class(probabilities, labels, predicted, classes)
     macro = _macro([scores for scores in per_class if scores.support])
@@ -164,7 +165,7 @@ def _abstention(
     threshold = fitted.threshold.probability
     answered = tempered.max(axis=1) >= threshold
     n = int(answered.sum())
-    right = int((tempered.argmax(axis=1) == labels)[answered].sum())
+    right = int((likeliest_class(tempered) == labels)[answered].sum())
     return Abstention(
         probability=threshold,
         answered=n,

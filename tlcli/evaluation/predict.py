@@ -22,6 +22,7 @@ from tlcli.evaluation.tta import tta_settings
 from tlcli.images import augment
 from tlcli.images.loader import Batch, PixelSettings, View, batches, chunks
 from tlcli.networks.framework import tf
+from tlcli.networks.probabilities import class_probabilities
 from tlcli.recipe.augment import Augment
 from tlcli.runs.directory import MODEL, SPLIT, Run
 from tlcli.runs.inputs import read_split
@@ -103,10 +104,7 @@ class Predictor:
 
         They are the network's own, not calibrated.
         """
-        values = self._model(tf.convert_to_tensor(pixels, tf.float32)).numpy()
-        if values.shape[1] == 1:  # a sigmoid unit: the probability of the second class
-            values = np.concatenate([1 - values, values], axis=1)
-        return np.asarray(values)
+        return class_probabilities(self._model(tf.convert_to_tensor(pixels, tf.float32)).numpy())
 
     def tta_probabilities(self, pixels: Array, digests: Sequence[str], views: int) -> Array:
         """The mean of the probabilities over each photo and its views 1 to `views`, (n, classes).

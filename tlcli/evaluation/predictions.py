@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.evaluation import labelled_photos
 from tlcli.evaluation.labelled_photos import Photos
+from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import EvaluatedModel
@@ -127,7 +128,7 @@ class Predicted:
 
     def write(self, path: Path) -> None:
         """As a table; the numbers read back are the same to the last bit."""
-        chosen = self.probabilities.argmax(axis=1)
+        chosen = likeliest_class(self.probabilities)
         rows = (
             [name, self.classes[label], self.classes[best], *map(repr, values.tolist())]
             for name, label, best, values in zip(

@@ -20,6 +20,7 @@ from tlcli.evaluation import calibration
 from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
+from tlcli.networks.probabilities import class_logits, softmax
 from tlcli.pretrained.weights import WeightSource, load_weights
 from tlcli.runs.model_file import open_model, read_card, run_of
 
@@ -110,12 +111,7 @@ class ExplainedModel:
 
     def probabilities(self, logits: Array) -> Array:
         """Logits -> probabilities, float64, shape (n, classes)."""
-        scaled = np.asarray(logits, np.float64) / self.temperature
-        if scaled.shape[1] == 1:
-            # Two classes with the scores 0 and l have the same softmax as a sigmoid of l.
-            scaled = np.concatenate([np.zeros_like(scaled), scaled], axis=1)
-        raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+        return softmax(class_logits(np.asarray(logits, np.float64) / self.temperature))
 
     def class_number(self, name: str, where: str = "--class") -> int:
         """Which score belongs to a class; raises `UnknownName` for a name that is none."""

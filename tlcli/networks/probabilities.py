@@ -1,0 +1,45 @@
+"""From what a network puts out to probabilities and the likeliest class, in NumPy.
+
+A network for two classes ends in one sigmoid unit, which stands for the second class; one for more
+classes ends in a softmax. `logits` has the same for tensors while a network is trained.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def class_probabilities(outputs: Array) -> Array:
+    """Outputs of a network, (n, 1) or (n, classes) -> probabilities of all classes, (n, classes).
+
+    The data type stays.
+    """
+    if outputs.shape[1] == 1:
+        return np.concatenate([1 - outputs, outputs], axis=1)
+    return np.asarray(outputs)
+
+
+def class_logits(logits: Array) -> Array:
+    """Logits before sigmoid, (n, 1), or softmax, (n, classes) -> those of a softmax, (n, classes).
+
+    Two classes with the logits 0 and l have the same softmax as a sigmoid of l.
+    """
+    if logits.shape[1] == 1:
+        return np.concatenate([np.zeros_like(logits), logits], axis=1)
+    return np.asarray(logits)
+
+
+def softmax(logits: Array) -> Array:
+    """Logits -> probabilities, shape (n, classes), without overflow."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def likeliest_class(probabilities: Array) -> Array:
+    """The number of the class with the highest probability, shape (n,); of equal ones the first."""
+    return np.asarray(np.argmax(probabilities, axis=1))
