@@ -34,7 +34,7 @@ def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squa
     }  # fmt: skip
     built.whole.save(path)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(directory.MODEL_CARD, files.as_json(card))
+        archive.writestr(directory.MODEL_CARD, files.json_text(card))
     return path
 
 

@@ -119,6 +119,6 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
         card = {"classes": ["a"], "image_size": [32, 32], "resize": "pad"}
         card["decoder"] = decode.DECODER_VERSION
-        archive.writestr(directory.MODEL_CARD, files.as_json(card))
+        archive.writestr(directory.MODEL_CARD, files.json_text(card))
     with pytest.raises(RunError, match="does not say which base it is built on"):
         explained_model.open_run(tmp_path / "bare.keras")

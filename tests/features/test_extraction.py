@@ -270,4 +270,4 @@ def test_what_another_process_has_mended_is_taken(
     np.testing.assert_array_equal(readers[0].read([0, 1, 2]), expected[:3])
     monkeypatch.setattr(rows[TOP], "append", None)  # nothing is left to compute
     np.testing.assert_array_equal(readers[1].read([0, 1, 2]), expected[:3])
-    assert not (rows[TOP].path / locks.HOLDER).exists()
+    assert not (rows[TOP].path / locks.HOLDER_FILE).exists()

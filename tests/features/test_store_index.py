@@ -11,7 +11,7 @@ import pytest
 from tlcli.errors import StoreError
 from tlcli.features.shards import ShardError
 from tlcli.features.store_index import INDEX, open_index, store_errors
-from tlcli.system.files import is_damage
+from tlcli.system.files import is_damaged_database
 
 
 def test_an_index_is_made_and_opened_again(tmp_path: Path):
@@ -25,10 +25,10 @@ def test_damage_is_told_from_what_passes(tmp_path: Path):
     (tmp_path / INDEX).write_bytes(b"not a database, really not" * 100)
     with pytest.raises(sqlite3.DatabaseError) as caught:
         open_index(tmp_path / INDEX)
-    assert is_damage(caught.value)
+    assert is_damaged_database(caught.value)
     with pytest.raises(sqlite3.OperationalError) as missing:
         open_index(tmp_path / "nowhere" / INDEX)
-    assert not is_damage(missing.value)
+    assert not is_damaged_database(missing.value)
 
 
 ROW = "INSERT INTO rows VALUES (x'00', '0', 1, 0, 7)"
@@ -50,7 +50,7 @@ def test_values_of_another_kind_are_damage(tmp_path: Path, statement: str):
         other.execute(statement)
     with pytest.raises(sqlite3.DatabaseError) as caught:
         open_index(tmp_path / INDEX)
-    assert is_damage(caught.value)
+    assert is_damaged_database(caught.value)
 
 
 @pytest.mark.parametrize(

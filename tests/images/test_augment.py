@@ -14,7 +14,7 @@ import pytest
 
 from tlcli.images import augment, color_jitter, geometry, randaugment
 from tlcli.recipe.augment import CHANGES, PRESETS, Augment
-from tlcli.system.stateless_random import Addresses
+from tlcli.system.stateless_random import RandomAddresses
 
 #: The settings of the first version; rows of them are in people's stores.
 FIRST = Augment(
@@ -203,7 +203,7 @@ DRAWN_FROM = {
 
 
 def numbers_of(settings: Augment) -> dict[str, Any]:
-    at = Addresses(settings.seed, [str(n) for n in range(50)], [1 + n % 3 for n in range(50)])
+    at = RandomAddresses(settings.seed, [str(n) for n in range(50)], [1 + n % 3 for n in range(50)])
     found: dict[str, Any] = {}
     for drawn in (geometry.draw(settings, at), color_jitter.draw(settings, at)):
         found |= {name: value for name, value in vars(drawn).items() if np.ndim(value)}
@@ -257,7 +257,7 @@ def test_every_setting_is_part_of_the_address_or_moves_no_pixel():
 
 def test_numbers_are_the_published_ones():
     """Kept feature stores depend on them: a change here asks for another `AUGMENT_VERSION`."""
-    at = Addresses(5, ["0" * 64], [1])
+    at = RandomAddresses(5, ["0" * 64], [1])
     drawn = geometry.draw(FIRST, at)
     names = ("columns", "flip_horizontal", "flip_vertical", "rows", "shear", "theta", "zx", "zy")
     assert [round(float(getattr(drawn, name)[0]), 6) for name in names] == [

@@ -15,7 +15,7 @@ from tlcli.images import color_jitter
 from tlcli.images.color_jitter import ColorDraws
 from tlcli.networks.framework import keras
 from tlcli.recipe.augment import Augment
-from tlcli.system.stateless_random import Addresses
+from tlcli.system.stateless_random import RandomAddresses
 
 
 def photo() -> Any:
@@ -115,7 +115,7 @@ def test_distributions_are_those_of_the_settings():
         brightness_range=(0.5, 1.2), channel_shift_range=30, contrast=0.3, saturation=(0, 2),
         hue=0.1, grayscale=0.2, blur=0.4,
     )  # fmt: skip
-    at = Addresses(0, [str(n) for n in range(10_000)], [1 + n % 4 for n in range(10_000)])
+    at = RandomAddresses(0, [str(n) for n in range(10_000)], [1 + n % 4 for n in range(10_000)])
     drawn = color_jitter.draw(settings, at)
     ranges = {
         "brightness": (0.5, 1.2), "channel_shift": (-30, 30), "contrast": (0.7, 1.3),

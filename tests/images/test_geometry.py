@@ -14,7 +14,7 @@ from tlcli.images import geometry
 from tlcli.images.geometry import GeometryDraws
 from tlcli.networks.framework import keras, tf
 from tlcli.recipe.augment import Augment
-from tlcli.system.stateless_random import Addresses
+from tlcli.system.stateless_random import RandomAddresses
 
 #: theta, rows and columns (pixels), shear, zx, zy, mirrored left to right, top to bottom.
 GEOMETRIES = {
@@ -148,8 +148,8 @@ ANYTHING = Augment(
 )
 
 
-def addresses(count: int, seed: int = 0) -> Addresses:
-    return Addresses(seed, [str(n) for n in range(count)], [1 + n % 4 for n in range(count)])
+def addresses(count: int, seed: int = 0) -> RandomAddresses:
+    return RandomAddresses(seed, [str(n) for n in range(count)], [1 + n % 4 for n in range(count)])
 
 
 @pytest.mark.parametrize("fill_mode", ["nearest", "constant", "reflect"])  # its period is off
@@ -179,7 +179,7 @@ def test_rounding_does_not_lift_white_above_255():
 
 
 def test_a_range_from_one_on_is_in_pixels():
-    one = Addresses(0, ["a"], [1])
+    one = RandomAddresses(0, ["a"], [1])
     drawn = geometry.draw(Augment(height_shift_range=6.0), one)
     assert geometry.matrices(drawn, 100, 200)[0, 5] == np.float32(drawn.rows[0])
     share = geometry.draw(Augment(height_shift_range=0.5), one)

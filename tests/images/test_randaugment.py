@@ -10,7 +10,7 @@ import pytest
 from tlcli.images import geometry, randaugment
 from tlcli.images.randaugment import GEOMETRIC, OPERATIONS, Picks
 from tlcli.recipe.augment import RandAugment
-from tlcli.system.stateless_random import Addresses
+from tlcli.system.stateless_random import RandomAddresses
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype="uint8")
 
@@ -26,7 +26,7 @@ def changed(photo: Any, picked: Picks) -> Any:
 
 
 def test_every_operation_is_as_likely_as_any_other():
-    at = Addresses(0, [str(n) for n in range(10_000)], [1] * 10_000)
+    at = RandomAddresses(0, [str(n) for n in range(10_000)], [1] * 10_000)
     drawn = randaugment.draw(RandAugment(number=3), at)
     assert drawn.operations.shape == (10_000, 3)
     counts = np.bincount(drawn.operations.ravel(), minlength=len(OPERATIONS))
@@ -88,7 +88,7 @@ def test_where_geometry_takes_a_point_at_full_strength(name: str, corner: tuple[
 
 
 def test_geometry_becomes_part_of_the_one_matrix():
-    at = Addresses(0, ["a"], [1])
+    at = RandomAddresses(0, ["a"], [1])
     settings = RandAugment()
     drawn = randaugment.draw(settings, at)
     after = randaugment.matrices(drawn, 20, 30)

@@ -84,8 +84,8 @@ def test_a_row_holds_together(base: bases.PretrainedBase) -> None:
     if base.default_boundary is not None:
         default = base.boundary(base.default_boundary)
         assert 0 < default.trainable_above < base.parameters
-    assert bases.by_parameters(base.parameters) == (base, False)
-    assert bases.by_parameters(base.parameters_with_classifier) == (base, True)
+    assert bases.identify_by_parameters(base.parameters) == (base, False)
+    assert bases.identify_by_parameters(base.parameters_with_classifier) == (base, True)
 
 
 def test_known_numbers() -> None:
@@ -98,7 +98,7 @@ def test_known_numbers() -> None:
     resnet = BASES["ResNet50"].boundary("conv4_block6_out")
     # 20 kernels and biases, and 10 batch norms of which half the weights are statistics.
     assert resnet.parameters_above == resnet.trainable_above + 2 * resnet.batch_norm_above
-    assert bases.by_parameters(1) is None
+    assert bases.identify_by_parameters(1) is None
 
 
 def test_practical_boundaries_are_the_tops_of_equal_work() -> None:

@@ -85,7 +85,7 @@ def test_a_bug_of_our_own_is_not_told_as_damage(tmp_path: Path, monkeypatch: pyt
     def fail(parameters: int) -> None:
         raise KeyError(parameters)
 
-    monkeypatch.setattr(bases, "by_parameters", fail)
+    monkeypatch.setattr(bases, "identify_by_parameters", fail)
     with pytest.raises(KeyError):
         check_weights_file(path, VGG16, "x")
 

@@ -124,13 +124,13 @@ def test_the_run_is_this_process_alone(parts):
             assert different.run.name != "small-1"
         stop(claimed.run)
         finish(claimed.run)
-    assert not claimed.run.file(locks.LOCK).exists()
+    assert not claimed.run.file(locks.LOCK_FILE).exists()
 
 
 def test_what_a_kill_leaves_is_cleared_away(parts):
     folder = directory.runs_root() / "small-1"
     folder.mkdir(parents=True)
-    for name in (directory.RECIPE, ".x1.tmp.json", locks.LOCK):
+    for name in (directory.RECIPE, ".x1.tmp.json", locks.LOCK_FILE):
         (folder / name).write_text("half")
     (directory.runs_root() / "small-2").mkdir()
     (directory.runs_root() / "small-2" / "notes.txt").write_text("a user's")
@@ -150,8 +150,8 @@ def test_what_a_kill_leaves_in_a_finished_run_is_cleared_away(parts):
     whole = sorted(run.path.iterdir())
     (run.path / ".checkpoints-done").mkdir()
     (run.path / ".checkpoints-done" / "epoch-00001.npz").write_text("half")
-    (run.path / locks.LOCK).touch()
-    with locks.locked(run.path), claim(RunRequest(), *same):
+    (run.path / locks.LOCK_FILE).touch()
+    with locks.lock_folder(run.path), claim(RunRequest(), *same):
         assert (run.path / ".checkpoints-done").exists(), "its process is at it"
     with claim(RunRequest(), *same):
         assert sorted(run.path.iterdir()) == whole
@@ -210,7 +210,14 @@ def test_a_damaged_record_is_no_reason_to_fail(parts, capsys):
     assert record.keys() >= fingerprints.of(*parts()).keys()
 
 
-FIRST = (locks.LOCK, locks.HOLDER, directory.RECIPE, ".x1.tmp.csv", directory.SPLIT, ".x2.tmp.json")
+FIRST = (
+    locks.LOCK_FILE,
+    locks.HOLDER_FILE,
+    directory.RECIPE,
+    ".x1.tmp.csv",
+    directory.SPLIT,
+    ".x2.tmp.json",
+)
 
 
 @pytest.mark.parametrize("files", range(len(FIRST) + 1))
@@ -265,13 +272,13 @@ def test_a_run_that_cannot_be_begun_leaves_nothing(
         patched.setattr(files, "write_json", fail)
         with pytest.raises(OSError, match="No space left"), claim(wanted, *same):
             pass
-    left = {path for path in tmp_path.rglob("*") if path.name != locks.LOCK}
+    left = {path for path in tmp_path.rglob("*") if path.name != locks.LOCK_FILE}
     assert left - {*before} <= {tmp_path / "made"}
     assert not list(directory.runs_root().glob("small-*"))
 
 
 @pytest.mark.parametrize(
-    "name", [directory.CHECKPOINTS, directory.METRICS, directory.MODEL, locks.LOCK]
+    "name", [directory.CHECKPOINTS, directory.METRICS, directory.MODEL, locks.LOCK_FILE]
 )
 @pytest.mark.parametrize("way", ["by itself", "resume", "out"])
 def test_a_run_with_a_link_in_it_is_not_gone_on_with(parts, tmp_path: Path, name: str, way: str):

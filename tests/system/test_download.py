@@ -39,13 +39,13 @@ def target(tmp_path: Path) -> Path:
 def failure(url: str, target: Path, hashes: tuple[str, ...] = HASHES) -> str:
     """What is told; nothing has got the final name."""
     with pytest.raises(DownloadError) as caught:
-        download.fetch(url, target, hashes, "weights")
+        download.fetch_file(url, target, hashes, "weights")
     assert not target.exists()
     return str(caught.value)
 
 
 def test_a_whole_file(server: Server, target: Path):
-    download.fetch(server.url, target, HASHES, "weights")
+    download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA
     assert list(target.parent.iterdir()) == [target]
     assert server.gets == [None]
@@ -54,13 +54,13 @@ def test_a_whole_file(server: Server, target: Path):
 @pytest.mark.parametrize("kind", ["md5", "sha256"])
 def test_hashes_of_both_kinds(server: Server, target: Path, kind: str):
     digest = hashlib.new(kind, DATA).hexdigest()
-    download.fetch(server.url, target, (digest,), "weights")
-    assert download.file_hash(target, digest) == digest
+    download.fetch_file(server.url, target, (digest,), "weights")
+    assert download.hash_file(target, digest) == digest
 
 
 def test_a_break_at_every_tenth(server: Server, target: Path):
     server.part = len(DATA) // 10
-    download.fetch(server.url, target, HASHES, "weights")
+    download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA
     assert server.gets == [None, *(f"bytes={n * server.part}-" for n in range(1, 10))]
 
@@ -72,7 +72,7 @@ def test_breaks_without_ranges_end(server: Server, target: Path):
 
 def test_503_twice(server: Server, target: Path):
     server.failures = [503, 503]
-    download.fetch(server.url, target, HASHES, "weights")
+    download.fetch_file(server.url, target, HASHES, "weights")
     assert (target.read_bytes(), len(server.gets)) == (DATA, 3)
 
 
@@ -91,13 +91,13 @@ def test_errors_that_stay(server: Server, target: Path, code: int, said: str, tr
 
 
 def test_a_redirect(server: Server, target: Path):
-    download.fetch(server.url.replace("file", "moved"), target, HASHES, "weights")
+    download.fetch_file(server.url.replace("file", "moved"), target, HASHES, "weights")
     assert target.read_bytes() == DATA
 
 
 def test_a_length_that_is_too_long(server: Server, target: Path):
     server.promised = len(DATA) + 5
-    download.fetch(server.url, target, HASHES, "weights")
+    download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA
     assert server.gets == [None, f"bytes={len(DATA)}-"]
 
@@ -118,20 +118,20 @@ def test_another_file(server: Server, target: Path):
 
 def test_the_beginning_of_another_version_is_not_kept(server: Server, target: Path):
     target.with_name(".w.h5.part").write_bytes(b"old" * 100)
-    download.fetch(server.url, target, HASHES, "weights")
+    download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA
     assert server.gets == ["bytes=300-", None]
 
 
 def test_what_is_too_much_is_fetched_anew(server: Server, target: Path):
     target.with_name(".w.h5.part").write_bytes(DATA + b"more")
-    download.fetch(server.url, target, HASHES, "weights")
+    download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA
 
 
 def test_without_a_hash_nothing_old_is_resumed(server: Server, target: Path):
     target.with_name(".w.h5.part").write_bytes(b"old")
-    download.fetch(server.url, target, (), "weights")
+    download.fetch_file(server.url, target, (), "weights")
     assert (target.read_bytes(), server.gets) == (DATA, [None])
 
 
@@ -165,7 +165,7 @@ def test_a_proxy(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", server.url.removesuffix("/file.h5"))
-    download.fetch("http://weights.invalid/file.h5", target, HASHES, "weights")
+    download.fetch_file("http://weights.invalid/file.h5", target, HASHES, "weights")
     assert target.read_bytes() == DATA
     assert server.paths == ["http://weights.invalid/file.h5"]
 
@@ -174,7 +174,7 @@ def test_progress_in_bytes(
     server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     monkeypatch.setattr(console, "PLAIN_INTERVAL", 0.0)
-    download.fetch(server.url, target, HASHES, "weights of X")
+    download.fetch_file(server.url, target, HASHES, "weights of X")
     first, *_, last = [line for line in capsys.readouterr().err.splitlines() if "(0%)" not in line]
     assert first.startswith("weights of X: 262.1 kB of 1.0 MB (25%), ")
     assert last.startswith("weights of X: 1.0 MB of 1.0 MB (100%), ")
@@ -184,7 +184,7 @@ def test_progress_in_bytes(
 def test_a_killed_download_leaves_no_file_and_is_resumed(server: Server, target: Path):
     server.part, server.pause = 500_000, threading.Event()
     line = "import sys; from pathlib import Path; from tlcli.system import download; "
-    line += "download.fetch(sys.argv[1], Path(sys.argv[2]), (sys.argv[3],), 'w')"
+    line += "download.fetch_file(sys.argv[1], Path(sys.argv[2]), (sys.argv[3],), 'w')"
     process = subprocess.Popen(
         [sys.executable, "-c", line, server.url, str(target), *HASHES],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -201,6 +201,6 @@ def test_a_killed_download_leaves_no_file_and_is_resumed(server: Server, target:
     assert not target.exists()
     size = part.stat().st_size
     assert 200_000 < size <= 500_000
-    download.fetch(server.url, target, HASHES, "weights")
+    download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA
     assert server.gets == [None, f"bytes={size}-"]

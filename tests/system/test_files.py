@@ -80,9 +80,9 @@ def test_errors_while_writing_name_the_file_too(tmp_path: Path):
 def test_the_folders_of_a_new_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     flushed: list[Path] = []
     monkeypatch.setattr(files, "sync_folder", flushed.append)
-    files.new_folder(tmp_path / "a" / "b")
+    files.make_folder(tmp_path / "a" / "b")
     assert sorted(flushed) == [tmp_path, tmp_path / "a"]
-    files.new_folder(tmp_path / "a" / "b")
+    files.make_folder(tmp_path / "a" / "b")
     assert len(flushed) == 2
 
 
@@ -95,7 +95,7 @@ def test_json(tmp_path: Path):
     files.write_json(tmp_path / "a.json", {"a": [1, 2.5, None]})
     text = (tmp_path / "a.json").read_text()
     assert json.loads(text) == {"a": [1, 2.5, None]}
-    assert text == files.as_json({"a": [1, 2.5, None]})
+    assert text == files.json_text({"a": [1, 2.5, None]})
     assert text.endswith("}\n")
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "b.json", float("inf"))

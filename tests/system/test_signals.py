@@ -29,35 +29,35 @@ def heeded():
 def test_work_goes_on_to_the_next_check(number: int):
     before = signal.getsignal(number)
     done = []
-    with pytest.raises(signals.Interrupted) as stopped, signals.graceful():
+    with pytest.raises(signals.Interrupted) as stopped, signals.defer():
         os.kill(os.getpid(), number)
         done.append("the step")
-        signals.check()
+        signals.raise_if_interrupted()
         done.append("another")
     assert done == ["the step"]
     assert stopped.value.exit_code == 128 + number
     assert signal.getsignal(number) == before
-    signals.check()
+    signals.raise_if_interrupted()
 
 
 def test_the_end_of_the_work_is_a_check():
-    with pytest.raises(signals.Interrupted), signals.graceful():
+    with pytest.raises(signals.Interrupted), signals.defer():
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_work_that_is_done_is_not_stopped():
-    with signals.graceful():
+    with signals.defer():
         os.kill(os.getpid(), signal.SIGTERM)
-        signals.done()
+        signals.ignore_from_now_on()
         os.kill(os.getpid(), signal.SIGINT)
-        signals.check()
-    with pytest.raises(signals.Interrupted), signals.graceful():
+        signals.raise_if_interrupted()
+    with pytest.raises(signals.Interrupted), signals.defer():
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_checking_photos_can_be_stopped(tmp_path: Path):
     looked: list[Path] = []
-    with pytest.raises(signals.Interrupted), signals.graceful():
+    with pytest.raises(signals.Interrupted), signals.defer():
         os.kill(os.getpid(), signal.SIGTERM)
         audit.check_photos([tmp_path / str(number) for number in range(500)], looked.append)
     assert len(looked) < 100
@@ -67,7 +67,7 @@ def test_the_second_signal_ends_the_process_at_once():
     script = (
         "import os, signal\n"
         "from tlcli.system import signals\n"
-        "with signals.graceful():\n"
+        "with signals.defer():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('on', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -81,14 +81,14 @@ def test_the_second_signal_ends_the_process_at_once():
 
 def test_what_was_ignored_stays_ignored():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with signals.graceful():
+    with signals.defer():
         os.kill(os.getpid(), signal.SIGHUP)
-        signals.check()
+        signals.raise_if_interrupted()
 
 
 def test_quiet_is_quiet(capfd: pytest.CaptureFixture[str]):
     console.configure(quiet=True)
-    with pytest.raises(signals.Interrupted), signals.graceful():
+    with pytest.raises(signals.Interrupted), signals.defer():
         os.kill(os.getpid(), signal.SIGINT)
     assert capfd.readouterr().err == ""
 
@@ -106,12 +106,12 @@ def main():
 
 @main.command()
 def work():
-    with signals.graceful():
+    with signals.defer():
         print("ready", flush=True)
         sys.stdin.readline()
         os.kill(os.getpid(), signal.SIGHUP)
         console.note("an epoch")
-        signals.check()
+        signals.raise_if_interrupted()
 
 main(["work"])
 """

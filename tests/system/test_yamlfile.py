@@ -8,13 +8,22 @@ from pathlib import Path
 import pytest
 
 from tlcli.errors import RecipeError
-from tlcli.system import yamlfile
-from tlcli.system.yamlfile import Document, dump, parse, parse_key, parse_value, quoted, spell
+from tlcli.system.yamlfile import (
+    Document,
+    KeyPath,
+    dump_yaml,
+    format_key,
+    parse_key,
+    parse_value,
+    parse_yaml,
+    quote_scalar,
+    read_yaml,
+)
 
 
 def refusal(text: str) -> str:
     with pytest.raises(RecipeError) as caught:
-        parse(text, Path("folder/r.yaml"))
+        parse_yaml(text, Path("folder/r.yaml"))
     return str(caught.value)
 
 
@@ -46,7 +55,9 @@ def test_keys_are_words():
 
 
 def test_lines():
-    document = parse("a: 1\nb:\n  c:\n    - x: 1\n\n    - {y: 2,\n       z: 3}\n", Path("d/r.yaml"))
+    document = parse_yaml(
+        "a: 1\nb:\n  c:\n    - x: 1\n\n    - {y: 2,\n       z: 3}\n", Path("d/r.yaml")
+    )
     assert document.where(("a",)) == "r.yaml:1: a"
     assert document.where(("b", "c")) == "r.yaml:3: b.c"
     assert document.where(("b", "c", 0)) == "r.yaml:4: b.c[0]"
@@ -59,7 +70,7 @@ def test_lines():
 
 
 def test_overrides_are_named_instead_of_lines():
-    document = parse("a: {b: 1, c: 2}\n", Path("r.yaml")).overridden({("a", "b"): "a.b=3"})
+    document = parse_yaml("a: {b: 1, c: 2}\n", Path("r.yaml")).overridden({("a", "b"): "a.b=3"})
     assert document.where(("a", "b")) == "--set a.b=3"
     assert document.where(("a", "b", "c")) == "--set a.b=3"
     assert document.where(("a",)) == "--set a.b=3"
@@ -159,7 +170,7 @@ def test_files_that_are_no_text(tmp_path: Path):
         path = tmp_path / "r.yaml"
         path.write_bytes(content)
         with pytest.raises(RecipeError) as caught:
-            yamlfile.read(path)
+            read_yaml(path)
         return str(caught.value).replace(str(tmp_path), "HERE")
 
     assert told(b"a: 1\nb: caf\xe9\n") == "r.yaml:2: not UTF-8 text"
@@ -169,19 +180,19 @@ def test_files_that_are_no_text(tmp_path: Path):
 
 def test_files_that_cannot_be_read(tmp_path: Path):
     with pytest.raises(RecipeError) as caught:
-        yamlfile.read(tmp_path / "missing.yaml")
+        read_yaml(tmp_path / "missing.yaml")
     assert str(caught.value) == (
         f"{tmp_path / 'missing.yaml'}: no such file; `tlcli init DIR` writes a starter recipe"
     )
     with pytest.raises(RecipeError) as folder:
-        yamlfile.read(tmp_path)
+        read_yaml(tmp_path)
     assert str(folder.value) == f"{tmp_path}: cannot be read: is a directory"
 
 
 def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path):
     path = tmp_path / "r.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: x\r\n")
-    assert yamlfile.read(path).value == {"a": 1, "b": "x"}
+    assert read_yaml(path).value == {"a": 1, "b": "x"}
 
 
 @pytest.mark.parametrize(
@@ -193,8 +204,8 @@ def test_a_byte_order_mark_and_windows_line_ends(tmp_path: Path):
         ((), ""),
     ],
 )
-def test_keys_are_spelled_and_parsed(key: yamlfile.Key, spelled: str):
-    assert spell(key) == spelled
+def test_keys_are_spelled_and_parsed(key: KeyPath, spelled: str):
+    assert format_key(key) == spelled
     if key:
         assert parse_key(spelled) == key
         assert parse_key(".".join(map(str, key))) == key
@@ -214,9 +225,12 @@ TEXTS = ["photos", "no", "1e5", "1e-5", "010", "3", "1:30", "a: b", "# x", "'", 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_quoted_text_reads_back(text: str):
-    assert parse(f"a:\n  b: {quoted(text)}\nc: 1\n", Path("r")).value == {"a": {"b": text}, "c": 1}
+    assert parse_yaml(f"a:\n  b: {quote_scalar(text)}\nc: 1\n", Path("r")).value == {
+        "a": {"b": text},
+        "c": 1,
+    }
 
 
 def test_dumped_values_read_back():
     value = {"a": [1, 2.5, 1e-5, 1e22, True, None], "texts": TEXTS, "b": {"c": {}}}
-    assert parse(dump(value), Path("r")).value == value
+    assert parse_yaml(dump_yaml(value), Path("r")).value == value

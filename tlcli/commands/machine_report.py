@@ -81,7 +81,7 @@ def _folder(name: str, path: Path) -> dict[str, Any]:
     if path.is_dir():
         # Blocks, not lengths: an unfinished shard of features is longer than what it holds.
         used = sum(one.stat().st_blocks * 512 for one in path.rglob("*") if one.is_file())
-    free = shutil.disk_usage(files.existing(path)).free
+    free = shutil.disk_usage(files.nearest_existing(path)).free
     return {"name": name, "path": str(path), "bytes": used, "free": free}
 
 

@@ -49,9 +49,7 @@ def list_(folder: Path, json_: bool, access: WeightsAccess) -> None:
     Example:
       tlcli weights list
     """
-    from tlcli.pretrained.weight_inventory import (
-        list_weights,
-    )
+    from tlcli.pretrained.weight_inventory import list_weights
 
     show(list_weights(folder, access), json_)
 
@@ -68,9 +66,7 @@ def fetch(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
     Example:
       tlcli weights fetch VGG16 ResNet50
     """
-    from tlcli.pretrained.weight_inventory import (
-        fetch_weights,
-    )
+    from tlcli.pretrained.weight_inventory import fetch_weights
 
     for path in fetch_weights(names, folder, offline=access.offline):
         console.result(str(path))
@@ -89,9 +85,7 @@ def verify(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
       tlcli weights verify
       tlcli weights verify VGG16
     """
-    from tlcli.pretrained.weight_inventory import (
-        verify_weights,
-    )
+    from tlcli.pretrained.weight_inventory import verify_weights
 
     lines, problems = verify_weights(names, folder, access)
     console.result("\n".join(lines) or "no valid weights on this machine")
@@ -111,9 +105,7 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
     Example:
       tlcli weights import vgg16_notop.h5 --base VGG16
     """
-    from tlcli.pretrained.weight_inventory import (
-        import_weights,
-    )
+    from tlcli.pretrained.weight_inventory import import_weights
 
     console.result(str(import_weights(file, base, folder, force=force)))
 
@@ -133,9 +125,7 @@ def export(folder: Path, target: Path, names: tuple[str, ...], access: WeightsAc
     Example:
       tlcli weights export usb/weights
     """
-    from tlcli.pretrained.weight_inventory import (
-        export_weights,
-    )
+    from tlcli.pretrained.weight_inventory import export_weights
 
     for path in export_weights(target, names, folder, access):
         console.result(str(path))

@@ -23,7 +23,7 @@ from tlcli.images import decode, loader
 from tlcli.images.decode_errors import PASSING
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
-from tlcli.system.threads import in_order
+from tlcli.system.threads import map_in_order
 
 #: A shorter side below this many pixels is tiny, an image above so many is huge, and sides that
 #: differ by this factor are extreme.
@@ -100,7 +100,7 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Inspection]:
     todo = (paths[digest] for digest in new)
     try:
         with (
-            closing(in_order(look_at, todo, workers=loader.THREADS)) as seen,
+            closing(map_in_order(look_at, todo, workers=loader.THREADS)) as seen,
             console.progress(len(new), "decoding", unit="photos") as bar,
         ):
             for digest, look in zip(new, seen, strict=True):
@@ -237,13 +237,13 @@ def check_photos(
     """What `look` finds wrong with each photo, looked at in threads."""
     workers = min(8, 2 * (os.cpu_count() or 1))
     with (
-        closing(in_order(look, paths, workers=workers)) as problems,
+        closing(map_in_order(look, paths, workers=workers)) as problems,
         console.progress(len(paths), "checking", unit="photos") as bar,
     ):
         found = []
         for path, problem in zip(paths, problems, strict=True):
             bar.update(1)
-            signals.check()
+            signals.raise_if_interrupted()
             if problem is not None:
                 found.append((path, problem))
         return found

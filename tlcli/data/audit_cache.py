@@ -21,7 +21,7 @@ import PIL
 
 from tlcli.errors import Kind, Problem
 from tlcli.images import decode, formats
-from tlcli.system.files import is_damage
+from tlcli.system.files import is_damaged_database
 
 FILE = "audit.sqlite"
 
@@ -147,7 +147,7 @@ class AuditCache:
             try:
                 self._open(folder / FILE)
             except sqlite3.DatabaseError as error:
-                if not is_damage(error):
+                if not is_damaged_database(error):
                     raise
                 (folder / FILE).unlink()  # damaged: everything in it can be found again
                 self._open(folder / FILE)

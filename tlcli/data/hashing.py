@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tlcli.errors import DataError, Problem, reason
 from tlcli.system import console
-from tlcli.system.threads import in_order
+from tlcli.system.threads import map_in_order
 
 _CHUNK = 1 << 20
 
@@ -53,7 +53,7 @@ def digest_all(
     workers = min(16, 2 * (os.cpu_count() or 1))
     try:
         with (
-            closing(in_order(_outcome, paths, workers=workers)) as outcomes,
+            closing(map_in_order(_outcome, paths, workers=workers)) as outcomes,
             console.progress(len(paths), "reading photos", unit="photos") as progress,
         ):
             for path, outcome in zip(paths, outcomes, strict=True):

@@ -13,7 +13,7 @@ from tlcli.recipe.recipe import plain_name
 from tlcli.recipe.settings import Data
 from tlcli.system.console import one_line
 from tlcli.system.files import write_text
-from tlcli.system.yamlfile import quoted
+from tlcli.system.yamlfile import quote_scalar
 
 #: With more training photos than this, views of them buy little and cost as much as ever.
 ENOUGH_PHOTOS = 5_000
@@ -55,7 +55,7 @@ def _text(index: Index, row: bases.PretrainedBase, name: str, path: Path) -> str
         "",
         "seed: 0                     # of the head's weights, dropout and order",
         "data:",
-        f"  dir: {quoted(folder)}",
+        f"  dir: {quote_scalar(folder)}",
         "  split: {val: 0.15, test: 0.15}   # used if the folder has no val or test of its own",
         "  on_bad_image: error       # or skip: leave out unreadable photos and name them",
         "base:",

@@ -70,7 +70,7 @@ def _find(row: bases.PretrainedBase, access: WeightsAccess) -> Path:
         path = folder / name
         if path.is_file():
             hashes = published_weights(row.name).hashes
-            if hashes and not any(download.file_hash(path, known) == known for known in hashes):
+            if hashes and not any(download.hash_file(path, known) == known for known in hashes):
                 message = f"{path} has the name of the official file, but not its hash"
                 hint = "delete it, or name it with --weights if it is what you want"
                 raise WeightsError(Problem(f"--base {row.name}", message, hint))

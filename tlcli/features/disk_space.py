@@ -15,7 +15,7 @@ LESS_SPACE = "use fewer augment.views, features.dtype=float16, augment.views=liv
 
 def check_disk(folder: Path, needed: int) -> Iterator[Problem]:
     """Whether rows fit on the disk: an error where the whole of it would not hold them."""
-    folder = files.existing(folder)
+    folder = files.nearest_existing(folder)
     usage = shutil.disk_usage(folder)
     hint = f"{LESS_SPACE} or --cache-dir"
     if needed > usage.total:

@@ -85,7 +85,7 @@ def extract(
     with ExitStack() as stack:
         if passes:
             for one in sorted(rows.values(), key=lambda one: one.path):
-                wait = locks.locked(one.path, waiting="it extracts the same features")
+                wait = locks.lock_folder(one.path, waiting="it extracts the same features")
                 stack.enter_context(wait)
             # What another process has computed meanwhile is there now.
             passes = work.passes(views)
@@ -137,7 +137,7 @@ class Reader:
         console.note(console.one_line(f"{self._rows.path}: {count}; computing again"))
         with ExitStack() as stack:
             if self._alone:
-                wait = locks.locked(self._rows.path, waiting="it computes the same features")
+                wait = locks.lock_folder(self._rows.path, waiting="it computes the same features")
                 stack.enter_context(wait)
                 damaged = self._still_damaged(damaged)
             self._rows.forget([self._keys[i] for i in damaged])
@@ -251,7 +251,7 @@ class _Pass:
         for batch, (readable, x) in zip(batches, inputs, strict=True):
             if readable:
                 self._commit(readable, self._forward(x))
-            signals.check()
+            signals.raise_if_interrupted()
             yield len(batch)
 
     def _from_rows(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Array]]:

@@ -19,8 +19,8 @@ from tlcli.errors import Problem
 from tlcli.features.store import TrunkRows
 from tlcli.features.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, store_errors
 from tlcli.system import console, files, locks, shared_locks
-from tlcli.system.files import is_damage
-from tlcli.system.shared_locks import USE
+from tlcli.system.files import is_damaged_database
+from tlcli.system.shared_locks import IN_USE_FILE
 
 #: A part of a folder's name, so that no record leads out of the store.
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
@@ -108,7 +108,7 @@ def _rows(index: Path) -> int:
             connection.executescript(SCHEMA)
             (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone()
     except sqlite3.DatabaseError as error:
-        if not is_damage(error):
+        if not is_damaged_database(error):
             raise
         return 0
     return int(rows)
@@ -146,13 +146,17 @@ def _taken(path: Path) -> int:
 
 
 def remove(entry: Listed) -> None:
-    """Delete the rows of one trunk; raises `locks.Held` where a process has it open."""
+    """Delete the rows of one trunk; raises `locks.LockHeldError` where a process has it open."""
     # The record goes last, so that an interrupted removal is still listed; but for the file that
     # keeps others out until all is done.
-    last = ("trunk.json", USE)
-    with store_errors(entry.path), suppress(FileNotFoundError), shared_locks.exclusive(entry.path):
+    last = ("trunk.json", IN_USE_FILE)
+    with (
+        store_errors(entry.path),
+        suppress(FileNotFoundError),
+        shared_locks.lock_exclusively(entry.path),
+    ):
         for path in sorted(
-            entry.path.iterdir(), key=lambda path: (path.name in last, path.name == USE)
+            entry.path.iterdir(), key=lambda path: (path.name in last, path.name == IN_USE_FILE)
         ):
             path.unlink(missing_ok=True)  # others prune, too
         try:

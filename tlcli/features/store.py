@@ -32,7 +32,7 @@ from tlcli.errors import Problem, StoreError
 from tlcli.features.shards import Shard, ShardError, ShardReader
 from tlcli.features.store_index import INDEX, open_index, refuse_link, store_errors
 from tlcli.system import console, locks
-from tlcli.system.files import is_damage, write_json
+from tlcli.system.files import is_damaged_database, write_json
 from tlcli.system.shared_locks import SharedLock
 
 #: A row's key: hex SHA-256 of the photo's bytes, and the view ("0", or "<augment address>/<n>").
@@ -112,13 +112,13 @@ class TrunkRows:
         try:
             return open_index(self.path / INDEX)
         except sqlite3.DatabaseError as error:
-            if not is_damage(error):
+            if not is_damaged_database(error):
                 raise
-        with locks.locked(self.path, waiting="the feature store's index needs repair"):
+        with locks.lock_folder(self.path, waiting="the feature store's index needs repair"):
             try:
                 return open_index(self.path / INDEX)  # somebody else has repaired it
             except sqlite3.DatabaseError as error:
-                if not is_damage(error):
+                if not is_damaged_database(error):
                     raise
             console.warn(f"{self.path}: the index was damaged; its rows are computed again")
             for path in (*self.path.glob("rows-*.npy"), *self.path.glob(f"{INDEX}*")):

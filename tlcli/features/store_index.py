@@ -67,7 +67,7 @@ def store_errors(path: Path) -> Iterator[None]:
     except (OSError, sqlite3.Error) as error:
         hint = (
             "run the command again: it repairs the index and computes its rows again"
-            if isinstance(error, sqlite3.Error) and files.is_damage(error)
+            if isinstance(error, sqlite3.Error) and files.is_damaged_database(error)
             else "move the store with --cache-dir or TLCLI_CACHE, or make room with "
             "`tlcli cache prune`"
         )

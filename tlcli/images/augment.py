@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from tlcli.images import color_jitter, geometry, randaugment
 from tlcli.system import stateless_random
-from tlcli.system.stateless_random import Addresses
+from tlcli.system.stateless_random import RandomAddresses
 
 if TYPE_CHECKING:
     from tlcli.images.geometry import Planes
@@ -111,7 +111,7 @@ def views(
     at = np.flatnonzero(changed).tolist()
     if not at:
         return made
-    addresses = Addresses(settings.seed, [digests[i] for i in at], [numbers[i] for i in at])
+    addresses = RandomAddresses(settings.seed, [digests[i] for i in at], [numbers[i] for i in at])
     height, width = pixels.shape[1:3]
     batch = _Batch(settings, addresses, height, width)
 
@@ -134,7 +134,7 @@ def changes(settings: Augment, digests: Sequence[str], numbers: Sequence[int]) -
     """Which views differ from their photos, shape (n,)."""
     wanted = np.asarray(numbers, np.int64) != 0
     if settings.probability < 1 and wanted.any():
-        uniform = Addresses(settings.seed, digests, numbers).uniform("apply", 1)
+        uniform = RandomAddresses(settings.seed, digests, numbers).uniform("apply", 1)
         wanted &= uniform[:, 0] < settings.probability
     return np.asarray(wanted)
 
@@ -142,7 +142,9 @@ def changes(settings: Augment, digests: Sequence[str], numbers: Sequence[int]) -
 class _Batch:
     """What is drawn for the views of a batch, all of them changed."""
 
-    def __init__(self, settings: Augment, addresses: Addresses, height: int, width: int) -> None:
+    def __init__(
+        self, settings: Augment, addresses: RandomAddresses, height: int, width: int
+    ) -> None:
         self._settings = settings
         crop = geometry.crops(settings, addresses, height, width)
         self._picks, after = None, []
@@ -176,4 +178,4 @@ def _erase(planes: Planes, boxes: geometry.Boxes, position: int, key: float) -> 
     bottom = round(boxes.top[position] + boxes.height[position])
     right = round(boxes.left[position] + boxes.width[position])
     part = planes[:, top:bottom, left:right]
-    part[...] = stateless_random.noise(key, part.size).reshape(part.shape)
+    part[...] = stateless_random.random_bytes(key, part.size).reshape(part.shape)

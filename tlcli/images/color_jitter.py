@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcli.system.stateless_random import Addresses, Floats, between, to_either_side
+from tlcli.system.stateless_random import (
+    Floats,
+    RandomAddresses,
+    scale_symmetrically,
+    scale_to_range,
+)
 
 if TYPE_CHECKING:
     from tlcli.images.geometry import Planes
@@ -48,17 +53,17 @@ class ColorDraws:
     sigma: Floats
 
 
-def draw(settings: Augment, addresses: Addresses) -> ColorDraws:
+def draw(settings: Augment, addresses: RandomAddresses) -> ColorDraws:
     """Draw the numbers of n views, each uniform in its range."""
     uniform = addresses.uniform("colour", 8).T
     return ColorDraws(
-        brightness=between(*settings.brightness_range, uniform[0]),
-        channel_shift=to_either_side(settings.channel_shift_range, uniform[1]),
-        contrast=between(*settings.contrast, uniform[2]),
-        saturation=between(*settings.saturation, uniform[3]),
-        hue=to_either_side(settings.hue, uniform[4]),
+        brightness=scale_to_range(*settings.brightness_range, uniform[0]),
+        channel_shift=scale_symmetrically(settings.channel_shift_range, uniform[1]),
+        contrast=scale_to_range(*settings.contrast, uniform[2]),
+        saturation=scale_to_range(*settings.saturation, uniform[3]),
+        hue=scale_symmetrically(settings.hue, uniform[4]),
         grey=uniform[5] < settings.grayscale,
-        sigma=np.where(uniform[6] < settings.blur, between(*SIGMA, uniform[7]), 0.0),
+        sigma=np.where(uniform[6] < settings.blur, scale_to_range(*SIGMA, uniform[7]), 0.0),
     )
 
 

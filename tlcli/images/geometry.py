@@ -25,7 +25,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlcli.system.stateless_random import Addresses, Floats, between, to_either_side
+from tlcli.system.stateless_random import (
+    Floats,
+    RandomAddresses,
+    scale_symmetrically,
+    scale_to_range,
+)
 
 if TYPE_CHECKING:
     from tlcli.recipe.augment import Augment
@@ -76,7 +81,7 @@ class Boxes:
     found: Flags
 
 
-def draw(settings: Augment, addresses: Addresses) -> GeometryDraws:
+def draw(settings: Augment, addresses: RandomAddresses) -> GeometryDraws:
     """Draw the numbers of n views.
 
     Distributions are those of Keras' `ImageDataGenerator.get_random_transform`: angles and shifts
@@ -86,15 +91,15 @@ def draw(settings: Augment, addresses: Addresses) -> GeometryDraws:
     uniform = addresses.uniform("view", 8).T
     low, high = settings.zoom_range
     return GeometryDraws(
-        theta=to_either_side(settings.rotation_range, uniform[0]),
-        rows=to_either_side(settings.height_shift_range, uniform[1]),
-        columns=to_either_side(settings.width_shift_range, uniform[2]),
+        theta=scale_symmetrically(settings.rotation_range, uniform[0]),
+        rows=scale_symmetrically(settings.height_shift_range, uniform[1]),
+        columns=scale_symmetrically(settings.width_shift_range, uniform[2]),
         # As in Keras, a range below 1 is a fraction.
         rows_in_pixels=settings.height_shift_range >= 1,
         columns_in_pixels=settings.width_shift_range >= 1,
-        shear=to_either_side(settings.shear_range, uniform[3]),
-        zx=between(low, high, uniform[4]),
-        zy=between(low, high, uniform[5]),
+        shear=scale_symmetrically(settings.shear_range, uniform[3]),
+        zx=scale_to_range(low, high, uniform[4]),
+        zy=scale_to_range(low, high, uniform[5]),
         flip_horizontal=(uniform[6] < 0.5) & settings.horizontal_flip,
         flip_vertical=(uniform[7] < 0.5) & settings.vertical_flip,
     )
@@ -108,9 +113,9 @@ def boxes(
     The share of the area is uniform in `scale`, the logarithm of width / height in `ratio`, the
     place uniform; of ten sizes the first that fits is taken.
     """
-    area = between(*scale, uniform[:, :ATTEMPTS]) * (height * width)
+    area = scale_to_range(*scale, uniform[:, :ATTEMPTS]) * (height * width)
     low, high = math.log(ratio[0]), math.log(ratio[1])
-    shape = np.exp(between(low, high, uniform[:, ATTEMPTS : 2 * ATTEMPTS]))
+    shape = np.exp(scale_to_range(low, high, uniform[:, ATTEMPTS : 2 * ATTEMPTS]))
     across, down = np.sqrt(area * shape), np.sqrt(area / shape)
     fits = (across <= width) & (down <= height)
     first = np.arange(len(uniform)), fits.argmax(axis=1)
@@ -124,7 +129,7 @@ def boxes(
     )
 
 
-def crops(settings: Augment, addresses: Addresses, height: int, width: int) -> Floats | None:
+def crops(settings: Augment, addresses: RandomAddresses, height: int, width: int) -> Floats | None:
     """Matrices (n, 3, 3) that map a view, from its centre, to a random part of the photo.
 
     Where no part fits, the largest one of the nearest allowed shape is taken around the centre, as

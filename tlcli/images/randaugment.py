@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from tlcli.images import geometry
-from tlcli.system.stateless_random import Addresses, Floats
+from tlcli.system.stateless_random import Floats, RandomAddresses
 
 if TYPE_CHECKING:
     from tlcli.recipe.augment import RandAugment
@@ -60,7 +60,7 @@ class Picks:
     magnitude: int
 
 
-def draw(settings: RandAugment, addresses: Addresses) -> Picks:
+def draw(settings: RandAugment, addresses: RandomAddresses) -> Picks:
     """Draw the operations of n views, each as likely as any other, with repetition."""
     uniform = addresses.uniform("rand", 2 * settings.number)
     operations = (uniform[:, ::2] * len(OPERATIONS)).astype(np.int64)

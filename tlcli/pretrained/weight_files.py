@@ -99,7 +99,7 @@ def _opened_weights_file(
 def _check_shapes(
     content: OpenWeightsFile, path: Path, row: bases.PretrainedBase, where: str, asks: str
 ) -> None:
-    known = bases.by_parameters(content.parameters) if content.parameters else None
+    known = bases.identify_by_parameters(content.parameters) if content.parameters else None
     if content.fits(row.name) and (known is None or known[0] is row):
         return
     if known is None:

@@ -179,6 +179,6 @@ def export_weights(
         path = target / weights_file_name(one.row.name)
         write_weights(path, one.row, read_weights(one.path, one.row, ""), entry)
         paths.append(path)
-    sums = [f"{download.file_hash(path, '0' * 64)}  {path.name}\n" for path in paths]
+    sums = [f"{download.hash_file(path, '0' * 64)}  {path.name}\n" for path in paths]
     files.write_text(target / SUMS_FILE, "".join(sums))
     return paths

@@ -25,8 +25,7 @@ from urllib.parse import urlsplit
 
 from tlcli.errors import Problem, WeightsError, suggestion
 from tlcli.networks import bases
-from tlcli.system.yamlfile import Document
-from tlcli.system.yamlfile import read as read_yaml
+from tlcli.system.yamlfile import Document, read_yaml
 
 #: What a user's mirror may say, besides `url` and `sha256`.
 _KEYS = ("url", "sha256", "requirement", "member")

@@ -156,7 +156,7 @@ def verify_file(
     tensors = read_weights(path, row, where, asks)
     known = published_weights(row.name)
     matched = bool(known.hashes) and any(
-        download.file_hash(path, published) == published for published in known.hashes
+        download.hash_file(path, published) == published for published in known.hashes
     )
     if path.name == known.file and known.hashes and not (matched or known.fingerprint):
         message = f"{path} has the name of the official file, but not its hash"

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 from tlcli.errors import Problem
 from tlcli.recipe.recipe import Recipe
-from tlcli.system.yamlfile import Key
+from tlcli.system.yamlfile import KeyPath
 
 
 def advice(recipe: Recipe) -> list[Problem]:
     """Warnings about settings that are allowed and rarely wise."""
-    found: list[tuple[Key, str, str]] = []
+    found: list[tuple[KeyPath, str, str]] = []
     for position, (before, stage) in enumerate(pairwise(recipe.stages), start=1):
         if stage.freeze_until and stage.learning_rate >= before.learning_rate:
             found.append(
@@ -65,7 +65,7 @@ def advice(recipe: Recipe) -> list[Problem]:
     return [*problems, *_mixing(recipe)]
 
 
-def _idle_views(recipe: Recipe) -> Iterator[tuple[Key, str, str]]:
+def _idle_views(recipe: Recipe) -> Iterator[tuple[KeyPath, str, str]]:
     """Views without a change, and changes without a view."""
     augment = recipe.augment
     settings = "set rotation_range, horizontal_flip, ..."

@@ -21,12 +21,12 @@ from tlcli.system.yamlfile import (
     MAX_BYTES,
     MAX_VALUES,
     Document,
-    Key,
-    fits,
+    KeyPath,
+    format_key,
+    is_within_bounds,
     parse_key,
     parse_value,
-    read,
-    spell,
+    read_yaml,
 )
 
 #: Blocks that may be written as the value of one of their keys; `--set` may add others to it.
@@ -40,7 +40,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     the file, those of overrides relative to the working folder), and what is left out gets its
     default. Raises `RecipeError` with every problem found.
     """
-    document = read(path)
+    document = read_yaml(path)
     if not isinstance(document.value, dict):
         found = "nothing" if document.value is None else type(document.value).__name__
         raise RecipeError(
@@ -64,7 +64,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if problems:
         raise RecipeError(dict.fromkeys(problems))
     # A run keeps it with every default, and must be able to read that.
-    if not fits(loaded.resolved()):
+    if not is_within_bounds(loaded.resolved()):
         message = f"with its defaults it has more than {MAX_VALUES:,} values or 1 MB"
         hint = "use fewer stages, class_weights or aliases"
         raise RecipeError(Problem(document.where(()), message, hint))
@@ -90,7 +90,7 @@ def _absolute(raw: dict[str, Any], folder: Path) -> None:
 
 def _override(document: Document, raw: dict[str, Any], overrides: Sequence[str]) -> Document:
     """Lay `key=value` texts over `raw`; returns the document that knows them."""
-    origins: dict[Key, str] = {}
+    origins: dict[KeyPath, str] = {}
     # Stages last: the default plan, which may be changed, too, follows from the base.
     for text in sorted(overrides, key=lambda text: text.strip().startswith("stages")):
         name, equals, written = text.partition("=")
@@ -124,18 +124,20 @@ def _merge(values: dict[str, Any], patch: dict[str, Any]) -> None:
             values[key] = value
 
 
-def _put(target: Any, key: Key, value: Any, text: str) -> Key:
+def _put(target: Any, key: KeyPath, value: Any, text: str) -> KeyPath:
     """Set `target[key[0]][key[1]]...` to `value`, making mappings on the way.
 
     Returns the key as it applies: what looks like an index may be a word in a mapping.
     """
-    applied: Key = ()
+    applied: KeyPath = ()
     for position, part in enumerate(key):
         last = position == len(key) - 1
         if isinstance(target, list) and isinstance(part, int):
             if part >= len(target):
                 raise RecipeError(
-                    Problem(f"--set {text}", f"{spell(key[:position])} has {len(target)} entries")
+                    Problem(
+                        f"--set {text}", f"{format_key(key[:position])} has {len(target)} entries"
+                    )
                 )
         elif isinstance(target, dict):
             part = str(part)
@@ -144,7 +146,9 @@ def _put(target: Any, key: Key, value: Any, text: str) -> Key:
                 named = part in _SHORTHAND and present is not None
                 target[part] = {_SHORTHAND[part]: present} if named else {}
         else:
-            raise RecipeError(Problem(f"--set {text}", f"there is no {spell(key[: position + 1])}"))
+            raise RecipeError(
+                Problem(f"--set {text}", f"there is no {format_key(key[: position + 1])}")
+            )
         applied += (part,)
         if last:
             target[part] = value
@@ -199,7 +203,7 @@ def find_recipe(folder: Path) -> Path:
 
 def _like(path: Path) -> bool:
     try:
-        value = read(path).value
+        value = read_yaml(path).value
     except RecipeError:
         # A recipe with a slip in it should be named, not passed over.
         with suppress(OSError), files.open_regular(path) as file:

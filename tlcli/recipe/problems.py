@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from tlcli.errors import BoundaryError, Problem, brief, nearest, suggestion
 from tlcli.networks import bases
 from tlcli.recipe.settings import Block
-from tlcli.system.yamlfile import Document, Key, spell
+from tlcli.system.yamlfile import Document, KeyPath, format_key
 
 if TYPE_CHECKING:
     pass
@@ -55,7 +55,7 @@ def _check_size(size: Any, row: bases.PretrainedBase, document: Document) -> Ite
 def _check_boundaries(
     raw: dict[str, Any], row: bases.PretrainedBase, document: Document
 ) -> Iterator[Problem]:
-    keys: list[Key] = [("base", "freeze_until")]
+    keys: list[KeyPath] = [("base", "freeze_until")]
     stages = raw.get("stages")
     # The stages of the default plan have theirs from the base, where it is told already.
     if document.says(("stages",)) and isinstance(stages, list):
@@ -100,7 +100,7 @@ def explain(
         yield Problem(document.where(key), *_words(detail, key, model))
 
 
-def _key(detail: ErrorDetails, raw: Any) -> Key:
+def _key(detail: ErrorDetails, raw: Any) -> KeyPath:
     """The place in the file: pydantic's, without the parts that name alternatives of a type."""
     key: list[str | int] = []
     value = raw
@@ -135,7 +135,7 @@ _ALLOWED = {
 }
 
 
-def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str]:
+def _words(detail: ErrorDetails, key: KeyPath, model: type[Block]) -> tuple[str, str]:
     """What was found, and what is allowed."""
     kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
@@ -144,7 +144,7 @@ def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str
             return f"'{name}' is not a setting of tlcli", block.refused[name]
         return f"unknown key '{name}'", suggestion(name, list(block.model_fields), most=99)
     if kind == "missing":
-        return "missing", f"the recipe needs {spell(key)}"
+        return "missing", f"the recipe needs {format_key(key)}"
     if kind == "literal_error":
         allowed = str(context["expected"])
         near = nearest(
@@ -170,7 +170,7 @@ def _words(detail: ErrorDetails, key: Key, model: type[Block]) -> tuple[str, str
     return f"found {brief(found)}", allowed.format(**bounds)
 
 
-def _block_at(key: Key, model: type[Block]) -> type[Block]:
+def _block_at(key: KeyPath, model: type[Block]) -> type[Block]:
     """The block at `key`, whose fields are the keys it may have."""
     for part in key:
         if isinstance(part, str):

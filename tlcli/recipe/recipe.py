@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, PrivateAttr
 
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.settings import Base, Block, Data, Features, Head, Stage
-from tlcli.system.yamlfile import Document, dump
+from tlcli.system.yamlfile import Document, dump_yaml
 
 #: Bytes of a name: a folder's may have 255, and a run adds its number, or what it replaces.
 MAX_NAME_BYTES = 200
@@ -70,7 +70,7 @@ class Recipe(Block):
 
     def as_yaml(self) -> str:
         """`resolved` as YAML text that loads to the same recipe."""
-        return dump(self.resolved())
+        return dump_yaml(self.resolved())
 
     def fingerprint(self) -> str:
         """Hex SHA-256 of every setting that can change the result.

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, reason
-from tlcli.system.files import json_value, new_folder, replacing, sync_folder
+from tlcli.system.files import make_folder, parse_json, replacing, sync_folder
 
 Array = npt.NDArray[Any]
 
@@ -71,7 +71,7 @@ class Checkpoints:
 
     def write(self, made: Checkpoint) -> None:
         """Add a checkpoint, make sure that it can be read, and drop those it makes needless."""
-        new_folder(self._folder)
+        make_folder(self._folder)
         path = self._path(made.epoch)
         state = {**made.state, _COUNT: len(made.arrays)}
         text = json.dumps(state, allow_nan=False).encode()
@@ -125,7 +125,7 @@ class Checkpoints:
             _verify(path)
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
-            state = json_value(arrays.pop(_STATE).tobytes())
+            state = parse_json(arrays.pop(_STATE).tobytes())
             if not isinstance(state, dict):
                 raise ValueError("its state is no mapping")
             state["best"] = int(state["best"])

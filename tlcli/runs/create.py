@@ -11,12 +11,12 @@ from tlcli.errors import Problem, RunError, reason
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
-from tlcli.system.files import new_folder, replacing, sync_folder
-from tlcli.system.locks import HOLDER, LOCK
+from tlcli.system.files import make_folder, replacing, sync_folder
+from tlcli.system.locks import HOLDER_FILE, LOCK_FILE
 
 #: All that a run holds before it has a record, and what a kill in the middle of a write leaves; see
 #: `fingerprints.write` and `files.replacing`.
-_FIRST, _LOCKS, TEMPORARY = (directory.RECIPE, directory.SPLIT), (LOCK, HOLDER), ".*.tmp*"
+_FIRST, _LOCKS, TEMPORARY = (directory.RECIPE, directory.SPLIT), (LOCK_FILE, HOLDER_FILE), ".*.tmp*"
 
 
 def check_output(out: Path | None, *, force: bool) -> list[Problem]:
@@ -65,7 +65,7 @@ def refuse_links(run: Run) -> None:
 
     tlcli makes none there, and what such a link leads to would be changed or removed.
     """
-    names = (directory.CHECKPOINTS, *directory.FILES, LOCK, HOLDER)
+    names = (directory.CHECKPOINTS, *directory.FILES, LOCK_FILE, HOLDER_FILE)
     found = [run.file(name) for name in names if run.file(name).is_symlink()]
     if found:
         hint = "remove the link, or train another run with --fresh"
@@ -88,10 +88,10 @@ def create_run(name: str, out: Path | None, *, force: bool = False) -> Run:
                 new = Path(tempfile.mkdtemp(prefix=_replacement(old), dir=old.parent))
                 sync_folder(old.parent)
                 return Run(new, replaces=old)
-            new_folder(out)
+            make_folder(out)
             return Run(out)
         folder = directory.runs_root()
-        new_folder(folder)
+        make_folder(folder)
         number = 1 + max((number_of(path, name) for path in folder.iterdir()), default=0)
         while True:
             with suppress(FileExistsError):  # another process took the number

@@ -134,7 +134,7 @@ class Run:
     def append_metrics(self, values: dict[str, Any]) -> None:
         """Add one line to the metrics."""
         path = self.file(METRICS)
-        with files.named(path), path.open("a", encoding="utf-8") as file:
+        with files.errors_about(path), path.open("a", encoding="utf-8") as file:
             file.write(metrics_line(values))
 
 
@@ -153,7 +153,7 @@ def mark_latest(run: Run) -> None:
 
     A link, or a file with the path where links fail; a file or folder of somebody else's is left.
     """
-    files.new_folder(runs_root())
+    files.make_folder(runs_root())
     pointer = runs_root() / LATEST
     target = os.path.relpath(run.path.resolve(), runs_root().resolve())
     ours = pointer.is_symlink() or _pointed_at(pointer) is not None

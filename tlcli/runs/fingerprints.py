@@ -17,7 +17,8 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import RecordedPhoto, naming, read_split, write_split
-from tlcli.system import console, files, yamlfile
+from tlcli.system import console, files
+from tlcli.system.yamlfile import read_yaml
 
 _KEYS = ("recipe_fingerprint", "dataset_fingerprint", "photo_order")
 
@@ -66,7 +67,7 @@ def not_resumed(run: Run, different: list[str]) -> str:
 
 def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
     with naming(run):
-        then = _flat(yamlfile.read(run.file(directory.RECIPE)).value)
+        then = _flat(read_yaml(run.file(directory.RECIPE)).value)
     now = _flat(chosen.resolved())
     for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what
         then.pop(key, None)

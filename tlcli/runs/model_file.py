@@ -50,7 +50,7 @@ def read_card(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(MODEL_CARD).file_size > CARD_BYTES:
                 raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))
-            card = files.json_value(archive.read(MODEL_CARD))
+            card = files.parse_json(archive.read(MODEL_CARD))
     except FileNotFoundError:
         raise RunError(Problem(str(path), "no such model", "name a run with --run")) from None
     except KeyError:

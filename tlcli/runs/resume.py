@@ -88,8 +88,8 @@ def _claim_new(
 ) -> Claim:
     """A stopped run of the same recipe under `directory.root()`, or a new one there."""
     folder = directory.runs_root()
-    files.new_folder(folder)
-    with locks.locked(folder, waiting="it is choosing its run"):
+    files.make_folder(folder)
+    with locks.lock_folder(folder, waiting="it is choosing its run"):
         stopped = [run for run in reversed(directory.list_runs(folder)) if not run.closed]
         for run in [] if wanted.fresh else stopped:
             if run.name.rpartition("-")[0] != chosen.name:
@@ -101,7 +101,7 @@ def _claim_new(
                     continue
                 return Claim(run, resumed=True)
             # Of several, the last is the one that somebody may have in mind.
-            if not told and not locks.is_held(run.path):
+            if not told and not locks.is_locked(run.path):
                 told.append(fingerprints.not_resumed(run, different))
         _remove_stillborn(folder, chosen.name)
         for run in directory.list_runs(folder):
@@ -117,7 +117,7 @@ def _claim_in(
     """The run in `out`, or the one that is going to replace it."""
     if problems := check_output(out, force=wanted.force):
         raise RunError(problems)
-    files.new_folder(out)
+    files.make_folder(out)
     _hold(stack, Run(out))
     for run in _begun(out):
         different = [] if wanted.fresh else fingerprints.differences_told(run, chosen, index)
@@ -188,11 +188,11 @@ def _check_unfinished(run: Run, which: str) -> None:
 def _hold(stack: ExitStack, run: Run) -> None:
     refuse_links(run)
     try:
-        left = stack.enter_context(locks.locked(run.path))
+        left = stack.enter_context(locks.lock_folder(run.path))
     except locks.LockHeldError as held:
         hint = "wait for it, stop it, or train another run with --fresh"
         raise RunError(Problem(str(run.path), f"is being trained by {held}", hint)) from None
-    stack.callback(lambda: locks.release_files(run.path) if run.closed else None)
+    stack.callback(lambda: locks.remove_lock_files(run.path) if run.closed else None)
     _remove_temporary(run)
     if left is not None:
         console.note(console.one_line(f"{run.path}: taken over from {left}, which has ended"))
@@ -200,11 +200,11 @@ def _hold(stack: ExitStack, run: Run) -> None:
 
 def tidy(run: Run) -> None:
     """Remove what a process leaves in its finished run when it is killed while it tidies up."""
-    left = (checkpoints.trash(run.file(directory.CHECKPOINTS)), *map(run.file, locks.FILES))
+    left = (checkpoints.trash(run.file(directory.CHECKPOINTS)), *map(run.file, locks.LOCK_FILES))
     if run.closed and any(path.exists() for path in left):
-        with suppress(locks.LockHeldError), locks.locked(run.path):
+        with suppress(locks.LockHeldError), locks.lock_folder(run.path):
             shutil.rmtree(left[0], ignore_errors=True)
-            locks.release_files(run.path)
+            locks.remove_lock_files(run.path)
 
 
 def _worth_keeping(run: Run) -> bool:
@@ -219,7 +219,7 @@ def _remove_stillborn(folder: Path, name: str) -> None:
     for path in folder.iterdir():
         if not number_of(path, name) or path.is_symlink() or not path.is_dir():
             continue
-        if all(map(is_first, path.iterdir())) and not locks.is_held(path):
+        if all(map(is_first, path.iterdir())) and not locks.is_locked(path):
             discard(Run(path))
 
 
@@ -233,7 +233,7 @@ def _remove_temporary(run: Run) -> None:
 def discard(run: Run) -> None:
     """Remove the files of a run that has come to nothing, and its folder if that is all."""
     _remove_temporary(run)
-    for name in (*directory.FILES, *locks.FILES):
+    for name in (*directory.FILES, *locks.LOCK_FILES):
         run.file(name).unlink(missing_ok=True)
     for folder in (
         run.file(directory.CHECKPOINTS),

@@ -38,7 +38,7 @@ class DownloadError(Exception):
     """Why a file did not arrive, in a few words."""
 
 
-class _Again(Exception):
+class _RetryableError(Exception):
     """This try failed, and another may not; `wait` seconds are asked for by the server."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
@@ -46,7 +46,7 @@ class _Again(Exception):
         self.wait = wait
 
 
-class _Anew(_Again):
+class _WrongPartError(_RetryableError):
     """What is there does not belong to the file that the server has."""
 
 
@@ -66,7 +66,7 @@ def probe(url: str) -> str:
         except urllib.error.HTTPError:
             said[0] = ""
         except (OSError, http.client.HTTPException, ValueError) as error:
-            said[0] = _why(error)
+            said[0] = _reason_of(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -74,7 +74,7 @@ def probe(url: str) -> str:
     return said[0]
 
 
-def fetch(url: str, path: Path, hashes: tuple[str, ...], label: str) -> None:
+def fetch_file(url: str, path: Path, hashes: tuple[str, ...], label: str) -> None:
     """Bring the file at `url` to `path`; one process at a time, so the caller holds a lock.
 
     `hashes` are hex MD5 or SHA-256 sums of which the file must have one; without any, what an
@@ -85,20 +85,20 @@ def fetch(url: str, path: Path, hashes: tuple[str, ...], label: str) -> None:
     if not hashes:
         part.unlink(missing_ok=True)
     resumed = part.exists()
-    _complete(url, part, label)
-    if hashes and file_hash(part, hashes[0]) not in hashes:
+    _download_part(url, part, label)
+    if hashes and hash_file(part, hashes[0]) not in hashes:
         part.unlink()
         if not resumed:
             raise DownloadError("the file is not the expected one (its hash differs)")
         # The beginning may have been of another version.
-        fetch(url, path, hashes, label)
+        fetch_file(url, path, hashes, label)
         return
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
 
 
-def file_hash(path: Path, like: str) -> str:
+def hash_file(path: Path, like: str) -> str:
     """Hex hash of a file, of the kind that `like` is: MD5 for 32 digits, SHA-256 for 64."""
     digest = hashlib.md5(usedforsecurity=False) if len(like) == 32 else hashlib.sha256()
     with path.open("rb") as file:
@@ -107,7 +107,7 @@ def file_hash(path: Path, like: str) -> str:
     return digest.hexdigest()
 
 
-def _complete(url: str, part: Path, label: str) -> None:
+def _download_part(url: str, part: Path, label: str) -> None:
     """Try until `part` is as long as the server says the file is."""
     idle = 0
     for _ in range(MAX_TRIES):
@@ -115,27 +115,27 @@ def _complete(url: str, part: Path, label: str) -> None:
         try:
             _receive(url, part, label)
             return
-        except _Again as error:
-            if isinstance(error, _Anew):
+        except _RetryableError as error:
+            if isinstance(error, _WrongPartError):
                 part.unlink()
             idle = 0 if _length(part) > before else idle + 1
             if idle >= MAX_IDLE_TRIES:
                 raise DownloadError(f"{error}, {idle} times") from error
             time.sleep(min(max(error.wait, BACK_OFF * 2.0**idle), MAX_BACK_OFF))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise DownloadError(_why(error)) from error
+            raise DownloadError(_reason_of(error)) from error
     raise DownloadError(f"the connection broke off {MAX_TRIES} times")
 
 
 def _receive(url: str, part: Path, label: str) -> None:
     """Ask once, for what is missing, and append what comes."""
     start = _length(part)
-    with _answer(url, start) as response:
+    with _response_from(url, start) as response:
         if response is None:
             return
         resumed = start > 0 and response.status == 206
         if resumed and _range_start(response) != start:
-            raise _Anew("the server sent a different part than requested")
+            raise _WrongPartError("the server sent a different part than requested")
         start = start if resumed else 0  # a server that cannot resume sends everything
         total = _total(response, start)
         with (
@@ -143,15 +143,15 @@ def _receive(url: str, part: Path, label: str) -> None:
             console.progress(total or 0, label, unit="bytes") as bar,
         ):
             bar.update(start)
-            while chunk := _next(response):
+            while chunk := _next_chunk(response):
                 file.write(chunk)
                 bar.update(len(chunk))
     if total is not None and _length(part) != total:
-        raise _Again(f"the connection broke off after {console.size(_length(part))}")
+        raise _RetryableError(f"the connection broke off after {console.size(_length(part))}")
 
 
 @contextmanager
-def _answer(url: str, start: int) -> Iterator[Any]:
+def _response_from(url: str, start: int) -> Iterator[Any]:
     """The response to a request for the file from byte `start` on; None: nothing is left to send.
 
     Raises `_Again` for what may pass, and `DownloadError` for an answer that will stay.
@@ -168,18 +168,18 @@ def _answer(url: str, start: int) -> Iterator[Any]:
             if _size_in_range(error) in (None, start):
                 yield None
                 return
-            raise _Anew(said) from error
+            raise _WrongPartError(said) from error
         if error.code not in _PASSING:
             raise DownloadError(said) from error
         asked = error.headers.get("Retry-After") or ""
-        raise _Again(said, float(asked) if asked.isdecimal() else 0.0) from error
+        raise _RetryableError(said, float(asked) if asked.isdecimal() else 0.0) from error
     except (ConnectionResetError, http.client.RemoteDisconnected, TimeoutError) as error:
-        raise _Again(_why(error)) from error
+        raise _RetryableError(_reason_of(error)) from error
     with response:
         yield response
 
 
-def _next(response: Any) -> bytes:
+def _next_chunk(response: Any) -> bytes:
     try:
         data: bytes = response.read(_CHUNK)
     except (OSError, http.client.HTTPException):
@@ -222,6 +222,6 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _why(error: BaseException) -> str:
+def _reason_of(error: BaseException) -> str:
     inner = getattr(error, "reason", None)
     return reason(inner) if isinstance(inner, BaseException) else reason(error)

@@ -40,12 +40,12 @@ def replacing(path: Path) -> Iterator[Path]:
     The file is on the disk before it gets the final name, so a crash leaves the old file or the new
     one, never a part. After a failure the temporary file is removed.
     """
-    with named(path):
+    with errors_about(path):
         handle, name = tempfile.mkstemp(prefix=".", suffix=f".tmp{path.suffix}", dir=path.parent)
         os.close(handle)
     temporary = Path(name)
     try:
-        with named(path):
+        with errors_about(path):
             yield temporary
             temporary.chmod(0o666 & ~_umask())
             _sync(temporary, os.O_RDWR)
@@ -57,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def errors_about(path: Path) -> Iterator[None]:
     """Errors of the system name the file that was asked for, not a temporary one and not none.
 
     Those about files elsewhere, and those of libraries that only look like the system's, stay.
@@ -72,7 +72,7 @@ def named(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def new_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
     """Make a folder and those above it, where they are missing, to last through a power cut."""
     missing = []
     above = path
@@ -92,10 +92,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, whole."""
-    write_text(path, as_json(value))
+    write_text(path, json_text(value))
 
 
-def as_json(value: Any) -> str:
+def json_text(value: Any) -> str:
     """A value as indented JSON text with a final line end."""
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
@@ -139,7 +139,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 def read_json(path: Path, limit: int = RECORD_BYTES) -> Any:
     """A JSON file's value; `OSError`, or `ValueError` for what is none or too large."""
-    return json_value(read_bytes(path, limit))
+    return parse_json(read_bytes(path, limit))
 
 
 def read_json_lines(path: Path, limit: int = TABLE_BYTES) -> Iterator[tuple[int, Any]]:
@@ -150,7 +150,7 @@ def read_json_lines(path: Path, limit: int = TABLE_BYTES) -> Iterator[tuple[int,
     for number, line in enumerate(read_bytes(path, limit).split(b"\n"), 1):
         if line.strip():
             try:
-                value = json_value(line)
+                value = parse_json(line)
             except ValueError as error:
                 raise ValueError(f"line {number} is not JSON: {error}") from error
             yield number, value
@@ -167,7 +167,7 @@ def open_text(path: Path) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def json_value(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
     """What JSON says in UTF-8; `ValueError` where it is damaged, or beyond what tlcli writes.
 
     That are numbers which are finite and fit in 64 bits, and no more levels than Python can read.
@@ -194,7 +194,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """`path`, or the nearest above it that there is."""
     while not path.exists():
         path = path.parent
@@ -223,7 +223,7 @@ def _umask() -> int:
 
 def check_writable(folder: Path) -> list[Problem]:
     """Whether files can be made in a folder, or in the nearest one above it that exists."""
-    folder = existing(folder)
+    folder = nearest_existing(folder)
     if not folder.is_dir():
         return [Problem(str(folder), "is a file; runs need a folder", "name one with --out")]
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -231,7 +231,7 @@ def check_writable(folder: Path) -> list[Problem]:
     return []
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damaged_database(error: sqlite3.Error) -> bool:
     """The bare class stands for a damaged file; its subclasses for locks, room and rights."""
     return type(error) is sqlite3.DatabaseError
 

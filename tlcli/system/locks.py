@@ -20,17 +20,17 @@ from pathlib import Path
 import filelock
 
 from tlcli.system import console, signals
-from tlcli.system.files import as_json, read_json, write_json
+from tlcli.system.files import json_text, read_json, write_json
 
 #: The lock's two files in the folder it stands for; neither is a user's.
-FILES = LOCK, HOLDER = ".lock", ".lock.json"
+LOCK_FILES = LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
 
 #: Seconds between two looks at a lock that somebody else holds.
-POLL = 0.2
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Holder:
+class LockHolder:
     """Who holds a lock; `since` is UTC in ISO 8601."""
 
     pid: int
@@ -63,7 +63,7 @@ class LockHeldError(Exception):
         file: what alone says so, where the file system has no locks.
     """
 
-    def __init__(self, holder: Holder | None, file: Path | None = None) -> None:
+    def __init__(self, holder: LockHolder | None, file: Path | None = None) -> None:
         super().__init__(holder)
         self.holder, self.file = holder, file
 
@@ -73,17 +73,17 @@ class LockHeldError(Exception):
 
 
 @contextmanager
-def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | None]:
+def lock_folder(folder: Path, *, waiting: str | None = None) -> Iterator[LockHolder | None]:
     """Hold the lock of a folder; yields the holder that died while holding it, if one did.
 
     With `waiting`, which says for what, a held lock is waited for, and a note names its holder.
     Raises `Held` otherwise, and `OSError` where the folder cannot be written.
     """
-    lock = filelock.FileLock(folder / LOCK, timeout=0, is_singleton=False)
+    lock = filelock.FileLock(folder / LOCK_FILE, timeout=0, is_singleton=False)
     told = False
     while True:
         try:
-            by_system, left = _take(lock, folder)
+            by_system, left = _acquire(lock, folder)
             break
         except LockHeldError as held:
             if waiting is None:
@@ -91,54 +91,54 @@ def locked(folder: Path, *, waiting: str | None = None) -> Iterator[Holder | Non
             if not told:
                 console.note(f"waiting for {held} ({waiting})")
                 told = True
-            signals.check()
-            time.sleep(POLL)
+            signals.raise_if_interrupted()
+            time.sleep(POLL_SECONDS)
     try:
         if by_system:
-            write_json(folder / HOLDER, asdict(me()))
+            write_json(folder / HOLDER_FILE, asdict(this_process()))
         try:
             yield left
         finally:
             with suppress(OSError):
-                (folder / HOLDER).unlink()
+                (folder / HOLDER_FILE).unlink()
     finally:
         if by_system:
             lock.release()
 
 
-def is_held(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether somebody holds the lock of a folder."""
     try:
-        with filelock.FileLock(folder / LOCK, timeout=0, is_singleton=False):
+        with filelock.FileLock(folder / LOCK_FILE, timeout=0, is_singleton=False):
             return False
     except filelock.Timeout:
         return True
     except (NotImplementedError, OSError):
-        holder = read_holder(folder / HOLDER)
-        return (folder / HOLDER).exists() and (holder is None or not holder.dead)
+        holder = read_holder(folder / HOLDER_FILE)
+        return (folder / HOLDER_FILE).exists() and (holder is None or not holder.dead)
 
 
-def release_files(folder: Path) -> None:
+def remove_lock_files(folder: Path) -> None:
     """Remove what a lock leaves in a folder; only its holder may."""
-    for name in reversed(FILES):
+    for name in reversed(LOCK_FILES):
         with suppress(OSError):
             (folder / name).unlink()
 
 
-def _take(lock: filelock.BaseFileLock, folder: Path) -> tuple[bool, Holder | None]:
+def _acquire(lock: filelock.BaseFileLock, folder: Path) -> tuple[bool, LockHolder | None]:
     """Take the lock: whether the system keeps it, and not the holder's file, and who left it."""
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise LockHeldError(read_holder(folder / HOLDER)) from None
+        raise LockHeldError(read_holder(folder / HOLDER_FILE)) from None
     except (NotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and not has_no_locks(error):
+        if isinstance(error, OSError) and not means_no_locks(error):
             raise
-        return False, _take_file(folder / HOLDER)
-    return True, read_holder(folder / HOLDER)
+        return False, _acquire_by_file(folder / HOLDER_FILE)
+    return True, read_holder(folder / HOLDER_FILE)
 
 
-def _take_file(path: Path) -> Holder | None:
+def _acquire_by_file(path: Path) -> LockHolder | None:
     """Make the holder's file, which only one process can, and return the dead one of before."""
     left = None
     while True:
@@ -149,17 +149,17 @@ def _take_file(path: Path) -> Holder | None:
             left = read_holder(path)
             if left is None or not left.dead:  # None: it is being written, or nobody can tell
                 raise LockHeldError(left, path) from None
-            _take_away(path, left)
+            _remove_dead_holder(path, left)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(as_json(asdict(me())))
+            file.write(json_text(asdict(this_process())))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return left
 
 
-def _take_away(path: Path, dead: Holder) -> None:
+def _remove_dead_holder(path: Path, dead: LockHolder) -> None:
     """Remove the file of a dead holder, unless another process has put its own there by now."""
     away = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
@@ -169,22 +169,22 @@ def _take_away(path: Path, dead: Holder) -> None:
         away.unlink(missing_ok=True)
 
 
-def has_no_locks(error: OSError) -> bool:
+def means_no_locks(error: OSError) -> bool:
     """Whether a file system says that it has none."""
     return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def me() -> Holder:
+def this_process() -> LockHolder:
     """This process."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Holder(os.getpid(), socket.gethostname(), now)
+    return LockHolder(os.getpid(), socket.gethostname(), now)
 
 
-def read_holder(path: Path) -> Holder | None:
+def read_holder(path: Path) -> LockHolder | None:
     """The holder that a file names, or None where it names none."""
     try:
         values = read_json(path)
         pid, host, since = int(values["pid"]), str(values["host"]), str(values["since"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return Holder(pid, host, since)
+    return LockHolder(pid, host, since)

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tlcli.system import locks
-from tlcli.system.files import new_folder
+from tlcli.system.files import make_folder
 
 try:
     import fcntl
@@ -24,7 +24,7 @@ except ImportError:  # not on Windows, where open files cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
 #: The file that is locked; no user's.
-USE = ".in-use"
+IN_USE_FILE = ".in-use"
 
 
 class SharedLock:
@@ -36,11 +36,11 @@ class SharedLock:
     def __init__(self, folder: Path) -> None:
         self._handle: int | None = None
         while self._handle is None:
-            new_folder(folder)
+            make_folder(folder)
             with suppress(FileNotFoundError, BlockingIOError):  # it is being removed
-                self._handle = _locked(folder / USE, exclusive=False)
+                self._handle = _open_locked(folder / IN_USE_FILE, exclusive=False)
                 return
-            time.sleep(locks.POLL)
+            time.sleep(locks.POLL_SECONDS)
 
     def close(self) -> None:
         """Let go of it; once more does nothing."""
@@ -50,11 +50,11 @@ class SharedLock:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Keep everybody else from a folder; raises `locks.Held` where somebody uses it."""
-    path = folder / USE
+def lock_exclusively(folder: Path) -> Iterator[None]:
+    """Keep everybody else from a folder; raises `locks.LockHeldError` where somebody uses it."""
+    path = folder / IN_USE_FILE
     try:
-        handle = _locked(path, exclusive=True)
+        handle = _open_locked(path, exclusive=True)
     except BlockingIOError:
         holder = locks.read_holder(path)
         # The last who came may have gone, and another one still be there.
@@ -65,7 +65,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _locked(path: Path, *, exclusive: bool) -> int:
+def _open_locked(path: Path, *, exclusive: bool) -> int:
     """Open and lock the file; raises `BlockingIOError` where somebody is in the way, and
     `FileNotFoundError` where it was removed meanwhile."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -74,12 +74,12 @@ def _locked(path: Path, *, exclusive: bool) -> int:
             try:
                 fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             except OSError as error:
-                if not locks.has_no_locks(error):
+                if not locks.means_no_locks(error):
                     raise
         if not _is_at(handle, path):
             raise FileNotFoundError(path)
         with suppress(OSError):  # the name is for people alone, and a full disk no reason to fail
-            text = json.dumps(asdict(locks.me())).encode()
+            text = json.dumps(asdict(locks.this_process())).encode()
             os.ftruncate(handle, os.pwrite(handle, text, 0))
     except BaseException:
         os.close(handle)

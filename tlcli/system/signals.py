@@ -19,7 +19,7 @@ _SIGNALS = tuple(
 )
 
 _pending: int | None = None
-_done = False  # nothing is left to stop
+_ignored = False  # nothing is left to stop
 
 
 class Interrupted(KeyboardInterrupt):
@@ -31,14 +31,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def graceful() -> Iterator[None]:
+def defer() -> Iterator[None]:
     """Let signals wait for the next `check`; a second one of a kind ends the process as usual.
 
     The end of the block is a check, too, unless it was said that the work is `done`.
 
     Signals that the process was started to ignore, as by nohup, stay ignored.
     """
-    global _pending, _done
+    global _pending, _ignored
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
@@ -55,25 +55,25 @@ def graceful() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         console.urgent("stopping after this step; the same signal again stops immediately")
 
-    _pending, _done = None, False
+    _pending, _ignored = None, False
     for number in before:
         signal.signal(number, ask)
     try:
         yield
-        check()
+        raise_if_interrupted()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _pending, _done = None, False
+        _pending, _ignored = None, False
 
 
-def check() -> None:
+def raise_if_interrupted() -> None:
     """Raise `Interrupted` if a signal has come in time."""
-    if _pending is not None and not _done:
+    if _pending is not None and not _ignored:
         raise Interrupted(_pending)
 
 
-def done() -> None:
+def ignore_from_now_on() -> None:
     """From here on there is nothing that could be gone on with: a signal came too late."""
-    global _done
-    _done = True
+    global _ignored
+    _ignored = True

@@ -21,7 +21,7 @@ _BLOCK = 8
 
 
 @dataclass(frozen=True)
-class Addresses:
+class RandomAddresses:
     """Where the numbers of n views come from: a seed, and the photo and view number of each.
 
     Attributes:
@@ -53,23 +53,23 @@ class Addresses:
         return bits.astype(np.float64) * 2.0**-53
 
 
-def generator(purpose: str, *address: int) -> np.random.Generator:
+def make_generator(purpose: str, *address: int) -> np.random.Generator:
     """For what is drawn once for many photos, as the order of an epoch: from (purpose, address)."""
     key = [*address, int.from_bytes(purpose.encode(), "little")]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
-def between(low: float, high: float, uniform: Floats) -> Floats:
+def scale_to_range(low: float, high: float, uniform: Floats) -> Floats:
     """Numbers in [0, 1) as numbers in [low, high)."""
     return low + (high - low) * uniform
 
 
-def to_either_side(limit: float, uniform: Floats) -> Floats:
+def scale_symmetrically(limit: float, uniform: Floats) -> Floats:
     """Numbers in [0, 1) as numbers in [-limit, limit)."""
     return (2 * uniform - 1) * limit
 
 
-def noise(key: float, count: int) -> NDArray[np.uint8]:
+def random_bytes(key: float, count: int) -> NDArray[np.uint8]:
     """`count` even bytes from a number in [0, 1), by the counter generator Philox.
 
     Raw bits are taken, whose stream NumPy keeps the same in all its versions.

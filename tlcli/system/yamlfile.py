@@ -14,7 +14,7 @@ from tlcli.errors import Problem, RecipeError, reason
 from tlcli.system import files
 
 #: The place of a value: mapping keys and list indexes from the root, as in ("stages", 1, "epochs").
-Key = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 #: A recipe is a page of text. These bounds stop alias bombs and accidental data files.
 MAX_BYTES = 1_000_000
@@ -32,18 +32,18 @@ class Document:
 
     path: Path
     value: Any
-    lines: dict[Key, int] = field(default_factory=dict)
-    overrides: Mapping[Key, str] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    overrides: Mapping[KeyPath, str] = field(default_factory=dict)
 
-    def overridden(self, overrides: Mapping[Key, str]) -> Document:
+    def overridden(self, overrides: Mapping[KeyPath, str]) -> Document:
         """The same document, knowing which keys `--set` has replaced."""
         return replace(self, overrides=overrides)
 
-    def says(self, key: Key) -> bool:
+    def says(self, key: KeyPath) -> bool:
         """Whether the file, or `--set`, gives `key` or anything in it."""
         return key in self.lines or any(given[: len(key)] == key for given in self.overrides)
 
-    def where(self, key: Key) -> str:
+    def where(self, key: KeyPath) -> str:
         """`file:line: key`, with the line of the nearest enclosing key that is in the file.
 
         A key that `--set` has given, whole or in part, is named by that option instead.
@@ -60,10 +60,10 @@ class Document:
                 break
         else:
             line = 1
-        return ": ".join(filter(None, (f"{self.path.name}:{line}", spell(key))))
+        return ": ".join(filter(None, (f"{self.path.name}:{line}", format_key(key))))
 
 
-class _Refused(yaml.MarkedYAMLError):
+class _NotARecipeError(yaml.MarkedYAMLError):
     """YAML, and more of it, or other, than a recipe has."""
 
 
@@ -84,11 +84,11 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         # Keys are nodes, too; nodes are inside the root, so that keys are one shorter.
         if self._nodes > 2 * MAX_VALUES or self._depth > MAX_DEPTH + 1:
-            raise _Refused(problem=_BOUNDS, problem_mark=event.start_mark)
+            raise _NotARecipeError(problem=_BOUNDS, problem_mark=event.start_mark)
         # A tag would have anything read as anything: a number of a million digits, a set, bytes.
         if getattr(event, "tag", None) is not None:
-            problem = f"has a tag, '{_spelled(event.tag)}'"
-            raise _Refused(problem=problem, problem_mark=event.start_mark, note=_NO_TAGS)
+            problem = f"has a tag, '{_tag_text(event.tag)}'"
+            raise _NotARecipeError(problem=problem, problem_mark=event.start_mark, note=_NO_TAGS)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -97,7 +97,7 @@ class _Loader(yaml.SafeLoader):
 _NO_TAGS = "leave it out; what looks like a number is one, and text may be quoted"
 
 
-def _spelled(tag: str) -> str:
+def _tag_text(tag: str) -> str:
     """A tag as it is written, cut to what shows which one is meant."""
     return tag.replace("tag:yaml.org,2002:", "!!")[:40]
 
@@ -142,7 +142,7 @@ _Dumper.add_representer(str, _text_node)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
-def spell(key: Key) -> str:
+def format_key(key: KeyPath) -> str:
     """("stages", 1, "epochs") -> 'stages[1].epochs'."""
     text = ""
     for part in key:
@@ -150,13 +150,13 @@ def spell(key: Key) -> str:
     return text
 
 
-def parse_key(text: str) -> Key:
+def parse_key(text: str) -> KeyPath:
     """'stages.1.epochs' or 'stages[1].epochs' -> ("stages", 1, "epochs")."""
     parts = text.replace("[", ".").replace("]", "").split(".")
     return tuple(int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in parts)
 
 
-def read(path: Path) -> Document:
+def read_yaml(path: Path) -> Document:
     """Read a YAML file; every failure is a `RecipeError` that names the line."""
     try:
         with files.open_regular(path) as file:
@@ -174,10 +174,10 @@ def read(path: Path) -> Document:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise RecipeError(Problem(f"{path.name}:{line}", "not UTF-8 text")) from error
-    return parse(text, path)
+    return parse_yaml(text, path)
 
 
-def parse(text: str, path: Path) -> Document:
+def parse_yaml(text: str, path: Path) -> Document:
     """Parse YAML text that came from `path`."""
     loader = None
     try:
@@ -188,7 +188,7 @@ def parse(text: str, path: Path) -> Document:
             return document
         reader = _DocumentReader(document, loader)
         return Document(path, reader.construct(node, ()), document.lines)
-    except _Refused as error:
+    except _NotARecipeError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         where, hint = f"{path.name}:{line}", error.note or ""
         raise RecipeError(Problem(where, str(error.problem), hint)) from None
@@ -206,15 +206,15 @@ def parse(text: str, path: Path) -> Document:
 
 def parse_value(text: str) -> Any:
     """The value of `--set key=TEXT`, read as YAML: 3, 1e-5, true, [256], {name: sgd}."""
-    return parse(text, Path("--set")).value
+    return parse_yaml(text, Path("--set")).value
 
 
-def quoted(text: str) -> str:
+def quote_scalar(text: str) -> str:
     """Text as a YAML scalar, quoted where it has to be."""
-    return dump(text).removesuffix("\n").removesuffix("\n...")
+    return dump_yaml(text).removesuffix("\n").removesuffix("\n...")
 
 
-def dump(value: Any) -> str:
+def dump_yaml(value: Any) -> str:
     """Plain values as YAML text that `read` turns into the same values."""
     dumped: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
@@ -222,9 +222,9 @@ def dump(value: Any) -> str:
     return dumped
 
 
-def fits(value: Any) -> bool:
+def is_within_bounds(value: Any) -> bool:
     """Whether plain values, dumped, stay within the bounds of what is read."""
-    return _count(value) <= MAX_VALUES and len(dump(value).encode()) <= MAX_BYTES
+    return _count(value) <= MAX_VALUES and len(dump_yaml(value).encode()) <= MAX_BYTES
 
 
 def _count(value: Any) -> int:
@@ -239,7 +239,7 @@ class _DocumentReader:
         self._document, self._loader = document, loader
         self._values = self._characters = 0
 
-    def construct(self, node: yaml.Node, key: Key) -> Any:
+    def construct(self, node: yaml.Node, key: KeyPath) -> Any:
         self._values += 1
         # Aliases are expanded here, so a bomb of nested aliases runs into this bound.
         if self._values > MAX_VALUES or len(key) > MAX_DEPTH:
@@ -251,7 +251,7 @@ class _DocumentReader:
             return [self.construct(item, (*key, i)) for i, item in enumerate(node.value)]
         return self._scalar(node)
 
-    def _mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, key: KeyPath) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for name_node, value_node in node.value:
             if not isinstance(name_node, yaml.ScalarNode):

@@ -80,7 +80,7 @@ class StoredFeed:
 
         Such a round goes on from one stage into the next.
         """
-        generator = stateless_random.generator("views", seed, epoch // self._views)
+        generator = stateless_random.make_generator("views", seed, epoch // self._views)
         orders = generator.random((self._count, self._views)).argsort(axis=1)
         return np.asarray(orders[:, epoch % self._views])
 

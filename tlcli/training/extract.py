@@ -93,9 +93,9 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
         export.check_target(wanted.out, force=force)
     if wanted.boundary is not None:
         plan.row.boundary(wanted.boundary, where="--boundary")
-    with signals.graceful():
+    with signals.defer():
         done = _extract(plan, wanted)
-        signals.done()
+        signals.ignore_from_now_on()
     return done
 
 

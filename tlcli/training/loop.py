@@ -220,7 +220,9 @@ def _picks(feed: Feed, seed: int, at: Position, number: int, batch_size: int) ->
 
 def epoch_order(seed: int, stage: int, epoch: int, count: int) -> Array:
     """The order in which an epoch shows its photos; stages and epochs count from 0."""
-    return np.asarray(stateless_random.generator("order", seed, stage, epoch).permutation(count))
+    return np.asarray(
+        stateless_random.make_generator("order", seed, stage, epoch).permutation(count)
+    )
 
 
 def _better(epoch: Epoch, best: Epoch, monitor: str) -> bool:

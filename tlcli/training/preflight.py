@@ -187,7 +187,7 @@ def check_validation(chosen: Recipe, index: Index) -> Iterator[Problem]:
 
 
 def _check_cache(folder: Path) -> list[Problem]:
-    folder = files.existing(folder)
+    folder = files.nearest_existing(folder)
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return []
     hint = "name another folder with --cache-dir or TLCLI_CACHE"

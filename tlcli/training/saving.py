@@ -147,7 +147,7 @@ def save_model(network: Network, plan: Plan, run: Run) -> None:
     with files.replacing(run.file(directory.MODEL)) as temporary:
         network.whole.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(directory.MODEL_CARD, files.as_json(card))
+            archive.writestr(directory.MODEL_CARD, files.json_text(card))
 
 
 def check_saved(network: Network, plan: Plan, run: Run, frozen: tuple[str, str]) -> None:

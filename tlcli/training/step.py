@@ -86,7 +86,7 @@ class Scorer:
         ]
         for (positions, _), rows in zip(picks, feed.stream(picks), strict=True):
             self._step(_input(self._tail, rows), feed.labels[positions])
-            signals.check()
+            signals.raise_if_interrupted()
         return self._tally.read()
 
     def _add(self, x: Any, labels: Any) -> None:
@@ -148,7 +148,7 @@ class Trainer:
                 inputs += [feed.labels[partners], weights[partners], mix.shares]
             self._step(x, *map(tf.convert_to_tensor, inputs))
             bar.update(len(positions))
-            signals.check()
+            signals.raise_if_interrupted()
         return self._tally.read()
 
     def _mix(self, epoch: int, step: int, count: int) -> Mix | None:

@@ -87,7 +87,7 @@ def train(
     must be. Raises a `TlcliError` for photos, weights, disks and numbers that do not allow it to
     end well, and `Interrupted` after a signal.
     """
-    with signals.graceful(), resume.claim(wanted, plan.recipe, plan.index) as claimed:
+    with signals.defer(), resume.claim(wanted, plan.recipe, plan.index) as claimed:
         clock = Clock()
         run = claimed.run
         again = ", which was stopped" if claimed.resumed else ""
@@ -115,7 +115,7 @@ def train(
             saving.check_saved(network, plan, run, (cuts[0], opened.checksums[cuts[0]]))
         summary = Summary(run, tuple(results), report, clock.seconds)
         files.write_json(run.file(directory.SUMMARY), summary.as_record())
-        signals.check()
+        signals.raise_if_interrupted()
         settled = move_into_place(run)
         if latest:
             _mark_latest(settled)
@@ -125,7 +125,7 @@ def train(
             stages.close()
         else:
             resume.discard(run)
-        signals.done()
+        signals.ignore_from_now_on()
     return replace(summary, run=settled)
 
 
