@@ -14,7 +14,7 @@ from PIL import Image
 from builders.photos import paint
 from tlcli.data.hashing import digest
 from tlcli.evaluation import calibration, metrics
-from tlcli.evaluation.predictions import Predicted
+from tlcli.evaluation.predictions import LabelledProbabilities
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation, Guess, write_evaluation
@@ -91,7 +91,9 @@ def finish(
         logits += sure * np.eye(len(classes))[labels]
         values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         shown = tuple(path.relative_to(photos).as_posix() for path, _ in chosen)
-        Predicted(shown, labels, values, classes).write(run.file(directory.predictions(split)))
+        LabelledProbabilities(shown, labels, values, classes).write(
+            run.file(directory.predictions(split))
+        )
         if split == splits[-1] and evaluated:
             _write_evaluation(run, split, shown, labels, values, classes)
         elif split == splits[-1]:
@@ -115,7 +117,7 @@ def _write_evaluation(
         for at in np.argsort(confidence)
     ]
     fitted = calibration.fit(values, labels)
-    calibration.keep(run, fitted)
+    calibration.write_calibration(run, fitted)
     evaluation = Evaluation(
         split=split,
         **dict(metrics.measure(values, labels, classes, fitted)),

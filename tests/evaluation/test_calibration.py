@@ -56,7 +56,7 @@ def test_calibrating_changes_no_answer_and_keeps_rows_at_1():
 
 def test_two_classes_are_a_sigmoid_with_its_logit_divided():
     p = np.array([0.1, 0.5, 0.93])
-    after = calibration.temper(np.stack([1 - p, p], axis=1), 1.7)
+    after = calibration.apply_temperature(np.stack([1 - p, p], axis=1), 1.7)
     assert after[:, 1] == pytest.approx(special.expit(special.logit(p) / 1.7))
 
 
@@ -86,7 +86,7 @@ def test_the_calibration_error_counted_by_hand():
     confidence = np.array([0.55, 0.55, 0.6, 0.58, 0.95, 1.0])
     values = np.stack([1 - confidence, confidence], axis=1)
     labels = np.array([1, 0, 0, 0, 1, 0])
-    rows = calibration.bins(values, labels)
+    rows = calibration.reliability_bins(values, labels)
     assert len(rows) == 15
     assert [row.n for row in rows] == [0] * 8 + [4] + [0] * 5 + [2]
     assert rows[8].low == pytest.approx(8 / 15)
@@ -96,7 +96,7 @@ def test_the_calibration_error_counted_by_hand():
     assert rows[14].accuracy == 0.5
     assert rows[0].accuracy is None
     truth = 4 / 6 * (0.57 - 0.25) + 2 / 6 * (0.975 - 0.5)
-    assert calibration.expected_error(values, labels) == pytest.approx(truth)
+    assert calibration.expected_calibration_error(values, labels) == pytest.approx(truth)
 
 
 @pytest.mark.parametrize("target", [0.6, 0.8, 0.9, 0.97])
@@ -104,7 +104,7 @@ def test_the_threshold_is_the_lowest_of_all(target: float):
     values, labels = drawn(300, 4, 1.5, seed=3)
     values = np.round(values, 2) / np.round(values, 2).sum(axis=1, keepdims=True)  # with ties
     fitted = calibration.fit(values, labels)
-    chosen = calibration.abstaining(fitted, values, labels, target).threshold
+    chosen = calibration.add_threshold(fitted, values, labels, target).threshold
     assert chosen is not None
     after = fitted.apply(values)
     confidence, right = after.max(axis=1), after.argmax(axis=1) == labels
@@ -119,7 +119,7 @@ def test_a_precision_that_cannot_be_reached():
     values = np.array([[0.1, 0.9], [0.4, 0.6], [0.8, 0.2]])
     fitted = calibration.Calibration(1.0, {"n": 3})
     with pytest.raises(RunError) as caught:
-        calibration.abstaining(fitted, values, np.array([0, 1, 0]), 0.9)
+        calibration.add_threshold(fitted, values, np.array([0, 1, 0]), 0.9)
     assert str(caught.value) == (
         "--target-precision 0.9: no threshold reaches it on the val photos; "
         "the best precision is 0.6667; ask for less"
@@ -128,12 +128,12 @@ def test_a_precision_that_cannot_be_reached():
 
 def test_a_run_keeps_it(tmp_path):
     run = Run(tmp_path)
-    assert calibration.of_run(run) is None
+    assert calibration.read_calibration(run) is None
     values, labels = drawn(100, 3, 2.0)
     plain = calibration.fit(values, labels)
-    for fitted in (plain, calibration.abstaining(plain, values, labels, 0.8)):
-        calibration.keep(run, fitted)
-        assert calibration.of_run(run) == fitted
+    for fitted in (plain, calibration.add_threshold(plain, values, labels, 0.8)):
+        calibration.write_calibration(run, fitted)
+        assert calibration.read_calibration(run) == fitted
     assert sorted(run.read(directory.CALIBRATION)) == ["temperature", "threshold", "val"]
 
 
@@ -147,7 +147,7 @@ def test_a_damaged_file_is_named(tmp_path, value):
     run = Run(tmp_path)
     files.write_json(run.file(directory.CALIBRATION), value)
     with pytest.raises(RunError) as caught:
-        calibration.of_run(run)
+        calibration.read_calibration(run)
     assert str(caught.value) == (
         f"{tmp_path}/calibration.json: is not a calibration that tlcli has written; "
         "delete it, and run `tlcli evaluate` again"

@@ -10,8 +10,8 @@ import pytest
 
 from tlcli.errors import RunError
 from tlcli.evaluation import compare
-from tlcli.evaluation.intervals import Paired
-from tlcli.evaluation.predictions import Predicted
+from tlcli.evaluation.intervals import PairedCounts
+from tlcli.evaluation.predictions import LabelledProbabilities
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
@@ -36,7 +36,7 @@ def fabricate(
     files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     said = np.where(right, labels, 1 - labels)
     values = np.where(np.eye(2)[said] == 1, 0.8, 0.2)
-    Predicted(tuple(names), labels, values, tuple(classes)).write(
+    LabelledProbabilities(tuple(names), labels, values, tuple(classes)).write(
         run.file(directory.predictions("test"))
     )
     return run
@@ -50,7 +50,7 @@ def test_the_cells_are_counted_by_hand():
     assert value["pairs"] == {"both": 20, "first_only": 2, "second_only": 12, "neither": 16}
     assert [one["accuracy"] for one in value["runs"]] == [22 / 50, 32 / 50]
     assert value["difference"] == pytest.approx(0.2)
-    assert value["difference_interval"] == list(Paired(20, 2, 12, 16).interval())
+    assert value["difference_interval"] == list(PairedCounts(20, 2, 12, 16).interval())
     assert value["test"]["p"] == pytest.approx(0.0129, abs=5e-5)
     assert value["more_than_chance"] is True
     assert value["verdict"] == "b-1 is better than a-1, by more than chance"

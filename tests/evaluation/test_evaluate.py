@@ -16,7 +16,7 @@ from tlcli.data.hashing import digest
 from tlcli.errors import DataError, RunError
 from tlcli.evaluation import calibration, evaluate, labelled_photos, metrics
 from tlcli.evaluation.evaluate import EvaluationRequest
-from tlcli.evaluation.predictions import Predicted, RunProbabilities
+from tlcli.evaluation.predictions import LabelledProbabilities, RunProbabilities
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -49,7 +49,9 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
         logits = random.normal(0, 2, (len(names), 3)) + 2 * np.eye(3)[labels]
         values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         shown = tuple(str(name.relative_to(photos)) for name in names)
-        Predicted(shown, labels, values, CLASSES).write(run.file(directory.predictions(split)))
+        LabelledProbabilities(shown, labels, values, CLASSES).write(
+            run.file(directory.predictions(split))
+        )
     return run
 
 
@@ -71,7 +73,7 @@ def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
     evaluation = result.evaluation
     values, labels, rows = table(run, "test")
     fitted = calibration.fit(*table(run, "val")[:2])
-    assert calibration.of_run(run) == fitted
+    assert calibration.read_calibration(run) == fitted
     assert run.read(directory.evaluation("test")) == evaluation.as_dict()
     truth = metrics.measure(values, labels, CLASSES, fitted)
     assert {key: getattr(evaluation, key) for key, _ in truth} == dict(truth)
@@ -103,15 +105,15 @@ def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
 
 def test_the_calibration_is_kept_until_asked_again(run: Run):
     own = calibration.Calibration(2.0, {"n": 1})
-    calibration.keep(run, own)
+    calibration.write_calibration(run, own)
     assert evaluate.evaluate(run, EvaluationRequest()).evaluation.calibrated.temperature == 2.0
     evaluate.evaluate(run, EvaluationRequest(target_precision=0.5))
-    fitted = calibration.of_run(run)
+    fitted = calibration.read_calibration(run)
     assert fitted is not None
     assert fitted.threshold is not None
     assert fitted.temperature == calibration.fit(*table(run, "val")[:2]).temperature
     evaluate.evaluate(run, EvaluationRequest())
-    assert calibration.of_run(run) == fitted, "the threshold stays"
+    assert calibration.read_calibration(run) == fitted, "the threshold stays"
 
 
 def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
@@ -127,7 +129,7 @@ def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
 
 
 def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, capsys, monkeypatch):
-    calibration.keep(run, calibration.Calibration(2.0, {"n": 1}))
+    calibration.write_calibration(run, calibration.Calibration(2.0, {"n": 1}))
     test = RunProbabilities(run).split("test")
     monkeypatch.setattr(RunProbabilities, "predict", lambda source, wanted: test)
     (photos / "val/red/00.png").unlink()
@@ -267,14 +269,14 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     source = RunProbabilities(trained)  # one model for the rest
     listed = tmp_path / "labels.csv"
     files.write_table(listed, ("path", "label"), [(path, path.parent.name) for path in paths])
-    found = source.predict(labelled_photos.of_table(listed, source.classes))
+    found = source.predict(labelled_photos.find_table_photos(listed, source.classes))
     assert found.probabilities == pytest.approx(values, abs=1e-6)
     assert found.labels.tolist() == labels.tolist()
 
     broken = photos / "test" / "red" / "zz.png"
     broken.write_text("<html>")
     with pytest.raises(DataError) as caught:
-        source.predict(labelled_photos.of_folder(photos / "test", source.classes))
+        source.predict(labelled_photos.find_folder_photos(photos / "test", source.classes))
     assert str(caught.value).startswith(f"{broken}: cannot be decoded: not an image")
     broken.unlink()
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from tlcli.evaluation import intervals
-from tlcli.evaluation.intervals import Paired
+from tlcli.evaluation.intervals import PairedCounts
 
 
 @pytest.mark.parametrize(
@@ -16,46 +16,46 @@ from tlcli.evaluation.intervals import Paired
 )  # fmt: skip
 def test_wilson_as_published(successes: int, n: int, low: float, high: float):
     """Newcombe, Statistics in Medicine 17 (1998), 857-872, table I, method 3."""
-    assert intervals.wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
+    assert intervals.wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (3, 7), (293, 302), (5000, 9999)])
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
 def test_wilson_is_scipys(successes: int, n: int, level: float):
     truth = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
-    assert intervals.wilson(successes, n, level) == pytest.approx((truth.low, truth.high))
+    assert intervals.wilson_interval(successes, n, level) == pytest.approx((truth.low, truth.high))
 
 
 def test_wilson_at_the_ends():
-    assert intervals.wilson(0, 0) == (0.0, 1.0)
-    assert intervals.wilson(0, 10)[0] == 0.0
-    assert intervals.wilson(10, 10)[1] == 1.0
+    assert intervals.wilson_interval(0, 0) == (0.0, 1.0)
+    assert intervals.wilson_interval(0, 10)[0] == 0.0
+    assert intervals.wilson_interval(10, 10)[1] == 1.0
 
 
 def test_the_paired_interval_as_published():
     """Newcombe, Statistics in Medicine 17 (1998), 2635-2650, table II, method 10."""
-    assert Paired(36, 2, 12, 0).difference == pytest.approx(0.2)
-    assert Paired(36, 2, 12, 0).interval() == pytest.approx((0.0569, 0.3404), abs=5e-5)
+    assert PairedCounts(36, 2, 12, 0).difference == pytest.approx(0.2)
+    assert PairedCounts(36, 2, 12, 0).interval() == pytest.approx((0.0569, 0.3404), abs=5e-5)
 
 
 def test_the_paired_interval_turns_with_the_runs():
-    low, high = Paired(20, 12, 2, 16).interval()
-    assert Paired(20, 2, 12, 16).interval() == pytest.approx((-high, -low))
+    low, high = PairedCounts(20, 12, 2, 16).interval()
+    assert PairedCounts(20, 2, 12, 16).interval() == pytest.approx((-high, -low))
 
 
 @pytest.mark.parametrize(
-    "pairs",
-    [Paired(5, 0, 0, 0), Paired(0, 0, 0, 5), Paired(0, 3, 0, 0), Paired(4, 0, 0, 4),
-     Paired(1, 1, 0, 0)],
-)  # fmt: skip
-def test_the_paired_interval_of_odd_tables_holds_the_difference(pairs: Paired):
+    "counts",
+    [(5, 0, 0, 0), (0, 0, 0, 5), (0, 3, 0, 0), (4, 0, 0, 4), (1, 1, 0, 0)],
+)
+def test_the_paired_interval_of_odd_tables_holds_the_difference(counts: tuple[int, int, int, int]):
+    pairs = PairedCounts(*counts)
     low, high = pairs.interval()
     assert -1 <= low <= pairs.difference <= high <= 1
     assert low < high
 
 
 def test_no_photos():
-    nothing = Paired(0, 0, 0, 0)
+    nothing = PairedCounts(0, 0, 0, 0)
     assert (nothing.difference, nothing.interval()) == (0.0, (-1.0, 1.0))
     assert nothing.test().p == 1.0
 
@@ -63,16 +63,16 @@ def test_no_photos():
 def test_mcnemar_as_published():
     """Two media for sputum cultures, Armitage and Berry, Statistical Methods in Medical Research
     (3rd ed., 1994), p. 127: 12 specimens grew on one alone, 2 on the other."""
-    assert intervals.chi_squared(12, 2).statistic == pytest.approx(5.785714, abs=5e-7)
-    assert intervals.chi_squared(12, 2).p == pytest.approx(0.0162, abs=5e-5)
-    found = Paired(20, 12, 2, 16).test()
+    assert intervals.chi_squared_mcnemar_test(12, 2).statistic == pytest.approx(5.785714, abs=5e-7)
+    assert intervals.chi_squared_mcnemar_test(12, 2).p == pytest.approx(0.0162, abs=5e-5)
+    found = PairedCounts(20, 12, 2, 16).test()
     assert (found.method, found.statistic) == ("exact", None)
     assert found.p == pytest.approx(0.0129, abs=5e-5)
 
 
 def test_mcnemar_of_many():
     """Presidential approval, Agresti, Categorical Data Analysis (1990), p. 350."""
-    found = Paired(794, 150, 86, 570).test()
+    found = PairedCounts(794, 150, 86, 570).test()
     assert found.method == "chi-squared"
     assert found.statistic == pytest.approx((150 - 86 - 1) ** 2 / (150 + 86))
     assert found.p == pytest.approx(stats.chi2.sf(found.statistic, 1))
@@ -82,12 +82,12 @@ def test_mcnemar_of_many():
 def test_the_exact_test_is_the_binomial_one():
     for differing in range(1, intervals.EXACT_BELOW):
         for first in range(differing + 1):
-            found = Paired(7, first, differing - first, 1).test()
+            found = PairedCounts(7, first, differing - first, 1).test()
             assert found.method == "exact"
             assert found.p == pytest.approx(stats.binomtest(first, differing).pvalue)
-    assert Paired(0, 13, 12, 0).test().method == "chi-squared"
+    assert PairedCounts(0, 13, 12, 0).test().method == "chi-squared"
 
 
 def test_equal_halves_are_no_evidence():
-    assert intervals.chi_squared(40, 40).p == 1.0
-    assert intervals.exact(3, 3).p == 1.0
+    assert intervals.chi_squared_mcnemar_test(40, 40).p == 1.0
+    assert intervals.exact_mcnemar_test(3, 3).p == 1.0

@@ -40,7 +40,7 @@ def refusal(function, *arguments, kind: type[TlcliError] = DataError) -> str:
 
 
 def test_a_split(run: Run, photos: Path):
-    found = labelled_photos.of_split(run, "test", CLASSES)
+    found = labelled_photos.find_split_photos(run, "test", CLASSES)
     assert (found.name, found.root) == ("test", photos)
     assert [photo.path for photo in found.photos] == sorted((photos / "test").rglob("*.png"))
     assert [photo.name for photo in found.photos[:2]] == ["test/blue/00.png", "test/blue/01.png"]
@@ -49,25 +49,25 @@ def test_a_split(run: Run, photos: Path):
 
 
 def test_the_order_of_the_classes_is_the_models(run: Run):
-    found = labelled_photos.of_split(run, "test", CLASSES[::-1])
+    found = labelled_photos.find_split_photos(run, "test", CLASSES[::-1])
     assert [photo.label for photo in found.photos] == [2, 2, 1, 1, 0, 0]
 
 
 def test_a_split_that_is_not_there(run: Run):
     path = run.file(directory.SPLIT)
     path.write_text(path.read_text().replace(",test,", ",train,"))
-    assert refusal(labelled_photos.of_split, run, "test", CLASSES, kind=RunError) == (
+    assert refusal(labelled_photos.find_split_photos, run, "test", CLASSES, kind=RunError) == (
         f"--split test: the run {run.path} has no photo in this split; allowed: train, val"
     )
 
 
 def test_a_folder_that_moved(run: Run, photos: Path):
     moved = photos.rename(photos.with_name("moved"))
-    said = refusal(labelled_photos.of_split, run, "test", CLASSES)
+    said = refusal(labelled_photos.find_split_photos, run, "test", CLASSES)
     assert said.startswith(f"{photos}: 6 photos ({photos}/test/blue/00.png, ")
     hint = "say where they are now with `tlcli evaluate --split test --data DIR`"
     assert said.endswith(f", ...) of 6 missing; {hint}")
-    found = labelled_photos.of_split(run, "test", CLASSES, moved)
+    found = labelled_photos.find_split_photos(run, "test", CLASSES, moved)
     assert found.root == moved
     assert [photo.name for photo in found.photos[:1]] == ["test/blue/00.png"]
 
@@ -75,21 +75,21 @@ def test_a_folder_that_moved(run: Run, photos: Path):
 def test_photos_that_changed(run: Run, photos: Path):
     other = photos / "test/red/00.png"
     other.write_bytes((photos / "test/red/01.png").read_bytes())
-    assert refusal(labelled_photos.of_split, run, "test", CLASSES) == (
+    assert refusal(labelled_photos.find_split_photos, run, "test", CLASSES) == (
         f"{photos}: 1 photo ({other}) changed since the run (by SHA-256); "
         "restore them, or evaluate what is there now as new photos with --data DIR"
     )
-    assert len(labelled_photos.of_split(run, "val", CLASSES).photos) == 9
+    assert len(labelled_photos.find_split_photos(run, "val", CLASSES).photos) == 9
 
 
 def test_a_model_of_other_classes(run: Run):
-    said = refusal(labelled_photos.of_split, run, "test", ("blue", "green"), kind=RunError)
+    said = refusal(labelled_photos.find_split_photos, run, "test", ("blue", "green"), kind=RunError)
     assert "its split.csv and its model have different classes, such as 'red'" in said
 
 
 def test_class_folders(photos: Path):
     folder = photos / "test"
-    found = labelled_photos.of_folder(folder, CLASSES)
+    found = labelled_photos.find_folder_photos(folder, CLASSES)
     assert (found.name, found.root) == ("data", folder)
     assert [(photo.name, photo.label) for photo in found.photos[1:3]] == [
         ("blue/01.png", 0), ("green/00.png", 1)
@@ -100,26 +100,28 @@ def test_class_folders_of_some_classes(photos: Path):
     for path in (photos / "test/blue").iterdir():
         path.unlink()
     (photos / "test/blue").rmdir()
-    found = labelled_photos.of_folder(photos / "test", CLASSES)
+    found = labelled_photos.find_folder_photos(photos / "test", CLASSES)
     assert [photo.label for photo in found.photos] == [1, 1, 2, 2]
 
 
 def test_folders_that_are_no_classes(photos: Path, tmp_path: Path):
     folder = photos / "test"
     (folder / "red").rename(folder / "redd")
-    assert refusal(labelled_photos.of_folder, folder, CLASSES) == (
+    assert refusal(labelled_photos.find_folder_photos, folder, CLASSES) == (
         f"{folder}/redd: is not a class of the run; did you mean 'red'? (allowed: blue, green, red)"
     )
-    assert refusal(labelled_photos.of_folder, photos, CLASSES) == (
+    assert refusal(labelled_photos.find_folder_photos, photos, CLASSES) == (
         f"--data {photos}: holds folders of splits; name one of them, such as {photos}/val, "
         "or a split of the run with --split and --data"
     )
     (tmp_path / "empty").mkdir()
-    assert refusal(labelled_photos.of_folder, tmp_path / "empty", CLASSES) == (
+    assert refusal(labelled_photos.find_folder_photos, tmp_path / "empty", CLASSES) == (
         f"--data {tmp_path}/empty: no photos in class folders; "
         "sort photos into folders named blue, green, red"
     )
-    assert "no such folder" in refusal(labelled_photos.of_folder, tmp_path / "none", CLASSES)
+    assert "no such folder" in refusal(
+        labelled_photos.find_folder_photos, tmp_path / "none", CLASSES
+    )
 
 
 def test_a_table(photos: Path):
@@ -128,7 +130,7 @@ def test_a_table(photos: Path):
         f"\ufeffpath,label,note\ntest/red/00.png,red,x\n{photos}/test/blue/01.png,blue,\n",
         encoding="utf-8",
     )
-    found = labelled_photos.of_table(table, CLASSES)
+    found = labelled_photos.find_table_photos(table, CLASSES)
     assert (found.name, found.root) == ("csv", photos)
     assert [(photo.path, photo.name, photo.label) for photo in found.photos] == [
         (photos / "test/red/00.png", "test/red/00.png", 2),
@@ -139,7 +141,7 @@ def test_a_table(photos: Path):
 def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, capsys):
     table = photos / "labels.csv"
     table.write_text("Label;Path;Split\nred;test/red/00.png;train\nblue;test/blue/01.png;\n")
-    found = labelled_photos.of_table(table, CLASSES)
+    found = labelled_photos.find_table_photos(table, CLASSES)
     assert [(photo.name, photo.label) for photo in found.photos] == [
         ("test/red/00.png", 2),
         ("test/blue/01.png", 0),
@@ -168,7 +170,7 @@ def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, c
 def test_tables_with_faults(photos: Path, text: str, said: str):
     table = photos / "labels.csv"
     table.write_text(text)
-    assert said in refusal(labelled_photos.of_table, table, CLASSES)
+    assert said in refusal(labelled_photos.find_table_photos, table, CLASSES)
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
@@ -176,5 +178,5 @@ def test_a_photo_that_may_not_be_read(photos: Path):
     path = photos / "test/red/00.png"
     path.chmod(0)
     assert f"{path}: cannot be read: permission denied" in refusal(
-        labelled_photos.of_folder, photos / "test", CLASSES
+        labelled_photos.find_folder_photos, photos / "test", CLASSES
     )

@@ -107,17 +107,17 @@ def test_a_class_that_is_never_said_has_precision_0():
 def test_the_calibrated_numbers_are_those_of_tempered_probabilities():
     values, labels = table(3)
     fitted = calibration.fit(values, labels)
-    fitted = calibration.abstaining(fitted, values, labels, 0.95)
+    fitted = calibration.add_threshold(fitted, values, labels, 0.95)
     scores = metrics.measure(values, labels, CLASSES[:3], fitted)
     tempered = fitted.apply(values)
     assert scores.calibrated is not None
     assert scores.calibrated.model_dump() == {
         "temperature": fitted.temperature,
         "log_loss": pytest.approx(truth.log_loss(labels, tempered)),
-        "brier": metrics.brier(tempered, labels),
-        "ece": calibration.expected_error(tempered, labels),
+        "brier": metrics.brier_score(tempered, labels),
+        "ece": calibration.expected_calibration_error(tempered, labels),
     }
-    assert scores.reliability.calibrated_bins == calibration.bins(tempered, labels)
+    assert scores.reliability.calibrated_bins == calibration.reliability_bins(tempered, labels)
     abstaining = scores.abstaining
     assert fitted.threshold is not None
     assert abstaining is not None

@@ -304,7 +304,7 @@ def test_the_calibration_of_the_run_is_applied(model, photos, cli):
     ]
     surest = sorted(max(values.values()) for values in expected)
     threshold = calibration.Threshold(0.9, (surest[2] + surest[3]) / 2, 0.5, 0.9)
-    calibration.keep(run, calibration.Calibration(0.5, {"n": 9}, threshold))
+    calibration.write_calibration(run, calibration.Calibration(0.5, {"n": 9}, threshold))
     found = list(predict.Predictor(run.path).predict(paths, top=3))
     for prediction, values in zip(found, expected, strict=True):
         assert dict(prediction.top) == pytest.approx(values, abs=1e-6)

@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from tlcli.evaluation import predictions
-from tlcli.evaluation.predictions import Predicted
+from tlcli.evaluation.predictions import LabelledProbabilities
 
 CLASSES = ("cat", 'do,"g\n')
 NAMES = ("a/1.png", 'b/"2",\n.png', "고양이.png")
 
 
-def made() -> Predicted:
+def made() -> LabelledProbabilities:
     share = np.random.default_rng(0).random(3, np.float32).astype(np.float64)
-    return Predicted(NAMES, np.array([0, 1, 1]), np.stack([share, 1 - share], axis=1), CLASSES)
+    return LabelledProbabilities(
+        NAMES, np.array([0, 1, 1]), np.stack([share, 1 - share], axis=1), CLASSES
+    )
 
 
 def test_they_come_back_to_the_last_bit(tmp_path: Path):

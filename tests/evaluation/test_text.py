@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tlcli.evaluation import calibration, metrics
-from tlcli.evaluation.text import SHOWN, format_evaluation
+from tlcli.evaluation.text import MOST_MISTAKES, format_evaluation
 from tlcli.runs.evaluation_records import Evaluation, Guess
 
 HOSTILE = ("<script>alert(1)</script>", "a\nb", "x\x1b[31m", "n" * 300, "שלום", "'\"", "고양이")
@@ -19,7 +19,7 @@ def measured(count: int, *, target: float | None = None) -> Evaluation:
     values /= values.sum(axis=1, keepdims=True)
     fitted = calibration.fit(values, labels)
     if target is not None:
-        fitted = calibration.abstaining(fitted, values, labels, target)
+        fitted = calibration.add_threshold(fitted, values, labels, target)
     names = (HOSTILE + tuple(f"class {number}" for number in range(count)))[:count]
     mistake = Guess(path="a\n\x1b.jpg", label=names[0], predicted=names[1], probability=0.9)
     return Evaluation(
@@ -60,7 +60,7 @@ def test_names_stay_in_their_line():
     assert "\x1b" not in text
     assert "a\\nb" in text
     assert "n" * 30 not in text
-    assert text.count("a\\n\\x1b.jpg") == SHOWN
+    assert text.count("a\\n\\x1b.jpg") == MOST_MISTAKES
 
 
 @pytest.mark.parametrize(("count", "shown"), [(12, True), (13, False)])

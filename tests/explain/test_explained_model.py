@@ -83,7 +83,7 @@ def test_logits_lead_to_what_the_model_says(tmp_path, classes):
 
 def test_the_calibration_of_the_run_is_applied(tmp_path):
     path = save(network(size=(32, 32), classes=2), tmp_path / directory.MODEL, NAMES[:2])
-    calibration.keep(directory.Run(tmp_path), calibration.Calibration(2.0, {}))
+    calibration.write_calibration(directory.Run(tmp_path), calibration.Calibration(2.0, {}))
     alone = explained_model.open_run(path)  # no run lies there, as `predict` sees it, too
     assert alone.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
     files.write_json(tmp_path / directory.RECORD, {})

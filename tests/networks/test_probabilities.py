@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from tlcli.networks.probabilities import (
-    class_logits,
-    class_probabilities,
-    likeliest_class,
-    softmax,
-)
+from tlcli.networks.probabilities import class_logits, class_probabilities, likeliest_class, softmax
 
 
 def test_softmax_is_scipys():

@@ -9,7 +9,7 @@ import pytest
 
 from tlcli.report import charts
 from tlcli.report.verdict import Measured
-from tlcli.runs.evaluation_records import Bin
+from tlcli.runs.evaluation_records import ReliabilityBin
 from tlcli.runs.records import Epoch, StageResult
 
 
@@ -99,7 +99,10 @@ def test_whiskers_stand_at_their_shares():
 
 
 def test_reliability_columns():
-    bins = [Bin(low=0.4, high=0.6, n=0), Bin(low=0.8, high=1, n=20, confidence=0.9, accuracy=0.75)]
+    bins = [
+        ReliabilityBin(low=0.4, high=0.6, n=0),
+        ReliabilityBin(low=0.8, high=1, n=20, confidence=0.9, accuracy=0.75),
+    ]
     found = charts.reliability("as trained", bins, 0.15)
     (column,) = found.columns
     frame = found.frame

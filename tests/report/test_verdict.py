@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from builders.runs import Stage, finish
 
-from tlcli.evaluation.intervals import Paired
+from tlcli.evaluation.intervals import PairedCounts
 from tlcli.report import run_data, verdict
 from tlcli.report.verdict import Measured, Verdict, gain
 from tlcli.runs.evaluation_records import Majority
@@ -30,7 +30,7 @@ def test_the_interval_of_a_gain_holds_that_of_every_table(first: int, second: in
     low, high = found.interval
     widest = 0.0
     for both in range(max(0, first + second - n), min(first, second) + 1):
-        table = Paired(both, first - both, second - both, n - first - second + both)
+        table = PairedCounts(both, first - both, second - both, n - first - second + both)
         one, other = table.interval()
         assert low <= one + 1e-12 and other <= high + 1e-12
         widest = max(widest, other - one)

@@ -17,7 +17,7 @@ from tlcli.errors import Problem, RunError
 from tlcli.networks.probabilities import likeliest_class, softmax
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.evaluation_records import Bin
+from tlcli.runs.evaluation_records import ReliabilityBin
 from tlcli.system import files
 
 Array = npt.NDArray[Any]
@@ -25,10 +25,10 @@ Array = npt.NDArray[Any]
 #: Smaller probabilities count as this one. Of two classes one is `1 - p`, which in float32 cannot
 #: come closer to 0 than 6e-8 (Keras' epsilon is 1e-7, too); more classes come from a softmax, which
 #: can say every number that float32 has.
-EPSILON, TINY = 1e-7, float(np.finfo(np.float32).tiny)
+EPSILON, SMALLEST_FLOAT = 1e-7, float(np.finfo(np.float32).tiny)
 
 #: Bins of equal width in the calibration error and the reliability diagram, as in the paper.
-BINS = 15
+BIN_COUNT = 15
 
 #: A temperature outside of these is no calibration: there are too few mistakes to tell one.
 LOWEST, HIGHEST = 0.05, 20.0
@@ -65,7 +65,7 @@ class Calibration:
 
     def apply(self, probabilities: Array) -> Array:
         """Calibrated probabilities, shape (n, classes); the order within a row stays."""
-        return temper(probabilities, self.temperature)
+        return apply_temperature(probabilities, self.temperature)
 
     def as_dict(self) -> dict[str, Any]:
         """The form in `calibration.json`."""
@@ -86,18 +86,18 @@ def fit(probabilities: Array, labels: Array) -> Calibration:
         labels: the true classes, integers, shape (n,).
     """
     temperature = _best_temperature(_logits(probabilities), labels)
-    after = temper(probabilities, temperature)
+    after = apply_temperature(probabilities, temperature)
     val = {
         "n": len(labels),
-        "ece_before": expected_error(probabilities, labels),
-        "ece_after": expected_error(after, labels),
+        "ece_before": expected_calibration_error(probabilities, labels),
+        "ece_after": expected_calibration_error(after, labels),
         "log_loss_before": log_loss(probabilities, labels),
         "log_loss_after": log_loss(after, labels),
     }
     return Calibration(temperature, val)
 
 
-def abstaining(
+def add_threshold(
     calibration: Calibration, probabilities: Array, labels: Array, target: float
 ) -> Calibration:
     """The same with the lowest threshold that keeps the precision at `target` or above.
@@ -123,7 +123,7 @@ def abstaining(
     return replace(calibration, threshold=chosen)
 
 
-def of_run(run: Run) -> Calibration | None:
+def read_calibration(run: Run) -> Calibration | None:
     """What a run holds, or None. Raises `RunError` where the file is damaged."""
     path = run.file(directory.CALIBRATION)
     if not path.exists():
@@ -153,12 +153,12 @@ def _is_sound(found: Calibration) -> bool:
     return LOWEST <= found.temperature <= HIGHEST and all(0 <= share <= 1 for share in shares)
 
 
-def keep(run: Run, calibration: Calibration) -> None:
+def write_calibration(run: Run, calibration: Calibration) -> None:
     """Write it into a run, where `tlcli predict` finds it."""
     files.write_json(run.file(directory.CALIBRATION), calibration.as_dict())
 
 
-def temper(probabilities: Array, temperature: float) -> Array:
+def apply_temperature(probabilities: Array, temperature: float) -> Array:
     """softmax(logits / temperature) of the logits that led to `probabilities`; float64.
 
     The logits are known up to a constant for each row, which softmax does not see.
@@ -173,7 +173,7 @@ def log_loss(probabilities: Array, labels: Array) -> float:
     return float(-_logits(probabilities)[np.arange(len(labels)), labels].mean())
 
 
-def bins(probabilities: Array, labels: Array) -> tuple[Bin, ...]:
+def reliability_bins(probabilities: Array, labels: Array) -> tuple[ReliabilityBin, ...]:
     """The reliability diagram: `BINS` equal intervals (low, high] of confidence, with the number of
     photos, their mean confidence and their accuracy (None where there are none).
 
@@ -181,17 +181,17 @@ def bins(probabilities: Array, labels: Array) -> tuple[Bin, ...]:
     """
     confidence = np.asarray(probabilities, np.float64).max(axis=1)
     right = likeliest_class(probabilities) == labels
-    edges = np.linspace(0, 1, BINS + 1)
-    number = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
+    edges = np.linspace(0, 1, BIN_COUNT + 1)
+    number = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BIN_COUNT - 1)
     return tuple(
         _bin(edges[index], edges[index + 1], confidence[number == index], right[number == index])
-        for index in range(BINS)
+        for index in range(BIN_COUNT)
     )
 
 
-def _bin(low: float, high: float, confidence: Array, right: Array) -> Bin:
+def _bin(low: float, high: float, confidence: Array, right: Array) -> ReliabilityBin:
     n = len(confidence)
-    return Bin(
+    return ReliabilityBin(
         low=float(low),
         high=float(high),
         n=n,
@@ -200,19 +200,19 @@ def _bin(low: float, high: float, confidence: Array, right: Array) -> Bin:
     )
 
 
-def expected_error(probabilities: Array, labels: Array) -> float:
+def expected_calibration_error(probabilities: Array, labels: Array) -> float:
     """The expected calibration error: the gap between confidence and accuracy of each bin,
     weighted by its photos (Naeini et al., AAAI 2015; Guo et al., 2017)."""
     gaps = (
         row.n * abs(row.confidence - row.accuracy)
-        for row in bins(probabilities, labels)
+        for row in reliability_bins(probabilities, labels)
         if row.confidence is not None and row.accuracy is not None
     )
     return float(sum(gaps) / len(labels))
 
 
 def _logits(probabilities: Array) -> Array:
-    floor = EPSILON if probabilities.shape[1] == 2 else TINY
+    floor = EPSILON if probabilities.shape[1] == 2 else SMALLEST_FLOAT
     return np.log(np.maximum(np.asarray(probabilities, np.float64), floor))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation import calibration, intervals, labelled_photos
-from tlcli.evaluation.intervals import LEVEL, Paired
+from tlcli.evaluation.intervals import CONFIDENCE_LEVEL, PairedCounts
 from tlcli.evaluation.predictions import RunProbabilities
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs.directory import Run
@@ -41,13 +41,13 @@ def compare(first: Run, second: Run, split: str = "test") -> dict[str, Any]:
     values = [np.array([table[digest][1] for digest in shared]) for table in tables]
     right = [likeliest_class(one) == labels for one in values]
     pairs = _paired(*right)
-    test, interval = pairs.test(), pairs.interval(LEVEL)
+    test, interval = pairs.test(), pairs.interval(CONFIDENCE_LEVEL)
     names = [_shown(source, sources) for source in sources]
     return {
         "split": split,
         "n": pairs.n,
         "left_out": [len(table) - len(shared) for table in tables],
-        "level": LEVEL,
+        "level": CONFIDENCE_LEVEL,
         "runs": [
             {"run": name, "path": str(source.run.path), **_scores(one, labels)}
             for name, source, one in zip(names, sources, values, strict=True)
@@ -61,7 +61,7 @@ def compare(first: Run, second: Run, split: str = "test") -> dict[str, Any]:
         "difference": pairs.difference,
         "difference_interval": list(interval),
         "test": test.as_dict(),
-        "more_than_chance": test.p < 1 - LEVEL,
+        "more_than_chance": test.p < 1 - CONFIDENCE_LEVEL,
         "verdict": _verdict(names, pairs, test.p),
     }
 
@@ -82,7 +82,7 @@ def _by_digest(source: RunProbabilities, split: str) -> dict[str, tuple[int, Arr
     return {
         row.sha256: (int(rank[label]), values[order])
         for row, label, values in zip(
-            labelled_photos.rows_of(source.run, split),
+            labelled_photos.read_recorded_split(source.run, split),
             found.labels,
             found.probabilities,
             strict=True,
@@ -90,9 +90,9 @@ def _by_digest(source: RunProbabilities, split: str) -> dict[str, tuple[int, Arr
     }
 
 
-def _paired(first: Array, second: Array) -> Paired:
+def _paired(first: Array, second: Array) -> PairedCounts:
     cells = ((first & second), (first & ~second), (~first & second), (~first & ~second))
-    return Paired(*(int(cell.sum()) for cell in cells))
+    return PairedCounts(*(int(cell.sum()) for cell in cells))
 
 
 def _scores(values: Array, labels: Array) -> dict[str, Any]:
@@ -100,7 +100,9 @@ def _scores(values: Array, labels: Array) -> dict[str, Any]:
     recalls = [right[labels == label].mean() for label in np.unique(labels)]
     return {
         "accuracy": float(right.mean()),
-        "accuracy_interval": list(intervals.wilson(int(right.sum()), len(labels), LEVEL)),
+        "accuracy_interval": list(
+            intervals.wilson_interval(int(right.sum()), len(labels), CONFIDENCE_LEVEL)
+        ),
         "balanced_accuracy": float(np.mean(recalls)),
         "log_loss": calibration.log_loss(values, labels),
     }
@@ -113,8 +115,8 @@ def _shown(source: RunProbabilities, sources: tuple[RunProbabilities, RunProbabi
     return str(source.run.path) if same else name
 
 
-def _verdict(names: list[str], pairs: Paired, p: float) -> str:
-    if p >= 1 - LEVEL:
+def _verdict(names: list[str], pairs: PairedCounts, p: float) -> str:
+    if p >= 1 - CONFIDENCE_LEVEL:
         photos = counted(pairs.first_only + pairs.second_only, "photo")
         return f"the difference may be chance: the runs differ on {photos}"
     better, worse = names[::-1] if pairs.difference > 0 else names

@@ -15,22 +15,17 @@ import numpy as np
 from tlcli.errors import Problem, RunError, TlcliError
 from tlcli.evaluation import calibration, figures, labelled_photos, metrics, predictions
 from tlcli.evaluation.calibration import Calibration
-from tlcli.evaluation.predictions import Predicted, RunProbabilities
-from tlcli.evaluation.tta import tta_settings
+from tlcli.evaluation.predictions import LabelledProbabilities, RunProbabilities
+from tlcli.evaluation.tta import read_tta_settings
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.evaluation_records import (
-    Evaluation,
-    Guess,
-    ScoresWithoutViews,
-    write_evaluation,
-)
+from tlcli.runs.evaluation_records import Evaluation, Guess, ScoresWithoutViews, write_evaluation
 from tlcli.runs.inputs import read_split
 from tlcli.system import console, files
 
 #: Mistakes, and right but unsure answers, that are kept by name.
-LISTED = 100
+MOST_EXAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
     if request.out is not None:
         _check_out(request.out, force=request.force)
     if request.tta:
-        tta_settings(run.path)  # refuses a run without views before anything is computed
+        read_tta_settings(run.path)  # refuses a run without views before anything is computed
     source = RunProbabilities(run)
     photos = _photos(run, source, request)
     predicted = photos.predict(request.tta)
@@ -110,16 +105,16 @@ class _PhotoSet:
     name: str
     root: Path
     seen_in_training: int
-    predict: Callable[[int], Predicted]
+    predict: Callable[[int], LabelledProbabilities]
 
 
 def _photos(run: Run, source: RunProbabilities, request: EvaluationRequest) -> _PhotoSet:
     if request.split is not None:
         return _photos_of_split(run, source, request.split, request)
     photos = (
-        labelled_photos.of_table(request.table, source.classes)
+        labelled_photos.find_table_photos(request.table, source.classes)
         if request.table is not None
-        else labelled_photos.of_folder(request.data or Path(), source.classes)
+        else labelled_photos.find_folder_photos(request.data or Path(), source.classes)
     )
     seen = _count_seen(run, [photo.sha256 for photo in photos.photos])
     return _PhotoSet(photos.name, photos.root, seen, lambda tta: source.predict(photos, tta=tta))
@@ -128,18 +123,18 @@ def _photos(run: Run, source: RunProbabilities, request: EvaluationRequest) -> _
 def _photos_of_split(
     run: Run, source: RunProbabilities, split: str, request: EvaluationRequest
 ) -> _PhotoSet:
-    def predict(tta: int) -> Predicted:
+    def predict(tta: int) -> LabelledProbabilities:
         if not tta:
             return source.split(split, data=request.data, again=request.again)
-        photos = labelled_photos.of_split(run, split, source.classes, request.data)
+        photos = labelled_photos.find_split_photos(run, split, source.classes, request.data)
         return source.predict(photos, tta=tta)
 
-    digests = [row.sha256 for row in labelled_photos.rows_of(run, split)]
+    digests = [row.sha256 for row in labelled_photos.read_recorded_split(run, split)]
     seen = len(digests) if split == "train" else _count_seen(run, digests)
-    return _PhotoSet(split, request.data or labelled_photos.root_of(run), seen, predict)
+    return _PhotoSet(split, request.data or labelled_photos.data_folder_of(run), seen, predict)
 
 
-def _scores_without_views(predicted: Predicted) -> ScoresWithoutViews:
+def _scores_without_views(predicted: LabelledProbabilities) -> ScoresWithoutViews:
     scores = metrics.measure(predicted.probabilities, predicted.labels, predicted.classes)
     return ScoresWithoutViews(accuracy=scores.accuracy, log_loss=scores.log_loss)
 
@@ -161,7 +156,7 @@ def _check_out(out: Path, *, force: bool) -> None:
 
 def _calibrate(source: RunProbabilities, request: EvaluationRequest) -> Calibration | None:
     """The run's calibration: the existing one; a new one if there is none or it is requested."""
-    existing = calibration.of_run(source.run)
+    existing = calibration.read_calibration(source.run)
     target = request.target_precision
     if target is None and existing is not None and not request.again:
         return existing
@@ -182,9 +177,11 @@ def _calibrate(source: RunProbabilities, request: EvaluationRequest) -> Calibrat
     if target is None and existing is not None and existing.threshold is not None:
         target = existing.threshold.target_precision
     if target is not None:
-        fitted = calibration.abstaining(fitted, val.probabilities, val.labels, target)
-    with predictions.kept("`tlcli predict` will not know it; make the run writable, or copy it"):
-        calibration.keep(source.run, fitted)
+        fitted = calibration.add_threshold(fitted, val.probabilities, val.labels, target)
+    with predictions.warn_if_unwritable(
+        "`tlcli predict` will not know it; make the run writable, or copy it"
+    ):
+        calibration.write_calibration(source.run, fitted)
     return fitted
 
 
@@ -195,7 +192,7 @@ def _count_seen(run: Run, digests: Sequence[str]) -> int:
 
 
 def _examples(
-    predicted: Predicted, fitted: Calibration | None
+    predicted: LabelledProbabilities, fitted: Calibration | None
 ) -> tuple[tuple[Guess, ...], tuple[Guess, ...]]:
     """The most confident mistakes, and the least confident right answers."""
     probabilities = predicted.probabilities
@@ -216,11 +213,11 @@ def _examples(
     right = best == predicted.labels
     mistakes = [int(index) for index in order[::-1] if not right[index]]
     unsure = [int(index) for index in order if right[index]]
-    return tuple(map(guess, mistakes[:LISTED])), tuple(map(guess, unsure[:LISTED]))
+    return tuple(map(guess, mistakes[:MOST_EXAMPLES])), tuple(map(guess, unsure[:MOST_EXAMPLES]))
 
 
 def _write(
-    run: Run, request: EvaluationRequest, evaluation: Evaluation, predicted: Predicted
+    run: Run, request: EvaluationRequest, evaluation: Evaluation, predicted: LabelledProbabilities
 ) -> tuple[Path, ...]:
     """Write the evaluation to where the request wants it, if anywhere; returns the files.
 
@@ -232,7 +229,7 @@ def _write(
         return _write_files(Run(request.out), evaluation)
     if request.split is None or request.tta:
         return ()
-    with predictions.kept("name a folder for the files with --out"):
+    with predictions.warn_if_unwritable("name a folder for the files with --out"):
         return _write_files(run, evaluation)
     return ()
 

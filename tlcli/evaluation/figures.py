@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.runs.evaluation_records import Bin, EvaluationScores
+from tlcli.runs.evaluation_records import EvaluationScores, ReliabilityBin
 from tlcli.system import files
 from tlcli.system.console import one_line
 
@@ -39,7 +39,7 @@ def reliability(scores: EvaluationScores, path: Path) -> None:
         save(figure, path)
 
 
-def _diagram(axes: Any, bins: Sequence[Bin], title: str) -> None:
+def _diagram(axes: Any, bins: Sequence[ReliabilityBin], title: str) -> None:
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
     for row in bins:
         if row.n:
@@ -52,7 +52,7 @@ def _diagram(axes: Any, bins: Sequence[Bin], title: str) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.02), title=title)
 
 
-def _counts(axes: Any, bins: Sequence[Bin]) -> None:
+def _counts(axes: Any, bins: Sequence[ReliabilityBin]) -> None:
     middles = [(row.low + row.high) / 2 for row in bins]
     widths = [0.9 * (row.high - row.low) for row in bins]
     axes.bar(middles, [row.n for row in bins], widths, color=INK, alpha=0.6)

@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 #: The confidence level of every interval that is shown.
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 
 #: Below this number of photos on which two classifiers differ, the test counts exactly; from it
 #: on, the chi-squared approximation is good.
@@ -20,7 +20,7 @@ EXACT_BELOW = 25
 Interval = tuple[float, float]
 
 
-def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
+def wilson_interval(successes: int, n: int, level: float = CONFIDENCE_LEVEL) -> Interval:
     """The score interval of a proportion (Wilson, JASA 22, 1927), without continuity correction.
 
     Unlike the usual plus-minus, it stays within 0..1 and is right for shares near 0 and 1. Without
@@ -39,7 +39,7 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedCounts:
     """Two classifiers on the same photos: how many both, one alone, or neither gets right."""
 
     both: int
@@ -57,7 +57,7 @@ class Paired:
         """Accuracy of the second less that of the first."""
         return (self.second_only - self.first_only) / self.n if self.n else 0.0
 
-    def interval(self, level: float = LEVEL) -> Interval:
+    def interval(self, level: float = CONFIDENCE_LEVEL) -> Interval:
         """The interval of `difference`: square-and-add of two score intervals, for paired shares.
 
         Method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650. (-1, 1) without photos.
@@ -67,8 +67,8 @@ class Paired:
             return -1.0, 1.0
         first, second = self.both + self.first_only, self.both + self.second_only
         p1, p2 = second / n, first / n
-        low1, high1 = wilson(second, n, level)
-        low2, high2 = wilson(first, n, level)
+        low1, high1 = wilson_interval(second, n, level)
+        low2, high2 = wilson_interval(first, n, level)
         phi = self._phi()
 
         def reach(one: float, other: float) -> float:
@@ -88,19 +88,19 @@ class Paired:
             cross = max(0.0, cross - self.n / 2)
         return cross / math.sqrt(product)
 
-    def test(self) -> Test:
+    def test(self) -> McNemarTest:
         """McNemar's test (Psychometrika 12, 1947) that both are right equally often.
 
         Only photos on which they differ count: the exact test below `EXACT_BELOW` of them,
         otherwise chi-squared.
         """
         if self.first_only + self.second_only < EXACT_BELOW:
-            return exact(self.first_only, self.second_only)
-        return chi_squared(self.first_only, self.second_only)
+            return exact_mcnemar_test(self.first_only, self.second_only)
+        return chi_squared_mcnemar_test(self.first_only, self.second_only)
 
 
 @dataclass(frozen=True)
-class Test:
+class McNemarTest:
     """The outcome of a paired test: `statistic` is chi-squared's, None for the exact one."""
 
     __test__ = False  # not one for pytest to collect
@@ -114,16 +114,16 @@ class Test:
         return asdict(self)
 
 
-def exact(first_only: int, second_only: int) -> Test:
+def exact_mcnemar_test(first_only: int, second_only: int) -> McNemarTest:
     """The two-sided binomial test that a photo on which two differ goes to either with 1/2."""
     fewer, differing = min(first_only, second_only), first_only + second_only
     tail = sum(math.comb(differing, count) for count in range(fewer + 1))
-    return Test("exact", None, min(1.0, 2 * tail / 2**differing))
+    return McNemarTest("exact", None, min(1.0, 2 * tail / 2**differing))
 
 
-def chi_squared(first_only: int, second_only: int) -> Test:
+def chi_squared_mcnemar_test(first_only: int, second_only: int) -> McNemarTest:
     """Chi-squared with one degree of freedom, corrected for continuity (Edwards, Psychometrika 13,
     1948). At least one photo must differ."""
     distance = max(0, abs(first_only - second_only) - 1)
     statistic = distance**2 / (first_only + second_only)
-    return Test("chi-squared", statistic, math.erfc(math.sqrt(statistic / 2)))
+    return McNemarTest("chi-squared", statistic, math.erfc(math.sqrt(statistic / 2)))

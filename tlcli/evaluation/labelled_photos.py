@@ -17,7 +17,7 @@ from tlcli.system import console
 from tlcli.system.console import counted
 
 #: Photos that one problem names.
-NAMED = 3
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class LabelledPhoto:
 
 
 @dataclass(frozen=True)
-class Photos:
+class LabelledPhotos:
     """Photos to evaluate on: `name` is the split's, or `data` or `csv`."""
 
     name: str
@@ -42,12 +42,12 @@ class Photos:
     photos: tuple[LabelledPhoto, ...]
 
 
-def root_of(run: Run) -> Path:
+def data_folder_of(run: Run) -> Path:
     """The data folder that a run was trained on."""
     return recipe_of(run).data.root
 
 
-def rows_of(run: Run, split: str) -> tuple[RecordedPhoto, ...]:
+def read_recorded_split(run: Run, split: str) -> tuple[RecordedPhoto, ...]:
     """What a run recorded of a split. Raises `RunError` where it has no photo in it."""
     rows = read_split(run)
     found = tuple(row for row in rows if row.split == split)
@@ -60,21 +60,23 @@ def rows_of(run: Run, split: str) -> tuple[RecordedPhoto, ...]:
     return found
 
 
-def name_of(row: RecordedPhoto, root: Path) -> str:
+def photo_name(row: RecordedPhoto, root: Path) -> str:
     """The path of a recorded photo, relative to the data folder where it lies in it."""
     path = root / row.path
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def of_split(run: Run, split: str, classes: Sequence[str], data: Path | None = None) -> Photos:
+def find_split_photos(
+    run: Run, split: str, classes: Sequence[str], data: Path | None = None
+) -> LabelledPhotos:
     """The photos of a split, which must have the bytes that they had for the run.
 
     Args:
         data: where the data folder is now, if it has moved.
     """
-    rows, root = rows_of(run, split), root_of(run)
+    rows, root = read_recorded_split(run, split), data_folder_of(run)
     numbers = {name: number for number, name in enumerate(classes)}
-    names = [name_of(row, root) for row in rows]
+    names = [photo_name(row, root) for row in rows]
     home = root if data is None else data
     if strange := sorted({row.label for row in rows} - numbers.keys()):
         message = (
@@ -96,10 +98,10 @@ def of_split(run: Run, split: str, classes: Sequence[str], data: Path | None = N
         LabelledPhoto(path, name, numbers[row.label], row.sha256)
         for path, name, row in zip(paths, names, rows, strict=True)
     )
-    return Photos(split, home.absolute(), tuple(photos))
+    return LabelledPhotos(split, home.absolute(), tuple(photos))
 
 
-def of_folder(folder: Path, classes: Sequence[str]) -> Photos:
+def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
     """The photos in the class folders of `folder`; a class may be missing, none may be unknown."""
     folders.expect_folder(folder)
     numbers = {name: number for number, name in enumerate(classes)}
@@ -127,7 +129,7 @@ def of_folder(folder: Path, classes: Sequence[str]) -> Photos:
     return _labelled("data", folder, found, lambda path: path.relative_to(folder).as_posix())
 
 
-def of_table(table: Path, classes: Sequence[str]) -> Photos:
+def find_table_photos(table: Path, classes: Sequence[str]) -> LabelledPhotos:
     """The photos of a table as recipes have them (`tables`); every line counts, whatever split it
     names."""
     numbers = {name: number for number, name in enumerate(classes)}
@@ -159,13 +161,13 @@ def of_table(table: Path, classes: Sequence[str]) -> Photos:
 
 def _labelled(
     kind: str, root: Path, found: Sequence[tuple[Path, int]], name: Callable[[Path], str]
-) -> Photos:
+) -> LabelledPhotos:
     digests = _digests([path for path, _ in found])
     photos = (
         LabelledPhoto(path, name(path), label, sha256)
         for (path, label), sha256 in zip(found, digests, strict=True)
     )
-    return Photos(kind, root.absolute(), tuple(photos))
+    return LabelledPhotos(kind, root.absolute(), tuple(photos))
 
 
 def _check_there(paths: Sequence[Path], root: Path, hint: str) -> None:
@@ -184,5 +186,5 @@ def _digests(paths: Sequence[Path]) -> list[str]:
 
 
 def _named(paths: Sequence[Path], noun: str) -> str:
-    shown = ", ".join(str(path) for path in paths[:NAMED])
-    return f"{counted(len(paths), noun)} ({shown}{', ...' if len(paths) > NAMED else ''})"
+    shown = ", ".join(str(path) for path in paths[:MOST_NAMED])
+    return f"{counted(len(paths), noun)} ({shown}{', ...' if len(paths) > MOST_NAMED else ''})"

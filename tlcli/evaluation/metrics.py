@@ -52,8 +52,8 @@ def measure(
         n=n,
         classes=tuple(classes),
         accuracy=right / n,
-        accuracy_interval=intervals.wilson(right, n, intervals.LEVEL),
-        level=intervals.LEVEL,
+        accuracy_interval=intervals.wilson_interval(right, n, intervals.CONFIDENCE_LEVEL),
+        level=intervals.CONFIDENCE_LEVEL,
         majority=_majority(labels, classes),
         balanced_accuracy=macro.recall,
         macro=macro,
@@ -62,19 +62,21 @@ def measure(
         roc_auc=_mean([scores.roc_auc for scores in per_class]),
         average_precision=_mean([scores.average_precision for scores in per_class]),
         log_loss=calibration.log_loss(probabilities, labels),
-        brier=brier(probabilities, labels),
-        ece=calibration.expected_error(probabilities, labels),
+        brier=brier_score(probabilities, labels),
+        ece=calibration.expected_calibration_error(probabilities, labels),
         calibrated=_calibrated(tempered, labels, fitted),
         abstaining=_abstention(tempered, labels, fitted),
         reliability=Reliability(
-            bins=calibration.bins(probabilities, labels),
-            calibrated_bins=None if tempered is None else calibration.bins(tempered, labels),
+            bins=calibration.reliability_bins(probabilities, labels),
+            calibrated_bins=None
+            if tempered is None
+            else calibration.reliability_bins(tempered, labels),
         ),
         confusion=_confusion(labels, predicted, len(classes)),
     )
 
 
-def brier(probabilities: Array, labels: Array) -> float:
+def brier_score(probabilities: Array, labels: Array) -> float:
     """The mean squared error of the probabilities (Brier, Monthly Weather Review 78, 1950).
 
     The sum over all classes, 0..2; of two classes, as is usual, half of it: 0..1.
@@ -151,8 +153,8 @@ def _calibrated(
     return CalibratedScores(
         temperature=fitted.temperature,
         log_loss=calibration.log_loss(tempered, labels),
-        brier=brier(tempered, labels),
-        ece=calibration.expected_error(tempered, labels),
+        brier=brier_score(tempered, labels),
+        ece=calibration.expected_calibration_error(tempered, labels),
     )
 
 
@@ -171,7 +173,7 @@ def _abstention(
         answered=n,
         coverage=n / len(labels),
         precision=right / n if n else None,
-        precision_interval=intervals.wilson(right, n, intervals.LEVEL),
+        precision_interval=intervals.wilson_interval(right, n, intervals.CONFIDENCE_LEVEL),
     )
 
 

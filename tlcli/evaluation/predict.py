@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, Problem, RunError
 from tlcli.evaluation import calibration
-from tlcli.evaluation.tta import tta_settings
+from tlcli.evaluation.tta import read_tta_settings
 from tlcli.images import augment
 from tlcli.images.loader import Batch, PixelSettings, View, batches, chunks
 from tlcli.networks.framework import tf
@@ -87,7 +87,7 @@ class Predictor:
         path = source / MODEL if source.is_dir() else source
         self.path = path
         run = run_of(path)
-        self.calibration = None if raw or run is None else calibration.of_run(run)
+        self.calibration = None if raw or run is None else calibration.read_calibration(run)
         self._run = run
         card = read_card(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
@@ -125,7 +125,7 @@ class Predictor:
 
     @cached_property
     def _augment(self) -> Augment:
-        return tta_settings(self.path.parent)
+        return read_tta_settings(self.path.parent)
 
     @cached_property
     def _trained_on(self) -> frozenset[str]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.evaluation import labelled_photos
-from tlcli.evaluation.labelled_photos import Photos
+from tlcli.evaluation.labelled_photos import LabelledPhotos
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -56,22 +56,31 @@ class RunProbabilities:
             raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
         return predictor
 
-    def split(self, split: str, *, data: Path | None = None, again: bool = False) -> Predicted:
+    def split(
+        self, split: str, *, data: Path | None = None, again: bool = False
+    ) -> LabelledProbabilities:
         """The probabilities of a split: those that the run has, or computed now and kept there."""
         path = self.run.file(directory.predictions(split))
-        photos = labelled_photos.of_split(self.run, split, self.classes, data) if data else None
-        rows, root = labelled_photos.rows_of(self.run, split), labelled_photos.root_of(self.run)
+        photos = (
+            labelled_photos.find_split_photos(self.run, split, self.classes, data) if data else None
+        )
+        rows, root = (
+            labelled_photos.read_recorded_split(self.run, split),
+            labelled_photos.data_folder_of(self.run),
+        )
         if not again and {row.label for row in rows} <= set(self.classes):
-            names = [labelled_photos.name_of(row, root) for row in rows]
+            names = [labelled_photos.photo_name(row, root) for row in rows]
             labels = [self.classes.index(row.label) for row in rows]
             if (there := read_predictions(path, names, labels, self.classes)) is not None:
                 return there
-        found = self.predict(photos or labelled_photos.of_split(self.run, split, self.classes))
-        with kept("the next evaluation will compute them again"):
+        found = self.predict(
+            photos or labelled_photos.find_split_photos(self.run, split, self.classes)
+        )
+        with warn_if_unwritable("the next evaluation will compute them again"):
             found.write(path)
         return found
 
-    def predict(self, photos: Photos, *, tta: int = 0) -> Predicted:
+    def predict(self, photos: LabelledPhotos, *, tta: int = 0) -> LabelledProbabilities:
         """Compute the probabilities. Raises `DataError` with every photo that cannot be read."""
         predictor, problems = self._predictor, []
         rows = []
@@ -85,7 +94,7 @@ class RunProbabilities:
                 bar.update(1)
         if problems:
             raise DataError(problems)
-        return Predicted(
+        return LabelledProbabilities(
             tuple(photo.name for photo in photos.photos),
             np.array([photo.label for photo in photos.photos], np.int64),
             np.asarray(rows, np.float64),
@@ -94,7 +103,7 @@ class RunProbabilities:
 
 
 @contextmanager
-def kept(hint: str) -> Iterator[None]:
+def warn_if_unwritable(hint: str) -> Iterator[None]:
     """Writing into a run: one that cannot be written to is told, and can still be evaluated."""
     try:
         yield
@@ -111,7 +120,7 @@ PREFIX = "p:"
 
 
 @dataclass(frozen=True)
-class Predicted:
+class LabelledProbabilities:
     """What a model says of labelled photos.
 
     Attributes:
@@ -141,7 +150,7 @@ class Predicted:
 
 def read_predictions(
     path: Path, names: Sequence[str], labels: Sequence[int], classes: Sequence[str]
-) -> Predicted | None:
+) -> LabelledProbabilities | None:
     """The table at `path`, if it is there, whole, and about these very photos in this order."""
     try:
         with files.open_text(path) as file:
@@ -157,4 +166,4 @@ def read_predictions(
         return None
     if values.shape != (len(names), len(classes)) or not np.isfinite(values).all():
         return None
-    return Predicted(tuple(names), np.asarray(labels, np.int64), values, tuple(classes))
+    return LabelledProbabilities(tuple(names), np.asarray(labels, np.int64), values, tuple(classes))

@@ -11,16 +11,16 @@ from tlcli.system import console
 from tlcli.system.console import counted, table
 
 #: Mistakes that are shown; the file has more.
-SHOWN = 10
+MOST_MISTAKES = 10
 
 #: A confusion matrix of more classes is wider than a terminal.
-WIDEST = 12
+MOST_CLASSES = 12
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
     """The numbers of `evaluation-SPLIT.json` as tables and lines."""
     parts = [_overall(evaluation), _classes(evaluation)]
-    if len(evaluation.classes) <= WIDEST:
+    if len(evaluation.classes) <= MOST_CLASSES:
         parts.append(_confusion(evaluation))
     parts.append(_calibration(evaluation))
     if evaluation.mistakes:
@@ -124,7 +124,7 @@ def _mistakes(evaluation: Evaluation) -> str:
             shortened(guess.label),
             guess.path,
         )
-        for guess in evaluation.mistakes[:SHOWN]
+        for guess in evaluation.mistakes[:MOST_MISTAKES]
     ]
     return table(("confidence", "predicted", "true class", "most confident mistakes"), rows)
 

@@ -13,7 +13,7 @@ from tlcli.runs.directory import RECIPE, Run
 from tlcli.runs.inputs import recipe_of
 
 
-def tta_settings(run: Path) -> Augment:
+def read_tta_settings(run: Path) -> Augment:
     """The augmentation of the recipe in a run's folder.
 
     Raises `RunError` where no recipe lies there, or its views do not differ from the photos.

@@ -210,10 +210,10 @@ def for_report(
         probability, label, method, layer and the picture's file name. Photos that cannot be read,
         that have changed, or that the run does not know are left out.
     """
-    trained = labelled_photos.root_of(run)
+    trained = labelled_photos.data_folder_of(run)
     root = data or trained
     digests = {
-        str(root / labelled_photos.name_of(row, trained)): row.sha256 for row in read_split(run)
+        str(root / labelled_photos.photo_name(row, trained)): row.sha256 for row in read_split(run)
     }
     wanted = [
         item

@@ -145,7 +145,7 @@ def open_run(path: Path) -> ExplainedModel:
 def _temperature(path: Path) -> float:
     """That of the calibration of the run that a model lies in, or 1."""
     run = run_of(path)
-    kept = calibration.of_run(run) if run else None
+    kept = calibration.read_calibration(run) if run else None
     return kept.temperature if kept else 1.0
 
 

@@ -10,7 +10,7 @@ from tlcli.evaluation.learning_curves import smoothed
 from tlcli.report.html import number, share
 from tlcli.report.svg import Chart, Frame, Line, Marked, Scale, Tick, over, path
 from tlcli.report.verdict import Measured
-from tlcli.runs.evaluation_records import Bin
+from tlcli.runs.evaluation_records import ReliabilityBin
 from tlcli.runs.records import Epoch, StageResult
 from tlcli.system.console import counted
 
@@ -201,7 +201,7 @@ class Diagram:
 _STRIP = 34.0
 
 
-def reliability(title: str, bins: Sequence[Bin], error: float) -> Diagram:
+def reliability(title: str, bins: Sequence[ReliabilityBin], error: float) -> Diagram:
     """The diagram of some bins with their expected calibration error."""
     frame = Frame(height=342, bottom=236)
     across, down = Scale(0, 1, frame.left, frame.right), Scale(0, 1, frame.bottom, frame.top)

@@ -73,10 +73,13 @@ def read(run: Run) -> Evidence:
         split,
         evaluation,
         predictions,
-        calibration.of_run(run),
+        calibration.read_calibration(run),
         _optional(run, explanations, tuple[ExplanationRecord, ...]),
         _optional(run, directory.AUDIT, Audit),
-        {labelled_photos.name_of(row, settings.data.root): row.sha256 for row in read_split(run)},
+        {
+            labelled_photos.photo_name(row, settings.data.root): row.sha256
+            for row in read_split(run)
+        },
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tlcli.evaluation.intervals import LEVEL, Interval, Paired, wilson
+from tlcli.evaluation.intervals import CONFIDENCE_LEVEL, Interval, PairedCounts, wilson_interval
 from tlcli.report.html import points, share
 from tlcli.report.run_data import Evidence
 from tlcli.runs.evaluation_records import Majority
@@ -28,7 +28,7 @@ class Measured:
     @property
     def interval(self) -> Interval:
         """Where the true share lies, with a confidence of `LEVEL`."""
-        return wilson(self.right, self.n, LEVEL)
+        return wilson_interval(self.right, self.n, CONFIDENCE_LEVEL)
 
 
 @dataclass(frozen=True)
@@ -208,5 +208,5 @@ def gain(over: str, first: int, second: int, n: int) -> Gain:
     as can be has the lowest correlation and so the widest interval; it is taken.
     """
     both = max(0, first + second - n)
-    table = Paired(both, first - both, second - both, n - first - second + both)
-    return Gain(over, table.difference, table.interval(LEVEL))
+    table = PairedCounts(both, first - both, second - both, n - first - second + both)
+    return Gain(over, table.difference, table.interval(CONFIDENCE_LEVEL))

@@ -22,7 +22,7 @@ from tlcli.system import files
 Probability = Annotated[float, Field(ge=0, le=1 + 1e-6)]
 
 
-class Bin(RecordPart):
+class ReliabilityBin(RecordPart):
     """Predictions of like confidence: how many, their mean confidence, the share of right ones."""
 
     low: Share
@@ -35,8 +35,8 @@ class Bin(RecordPart):
 class Reliability(RecordPart):
     """Bins of the probabilities as they are, and after temperature scaling."""
 
-    bins: tuple[Bin, ...] = ()
-    calibrated_bins: tuple[Bin, ...] | None = None
+    bins: tuple[ReliabilityBin, ...] = ()
+    calibrated_bins: tuple[ReliabilityBin, ...] | None = None
 
 
 class Guess(RecordPart):
