@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import pytest
 from tlcli.data import audit_cache
 from tlcli.errors import RecipeError, RunError
 from tlcli.evaluation import learning_curves
-from tlcli.evaluation.prediction_output import print_predictions
 from tlcli.features import store
 from tlcli.features.listing import store_table
 from tlcli.networks.bases import BASES
@@ -195,98 +192,3 @@ def test_the_size_of_check_results_is_shown(tmp_path: Path):
         rf"[1-9].* kB of check results in {tmp_path}/audit.sqlite",
         text,
     )
-
-
-@dataclass
-class Told:
-    """What `predict` hands out, as far as it is printed."""
-
-    path: str
-    top: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
-    unsure: bool = False
-    seen_in_training: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"path": self.path, "error": self.error}
-
-
-FOUND = [
-    Told("a.jpg", (("cat", 0.75), ("hare", 0.25))),
-    Told('b,"\n\x1b.jpg', (("hare", 1.0), ("cat", 0.0))),
-    Told("c.jpg", error="is empty"),
-]
-
-
-def printed(form: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    assert print_predictions(FOUND, form, ("cat", "hare")) == 1  # type: ignore[arg-type]
-    return capsys.readouterr()
-
-
-def test_predictions_as_a_table(capsys: pytest.CaptureFixture[str]):
-    assert printed("table", capsys) == (
-        "cat   0.7500  hare  0.2500  a.jpg\n"
-        'hare  1.0000  cat   0.0000  b,"\\n\\x1b.jpg\n',
-        "error: c.jpg: is empty\n",
-    )  # fmt: skip
-
-
-def test_predictions_as_csv(capsys: pytest.CaptureFixture[str]):
-    out, err = printed("csv", capsys)
-    assert err == ""
-    assert list(csv.reader(out.splitlines(keepends=True))) == [
-        ["path", "label", "probability", "error"],
-        ["a.jpg", "cat", "0.750000", ""],
-        ["a.jpg", "hare", "0.250000", ""],
-        ['b,"\n\\x1b.jpg', "hare", "1.000000", ""],
-        ['b,"\n\\x1b.jpg', "cat", "0.000000", ""],
-        ["c.jpg", "", "", "is empty"],
-    ]
-
-
-def test_predictions_as_json(capsys: pytest.CaptureFixture[str]):
-    expected = [told.as_dict() for told in FOUND]
-    assert json.loads(printed("json", capsys)[0]) == expected
-    lines = printed("jsonl", capsys)[0].splitlines()
-    assert [json.loads(line) for line in lines] == expected
-
-
-UNSURE = [
-    Told("a.jpg", (("cat", 0.75), ("hare", 0.25)), unsure=True),
-    Told("b.jpg", (("hare", 1.0), ("cat", 0.0))),
-]
-
-
-def test_predictions_of_a_model_that_abstains(capsys: pytest.CaptureFixture[str]):
-    for form in ("table", "csv"):
-        print_predictions(UNSURE, form, ("cat", "hare"), abstains=True)  # type: ignore[arg-type]
-    assert capsys.readouterr().out.splitlines() == [
-        "unsure: cat   0.7500  hare  0.2500  a.jpg",
-        "        hare  1.0000  cat   0.0000  b.jpg",
-        "path,label,probability,error,unsure",
-        "a.jpg,cat,0.750000,,yes",
-        "a.jpg,hare,0.250000,,yes",
-        "b.jpg,hare,1.000000,,",
-        "b.jpg,cat,0.000000,,",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("seen", "warning"),
-    [
-        ([True], "warning: 0.jpg: the photo was in the training set of the run; "),
-        ([False, True], "warning: 1.jpg: 1 of 2 photos was in the training set of the run; "),
-        ([True, True, False], "warning: 0.jpg, ...: 2 of 3 photos were in the training set of "),
-    ],
-)
-def test_photos_of_the_training_set_are_told(
-    seen: list[bool], warning: str, capsys: pytest.CaptureFixture[str]
-):
-    told = [
-        Told(f"{number}.jpg", (("cat", 1.0),), seen_in_training=value)
-        for number, value in enumerate(seen)
-    ]
-    assert print_predictions(told, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
-    err = capsys.readouterr().err
-    assert err.startswith(warning)
-    assert err.endswith("predictions for such photos say nothing about new ones\n")

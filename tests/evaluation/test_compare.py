@@ -20,7 +20,7 @@ from tlcli.system import files
 def fabricate(
     name: str, right: list[bool], *, classes=("cat", "dog"), first: int = 0, labels=None
 ) -> Run:
-    """A finished run whose kept answers are right or wrong as told; photo k has the hash k."""
+    """A finished run whose stored answers are right or wrong as in `right`; photo k has hash k."""
     run = Run(directory.runs_root() / name)
     run.path.mkdir(parents=True)
     files.write_json(run.file(directory.RECORD), {"classes": classes})
@@ -34,8 +34,8 @@ def fabricate(
         for number, (name, label) in enumerate(zip(names, labels, strict=True))
     ]
     files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
-    said = np.where(right, labels, 1 - labels)
-    values = np.where(np.eye(2)[said] == 1, 0.8, 0.2)
+    predicted = np.where(right, labels, 1 - labels)
+    values = np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)
     LabelledProbabilities(tuple(names), labels, values, tuple(classes)).write(
         run.file(directory.predictions("test"))
     )
@@ -45,18 +45,18 @@ def fabricate(
 def test_the_cells_are_counted_by_hand():
     first = fabricate("a-1", [True] * 20 + [True] * 2 + [False] * 12 + [False] * 16)
     second = fabricate("b-1", [True] * 20 + [False] * 2 + [True] * 12 + [False] * 16)
-    value = compare.compare(first, second)
-    assert value["n"] == 50
-    assert value["pairs"] == {"both": 20, "first_only": 2, "second_only": 12, "neither": 16}
-    assert [one["accuracy"] for one in value["runs"]] == [22 / 50, 32 / 50]
-    assert value["difference"] == pytest.approx(0.2)
-    assert value["difference_interval"] == list(PairedCounts(20, 2, 12, 16).interval())
-    assert value["test"]["p"] == pytest.approx(0.0129, abs=5e-5)
-    assert value["more_than_chance"] is True
-    assert value["verdict"] == "b-1 is better than a-1, by more than chance"
+    compared = compare.compare(first, second)
+    assert compared.n == 50
+    assert compared.pairs == PairedCounts(20, 2, 12, 16)
+    assert [run.accuracy for run in compared.runs] == [22 / 50, 32 / 50]
+    assert compared.difference == pytest.approx(0.2)
+    assert compared.difference_interval == PairedCounts(20, 2, 12, 16).interval()
+    assert compared.test.p == pytest.approx(0.0129, abs=5e-5)
+    assert compared.more_than_chance is True
+    assert compared.verdict == "b-1 is better than a-1, by more than chance"
     turned = compare.compare(second, first)
-    assert turned["verdict"] == value["verdict"]
-    assert turned["difference"] == pytest.approx(-0.2)
+    assert turned.verdict == compared.verdict
+    assert turned.difference == pytest.approx(-0.2)
 
 
 def test_a_small_difference_is_chance(cli):
@@ -69,27 +69,27 @@ def test_a_small_difference_is_chance(cli):
     )
     assert "both right 2, only a-1 1, only b-1 1, neither 0" in done.stdout
     value = json.loads(cli("compare", first.path, second.path, "--json").stdout)
-    assert value == json.loads(json.dumps(compare.compare(first, second)))
+    assert value == json.loads(json.dumps(compare.compare(first, second).as_dict()))
 
 
 def test_photos_are_told_apart_by_their_bytes():
     first = fabricate("a-1", [True] * 6)
     second = fabricate("b-1", [True, False, True, False], first=4, labels=[0, 1, 0, 1])
-    value = compare.compare(first, second)
-    assert (value["n"], value["left_out"]) == (2, [4, 2])
-    assert value["pairs"] == {"both": 1, "first_only": 1, "second_only": 0, "neither": 0}
+    compared = compare.compare(first, second)
+    assert (compared.n, compared.left_out) == (2, (4, 2))
+    assert compared.pairs == PairedCounts(1, 1, 0, 0)
 
 
 def test_the_order_of_the_classes_does_not_matter():
     first = fabricate("a-1", [True, False, True])
     second = fabricate("b-1", [True, False, True], classes=("dog", "cat"), labels=[1, 0, 1])
-    value = compare.compare(first, second)
-    assert value["pairs"] == {"both": 2, "first_only": 0, "second_only": 0, "neither": 1}
-    assert value["runs"][0]["log_loss"] == pytest.approx(value["runs"][1]["log_loss"])
+    compared = compare.compare(first, second)
+    assert compared.pairs == PairedCounts(2, 0, 0, 1)
+    assert compared.runs[0].log_loss == pytest.approx(compared.runs[1].log_loss)
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "message"),
     [
         ({"classes": ("cat", "cow")}, "have different classes: cow, dog; compare runs of the same"),
         ({"first": 50}, "their test splits have no photo in common; compare runs on the same "),
@@ -99,18 +99,18 @@ def test_the_order_of_the_classes_does_not_matter():
         ),
     ],
 )
-def test_runs_that_cannot_be_compared(other, said: str):
+def test_runs_that_cannot_be_compared(other, message: str):
     first = fabricate("a-1", [True] * 4)
     second = fabricate("b-1", [True] * 4, **other)
     with pytest.raises(RunError) as caught:
         compare.compare(first, second)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_runs_of_the_same_name_are_shown_by_their_paths(tmp_path: Path):
     first = fabricate("a-1", [True] * 4)
     second = Run(first.path.rename(tmp_path / "a-1"))
     first = fabricate("a-1", [True] * 4)
-    assert [one["run"] for one in compare.compare(first, second)["runs"]] == [
+    assert [run.run for run in compare.compare(first, second).runs] == [
         str(first.path), str(second.path)
     ]  # fmt: skip

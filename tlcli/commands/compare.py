@@ -23,7 +23,7 @@ def compare(first: str, second: str, split: str, json_: bool) -> None:
     from tlcli.evaluation import text
     from tlcli.runs import directory
 
-    value = comparison.compare(
+    compared = comparison.compare(
         directory.find_run(first, where="RUN"), directory.find_run(second, where="RUN"), split
     )
-    show((text.format_comparison(value), value), json_)
+    show((text.format_comparison(compared), compared.as_dict()), json_)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
-from tlcli.evaluation import calibration, intervals, labelled_photos
-from tlcli.evaluation.intervals import CONFIDENCE_LEVEL, PairedCounts
+from tlcli.evaluation import calibration, labelled_photos
+from tlcli.evaluation.intervals import (
+    CONFIDENCE_LEVEL,
+    Interval,
+    McNemarTest,
+    PairedCounts,
+    wilson_interval,
+)
 from tlcli.evaluation.predictions import RunProbabilities
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs.directory import Run
@@ -17,53 +24,81 @@ from tlcli.system.console import counted
 
 Array = npt.NDArray[Any]
 
+#: Label and probabilities of photos by the SHA-256 of their bytes.
+PhotoTable = dict[str, tuple[int, Array]]
 
-def compare(first: Run, second: Run, split: str = "test") -> dict[str, Any]:
-    """Both runs on the photos that both have in `split`, told apart by their bytes.
+
+@dataclass(frozen=True)
+class RunScores:
+    """One of the two runs: its name, its folder, and its scores on the shared photos."""
+
+    run: str
+    path: str
+    accuracy: float
+    accuracy_interval: Interval
+    balanced_accuracy: float
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Two runs on the photos that both have in a split.
+
+    Attributes:
+        n: the shared photos.
+        left_out: photos of the split that only one run has, for each run.
+        level: the confidence level of the intervals.
+        pairs: the shared photos by which of the runs is right.
+        difference: accuracy of the second run less that of the first.
+        more_than_chance: whether the test rejects that both are right equally often.
+    """
+
+    split: str
+    n: int
+    left_out: tuple[int, int]
+    level: float
+    runs: tuple[RunScores, RunScores]
+    pairs: PairedCounts
+    difference: float
+    difference_interval: Interval
+    test: McNemarTest
+    more_than_chance: bool
+    verdict: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form printed by `--json`."""
+        return asdict(self)
+
+
+def compare(first: Run, second: Run, split: str = "test") -> RunComparison:
+    """Both runs on the photos that both have in `split`, identified by their bytes.
 
     Photos that one of the runs was trained on are in the training split of that run, and so never
     among them. Raises a `TlcliError` where the runs have other classes or no photo in common.
     """
     sources = (RunProbabilities(first), RunProbabilities(second))
     _check_classes(*sources)
-    tables = [_by_digest(source, split) for source in sources]
-    shared = [digest for digest in tables[0] if digest in tables[1]]
-    disagreed = [digest for digest in shared if tables[0][digest][0] != tables[1][digest][0]]
-    if disagreed:
-        message = f"label {counted(len(disagreed), 'shared photo')} differently"
-        hint = "compare runs with the same labels"
-        raise RunError(Problem(f"{first.path} and {second.path}", message, hint))
-    if not shared:
-        message = f"their {split} splits have no photo in common"
-        hint = "compare runs on the same photos, or evaluate both on others with --data"
-        raise RunError(Problem(f"{first.path} and {second.path}", message, hint))
+    tables = (_by_digest(sources[0], split), _by_digest(sources[1], split))
+    shared = _shared_digests(*tables, f"{first.path} and {second.path}", split)
     labels = np.array([tables[0][digest][0] for digest in shared])
     values = [np.array([table[digest][1] for digest in shared]) for table in tables]
-    right = [likeliest_class(one) == labels for one in values]
-    pairs = _paired(*right)
-    test, interval = pairs.test(), pairs.interval(CONFIDENCE_LEVEL)
-    names = [_shown(source, sources) for source in sources]
-    return {
-        "split": split,
-        "n": pairs.n,
-        "left_out": [len(table) - len(shared) for table in tables],
-        "level": CONFIDENCE_LEVEL,
-        "runs": [
-            {"run": name, "path": str(source.run.path), **_scores(one, labels)}
-            for name, source, one in zip(names, sources, values, strict=True)
-        ],
-        "pairs": {
-            "both": pairs.both,
-            "first_only": pairs.first_only,
-            "second_only": pairs.second_only,
-            "neither": pairs.neither,
-        },
-        "difference": pairs.difference,
-        "difference_interval": list(interval),
-        "test": test.as_dict(),
-        "more_than_chance": test.p < 1 - CONFIDENCE_LEVEL,
-        "verdict": _verdict(names, pairs, test.p),
-    }
+    pairs = _paired_counts(*(likeliest_class(rows) == labels for rows in values))
+    test = pairs.test()
+    first_scores = _scores(_shown_name(first, second), first, values[0], labels)
+    second_scores = _scores(_shown_name(second, first), second, values[1], labels)
+    return RunComparison(
+        split=split,
+        n=pairs.n,
+        left_out=(len(tables[0]) - len(shared), len(tables[1]) - len(shared)),
+        level=CONFIDENCE_LEVEL,
+        runs=(first_scores, second_scores),
+        pairs=pairs,
+        difference=pairs.difference,
+        difference_interval=pairs.interval(CONFIDENCE_LEVEL),
+        test=test,
+        more_than_chance=test.p < 1 - CONFIDENCE_LEVEL,
+        verdict=_verdict(first_scores.run, second_scores.run, pairs, test.p),
+    )
 
 
 def _check_classes(first: RunProbabilities, second: RunProbabilities) -> None:
@@ -74,50 +109,64 @@ def _check_classes(first: RunProbabilities, second: RunProbabilities) -> None:
         raise RunError(Problem(where, message, "compare runs of the same task"))
 
 
-def _by_digest(source: RunProbabilities, split: str) -> dict[str, tuple[int, Array]]:
+def _by_digest(source: RunProbabilities, split: str) -> PhotoTable:
     """Label and probabilities of each photo of a split, classes in sorted order."""
     order = np.argsort(source.classes)
     rank = np.argsort(order)
-    found = source.split(split)
+    predicted = source.split(split)
     return {
         row.sha256: (int(rank[label]), values[order])
         for row, label, values in zip(
             labelled_photos.read_recorded_split(source.run, split),
-            found.labels,
-            found.probabilities,
+            predicted.labels,
+            predicted.probabilities,
             strict=True,
         )
     }
 
 
-def _paired(first: Array, second: Array) -> PairedCounts:
+def _shared_digests(first: PhotoTable, second: PhotoTable, where: str, split: str) -> list[str]:
+    """The photos of both tables. Raises `RunError` where there are none or their labels differ."""
+    shared = [digest for digest in first if digest in second]
+    differing = [digest for digest in shared if first[digest][0] != second[digest][0]]
+    if differing:
+        message = f"label {counted(len(differing), 'shared photo')} differently"
+        raise RunError(Problem(where, message, "compare runs with the same labels"))
+    if not shared:
+        message = f"their {split} splits have no photo in common"
+        hint = "compare runs on the same photos, or evaluate both on others with --data"
+        raise RunError(Problem(where, message, hint))
+    return shared
+
+
+def _paired_counts(first: Array, second: Array) -> PairedCounts:
+    """Counts of photos from whether each run is right, booleans of shape (n,)."""
     cells = ((first & second), (first & ~second), (~first & second), (~first & ~second))
     return PairedCounts(*(int(cell.sum()) for cell in cells))
 
 
-def _scores(values: Array, labels: Array) -> dict[str, Any]:
-    right = likeliest_class(values) == labels
+def _scores(name: str, run: Run, probabilities: Array, labels: Array) -> RunScores:
+    right = likeliest_class(probabilities) == labels
     recalls = [right[labels == label].mean() for label in np.unique(labels)]
-    return {
-        "accuracy": float(right.mean()),
-        "accuracy_interval": list(
-            intervals.wilson_interval(int(right.sum()), len(labels), CONFIDENCE_LEVEL)
-        ),
-        "balanced_accuracy": float(np.mean(recalls)),
-        "log_loss": calibration.log_loss(values, labels),
-    }
+    return RunScores(
+        run=name,
+        path=str(run.path),
+        accuracy=float(right.mean()),
+        accuracy_interval=wilson_interval(int(right.sum()), len(labels), CONFIDENCE_LEVEL),
+        balanced_accuracy=float(np.mean(recalls)),
+        log_loss=calibration.log_loss(probabilities, labels),
+    )
 
 
-def _shown(source: RunProbabilities, sources: tuple[RunProbabilities, RunProbabilities]) -> str:
-    """The run's name, or its path where both have the same name."""
-    name = source.run.path.resolve().name
-    same = len({other.run.path.resolve().name for other in sources}) == 1
-    return str(source.run.path) if same else name
+def _shown_name(run: Run, other: Run) -> str:
+    """The run's name, or its path where the other has the same name."""
+    name = run.path.resolve().name
+    return str(run.path) if name == other.path.resolve().name else name
 
 
-def _verdict(names: list[str], pairs: PairedCounts, p: float) -> str:
+def _verdict(first: str, second: str, pairs: PairedCounts, p: float) -> str:
     if p >= 1 - CONFIDENCE_LEVEL:
         photos = counted(pairs.first_only + pairs.second_only, "photo")
         return f"the difference may be chance: the runs differ on {photos}"
-    better, worse = names[::-1] if pairs.difference > 0 else names
+    better, worse = (second, first) if pairs.difference > 0 else (first, second)
     return f"{better} is better than {worse}, by more than chance"

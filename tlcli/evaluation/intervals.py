@@ -6,9 +6,9 @@ Everything here is a formula on counts; nothing is estimated by simulation.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 #: The confidence level of every interval that is shown.
 CONFIDENCE_LEVEL = 0.95
@@ -103,15 +103,9 @@ class PairedCounts:
 class McNemarTest:
     """The outcome of a paired test: `statistic` is chi-squared's, None for the exact one."""
 
-    __test__ = False  # not one for pytest to collect
-
     method: Literal["exact", "chi-squared"]
     statistic: float | None
     p: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """The form printed by `--json`."""
-        return asdict(self)
 
 
 def exact_mcnemar_test(first_only: int, second_only: int) -> McNemarTest:

@@ -6,9 +6,10 @@ recognised.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one photo: classes by falling probability, or why it cannot be read.
+    """A model's answer for one photo: classes by falling probability, or why it cannot be read.
 
     Attributes:
         unsure: whether the likeliest class stays below the run's threshold for an answer.
@@ -64,16 +65,16 @@ class Prediction:
         if self.error is not None:
             return {"path": self.path, "error": self.error}
         top = [{"label": label, "probability": value} for label, value in self.top]
-        said: dict[str, Any] = {
+        values: dict[str, Any] = {
             "path": self.path, "label": self.label, "probability": self.probability, "top": top
         }  # fmt: skip
-        said |= {"unsure": True} if self.unsure else {}
-        said |= {"seen_in_training": True} if self.seen_in_training else {}
-        return said
+        values |= {"unsure": True} if self.unsure else {}
+        values |= {"seen_in_training": True} if self.seen_in_training else {}
+        return values
 
 
 class Predictor:
-    """A trained model with the names of its classes and the way it wants its photos.
+    """A trained model with the names of its classes and the pixels it takes.
 
     Args:
         source: a run directory, or a `model.keras` that tlcli has written.
@@ -92,7 +93,7 @@ class Predictor:
         card = read_card(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
         height, width = card["image_size"]
-        self._look = PixelSettings(height, width, card["resize"])
+        self._pixel_settings = PixelSettings(height, width, card["resize"])
         model = open_model(path, card)
         self._model = tf.function(
             lambda x: model(x, training=False),
@@ -117,14 +118,19 @@ class Predictor:
         """
         if not views:
             return self.probabilities(pixels)
+        return self._mean_over_views(pixels, digests, views, self._tta_settings)
+
+    def _mean_over_views(
+        self, pixels: Array, digests: Sequence[str], views: int, settings: Augment
+    ) -> Array:
         total = self.probabilities(pixels).astype(np.float64)
         for number in range(1, views + 1):
-            seen = augment.views(self._augment, pixels, digests, [number] * len(digests))
-            total += self.probabilities(seen)
+            augmented = augment.views(settings, pixels, digests, [number] * len(digests))
+            total += self.probabilities(augmented)
         return (total / (1 + views)).astype(np.float32)
 
     @cached_property
-    def _augment(self) -> Augment:
+    def _tta_settings(self) -> Augment:
         return read_tta_settings(self.path.parent)
 
     @cached_property
@@ -134,79 +140,98 @@ class Predictor:
     @property
     def threshold(self) -> float | None:
         """The calibrated probability below which an answer is unsure, if the run has one."""
-        kept = self.calibration and self.calibration.threshold
-        return kept.probability if kept else None
+        threshold = self.calibration and self.calibration.threshold
+        return threshold.probability if threshold else None
 
     def predict(
         self, paths: Iterable[str | Path], *, top: int = 1, tta: int = 0
     ) -> Iterator[Prediction]:
-        """Predictions in the order of `paths`, as they are made; a bad file gets an error.
+        """Predictions in the order of `paths`, one by one; an unreadable file gets an error.
 
         With `tta` each is the mean over the photo and so many of its views. Temperature and
         threshold of the run were fitted without views, and are then left aside.
         """
-        fitted, least = (None, None) if tta else (self.calibration, self.threshold)
+        fitted, threshold = (None, None) if tta else (self.calibration, self.threshold)
         if fitted is not self.calibration:
             console.note("--tta: not calibrated, which the run is for photos without views")
-        for view, values in self.stream(paths, tta=tta):
-            if isinstance(values, Problem):
-                yield Prediction(view.digest, (), error=values.message)
+        for path, answer in self.stream(paths, tta=tta):
+            if isinstance(answer, Problem):
+                yield Prediction(str(path), (), error=answer.message)
                 continue
-            if fitted is not None:
-                values = fitted.apply(values[None])[0]
-            unsure = least is not None and bool(values.max() < least)
-            ranked, seen = self._ranked(values, top), self._seen(view.path)
-            yield Prediction(view.digest, ranked, unsure=unsure, seen_in_training=seen)
+            values = answer if fitted is None else fitted.apply(answer[None])[0]
+            unsure = threshold is not None and bool(values.max() < threshold)
+            ranked, seen = self._ranked(values, top), self._seen_in_training(Path(path))
+            yield Prediction(str(path), ranked, unsure=unsure, seen_in_training=seen)
 
     def stream(
         self, paths: Iterable[str | Path], *, tta: int = 0
-    ) -> Iterator[tuple[View, Array | Problem]]:
-        """Uncalibrated probabilities of each photo, shape (classes,), or why it cannot be read.
+    ) -> Iterator[tuple[str | Path, Array | Problem]]:
+        """Each path with its photo's uncalibrated probabilities, shape (classes,), or why it cannot
+        be read.
 
-        With `tta` they are means over the photo and so many of its views.
+        With `tta` they are means over the photo and so many of its views. A run without views is
+        refused before any photo is read.
         """
-        if tta:
-            _ = self._augment  # refused, if at all, before any photo is read
-        # A path is its own identity here: the same photo may be asked for twice.
-        views = (View(Path(path), str(path)) for path in paths)
-        for batch in batches(chunks(views, BATCH_SIZE), self._look):
-            found = self._of_views(batch, tta) if tta else self._of_photos(batch)
-            yield from zip(batch.views, found, strict=True)
+        settings = self._tta_settings if tta else None
+        # Photos are read some batches ahead of the answers.
+        given, read_ahead = tee(paths)
+        # Nothing is augmented while photos are read, so that a path can stand for a digest.
+        views = (View(Path(path), str(path)) for path in read_ahead)
+        for batch in batches(chunks(views, BATCH_SIZE), self._pixel_settings):
+            answers = (
+                self._answers(batch)
+                if settings is None
+                else self._answers_with_views(batch, tta, settings)
+            )
+            yield from zip(islice(given, len(batch.views)), answers, strict=True)
 
-    def _of_photos(self, batch: Batch) -> Iterator[Array | Problem]:
-        """What `stream` says of each view of a batch."""
-        values = iter(self.probabilities(batch.pixels) if batch.readable else ())
-        for view in batch.views:
-            problem = batch.errors.get(view.path)
-            yield next(values) if problem is None else problem
+    def _answers(self, batch: Batch) -> Iterator[Array | Problem]:
+        """The probabilities of each photo of a batch, or its problem."""
+        values = self.probabilities(batch.pixels) if batch.readable else ()
+        return _in_order(batch.views, values, batch.errors)
 
-    def _of_views(self, batch: Batch, tta: int) -> Iterator[Array | Problem]:
-        """The same, as means over photos and their views; a photo may be gone by now."""
-        digests: dict[Path, str] = {}
-        errors = dict(batch.errors)
-        for view in batch.readable:
+    def _answers_with_views(
+        self, batch: Batch, count: int, settings: Augment
+    ) -> Iterator[Array | Problem]:
+        """The same as means over each photo and its views, which its bytes determine.
+
+        The bytes are read again for it: a photo may have disappeared since it was decoded.
+        """
+        digests: list[str] = []
+        positions: list[int] = []
+        problems = dict(batch.errors)
+        for position, view in enumerate(batch.readable):
             try:
-                digests[view.path] = digest(view.path)
+                digests.append(digest(view.path))
+                positions.append(position)
             except DataError as error:
-                errors[view.path] = error.problems[0]
-        at = [i for i, view in enumerate(batch.readable) if view.path in digests]
-        names = [digests[batch.readable[i].path] for i in at]
-        values = iter(self.tta_probabilities(batch.pixels[at], names, tta) if at else ())
-        for view in batch.views:
-            problem = errors.get(view.path)
-            yield next(values) if problem is None else problem
+                problems[view.path] = error.problems[0]
+        values: Iterable[Array] = ()
+        if positions:
+            values = self._mean_over_views(batch.pixels[positions], digests, count, settings)
+        return _in_order(batch.views, values, problems)
 
-    def _seen(self, path: Path) -> bool:
+    def _seen_in_training(self, path: Path) -> bool:
         if not self._trained_on:
             return False
         try:
             return digest(path) in self._trained_on
-        except DataError:  # gone since it was decoded
+        except DataError:  # it has disappeared since it was decoded
             return False
 
     def _ranked(self, values: Array, top: int) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-values, kind="stable")[:top]
         return tuple((self.classes[i], float(values[i])) for i in order)
+
+
+def _in_order(
+    views: Sequence[View], values: Iterable[Array], problems: Mapping[Path, Problem]
+) -> Iterator[Array | Problem]:
+    """For each view its problem or, where it has none, the next of the values."""
+    remaining = iter(values)
+    for view in views:
+        problem = problems.get(view.path)
+        yield next(remaining) if problem is None else problem
 
 
 def _training_photos(run: Run) -> frozenset[str]:
@@ -215,6 +240,6 @@ def _training_photos(run: Run) -> frozenset[str]:
         return frozenset()
     try:
         return frozenset(row.sha256 for row in read_split(run) if row.split == "train")
-    except RunError as error:  # it tells photos apart, no more
+    except RunError as error:  # predictions do not depend on it
         console.warn(f"{error}; photos from its training set cannot be recognised")
         return frozenset()

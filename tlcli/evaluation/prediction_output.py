@@ -1,10 +1,10 @@
-"""The tables that commands print: bases, runs, the store, predictions."""
+"""Predictions as `tlcli predict` prints them: a table, JSON, lines of JSON, or CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tlcli.errors import Problem
@@ -15,53 +15,88 @@ if TYPE_CHECKING:
 
 
 def print_predictions(
-    found: Iterable[Prediction], form: str, classes: tuple[str, ...], *, abstains: bool = False
+    predictions: Iterable[Prediction],
+    form: str,
+    classes: tuple[str, ...],
+    *,
+    abstains: bool = False,
 ) -> int:
     """Print predictions as they come, in one of four forms; returns how many photos failed.
 
-    In the table, photos that cannot be read are told on stderr; the other forms keep them in place.
-    A model that abstains has a threshold: the table says "unsure" before what stays below it, and
-    CSV gets a column for it. Photos the run was trained on are counted in one warning at the end.
+    In the table, photos that cannot be read are reported on stderr; the other forms keep them in
+    place. A model that abstains has a threshold: the table says "unsure" before what stays below
+    it, and CSV gets a column for it. Photos the run was trained on are counted in one warning at
+    the end.
     """
-    failed = 0
-    collected = []
-    seen: list[str] = []
-    total = 0
-    width = max(map(len, map(console.printable, classes)))
-    if form == "csv":
-        heads = ["path", "label", "probability", "error", *(["unsure"] if abstains else [])]
-        console.result(_csv_line(heads))
-    for prediction in found:
-        total += 1
-        failed += prediction.error is not None
-        if prediction.seen_in_training:
-            seen.append(prediction.path)
-        if form == "json":
-            collected.append(prediction.as_dict())
-        elif form == "jsonl":
-            console.result_json(prediction.as_dict(), lines=True)
-        elif form == "csv":
-            for values in _csv_values(prediction):
-                flag = ["yes" if prediction.unsure else ""] if abstains else []
-                console.result(_csv_line([*values, *flag]))
-        elif prediction.error is not None:
-            console.error(f"{prediction.path}: {prediction.error}".replace("\n", "\\n"))
-        else:
-            ranked = "  ".join(f"{label:<{width}}  {value:.4f}" for label, value in prediction.top)
-            unsure = "unsure: " if prediction.unsure else " " * len("unsure: ") * abstains
-            console.result(f"{unsure}{ranked}  {prediction.path}".replace("\n", "\\n"))
+    tally = _Tally()
+    counted = tally.counting(predictions)
     if form == "json":
-        console.result_json(collected)
-    if seen:
-        _warn_of_seen(seen, total)
-    return failed
+        console.result_json([prediction.as_dict() for prediction in counted])
+    elif form == "jsonl":
+        for prediction in counted:
+            console.result_json(prediction.as_dict(), lines=True)
+    elif form == "csv":
+        _print_csv(counted, abstains=abstains)
+    else:
+        _print_table(counted, classes, abstains=abstains)
+    tally.warn_of_training_photos()
+    return tally.failed
 
 
-def _warn_of_seen(seen: list[str], total: int) -> None:
-    which = f"{len(seen):,} of {console.counted(total, 'photo')}" if total > 1 else "the photo"
-    what = f"{which} {'was' if len(seen) == 1 else 'were'} in the training set of the run"
-    hint = "predictions for such photos say nothing about new ones"
-    console.warn(str(Problem(seen[0] + (", ..." if len(seen) > 1 else ""), what, hint)))
+class _Tally:
+    """Counts of the predictions that were printed."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.failed = 0
+        self.seen: list[str] = []
+
+    def counting(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Hand predictions on, one by one, and count them."""
+        for prediction in predictions:
+            self.total += 1
+            self.failed += prediction.error is not None
+            if prediction.seen_in_training:
+                self.seen.append(prediction.path)
+            yield prediction
+
+    def warn_of_training_photos(self) -> None:
+        """One warning for all photos of the run's training set."""
+        count = len(self.seen)
+        if not count:
+            return
+        photos = f"{count:,} of {console.counted(self.total, 'photo')}"
+        subject = photos if self.total > 1 else "the photo"
+        message = f"{subject} {'was' if count == 1 else 'were'} in the training set of the run"
+        where = self.seen[0] + (", ..." if count > 1 else "")
+        hint = "predictions for such photos say nothing about new ones"
+        console.warn(str(Problem(where, message, hint)))
+
+
+def _print_table(
+    predictions: Iterable[Prediction], classes: tuple[str, ...], *, abstains: bool
+) -> None:
+    width = max(map(len, map(console.printable, classes)))
+    for prediction in predictions:
+        if prediction.error is not None:
+            console.error(_in_one_line(f"{prediction.path}: {prediction.error}"))
+            continue
+        ranked = "  ".join(f"{label:<{width}}  {value:.4f}" for label, value in prediction.top)
+        unsure = "unsure: " if prediction.unsure else " " * len("unsure: ") * abstains
+        console.result(_in_one_line(f"{unsure}{ranked}  {prediction.path}"))
+
+
+def _in_one_line(text: str) -> str:
+    return text.replace("\n", "\\n")
+
+
+def _print_csv(predictions: Iterable[Prediction], *, abstains: bool) -> None:
+    heads = ["path", "label", "probability", "error", *(["unsure"] if abstains else [])]
+    console.result(_csv_line(heads))
+    for prediction in predictions:
+        unsure = ["yes" if prediction.unsure else ""] if abstains else []
+        for values in _csv_values(prediction):
+            console.result(_csv_line([*values, *unsure]))
 
 
 def _csv_values(prediction: Prediction) -> list[list[str]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from tlcli.evaluation.compare import RunComparison, RunScores
 from tlcli.evaluation.figures import shortened
 from tlcli.runs.evaluation_records import Abstention, Evaluation
 from tlcli.system import console
@@ -143,32 +143,38 @@ def warn_of_limits(evaluation: Evaluation) -> None:
         console.warn(f"the model was trained on {photos}: the numbers are better than for new ones")
 
 
-def format_comparison(value: dict[str, Any]) -> str:
-    """The numbers of `compare` as a table and a verdict."""
-    return "\n".join(_comparison_lines(value))
+def format_comparison(comparison: RunComparison) -> str:
+    """The numbers of `tlcli compare` as a table and a verdict."""
+    return "\n".join(_comparison_lines(comparison))
 
 
-def _comparison_lines(value: dict[str, Any]) -> Iterator[str]:
-    level = f"{value['level']:.0%}"
-    yield f"{value['split']}: {counted(value['n'], 'photo')} that both runs have"
+def _comparison_lines(comparison: RunComparison) -> Iterator[str]:
+    level = f"{comparison.level:.0%}"
+    yield f"{comparison.split}: {counted(comparison.n, 'photo')} that both runs have"
     yield ""
-    rows = []
-    for one in value["runs"]:
-        low, high = one["accuracy_interval"]
-        rows.append([one["run"], _number(one["accuracy"]), f"{low:.4f} to {high:.4f}",
-                     _number(one["log_loss"]), _number(one["balanced_accuracy"])])  # fmt: skip
     heads = ("run", "accuracy", f"{level} interval", "log loss", "balanced accuracy")
-    yield table(heads, rows)
+    yield table(heads, list(map(_run_row, comparison.runs)))
     yield ""
-    pairs, (first, second) = value["pairs"], (console.one_line(one["run"]) for one in value["runs"])
+    pairs, (first, second) = comparison.pairs, (console.one_line(r.run) for r in comparison.runs)
     yield (
-        f"both right {pairs['both']:,}, only {first} {pairs['first_only']:,}, "
-        f"only {second} {pairs['second_only']:,}, neither {pairs['neither']:,}"
+        f"both right {pairs.both:,}, only {first} {pairs.first_only:,}, "
+        f"only {second} {pairs.second_only:,}, neither {pairs.neither:,}"
     )
-    low, high = value["difference_interval"]
-    yield f"difference {value['difference']:+.4f}, {level} interval {low:+.4f} to {high:+.4f}"
-    verdict = console.one_line(value["verdict"])
-    yield f"{verdict} (McNemar, {value['test']['method']}, p = {value['test']['p']:.4g})"
+    low, high = comparison.difference_interval
+    yield f"difference {comparison.difference:+.4f}, {level} interval {low:+.4f} to {high:+.4f}"
+    verdict, test = console.one_line(comparison.verdict), comparison.test
+    yield f"{verdict} (McNemar, {test.method}, p = {test.p:.4g})"
+
+
+def _run_row(scores: RunScores) -> tuple[str, ...]:
+    low, high = scores.accuracy_interval
+    return (
+        scores.run,
+        _number(scores.accuracy),
+        f"{low:.4f} to {high:.4f}",
+        _number(scores.log_loss),
+        _number(scores.balanced_accuracy),
+    )
 
 
 def _number(value: float | None) -> str:

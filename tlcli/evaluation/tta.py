@@ -1,6 +1,6 @@
-"""Test-time augmentation: which views of a photo a run's answer is the mean over.
+"""Test-time augmentation: the views of a photo over which a run's probabilities are averaged.
 
-They are those of the run's recipe, since which changes keep the class is known to it alone.
+They are those of the run's recipe: only its author knows which changes leave the class the same.
 """
 
 from __future__ import annotations
