@@ -7,7 +7,6 @@ photo. Photos are decoded ahead in threads while the trunk computes.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -224,14 +223,7 @@ class _Work:
             for (_, targets), wanted in passes.items()
         )
         folder = next(iter(self.rows.values())).path.parent
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            hint = f"{disk_space.LESS_SPACE}, another disk (--cache-dir), or "
-            hint += "make room with `tlcli cache prune`"
-            message = (
-                f"the store needs {console.size(needed)}, but only {console.size(free)} is free"
-            )
-            raise StoreError(Problem(str(folder), message, hint))
+        disk_space.check_missing_rows(folder, needed)
 
 
 class _Pass:

@@ -127,7 +127,7 @@ def make_plan(found: Preflight) -> Plan:
     needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
     tight = [
         *memory.check_memory(found.recipe, stages),
-        *disk_space.check_disk(found.cache, needed),
+        *disk_space.check_planned_rows(found.cache, needed),
     ]
     if errors := [problem for problem in tight if problem.severity == "error"]:
         raise TlcliError(errors)
