@@ -118,3 +118,13 @@ def cli() -> Callable[..., click.testing.Result]:
         return runner.invoke(main, list(map(str, arguments)), catch_exceptions=False, **settings)
 
     return invoke
+
+
+#: A recipe over `photos` that a whole command can run on in a moment.
+CONFIG = "data:\n  dir: {}\nbase:\n  {{name: VGG16, weights: random, image_size: 48}}\n"
+
+
+@pytest.fixture
+def config(photos: Path, write_recipe: Callable[..., Path]) -> Path:
+    """The recipe `CONFIG` as a file, r.yaml."""
+    return write_recipe(CONFIG.format(photos), "r.yaml")

@@ -26,24 +26,24 @@ def model(tmp_path_factory):
 def test_activations_are_those_of_keras(model, photos):
     photo = next(photos.rglob("*.png"))
     opened = explained_model.open_run(model)
-    found = activations.look(opened, photo, ["block1_conv2", "block4_pool"])
+    layers = activations.photo_activations(opened, photo, ["block1_conv2", "block4_pool"])
     pixels = np.float32(decode.load_image(photo, height=40, width=48, resize="pad"))[None]
     plain = keras.saving.load_model(model, compile=False)
-    for one in found:
-        expected = keras.Model(plain.inputs[0], plain.get_layer(one.layer).output)(pixels)
-        np.testing.assert_allclose(one.values, expected[0], rtol=1e-4, atol=1e-3)
+    for channels in layers:
+        expected = keras.Model(plain.inputs[0], plain.get_layer(channels.layer).output)(pixels)
+        np.testing.assert_allclose(channels.values, expected[0], rtol=1e-4, atol=1e-3)
 
 
 def test_the_layers_shown_by_default(model):
     opened = explained_model.open_run(model)
-    assert activations.chosen(opened, ()) == [
+    assert activations.chosen_layers(opened, ()) == [
         "block1_conv2", "block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3"
     ]  # fmt: skip
-    assert activations.chosen(opened, ("block1_pool", "block1_pool")) == ["block1_pool"]
+    assert activations.chosen_layers(opened, ("block1_pool", "block1_pool")) == ["block1_pool"]
     with pytest.raises(
         explained_model.UnknownName, match="'head_logits' gives 3 numbers, not a grid"
     ):
-        activations.chosen(opened, ("head_logits",))
+        activations.chosen_layers(opened, ("head_logits",))
 
 
 @pytest.mark.slow
@@ -57,9 +57,9 @@ def test_the_layers_shown_by_default(model):
 )
 def test_other_bases_show_about_a_layer_for_each_halving(name, last):
     opened = explained_model.open_base(BASES[name], WeightSource("random"))
-    found = activations.chosen(opened, ())
-    assert found[-1] == last and 4 <= len(found) <= 6
-    sides = [opened.grid(one).output.shape[1] for one in found]
+    layers = activations.chosen_layers(opened, ())
+    assert layers[-1] == last and 4 <= len(layers) <= 6
+    sides = [opened.grid(name).output.shape[1] for name in layers]
     assert all(below > 1.4 * above for below, above in pairwise(sides))
 
 
@@ -69,11 +69,11 @@ def test_tiles_stand_in_order_and_fill_their_own_scale():
     values[:, :, 2] = 7  # the same everywhere
     tile = activations.Channels("x", values)
     assert tile.silent == 29
-    made = np.asarray(activations._grid(values))
+    tiles = np.asarray(activations._tiles(values))
     across = activations.WIDTH // 41
-    assert made.shape == (2 * 41 - 1, across * 41 - 1, 3)
-    dark, bright = made[5, 5].tolist(), made[5, 41 + 30].tolist()
-    assert made[5, 41 + 5].tolist() == dark and made[5, 82 + 5].tolist() == dark
+    assert tiles.shape == (2 * 41 - 1, across * 41 - 1, 3)
+    dark, bright = tiles[5, 5].tolist(), tiles[5, 41 + 30].tolist()
+    assert tiles[5, 41 + 5].tolist() == dark and tiles[5, 82 + 5].tolist() == dark
     assert sum(bright) > sum(dark) + 300
 
 
@@ -84,8 +84,8 @@ def test_the_command(model, photos, cli, tmp_path):
     value = json.loads(done.stdout)
     assert value["sheet"] == str(out)
     assert value["layers"][0]["shape"] == [40, 48, 64]
-    with Image.open(out) as made:
-        assert made.format == "PNG" and made.width > 1000
+    with Image.open(out) as sheet:
+        assert sheet.format == "PNG" and sheet.width > 1000
     (tmp_path / "bad.jpg").write_text("<html>")
     bad = cli("visualize", "activations", tmp_path / "bad.jpg", "--run", model)
     assert bad.exit_code == 1 and "not an image" in bad.stderr

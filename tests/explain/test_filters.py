@@ -1,4 +1,4 @@
-"""Patterns that climb: higher than where they began, the same each time, each by itself."""
+"""Patterns of filters: stronger responses than at the start, the same each time, each by itself."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def opened() -> explained_model.ExplainedModel:
 
 @pytest.fixture(scope="module")
 def small(opened) -> explained_model.ExplainedModel:
-    return filters.resized(opened, ASCENT.side)
+    return filters.resized_base(opened, ASCENT.side)
 
 
-def answers(small, pictures) -> np.ndarray:
-    """How each filter answers to its picture, before the rectifier, by plain Keras."""
+def responses(small, pictures) -> np.ndarray:
+    """The mean response of each filter to each picture, before the rectifier, by plain Keras."""
     layer = small.grid(LAYER)
     below = keras.Model(small.model.inputs[0], layer.input)(np.float32(pictures))
     return np.asarray(layer.convolution_op(below, layer.kernel) + layer.bias).mean(axis=(1, 2))
@@ -40,30 +40,34 @@ def test_resizing_keeps_the_weights(opened, small):
             np.testing.assert_array_equal(mine, other)
 
 
-def test_every_filter_answers_more_to_its_own_picture_than_to_where_it_began(small):
+def test_every_filter_responds_more_to_its_own_picture_than_to_its_start(small):
     numbers = [0, 3, 5, 77]
-    begun = filters.paint(small, LAYER, numbers, filters.Ascent(32, steps=0))
-    grown = filters.paint(small, LAYER, numbers, ASCENT)
+    begun = filters.paint_filters(small, LAYER, numbers, filters.Ascent(32, steps=0))
+    grown = filters.paint_filters(small, LAYER, numbers, ASCENT)
     assert grown.shape == (4, 32, 32, 3) and grown.dtype == np.uint8
-    own = np.diagonal(answers(small, grown)[:, numbers])
-    assert (own > np.diagonal(answers(small, begun)[:, numbers])).all()
+    own = np.diagonal(responses(small, grown)[:, numbers])
+    assert (own > np.diagonal(responses(small, begun)[:, numbers])).all()
     # And more than to the pictures of the others.
-    assert (answers(small, grown)[:, numbers].argmax(axis=0) == np.arange(4)).all()
+    assert (responses(small, grown)[:, numbers].argmax(axis=0) == np.arange(4)).all()
     assert small.grid(LAYER).activation is keras.activations.relu, "left as it was"
 
 
 def test_the_same_seed_paints_the_same_and_filters_do_not_mind_each_other(small):
     short = filters.Ascent(32, steps=2)
-    first = filters.paint(small, "block1_conv2", [3, 5], short)
-    np.testing.assert_array_equal(filters.paint(small, "block1_conv2", [3, 5], short), first)
-    alone = filters.paint(small, "block1_conv2", [5], short)
+    first = filters.paint_filters(small, "block1_conv2", [3, 5], short)
+    np.testing.assert_array_equal(
+        filters.paint_filters(small, "block1_conv2", [3, 5], short), first
+    )
+    alone = filters.paint_filters(small, "block1_conv2", [5], short)
     np.testing.assert_allclose(np.float32(alone[0]), np.float32(first[1]), atol=1)
-    other = filters.paint(small, "block1_conv2", [3, 5], filters.Ascent(32, steps=2, seed=1))
+    other = filters.paint_filters(
+        small, "block1_conv2", [3, 5], filters.Ascent(32, steps=2, seed=1)
+    )
     assert (other != first).any()
 
 
 def test_the_beginning_is_the_inverse_transform_of_scaled_coefficients():
-    coefficients = filters._begin(filters.Ascent(16), [2])
+    coefficients = filters._random_coefficients(filters.Ascent(16), [2])
     down, across = np.fft.fftfreq(16)[:, None], np.fft.rfftfreq(16)[None]
     scaled = (coefficients[:, 0] + 1j * coefficients[:, 1]) * 16 / 4
     scaled = scaled / np.maximum(np.hypot(down, across), 1 / 16)
@@ -74,15 +78,15 @@ def test_the_beginning_is_the_inverse_transform_of_scaled_coefficients():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("text", "numbers"),
     [("0-2,5", [0, 1, 2, 5]), ("7", [7]), ("3, 3-4", [3, 4]), (None, list(range(128)))],
 )
-def test_filters_by_number(opened, wanted, found):
-    assert filters.chosen(opened, LAYER, wanted) == found
+def test_filters_by_number(opened, text, numbers):
+    assert filters.filter_numbers(opened, LAYER, text) == numbers
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("text", "message"),
     [
         (
             "a",
@@ -94,14 +98,14 @@ def test_filters_by_number(opened, wanted, found):
         ("128", "'128' is out of range"),
     ],
 )
-def test_filters_that_are_none(opened, wanted, said):
+def test_filters_that_the_layer_does_not_have(opened, text, message):
     with pytest.raises(explained_model.UnknownName) as caught:
-        filters.chosen(opened, LAYER, wanted)
-    assert said in str(caught.value)
+        filters.filter_numbers(opened, LAYER, text)
+    assert message in str(caught.value)
 
 
 def test_higher_layers_get_larger_pictures(opened):
-    sides = [filters.side(opened, f"block{block}_conv1") for block in (1, 3, 4, 5)]
+    sides = [filters.default_side(opened, f"block{block}_conv1") for block in (1, 3, 4, 5)]
     assert sides == [48, 48, 96, 128]
 
 

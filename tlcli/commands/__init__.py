@@ -1,1 +1,1 @@
-"""The commands, one file each: what they are asked becomes a call, what comes back is printed."""
+"""The commands, one file each: they turn a command line into a call, and print its result."""

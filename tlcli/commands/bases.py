@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tlcli.commands.options import show, with_json
+from tlcli.commands.options import print_result, with_json
 
 
 @click.command()
@@ -20,4 +20,4 @@ def bases(name: str | None, json_: bool) -> None:
     """
     from tlcli.networks.bases_table import bases_table
 
-    show(bases_table(name), json_)
+    print_result(bases_table(name), json_)

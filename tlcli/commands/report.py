@@ -1,4 +1,4 @@
-"""The command that writes the report of a run."""
+"""`tlcli report`: one HTML file about a run."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, show, with_json
+from tlcli.commands.options import PATH, print_result, with_json, with_run
 
 
 @click.command()
-@click.option("--run", "which", help="A run directory, or its name. [default: runs/latest]")
+@with_run
 @click.option("--out", type=PATH, help="The HTML file.  [default: report.html in the run]")
 @click.option("--data", type=PATH, help="Where the data folder is now, if it was moved.")
-@click.option("--explain", "explained", is_flag=True, help="First make heat maps of mistakes and "
-              "unsure answers, and keep them in the run.")  # fmt: skip
+@click.option("--explain", "with_heat_maps", is_flag=True, help="First make heat maps of mistakes "
+              "and unsure answers, and keep them in the run.")  # fmt: skip
 @with_json
 def report(
-    which: str | None, out: Path | None, data: Path | None, explained: bool, json_: bool
+    run_name: str | None,
+    out: Path | None,
+    data: Path | None,
+    with_heat_maps: bool,
+    json_: bool,
 ) -> None:
     """Write one HTML file about a run: scores, mistakes, curves, how to reproduce it.
 
@@ -29,8 +33,8 @@ def report(
     from tlcli.report import report as reports
     from tlcli.runs import directory
 
-    run = directory.find_run(which)
-    if explained:
+    run = directory.find_run(run_name)
+    if with_heat_maps:
         reports.explain(run, data)
     written = reports.write(run, out=out, data=data)
-    show((str(written.path), written.as_json()), json_)
+    print_result((str(written.path), written.as_json()), json_)

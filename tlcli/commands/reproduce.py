@@ -8,7 +8,7 @@ import click
 
 from tlcli.commands.options import (
     PATH,
-    show,
+    print_result,
     with_cache,
     with_json,
     with_offline,
@@ -44,5 +44,5 @@ def reproduce(
     compared = reproduction.reproduce(
         run, out=out, cache=cache_dir, data=data, weights=weights, access=access
     )
-    show((compared.text(), compared.as_dict()), json_)
+    print_result((compared.text(), compared.as_dict()), json_)
     click.get_current_context().exit(0 if compared.difference is None else 1)

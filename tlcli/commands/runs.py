@@ -1,10 +1,10 @@
-"""The commands about runs that are there."""
+"""`tlcli runs`: the runs of a folder with their scores."""
 
 from __future__ import annotations
 
 import click
 
-from tlcli.commands.options import show, with_json
+from tlcli.commands.options import print_result, with_json
 
 
 @click.command()
@@ -18,4 +18,4 @@ def runs(json_: bool) -> None:
     """
     from tlcli.runs.listing import runs_table
 
-    show(runs_table(), json_)
+    print_result(runs_table(), json_)

@@ -1,21 +1,17 @@
-"""The commands that look into a network: explain, and visualize."""
+"""`tlcli visualize`: what the layers of a network respond to."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from tlcli.commands.network_options import (
-    base_row,
-    check_network,
-    with_network,
-    with_picture_force,
-    with_picture_out,
-)
-from tlcli.commands.options import PATH, show, with_json
-from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
+from tlcli.commands.options import PATH, print_result, with_json
+
+if TYPE_CHECKING:
+    from tlcli.explain.network_choice import NetworkChoice
 
 
 @click.group()
@@ -29,27 +25,6 @@ def visualize() -> None:
     """
 
 
-def _open(
-    which: str | None, base: str | None, weights_file: Path | None, access: WeightsAccess
-) -> Any:
-    """The network of a run, or a bare base."""
-    from tlcli.runs import directory
-
-    if not base:
-        model = directory.find_model(which)
-        from tlcli.explain import explained_model
-
-        return explained_model.open_run(model)
-    row = base_row(base)
-    from tlcli.explain import explained_model
-    from tlcli.pretrained.weights import find_weights
-
-    where, wanted = "--weights" if weights_file else "--base", str(weights_file or "imagenet")
-    return explained_model.open_base(
-        row, find_weights(row, wanted, where, access, asks="--base says")
-    )
-
-
 @visualize.command()
 @click.argument("photo", type=PATH)
 @with_network("A file of the base's weights, or random.  [default: ImageNet's]")
@@ -59,8 +34,8 @@ def _open(
 @with_picture_force
 @with_json
 def activations(
-    photo: Path, which: str | None, base: str | None, weights_file: Path | None,
-    access: WeightsAccess, layers: tuple[str, ...], out: Path | None, force: bool, json_: bool,
+    photo: Path, network: NetworkChoice, layers: tuple[str, ...], out: Path | None, force: bool,
+    json_: bool,
 ) -> None:  # fmt: skip
     """Show the channels of layers for a photo, each as its own picture.
 
@@ -69,23 +44,19 @@ def activations(
       tlcli visualize activations photo.jpg
       tlcli visualize activations photo.jpg --layer block1_conv2 --layer block3_conv3
     """
-    check_network(which, base, weights_file)
     from tlcli.images import contact_sheet
 
     target = contact_sheet.target(out, f"{photo.stem}-activations.png", force=force)
-    opened = _open(which, base, weights_file, access)
-    from tlcli.explain import activations as channels
+    model = network.open_base()
+    from tlcli.explain.activations import write_activations
 
-    found = channels.look(opened, photo, channels.chosen(opened, layers))
-    contact_sheet.save(channels.draw(opened, photo, found), target)
-    value = {"sheet": str(target), "layers": [one.as_dict() for one in found]}
-    show((channels.text(found, target), value), json_)
+    print_result(write_activations(model, photo, layers, target), json_)
 
 
 @visualize.command()
 @with_network("A file of the base's weights, or random.  [default: ImageNet's]")
 @click.option("--layer", required=True, help="The layer, as in block3_conv1.")
-@click.option("--filters", "wanted", help="Some of its filters, as in 0-15,40.  [default: all]")
+@click.option("--filters", "numbers", help="Some of its filters, as in 0-15,40.  [default: all]")
 @click.option("--steps", type=click.IntRange(1, 10_000), default=32, show_default=True,
               help="Steps of gradient ascent.")  # fmt: skip
 @click.option("--size", type=click.IntRange(32, 1024),
@@ -96,9 +67,8 @@ def activations(
 @with_picture_force
 @with_json
 def filters(
-    which: str | None, base: str | None, weights_file: Path | None,
-    access: WeightsAccess, layer: str, wanted: str | None, steps: int, size: int | None, seed: int,
-    out: Path | None, force: bool, json_: bool,
+    network: NetworkChoice, layer: str, numbers: str | None, steps: int, size: int | None,
+    seed: int, out: Path | None, force: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Draw what each filter of a layer responds to most, by gradient ascent.
 
@@ -107,16 +77,11 @@ def filters(
       tlcli visualize filters --layer block3_conv1
       tlcli visualize filters --base VGG16 --layer block5_conv3 --filters 0-31
     """
-    check_network(which, base, weights_file)
     from tlcli.images import contact_sheet
 
     target = contact_sheet.target(out, f"{layer}-filters.png", force=force)
-    opened = _open(which, base, weights_file, access)
-    from tlcli.explain import filters as patterns
+    model = network.open_base()
+    from tlcli.explain.filters import write_filters
 
-    numbers = patterns.chosen(opened, layer, wanted)
-    ascent = patterns.Ascent(size or patterns.side(opened, layer), steps, seed)
-    pictures = patterns.paint(patterns.resized(opened, ascent.side), layer, numbers, ascent)
-    contact_sheet.save(patterns.draw(opened, layer, numbers, pictures), target)
-    value = {"sheet": str(target), "layer": layer, "filters": numbers, "size": ascent.side}
-    show((str(target), value), json_)
+    result = write_filters(model, layer, numbers, target, side=size, steps=steps, seed=seed)
+    print_result(result, json_)

@@ -1,4 +1,4 @@
-"""The commands about pretrained weights, and the look at the machine."""
+"""`tlcli weights`: pretrained weights on this machine, and how they get here."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import click
 
 from tlcli.commands.options import (
     PATH,
-    show,
-    tell,
+    print_problems,
+    print_result,
     with_cache,
     with_json,
     with_offline,
@@ -51,7 +51,7 @@ def list_(folder: Path, json_: bool, access: WeightsAccess) -> None:
     """
     from tlcli.pretrained.weight_inventory import list_weights
 
-    show(list_weights(folder, access), json_)
+    print_result(list_weights(folder, access), json_)
 
 
 @weights.command()
@@ -89,7 +89,7 @@ def verify(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
 
     lines, problems = verify_weights(names, folder, access)
     console.result("\n".join(lines) or "no valid weights on this machine")
-    tell(tuple(problems))
+    print_problems(tuple(problems))
     click.get_current_context().exit(1 if problems else 0)
 
 

@@ -1,4 +1,4 @@
-"""`tlcli visualize activations`: what the channels of chosen layers make of a photo."""
+"""`tlcli visualize activations`: the activations of chosen layers for a photo, as pictures."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tlcli.system import console
 
 Array = npt.NDArray[Any]
 
-#: Pixels on a side of one channel on a sheet: its own size within these bounds.
+#: Bounds of the side of one channel on a sheet, in pixels; between them it has its own size.
 SMALLEST, LARGEST = 24, 96
 
-#: How wide the channels of one layer are laid, in pixels.
+#: The width of the tiles of one layer, in pixels, at most.
 WIDTH = 1200
 
 _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
@@ -42,7 +42,7 @@ class Channels:
 
     @property
     def silent(self) -> int:
-        """How many channels say nothing: the same number everywhere."""
+        """How many channels have the same value everywhere, and so say nothing of the photo."""
         return int((np.ptp(self.values, axis=(0, 1)) == 0).sum())
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,68 +56,70 @@ class Channels:
         }
 
 
-def chosen(subject: ExplainedModel, names: Sequence[str]) -> list[str]:
-    """The layers asked for, or else the last one at each size of the grid, bottom to top.
+def chosen_layers(network: ExplainedModel, names: Sequence[str]) -> list[str]:
+    """The named layers, or for no name the last one at each size of the grid, bottom to top.
 
-    Pooling layers and what only turns raw pixels into the base's own are passed over. Raises
-    `UnknownName` for a layer that is not there or has no grid.
+    Pooling layers, and those that only preprocess raw pixels for the base, are left out. Raises
+    `UnknownName` for a layer that the network does not have, or that has no grid.
     """
     if names:
-        return [subject.grid(name).name for name in dict.fromkeys(names)]
+        return [network.grid(name).name for name in dict.fromkeys(names)]
     last: dict[tuple[int, int], str] = {}
-    for name in subject.row.layers:
-        layer = subject.grids.get(name)
+    for name in network.row.layers:
+        layer = network.grids.get(name)
         if layer is None or isinstance(layer, (*_POOLING, keras.layers.ZeroPadding2D)):
             continue
         if layer.output.shape[-1] > 3 and min(layer.output.shape[1:3]) > 1:
             last[layer.output.shape[1:3]] = name
-    # Sizes that padding or valid convolutions pass through on the way are of no interest.
+    # Padding and unpadded convolutions change the size a little: such sizes are no level of their
+    # own.
     return [name for size, name in last.items() if not any(_near(size, other) for other in last)]
 
 
 def _near(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether `other` is a little smaller than `size`, of the same level of the network."""
+    """Whether `other` is a little smaller than `size`: both are one level of the network."""
     return other != size and all(0.7 * a < b <= a for a, b in zip(size, other, strict=True))
 
 
-def look(subject: ExplainedModel, photo: Path, layers: Sequence[str]) -> list[Channels]:
+def photo_activations(
+    network: ExplainedModel, photo: Path, layers: Sequence[str]
+) -> list[Channels]:
     """The activations of those layers for one photo; raises `ImageError` if it is none."""
-    seen = subject.look
-    pixels = decode.load_image(photo, height=seen.height, width=seen.width, resize=seen.resize)
-    outputs = [subject.grid(name).output for name in layers]
-    model = keras.Model(subject.model.inputs[0], outputs)
-    found = model(pixels.astype(np.float32)[None], training=False)
-    values = found if isinstance(found, list | tuple) else [found]
+    settings = network.look
+    pixels = decode.load_image(
+        photo, height=settings.height, width=settings.width, resize=settings.resize
+    )
+    outputs = [network.grid(name).output for name in layers]
+    inner = keras.Model(network.model.inputs[0], outputs)
+    result = inner(pixels.astype(np.float32)[None], training=False)
+    values = result if isinstance(result, list | tuple) else [result]
     return [
         Channels(name, np.asarray(value, np.float32)[0])
         for name, value in zip(layers, values, strict=True)
     ]
 
 
-def draw(subject: ExplainedModel, photo: Path, found: Sequence[Channels]) -> Image.Image:
+def draw_channels(network: ExplainedModel, photo: Path, layers: Sequence[Channels]) -> Image.Image:
     """One sheet: a grid of all channels for each layer, in order, each on its own scale.
 
     Raises `TlcliError` where the channels are too many for one picture.
     """
     cells = [
-        contact_sheet.SheetCell(
-            [_grid(one.values)],
-            [_words(one)],
-        )
-        for one in found
+        contact_sheet.SheetCell([_tiles(channels.values)], [_caption(channels)])
+        for channels in layers
     ]
-    title = f"{photo.name}, {subject.name}"
+    title = f"{photo.name}, {network.name}"
     footer = heatmap.scale(600, "least", "most, in each channel")
     return contact_sheet.lay(cells, 1, title=title, footer=footer)
 
 
-def _words(one: Channels) -> str:
-    rows, columns, count = one.values.shape
-    silent = f", {one.silent:,} of them silent" if one.silent else ""
-    return f"{one.layer}: {console.counted(count, 'channel')} of {columns} x {rows}{silent}"
+def _caption(channels: Channels) -> str:
+    rows, columns, count = channels.values.shape
+    silent = f", {channels.silent:,} of them silent" if channels.silent else ""
+    return f"{channels.layer}: {console.counted(count, 'channel')} of {columns} x {rows}{silent}"
 
 
-def _grid(values: Array) -> Image.Image:
+def _tiles(values: Array) -> Image.Image:
     """Channels (height, width, n) as coloured tiles with a pixel between them."""
     low: Array = values.min(axis=(0, 1))
     span: Array = np.ptp(values, axis=(0, 1))
@@ -130,26 +132,47 @@ def _grid(values: Array) -> Image.Image:
     size = (across * (width + 1) - 1, down * (height + 1) - 1)
     contact_sheet.check_size(*size, count)
     canvas = Image.new("RGB", size, contact_sheet.PAPER)
-    # Whole cells stay whole where a tile is enlarged: they are what the layer has.
-    way = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
+    # Enlarged without smoothing, so that every cell of the layer's grid is seen as it is.
+    resample = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
     for number in range(count):
         tile = Image.fromarray(heatmap.colours(tiles[:, :, number]))
         place = (number % across * (width + 1), number // across * (height + 1))
-        canvas.paste(tile.resize((width, height), way), place)
+        canvas.paste(tile.resize((width, height), resample), place)
     return canvas
 
 
-def text(found: Sequence[Channels], out: Path) -> str:
-    """What is printed: a line for each layer, and where the sheet is."""
+def write_activations(
+    network: ExplainedModel, photo: Path, names: Sequence[str], target: Path
+) -> tuple[str, dict[str, Any]]:
+    """Write the sheet of chosen layers for a photo to `target`.
+
+    Args:
+        network: what to look into.
+        photo: the path of the photo.
+        names: of layers; for none, those of `chosen_layers`.
+        target: the PNG.
+
+    Returns:
+        What is printed: text, and the value for `--json`. Raises as `chosen_layers`,
+        `photo_activations` and `draw_channels` do.
+    """
+    channels = photo_activations(network, photo, chosen_layers(network, names))
+    contact_sheet.save(draw_channels(network, photo, channels), target)
+    value = {"sheet": str(target), "layers": [layer.as_dict() for layer in channels]}
+    return _text(channels, target), value
+
+
+def _text(layers: Sequence[Channels], target: Path) -> str:
+    """A line for each layer, and where the sheet is."""
     rows = [
         (
-            one.layer,
-            " x ".join(map(str, one.values.shape)),
-            one.silent,
-            f"{one.values.mean():.4g}",
-            f"{one.values.max():.4g}",
+            channels.layer,
+            " x ".join(map(str, channels.values.shape)),
+            channels.silent,
+            f"{channels.values.mean():.4g}",
+            f"{channels.values.max():.4g}",
         )
-        for one in found
+        for channels in layers
     ]
     headers = ("layer", "height x width x channels", "silent", "mean", "greatest")
-    return f"{console.table(headers, rows)}\n\n{out}"
+    return f"{console.table(headers, rows)}\n\n{target}"
