@@ -101,7 +101,7 @@ def _build(row: bases.PretrainedBase) -> Any:
 
 
 def _in_order(model: Any, row: bases.PretrainedBase) -> list[Any]:
-    """The layers with weights: those of the base in the order of `tensors.layers`, then the others.
+    """The layers with weights: the base's in the order of `tensors.weighted_layers`, then others.
 
     ConvNeXt has another layer in the place of its base's last one, of the same shape; the first of
     the others fills such a gap.

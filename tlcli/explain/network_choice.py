@@ -54,7 +54,7 @@ class NetworkChoice:
 
         where = "--weights" if self.weights_file else "--base"
         source = find_weights(
-            row, str(self.weights_file or "imagenet"), where, self.access, asks="--base says"
+            row, str(self.weights_file or "imagenet"), where, self.access, expected_by="--base says"
         )
         return explained_model.open_base(row, source)
 

@@ -1,10 +1,9 @@
 """The convolutions of an ONNX file, read without the `onnx` package.
 
-An ONNX file is one protobuf message. A weights file needs four kinds of it (model, graph, node and
-tensor) and a dozen fields, so a reader of the wire format does, and it brings no dependency into
-the one source that has to work everywhere. Field numbers are those of onnx.proto 3, which never
-change. Nothing is executed, every length is checked against the bytes that are there, and arrays
-are views until they are copied out.
+An ONNX file is one protobuf message. Four kinds of message (model, graph, node and tensor) with a
+dozen fields are enough to read weights, so this small reader of the wire format replaces a
+dependency. Field numbers are those of onnx.proto 3, which never change. Nothing is executed, every
+length is checked against the bytes of the file, and arrays are views until they are copied out.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class _Tensor:
     external: bool = False
 
     def array(self) -> Array:
-        """Its values; raises ValueError where they are not float32 numbers in this file."""
+        """Its values; raises ValueError if they are not float32 numbers in this file."""
         if self.external:
             raise ValueError("it keeps its tensors in other files")
         size = math.prod(self.shape)
@@ -48,20 +47,20 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Unit:
-    """A convolution or batch norm: the names of its tensors, as the node gives them."""
+    """A convolution or batch norm, with the names of its tensors in the order of the node."""
 
     kind: str
     inputs: tuple[str, ...]
 
-    def carries(self, layer: str) -> bool:
-        """Whether one of the tensors is named after a layer: `model/conv1_conv/kernel`."""
+    def is_named_after(self, layer: str) -> bool:
+        """Whether one of its tensors is named after a layer: `model/conv1_conv/kernel`."""
         return any(layer in name.replace(":", "/").split("/") for name in self.inputs)
 
 
 class ONNXGraph:
-    """An ONNX model: what has weights in it.
+    """The convolutions and batch norms of an ONNX model, with their tensors.
 
-    Raises `NotONNX` for bytes that are no ONNX model, or not a complete one.
+    Raises `NotONNXError` for bytes that are no ONNX model, or not a complete one.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:
@@ -104,24 +103,24 @@ class ONNXGraph:
         if "batch_normalization" in kinds and not norms:
             raise ValueError("its batch norm is folded into the convolutions")
         for suffix in ("", "_1"):  # Keras names the second graph of a layer `name_1`
-            found = [self._named(layer, layer.name + suffix) for layer in layers]
-            if all(found):
+            units = [self._unit_named(layer, layer.name + suffix) for layer in layers]
+            if all(units):
                 break
         else:
-            found = list(self._in_order(layers))
+            units = list(self._units_in_order(layers))
         return [
             array
-            for layer, unit in zip(layers, found, strict=True)
+            for layer, unit in zip(layers, units, strict=True)
             if unit is not None
             for array in self._arrays(layer, unit)
         ]
 
-    def _named(self, layer: WeightedLayer, name: str) -> _Unit | None:
+    def _unit_named(self, layer: WeightedLayer, name: str) -> _Unit | None:
         kind = "BatchNormalization" if layer.kind == "batch_normalization" else "Conv"
-        found = [unit for unit in self._units if unit.kind == kind and unit.carries(name)]
-        return found[0] if len(found) == 1 else None
+        matching = [unit for unit in self._units if unit.kind == kind and unit.is_named_after(name)]
+        return matching[0] if len(matching) == 1 else None
 
-    def _in_order(self, layers: Sequence[WeightedLayer]) -> Iterator[_Unit]:
+    def _units_in_order(self, layers: Sequence[WeightedLayer]) -> Iterator[_Unit]:
         convolutions = [unit for unit in self._units if unit.kind == "Conv"]
         if len(convolutions) != len(layers):
             raise ValueError(
@@ -179,42 +178,42 @@ def _text(value: int | memoryview) -> str:
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(field number, value) of a message: numbers as int, everything with a length as bytes."""
-    at = 0
-    while at < len(view):
-        key, at = _varint(view, at)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            value, at = _varint(view, at)
+    position = 0
+    while position < len(view):
+        key, position = _varint(view, position)
+        number, wire_type = key >> 3, key & 7
+        if wire_type == 0:
+            value, position = _varint(view, position)
             yield number, value
             continue
-        if wire == 2:
-            length, at = _varint(view, at)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
+        if wire_type == 2:
+            length, position = _varint(view, position)
+        elif wire_type in (1, 5):
+            length = 8 if wire_type == 1 else 4
         else:
             raise NotONNXError("it is not a protobuf message")
-        if not number or at + length > len(view):
+        if not number or position + length > len(view):
             raise NotONNXError("it breaks off")
-        yield number, view[at : at + length]
-        at += length
+        yield number, view[position : position + length]
+        position += length
 
 
 def _varints(view: memoryview) -> Iterator[int]:
-    at = 0
-    while at < len(view):
-        value, at = _varint(view, at)
+    position = 0
+    while position < len(view):
+        value, position = _varint(view, position)
         yield value
 
 
-def _varint(view: memoryview, at: int) -> tuple[int, int]:
-    """The number of base 128 that begins at `at`, and where the next thing begins."""
+def _varint(view: memoryview, position: int) -> tuple[int, int]:
+    """The varint (a number in base 128) at a position, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
-        if at >= len(view):
+        if position >= len(view):
             raise NotONNXError("it breaks off")
-        byte = view[at]
-        at += 1
+        byte = view[position]
+        position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
+            return value, position
     raise NotONNXError("it is not a protobuf message")

@@ -1,6 +1,6 @@
 """The tensors of every base: their order, shapes and places in files, and a checksum over them.
 
-`tensors.json` is measured by `scripts/tensors.py`, so that a weights file can be told and read
+`tensors.json` is written by `scripts/tensors.py`, so that a weights file can be recognised and read
 without TensorFlow.
 """
 
@@ -25,10 +25,10 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class WeightedLayer:
-    """A layer with weights, or one inside a Sequential.
+    """A layer that has weights, at the top of a base or inside one of its Sequential layers.
 
     Attributes:
-        name: of the layer of the base that it is, or is in.
+        name: of the layer of the base that it is, or that contains it.
         place: the group of a Keras 3 weights file that holds it, below `layers/`.
         shapes: of its variables, in order.
     """
@@ -61,10 +61,10 @@ def tensor_shapes(base: str) -> list[Shape]:
 
 
 def tensor_fingerprint(tensors: Iterable[npt.NDArray[Any]]) -> str:
-    """Hex SHA-256 of tensors, whatever file they came in.
+    """Hex SHA-256 of tensors, the same for every form of file.
 
-    Each adds its shape as text, as in `(3, 3, 3, 64)`, and its values as little-endian float32,
-    the last axis fastest.
+    Each tensor adds its shape as text, as in `(3, 3, 3, 64)`, and its values as little-endian
+    float32, the last axis fastest.
     """
     digest = hashlib.sha256()
     for tensor in tensors:
@@ -75,7 +75,10 @@ def tensor_fingerprint(tensors: Iterable[npt.NDArray[Any]]) -> str:
 
 
 def is_chain(kernels: Sequence[Shape]) -> bool:
-    """Whether each convolution can only follow the one before it: order alone tells them apart."""
+    """Whether each convolution takes as many channels as the one before it gives.
+
+    Then the order of the kernels alone says which layer each belongs to.
+    """
     return all(below[3] == above[2] for below, above in pairwise(kernels))
 
 

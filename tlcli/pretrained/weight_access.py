@@ -1,4 +1,4 @@
-"""What a user allows and offers for pretrained weights, as one value that is handed on."""
+"""Whether weights may be downloaded, and the user's own folder of them: one value, handed on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class WeightsAccess:
-    """How weights may be had, besides from the caches of tlcli and of Keras.
+    """Where weights may come from, besides the caches of tlcli and of Keras.
 
     Attributes:
         offline: whether the network must not be used.
@@ -31,3 +31,11 @@ class WeightsAccess:
             offline or no_network not in ("", "0", "false", "no"),
             folder or (Path(named) if named else None),
         )
+
+
+def offline_hint(base: str) -> str:
+    """What to do where the weights of a base are missing and the network must not be used."""
+    return (
+        "leave out --offline and TLCLI_OFFLINE, or get a file and run "
+        f"`tlcli weights import FILE --base {base}`"
+    )

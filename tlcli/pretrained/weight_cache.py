@@ -1,7 +1,7 @@
 """tlcli's own cache of pretrained weights: one verified file for each base.
 
 A file is a Keras 3 weights file, so `keras.applications.VGG16(weights=PATH, include_top=False)`
-takes it, and says in its attributes where its tensors came from and what was checked.
+loads it. Its attributes record where its tensors came from and how they were verified.
 """
 
 from __future__ import annotations
@@ -19,24 +19,29 @@ from tlcli.pretrained.weight_files import read_weights
 from tlcli.pretrained.weight_sources import published_weights
 from tlcli.system import files
 
-#: How tensors were found right: by themselves, by the hash that Keras or a mirror gives to their
-#: file, or not at all.
+#: How tensors were verified: by their own fingerprint, by the hash that Keras or a mirror publishes
+#: for their file, or not at all.
 BY_FINGERPRINT, BY_HASH, BY_MIRROR, UNVERIFIED = "fingerprint", "published hash", "mirror hash", ""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file of the cache says about itself.
+    """Where tensors came from and how they were verified, as a file of the cache records it.
 
     Attributes:
-        source: where the tensors came from.
-        fingerprint: `tensors.fingerprint` when they came.
-        verified: one of the `BY_...` above; empty where nothing is known to compare with.
+        source: the host, mirror or file that they came from.
+        fingerprint: their `tensors.tensor_fingerprint` at that time.
+        verified: one of the `BY_...` above; empty where nothing is published to compare with.
     """
 
     source: str
     fingerprint: str
     verified: str
+
+    @property
+    def verification(self) -> str:
+        """How the tensors were verified, in words."""
+        return f"verified by {self.verified}" if self.verified else "no checksum is known"
 
 
 def weights_folder(cache: Path) -> Path:
@@ -52,63 +57,66 @@ def weights_file_name(base: str) -> str:
 def verify_tensors(
     row: bases.PretrainedBase, tensors: Tensors, where: str, proof: str = UNVERIFIED
 ) -> Provenance:
-    """What is known about tensors that claim to be the ImageNet weights of a base.
+    """Verify tensors as the ImageNet weights of a base, by the fingerprint if one is published.
 
-    `proof` says what is known about their file already; a known fingerprint is better. Raises
-    `WeightsError` where the right ones are known and these are others.
+    `proof` says how their file was verified before; it stays where no fingerprint is published.
+    Raises `WeightsError`, placed at `where`, for tensors with another fingerprint.
     """
-    found, known = tensor_fingerprint(tensors), published_weights(row.name).fingerprint
-    if known and found != known:
+    actual, published = tensor_fingerprint(tensors), published_weights(row.name).fingerprint
+    if published and actual != published:
         message = f"these are not the ImageNet weights of {row.name}: their fingerprint is "
-        message += f"{found[:12]}..., not {known[:12]}..."
+        message += f"{actual[:12]}..., not {published[:12]}..."
         hint = f"get the right ones with `tlcli weights fetch {row.name}`"
         raise WeightsError(Problem(where, message, hint))
-    return Provenance(where, found, BY_FINGERPRINT if known else proof)
+    return Provenance(where, actual, BY_FINGERPRINT if published else proof)
 
 
 def write_weights(
-    path: Path, row: bases.PretrainedBase, tensors: Sequence[object], entry: Provenance
+    path: Path, row: bases.PretrainedBase, tensors: Sequence[object], provenance: Provenance
 ) -> None:
-    """Write tensors as a weights file that appears whole."""
+    """Write the tensors of a base and their provenance as a weights file that appears whole."""
     import h5py
 
-    values = iter(tensors)
+    remaining = iter(tensors)
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as temporary, h5py.File(temporary, "w") as file:
         for layer in weighted_layers(row.name):
             for place in layer.paths:
-                file.create_dataset(place, data=np.asarray(next(values), dtype="<f4"))
+                file.create_dataset(place, data=np.asarray(next(remaining), dtype="<f4"))
         for key in ("source", "fingerprint", "verified"):
-            file.attrs[f"tlcli_{key}"] = getattr(entry, key)
+            file.attrs[f"tlcli_{key}"] = getattr(provenance, key)
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """What a file says about itself, or None for a file that tlcli has not written."""
+    """What a file records about its tensors, or None for a file that tlcli has not written."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            said = [file.attrs.get(f"tlcli_{key}") for key in ("source", "fingerprint", "verified")]
+            values = [
+                file.attrs.get(f"tlcli_{key}") for key in ("source", "fingerprint", "verified")
+            ]
     except OSError:
         return None
-    if not all(isinstance(value, str) for value in said):
+    if not all(isinstance(value, str) for value in values):
         return None
-    return Provenance(*said)
+    return Provenance(*values)
 
 
 def read_cached_weights(path: Path, row: bases.PretrainedBase) -> tuple[Tensors, Provenance]:
-    """The tensors of a cached file, compared with what was written.
+    """The tensors and the provenance of a file of the cache, once they agree.
 
-    Raises `WeightsError` for a damaged file, and one that holds other tensors than it did.
+    Raises `WeightsError` for a damaged file, and for one whose tensors are no longer those that
+    were written.
     """
     tensors = read_weights(path, row, str(path), "its name says")
-    said = read_provenance(path)
-    found = verify_tensors(row, tensors, str(path))
-    if said is None:
-        return tensors, found
-    if said.fingerprint != found.fingerprint:
+    recorded = read_provenance(path)
+    actual = verify_tensors(row, tensors, str(path))
+    if recorded is None:
+        return tensors, actual
+    if recorded.fingerprint != actual.fingerprint:
         hint = f"delete it and run `tlcli weights fetch {row.name}`"
         raise WeightsError(
             Problem(str(path), "its tensors have changed since it was written", hint)
         )
-    return tensors, said
+    return tensors, recorded

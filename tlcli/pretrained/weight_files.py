@@ -1,8 +1,8 @@
 """The weights of a base from a file of any form, read without TensorFlow.
 
 Keras 3 `.weights.h5`, Keras' older `.h5` with or without the classifier, whole `.keras` models and
-ONNX all give the same tensors in the same order, as in `tensors.layers`. Only what a base needs is
-read, and only after every shape has been compared.
+ONNX all give the same tensors in the same order, that of `tensors.weighted_layers`. Only what a
+base needs is read, and only after every shape has been compared.
 """
 
 from __future__ import annotations
@@ -23,51 +23,56 @@ from tlcli.pretrained.weight_formats import (
 
 
 def check_weights_file(
-    path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
+    path: Path, row: bases.PretrainedBase, where: str, expected_by: str = "the recipe asks for"
 ) -> None:
     """Raise a `WeightsError`, placed at `where`, unless the file holds the weights of the base.
 
-    Names and shapes are compared, values are not read. Takes milliseconds for HDF5.
+    Names and shapes are compared, values are not read: with HDF5 this takes milliseconds.
+    `expected_by` says what names the base, for the message about a file of another one.
     """
     with _opened_weights_file(path, row, where) as content:
-        _check_shapes(content, path, row, where, asks)
+        _check_shapes(content, path, row, where, expected_by)
 
 
 def read_weights(
-    path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
+    path: Path, row: bases.PretrainedBase, where: str, expected_by: str = "the recipe asks for"
 ) -> Tensors:
-    """The tensors of a base from a file of any form; raises `WeightsError` as `check` does."""
+    """The tensors of a base from a file of any form; as `check_weights_file`."""
     with _opened_weights_file(path, row, where) as content:
-        _check_shapes(content, path, row, where, asks)
+        _check_shapes(content, path, row, where, expected_by)
         return content.read(row.name)
 
 
 def read_classifier(
-    path: Path, row: bases.PretrainedBase, places: list[str], wanted: list[Shape], where: str
+    path: Path, row: bases.PretrainedBase, places: list[str], shapes: list[Shape], where: str
 ) -> Tensors:
-    """The tensors above those of a base in an HDF5 file with its classifier.
+    """The tensors of the classifier in an HDF5 file of the whole network.
 
-    `places` are their paths in a Keras 3 file; an older one keeps them in order after the base's.
-    `wanted` are their shapes.
-    Raises a `WeightsError` where they are not there.
+    `shapes` are theirs, and `places` their paths in a Keras 3 file; an older file keeps them in
+    order after those of the base. Raises a `WeightsError` for a file without them.
     """
     with _opened_weights_file(path, row, where) as content:
-        found = content.above(row.name, places, wanted) if isinstance(content, HDF5File) else None
-    if found is None:
+        tensors = None
+        if isinstance(content, HDF5File):
+            tensors = content.read_above(row.name, places, shapes)
+    if tensors is None:
         message = f"{path} does not hold the ImageNet classifier of {row.name}"
         hint = "name Keras' .h5 or .weights.h5 file of the whole network"
         raise WeightsError(Problem(where, message, hint))
-    return found
+    return tensors
 
 
 def base_from_file_name(path: Path) -> str | None:
-    """The base without classifier that a file name means: 'inception_v3_..._notop.h5'."""
+    """The base that the name of a file without the classifier stands for, or None.
+
+    For instance InceptionV3 for 'inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5'.
+    """
     name = "".join(c for c in path.name.lower() if c.isascii() and c.isalnum())
     name = name.removeprefix("weights")
     if "notop" not in name:
         return None
-    meant = [base for base in bases.names() if name.startswith(base.lower())]
-    return max(meant, key=len, default=None)
+    matching = [base for base in bases.names() if name.startswith(base.lower())]
+    return max(matching, key=len, default=None)  # ResNet50V2, not ResNet50
 
 
 def _hint(row: bases.PretrainedBase) -> str:
@@ -78,7 +83,7 @@ def _hint(row: bases.PretrainedBase) -> str:
 def _opened_weights_file(
     path: Path, row: bases.PretrainedBase, where: str
 ) -> Iterator[OpenWeightsFile]:
-    """The content of a file; where it cannot be opened or read, that is told as one line."""
+    """The content of a file; one that cannot be opened or read is a `WeightsError` of one line."""
     hint = _hint(row)
     if path.is_dir():
         raise WeightsError(Problem(where, f"{path} is a folder", hint))
@@ -97,19 +102,19 @@ def _opened_weights_file(
 
 
 def _check_shapes(
-    content: OpenWeightsFile, path: Path, row: bases.PretrainedBase, where: str, asks: str
+    content: OpenWeightsFile, path: Path, row: bases.PretrainedBase, where: str, expected_by: str
 ) -> None:
-    known = bases.identify_by_parameters(content.parameters) if content.parameters else None
-    if content.fits(row.name) and (known is None or known[0] is row):
+    identified = bases.identify_by_parameters(content.parameters) if content.parameters else None
+    if content.fits(row.name) and (identified is None or identified[0] is row):
         return
-    if known is None:
+    if identified is None:
         fitting = [base for base in bases.BASES.values() if content.fits(base.name)]
-        known = (max(fitting, key=lambda base: base.parameters), False) if fitting else None
-    if known and known[0] is not row:
-        other, with_classifier = known
+        identified = (max(fitting, key=lambda base: base.parameters), False) if fitting else None
+    if identified and identified[0] is not row:
+        other, with_classifier = identified
         classifier = " with its classifier" if with_classifier else ""
-        message = f"{path} is {other.name}{classifier}; {asks} {row.name}"
-    elif known:
+        message = f"{path} is {other.name}{classifier}; {expected_by} {row.name}"
+    elif identified:
         message = f"{path} has as many parameters as {row.name}, but not its layers"
     elif content.parameters is not None:
         message = f"{path} holds {content.parameters:,} parameters, {row.name} has "

@@ -23,26 +23,26 @@ _HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 
 
 class OpenWeightsFile(Protocol):
-    """A weights file, open."""
+    """What every form of an open weights file can do."""
 
     @property
     def parameters(self) -> int | None:
-        """How many numbers it holds, those of an optimizer left out; None: not known."""
+        """How many numbers it holds, without those of an optimizer; None if that is not known."""
 
     def fits(self, base: str) -> bool:
         """Whether all tensors of the base are in it, in their shapes."""
 
     def read(self, base: str) -> Tensors:
-        """They, in order."""
+        """The tensors of the base, in the order of `tensors.weighted_layers`."""
 
 
 class UnreadableWeightsError(Exception):
-    """What a file is, where it is no whole weights file: '... is a pickle'."""
+    """The file is not a complete weights file; the text continues its path: 'is a pickle'."""
 
 
 @contextmanager
 def _library_errors_translated() -> Iterator[None]:
-    """Turn what libraries say of a damaged file, while they open or read it, into `Refused`."""
+    """Turn what libraries raise for a damaged file into `UnreadableWeightsError`."""
     try:
         yield
     except (FileNotFoundError, PermissionError):
@@ -57,9 +57,10 @@ def _library_errors_translated() -> Iterator[None]:
 
 @_library_errors_translated()
 def open_weights_file(path: Path, stack: ExitStack) -> OpenWeightsFile:
-    """The content of a file until `stack` is left.
+    """The content of a file, open until `stack` is closed; its first bytes tell the form.
 
-    Raises `Refused` for what is no whole weights file, FileNotFoundError and PermissionError.
+    Raises `UnreadableWeightsError` for anything but a complete weights file, FileNotFoundError, and
+    PermissionError.
     """
     if path.exists() and not path.is_file():  # reading a pipe would wait for ever
         raise UnreadableWeightsError("is not a regular file")
@@ -115,8 +116,8 @@ def _unpacked(path: Path, stack: ExitStack) -> Any:
 class HDF5File:
     """Keras' HDF5 files, old and new.
 
-    Only datasets that are in the file itself are seen: a link to another file, or a dataset kept
-    in one, could make tlcli read what its user never named.
+    Only datasets in the file itself are used: a link to another file, or a dataset stored in
+    another file, could make tlcli read what its user never named.
     """
 
     def __init__(self, file: Any, stack: ExitStack) -> None:
@@ -133,7 +134,7 @@ class HDF5File:
                 self._datasets[name] = item
 
         self._file.visititems(add)
-        self._in_order = list(self._legacy())
+        self._legacy_paths = list(self._paths_in_attributes())
 
     @property
     @_library_errors_translated()
@@ -146,30 +147,32 @@ class HDF5File:
     def read(self, base: str) -> Tensors:
         return self._values(self._places(base) or [])
 
-    def above(self, base: str, places: list[str], wanted: list[Shape]) -> Tensors | None:
-        """The tensors above a base, if they are there: see `weight_files.read_classifier`."""
-        in_order = self._in_order[len(tensor_shapes(base)) :]
-        paths = self._fitting(in_order if self._in_order else places, wanted)
+    def read_above(self, base: str, places: list[str], shapes: list[Shape]) -> Tensors | None:
+        """The tensors above a base, or None without them: see `weight_files.read_classifier`."""
+        if self._legacy_paths:
+            places = self._legacy_paths[len(tensor_shapes(base)) :]
+        paths = self._if_fitting(places, shapes)
         return None if paths is None else self._values(paths)
 
     def _places(self, base: str) -> list[str] | None:
         """The paths of the tensors of a base, in order, or None."""
-        wanted = tensor_shapes(base)
-        if self._in_order:
-            return self._fitting(self._in_order[: len(wanted)], wanted)
+        shapes = tensor_shapes(base)
+        if self._legacy_paths:
+            return self._if_fitting(self._legacy_paths[: len(shapes)], shapes)
         relative = [path for layer in weighted_layers(base) for path in layer.paths]
         # The base may be a layer of the model that was saved: then it is one group further down.
         for group in self._groups:
-            found = self._fitting([group + path for path in relative], wanted)
-            if found:
-                return found
+            paths = self._if_fitting([group + path for path in relative], shapes)
+            if paths:
+                return paths
         return None
 
     @_library_errors_translated()
-    def _fitting(self, paths: list[str], wanted: list[Shape]) -> list[str] | None:
-        if len(paths) != len(wanted):
+    def _if_fitting(self, paths: list[str], shapes: list[Shape]) -> list[str] | None:
+        """The paths, if there are datasets of those shapes at them."""
+        if len(paths) != len(shapes):
             return None
-        for path, shape in zip(paths, wanted, strict=True):
+        for path, shape in zip(paths, shapes, strict=True):
             item = self._datasets.get(path)
             if item is None or item.shape != shape or item.dtype.kind not in "fiu":
                 return None
@@ -179,8 +182,8 @@ class HDF5File:
     def _values(self, paths: list[str]) -> Tensors:
         return [np.asarray(self._datasets[path][()], dtype=np.float32) for path in paths]
 
-    def _legacy(self) -> Iterator[str]:
-        """The datasets of Keras' older form in the order that its attributes give."""
+    def _paths_in_attributes(self) -> Iterator[str]:
+        """The datasets of Keras' older form, in the order in which its attributes list them."""
         root = "model_weights" if "model_weights/" in self._groups else ""
         attributes = self._file[root].attrs if root else self._file.attrs
         for layer in _names(attributes, "layer_names"):
@@ -192,7 +195,7 @@ class HDF5File:
 
 
 def _names(attributes: Any, key: str) -> Iterator[str]:
-    """A list of names; Keras cuts a long one into `key0`, `key1`, ..."""
+    """The names that an attribute lists; Keras splits a long list into `key0`, `key1`, ..."""
     if key in attributes:
         keys = [key]
     else:
@@ -203,7 +206,7 @@ def _names(attributes: Any, key: str) -> Iterator[str]:
 
 
 class ONNXFile:
-    """An ONNX model; its tensors are compared as they are read."""
+    """An ONNX model; its tensors are compared when they are read."""
 
     parameters = None  # other layers than convolutions are not counted
 

@@ -1,4 +1,7 @@
-"""`tlcli weights`: what is there of the pretrained weights, and carrying them about."""
+"""List, fetch, verify, import and export the pretrained weights of this machine (`tlcli weights`).
+
+`folder` is the weights folder of tlcli's cache everywhere in this module.
+"""
 
 from __future__ import annotations
 
@@ -21,69 +24,77 @@ from tlcli.pretrained.weight_files import read_weights
 from tlcli.pretrained.weights import candidate_files, verify_file
 from tlcli.system import console, download, files
 
-#: The list of SHA-256 sums that an export gets, as `sha256sum --check` reads it.
+#: The file with the SHA-256 sums of an export, as `sha256sum --check` reads it.
 SUMS_FILE = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file with the weights of a base on this machine."""
+    """A file with the weights of a base on this machine.
+
+    Attributes:
+        row: the base.
+        place: where it was found, as the user sees it: one of `weights.candidate_files`.
+    """
 
     row: bases.PretrainedBase
     place: str
     path: Path
 
     @property
-    def proof(self) -> str | None:
-        """How tlcli verified the file when it wrote it; None: not yet. Nothing is computed."""
-        said = read_provenance(self.path)
-        return said.verified if said else None
+    def verified(self) -> str | None:
+        """How tlcli verified the file when it wrote it, one of `weight_cache.BY_...`.
+
+        None for a file that tlcli has not written. Nothing is computed.
+        """
+        provenance = read_provenance(self.path)
+        return provenance.verified if provenance else None
 
 
 def lookup_bases(names: Sequence[str]) -> list[bases.PretrainedBase]:
-    """The bases of those names, all of them without any; raises `WeightsError` for unknown ones."""
-    found = []
+    """The bases of those names, or all bases; raises `WeightsError` for unknown names."""
+    rows = []
     for name in names or bases.names():
         row = bases.lookup(name)
         if row is None:
             raise WeightsError(bases.unknown_base(name, "weights"))
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def find_weight_files(
     names: Sequence[str], folder: Path, access: WeightsAccess
 ) -> Iterator[WeightFile]:
-    """The files of weights in all places, in the order in which they count."""
+    """The weights files of those bases, or of all, in the order in which they are preferred."""
     for row in lookup_bases(names):
         for place, paths in candidate_files(row, folder, access).items():
             yield from (WeightFile(row, place, path) for path in paths if path.is_file())
 
 
 def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
-    """Which weights are on this machine: as text, and as a value for JSON."""
-    found = list(find_weight_files((), folder, access))
-    value = [
+    """The weights on this machine: as text, and as a value for JSON."""
+    weight_files = list(find_weight_files((), folder, access))
+    value: list[dict[str, Any]] = [
         {
-            "base": one.row.name,
-            "place": one.place,
-            "path": str(one.path),
-            "bytes": one.path.stat().st_size,
-            "verified": one.proof,
+            "base": file.row.name,
+            "place": file.place,
+            "path": str(file.path),
+            "bytes": file.path.stat().st_size,
+            "verified": file.verified,
         }
-        for one in found
+        for file in weight_files
     ]
     lines = [
         [
-            one.row.name,
-            one.place,
-            console.size(one.path.stat().st_size),
-            _verification_text(one.proof),
-            one.path,
+            entry["base"],
+            entry["place"],
+            console.size(entry["bytes"]),
+            _verification_text(entry["verified"]),
+            entry["path"],
         ]
-        for one in found
+        for entry in value
     ]
-    present = {one.row.name for one in found}
+    present = {file.row.name for file in weight_files}
     lines += [
         [row.name, "-", console.size(4 * row.parameters), "", ""]
         for row in bases.BASES.values()
@@ -93,16 +104,16 @@ def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
     return text + "\n\n`tlcli weights fetch NAME` fetches missing ones.", value
 
 
-def _verification_text(proof: str | None) -> str:
-    if proof is None:
+def _verification_text(verified: str | None) -> str:
+    if verified is None:
         return "not yet: see `verify`"
-    return f"by {proof}" if proof else "no checksum is known"
+    return f"by {verified}" if verified else "no checksum is known"
 
 
 def fetch_weights(names: Sequence[str], folder: Path, *, offline: bool = False) -> list[Path]:
-    """The files of those bases in tlcli's cache, verified; what is missing is fetched.
+    """The verified files of those bases in tlcli's cache; missing ones are downloaded.
 
-    Raises `WeightsError` with every base that could not be had.
+    Raises `WeightsError` with the problems of all bases whose weights no source has.
     """
     paths: list[Path] = []
     problems: list[Problem] = []
@@ -121,51 +132,52 @@ def fetch_weights(names: Sequence[str], folder: Path, *, offline: bool = False) 
 def verify_weights(
     names: Sequence[str], folder: Path, access: WeightsAccess
 ) -> tuple[list[str], list[Problem]]:
-    """Read every file of weights on this machine: a line for each sound one, and the problems."""
+    """Read every weights file on this machine: a line for each good one, and the problems."""
     lines: list[str] = []
     problems: list[Problem] = []
-    for one in find_weight_files(names, folder, access):
+    for file in find_weight_files(names, folder, access):
         try:
-            entry = verify_file(one.path, one.row, str(one.path), "its name says")
+            provenance = verify_file(file.path, file.row, str(file.path), "its name says")
         except WeightsError as error:
             problems += error.problems
             continue
-        proof = f"verified by {entry.verified}" if entry.verified else "no checksum is known"
-        lines.append(f"{one.row.name}: {one.path}: {proof}, fingerprint {entry.fingerprint}")
+        summary = f"{provenance.verification}, fingerprint {provenance.fingerprint}"
+        lines.append(f"{file.row.name}: {file.path}: {summary}")
     return lines, problems
 
 
 def import_weights(file: Path, base: str, folder: Path, *, force: bool = False) -> Path:
-    """Copy the weights in a file of any form into tlcli's cache, once they are verified.
+    """Verify the weights in a file of any form and copy them into tlcli's cache.
 
-    Raises `WeightsError` for other weights than the published ones where those are known, and for
-    a base that has others in the cache already, unless `force`.
+    Raises `WeightsError` for tensors with another fingerprint than the published one, and unless
+    `force` for a base that has other weights in the cache already.
     """
     (row,) = lookup_bases([base])
-    entry = verify_file(file, row, str(file), "--base says")
+    provenance = verify_file(file, row, str(file), "--base says")
     path = folder / weights_file_name(row.name)
     present = read_provenance(path) if path.is_file() else None
-    same = present is not None and present.fingerprint == entry.fingerprint
+    same = present is not None and present.fingerprint == provenance.fingerprint
     if path.is_file() and not (same or force):
         hint = "replace them with --force"
         raise WeightsError(Problem(str(path), f"has other weights of {row.name}", hint))
-    source = entry if entry.source != str(file) else replace(entry, source=file.name)
+    if provenance.source == str(file):  # a path of this machine would mean nothing elsewhere
+        provenance = replace(provenance, source=file.name)
     tensors = read_weights(file, row, str(file))
-    write_weights(path, row, tensors, source)
+    write_weights(path, row, tensors, provenance)
     return path
 
 
 def export_weights(
     target: Path, names: Sequence[str], folder: Path, access: WeightsAccess
 ) -> list[Path]:
-    """Write the weights on this machine to a folder that `--weights-dir` can name elsewhere.
+    """Write the weights on this machine to a folder that another machine uses with `--weights-dir`.
 
-    Every file is verified on the way. Raises `WeightsError` where there are none, or those asked
-    for are missing.
+    Every file is verified first. Raises `WeightsError` if there are none, or if those of one of the
+    named bases are missing.
     """
     first: dict[str, WeightFile] = {}
-    for one in find_weight_files(names, folder, access):
-        first.setdefault(one.row.name, one)
+    for file in find_weight_files(names, folder, access):
+        first.setdefault(file.row.name, file)
     missing = [row.name for row in lookup_bases(names) if row.name not in first] if names else []
     if missing or not first:
         what = ", ".join(missing) or "any base"
@@ -174,10 +186,10 @@ def export_weights(
         raise WeightsError(Problem("weights", message, hint))
     target.mkdir(parents=True, exist_ok=True)
     paths = []
-    for one in first.values():
-        entry = verify_file(one.path, one.row, str(one.path), "its name says")
-        path = target / weights_file_name(one.row.name)
-        write_weights(path, one.row, read_weights(one.path, one.row, ""), entry)
+    for file in first.values():
+        provenance = verify_file(file.path, file.row, str(file.path), "its name says")
+        path = target / weights_file_name(file.row.name)
+        write_weights(path, file.row, read_weights(file.path, file.row, ""), provenance)
         paths.append(path)
     sums = [f"{download.hash_file(path, '0' * 64)}  {path.name}\n" for path in paths]
     files.write_text(target / SUMS_FILE, "".join(sums))

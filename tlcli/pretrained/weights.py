@@ -1,7 +1,8 @@
-"""Where the weights of a base come from, and whether they are the right ones.
+"""Find the weights of a base, verify them, and load them into the model.
 
-`imagenet` is looked for in a folder that the user names, in tlcli's cache and in Keras' cache, and
-fetched when it is needed; a path is taken as it is, and `random` only where the recipe says so.
+ImageNet weights are searched for in the user's own folder, in tlcli's cache and in Keras' cache, in
+this order, and downloaded where none of the three has them. A path that the user names is taken as
+it is, and weights are random only if the recipe says `random`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
 from tlcli.pretrained.tensors import Tensors, tensor_fingerprint, weighted_layers
-from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.pretrained.weight_access import WeightsAccess, offline_hint
 from tlcli.pretrained.weight_cache import (
     BY_FINGERPRINT,
     BY_HASH,
@@ -35,15 +36,15 @@ from tlcli.system import download, files
 
 @dataclass(frozen=True)
 class WeightSource:
-    """Weights as found: a file, the network, or random numbers.
-
-    Of the kind `network` there is one only where the network may be used.
+    """Where the weights of a base will be taken from.
 
     Attributes:
+        kind: a file on this machine, the network (only where the user allows it), or random
+            numbers.
         path: of the file.
-        folder: of tlcli's cache, where what comes from the network is kept.
+        folder: the weights folder of tlcli's cache, which keeps what is downloaded.
         verified: how the file was verified, one of `weight_cache.BY_...`, or empty.
-        notes: the steps that led here.
+        notes: for the user: each place that was searched, and the result.
     """
 
     kind: Literal["file", "network", "random"]
@@ -60,56 +61,64 @@ class WeightSource:
 
 def find_weights(
     row: bases.PretrainedBase,
-    wanted: str,
+    choice: str,
     where: str,
     access: WeightsAccess,
     cache: Path | None = None,
-    asks: str = "the recipe asks for",
+    expected_by: str = "the recipe asks for",
 ) -> WeightSource:
-    """The source that a recipe's `base.weights` means: imagenet, random or a path.
+    """The source of a base's weights; nothing is downloaded yet.
 
-    Nothing is fetched yet. A file for `imagenet` is read and verified; one that the recipe names
-    is the user's choice, and only its shapes are compared. `cache` is the folder of
-    `files.cache_folder`. Problems are placed at `where`; `asks` says what did ask for that base.
+    A file with ImageNet weights is read and verified; of one that the user names, only the shapes
+    are compared.
+
+    Args:
+        row: the base.
+        choice: as a recipe's `base.weights` has it: 'imagenet', 'random' or a path.
+        where: the place of problems.
+        access: whether the network may be used, and the user's own folder.
+        cache: see `files.cache_folder`.
+        expected_by: what names the base, for the message about a file of another base.
+
     Raises `WeightsError` for files that are missing, hold another network, or are not what they
-    claim, and where the weights would have to be fetched but tlcli is offline.
+    claim to be, and where the weights would have to be downloaded but tlcli is offline.
     """
-    if wanted == "random":
+    if choice == "random":
         return WeightSource("random")
-    if wanted != "imagenet":
-        check_weights_file(Path(wanted), row, where, asks)
-        return WeightSource("file", Path(wanted))
+    if choice != "imagenet":
+        check_weights_file(Path(choice), row, where, expected_by)
+        return WeightSource("file", Path(choice))
     folder = weights_folder(files.cache_folder(cache))
-    found, verified, tried = None, "", []
-    for found, verified, said in _search(row, folder, access):
-        tried.append(f"{said}, {_proof(verified)}" if found else said)
-        if found is not None:
+    path, verified, results = None, "", []
+    for path, verified, result in _search(row, folder, access):
+        results.append(f"{result}, {_proof(verified)}" if path else result)
+        if path is not None:
             break
-    if found is None and access.offline:
-        hint = "leave out --offline and TLCLI_OFFLINE, or get a file and run "
-        hint += f"`tlcli weights import FILE --base {row.name}`"
+    if path is None and access.offline:
         message = f"the weights of {row.name} are not on this machine, and tlcli is offline"
-        raise WeightsError(Problem(where, message, hint))
-    notes = tuple(Problem(f"weights of {row.name}", text, severity="note") for text in tried)
-    return WeightSource("file" if found else "network", found, folder, verified, notes)
+        raise WeightsError(Problem(where, message, offline_hint(row.name)))
+    notes = tuple(Problem(f"weights of {row.name}", text, severity="note") for text in results)
+    return WeightSource("file" if path else "network", path, folder, verified, notes)
 
 
 def candidate_files(
     row: bases.PretrainedBase, folder: Path, access: WeightsAccess
 ) -> dict[str, list[Path]]:
-    """Where the ImageNet weights of a base may be, by place, in the order in which they count.
+    """The paths that the ImageNet weights of a base may have, for each place that is searched.
 
-    `folder` is that of tlcli's cache. Not every path is there.
+    Places and paths are in the order of preference; most paths will not exist. `folder` is the
+    weights folder of tlcli's cache.
     """
     own, official = weights_file_name(row.name), published_weights(row.name).file
-    found = {}
-    if given := access.folder:
-        others = sorted(given.iterdir()) if given.is_dir() else []
-        meant = [path for path in others if base_from_file_name(path) == row.name]
-        found["TLCLI_WEIGHTS"] = list(dict.fromkeys([given / own, given / official, *meant]))
-    found["tlcli's cache"] = [folder / own]
-    found["Keras' cache"] = [keras_weights_folder() / official]
-    return found
+    paths = {}
+    if user_folder := access.folder:
+        entries = sorted(user_folder.iterdir()) if user_folder.is_dir() else []
+        similar = [path for path in entries if base_from_file_name(path) == row.name]
+        exact = [user_folder / own, user_folder / official]
+        paths["TLCLI_WEIGHTS"] = list(dict.fromkeys([*exact, *similar]))
+    paths["tlcli's cache"] = [folder / own]
+    paths["Keras' cache"] = [keras_weights_folder() / official]
+    return paths
 
 
 def keras_weights_folder() -> Path:
@@ -121,9 +130,9 @@ def keras_weights_folder() -> Path:
 def _search(
     row: bases.PretrainedBase, folder: Path, access: WeightsAccess
 ) -> Iterator[tuple[Path | None, str, str]]:
-    """Each place that is tried: the verified file in it, if any, its proof, and words for the user.
+    """Search place after place: the file in it or None, how it was verified, and a note.
 
-    A wrong file is an error, except in Keras' cache: Keras leaves broken ones behind.
+    A wrong file is an error, except in Keras' cache, where Keras leaves broken files behind.
     """
     for place, paths in candidate_files(row, folder, access).items():
         path = next((path for path in paths if path.is_file()), None)
@@ -144,16 +153,16 @@ def _proof(verified: str) -> str:
 
 
 def verify_file(
-    path: Path, row: bases.PretrainedBase, where: str, asks: str = "the recipe asks for"
+    path: Path, row: bases.PretrainedBase, where: str, expected_by: str = "the recipe asks for"
 ) -> Provenance:
-    """What is known about a file with the ImageNet weights of a base.
+    """Verify a file with the ImageNet weights of a base.
 
-    Raises `WeightsError` for a file that has other tensors than the known ones, and for one under
-    the name of the official file that has another hash and nothing else to prove it.
+    Raises `WeightsError` for a file with other tensors than the published ones. Where those are not
+    known, a file under the name of the official one must have its hash.
     """
     if read_provenance(path) is not None:
         return read_cached_weights(path, row)[1]
-    tensors = read_weights(path, row, where, asks)
+    tensors = read_weights(path, row, where, expected_by)
     known = published_weights(row.name)
     matched = bool(known.hashes) and any(
         download.hash_file(path, published) == published for published in known.hashes
@@ -167,9 +176,9 @@ def verify_file(
 
 
 def load_weights(model: Any, row: bases.PretrainedBase, source: WeightSource) -> None:
-    """Put the weights into a base that `bases.Base.build` has made, fetching them if need be.
+    """Load the weights into a base of `PretrainedBase.build`, downloaded first if need be.
 
-    Raises `WeightsError` where they cannot be had.
+    Raises `WeightsError` if no source has them.
     """
     if source.kind == "random":
         return
@@ -182,31 +191,35 @@ def load_weights(model: Any, row: bases.PretrainedBase, source: WeightSource) ->
 
 
 def assign_tensors(model: Any, values: Tensors, row: bases.PretrainedBase) -> None:
-    """Put tensors in the order of `tensors.layers` into the layers of a base."""
-    left = iter(values)
+    """Put tensors in the order of `tensors.weighted_layers` into the layers of a base."""
+    remaining = iter(values)
     for layer in _layers(model, row):
-        layer.set_weights([next(left) for _ in layer.weights])
+        layer.set_weights([next(remaining) for _ in layer.weights])
         if hasattr(layer, "finalize_state"):
-            layer.finalize_state()  # set_weights leaves the mean and variance it computes with
+            # Normalization computes with copies of its mean and variance, which `set_weights` does
+            # not renew.
+            layer.finalize_state()
 
 
 def weights_record(model: Any, row: bases.PretrainedBase, source: WeightSource) -> dict[str, str]:
-    """What a run keeps about its weights: where they came from, and which they are.
+    """What a run records about its weights: source, file, fingerprint and how they were verified.
 
-    `fingerprint` is that of the tensors in the model, as in `tensors.fingerprint`.
+    The fingerprint is that of the tensors in the model: see `tensors.tensor_fingerprint`.
     """
     path = source.path
     if source.kind == "network" and source.folder is not None:
         path = source.folder / weights_file_name(row.name)
-    said = read_provenance(path) if path and path.is_file() else None
-    said = said or Provenance(str(source), "", source.verified)
-    found = tensor_fingerprint(v for layer in _layers(model, row) for v in layer.get_weights())
-    known = found == published_weights(row.name).fingerprint
+    provenance = read_provenance(path) if path and path.is_file() else None
+    provenance = provenance or Provenance(str(source), "", source.verified)
+    fingerprint = tensor_fingerprint(
+        values for layer in _layers(model, row) for values in layer.get_weights()
+    )
+    is_published = fingerprint == published_weights(row.name).fingerprint
     return {
-        "source": said.source,
+        "source": provenance.source,
         "file": str(path.absolute()) if path else "",
-        "fingerprint": found,
-        "verified": BY_FINGERPRINT if known else said.verified,
+        "fingerprint": fingerprint,
+        "verified": BY_FINGERPRINT if is_published else provenance.verified,
     }
 
 
