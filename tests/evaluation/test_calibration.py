@@ -35,11 +35,11 @@ def test_the_temperature_is_that_of_a_general_minimiser(classes: int, temperatur
         return -np.log(tempered[np.arange(len(labels)), labels]).mean()
 
     truth = optimize.minimize_scalar(loss, bounds=(-3, 3), options={"xatol": 1e-10})
-    found = calibration.fit(values, labels)
-    assert found.temperature == pytest.approx(math.exp(truth.x), rel=1e-5)
-    assert found.val["log_loss_after"] == pytest.approx(truth.fun, abs=1e-8)
-    assert found.val["log_loss_after"] <= found.val["log_loss_before"]
-    assert found.val["n"] == 400
+    fitted = calibration.fit(values, labels)
+    assert fitted.temperature == pytest.approx(math.exp(truth.x), rel=1e-5)
+    assert fitted.val["log_loss_after"] == pytest.approx(truth.fun, abs=1e-8)
+    assert fitted.val["log_loss_after"] <= fitted.val["log_loss_before"]
+    assert fitted.val["n"] == 400
 
 
 def test_a_known_temperature_is_found_again():
@@ -62,23 +62,26 @@ def test_two_classes_are_a_sigmoid_with_its_logit_divided():
 
 def test_photos_that_are_all_right_tell_no_temperature():
     values, _ = drawn(50, 3, 1.0)
-    found = calibration.fit(values, values.argmax(axis=1))
-    assert found.temperature == 1.0
-    assert found.val["log_loss_before"] == found.val["log_loss_after"]
+    fitted = calibration.fit(values, values.argmax(axis=1))
+    assert fitted.temperature == 1.0
+    assert fitted.val["log_loss_before"] == fitted.val["log_loss_after"]
 
 
 def test_a_model_worse_than_chance_is_flattened():
     values, _ = drawn(50, 3, 1.0)
-    assert calibration.fit(values, values.argmin(axis=1)).temperature == calibration.HIGHEST
+    assert (
+        calibration.fit(values, values.argmin(axis=1)).temperature
+        == calibration.HIGHEST_TEMPERATURE
+    )
 
 
 def test_saturated_probabilities_stay_finite():
     values = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]], np.float32)
     labels = np.array([1, 0, 0])
     assert calibration.log_loss(values, labels) == pytest.approx(-math.log(1e-7) / 3)
-    found = calibration.fit(values, labels)
-    assert 1 < found.temperature <= calibration.HIGHEST
-    assert np.isfinite(found.apply(values)).all()
+    fitted = calibration.fit(values, labels)
+    assert 1 < fitted.temperature <= calibration.HIGHEST_TEMPERATURE
+    assert np.isfinite(fitted.apply(values)).all()
 
 
 def test_the_calibration_error_counted_by_hand():

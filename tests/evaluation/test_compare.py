@@ -50,7 +50,7 @@ def test_the_cells_are_counted_by_hand():
     assert compared.pairs == PairedCounts(20, 2, 12, 16)
     assert [run.accuracy for run in compared.runs] == [22 / 50, 32 / 50]
     assert compared.difference == pytest.approx(0.2)
-    assert compared.difference_interval == PairedCounts(20, 2, 12, 16).interval()
+    assert compared.difference_interval == PairedCounts(20, 2, 12, 16).difference_interval()
     assert compared.test.p == pytest.approx(0.0129, abs=5e-5)
     assert compared.more_than_chance is True
     assert compared.verdict == "b-1 is better than a-1, by more than chance"
@@ -72,7 +72,7 @@ def test_a_small_difference_is_chance(cli):
     assert value == json.loads(json.dumps(compare.compare(first, second).as_dict()))
 
 
-def test_photos_are_told_apart_by_their_bytes():
+def test_photos_are_reported_apart_by_their_bytes():
     first = fabricate("a-1", [True] * 6)
     second = fabricate("b-1", [True, False, True, False], first=4, labels=[0, 1, 0, 1])
     compared = compare.compare(first, second)

@@ -119,9 +119,9 @@ def test_the_calibration_is_kept_until_asked_again(run: Run):
 def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
     path = run.file(directory.SPLIT)
     path.write_text(path.read_text().replace(",val,", ",train,"))
-    found = evaluate.evaluate(run, EvaluationRequest())
-    assert found.evaluation.calibrated is None
-    assert found.evaluation.reliability.calibrated_bins is None
+    result = evaluate.evaluate(run, EvaluationRequest())
+    assert result.evaluation.calibrated is None
+    assert result.evaluation.reliability.calibrated_bins is None
     assert not run.file(directory.CALIBRATION).exists()
     assert "the probabilities are not calibrated: --split val: " in capsys.readouterr().err
     with pytest.raises(RunError, match="has no photo in this split"):
@@ -130,19 +130,19 @@ def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
 
 def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, capsys, monkeypatch):
     calibration.write_calibration(run, calibration.Calibration(2.0, {"n": 1}))
-    test = RunProbabilities(run).split("test")
-    monkeypatch.setattr(RunProbabilities, "predict", lambda source, wanted: test)
+    test = RunProbabilities(run).split_probabilities("test")
+    monkeypatch.setattr(RunProbabilities, "predict", lambda source, photos: test)
     (photos / "val/red/00.png").unlink()
-    found = evaluate.evaluate(run, EvaluationRequest(again=True))
-    assert found.evaluation.calibrated.temperature == 2.0
+    result = evaluate.evaluate(run, EvaluationRequest(again=True))
+    assert result.evaluation.calibrated.temperature == 2.0
     assert "warning: the existing calibration is kept: " in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
     run.file(directory.reliability("test")).mkdir()  # in the way, also for root
-    found = evaluate.evaluate(run, EvaluationRequest())
-    assert found.evaluation.n == 6
-    assert found.written == ()
+    result = evaluate.evaluate(run, EvaluationRequest())
+    assert result.evaluation.n == 6
+    assert result.written == ()
     assert capsys.readouterr().err == (
         f"warning: {run.path}/reliability-test.png: cannot be written: is a directory; "
         "name a folder for the files with --out\n"
@@ -151,8 +151,8 @@ def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
 
 def test_files_go_where_they_are_asked(run: Run, tmp_path: Path):
     out = tmp_path / "out" / "deeper"
-    found = evaluate.evaluate(run, EvaluationRequest(out=out))
-    assert {path.parent for path in found.written} == {out}
+    result = evaluate.evaluate(run, EvaluationRequest(out=out))
+    assert {path.parent for path in result.written} == {out}
     assert not run.file(directory.evaluation("test")).exists()
     assert run.file(directory.CALIBRATION).exists()
     (tmp_path / "file").touch()
@@ -169,7 +169,7 @@ def test_photos_of_the_training_set_are_counted(run: Run, photos: Path, capsys, 
     assert "warning: the model was trained on 2 of 6 photos: the numbers are better " in done.stderr
 
 
-def test_damaged_records_are_told(run: Run):
+def test_damaged_records_are_reported(run: Run):
     files.write_json(run.file(directory.RECORD), {"classes": "cats"})
     with pytest.raises(RunError, match=r"run\.json: does not list the classes"):
         RunProbabilities(run)
@@ -232,11 +232,11 @@ def trained(photos, write_recipe) -> Run:
     from tlcli.training.preflight import preflight
 
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
-    made = make_plan(preflight(load_recipe(write_recipe(text))))
+    plan = make_plan(preflight(load_recipe(write_recipe(text))))
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
-    with resume.claim(resume.RunRequest(), made.recipe, made.index) as claimed:
+    with resume.claim(resume.RunRequest(), plan.recipe, plan.index) as claimed:
         run = claimed.run
-        saving.save_model(network, made, run)
+        saving.save_model(network, plan, run)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
     directory.mark_latest(run)
     return run
@@ -269,9 +269,9 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     source = RunProbabilities(trained)  # one model for the rest
     listed = tmp_path / "labels.csv"
     files.write_table(listed, ("path", "label"), [(path, path.parent.name) for path in paths])
-    found = source.predict(labelled_photos.find_table_photos(listed, source.classes))
-    assert found.probabilities == pytest.approx(values, abs=1e-6)
-    assert found.labels.tolist() == labels.tolist()
+    predicted = source.predict(labelled_photos.find_table_photos(listed, source.classes))
+    assert predicted.probabilities == pytest.approx(values, abs=1e-6)
+    assert predicted.labels.tolist() == labels.tolist()
 
     broken = photos / "test" / "red" / "zz.png"
     broken.write_text("<html>")
@@ -287,7 +287,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     with pytest.raises(DataError, match="of 6 missing; say where they are"):
         evaluate.evaluate(trained, EvaluationRequest(again=True))
     assert kept.stat().st_mtime_ns == stamp
-    again = source.split("test", data=moved, again=True)
+    again = source.split_probabilities("test", data=moved, again=True)
     assert again.probabilities == pytest.approx(values, abs=1e-6)
     assert kept.stat().st_mtime_ns != stamp
     assert evaluate.evaluate(trained, EvaluationRequest(data=moved)).evaluation.data == str(moved)

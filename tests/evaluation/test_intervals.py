@@ -35,12 +35,14 @@ def test_wilson_at_the_ends():
 def test_the_paired_interval_as_published():
     """Newcombe, Statistics in Medicine 17 (1998), 2635-2650, table II, method 10."""
     assert PairedCounts(36, 2, 12, 0).difference == pytest.approx(0.2)
-    assert PairedCounts(36, 2, 12, 0).interval() == pytest.approx((0.0569, 0.3404), abs=5e-5)
+    assert PairedCounts(36, 2, 12, 0).difference_interval() == pytest.approx(
+        (0.0569, 0.3404), abs=5e-5
+    )
 
 
 def test_the_paired_interval_turns_with_the_runs():
-    low, high = PairedCounts(20, 12, 2, 16).interval()
-    assert PairedCounts(20, 2, 12, 16).interval() == pytest.approx((-high, -low))
+    low, high = PairedCounts(20, 12, 2, 16).difference_interval()
+    assert PairedCounts(20, 2, 12, 16).difference_interval() == pytest.approx((-high, -low))
 
 
 @pytest.mark.parametrize(
@@ -49,15 +51,15 @@ def test_the_paired_interval_turns_with_the_runs():
 )
 def test_the_paired_interval_of_odd_tables_holds_the_difference(counts: tuple[int, int, int, int]):
     pairs = PairedCounts(*counts)
-    low, high = pairs.interval()
+    low, high = pairs.difference_interval()
     assert -1 <= low <= pairs.difference <= high <= 1
     assert low < high
 
 
 def test_no_photos():
     nothing = PairedCounts(0, 0, 0, 0)
-    assert (nothing.difference, nothing.interval()) == (0.0, (-1.0, 1.0))
-    assert nothing.test().p == 1.0
+    assert (nothing.difference, nothing.difference_interval()) == (0.0, (-1.0, 1.0))
+    assert nothing.mcnemar_test().p == 1.0
 
 
 def test_mcnemar_as_published():
@@ -65,27 +67,27 @@ def test_mcnemar_as_published():
     (3rd ed., 1994), p. 127: 12 specimens grew on one alone, 2 on the other."""
     assert intervals.chi_squared_mcnemar_test(12, 2).statistic == pytest.approx(5.785714, abs=5e-7)
     assert intervals.chi_squared_mcnemar_test(12, 2).p == pytest.approx(0.0162, abs=5e-5)
-    found = PairedCounts(20, 12, 2, 16).test()
-    assert (found.method, found.statistic) == ("exact", None)
-    assert found.p == pytest.approx(0.0129, abs=5e-5)
+    outcome = PairedCounts(20, 12, 2, 16).mcnemar_test()
+    assert (outcome.method, outcome.statistic) == ("exact", None)
+    assert outcome.p == pytest.approx(0.0129, abs=5e-5)
 
 
 def test_mcnemar_of_many():
     """Presidential approval, Agresti, Categorical Data Analysis (1990), p. 350."""
-    found = PairedCounts(794, 150, 86, 570).test()
-    assert found.method == "chi-squared"
-    assert found.statistic == pytest.approx((150 - 86 - 1) ** 2 / (150 + 86))
-    assert found.p == pytest.approx(stats.chi2.sf(found.statistic, 1))
-    assert found.p == pytest.approx(4.115e-05, rel=1e-3)
+    outcome = PairedCounts(794, 150, 86, 570).mcnemar_test()
+    assert outcome.method == "chi-squared"
+    assert outcome.statistic == pytest.approx((150 - 86 - 1) ** 2 / (150 + 86))
+    assert outcome.p == pytest.approx(stats.chi2.sf(outcome.statistic, 1))
+    assert outcome.p == pytest.approx(4.115e-05, rel=1e-3)
 
 
 def test_the_exact_test_is_the_binomial_one():
     for differing in range(1, intervals.EXACT_BELOW):
         for first in range(differing + 1):
-            found = PairedCounts(7, first, differing - first, 1).test()
-            assert found.method == "exact"
-            assert found.p == pytest.approx(stats.binomtest(first, differing).pvalue)
-    assert PairedCounts(0, 13, 12, 0).test().method == "chi-squared"
+            outcome = PairedCounts(7, first, differing - first, 1).mcnemar_test()
+            assert outcome.method == "exact"
+            assert outcome.p == pytest.approx(stats.binomtest(first, differing).pvalue)
+    assert PairedCounts(0, 13, 12, 0).mcnemar_test().method == "chi-squared"
 
 
 def test_equal_halves_are_no_evidence():

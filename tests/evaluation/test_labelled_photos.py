@@ -20,17 +20,17 @@ CLASSES = ("blue", "green", "red")
 @pytest.fixture(params=["absolute", "relative"])
 def run(request, photos, tmp_path, write_recipe) -> Run:
     """What a run knows of `photos`, with the paths of its table written in either way."""
-    found = Run(tmp_path / "run")
-    found.path.mkdir()
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
     text = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
-    found.file(directory.RECIPE).write_text(text)
+    run.file(directory.RECIPE).write_text(text)
     rows = []
     for path in sorted(photos.rglob("*.png")):
         shown = path if request.param == "absolute" else path.relative_to(photos)
         split, name = path.relative_to(photos).parts[:2]
         rows.append((shown, name, split, digest(path)))
-    files.write_table(found.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
-    return found
+    files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
+    return run
 
 
 def refusal(function, *arguments, kind: type[TlcliError] = DataError) -> str:
@@ -40,17 +40,17 @@ def refusal(function, *arguments, kind: type[TlcliError] = DataError) -> str:
 
 
 def test_a_split(run: Run, photos: Path):
-    found = labelled_photos.find_split_photos(run, "test", CLASSES)
-    assert (found.name, found.root) == ("test", photos)
-    assert [photo.path for photo in found.photos] == sorted((photos / "test").rglob("*.png"))
-    assert [photo.name for photo in found.photos[:2]] == ["test/blue/00.png", "test/blue/01.png"]
-    assert [photo.label for photo in found.photos] == [0, 0, 1, 1, 2, 2]
-    assert all(photo.sha256 == digest(photo.path) for photo in found.photos)
+    labelled = labelled_photos.find_split_photos(run, "test", CLASSES)
+    assert (labelled.name, labelled.root) == ("test", photos)
+    assert [photo.path for photo in labelled.photos] == sorted((photos / "test").rglob("*.png"))
+    assert [photo.name for photo in labelled.photos[:2]] == ["test/blue/00.png", "test/blue/01.png"]
+    assert [photo.label for photo in labelled.photos] == [0, 0, 1, 1, 2, 2]
+    assert all(photo.sha256 == digest(photo.path) for photo in labelled.photos)
 
 
 def test_the_order_of_the_classes_is_the_models(run: Run):
-    found = labelled_photos.find_split_photos(run, "test", CLASSES[::-1])
-    assert [photo.label for photo in found.photos] == [2, 2, 1, 1, 0, 0]
+    labelled = labelled_photos.find_split_photos(run, "test", CLASSES[::-1])
+    assert [photo.label for photo in labelled.photos] == [2, 2, 1, 1, 0, 0]
 
 
 def test_a_split_that_is_not_there(run: Run):
@@ -63,13 +63,13 @@ def test_a_split_that_is_not_there(run: Run):
 
 def test_a_folder_that_moved(run: Run, photos: Path):
     moved = photos.rename(photos.with_name("moved"))
-    said = refusal(labelled_photos.find_split_photos, run, "test", CLASSES)
-    assert said.startswith(f"{photos}: 6 photos ({photos}/test/blue/00.png, ")
+    message = refusal(labelled_photos.find_split_photos, run, "test", CLASSES)
+    assert message.startswith(f"{photos}: 6 photos ({photos}/test/blue/00.png, ")
     hint = "say where they are now with `tlcli evaluate --split test --data DIR`"
-    assert said.endswith(f", ...) of 6 missing; {hint}")
-    found = labelled_photos.find_split_photos(run, "test", CLASSES, moved)
-    assert found.root == moved
-    assert [photo.name for photo in found.photos[:1]] == ["test/blue/00.png"]
+    assert message.endswith(f", ...) of 6 missing; {hint}")
+    labelled = labelled_photos.find_split_photos(run, "test", CLASSES, moved)
+    assert labelled.root == moved
+    assert [photo.name for photo in labelled.photos[:1]] == ["test/blue/00.png"]
 
 
 def test_photos_that_changed(run: Run, photos: Path):
@@ -83,15 +83,17 @@ def test_photos_that_changed(run: Run, photos: Path):
 
 
 def test_a_model_of_other_classes(run: Run):
-    said = refusal(labelled_photos.find_split_photos, run, "test", ("blue", "green"), kind=RunError)
-    assert "its split.csv and its model have different classes, such as 'red'" in said
+    message = refusal(
+        labelled_photos.find_split_photos, run, "test", ("blue", "green"), kind=RunError
+    )
+    assert "its split.csv and its model have different classes, such as 'red'" in message
 
 
 def test_class_folders(photos: Path):
     folder = photos / "test"
-    found = labelled_photos.find_folder_photos(folder, CLASSES)
-    assert (found.name, found.root) == ("data", folder)
-    assert [(photo.name, photo.label) for photo in found.photos[1:3]] == [
+    labelled = labelled_photos.find_folder_photos(folder, CLASSES)
+    assert (labelled.name, labelled.root) == ("data", folder)
+    assert [(photo.name, photo.label) for photo in labelled.photos[1:3]] == [
         ("blue/01.png", 0), ("green/00.png", 1)
     ]  # fmt: skip
 
@@ -100,8 +102,8 @@ def test_class_folders_of_some_classes(photos: Path):
     for path in (photos / "test/blue").iterdir():
         path.unlink()
     (photos / "test/blue").rmdir()
-    found = labelled_photos.find_folder_photos(photos / "test", CLASSES)
-    assert [photo.label for photo in found.photos] == [1, 1, 2, 2]
+    labelled = labelled_photos.find_folder_photos(photos / "test", CLASSES)
+    assert [photo.label for photo in labelled.photos] == [1, 1, 2, 2]
 
 
 def test_folders_that_are_no_classes(photos: Path, tmp_path: Path):
@@ -130,9 +132,9 @@ def test_a_table(photos: Path):
         f"\ufeffpath,label,note\ntest/red/00.png,red,x\n{photos}/test/blue/01.png,blue,\n",
         encoding="utf-8",
     )
-    found = labelled_photos.find_table_photos(table, CLASSES)
-    assert (found.name, found.root) == ("csv", photos)
-    assert [(photo.path, photo.name, photo.label) for photo in found.photos] == [
+    labelled = labelled_photos.find_table_photos(table, CLASSES)
+    assert (labelled.name, labelled.root) == ("csv", photos)
+    assert [(photo.path, photo.name, photo.label) for photo in labelled.photos] == [
         (photos / "test/red/00.png", "test/red/00.png", 2),
         (photos / "test/blue/01.png", "test/blue/01.png", 0),
     ]
@@ -141,8 +143,8 @@ def test_a_table(photos: Path):
 def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, capsys):
     table = photos / "labels.csv"
     table.write_text("Label;Path;Split\nred;test/red/00.png;train\nblue;test/blue/01.png;\n")
-    found = labelled_photos.find_table_photos(table, CLASSES)
-    assert [(photo.name, photo.label) for photo in found.photos] == [
+    labelled = labelled_photos.find_table_photos(table, CLASSES)
+    assert [(photo.name, photo.label) for photo in labelled.photos] == [
         ("test/red/00.png", 2),
         ("test/blue/01.png", 0),
     ]
@@ -152,7 +154,7 @@ def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, c
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("file,class\na.png,red\n", ":1: has no columns path and label (found 'file,class'); "),
         ("", ": is empty; write a line `path,label` for each photo"),
@@ -167,10 +169,10 @@ def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, c
         ),
     ],
 )
-def test_tables_with_faults(photos: Path, text: str, said: str):
+def test_tables_with_faults(photos: Path, text: str, message: str):
     table = photos / "labels.csv"
     table.write_text(text)
-    assert said in refusal(labelled_photos.find_table_photos, table, CLASSES)
+    assert message in refusal(labelled_photos.find_table_photos, table, CLASSES)
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")

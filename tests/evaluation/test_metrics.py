@@ -26,20 +26,24 @@ def table(classes: int, n: int = 260, seed: int = 1):
 def test_all_numbers_are_scikit_learns(count: int):
     values, labels = table(count)
     scores = metrics.measure(values, labels, CLASSES[:count])
-    said = values.argmax(axis=1)
+    predicted = values.argmax(axis=1)
     hot = np.eye(count)[labels]
     assert scores.n == 260
-    assert scores.accuracy == pytest.approx(truth.accuracy_score(labels, said))
-    assert scores.balanced_accuracy == pytest.approx(truth.balanced_accuracy_score(labels, said))
+    assert scores.accuracy == pytest.approx(truth.accuracy_score(labels, predicted))
+    assert scores.balanced_accuracy == pytest.approx(
+        truth.balanced_accuracy_score(labels, predicted)
+    )
     for key, function in (
         ("precision", truth.precision_score),
         ("recall", truth.recall_score),
         ("f1", truth.f1_score),
     ):
-        assert getattr(scores.macro, key) == pytest.approx(function(labels, said, average="macro"))
-        each = function(labels, said, average=None)
+        assert getattr(scores.macro, key) == pytest.approx(
+            function(labels, predicted, average="macro")
+        )
+        each = function(labels, predicted, average=None)
         assert [getattr(row, key) for row in scores.per_class] == pytest.approx(list(each))
-    assert list(map(list, scores.confusion)) == truth.confusion_matrix(labels, said).tolist()
+    assert list(map(list, scores.confusion)) == truth.confusion_matrix(labels, predicted).tolist()
     assert scores.roc_auc == pytest.approx(truth.roc_auc_score(hot, values, average="macro"))
     average = truth.average_precision_score(hot, values, average="macro")
     assert scores.average_precision == pytest.approx(average)

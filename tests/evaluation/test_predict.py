@@ -33,12 +33,12 @@ RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size
 
 @pytest.fixture
 def model(photos, write_recipe, tmp_path):
-    """A run directory with an untrained model, as good as any for saying what it says."""
-    made = make_plan(preflight(load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))))
+    """A run directory with an untrained model."""
+    plan = make_plan(preflight(load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))))
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
-    with resume.claim(resume.RunRequest(), made.recipe, made.index) as claimed:
+    with resume.claim(resume.RunRequest(), plan.recipe, plan.index) as claimed:
         run = claimed.run
-        saving.save_model(network, made, run)
+        saving.save_model(network, plan, run)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
     directory.mark_latest(run)
     return network, run
@@ -57,9 +57,9 @@ def test_probabilities_are_the_networks_in_the_order_of_the_paths(model, photos)
     network, run = model
     paths = sorted(photos.rglob("*.png"))[::-1] * 2  # more than a batch, each twice
     predictor = predict.Predictor(run.path)
-    found = list(predictor.predict(paths, top=3))
-    assert [prediction.path for prediction in found] == list(map(str, paths))
-    for path, prediction in zip(paths, found, strict=True):
+    predictions = list(predictor.predict(paths, top=3))
+    assert [prediction.path for prediction in predictions] == list(map(str, paths))
+    for path, prediction in zip(paths, predictions, strict=True):
         values = expected(network, path)
         assert prediction.label == predictor.classes[int(values.argmax())]
         assert prediction.probability == pytest.approx(values.max(), abs=1e-5)
@@ -89,8 +89,10 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         views = augment.views(settings, photo[None].repeat(4, 0), [digest] * 4, [0, 1, 2, 3])
         mean = network.whole(views, training=False).numpy().mean(axis=0)
-        found = {top["label"]: top["probability"] for top in json.loads(line)["top"]}
-        assert [found[name] for name in card_of(run)["classes"]] == pytest.approx(mean, abs=1e-5)
+        probabilities = {top["label"]: top["probability"] for top in json.loads(line)["top"]}
+        assert [probabilities[name] for name in card_of(run)["classes"]] == pytest.approx(
+            mean, abs=1e-5
+        )
 
 
 def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos, cli):
@@ -126,8 +128,8 @@ def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
     good = next(photos.rglob("*.png"))
     bad = good.with_name("bad.png")
     bad.write_bytes(b"<html>")
-    found = predict.Predictor(run.path).predict([bad, good, good, bad], tta=2)
-    assert [prediction.error is None for prediction in found] == [False, True, True, False]
+    predictions = predict.Predictor(run.path).predict([bad, good, good, bad], tta=2)
+    assert [prediction.error is None for prediction in predictions] == [False, True, True, False]
 
 
 def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
@@ -142,9 +144,9 @@ def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
         return hashing.digest(path)
 
     monkeypatch.setattr(predict, "digest", late)
-    found = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))
-    assert [prediction.error is None for prediction in found] == [True, False, True]
-    assert found[0].top == found[2].top
+    predictions = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))
+    assert [prediction.error is None for prediction in predictions] == [True, False, True]
+    assert predictions[0].top == predictions[2].top
 
 
 def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, cli, tmp_path):
@@ -196,8 +198,8 @@ def test_a_source_without_photos_does_not_stop_the_others(model, photos, cli, tm
         "predict", good, "nothing*.png", tmp_path / "empty", "-", "--format", "jsonl", input=names
     )
     assert done.exit_code == 1
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert ["error" in line for line in found] == [False, True, True, False, False, True]
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert ["error" in line for line in records] == [False, True, True, False, False, True]
 
 
 def test_every_form_says_the_same(model, photos, cli):
@@ -224,8 +226,8 @@ def test_photos_come_from_folders_patterns_and_stdin(model, photos, cli):
         (["-"], "\n".join(paths) + "\n"),
     ):
         done = cli("predict", *arguments, "--format", "jsonl", input=text)
-        found = sorted(json.loads(line)["path"] for line in done.stdout.splitlines())
-        assert found == paths
+        shown = sorted(json.loads(line)["path"] for line in done.stdout.splitlines())
+        assert shown == paths
 
 
 def test_a_run_is_found_by_folder_name_file_or_as_the_latest(model, photos, cli, tmp_path):
@@ -233,11 +235,11 @@ def test_a_run_is_found_by_folder_name_file_or_as_the_latest(model, photos, cli,
     photo = next(photos.rglob("*.png"))
     elsewhere = tmp_path / "elsewhere.keras"
     elsewhere.write_bytes(run.file(directory.MODEL).read_bytes())
-    said = {
+    outputs = {
         cli("predict", photo, *options).stdout
         for options in ((), ("--run", run.path), ("--run", run.name), ("--run", elsewhere))
     }
-    assert len(said) == 1
+    assert len(outputs) == 1
 
 
 def test_models_that_are_not_ours_get_one_line(tmp_path, model):
@@ -305,28 +307,28 @@ def test_the_calibration_of_the_run_is_applied(model, photos, cli):
     surest = sorted(max(values.values()) for values in expected)
     threshold = calibration.Threshold(0.9, (surest[2] + surest[3]) / 2, 0.5, 0.9)
     calibration.write_calibration(run, calibration.Calibration(0.5, {"n": 9}, threshold))
-    found = list(predict.Predictor(run.path).predict(paths, top=3))
-    for prediction, values in zip(found, expected, strict=True):
+    predictions = list(predict.Predictor(run.path).predict(paths, top=3))
+    for prediction, values in zip(predictions, expected, strict=True):
         assert dict(prediction.top) == pytest.approx(values, abs=1e-6)
         assert prediction.unsure == (max(values.values()) < threshold.probability)
-    assert sum(prediction.unsure for prediction in found) == 3
+    assert sum(prediction.unsure for prediction in predictions) == 3
     again = list(predict.Predictor(run.path, raw=True).predict(paths, top=3))
     assert [dict(prediction.top) for prediction in again] == raw
     assert not any(prediction.unsure for prediction in again)
 
     lines = cli("predict", *paths, "--format", "jsonl").stdout.splitlines()
     records = [json.loads(line) for line in lines]
-    assert [record.get("unsure", False) for record in records] == [p.unsure for p in found]
+    assert [record.get("unsure", False) for record in records] == [p.unsure for p in predictions]
     assert all("label" in record for record in records)
     shown = cli("predict", *paths).stdout.splitlines()
-    assert [line.startswith("unsure: ") for line in shown] == [p.unsure for p in found]
+    assert [line.startswith("unsure: ") for line in shown] == [p.unsure for p in predictions]
     assert "unsure" not in cli("predict", *paths, "--raw").stdout
     copy = run.path.with_name("elsewhere.keras")
     copy.write_bytes(run.file(directory.MODEL).read_bytes())
     assert predict.Predictor(copy).calibration is None
 
 
-def test_a_damaged_calibration_is_told(model, photos, cli):
+def test_a_damaged_calibration_is_reported(model, photos, cli):
     _, run = model
     run.file(directory.CALIBRATION).write_text("{}")
     photo = next(photos.rglob("*.png"))

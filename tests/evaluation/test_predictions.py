@@ -14,26 +14,25 @@ CLASSES = ("cat", 'do,"g\n')
 NAMES = ("a/1.png", 'b/"2",\n.png', "고양이.png")
 
 
-def made() -> LabelledProbabilities:
-    share = np.random.default_rng(0).random(3, np.float32).astype(np.float64)
-    return LabelledProbabilities(
-        NAMES, np.array([0, 1, 1]), np.stack([share, 1 - share], axis=1), CLASSES
-    )
+SHARES = np.random.default_rng(0).random(3, np.float32).astype(np.float64)
+LABELLED = LabelledProbabilities(
+    NAMES, np.array([0, 1, 1]), np.stack([SHARES, 1 - SHARES], axis=1), CLASSES
+)
 
 
 def test_they_come_back_to_the_last_bit(tmp_path: Path):
     path = tmp_path / "table.csv"
-    made().write(path)
-    found = predictions.read_predictions(path, NAMES, [0, 1, 1], CLASSES)
-    assert found is not None
-    assert (found.probabilities == made().probabilities).all()
-    assert found.labels.tolist() == [0, 1, 1]
-    assert (found.names, found.classes) == (NAMES, CLASSES)
+    LABELLED.write(path)
+    restored = predictions.read_predictions(path, NAMES, [0, 1, 1], CLASSES)
+    assert restored is not None
+    assert (restored.probabilities == LABELLED.probabilities).all()
+    assert restored.labels.tolist() == [0, 1, 1]
+    assert (restored.names, restored.classes) == (NAMES, CLASSES)
 
 
 def test_the_table_is_as_documented(tmp_path: Path):
     path = tmp_path / "table.csv"
-    made().write(path)
+    LABELLED.write(path)
     with path.open(encoding="utf-8", newline="") as file:
         heads, *rows = csv.reader(file)
     assert heads == ["path", "label", "predicted", "p:cat", 'p:do,"g\n']
@@ -41,14 +40,14 @@ def test_the_table_is_as_documented(tmp_path: Path):
         [name, CLASSES[label]] for name, label in zip(NAMES, [0, 1, 1], strict=True)
     ]
     assert [row[2] for row in rows] == [
-        CLASSES[int(best)] for best in made().probabilities.argmax(axis=1)
+        CLASSES[int(best)] for best in LABELLED.probabilities.argmax(axis=1)
     ]
 
 
 def test_a_table_of_other_photos_or_a_damaged_one_is_none(tmp_path: Path):
     path = tmp_path / "table.csv"
     assert predictions.read_predictions(path, NAMES, [0, 1, 1], CLASSES) is None
-    made().write(path)
+    LABELLED.write(path)
     assert predictions.read_predictions(path, NAMES[::-1], [0, 1, 1], CLASSES) is None
     assert predictions.read_predictions(path, NAMES, [0, 0, 1], CLASSES) is None
     assert predictions.read_predictions(path, NAMES, [0, 1, 1], ("cat", "dog")) is None

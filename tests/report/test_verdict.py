@@ -31,7 +31,7 @@ def test_the_interval_of_a_gain_holds_that_of_every_table(first: int, second: in
     widest = 0.0
     for both in range(max(0, first + second - n), min(first, second) + 1):
         table = PairedCounts(both, first - both, second - both, n - first - second + both)
-        one, other = table.interval()
+        one, other = table.difference_interval()
         assert low <= one + 1e-12 and other <= high + 1e-12
         widest = max(widest, other - one)
     assert high - low == pytest.approx(widest), "and it is one of them"

@@ -1,8 +1,9 @@
 """Probabilities one can act on: temperature scaling, calibration error, and when to abstain.
 
-A network that is right nine times in ten should say 0.9. Fine-tuned ones mostly say more; dividing
-their logits by one number, fitted on the validation photos, brings most of that down and changes
-no answer (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
+A network that is right nine times in ten should give a probability of 0.9. Fine-tuned ones mostly
+give a higher one; dividing their logits by one number, fitted on the validation photos, corrects
+most of that and changes no answer (Guo et al., "On Calibration of Modern Neural Networks", ICML
+2017).
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ Array = npt.NDArray[Any]
 
 #: Smaller probabilities count as this one. Of two classes one is `1 - p`, which in float32 cannot
 #: come closer to 0 than 6e-8 (Keras' epsilon is 1e-7, too); more classes come from a softmax, which
-#: can say every number that float32 has.
+#: can give every number that float32 has.
 EPSILON, SMALLEST_FLOAT = 1e-7, float(np.finfo(np.float32).tiny)
 
 #: Bins of equal width in the calibration error and the reliability diagram, as in the paper.
 BIN_COUNT = 15
 
-#: A temperature outside of these is no calibration: there are too few mistakes to tell one.
-LOWEST, HIGHEST = 0.05, 20.0
+#: A temperature outside of these is no calibration: there are too few mistakes to determine one.
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0
 
 #: Bisection or Newton steps at most; ten are usual.
-STEPS = 200
+MAX_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is kept in a run: the temperature, what it did on the validation photos, the threshold.
+    """The temperature of a run, its effect on the validation photos, and the threshold, if any.
 
     Attributes:
         val: n, and ece and log_loss before and after.
@@ -79,7 +80,7 @@ class Calibration:
 
 
 def fit(probabilities: Array, labels: Array) -> Calibration:
-    """The temperature that makes the labels of validation photos likeliest.
+    """Fit the temperature that makes the labels of validation photos likeliest.
 
     Args:
         probabilities: of a network, shape (n, classes), n at least 1.
@@ -100,11 +101,11 @@ def fit(probabilities: Array, labels: Array) -> Calibration:
 def add_threshold(
     calibration: Calibration, probabilities: Array, labels: Array, target: float
 ) -> Calibration:
-    """The same with the lowest threshold that keeps the precision at `target` or above.
+    """The calibration with the lowest threshold that keeps the precision at `target` or above.
 
-    `probabilities` are the uncalibrated ones of the validation photos. Of all confidences seen, it
-    is the lowest one such that, of the photos that reach it, at least `target` are right. Raises
-    `RunError` where the surest answers are not right often enough.
+    `probabilities` are the uncalibrated ones of the validation photos. The threshold is the lowest
+    of their confidences for which at least a share `target` of the photos that reach it are right.
+    Raises `RunError` where there is none.
     """
     values = calibration.apply(probabilities)
     confidence, right = values.max(axis=1), likeliest_class(values) == labels
@@ -113,48 +114,52 @@ def add_threshold(
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
     # Photos with the same confidence are answered together or not at all.
     last_of_equals = np.append(confidence[1:] < confidence[:-1], True)
-    fits = np.flatnonzero(last_of_equals & (precision >= target))
-    if not len(fits):
+    candidates = np.flatnonzero(last_of_equals & (precision >= target))
+    if not len(candidates):
         best = precision[last_of_equals].max()
         message = f"no threshold reaches it on the val photos; the best precision is {best:.4f}"
         raise RunError(Problem(f"--target-precision {target:g}", message, "ask for less"))
-    at = int(fits[-1])
-    chosen = Threshold(target, float(confidence[at]), (at + 1) / len(right), float(precision[at]))
-    return replace(calibration, threshold=chosen)
+    last = int(candidates[-1])
+    coverage = (last + 1) / len(right)
+    threshold = Threshold(target, float(confidence[last]), coverage, float(precision[last]))
+    return replace(calibration, threshold=threshold)
 
 
 def read_calibration(run: Run) -> Calibration | None:
-    """What a run holds, or None. Raises `RunError` where the file is damaged."""
+    """The calibration that a run holds, or None. Raises `RunError` where the file is damaged."""
     path = run.file(directory.CALIBRATION)
     if not path.exists():
         return None
     value = run.read(directory.CALIBRATION)
     try:
-        kept = value["threshold"]
-        threshold = kept and Threshold(
-            *(
-                float(kept[key])
-                for key in ("target_precision", "probability", "val_coverage", "val_precision")
-            )
-        )
-        found = Calibration(float(value["temperature"]), dict(value["val"]), threshold)
+        calibration = _from_json(value)
     except (KeyError, TypeError, ValueError):
-        found = None
-    if found is None or not _is_sound(found):
+        calibration = None
+    if calibration is None or not _is_plausible(calibration):
         hint = "delete it, and run `tlcli evaluate` again"
         raise RunError(Problem(str(path), "is not a calibration that tlcli has written", hint))
-    return found
+    return calibration
 
 
-def _is_sound(found: Calibration) -> bool:
-    """Whether the numbers are such as could have been fitted."""
-    threshold = found.threshold
+def _from_json(value: Any) -> Calibration:
+    threshold = value["threshold"]
+    if threshold:
+        keys = ("target_precision", "probability", "val_coverage", "val_precision")
+        threshold = Threshold(*(float(threshold[key]) for key in keys))
+    return Calibration(float(value["temperature"]), dict(value["val"]), threshold)
+
+
+def _is_plausible(calibration: Calibration) -> bool:
+    """Whether `fit` and `add_threshold` could have given these numbers."""
+    threshold = calibration.threshold
     shares = vars(threshold).values() if threshold else ()
-    return LOWEST <= found.temperature <= HIGHEST and all(0 <= share <= 1 for share in shares)
+    return LOWEST_TEMPERATURE <= calibration.temperature <= HIGHEST_TEMPERATURE and all(
+        0 <= share <= 1 for share in shares
+    )
 
 
 def write_calibration(run: Run, calibration: Calibration) -> None:
-    """Write it into a run, where `tlcli predict` finds it."""
+    """Write a calibration into a run, where `tlcli predict` finds it."""
     files.write_json(run.file(directory.CALIBRATION), calibration.as_dict())
 
 
@@ -220,8 +225,8 @@ def _best_temperature(logits: Array, labels: Array) -> float:
     """Minimises the log loss over b = 1 / temperature, in which it is convex.
 
     Newton's steps, with bisection where one would leave the bracket. Where every photo is right,
-    or nearly, the loss falls for ever as b grows: the photos do not tell a temperature, and 1 is
-    kept, so that nobody is told to be surer than ever.
+    or nearly, the loss falls for ever as b grows: such photos determine no temperature, and it
+    stays 1, so that probabilities do not become more extreme without evidence.
     """
     true = logits[np.arange(len(labels)), labels]
 
@@ -231,13 +236,13 @@ def _best_temperature(logits: Array, labels: Array) -> float:
         spread = (p * (logits - mean[:, None]) ** 2).sum(axis=1)
         return float((mean - true).mean()), float(spread.mean())
 
-    low, high = 1 / HIGHEST, 1 / LOWEST
+    low, high = 1 / HIGHEST_TEMPERATURE, 1 / LOWEST_TEMPERATURE
     if slopes(high)[0] <= 0:
         return 1.0
     if slopes(low)[0] >= 0:
-        return HIGHEST
+        return HIGHEST_TEMPERATURE
     b = 1.0
-    for _ in range(STEPS):
+    for _ in range(MAX_STEPS):
         slope, curvature = slopes(b)
         if slope > 0:
             high = b

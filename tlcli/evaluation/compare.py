@@ -83,7 +83,7 @@ def compare(first: Run, second: Run, split: str = "test") -> RunComparison:
     labels = np.array([tables[0][digest][0] for digest in shared])
     values = [np.array([table[digest][1] for digest in shared]) for table in tables]
     pairs = _paired_counts(*(likeliest_class(rows) == labels for rows in values))
-    test = pairs.test()
+    test = pairs.mcnemar_test()
     first_scores = _scores(_shown_name(first, second), first, values[0], labels)
     second_scores = _scores(_shown_name(second, first), second, values[1], labels)
     return RunComparison(
@@ -94,7 +94,7 @@ def compare(first: Run, second: Run, split: str = "test") -> RunComparison:
         runs=(first_scores, second_scores),
         pairs=pairs,
         difference=pairs.difference,
-        difference_interval=pairs.interval(CONFIDENCE_LEVEL),
+        difference_interval=pairs.difference_interval(CONFIDENCE_LEVEL),
         test=test,
         more_than_chance=test.p < 1 - CONFIDENCE_LEVEL,
         verdict=_verdict(first_scores.run, second_scores.run, pairs, test.p),
@@ -113,7 +113,7 @@ def _by_digest(source: RunProbabilities, split: str) -> PhotoTable:
     """Label and probabilities of each photo of a split, classes in sorted order."""
     order = np.argsort(source.classes)
     rank = np.argsort(order)
-    predicted = source.split(split)
+    predicted = source.split_probabilities(split)
     return {
         row.sha256: (int(rank[label]), values[order])
         for row, label, values in zip(

@@ -24,7 +24,7 @@ from tlcli.runs.evaluation_records import Evaluation, Guess, ScoresWithoutViews,
 from tlcli.runs.inputs import read_split
 from tlcli.system import console, files
 
-#: Mistakes, and right but unsure answers, that are kept by name.
+#: Mistakes, and right but unsure answers, that are listed at most.
 MOST_EXAMPLES = 100
 
 
@@ -36,13 +36,13 @@ class EvaluationRequest:
         split: of the run; None where `data` or `table` brings other photos.
         data: class folders of other photos; with `split`, where the data folder is now.
         table: a CSV table of other photos.
-        target_precision: choose a threshold for it, and keep that in the run.
+        target_precision: choose a threshold that reaches it, and write that into the run.
         out: a folder for the files; by default those of a split go into the run.
         force: replace an evaluation that is in `out`.
         again: compute the probabilities, also where the run has them.
-        tta: average over each photo and so many of its augmented views. Such probabilities are
-            not those that `predict` gives by itself: they are not calibrated, and nothing of them
-            is kept in the run.
+        tta: average over each photo and so many of its augmented views. The calibration was fitted
+            without views: such probabilities are not calibrated, and nothing of them is written
+            into the run.
     """
 
     split: str | None = "test"
@@ -125,7 +125,7 @@ def _photos_of_split(
 ) -> _PhotoSet:
     def predict(tta: int) -> LabelledProbabilities:
         if not tta:
-            return source.split(split, data=request.data, again=request.again)
+            return source.split_probabilities(split, data=request.data, again=request.again)
         photos = labelled_photos.find_split_photos(run, split, source.classes, request.data)
         return source.predict(photos, tta=tta)
 
@@ -140,7 +140,8 @@ def _scores_without_views(predicted: LabelledProbabilities) -> ScoresWithoutView
 
 
 def _check_out(out: Path, *, force: bool) -> None:
-    """The folder of `--out` must not be a run, whose own numbers would be lost, nor be taken."""
+    """Refuse a folder of `--out` that is a run, whose own numbers would be lost, or that holds an
+    evaluation already, unless `force`."""
     where = f"--out {out}"
     if problems := files.check_writable(out):
         raise RunError(problems)
@@ -160,27 +161,24 @@ def _calibrate(source: RunProbabilities, request: EvaluationRequest) -> Calibrat
     target = request.target_precision
     if target is None and existing is not None and not request.again:
         return existing
-    moved = request.data if request.split is not None else None
+    data = request.data if request.split is not None else None
+    # Where the split is val, its probabilities have just been computed again.
+    again = request.again and request.split != "val"
     try:
-        val = source.split("val", data=moved, again=request.again and request.split != "val")
+        val = source.split_probabilities("val", data=data, again=again)
     except TlcliError as error:
         if target is not None:
             raise
-        outcome = (
-            "the existing calibration is kept"
-            if existing
-            else "the probabilities are not calibrated"
-        )
-        console.warn(f"{outcome}: {error.problems[0]}")
+        kept, none = "the existing calibration is kept", "the probabilities are not calibrated"
+        console.warn(f"{kept if existing else none}: {error.problems[0]}")
         return existing
     fitted = calibration.fit(val.probabilities, val.labels)
     if target is None and existing is not None and existing.threshold is not None:
         target = existing.threshold.target_precision
     if target is not None:
         fitted = calibration.add_threshold(fitted, val.probabilities, val.labels, target)
-    with predictions.warn_if_unwritable(
-        "`tlcli predict` will not know it; make the run writable, or copy it"
-    ):
+    hint = "`tlcli predict` will not know it; make the run writable, or copy it"
+    with predictions.warn_if_unwritable(hint):
         calibration.write_calibration(source.run, fitted)
     return fitted
 

@@ -1,4 +1,4 @@
-"""How sure a share is: confidence intervals, and the paired test of two classifiers.
+"""How certain a share is: confidence intervals, and the paired test of two classifiers.
 
 Everything here is a formula on counts; nothing is estimated by simulation.
 """
@@ -49,7 +49,7 @@ class PairedCounts:
 
     @property
     def n(self) -> int:
-        """The photos."""
+        """The number of photos."""
         return self.both + self.first_only + self.second_only + self.neither
 
     @property
@@ -57,7 +57,7 @@ class PairedCounts:
         """Accuracy of the second less that of the first."""
         return (self.second_only - self.first_only) / self.n if self.n else 0.0
 
-    def interval(self, level: float = CONFIDENCE_LEVEL) -> Interval:
+    def difference_interval(self, level: float = CONFIDENCE_LEVEL) -> Interval:
         """The interval of `difference`: square-and-add of two score intervals, for paired shares.
 
         Method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650. (-1, 1) without photos.
@@ -71,8 +71,8 @@ class PairedCounts:
         low2, high2 = wilson_interval(first, n, level)
         phi = self._phi()
 
-        def reach(one: float, other: float) -> float:
-            return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+        def reach(a: float, b: float) -> float:
+            return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
 
         below, above = reach(p1 - low1, high2 - p2), reach(high1 - p1, p2 - low2)
         return max(-1.0, self.difference - below), min(1.0, self.difference + above)
@@ -88,7 +88,7 @@ class PairedCounts:
             cross = max(0.0, cross - self.n / 2)
         return cross / math.sqrt(product)
 
-    def test(self) -> McNemarTest:
+    def mcnemar_test(self) -> McNemarTest:
         """McNemar's test (Psychometrika 12, 1947) that both are right equally often.
 
         Only photos on which they differ count: the exact test below `EXACT_BELOW` of them,
@@ -109,7 +109,7 @@ class McNemarTest:
 
 
 def exact_mcnemar_test(first_only: int, second_only: int) -> McNemarTest:
-    """The two-sided binomial test that a photo on which two differ goes to either with 1/2."""
+    """The two-sided binomial test that each is right on half of the photos on which two differ."""
     fewer, differing = min(first_only, second_only), first_only + second_only
     tail = sum(math.comb(differing, count) for count in range(fewer + 1))
     return McNemarTest("exact", None, min(1.0, 2 * tail / 2**differing))

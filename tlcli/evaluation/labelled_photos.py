@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,9 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class LabelledPhoto:
-    """A photo with its label, which counts into the run's classes.
+    """A photo with its label, the number of one of the run's classes.
 
-    `name` is its path as it is shown and kept: relative to the data folder where it lies in it.
+    `name` is its path as it is shown and written: relative to the data folder if it lies in there.
     """
 
     path: Path
@@ -48,20 +48,19 @@ def data_folder_of(run: Run) -> Path:
 
 
 def read_recorded_split(run: Run, split: str) -> tuple[RecordedPhoto, ...]:
-    """What a run recorded of a split. Raises `RunError` where it has no photo in it."""
+    """The photos that a run recorded for a split. Raises `RunError` where there is none."""
     rows = read_split(run)
-    found = tuple(row for row in rows if row.split == split)
-    if not found:
-        there = [name for name in SPLITS if any(row.split == name for row in rows)]
-        hint = suggestion(split, there) if there else "name another run"
-        raise RunError(
-            Problem(f"--split {split}", f"the run {run.path} has no photo in this split", hint)
-        )
-    return found
+    in_split = tuple(row for row in rows if row.split == split)
+    if not in_split:
+        others = [name for name in SPLITS if any(row.split == name for row in rows)]
+        hint = suggestion(split, others) if others else "name another run"
+        message = f"the run {run.path} has no photo in this split"
+        raise RunError(Problem(f"--split {split}", message, hint))
+    return in_split
 
 
 def photo_name(row: RecordedPhoto, root: Path) -> str:
-    """The path of a recorded photo, relative to the data folder where it lies in it."""
+    """The path of a recorded photo, relative to the data folder `root` if it lies in there."""
     path = root / row.path
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
@@ -69,120 +68,148 @@ def photo_name(row: RecordedPhoto, root: Path) -> str:
 def find_split_photos(
     run: Run, split: str, classes: Sequence[str], data: Path | None = None
 ) -> LabelledPhotos:
-    """The photos of a split, which must have the bytes that they had for the run.
+    """The photos of a split, whose bytes must be those that the run recorded.
 
     Args:
         data: where the data folder is now, if it has moved.
     """
-    rows, root = read_recorded_split(run, split), data_folder_of(run)
-    numbers = {name: number for number, name in enumerate(classes)}
-    names = [photo_name(row, root) for row in rows]
-    home = root if data is None else data
-    if strange := sorted({row.label for row in rows} - numbers.keys()):
+    rows, recorded_root = read_recorded_split(run, split), data_folder_of(run)
+    numbers = _class_numbers(classes)
+    if unknown := sorted({row.label for row in rows} - numbers.keys()):
         message = (
-            f"its {directory.SPLIT} and its model have different classes, such as '{strange[0]}'"
+            f"its {directory.SPLIT} and its model have different classes, such as '{unknown[0]}'"
         )
         raise RunError(Problem(str(run.path), message, "name another run"))
-    paths = [home / name for name in names]
+    names = [photo_name(row, recorded_root) for row in rows]
+    root = recorded_root if data is None else data
+    paths = [root / name for name in names]
     hint = f"say where they are now with `tlcli evaluate --split {split} --data DIR`"
-    _check_there(paths, home, hint if data is None else "check the path")
-    digests = _digests(paths)
-    changed = [
-        path for path, row, found in zip(paths, rows, digests, strict=True) if found != row.sha256
-    ]
-    if changed:
-        message = f"{_named(changed, 'photo')} changed since the run (by SHA-256)"
-        hint = "restore them, or evaluate what is there now as new photos with --data DIR"
-        raise DataError(Problem(str(home), message, hint))
+    _check_existence(paths, root, hint if data is None else "check the path")
+    _check_unchanged(paths, rows, root)
     photos = (
         LabelledPhoto(path, name, numbers[row.label], row.sha256)
         for path, name, row in zip(paths, names, rows, strict=True)
     )
-    return LabelledPhotos(split, home.absolute(), tuple(photos))
+    return LabelledPhotos(split, root.absolute(), tuple(photos))
 
 
 def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
-    """The photos in the class folders of `folder`; a class may be missing, none may be unknown."""
+    """The photos in the class folders of `folder`; a class may be missing, none may be unknown.
+
+    Raises `DataError` with every problem of the folders.
+    """
     folders.expect_folder(folder)
-    numbers = {name: number for number, name in enumerate(classes)}
+    numbers = _class_numbers(classes)
     top = folders.look(folder)
     problems = [problem for problem in top.problems if problem.severity == "error"]
-    strange = [path.name for path in top.folders if path.name not in numbers]
-    if {name.lower() for name in strange} & tables.SPLIT_WORDS.keys() and not problems:
-        hint = f"name one of them, such as {folder / strange[-1]}"
-        hint += ", or a split of the run with --split and --data"
-        raise DataError(Problem(f"--data {folder}", "holds folders of splits", hint))
-    for name in strange:
-        what = "is not a class of the run"
-        problems.append(Problem(str(folder / name), what, suggestion(name, list(classes))))
-    found: list[tuple[Path, int]] = []
+    unknown = [path.name for path in top.folders if path.name not in numbers]
+    if not problems:
+        _check_no_splits(folder, unknown)
+    for name in unknown:
+        message = "is not a class of the run"
+        problems.append(Problem(str(folder / name), message, suggestion(name, list(classes))))
+    labelled: list[tuple[Path, int]] = []
     for class_folder in top.folders:
-        inside = folders.walk(class_folder)
-        problems += [problem for problem in inside.problems if problem.severity == "error"]
+        listing = folders.walk(class_folder)
+        problems += [problem for problem in listing.problems if problem.severity == "error"]
         if class_folder.name in numbers:
-            found += [(path, numbers[class_folder.name]) for path in inside.photos]
-    if not problems and not found:
+            labelled += [(path, numbers[class_folder.name]) for path in listing.photos]
+    if not problems and not labelled:
         hint = f"sort photos into folders named {', '.join(classes[:6])}"
         problems.append(Problem(f"--data {folder}", "no photos in class folders", hint))
     if problems:
         raise DataError(problems)
-    return _labelled("data", folder, found, lambda path: path.relative_to(folder).as_posix())
+    return _hashed("data", folder, labelled, lambda path: path.relative_to(folder).as_posix())
+
+
+def _check_no_splits(folder: Path, unknown: Sequence[str]) -> None:
+    """Raise `DataError` where folders that are no classes are named as splits are."""
+    if {name.lower() for name in unknown} & tables.SPLIT_WORDS.keys():
+        hint = f"name one of them, such as {folder / unknown[-1]}"
+        hint += ", or a split of the run with --split and --data"
+        raise DataError(Problem(f"--data {folder}", "holds folders of splits", hint))
 
 
 def find_table_photos(table: Path, classes: Sequence[str]) -> LabelledPhotos:
-    """The photos of a table as recipes have them (`tables`); every line counts, whatever split it
-    names."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    rows, told = tables.read(table)
-    problems = [problem for problem in told if problem.severity == "error"]
-    for row in rows:
-        if row.label not in numbers:
-            guess = nearest(row.label, classes)
-            hint = f"did you mean '{guess}'?" if guess else suggestion(row.label, list(classes))
-            what = f"'{row.label}' is not a class of the run"
-            problems.append(Problem(f"{table}:{row.line}", what, hint))
-    if not problems and not rows:
-        problems.append(Problem(str(table), "has no lines", "write one for each photo: path,label"))
-    if problems:
-        raise DataError(problems)
-    for problem in told:
+    """The photos of a table in the form that recipes take (`tables`), whatever split a line names.
+
+    Raises `DataError` with every line that is wrong, and for photos that are missing.
+    """
+    rows, problems = tables.read(table)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    errors += _label_problems(table, rows, classes)
+    if not errors and not rows:
+        errors.append(Problem(str(table), "has no lines", "write one for each photo: path,label"))
+    if errors:
+        raise DataError(errors)
+    for problem in problems:
         if problem.severity == "warning":
             console.warn(str(problem))
-    if named := sum(bool(row.split) for row in rows):
-        lines = counted(named, "line")
+    if count := sum(bool(row.split) for row in rows):
+        lines = counted(count, "line")
         console.note(f"{table}: the split of {lines} is ignored: all lines are evaluated")
     root = table.parent
-    by_path = {row.path: row.line for row in rows}
-    if missing := tables.missing(by_path, by_path, skip=False):
+    lines_by_path = {row.path: row.line for row in rows}
+    if missing := tables.missing(lines_by_path, lines_by_path, skip=False):
         raise DataError(missing.as_problem(root))
-    found = [(row.path, numbers[row.label]) for row in rows]
-    return _labelled("csv", root, found, lambda path: findings.relative_name(path, root))
+    numbers = _class_numbers(classes)
+    labelled = [(row.path, numbers[row.label]) for row in rows]
+    return _hashed("csv", root, labelled, lambda path: findings.relative_name(path, root))
 
 
-def _labelled(
-    kind: str, root: Path, found: Sequence[tuple[Path, int]], name: Callable[[Path], str]
+def _label_problems(
+    table: Path, rows: Sequence[tables.TableRow], classes: Sequence[str]
+) -> Iterator[Problem]:
+    """A problem for each line whose label is not a class."""
+    for row in rows:
+        if row.label not in classes:
+            guess = nearest(row.label, classes)
+            hint = f"did you mean '{guess}'?" if guess else suggestion(row.label, list(classes))
+            message = f"'{row.label}' is not a class of the run"
+            yield Problem(f"{table}:{row.line}", message, hint)
+
+
+def _class_numbers(classes: Sequence[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(classes)}
+
+
+def _hashed(
+    kind: str, root: Path, labelled: Sequence[tuple[Path, int]], name: Callable[[Path], str]
 ) -> LabelledPhotos:
-    digests = _digests([path for path, _ in found])
+    """Photos with the hashes of their bytes; `name` gives the name of a path."""
+    digests = _digests([path for path, _ in labelled])
     photos = (
         LabelledPhoto(path, name(path), label, sha256)
-        for (path, label), sha256 in zip(found, digests, strict=True)
+        for (path, label), sha256 in zip(labelled, digests, strict=True)
     )
     return LabelledPhotos(kind, root.absolute(), tuple(photos))
 
 
-def _check_there(paths: Sequence[Path], root: Path, hint: str) -> None:
+def _check_existence(paths: Sequence[Path], root: Path, hint: str) -> None:
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        what = f"{_named(missing, 'photo')} of {len(paths):,} missing"
-        raise DataError(Problem(str(root), what, hint))
+        message = f"{_named(missing, 'photo')} of {len(paths):,} missing"
+        raise DataError(Problem(str(root), message, hint))
+
+
+def _check_unchanged(paths: Sequence[Path], rows: Sequence[RecordedPhoto], root: Path) -> None:
+    """Raise `DataError` where a file has other bytes than the run recorded."""
+    digests = _digests(paths)
+    changed = [
+        path for path, row, digest in zip(paths, rows, digests, strict=True) if digest != row.sha256
+    ]
+    if changed:
+        message = f"{_named(changed, 'photo')} changed since the run (by SHA-256)"
+        hint = "restore them, or evaluate what is there now as new photos with --data DIR"
+        raise DataError(Problem(str(root), message, hint))
 
 
 def _digests(paths: Sequence[Path]) -> list[str]:
     """The hash of each file. Raises `DataError` with every file that cannot be read."""
-    found, unread = digest_all(paths)
-    if unread:
-        raise DataError(unread.values())
-    return [found[path] for path in paths]
+    digests, unreadable = digest_all(paths)
+    if unreadable:
+        raise DataError(unreadable.values())
+    return [digests[path] for path in paths]
 
 
 def _named(paths: Sequence[Path], noun: str) -> str:

@@ -209,4 +209,4 @@ def gain(over: str, first: int, second: int, n: int) -> Gain:
     """
     both = max(0, first + second - n)
     table = PairedCounts(both, first - both, second - both, n - first - second + both)
-    return Gain(over, table.difference, table.interval(CONFIDENCE_LEVEL))
+    return Gain(over, table.difference, table.difference_interval(CONFIDENCE_LEVEL))
