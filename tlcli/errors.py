@@ -9,7 +9,7 @@
     ├── StoreError        the feature store cannot be read or written
     └── RunError          a run directory is missing, incomplete or in the way
 
-An exception carries one or more problems, so that everything wrong is told at once.
+An exception carries one or more problems, so that users see everything that is wrong at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
 
-#: What is wrong with a file, for programs to decide by: texts may change. Empty where nobody asks.
+#: What is wrong with a file, for code that decides by it, since the words of messages may change.
+#: Empty for problems that no code needs to tell apart.
 Kind = Literal[
     "", "truncated", "damaged", "unsupported", "no image", "too large", "no access", "no memory",
     "bad name",
@@ -32,10 +33,16 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: where it is, what was found, and what to do about it.
+    """One thing that is wrong: where it is, what is wrong, and what to do about it.
 
-    Of an image file, `kind` tells the sort of trouble; `detail` is what `message` ends in where
-    the rest of it is the same for every file with that trouble.
+    Attributes:
+        where: a place as users name it: a file and line, an option, a path; may be empty.
+        message: what is wrong.
+        hint: what to do about it, or empty.
+        severity: an error stops the command; a warning and a note do not.
+        kind: of an image file, the kind of damage.
+        detail: the end of `message` that only one file has, if the rest of it is the same for all
+            files with this damage.
     """
 
     where: str
@@ -47,7 +54,7 @@ class Problem:
 
     @property
     def general(self) -> str:
-        """The message without what is particular to one file."""
+        """The message without its `detail`: the same for all files with this damage."""
         return self.message.removesuffix(f": {self.detail}") if self.detail else self.message
 
     def __str__(self) -> str:
@@ -67,9 +74,9 @@ class TlcliError(Exception):
     """A failure with its problems, one line each."""
 
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
-        found = (problems,) if isinstance(problems, Problem) else tuple(problems)
-        self.problems: tuple[Problem, ...] = found
-        super().__init__("\n".join(str(problem) for problem in found))
+        several = (problems,) if isinstance(problems, Problem) else problems
+        self.problems: tuple[Problem, ...] = tuple(several)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class RecipeError(TlcliError):
@@ -101,25 +108,25 @@ class RunError(TlcliError):
 
 
 def nearest(name: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The allowed name that `name` was probably meant to be, or None.
+    """The allowed name that is most similar to `name`, or None if none is similar.
 
-    Letter case is ignored: `resnet50` is a near miss for `ResNet50`. `cutoff` is the least share of
-    letters in common, as `difflib` counts them.
+    Letter case is ignored: `resnet50` means `ResNet50`. `cutoff` is the least share of letters in
+    common, as `difflib` counts them.
     """
     by_lower = {candidate.lower(): candidate for candidate in allowed}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
-    return by_lower[found[0]] if found else None
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[matches[0]] if matches else None
 
 
 def suggestion(name: str, allowed: Sequence[str], *, most: int = 12) -> str:
-    """A hint for an unknown name: the near miss first, then what is allowed."""
+    """A hint for an unknown name: the most similar allowed one, then at most `most` of all."""
     guess = nearest(name, allowed)
     listed = ", ".join(allowed[:most]) + (", ..." if len(allowed) > most else "")
     return f"did you mean '{guess}'? (allowed: {listed})" if guess else f"allowed: {listed}"
 
 
 def reason(error: BaseException) -> str:
-    """What an exception of another library says, in one line."""
+    """The message of another library's exception, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = " ".join(str(error).split())
@@ -131,15 +138,15 @@ SHOWN = 60
 
 
 def brief(value: Any) -> str:
-    """A plain value in a message, as JSON or Python would write it, cut where it is long."""
-    # Cut before it is written out: a recipe may hold a megabyte in any one place.
+    """A value for a message, as JSON or Python would write it, shortened to `SHOWN` characters."""
+    # Shortened before it becomes text too, since any value of a recipe can be a megabyte long.
     cut = _cut(value)
     text = repr(cut) if isinstance(cut, str) else json.dumps(cut, default=str)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _cut(value: Any) -> Any:
-    """As much of a value as can be shown, and a little more, so that what is cut has dots."""
+    """A part of a value that is at least as long as `SHOWN`, so that what is left out gets dots."""
     if isinstance(value, str):
         return value[:SHOWN]
     if isinstance(value, dict):

@@ -51,7 +51,7 @@ def test_a_killed_holder_holds_nothing(other: subprocess.Popen[str], tmp_path: P
     with locks.lock_folder(tmp_path) as left:
         assert left is not None
         assert left.pid == other.pid
-        assert left.dead
+        assert left.is_dead
     with locks.lock_folder(tmp_path) as left:
         assert left is None, "it was let go in order"
 

@@ -76,9 +76,9 @@ def test_overrides_are_named_instead_of_lines():
     assert document.where(("a",)) == "--set a.b=3"
     assert document.where(("a", "c")) == "r.yaml:1: a.c"
     assert document.where(()) == "r.yaml:1"
-    assert document.says(("a", "c"))
-    assert document.says(("a", "b"))
-    assert not document.says(("a", "d"))
+    assert document.has_key(("a", "c"))
+    assert document.has_key(("a", "b"))
+    assert not document.has_key(("a", "d"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The table of bases: sizes, pixel conventions, clean boundaries, and how each base is built.
 
-What a person decided stands in `BASES`; what follows from the networks themselves is measured by
+`BASES` has what people decided. What follows from the networks themselves is measured by
 `scripts/boundaries.py` and kept in `boundaries.json`, so that names, shapes and parameter counts
 are known in milliseconds, without TensorFlow.
 """
@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 from tlcli.errors import BoundaryError, Problem, suggestion
 
-#: How a base wants its pixels. `caffe`: BGR minus the ImageNet mean; `tf`: -1..1; `torch`:
-#: standardised by channel; `raw`: 0..255, the network rescales by itself; `efficientnet`: 0..255
-#: with what Keras leaves out of the network when it does not load ImageNet weights by itself.
+#: The pixels that a base expects. `caffe`: BGR minus the ImageNet mean; `tf`: -1..1; `torch`:
+#: standardised by channel; `raw`: 0..255, the network rescales by itself; `efficientnet`: 0..255,
+#: with a correction that Keras builds into the network only if it loads ImageNet weights itself.
 PixelConvention = Literal["caffe", "tf", "torch", "raw", "efficientnet"]
 
 # ImageNet's mean and standard deviation by channel (RGB, on 0..1), and its mean on 0..255 in the
@@ -32,7 +32,11 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 @dataclass(frozen=True)
 class Boundary:
-    """A layer that every path from input to output crosses: a place to cut a base."""
+    """A layer that every path from input to output crosses: a place to cut a base.
+
+    Attributes:
+        channels, stride, offset, padding: the shape of its output, see `shape`.
+    """
 
     name: str
     channels: int
@@ -40,23 +44,23 @@ class Boundary:
     offset: int
     #: 0, except for the layers that pad even sides and odd sides differently: see `shape`.
     padding: int
-    #: Weights of the layers above, all of them.
+    #: All weights of the layers above.
     parameters_above: int
-    #: Trainable ones among them outside batch norm: what fine-tuning from here changes.
+    #: The trainable ones among them, without batch norm: what fine-tuning from here changes.
     trainable_above: int
-    #: Scales and shifts of batch norm above, trained on top of that if the recipe says so.
+    #: Scales and shifts of batch norm above, trained as well if the recipe says so.
     batch_norm_above: int
-    #: Whether this is the highest boundary that leaves the same kernels to train. The others cost
-    #: more room in the feature store and more time for the same result.
+    #: Whether this is the highest of the boundaries that leave the same kernels to train. The lower
+    #: ones need more disk space in the feature store and more time for the same result.
     practical: bool = True
 
     def shape(self, height: int, width: int) -> tuple[int, int, int]:
         """(height, width, channels) of the activations for images of that size in pixels.
 
-        A side of n pixels comes out as (n + offset) // stride: padding, windows and strides only
-        ever add and floor-divide, and such steps chained are one step of the same form. Padding
-        that depends on parity breaks the form, until the layer after it halves the side: such a
-        layer's own sides are twice that, plus its `padding`.
+        A side of n pixels becomes (n + offset) // stride: padding, windows and strides only add and
+        floor-divide, and a chain of such steps is one step of the same form. A layer whose padding
+        depends on whether the side is even breaks the form, but the layer after it, which halves
+        the side, restores it. So the side of such a layer is twice that number plus `padding`.
         """
         rows, columns = ((side + self.offset) // self.stride for side in (height, width))
         if self.padding:
@@ -73,7 +77,7 @@ class PretrainedBase:
     native_size: int
     smallest_size: int
     convention: PixelConvention
-    #: Where to freeze to fine-tune the last block; None where no useful clean cut exists.
+    #: The boundary to freeze to for fine-tuning the last block; None if no clean one is useful.
     default_boundary: str | None
 
     @property
@@ -94,13 +98,13 @@ class PretrainedBase:
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
         """The clean boundaries, bottom to top."""
-        made = [Boundary(*row) for row in _measured()[self.name]["boundaries"]]
-        left_by_next = [boundary.trainable_above for boundary in made[1:]] + [-1]
+        boundaries = [Boundary(*row) for row in _measured()[self.name]["boundaries"]]
+        above_next = [boundary.trainable_above for boundary in boundaries[1:]] + [-1]
         return tuple(
             replace(boundary, practical=False)
-            if boundary.trainable_above == left and boundary.name != self.default_boundary
+            if boundary.trainable_above == next_one and boundary.name != self.default_boundary
             else boundary
-            for boundary, left in zip(made, left_by_next, strict=True)
+            for boundary, next_one in zip(boundaries, above_next, strict=True)
         )
 
     @property
@@ -110,13 +114,13 @@ class PretrainedBase:
 
     def boundary(self, name: str, *, where: str = "freeze_until") -> Boundary:
         """The clean boundary `name`; raises `BoundaryError`, placed at `where`, for other names."""
-        for found in self.boundaries:
-            if found.name == name:
-                return found
+        for boundary in self.boundaries:
+            if boundary.name == name:
+                return boundary
         raise BoundaryError(Problem(where, *self._unclean(name)))
 
     def _unclean(self, name: str) -> tuple[str, str]:
-        """What is wrong with a name that is no clean boundary, and what to do about it."""
+        """What is wrong with a name that is no clean boundary: message and hint."""
         names = [boundary.name for boundary in self.boundaries]
         order = {layer: position for position, layer in enumerate(self.layers)}
         if name in order:
@@ -138,11 +142,11 @@ class PretrainedBase:
         return f"{self.name} has no boundary '{name}'", hint
 
     def preprocess(self, x: Any) -> Any:
-        """Raw RGB pixels 0..255 in the convention of the base.
+        """Turn raw RGB pixels 0..255 into those that the base expects.
 
-        `x` is a float32 Keras tensor (n, h, w, 3) and so is the result. Only stock layers are used,
-        so that a saved model loads with plain Keras in safe mode, and they stay in float32 whatever
-        the precision of the base.
+        `x` and the result are float32 Keras tensors of the shape (n, h, w, 3). Only stock layers
+        are used, so that a saved model loads with plain Keras in safe mode. They compute in float32
+        in every precision of the base.
         """
         from tlcli.networks.framework import keras
 
@@ -162,15 +166,15 @@ class PretrainedBase:
     ) -> Any:
         """The base as one flat functional model: pixels, preprocessing, the layers of the base.
 
-        The input `pixels` is float32 (n, *image_size, 3), raw RGB 0..255. Weights are random, the
-        same ones each time if a `seed` is given (which also seeds Python, NumPy and TensorFlow);
+        The input `pixels` is float32 (n, *image_size, 3), raw RGB 0..255. Weights are random, and
+        the same each time with a `seed`, which also seeds Python, NumPy and TensorFlow.
         `load_weights` of the result takes any weights file of the base without its classifier.
         `precision` is a Keras dtype policy. Layer names are those of the table, whatever was built
         before.
         """
         from tlcli.networks.framework import keras
 
-        # Names such as `conv2d_3` count from the last clearing.
+        # The numbers in names such as `conv2d_3` count from the last clearing.
         keras.utils.clear_session(free_memory=False)
         if seed is not None:
             keras.utils.set_random_seed(seed)
@@ -182,12 +186,12 @@ class PretrainedBase:
             base = builder(include_top=False, weights=None, input_tensor=self.preprocess(pixels))
         finally:
             keras.config.set_dtype_policy(before)
-        # The builder has made a list of one input out of `pixels`.
+        # A model of the builder takes a list with one input; this one takes the input itself.
         return keras.Model(pixels, base.output, name=base.name)
 
 
 def _affine(convention: PixelConvention) -> tuple[float | list[float], float | list[float]]:
-    """Scale and offset that turn 0..255 into `convention`, for all channels or each."""
+    """The scale and offset that turn 0..255 into `convention`, for all channels or for each."""
     if convention == "caffe":
         return 1.0, [-mean for mean in _CAFFE_MEAN]
     if convention == "tf":
@@ -195,10 +199,10 @@ def _affine(convention: PixelConvention) -> tuple[float | list[float], float | l
     channels = list(zip(_MEAN, _DEVIATION, strict=True))
     if convention == "torch":
         return [1 / (255 * d) for _, d in channels], [-m / d for m, d in channels]
-    # EfficientNet's published weights hold the deviation where Keras' Normalization expects its
-    # square, so Keras divides by its root once more, but only in the graph that it builds for
-    # `weights="imagenet"` (tensorflow issue 49930). The same correction in front of the network:
-    # p with (p / 255 - m) / sqrt(d) = (x / 255 - m) / d.
+    # EfficientNet's published weights have the deviation d where Keras' Normalization expects its
+    # square, so Keras divides by sqrt(d) once more, but only in the graph that it builds for
+    # `weights="imagenet"` (tensorflow issue 49930). This is the same correction in front of the
+    # network: the p for which (p / 255 - m) / sqrt(d) = (x / 255 - m) / d.
     return [d**-0.5 for _, d in channels], [255 * m * (1 - d**-0.5) for m, d in channels]
 
 
@@ -257,7 +261,7 @@ def unknown_base(name: str, where: str, *, where_has_name: bool = False) -> Prob
 
 
 def identify_by_parameters(count: int) -> tuple[PretrainedBase, bool] | None:
-    """Which base has `count` weights, and whether with its classifier; recognises a wrong file."""
+    """The base that has `count` weights, and whether with its classifier; or None."""
     for base in BASES.values():
         if count in (base.parameters, base.parameters_with_classifier):
             return base, count == base.parameters_with_classifier

@@ -21,11 +21,11 @@ from tlcli.networks.framework import has_onednn, keras, tf
 def forward_convolutions(layers: Iterable[Any]) -> Iterator[None]:
     """Have functions that are traced in the block use the faster gradient for `layers`.
 
-    Only layers that it fits are touched, and their classes and configurations stay as they are, so
-    that a model saved later is made of stock layers. Nothing changes on a GPU, and where TensorFlow
-    has oneDNN, whose own gradients are faster still.
+    Only layers that it suits are changed, and not their classes or configurations, so that a model
+    saved later consists of stock layers. Nothing changes on a GPU or where TensorFlow uses oneDNN,
+    whose own gradients are faster still.
     """
-    chosen = [layer for layer in layers if _fits(layer)]
+    chosen = [layer for layer in layers if _is_suitable(layer)]
     if tf.config.list_logical_devices("GPU") or has_onednn():
         chosen = []
     for layer in chosen:
@@ -37,7 +37,7 @@ def forward_convolutions(layers: Iterable[Any]) -> Iterator[None]:
             del layer.convolution_op
 
 
-def _fits(layer: Any) -> bool:
+def _is_suitable(layer: Any) -> bool:
     return (
         type(layer) is keras.layers.Conv2D
         and layer.padding == "same"
@@ -50,22 +50,22 @@ def _fits(layer: Any) -> bool:
 
 
 def _convolve(inputs: Any, kernel: Any) -> Any:
-    """What `Conv2D.convolution_op` computes, before the bias."""
+    """A stand-in for `Conv2D.convolution_op`: the convolution without the bias."""
     return _convolution(inputs, tf.convert_to_tensor(kernel))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def _convolution(x: Any, kernel: Any) -> Any:
     def gradient(upstream: Any) -> tuple[Any, Any]:
-        turned = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
-        of_input = tf.nn.conv2d(upstream, turned, strides=1, padding="SAME")
-        of_kernel = tf.raw_ops.Conv2DBackpropFilter(
+        rotated = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
+        input_gradient = tf.nn.conv2d(upstream, rotated, strides=1, padding="SAME")
+        kernel_gradient = tf.raw_ops.Conv2DBackpropFilter(
             input=x,
             filter_sizes=tf.shape(kernel),
             out_backprop=upstream,
             strides=[1, 1, 1, 1],
             padding="SAME",
         )
-        return of_input, of_kernel
+        return input_gradient, kernel_gradient
 
     return tf.nn.conv2d(x, kernel, strides=1, padding="SAME"), gradient

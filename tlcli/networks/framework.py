@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-# Read by the libraries while they are imported; what the user has set is respected,
-# except the Keras backend: the training loop is written for TensorFlow.
+# The libraries read these while they are imported. What the user has set stays, except the backend
+# of Keras: the training loop is written for TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 @contextmanager
-def _native_stderr_held() -> Iterator[None]:
+def _native_stderr_held_back() -> Iterator[None]:
     """Hold back what C++ code writes to file descriptor 2, and show it only after a failure.
 
     TensorFlow logs before its own log level is in force, so the level alone does not silence it.
@@ -44,14 +44,14 @@ def _native_stderr_held() -> Iterator[None]:
             os.close(saved)
 
 
-# What Keras imports if it is installed, for its plots and its scikit-learn wrappers, which tlcli
-# never uses: three of the eight seconds that `import keras` takes on a slow machine.
+# Packages that Keras imports if they are installed, for its plots and its scikit-learn wrappers,
+# which tlcli never uses. They take three of the eight seconds of `import keras` on a slow machine.
 _NOT_NEEDED = ("cv2", "matplotlib", "sklearn")
 
 
 @contextmanager
 def _optional_imports_skipped() -> Iterator[None]:
-    """Let Keras find that its optional packages are missing; afterwards they can be imported."""
+    """Make optional packages look missing while Keras is imported; later they can be imported."""
     hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None means "missing"
     try:
@@ -65,20 +65,20 @@ if TYPE_CHECKING:
     keras: Any
     tf: Any
 else:
-    with _native_stderr_held(), _optional_imports_skipped():
+    with _native_stderr_held_back(), _optional_imports_skipped():
         import keras
         import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
-    # A channels_first default in ~/.keras/keras.json would build other graphs than the tables say.
+    # With a channels_first default in ~/.keras/keras.json, shapes would not be those of the tables.
     keras.config.set_image_data_format("channels_last")
 
 
 def has_onednn() -> bool:
     """Whether TensorFlow computes convolutions with oneDNN.
 
-    It does by default where the processor suits it; TF_ENABLE_ONEDNN_OPTS decides otherwise. There
-    is no public way to ask; where TensorFlow does not tell it at all, the answer is no.
+    By default it does on suitable processors; TF_ENABLE_ONEDNN_OPTS can change that. There is no
+    public function for it; if the private one is missing, the answer is no.
     """
     try:
         from tensorflow.python.util import _pywrap_util_port

@@ -58,7 +58,7 @@ def _check_boundaries(
     keys: list[KeyPath] = [("base", "freeze_until")]
     stages = raw.get("stages")
     # The stages of the default plan have theirs from the base, where it is told already.
-    if document.says(("stages",)) and isinstance(stages, list):
+    if document.has_key(("stages",)) and isinstance(stages, list):
         keys += [("stages", position, "freeze_until") for position in range(len(stages))]
     for key in keys:
         holder = raw[str(key[0])] if len(key) == 2 else raw["stages"][key[1]]

@@ -1,4 +1,4 @@
-"""One voice for the terminal: results on stdout, notes and progress on stderr."""
+"""All that tlcli prints: results on stdout, notes, errors and progress on stderr."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ _bars: list[Any] = []
 #: Seconds between two progress lines where stderr is not a terminal.
 PLAIN_INTERVAL = 15.0
 
-# Control, format and surrogate characters, and the line and paragraph separators.
+# Categories of characters that could steer a terminal: control, format and surrogate characters,
+# line and paragraph separators.
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -30,7 +31,7 @@ def configure(*, quiet: bool) -> None:
     """Turn notes and progress off (`--quiet`); warnings, errors and results stay."""
     global _quiet
     _quiet = quiet
-    # A terminal that cannot show a class name shows its escape, and the command goes on.
+    # A character that the terminal's encoding lacks is shown as an escape, and is no error.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -67,28 +68,31 @@ def result_json(value: Any, *, lines: bool = False) -> None:
 def note(text: str = "") -> None:
     """Tell the user something on stderr, unless `--quiet`."""
     if not _quiet:
-        _say(text)
+        _write_line(text)
 
 
 def warn(text: str) -> None:
     """Tell the user something on stderr that `--quiet` does not silence."""
-    _say(f"warning: {text}")
+    _write_line(f"warning: {text}")
 
 
 def error(text: str) -> None:
     """Print an error on stderr, one line for each problem."""
     for line in text.split("\n"):
-        _say(f"error: {line}")
+        _write_line(f"error: {line}")
 
 
 def urgent(text: str) -> None:
-    """A note from within a signal handler, which may have cut into another message's printing."""
+    """Print a note from a signal handler, which may have interrupted the printing of another text.
+
+    It is written without Python's buffers, which must not be entered twice.
+    """
     if not _quiet:
         with suppress(OSError):
             os.write(2, f"\n{printable(text)}\n".encode())
 
 
-def _say(text: str) -> None:
+def _write_line(text: str) -> None:
     """Write a line on stderr, above a bar if there is one."""
     try:
         if _bars:
@@ -98,13 +102,14 @@ def _say(text: str) -> None:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        _let_go_of_terminal()
+        _discard_output()
 
 
-def _let_go_of_terminal() -> None:
-    """The terminal was closed: nobody is left to tell, and what was not told must not fail again.
+def _discard_output() -> None:
+    """Send all further output to nowhere, since the terminal was closed.
 
-    Work goes on to where it can be stopped, which its SIGHUP asks for.
+    Otherwise the buffered text would fail again. The work itself goes on until the next safe point,
+    where the SIGHUP of the closed terminal ends it.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     if os.path.sameopenfile(1, 2):
@@ -114,7 +119,7 @@ def _let_go_of_terminal() -> None:
 
 
 class Progress(Protocol):
-    """What `progress` hands out: something that counts."""
+    """The counter that `progress` yields."""
 
     def update(self, done: int) -> None:
         """Count `done` more units."""
@@ -134,7 +139,7 @@ class _Bar:
 
 
 class _Lines:
-    """A plain line now and then, for logs; the first after `PLAIN_INTERVAL` seconds."""
+    """A plain line every `PLAIN_INTERVAL` seconds, for logs."""
 
     def __init__(self, total: int, label: str, unit: str) -> None:
         self._total, self._label, self._unit = total, label, unit

@@ -1,8 +1,8 @@
-"""Files from the network that arrive whole or not at all.
+"""Download files, whole or not at all.
 
-A download goes to a `.part` file beside its target, is resumed there after a break (with an HTTP
-range, also by the next process), is compared with the expected hash, and only then gets its name.
-Proxies are taken from the environment, as urllib does.
+A download is written to a `.part` file beside its target and resumed there after a break (with an
+HTTP range, also by a later process). It gets its name only after its hash was compared with the
+expected one. Proxies are those of the environment, as in urllib.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from tlcli.system import console
 
 #: Seconds to wait for a server to answer at all, and for the next bytes of one that has.
 ANSWER_TIMEOUT, READ_TIMEOUT = 5.0, 20.0
-#: Tries in a row that bring nothing new, and tries in all, before a source is given up.
+#: Tries in a row without a new byte, and tries in all, after which a source counts as failed.
 MAX_IDLE_TRIES, MAX_TRIES = 4, 100
-#: Seconds before the first retry; twice as many before each one after it. Servers may ask for more.
+#: Seconds before the first retry, doubled before each further one; servers may request more. The
+#: second number is the most that is waited.
 BACK_OFF, MAX_BACK_OFF = 0.5, 30.0
-#: Answers after which another try makes sense.
-_PASSING = (408, 429, 500, 502, 503, 504)
+#: Status codes after which another try makes sense.
+_TEMPORARY = (408, 429, 500, 502, 503, 504)
 _CHUNK = 1 << 18
 
 
@@ -39,7 +40,7 @@ class DownloadError(Exception):
 
 
 class _RetryableError(Exception):
-    """This try failed, and another may not; `wait` seconds are asked for by the server."""
+    """This try failed, but another may not; the server requests `wait` seconds before it."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
@@ -47,39 +48,38 @@ class _RetryableError(Exception):
 
 
 class _WrongPartError(_RetryableError):
-    """What is there does not belong to the file that the server has."""
+    """The bytes received so far are not of the file that the server has now."""
 
 
 def probe(url: str) -> str:
-    """Why the server of `url` does not answer; empty if it does, whatever it says.
+    """Why the server of `url` does not answer; empty if it answers, with any status.
 
-    Takes `ANSWER_TIMEOUT` seconds at most. Looking a name up and trying each of its addresses have
-    no common time limit, so they happen in a thread that is left behind when it takes longer.
+    Takes `ANSWER_TIMEOUT` seconds at most. The request runs in a thread, which is abandoned after
+    that time, since no time limit covers both the name look-up and the tries of each address.
     """
-    said = [f"no answer within {ANSWER_TIMEOUT:g} seconds"]
+    failure = [f"no answer within {ANSWER_TIMEOUT:g} seconds"]
 
-    def ask() -> None:
+    def request() -> None:
         try:
-            request = _request(url, method="HEAD")
-            with _open(request, ANSWER_TIMEOUT):
-                said[0] = ""
+            with _open(_request(url, method="HEAD"), ANSWER_TIMEOUT):
+                failure[0] = ""
         except urllib.error.HTTPError:
-            said[0] = ""
+            failure[0] = ""
         except (OSError, http.client.HTTPException, ValueError) as error:
-            said[0] = _reason_of(error)
+            failure[0] = _reason_of(error)
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request, daemon=True)
     thread.start()
     thread.join(ANSWER_TIMEOUT)
-    return said[0]
+    return failure[0]
 
 
 def fetch_file(url: str, path: Path, hashes: tuple[str, ...], label: str) -> None:
-    """Bring the file at `url` to `path`; one process at a time, so the caller holds a lock.
+    """Download the file at `url` to `path`; the caller holds a lock, so that only one process does.
 
-    `hashes` are hex MD5 or SHA-256 sums of which the file must have one; without any, what an
-    earlier process has left is not resumed, since nothing could tell whether the ends fit.
-    Raises `DownloadError`, and leaves nothing under the name `path`.
+    `hashes` are hex MD5 or SHA-256 sums, of which the file must have one. Without any, the part
+    that an earlier process left is not resumed, since nothing could show that the two parts are of
+    the same file. Raises `DownloadError`, after which there is no file at `path`.
     """
     part = path.with_name(f".{path.name}.part")
     if not hashes:
@@ -90,7 +90,7 @@ def fetch_file(url: str, path: Path, hashes: tuple[str, ...], label: str) -> Non
         part.unlink()
         if not resumed:
             raise DownloadError("the file is not the expected one (its hash differs)")
-        # The beginning may have been of another version.
+        # The part of the earlier process may be of another version: once more from the beginning.
         fetch_file(url, path, hashes, label)
         return
     with part.open("rb") as file:
@@ -99,7 +99,7 @@ def fetch_file(url: str, path: Path, hashes: tuple[str, ...], label: str) -> Non
 
 
 def hash_file(path: Path, like: str) -> str:
-    """Hex hash of a file, of the kind that `like` is: MD5 for 32 digits, SHA-256 for 64."""
+    """Hex hash of a file, of the same kind as `like`: MD5 for 32 digits, SHA-256 for 64."""
     digest = hashlib.md5(usedforsecurity=False) if len(like) == 32 else hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -108,7 +108,7 @@ def hash_file(path: Path, like: str) -> str:
 
 
 def _download_part(url: str, part: Path, label: str) -> None:
-    """Try until `part` is as long as the server says the file is."""
+    """Send requests until `part` is as long as the server says that the file is."""
     idle = 0
     for _ in range(MAX_TRIES):
         before = _length(part)
@@ -128,7 +128,7 @@ def _download_part(url: str, part: Path, label: str) -> None:
 
 
 def _receive(url: str, part: Path, label: str) -> None:
-    """Ask once, for what is missing, and append what comes."""
+    """Send one request for the missing bytes and append what arrives."""
     start = _length(part)
     with _response_from(url, start) as response:
         if response is None:
@@ -152,27 +152,28 @@ def _receive(url: str, part: Path, label: str) -> None:
 
 @contextmanager
 def _response_from(url: str, start: int) -> Iterator[Any]:
-    """The response to a request for the file from byte `start` on; None: nothing is left to send.
+    """The response to a request for the file from byte `start` on; None if the part is complete.
 
-    Raises `_Again` for what may pass, and `DownloadError` for an answer that will stay.
+    Raises `_RetryableError` for a temporary failure, and `DownloadError` for a lasting one.
     """
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
         response = _open(_request(url, **headers), READ_TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        said = f"the server answered {error.code} {error.reason}".strip()
+        message = f"the server answered {error.code} {error.reason}".strip()
         if start and error.code == 416:
             # The range begins at the end of the file, or behind the end of another one; where the
             # server does not tell which, the hash will.
             if _size_in_range(error) in (None, start):
                 yield None
                 return
-            raise _WrongPartError(said) from error
-        if error.code not in _PASSING:
-            raise DownloadError(said) from error
-        asked = error.headers.get("Retry-After") or ""
-        raise _RetryableError(said, float(asked) if asked.isdecimal() else 0.0) from error
+            raise _WrongPartError(message) from error
+        if error.code not in _TEMPORARY:
+            raise DownloadError(message) from error
+        seconds = error.headers.get("Retry-After") or ""
+        wait = float(seconds) if seconds.isdecimal() else 0.0
+        raise _RetryableError(message, wait) from error
     except (ConnectionResetError, http.client.RemoteDisconnected, TimeoutError) as error:
         raise _RetryableError(_reason_of(error)) from error
     with response:
@@ -183,7 +184,7 @@ def _next_chunk(response: Any) -> bytes:
     try:
         data: bytes = response.read(_CHUNK)
     except (OSError, http.client.HTTPException):
-        return b""  # the length tells that it broke off
+        return b""  # the caller sees from the length that the connection broke off
     return data
 
 
@@ -191,8 +192,8 @@ def _total(response: Any, start: int) -> int | None:
     """Bytes of the whole file, or None where the server does not say."""
     if response.status == 206 and (size := _size_in_range(response)):
         return size
-    written = response.headers.get("Content-Length") or ""
-    return start + int(written) if written.isdecimal() else None
+    length = response.headers.get("Content-Length") or ""
+    return start + int(length) if length.isdecimal() else None
 
 
 def _size_in_range(response: Any) -> int | None:
@@ -202,19 +203,19 @@ def _size_in_range(response: Any) -> int | None:
 
 
 def _range_start(response: Any) -> int:
-    written = (response.headers.get("Content-Range") or "").removeprefix("bytes ")
-    first = written.partition("-")[0].strip()
+    content_range = (response.headers.get("Content-Range") or "").removeprefix("bytes ")
+    first = content_range.partition("-")[0].strip()
     return int(first) if first.isdecimal() else -1
 
 
 def _request(url: str, method: str = "GET", **headers: str) -> urllib.request.Request:
-    # Without compression on the way, so that lengths and ranges are those of the file.
+    # Without compression, so that lengths and ranges are those of the file itself.
     agent = {"User-Agent": f"tlcli/{__version__}", "Accept-Encoding": "identity"}
     return urllib.request.Request(url, headers={**agent, **headers}, method=method)
 
 
 def _open(request: urllib.request.Request, timeout: float) -> Any:
-    """`urlopen`, with the proxies that the environment names now, not at its first use."""
+    """Like `urlopen`, but with the proxies of the environment now, not at the first call."""
     return urllib.request.build_opener().open(request, timeout=timeout)
 
 

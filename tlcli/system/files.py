@@ -1,7 +1,7 @@
-"""Files that appear whole, and files of others read within bounds.
+"""Files that are written whole or not at all, and files that are read within limits.
 
-They are written under a temporary name, flushed to the disk, renamed. Whatever lies under a name is
-read only if it is a regular file and no larger than what tlcli would have written there.
+A file is written under a temporary name, flushed to the disk and then renamed. A file is read only
+if it is a regular one and not larger than what tlcli itself would have written there.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import platformdirs
 
 from tlcli.errors import Problem
 
-#: Bytes of a record, whose lists are as long as there are classes; and of what has a line for every
-#: epoch or photo, or a number for every pair of classes.
+#: The most bytes that are read of a record, whose lists have an entry for each class; and of a file
+#: with a line for each epoch or photo, or a number for each pair of classes.
 RECORD_BYTES, TABLE_BYTES = 16_000_000, 64_000_000
 
-#: Bytes of a user's own table or list: a line for each of some million photos.
+#: The most bytes that are read of a user's own table or list: lines for some million photos.
 LIST_BYTES = 1_000_000_000
 
 
@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
     The file is on the disk before it gets the final name, so a crash leaves the old file or the new
-    one, never a part. After a failure the temporary file is removed.
+    one, never a part of it. After a failure the temporary file is removed.
     """
     with errors_about(path):
         handle, name = tempfile.mkstemp(prefix=".", suffix=f".tmp{path.suffix}", dir=path.parent)
@@ -58,22 +58,24 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def errors_about(path: Path) -> Iterator[None]:
-    """Errors of the system name the file that was asked for, not a temporary one and not none.
+    """Have errors of the system in the block name `path`, not a temporary file beside it, or none.
 
-    Those about files elsewhere, and those of libraries that only look like the system's, stay.
+    Errors about files in other folders stay as they are, and so do exceptions of libraries that
+    only derive from OSError.
     """
     try:
         yield
     except OSError as error:
-        at = path if error.filename is None else Path(str(error.filename))
-        elsewhere = at.absolute().parent != path.absolute().parent
+        named = path if error.filename is None else Path(str(error.filename))
+        elsewhere = named.absolute().parent != path.absolute().parent
+        # OSError(number) makes the subclass of that number; libraries raise other subclasses.
         if elsewhere or error.errno is None or type(error) is not type(OSError(error.errno, "")):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where they are missing, to last through a power cut."""
+    """Make a folder and the missing ones above it, so that they survive a power cut."""
     missing = []
     above = path
     while not above.exists():
@@ -85,7 +87,7 @@ def make_folder(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole; names of files that are no UTF-8 keep their bytes."""
+    """Write UTF-8 text, whole; file names in it that are not UTF-8 keep their bytes."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
@@ -110,11 +112,11 @@ def write_table(path: Path, headers: Sequence[str], rows: Iterable[Sequence[obje
 
 
 def open_regular(path: Path) -> io.FileIO:
-    """Open a file to read, unbuffered; `OSError` for what is no regular file.
+    """Open a file to read, unbuffered; raises `OSError` for anything but a regular file.
 
-    A pipe would be waited for, and a device read for ever.
+    Reading a pipe could wait for ever, and reading a device could never end.
     """
-    # Without waiting: opening a pipe would wait for its writer.
+    # O_NONBLOCK, since opening a pipe would wait for its writer.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         mode = os.fstat(handle).st_mode
@@ -129,7 +131,7 @@ def open_regular(path: Path) -> io.FileIO:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """A regular file's bytes; `OSError`, or `ValueError` where they are more than `limit`."""
+    """A regular file's bytes; raises `OSError`, or `ValueError` for more than `limit` bytes."""
     with io.BufferedReader(open_regular(path)) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
@@ -138,14 +140,14 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path, limit: int = RECORD_BYTES) -> Any:
-    """A JSON file's value; `OSError`, or `ValueError` for what is none or too large."""
+    """A JSON file's value; raises `OSError`, or `ValueError` for other or too large content."""
     return parse_json(read_bytes(path, limit))
 
 
 def read_json_lines(path: Path, limit: int = TABLE_BYTES) -> Iterator[tuple[int, Any]]:
-    """The number, from 1, and the value of every line that is not empty; as `read_json`.
+    """The number, from 1, and the value of every line that is not empty; errors as of `read_json`.
 
-    A line that is no JSON is a `ValueError` that names it.
+    For a line that is not JSON the `ValueError` names its number.
     """
     for number, line in enumerate(read_bytes(path, limit).split(b"\n"), 1):
         if line.strip():
@@ -157,20 +159,21 @@ def read_json_lines(path: Path, limit: int = TABLE_BYTES) -> Iterator[tuple[int,
 
 
 def read_lines(path: Path, limit: int = LIST_BYTES) -> list[str]:
-    """The lines of a UTF-8 text, however they end; `OSError` or `ValueError` as `read_bytes`."""
+    """The lines of a UTF-8 text with line ends of any system; errors as of `read_bytes`."""
     return re.split("\r\n|\r|\n", read_bytes(path, limit).decode("utf-8-sig"))
 
 
 def open_text(path: Path) -> io.TextIOWrapper:
-    """Open a regular file that `write_text` wrote, line ends as they are; `OSError` as usual."""
+    """Open a regular file of `write_text` to read, line ends unchanged; raises `OSError`."""
     file = io.BufferedReader(open_regular(path))
     return io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def parse_json(text: bytes) -> Any:
-    """What JSON says in UTF-8; `ValueError` where it is damaged, or beyond what tlcli writes.
+    """The value of JSON in UTF-8; raises `ValueError` for damaged text, or what tlcli never writes.
 
-    That are numbers which are finite and fit in 64 bits, and no more levels than Python can read.
+    tlcli never writes numbers that are not finite or do not fit in 64 bits, nor more levels than
+    Python's parser can read.
     """
     try:
         return json.loads(
@@ -181,7 +184,7 @@ def parse_json(text: bytes) -> Any:
 
 
 def _whole(text: str) -> int:
-    # Their length first, since Python takes its time for a million digits.
+    # The length first, since Python needs very long to convert a million digits.
     if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
         raise ValueError(f"the number {text[:20]}... does not fit in 64 bits")
     return int(text)
@@ -195,14 +198,14 @@ def _finite(text: str) -> float:
 
 
 def nearest_existing(path: Path) -> Path:
-    """`path`, or the nearest above it that there is."""
+    """`path` itself if it exists, or else the nearest folder above it that does."""
     while not path.exists():
         path = path.parent
     return path
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut, where the system can."""
+    """Have a rename in `folder` survive a power cut, if the system can do that."""
     with suppress(OSError):  # some systems do not open folders
         _sync(folder, os.O_RDONLY)
 
@@ -216,13 +219,18 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def _umask() -> int:
+    """The permissions that the user's system takes away from new files.
+
+    mkstemp gives its files to their owner alone, whatever the mask. The system tells the mask only
+    when it is set, so it is set back at once.
+    """
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 def check_writable(folder: Path) -> list[Problem]:
-    """Whether files can be made in a folder, or in the nearest one above it that exists."""
+    """The problem, if any, with making files in a folder or the nearest existing one above it."""
     folder = nearest_existing(folder)
     if not folder.is_dir():
         return [Problem(str(folder), "is a file; runs need a folder", "name one with --out")]
@@ -232,13 +240,16 @@ def check_writable(folder: Path) -> list[Problem]:
 
 
 def is_damaged_database(error: sqlite3.Error) -> bool:
-    """The bare class stands for a damaged file; its subclasses for locks, room and rights."""
+    """Whether an error of SQLite means a damaged file.
+
+    Then it is of the base class itself; locks, full disks and missing rights raise its subclasses.
+    """
     return type(error) is sqlite3.DatabaseError
 
 
-def cache_folder(given: Path | None = None) -> Path:
-    """The home of what can be computed again: `given`, `TLCLI_CACHE`, or the system's place."""
-    chosen = given or os.environ.get("TLCLI_CACHE")
+def cache_folder(folder: Path | None = None) -> Path:
+    """The folder of all that can be computed again: `folder`, `TLCLI_CACHE`, or the system's."""
+    chosen = folder or os.environ.get("TLCLI_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("tlcli"))
 
 

@@ -1,8 +1,8 @@
-"""Locks between processes, which end with their process and say who holds them.
+"""Locks between processes that end with their process and name their holder.
 
-The system's file lock decides, so that a process that was killed holds nothing. A file beside it
-names the holder: process id, host and time. Where a file system has no locks, that file decides
-alone, and a holder on this host that no longer lives is recognised.
+The lock is a file lock of the system, which is released when its process is killed. A second file
+names the holder: process id, host and time. On a file system without locks the existence of that
+second file is the lock; it does not count if its holder was a process of this host that has ended.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import filelock
 from tlcli.system import console, signals
 from tlcli.system.files import json_text, read_json, write_json
 
-#: The lock's two files in the folder it stands for; neither is a user's.
+#: The lock's two files in the folder that it protects; neither belongs to the user.
 LOCK_FILES = LOCK_FILE, HOLDER_FILE = ".lock", ".lock.json"
 
-#: Seconds between two looks at a lock that somebody else holds.
+#: Seconds between two tries to get a lock that another process holds.
 POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class LockHolder:
-    """Who holds a lock; `since` is UTC in ISO 8601."""
+    """The process that holds a lock; `since` is UTC in ISO 8601."""
 
     pid: int
     host: str
@@ -41,8 +41,8 @@ class LockHolder:
         return console.one_line(f"process {self.pid} on {self.host}, since {self.since}")
 
     @property
-    def dead(self) -> bool:
-        """Whether it is known to live no more; of another host nothing is known."""
+    def is_dead(self) -> bool:
+        """Whether the process is known to have ended; of another host nothing is known."""
         if self.host != socket.gethostname():
             return False
         if not 0 < self.pid < 2**31:  # no system has such a process
@@ -51,16 +51,17 @@ class LockHolder:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except OSError:  # somebody else's process
+        except OSError:  # it runs, and belongs to another user
             return False
         return False
 
 
 class LockHeldError(Exception):
-    """Somebody else holds the lock.
+    """Another process holds the lock.
 
     Attributes:
-        file: what alone says so, where the file system has no locks.
+        holder: that process, if it is known.
+        file: the file whose existence is the lock, on a file system without locks.
     """
 
     def __init__(self, holder: LockHolder | None, file: Path | None = None) -> None:
@@ -74,30 +75,31 @@ class LockHeldError(Exception):
 
 @contextmanager
 def lock_folder(folder: Path, *, waiting: str | None = None) -> Iterator[LockHolder | None]:
-    """Hold the lock of a folder; yields the holder that died while holding it, if one did.
+    """Hold the lock of a folder; yields the last holder if its process ended without releasing it.
 
-    With `waiting`, which says for what, a held lock is waited for, and a note names its holder.
-    Raises `Held` otherwise, and `OSError` where the folder cannot be written.
+    With `waiting`, a few words on what the holder is doing, a held lock is waited for, and a note
+    names its holder. Without, it raises `LockHeldError`. Raises `OSError` for a folder that cannot
+    be written.
     """
     lock = filelock.FileLock(folder / LOCK_FILE, timeout=0, is_singleton=False)
-    told = False
+    announced = False
     while True:
         try:
-            by_system, left = _acquire(lock, folder)
+            by_system, previous = _acquire(lock, folder)
             break
         except LockHeldError as held:
             if waiting is None:
                 raise
-            if not told:
+            if not announced:
                 console.note(f"waiting for {held} ({waiting})")
-                told = True
+                announced = True
             signals.raise_if_interrupted()
             time.sleep(POLL_SECONDS)
     try:
         if by_system:
             write_json(folder / HOLDER_FILE, asdict(this_process()))
         try:
-            yield left
+            yield previous
         finally:
             with suppress(OSError):
                 (folder / HOLDER_FILE).unlink()
@@ -107,7 +109,7 @@ def lock_folder(folder: Path, *, waiting: str | None = None) -> Iterator[LockHol
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether somebody holds the lock of a folder."""
+    """Whether a process holds the lock of a folder."""
     try:
         with filelock.FileLock(folder / LOCK_FILE, timeout=0, is_singleton=False):
             return False
@@ -115,18 +117,21 @@ def is_locked(folder: Path) -> bool:
         return True
     except (NotImplementedError, OSError):
         holder = read_holder(folder / HOLDER_FILE)
-        return (folder / HOLDER_FILE).exists() and (holder is None or not holder.dead)
+        return (folder / HOLDER_FILE).exists() and (holder is None or not holder.is_dead)
 
 
 def remove_lock_files(folder: Path) -> None:
-    """Remove what a lock leaves in a folder; only its holder may."""
+    """Remove the files of a lock; only its holder may call this."""
     for name in reversed(LOCK_FILES):
         with suppress(OSError):
             (folder / name).unlink()
 
 
 def _acquire(lock: filelock.BaseFileLock, folder: Path) -> tuple[bool, LockHolder | None]:
-    """Take the lock: whether the system keeps it, and not the holder's file, and who left it."""
+    """Take the lock; whether it is one of the system, and the last holder if it did not release it.
+
+    Without locks of the system the holder's file is the lock.
+    """
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -139,28 +144,30 @@ def _acquire(lock: filelock.BaseFileLock, folder: Path) -> tuple[bool, LockHolde
 
 
 def _acquire_by_file(path: Path) -> LockHolder | None:
-    """Make the holder's file, which only one process can, and return the dead one of before."""
-    left = None
+    """Create the holder's file, as only one process can; returns the dead holder of an old one."""
+    previous = None
     while True:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             break
         except FileExistsError:
-            left = read_holder(path)
-            if left is None or not left.dead:  # None: it is being written, or nobody can tell
-                raise LockHeldError(left, path) from None
-            _remove_dead_holder(path, left)
+            previous = read_holder(path)
+            # None: the file is being written now, or cannot be read.
+            if previous is None or not previous.is_dead:
+                raise LockHeldError(previous, path) from None
+            _remove_dead_holder(path, previous)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(json_text(asdict(this_process())))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return left
+    return previous
 
 
 def _remove_dead_holder(path: Path, dead: LockHolder) -> None:
-    """Remove the file of a dead holder, unless another process has put its own there by now."""
+    """Remove the file of a dead holder, unless another process has put its own there meanwhile."""
+    # Renamed first: only then is it sure which file is read, and removed.
     away = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
         path.rename(away)
@@ -170,18 +177,18 @@ def _remove_dead_holder(path: Path, dead: LockHolder) -> None:
 
 
 def means_no_locks(error: OSError) -> bool:
-    """Whether a file system says that it has none."""
+    """Whether the error is that of a file system without locks."""
     return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def this_process() -> LockHolder:
-    """This process."""
+    """This process as a holder, from now on."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return LockHolder(os.getpid(), socket.gethostname(), now)
 
 
 def read_holder(path: Path) -> LockHolder | None:
-    """The holder that a file names, or None where it names none."""
+    """The holder that a file names, or None for a missing or damaged file."""
     try:
         values = read_json(path)
         pid, host, since = int(values["pid"]), str(values["host"]), str(values["since"])

@@ -1,8 +1,9 @@
-"""Who uses a folder: a lock that any number of processes share, and that removing it takes alone.
+"""Locks on folders in use: any number of processes use a folder, or one removes it.
 
-The system's file lock on one file decides, so that a process that was killed uses nothing. What is
-in the file names who came last. Where a system or file system has no such locks nothing is kept
-from anybody.
+A process that uses the folder holds a shared lock on one file in it, and a process that removes the
+folder needs the exclusive one. The system releases the locks of a process that is killed. The file
+names the process that locked it last. On systems and file systems without such locks nothing is
+protected.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ try:
 except ImportError:  # not on Windows, where open files cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-#: The file that is locked; no user's.
+#: The file that is locked; it does not belong to the user.
 IN_USE_FILE = ".in-use"
 
 
 class SharedLock:
-    """A share in the use of a folder, which is made if need be; until it is closed.
+    """A shared lock on a folder, held until it is closed. A missing folder is made.
 
-    Somebody who is removing the folder is waited for. Raises `OSError` where it cannot be written.
+    While another process is removing the folder, this waits, and makes it anew. Raises `OSError`
+    for a folder that cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +45,7 @@ class SharedLock:
             time.sleep(locks.POLL_SECONDS)
 
     def close(self) -> None:
-        """Let go of it; once more does nothing."""
+        """Release the lock; calling it again does nothing."""
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
@@ -51,14 +53,15 @@ class SharedLock:
 
 @contextmanager
 def lock_exclusively(folder: Path) -> Iterator[None]:
-    """Keep everybody else from a folder; raises `locks.LockHeldError` where somebody uses it."""
+    """Keep all other processes from using a folder; raises `locks.LockHeldError` if one uses it."""
     path = folder / IN_USE_FILE
     try:
         handle = _open_locked(path, exclusive=True)
     except BlockingIOError:
         holder = locks.read_holder(path)
-        # The last who came may have gone, and another one still be there.
-        raise locks.LockHeldError(None if holder is None or holder.dead else holder) from None
+        # The file names the last of several users. If that process has ended, an earlier one is
+        # still there, and nobody knows its name.
+        raise locks.LockHeldError(None if holder is None or holder.is_dead else holder) from None
     try:
         yield
     finally:
@@ -66,8 +69,11 @@ def lock_exclusively(folder: Path) -> Iterator[None]:
 
 
 def _open_locked(path: Path, *, exclusive: bool) -> int:
-    """Open and lock the file; raises `BlockingIOError` where somebody is in the way, and
-    `FileNotFoundError` where it was removed meanwhile."""
+    """Open and lock the file; returns its handle.
+
+    Raises `BlockingIOError` if another process's lock excludes this one, and `FileNotFoundError` if
+    the file was removed meanwhile.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         if fcntl is not None:
@@ -78,7 +84,8 @@ def _open_locked(path: Path, *, exclusive: bool) -> int:
                     raise
         if not _is_at(handle, path):
             raise FileNotFoundError(path)
-        with suppress(OSError):  # the name is for people alone, and a full disk no reason to fail
+        # Only people read the name, so a full disk is no reason to fail.
+        with suppress(OSError):
             text = json.dumps(asdict(locks.this_process())).encode()
             os.ftruncate(handle, os.pwrite(handle, text, 0))
     except BaseException:
@@ -88,7 +95,7 @@ def _open_locked(path: Path, *, exclusive: bool) -> int:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is still the one at a path."""
+    """Whether the file at a path is still the one that was opened."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM during long work: the first ends it after the current step, a second at once.
 
-Long loops call `check` where it is safe to stop. What they have finished is on the disk by then, so
-that a second signal, which gets the system's own treatment, loses nothing either.
+Long loops call `raise_if_interrupted` where it is safe to stop. What they have finished is on the
+disk by then, so that a second signal, which ends the process at once, loses nothing either.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _SIGNALS = tuple(
 )
 
 _pending: int | None = None
-_ignored = False  # nothing is left to stop
+_ignored = False  # the work is complete: nothing is left to stop
 
 
 class Interrupted(KeyboardInterrupt):
-    """Work that was asked to stop, at a point from which it can go on."""
+    """A signal has ended the work, at a point from which it can be resumed."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -32,11 +32,13 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def defer() -> Iterator[None]:
-    """Let signals wait for the next `check`; a second one of a kind ends the process as usual.
+    """Have signals in the block wait until `raise_if_interrupted` is called.
 
-    The end of the block is a check, too, unless it was said that the work is `done`.
+    A second signal of the same kind ends the process, as usual.
 
-    Signals that the process was started to ignore, as by nohup, stay ignored.
+    The end of the block calls it too, so that a signal in the last step is not lost, unless
+    `ignore_from_now_on` was called. Signals that the process was started to ignore, as by nohup,
+    stay ignored.
     """
     global _pending, _ignored
     if threading.current_thread() is not threading.main_thread():
@@ -48,16 +50,17 @@ def defer() -> Iterator[None]:
         if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None)
     }
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def remember(number: int, frame: FrameType | None) -> None:
         global _pending
         _pending = number
-        # Python runs handlers between its own steps, and one of the network can take long.
+        # A handler in Python would run only between two steps of Python, and a step of the network
+        # can take long. The system's own handler ends the process at once.
         signal.signal(number, signal.SIG_DFL)
         console.urgent("stopping after this step; the same signal again stops immediately")
 
     _pending, _ignored = None, False
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, remember)
     try:
         yield
         raise_if_interrupted()
@@ -68,12 +71,12 @@ def defer() -> Iterator[None]:
 
 
 def raise_if_interrupted() -> None:
-    """Raise `Interrupted` if a signal has come in time."""
+    """Raise `Interrupted` if a signal has arrived and the work is not complete."""
     if _pending is not None and not _ignored:
         raise Interrupted(_pending)
 
 
 def ignore_from_now_on() -> None:
-    """From here on there is nothing that could be gone on with: a signal came too late."""
+    """Ignore signals until the end of the block: the work is complete, with nothing to resume."""
     global _ignored
     _ignored = True

@@ -1,8 +1,9 @@
-"""Random numbers with an address instead of a state.
+"""Random numbers that are computed from an address, not drawn from a generator with a state.
 
 The numbers of a view come from a hash of (seed, photo, view, purpose) and nothing else, so that
-they can be had again alone, in any batch, in any order, after a crash. Each purpose has numbers of
-its own, and each setting a fixed place among them: switching one setting on moves no other's.
+the same ones are computed again for one view alone, in any batch, in any order, and after a crash.
+Each purpose has its own numbers, and each setting a fixed place among them, so that switching one
+setting on does not change the numbers of another.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ _BLOCK = 8
 
 @dataclass(frozen=True)
 class RandomAddresses:
-    """Where the numbers of n views come from: a seed, and the photo and view number of each.
+    """The addresses of the random numbers of n views: a seed, and each view's photo and number.
 
     Attributes:
-        digests: what identifies each photo, the hex SHA-256 of its bytes.
+        digests: hex SHA-256 of the bytes of each view's photo.
         views: view numbers.
     """
 
@@ -37,7 +38,10 @@ class RandomAddresses:
         return len(self.digests)
 
     def uniform(self, purpose: str, count: int) -> Floats:
-        """`count` numbers in [0, 1) for each view, shape (n, count); `purpose` has 10 letters."""
+        """`count` numbers in [0, 1) for each view, shape (n, count).
+
+        `purpose` has 10 letters at most, since BLAKE2 takes no more.
+        """
         blocks = -(-count // _BLOCK)
         raw = b"".join(
             hashlib.blake2b(
@@ -54,25 +58,28 @@ class RandomAddresses:
 
 
 def make_generator(purpose: str, *address: int) -> np.random.Generator:
-    """For what is drawn once for many photos, as the order of an epoch: from (purpose, address)."""
+    """A generator for what is drawn once for many photos, such as the order of an epoch.
+
+    Its seed is (purpose, address) and nothing else.
+    """
     key = [*address, int.from_bytes(purpose.encode(), "little")]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
 
 
 def scale_to_range(low: float, high: float, uniform: Floats) -> Floats:
-    """Numbers in [0, 1) as numbers in [low, high)."""
+    """Map numbers in [0, 1) to [low, high)."""
     return low + (high - low) * uniform
 
 
 def scale_symmetrically(limit: float, uniform: Floats) -> Floats:
-    """Numbers in [0, 1) as numbers in [-limit, limit)."""
+    """Map numbers in [0, 1) to [-limit, limit)."""
     return (2 * uniform - 1) * limit
 
 
 def random_bytes(key: float, count: int) -> NDArray[np.uint8]:
-    """`count` even bytes from a number in [0, 1), by the counter generator Philox.
+    """`count` uniform random bytes from a number in [0, 1), by the counter generator Philox.
 
-    Raw bits are taken, whose stream NumPy keeps the same in all its versions.
+    They are its raw bits, whose stream NumPy keeps the same in all its versions.
     """
     generator = np.random.Philox(key=int(key * 2.0**53))
     return np.asarray(generator.random_raw(-(-count // 8))).astype("<u8").view(np.uint8)[:count]

@@ -1,4 +1,4 @@
-"""Work on many things in threads, a few ahead of whoever takes the results."""
+"""Map a function over many items in threads, only a few items ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Pieces of work that are handed out ahead, for each thread. `Executor.map` hands out all of them
-#: at once, which costs more than a kilobyte for each.
+#: The most items that are submitted ahead of the consumer, for each thread. `Executor.map` submits
+#: all items at once, which costs more than a kilobyte for each.
 MAX_AHEAD = 16
 
 
@@ -20,8 +20,8 @@ def map_in_order(
 ) -> Generator[Result, None, None]:
     """The result of `work` on each item, in the order of the items.
 
-    An error that `work` raises is raised where its result would be. Whoever stops listening, as
-    after Ctrl-C, waits for the pieces that have begun and for no others.
+    An error of `work` is raised at the place of its result. Closing the generator, as Ctrl-C does,
+    waits for the items that are being worked on, and drops those that have not begun.
     """
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers)

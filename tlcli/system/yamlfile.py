@@ -1,4 +1,4 @@
-"""YAML in, plain values and the line of every key out."""
+"""Read YAML as plain values with the line of each key, within limits; write values as YAML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tlcli.system import files
 #: The place of a value: mapping keys and list indexes from the root, as in ("stages", 1, "epochs").
 KeyPath = tuple[str | int, ...]
 
-#: A recipe is a page of text. These bounds stop alias bombs and accidental data files.
+#: A recipe is a page of text. These bounds stop alias bombs, and data files named by mistake.
 MAX_BYTES = 1_000_000
 MAX_VALUES = 10_000
 MAX_DEPTH = 32
@@ -28,7 +28,14 @@ _TEXT = f"more than {MAX_BYTES:,} characters of text once its aliases are expand
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file: its value, and the line (from 1) on which each key stands."""
+    """A YAML file.
+
+    Attributes:
+        path: of the file.
+        value: of the whole document.
+        lines: the line, from 1, of each key.
+        overrides: the keys that `--set` has replaced, as the user wrote them.
+    """
 
     path: Path
     value: Any
@@ -36,23 +43,23 @@ class Document:
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
 
     def overridden(self, overrides: Mapping[KeyPath, str]) -> Document:
-        """The same document, knowing which keys `--set` has replaced."""
+        """The same document with a note of the keys that `--set` has replaced."""
         return replace(self, overrides=overrides)
 
-    def says(self, key: KeyPath) -> bool:
-        """Whether the file, or `--set`, gives `key` or anything in it."""
-        return key in self.lines or any(given[: len(key)] == key for given in self.overrides)
+    def has_key(self, key: KeyPath) -> bool:
+        """Whether the file or `--set` has `key` or a key inside it."""
+        return key in self.lines or any(other[: len(key)] == key for other in self.overrides)
 
     def where(self, key: KeyPath) -> str:
         """`file:line: key`, with the line of the nearest enclosing key that is in the file.
 
-        A key that `--set` has given, whole or in part, is named by that option instead.
+        A key that `--set` has replaced, or a part of it, is named by that option instead.
         """
         for end in range(len(key), 0, -1):
             if key[:end] in self.overrides:
                 return f"--set {self.overrides[key[:end]]}"
-        for given, text in self.overrides.items():
-            if key and given[: len(key)] == key:
+        for other, text in self.overrides.items():
+            if key and other[: len(key)] == key:
                 return f"--set {text}"
         for end in range(len(key), -1, -1):
             line = self.lines.get(key[:end])
@@ -64,13 +71,13 @@ class Document:
 
 
 class _NotARecipeError(yaml.MarkedYAMLError):
-    """YAML, and more of it, or other, than a recipe has."""
+    """YAML with more values, or of other kinds, than a recipe has."""
 
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 as people read it: `no` is a word, `1e-5` a number, a date a string.
 
-    It stops at the bounds, where PyYAML would take half a minute for a file of the largest size.
+    It stops as soon as a bound is passed; PyYAML would need half a minute for a file of MAX_BYTES.
     """
 
     def __init__(self, text: str) -> None:
@@ -78,14 +85,15 @@ class _Loader(yaml.SafeLoader):
         self._nodes = self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """The next node of the text, as PyYAML composes it."""
+        """The next node of the text; raises where it passes a bound or has a tag."""
         self._nodes += 1
         self._depth += 1
         event = self.peek_event()  # type: ignore[no-untyped-call]
-        # Keys are nodes, too; nodes are inside the root, so that keys are one shorter.
+        # Keys are nodes too, so there are twice as many nodes as values. The root is a node with an
+        # empty key, so nodes are one level deeper than keys are long.
         if self._nodes > 2 * MAX_VALUES or self._depth > MAX_DEPTH + 1:
             raise _NotARecipeError(problem=_BOUNDS, problem_mark=event.start_mark)
-        # A tag would have anything read as anything: a number of a million digits, a set, bytes.
+        # A tag could turn any text into any type: a number of a million digits, a set, bytes.
         if getattr(event, "tag", None) is not None:
             problem = f"has a tag, '{_tag_text(event.tag)}'"
             raise _NotARecipeError(problem=problem, problem_mark=event.start_mark, note=_NO_TAGS)
@@ -98,7 +106,7 @@ _NO_TAGS = "leave it out; what looks like a number is one, and text may be quote
 
 
 def _tag_text(tag: str) -> str:
-    """A tag as it is written, cut to what shows which one is meant."""
+    """A tag as users write it, cut to a length that still identifies it."""
     return tag.replace("tag:yaml.org,2002:", "!!")[:40]
 
 
@@ -129,7 +137,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.012345
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML 1.1 would read as something else than text, and what `_Loader` would."""
+    """Quotes text that YAML 1.1 or `_Loader` would read as something other than text."""
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -157,7 +165,7 @@ def parse_key(text: str) -> KeyPath:
 
 
 def read_yaml(path: Path) -> Document:
-    """Read a YAML file; every failure is a `RecipeError` that names the line."""
+    """Read a YAML file; raises `RecipeError` for every failure, with the line if there is one."""
     try:
         with files.open_regular(path) as file:
             raw = file.read(MAX_BYTES + 1)
@@ -195,8 +203,8 @@ def parse_yaml(text: str, path: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        said = " ".join(filter(None, (error.context, error.problem)))
-        raise RecipeError(Problem(f"{path.name}:{line}", f"not valid YAML: {said}")) from error
+        details = " ".join(filter(None, (error.context, error.problem)))
+        raise RecipeError(Problem(f"{path.name}:{line}", f"not valid YAML: {details}")) from error
     except yaml.YAMLError as error:
         raise RecipeError(Problem(path.name, f"not valid YAML: {reason(error)}")) from error
     finally:
@@ -210,12 +218,12 @@ def parse_value(text: str) -> Any:
 
 
 def quote_scalar(text: str) -> str:
-    """Text as a YAML scalar, quoted where it has to be."""
+    """Text as a YAML scalar, in quotes if it needs them."""
     return dump_yaml(text).removesuffix("\n").removesuffix("\n...")
 
 
 def dump_yaml(value: Any) -> str:
-    """Plain values as YAML text that `read` turns into the same values."""
+    """Plain values as YAML text, from which `read_yaml` gets the same values."""
     dumped: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
     )
@@ -223,7 +231,7 @@ def dump_yaml(value: Any) -> str:
 
 
 def is_within_bounds(value: Any) -> bool:
-    """Whether plain values, dumped, stay within the bounds of what is read."""
+    """Whether `read_yaml` would accept these values, written by `dump_yaml`."""
     return _count(value) <= MAX_VALUES and len(dump_yaml(value).encode()) <= MAX_BYTES
 
 
@@ -233,7 +241,7 @@ def _count(value: Any) -> int:
 
 
 class _DocumentReader:
-    """Turns nodes into values, noting lines and counting against the bounds."""
+    """Turns nodes into values, collects their lines, and counts values and characters."""
 
     def __init__(self, document: Document, loader: _Loader) -> None:
         self._document, self._loader = document, loader
@@ -241,7 +249,7 @@ class _DocumentReader:
 
     def construct(self, node: yaml.Node, key: KeyPath) -> Any:
         self._values += 1
-        # Aliases are expanded here, so a bomb of nested aliases runs into this bound.
+        # Aliases are expanded here, so nested aliases that would grow without end stop here.
         if self._values > MAX_VALUES or len(key) > MAX_DEPTH:
             raise self._fail(node, _BOUNDS)
         self._document.lines.setdefault(key, node.start_mark.line + 1)
@@ -267,14 +275,14 @@ class _DocumentReader:
 
     def _scalar(self, node: yaml.Node) -> Any:
         text = self._text(node)
-        # Its length first: Python refuses what has thousands of digits, or takes its time.
+        # The length first: Python refuses numbers with thousands of digits, or needs very long.
         if node.tag == _INT and (len(text) > 60 or abs(int(text.replace("_", ""))) >= 2**63):
             shown = text if len(text) <= 60 else text[:57] + "..."
             raise self._fail(node, f"{shown} is too large a number; quote it if it is text")
         return self._loader.construct_object(node)
 
     def _text(self, node: yaml.Node) -> str:
-        """The text of a scalar, counted wherever it is repeated."""
+        """The text of a scalar; its characters count again wherever an alias repeats it."""
         self._characters += len(node.value)
         if self._characters > MAX_BYTES:
             raise self._fail(node, _TEXT)
