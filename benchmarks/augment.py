@@ -29,6 +29,7 @@ import numpy as np
 from tlcli.data.folders import find_images
 from tlcli.data.hashing import digest
 from tlcli.features import addresses, extraction
+from tlcli.features.store import TrunkRows
 from tlcli.images import augment, decode
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
@@ -135,9 +136,12 @@ def share_of_extract(
     wanted = [View(path, key, 1) for path, key in zip(paths[:BATCH], digests, strict=False)]
     shares = []
     for turn in range(rounds + 1):
-        (folder / str(turn)).mkdir()
+        store = folder / str(turn)
+        store.mkdir()
         rows = {
-            name: addresses.open_rows(network, chosen, name, folder / str(turn), weights=checksum)
+            name: TrunkRows(
+                folder / str(turn), addresses.trunk_address(network, chosen, name, checksum)
+            )
             for name, checksum in network.checksums(BOUNDARIES).items()
         }
         whole = timed(lambda rows=rows: extraction.extract(network, chosen, wanted, rows))

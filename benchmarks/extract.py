@@ -20,6 +20,7 @@ from harness import Bench, Measured, parser, scratch, spread
 from tlcli.data.folders import find_images
 from tlcli.data.hashing import digest
 from tlcli.features import addresses, extraction
+from tlcli.features.store import TrunkRows
 from tlcli.images import decode, loader
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
@@ -109,7 +110,7 @@ def _pixels(recipe: Recipe, paths: list[Path]) -> Any:
 def _run_extract(network: Any, recipe: Recipe, views: list[View], folder: Path) -> None:
     folder.mkdir()
     rows = {
-        name: addresses.open_rows(network, recipe, name, folder, weights=checksum)
+        name: TrunkRows(folder, addresses.trunk_address(network, recipe, name, checksum))
         for name, checksum in network.checksums(BOUNDARIES).items()
     }
     extraction.extract(network, recipe, views, rows)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from tlcli.features import addresses, extraction
+from tlcli.features.open_store import open_store
 from tlcli.images import loader
 from tlcli.recipe.load import load_recipe
 from tlcli.system import console, files
@@ -141,10 +142,10 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     network = extract.load_network(made)
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
-    with addresses.open_store(network, chosen, made.cache, [cut]) as opened:
+    with open_store(network, chosen, made.cache, [cut]) as opened:
         needed = addresses.views_of(made.index.items, made.recipe.augment, kept)
         report = extraction.extract(network, chosen, needed, opened.rows, opened.sources)
-        place = (network, chosen, opened.known, cut)
+        place = (network, chosen, opened.all_rows, cut)
         feed = (EpochFeed if live else StoredFeed)(*place, items, kept)
         val_feed = StoredFeed(*place, val) if val else None
         outcome = run_stage(network, planned, chosen, feed, val_feed, Position(0, 0), Memory())

@@ -27,7 +27,7 @@ TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
 
 
 def fill(folder: Path, base: str, rows: int) -> Path:
-    opened = store.TrunkRows(folder, {"base": base, **TRUNK}, (5,), "float32")
+    opened = store.TrunkRows(folder, store.TrunkAddress({"base": base, **TRUNK}, (5,), "float32"))
     keys = [(f"{number:064x}", "0") for number in range(rows)]
     opened.append(keys, np.ones((rows, 5), np.float32))
     opened.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli.features.store import TrunkRows
+from tlcli.features.store import TrunkAddress, TrunkRows
 from tlcli.system import files
 
 
@@ -15,7 +15,7 @@ def test_the_cache(cli, tmp_path: Path):
     folder = files.features_folder(files.cache_folder())
     assert cli("cache").stdout == f"the feature store {folder} is empty\n"
     trunk = {"base": "VGG16", "boundary": "block4_pool", "image_size": [64, 64]}
-    rows = TrunkRows(folder, trunk, (5,), "float32")
+    rows = TrunkRows(folder, TrunkAddress(trunk, (5,), "float32"))
     rows.append([("ab" * 32, "0")], np.ones((1, 5), np.float32))
     rows.close()
     assert json.loads(cli("cache", "--json").stdout)[0]["rows"] == 1

@@ -7,6 +7,7 @@ import pytest
 
 from tlcli.data import dataset
 from tlcli.features import addresses
+from tlcli.features.store import TrunkRows
 from tlcli.images import augment
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
@@ -45,28 +46,29 @@ def test_only_training_photos_have_augmented_views(loaded, photos):
     ],
 )
 def test_a_setting_that_changes_rows_changes_their_address(loaded, tmp_path, override):
-    found = set()
+    trunks = set()
     for chosen in (loaded(), loaded(override)):
         net = build_network(
             BASES["VGG16"], chosen.base.image_size, chosen.head, 2,
             seed=chosen.seed, precision=chosen.precision,
         )  # fmt: skip
         ((name, checksum),) = net.checksums(["block4_pool"]).items()
-        assert not addresses.has_rows(net, chosen, name, tmp_path, weights=checksum)
-        rows = addresses.open_rows(net, chosen, name, tmp_path, weights=checksum)
+        address = addresses.trunk_address(net, chosen, name, checksum)
+        assert not address.folder(tmp_path).is_dir()
+        rows = TrunkRows(tmp_path, address)
         rows.close()
-        assert addresses.has_rows(net, chosen, name, tmp_path, weights=checksum)
-        found.add(rows.address)
-    assert len(found) == 2
+        assert address.folder(tmp_path).is_dir()
+        trunks.add(rows.address)
+    assert len(trunks) == 2
 
 
 def test_settings_of_views_change_the_keys_of_views_alone(loaded):
     digest = "ab" * 32
     one, other = loaded(), loaded("augment.rotation_range=30")
-    assert addresses.row_key(one, digest, 0) == addresses.row_key(other, digest, 0)
-    assert addresses.row_key(one, digest, 1) != addresses.row_key(other, digest, 1)
+    assert addresses.row_key(one.augment, digest, 0) == addresses.row_key(other.augment, digest, 0)
+    assert addresses.row_key(one.augment, digest, 1) != addresses.row_key(other.augment, digest, 1)
     more = loaded("augment.views=7", "seed=9")
-    assert addresses.row_key(one, digest, 1) == addresses.row_key(more, digest, 1)
+    assert addresses.row_key(one.augment, digest, 1) == addresses.row_key(more.augment, digest, 1)
 
 
 def test_views_that_probability_leaves_alone_have_the_row_of_their_photo(loaded):

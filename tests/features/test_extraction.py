@@ -13,6 +13,7 @@ from tlcli.data import dataset
 from tlcli.data.hashing import digest
 from tlcli.errors import DataError, StoreError
 from tlcli.features import addresses, extraction, inventory
+from tlcli.features.store import TrunkRows
 from tlcli.images import decode
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
@@ -50,7 +51,7 @@ def open_rows():
 
     def start(network, chosen, folder: Path, boundaries=(LOW, TOP)):
         rows = {
-            name: addresses.open_rows(network, chosen, name, folder, weights=checksum)
+            name: TrunkRows(folder, addresses.trunk_address(network, chosen, name, checksum))
             for name, checksum in network.checksums(boundaries).items()
         }
         opened.extend(rows.values())
@@ -67,7 +68,7 @@ def views_of(photos: Path) -> list[View]:
 
 
 def rows_of(chosen, rows, views):
-    keys = [addresses.row_key(chosen, view.digest, view.number) for view in views]
+    keys = [addresses.row_key(chosen.augment, view.digest, view.number) for view in views]
     return rows.read(rows.locate(keys), np.arange(len(keys)))
 
 
@@ -226,7 +227,7 @@ def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_row
     assert (entry.description["base"], entry.description["boundary"]) == ("VGG16", TOP)
     assert entry.rows == len(views)
     rows[TOP].close()
-    inventory.remove(entry)
+    inventory.remove_trunk(entry)
     assert inventory.list_trunks(folder) == []
 
 
@@ -248,12 +249,14 @@ def test_rows_that_another_process_forgot_are_made_again(
     extraction.extract(network, chosen, views, rows)
     expected, every = rows_of(chosen, rows[TOP], views), np.arange(len(views))
     spoil(rows[TOP])
-    reader = extraction.Reader(network, chosen, rows, TOP, views)
+    reader = extraction.RowReader(network, chosen, rows, TOP, views)
     other = open_rows(network, chosen, tmp_path / "store", [TOP])[TOP]
-    other.forget([addresses.row_key(chosen, view.digest, 0) for view in (views[0], *views[3:5])])
+    other.forget(
+        [addresses.row_key(chosen.augment, view.digest, 0) for view in (views[0], *views[3:5])]
+    )
     np.testing.assert_array_equal(reader.read([0, 1]), expected[:2])
     np.testing.assert_array_equal(reader.read(every), expected), "they are where they were"
-    late = extraction.Reader(network, chosen, rows, TOP, views)
+    late = extraction.RowReader(network, chosen, rows, TOP, views)
     np.testing.assert_array_equal(late.read(every), expected)
     assert "2 damaged or missing rows; computing again" in capsys.readouterr().err
 
@@ -265,7 +268,7 @@ def test_what_another_process_has_mended_is_taken(
     rows = open_rows(network, chosen, tmp_path / "store", [TOP])
     extraction.extract(network, chosen, views, rows)
     expected = rows_of(chosen, rows[TOP], views)
-    readers = [extraction.Reader(network, chosen, rows, TOP, views) for _ in range(2)]
+    readers = [extraction.RowReader(network, chosen, rows, TOP, views) for _ in range(2)]
     spoil(rows[TOP])
     np.testing.assert_array_equal(readers[0].read([0, 1, 2]), expected[:3])
     monkeypatch.setattr(rows[TOP], "append", None)  # nothing is left to compute

@@ -20,7 +20,7 @@ import pytest
 
 from tlcli.errors import StoreError
 from tlcli.features import store, store_index
-from tlcli.features.store import RowKey, TrunkRows
+from tlcli.features.store import RowKey, TrunkAddress, TrunkRows
 
 ROOT = Path(__file__).parents[2]
 SHAPE = (2, 3, 4)
@@ -39,7 +39,7 @@ def let_go():
 
 
 def rows_of(folder: Path, dtype: str = "float32", **more: Any) -> TrunkRows:
-    OPENED.append(TrunkRows(folder, {**TRUNK, **more}, SHAPE, dtype))
+    OPENED.append(TrunkRows(folder, TrunkAddress({**TRUNK, **more}, SHAPE, dtype)))
     return OPENED[-1]
 
 
@@ -142,7 +142,7 @@ def test_the_address_is_of_everything_that_computes(tmp_path: Path):
         rows_of(tmp_path, image_size=[64, 65]),
         rows_of(tmp_path, weights="x"),
         rows_of(tmp_path, "float16"),
-        TrunkRows(tmp_path, TRUNK, (2, 3, 5), "float32"),
+        TrunkRows(tmp_path, TrunkAddress(TRUNK, (2, 3, 5), "float32")),
     ]
     OPENED.append(others[-1])
     assert len({one.address for one in [first, *others]}) == 5
@@ -331,7 +331,7 @@ def test_a_shard_that_cannot_be_read_just_now_is_not_damaged(
         with pytest.raises(StoreError, match=f"store: {os.strerror(code).lower()}; "):
             rows.damaged()
         with pytest.raises(StoreError, match=f"store: {os.strerror(code).lower()}; "):
-            rows.damaged_at(rows.locate(keys(1, 2)), [0])
+            rows.damaged_at(rows.locate(keys(1, 2)), np.array([0]))
     assert rows.damaged() == []
 
 
@@ -447,13 +447,13 @@ def test_verifying_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(store_index, "BUSY_TIMEOUT", 0.05)
     reader, writer = rows_of(tmp_path), rows_of(tmp_path)
     writer.append(keys(*range(5)), made(*range(5)))
-    opened = reader._reader
+    opened = reader._shard_reader
 
     def append_meanwhile(shard: int) -> Any:
         writer.append(keys(9), made(9))
         return opened(shard)
 
-    monkeypatch.setattr(reader, "_reader", append_meanwhile)
+    monkeypatch.setattr(reader, "_shard_reader", append_meanwhile)
     assert reader.damaged() == []
     reader.close()
     writer.close()

@@ -7,6 +7,7 @@ import pytest
 
 from tlcli.data import dataset
 from tlcli.features import addresses, extraction
+from tlcli.features.store import TrunkRows
 from tlcli.images import augment
 from tlcli.images.loader import PixelSettings, View, batches
 from tlcli.networks.bases import BASES
@@ -30,7 +31,7 @@ def parts(photos, write_recipe, tmp_path):
     network = build_network(BASES["VGG16"], (32, 32), chosen.head, 3, seed=0)
     items = dataset.read(chosen.data).of("train")
     (checksum,) = network.checksums(["block5_pool"]).values()
-    rows = addresses.open_rows(network, chosen, "block5_pool", tmp_path, weights=checksum)
+    rows = TrunkRows(tmp_path, addresses.trunk_address(network, chosen, "block5_pool", checksum))
     views = addresses.views_of(items, chosen.augment, 2)
     extraction.extract(network, chosen, views, {"block5_pool": rows})
     yield chosen, network, items, rows
@@ -74,7 +75,7 @@ def test_labels_and_rows_belong_together(parts):
     picks = [(np.array([5, 0, 17]), np.array([0, 1, 2]))]
     (found,) = feed.stream(picks)
     for row, position, number in zip(found, *picks[0], strict=True):
-        key = addresses.row_key(chosen, items[position].digest, int(number))
+        key = addresses.row_key(chosen.augment, items[position].digest, int(number))
         np.testing.assert_array_equal(row, rows.read(rows.locate([key]), [0])[0])
     assert list(feed.labels) == [item.label for item in items]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tlcli.errors import StoreError
-from tlcli.features import addresses
+from tlcli.features.open_store import open_store
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
@@ -138,7 +138,7 @@ def made(photos: Path, write_recipe) -> Plan:
 
 def test_the_store_is_opened_filled_and_let_go_of(made: Plan, capsys):
     network = extract.load_network(made)
-    with addresses.open_store(network, made.recipe, made.cache, [LOW]) as opened:
+    with open_store(network, made.recipe, made.cache, [LOW]) as opened:
         assert (opened.rows.keys(), opened.sources.keys()) == ({LOW}, set())
         assert len(opened.checksums) == len(made.row.boundaries)
         report = extract.fill_store(network, made, opened)
@@ -146,9 +146,9 @@ def test_the_store_is_opened_filled_and_let_go_of(made: Plan, capsys):
     others = len(made.index.items) - len(made.index.of("train"))
     assert report.computed == {LOW: others}
     assert f"features: {others} rows computed in " in capsys.readouterr().err
-    with addresses.open_store(network, made.recipe, made.cache, [TOP]) as again:
+    with open_store(network, made.recipe, made.cache, [TOP]) as again:
         assert (again.rows.keys(), again.sources.keys()) == ({TOP}, {LOW})
-        assert again.known.keys() == {LOW, TOP}
+        assert again.all_rows.keys() == {LOW, TOP}
         assert extract.fill_store(network, made, again).images == 0, "from the rows below"
     with pytest.raises(StoreError, match="closed database"):
         again.rows[TOP].locate([("ab" * 32, "0")])

@@ -51,7 +51,7 @@ def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -
     from tlcli.system import files
 
     folder = files.features_folder(home)
-    console.result(inventory.prune(folder, home, unused_days=unused_days, base=base))
+    console.result(inventory.prune_store(folder, home, unused_days=unused_days, base=base))
 
 
 @cache.command()
@@ -66,6 +66,6 @@ def verify(home: Path) -> None:
     from tlcli.features import inventory
     from tlcli.system import files
 
-    text, damaged = inventory.verify(files.features_folder(home))
+    text, damaged = inventory.verify_store(files.features_folder(home))
     console.result(text)
     click.get_current_context().exit(1 if damaged else 0)

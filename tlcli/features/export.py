@@ -55,7 +55,7 @@ def write(
     out: Path,
     pooling: Pooling,
     rows: TrunkRows,
-    reader: extraction.Reader,
+    reader: extraction.RowReader,
     items: Sequence[Item],
     classes: Sequence[str] | None,
     origin: Origin,

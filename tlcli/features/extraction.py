@@ -8,11 +8,11 @@ photo. Photos are decoded ahead in threads while the trunk computes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tlcli.errors import DataError, Problem, StoreError
 from tlcli.features import disk_space
 from tlcli.features.addresses import row_key
+from tlcli.features.passes import Pass, PassPlan, plan_passes
 from tlcli.features.store import TrunkRows
 from tlcli.images import loader
 from tlcli.images.loader import BATCH_SIZE, View
@@ -35,7 +36,7 @@ Array = npt.NDArray[Any]
 FLOAT16_MAX = 65_504.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class ExtractionReport:
     """What an extraction did.
 
@@ -57,19 +58,24 @@ class ExtractionReport:
         """The counts, as `summary.json` holds them."""
         return {"images": self.images, "computed": self.computed, "stored": self.stored}
 
-    def add_earlier(self, counts: dict[str, Any]) -> None:
-        """Count in what was done before a stop; what was stored then was stored all along."""
-        self.images += int(counts["images"])
-        for boundary, computed in counts["computed"].items():
-            self.computed[boundary] = self.computed.get(boundary, 0) + int(computed)
-        self.stored = {boundary: int(stored) for boundary, stored in counts["stored"].items()}
+    def with_earlier(self, counts: dict[str, Any]) -> ExtractionReport:
+        """The report with the counts of the extraction before a stop included.
+
+        Rows that were in the store at that time are those that the run did not compute.
+        """
+        computed = dict(self.computed)
+        for boundary, rows in counts["computed"].items():
+            computed[boundary] = computed.get(boundary, 0) + int(rows)
+        stored = {boundary: int(rows) for boundary, rows in counts["stored"].items()}
+        images = self.images + int(counts["images"])
+        return replace(self, computed=computed, stored=stored, images=images)
 
 
 def extract(
     network: Network,
     recipe: Recipe,
     views: Sequence[View],
-    rows: dict[str, TrunkRows],
+    rows: Mapping[str, TrunkRows],
     sources: Mapping[str, TrunkRows] | None = None,
 ) -> ExtractionReport:
     """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
@@ -79,32 +85,31 @@ def extract(
     be decoded, unless the recipe says `on_bad_image: skip`; the rows of the others are computed and
     kept either way.
     """
-    work = _Work(network, recipe, rows, {**(sources or {}), **rows})
-    passes = work.passes(views)
+    all_rows = {**(sources or {}), **rows}
+    plan = _plan(network, recipe, views, all_rows, targets=rows)
     with ExitStack() as stack:
-        if passes:
-            for one in sorted(rows.values(), key=lambda one: one.path):
-                wait = locks.lock_folder(one.path, waiting="it extracts the same features")
+        if plan.passes:
+            for trunk in sorted(rows.values(), key=lambda trunk: trunk.path):
+                wait = locks.lock_folder(trunk.path, waiting="it extracts the same features")
                 stack.enter_context(wait)
-            # What another process has computed meanwhile is there now.
-            passes = work.passes(views)
-        work.compute(passes)
-    report = work.report
+            # Another process may have computed rows while this one waited.
+            plan = _plan(network, recipe, views, all_rows, targets=rows)
+        report = _compute(network, recipe, plan, all_rows)
     if report.unreadable and recipe.data.on_bad_image == "error":
         raise DataError([*report.unreadable.values(), _how_to_go_on(report)])
     return report
 
 
-class Reader:
+class RowReader:
     """The rows of some views, compared with their checksums when they are first read.
 
     Damaged rows are computed again, and so are those that another process has found damaged and
-    forgotten since.
+    removed from the index since.
 
     Args:
-        rows: of every boundary at hand; those below `boundary` help to mend.
-        alone: mend under the trunk's lock, so that two processes do not compute the same. Not for
-            whoever holds the locks of other trunks already.
+        rows: of every boundary at hand; those below `boundary` help to compute a damaged row again.
+        lock: compute under the trunk's lock, so that two processes do not compute the same. Not for
+            whoever holds the locks of other trunks already: two such could wait for each other.
     """
 
     def __init__(
@@ -115,41 +120,48 @@ class Reader:
         boundary: str,
         views: Sequence[View],
         *,
-        alone: bool = True,
+        lock: bool = True,
     ) -> None:
-        self._alone = alone
-        self._network, self._recipe, self._known = network, recipe, rows
+        self._lock = lock
+        self._network, self._recipe, self._all_rows = network, recipe, rows
         self._boundary, self._views, self._rows = boundary, views, rows[boundary]
-        self._keys = [row_key(recipe, view.digest, view.number) for view in views]
+        self._keys = [row_key(recipe.augment, view.digest, view.number) for view in views]
         self._locations = self._rows.locate(self._keys)
+        self._is_sound = np.zeros(len(views), bool)  # compared with its checksum
 
     def read(self, positions: npt.ArrayLike) -> Array:
         """The rows at `positions` in the views, shape (len(positions), *row shape)."""
-        damaged = self._rows.damaged_at(self._locations, positions)
+        distinct = np.unique(np.asarray(positions, np.intp))
+        unchecked = distinct[~self._is_sound[distinct]]
+        damaged = self._rows.damaged_at(self._locations, unchecked)
+        self._is_sound[np.setdiff1d(unchecked, damaged)] = True
         if len(damaged):
-            self._mend(damaged)
+            self._compute_again(damaged)
         return self._rows.read(self._locations, positions)
 
-    def _mend(self, damaged: Array) -> None:
+    def _compute_again(self, damaged: Array) -> None:
         what = "damaged" if self._locations.present[damaged].all() else "damaged or missing"
         count = console.counted(len(damaged), f"{what} row")
         console.note(console.one_line(f"{self._rows.path}: {count}; computing again"))
         with ExitStack() as stack:
-            if self._alone:
+            if self._lock:
                 wait = locks.lock_folder(self._rows.path, waiting="it computes the same features")
                 stack.enter_context(wait)
-                damaged = self._still_damaged(damaged)
+                # Another process may have computed them again while this one waited.
+                self._locate_again(damaged)
+                damaged = self._rows.damaged_at(self._locations, damaged)
             self._rows.forget([self._keys[i] for i in damaged])
-            work = _Work(self._network, self._recipe, {self._boundary: self._rows}, self._known)
-            work.compute(work.passes([self._views[i] for i in damaged]))
-            if work.report.unreadable:
-                raise DataError(work.report.unreadable.values())
-            self._still_damaged(damaged)
+            views = [self._views[i] for i in damaged]
+            network, recipe, rows = self._network, self._recipe, self._all_rows
+            plan = _plan(network, recipe, views, rows, targets=[self._boundary])
+            report = _compute(network, recipe, plan, rows)
+            if report.unreadable:
+                raise DataError(report.unreadable.values())
+            self._locate_again(damaged)
 
-    def _still_damaged(self, positions: Array) -> Array:
-        """Those that are damaged where the index has them now."""
-        self._locations.update(positions, self._rows.locate([self._keys[i] for i in positions]))
-        return self._rows.damaged_at(self._locations, positions)
+    def _locate_again(self, positions: Array) -> None:
+        newer = self._rows.locate([self._keys[i] for i in positions])
+        self._locations = self._locations.replaced(positions, newer)
 
 
 def _how_to_go_on(report: ExtractionReport) -> Problem:
@@ -161,113 +173,105 @@ def _how_to_go_on(report: ExtractionReport) -> Problem:
     )
 
 
-#: Views by where their computation starts, None for pixels, and which boundaries they lack.
-_Passes = dict[tuple[str | None, tuple[str, ...]], list[View]]
+def _plan(
+    network: Network,
+    recipe: Recipe,
+    views: Sequence[View],
+    rows: Mapping[str, TrunkRows],
+    *,
+    targets: Iterable[str],
+) -> PassPlan:
+    boundaries = [boundary.name for boundary in network.row.boundaries]
+    # Rounded rows give other bits than the photo, and rows must not depend on their history.
+    from_rows = recipe.features.dtype == "float32"
+    return plan_passes(views, recipe.augment, boundaries, rows, {*targets}, from_rows=from_rows)
 
 
-@dataclass
-class _Work:
-    """What an extraction works with.
+def _compute(
+    network: Network, recipe: Recipe, plan: PassPlan, rows: Mapping[str, TrunkRows]
+) -> ExtractionReport:
+    """Compute and commit; raises `StoreError` where the disk has no room for it."""
+    if plan.passes:
+        folder = rows[plan.passes[0].targets[0]].path.parent
+        disk_space.check_missing_rows(folder, _bytes(plan.passes, rows))
+    computed, images = dict.fromkeys(plan.stored, 0), 0
+    unreadable: dict[Path, Problem] = {}
+    started = time.monotonic()
+    with console.progress(_views(plan.passes), "extracting", "views") as bar:
+        for step in plan.passes:
+            for batch in _run_pass(network, recipe, step, rows):
+                for target in step.targets:
+                    computed[target] += len(batch.readable)
+                images += len(batch.readable) if step.source is None else 0
+                unreadable |= batch.errors
+                bar.update(batch.size)
+    seconds = time.monotonic() - started
+    return ExtractionReport(computed, plan.stored, images, seconds, unreadable)
+
+
+def _bytes(passes: Sequence[Pass], rows: Mapping[str, TrunkRows]) -> int:
+    return sum(
+        len(step.views) * sum(rows[target].row_bytes for target in step.targets) for step in passes
+    )
+
+
+def _views(passes: Sequence[Pass]) -> int:
+    return sum(len(step.views) for step in passes)
+
+
+class _Batch(NamedTuple):
+    """Views that go through the network together.
 
     Attributes:
-        rows: of the boundaries to fill.
-        known: they and those of other boundaries at hand, to compute from.
+        size: how many views were to be computed.
+        readable: those of them whose inputs there are.
+        inputs: pixels, or rows of a lower boundary.
+        errors: why the other photos cannot be decoded.
     """
 
-    network: Network
-    recipe: Recipe
-    rows: Mapping[str, TrunkRows]
-    known: Mapping[str, TrunkRows]
-    report: ExtractionReport = field(default_factory=ExtractionReport)
-
-    def passes(self, views: Sequence[View]) -> _Passes:
-        """The views that `rows` lack, by the way to compute them; the report counts the others."""
-        known, rows, report = self.known, self.rows, self.report
-        order = [b.name for b in self.network.row.boundaries if b.name in known]
-        keys = [row_key(self.recipe, view.digest, view.number) for view in views]
-        found = {name: known[name].locate(keys).present for name in order if name in rows}
-        for name, has in found.items():
-            report.stored[name], report.computed[name] = int(has.sum()), 0
-        if all(has.all() for has in found.values()):
-            return {}
-        found |= {name: known[name].locate(keys).present for name in order if name not in rows}
-        present = np.stack([found[name] for name in order])
-        wanted = np.array([name in rows for name in order])
-        # Rounded rows give other bits than the photo, and rows must not depend on their history.
-        lossless = self.recipe.features.dtype == "float32"
-        passes: _Passes = {}
-        for view, has in zip(views, present.T, strict=True):
-            missing = np.flatnonzero(wanted & ~has)
-            if not len(missing):
-                continue
-            # The highest stored row below everything that is missing is nearest to all of it.
-            below = np.flatnonzero(has[: missing[0]])
-            source = order[below[-1]] if len(below) and lossless else None
-            passes.setdefault((source, tuple(order[i] for i in missing)), []).append(view)
-        return passes
-
-    def compute(self, passes: _Passes) -> None:
-        """Compute and commit; raises `StoreError` where the disk has no room for it."""
-        self._check_space(passes)
-        total = sum(len(wanted) for wanted in passes.values())
-        started = time.monotonic()
-        with console.progress(total, "extracting", "views") as bar:
-            for (source, targets), wanted in passes.items():
-                for done in _Pass(self, source, targets).run(wanted):
-                    bar.update(done)
-        self.report.seconds = time.monotonic() - started
-
-    def _check_space(self, passes: _Passes) -> None:
-        needed = sum(
-            len(wanted) * sum(self.rows[name].row_bytes for name in targets)
-            for (_, targets), wanted in passes.items()
-        )
-        folder = next(iter(self.rows.values())).path.parent
-        disk_space.check_missing_rows(folder, needed)
+    size: int
+    readable: Sequence[View]
+    inputs: Any
+    errors: dict[Path, Problem]
 
 
-class _Pass:
-    """One way through the network: from pixels, or from the rows of a lower boundary."""
+def _run_pass(
+    network: Network, recipe: Recipe, step: Pass, rows: Mapping[str, TrunkRows]
+) -> Iterator[_Batch]:
+    """Compute and commit batch by batch; yields each when its rows are in the store."""
+    source, targets = step.source, step.targets
+    model = network.between(source, targets) if source else network.trunk(targets)
+    forward = compile_forward(model, BATCH_SIZE)
+    starts = range(0, len(step.views), BATCH_SIZE)
+    groups = [step.views[start : start + BATCH_SIZE] for start in starts]
+    for batch in (
+        _stored_rows(network, recipe, source, groups, rows) if source else _pixels(recipe, groups)
+    ):
+        if batch.readable:
+            keys = [row_key(recipe.augment, view.digest, view.number) for view in batch.readable]
+            for target, values in zip(targets, forward(batch.inputs), strict=True):
+                if recipe.features.dtype == "float16":
+                    _check_range(values, target)
+                rows[target].append(keys, values)
+        signals.raise_if_interrupted()
+        yield batch
 
-    def __init__(self, work: _Work, source: str | None, targets: tuple[str, ...]) -> None:
-        self._work, self._source, self._targets = work, source, targets
-        network = work.network
-        model = network.between(source, targets) if source else network.trunk(targets)
-        self._forward = compile_forward(model, BATCH_SIZE)
 
-    def run(self, views: Sequence[View]) -> Iterator[int]:
-        """Compute and commit batch by batch; yields the number of views of each."""
-        starts = range(0, len(views), BATCH_SIZE)
-        batches = [views[start : start + BATCH_SIZE] for start in starts]
-        inputs = self._from_rows(batches) if self._source else self._from_pixels(batches)
-        for batch, (readable, x) in zip(batches, inputs, strict=True):
-            if readable:
-                self._commit(readable, self._forward(x))
-            signals.raise_if_interrupted()
-            yield len(batch)
+def _stored_rows(
+    network: Network,
+    recipe: Recipe,
+    boundary: str,
+    groups: Iterable[Sequence[View]],
+    rows: Mapping[str, TrunkRows],
+) -> Iterator[_Batch]:
+    for views in groups:
+        reader = RowReader(network, recipe, rows, boundary, views, lock=False)
+        yield _Batch(len(views), views, reader.read(np.arange(len(views))), {})
 
-    def _from_rows(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Array]]:
-        work = self._work
-        for batch in batches:
-            reader = Reader(
-                work.network, work.recipe, work.known, str(self._source), batch, alone=False
-            )
-            yield batch, reader.read(np.arange(len(batch)))
 
-    def _from_pixels(self, batches: list[Sequence[View]]) -> Iterator[tuple[Sequence[View], Any]]:
-        for batch in loader.batches(batches, loader.PixelSettings.of(self._work.recipe)):
-            self._work.report.unreadable.update(batch.errors)
-            self._work.report.images += len(batch.readable)
-            yield batch.readable, batch.pixels
-
-    def _commit(self, views: Sequence[View], outputs: Sequence[Array]) -> None:
-        recipe, report = self._work.recipe, self._work.report
-        keys = [row_key(recipe, view.digest, view.number) for view in views]
-        for name, values in zip(self._targets, outputs, strict=True):
-            if recipe.features.dtype == "float16":
-                _check_range(values, name)
-            self._work.rows[name].append(keys, values)
-            report.computed[name] += len(views)
+def _pixels(recipe: Recipe, groups: Iterable[Sequence[View]]) -> Iterator[_Batch]:
+    for batch in loader.batches(groups, loader.PixelSettings.of(recipe)):
+        yield _Batch(len(batch.views), batch.readable, batch.pixels, batch.errors)
 
 
 def _check_range(values: Array, boundary: str) -> None:

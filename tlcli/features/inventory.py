@@ -16,20 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from tlcli.data import audit_cache
 from tlcli.errors import Problem
-from tlcli.features.store import TrunkRows
+from tlcli.features.store import TrunkAddress, TrunkRows
 from tlcli.features.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, store_errors
 from tlcli.system import console, files, locks, shared_locks
 from tlcli.system.files import is_damaged_database
 from tlcli.system.shared_locks import IN_USE_FILE
 
-#: A part of a folder's name, so that no record leads out of the store.
+#: A part of a folder's name, so that no record names a folder outside of the store.
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
 
 #: Numbers of one row; more than any network has.
 MAX_NUMBERS = 2**30
 
 
-class _Trunk(BaseModel):
+class _TrunkRecord(BaseModel):
     """What `trunk.json` must say for its rows to be read."""
 
     model_config = ConfigDict(strict=True)
@@ -41,15 +41,20 @@ class _Trunk(BaseModel):
     shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=8)]
 
     @model_validator(mode="after")
-    def _has_bounds(self) -> _Trunk:
+    def _is_bounded(self) -> _TrunkRecord:
         if math.prod(self.shape) > MAX_NUMBERS:
             raise ValueError("a row of it has more numbers than any network")
         return self
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One trunk as `tlcli cache` shows it."""
+class StoredTrunk:
+    """One trunk as `tlcli cache` shows it.
+
+    Attributes:
+        description: what `trunk.json` holds, or placeholders where it is damaged.
+        bytes: that its files take on the disk.
+    """
 
     path: Path
     description: dict[str, Any]
@@ -59,50 +64,48 @@ class Listed:
 
     @property
     def damaged(self) -> bool:
-        """Whether nobody can tell any more what its rows are."""
+        """Whether its record does not say what its rows are."""
         return "shape" not in self.description
 
     @property
     def misplaced(self) -> bool:
-        """Whether its folder is not where anybody would look for such rows."""
+        """Whether its folder is not the one that the store would open for such rows."""
         try:
-            return TrunkRows.place(*self._trunk) != self.path
-        except TypeError:  # a shape that is none
+            return self._address.folder(self.path.parent) != self.path
+        except TypeError:  # a shape that is not a list
             return True
 
     def open(self) -> TrunkRows:
-        """Its rows, if it is where they belong."""
-        return TrunkRows(*self._trunk)
+        """Its rows; only for a trunk that is not misplaced, since another one would be created."""
+        return TrunkRows(self.path.parent, self._address)
 
     @property
-    def _trunk(self) -> tuple[Path, dict[str, Any], Any, Any]:
-        known = {k: v for k, v in self.description.items() if k not in ("shape", "dtype")}
-        return self.path.parent, known, self.description["shape"], self.description["dtype"]
+    def _address(self) -> TrunkAddress:
+        computed_by = {k: v for k, v in self.description.items() if k not in ("shape", "dtype")}
+        return TrunkAddress(computed_by, self.description["shape"], self.description["dtype"])
 
 
-def list_trunks(folder: Path) -> list[Listed]:
+def list_trunks(folder: Path) -> list[StoredTrunk]:
     """The trunks in a store, the most recently used first."""
-    found = []
+    trunks = []
     for record in sorted(folder.glob("*/trunk.json")):
         if record.parent.is_symlink():
-            continue  # what it leads to is not this store's to show, change or remove
-        with (
-            store_errors(record.parent),
-            suppress(FileNotFoundError),
-        ):  # removed while it is looked at
-            description = _described(record)
+            continue  # its target is not part of this store
+        # Another process may remove the trunk meanwhile.
+        with store_errors(record.parent), suppress(FileNotFoundError):
+            description = _read_description(record)
             index = record.parent / INDEX
             # An index that is a link would get its tables written into another file.
-            rows = _rows(index) if index.exists() and _is_ours(record.parent) else 0
-            # Blocks, not lengths: an unfinished shard is longer than what it holds.
-            used = sum(map(_taken, record.parent.iterdir()))
+            rows = _count_rows(index) if index.exists() and _has_only_files(record.parent) else 0
+            # Blocks, not lengths: an unfinished shard is longer than its data.
+            used = sum(map(_disk_bytes, record.parent.iterdir()))
             unused = (time.time() - record.stat().st_mtime) / 86_400
-            found.append(Listed(record.parent, description, rows, used, unused))
-    return sorted(found, key=lambda entry: entry.days_unused)
+            trunks.append(StoredTrunk(record.parent, description, rows, used, unused))
+    return sorted(trunks, key=lambda trunk: trunk.days_unused)
 
 
-def _rows(index: Path) -> int:
-    """Rows that an index knows; none if it is damaged, and made anew by whoever needs it."""
+def _count_rows(index: Path) -> int:
+    """Rows in an index; 0 where it is damaged, which the next command that needs it repairs."""
     try:
         with closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT)) as connection:
             connection.executescript(SCHEMA)
@@ -114,21 +117,26 @@ def _rows(index: Path) -> int:
     return int(rows)
 
 
-def _described(record: Path) -> dict[str, Any]:
-    """What a trunk's record says; a damaged one is listed too, so that it can be removed."""
-    unknown = {"base": record.parent.name, "boundary": "damaged", "image_size": [], "dtype": "?"}
-    if not _is_ours(record.parent):
-        return unknown
+def _read_description(record: Path) -> dict[str, Any]:
+    """A trunk's record; placeholders for a damaged one, so that it is listed and can be removed."""
+    placeholders = {
+        "base": record.parent.name,
+        "boundary": "damaged",
+        "image_size": [],
+        "dtype": "?",
+    }
+    if not _has_only_files(record.parent):
+        return placeholders
     try:
         description: dict[str, Any] = files.read_json(record)
-        _Trunk.model_validate(description)
+        _TrunkRecord.model_validate(description)
     except ValueError:
-        return unknown
+        return placeholders
     return description
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether it holds regular files alone; the target of a link would be changed."""
+def _has_only_files(folder: Path) -> bool:
+    """Whether a folder holds regular files alone: to write to a link would change its target."""
     return all(map(_is_regular, folder.iterdir()))
 
 
@@ -138,57 +146,59 @@ def _is_regular(path: Path) -> bool:
     return True
 
 
-def _taken(path: Path) -> int:
-    """Bytes on the disk; none for a file that another process has just removed."""
+def _disk_bytes(path: Path) -> int:
+    """Bytes that a file takes; 0 for one that another process has just removed."""
     with suppress(FileNotFoundError):
         return path.stat().st_blocks * 512
     return 0
 
 
-def remove(entry: Listed) -> None:
+def remove_trunk(trunk: StoredTrunk) -> None:
     """Delete the rows of one trunk; raises `locks.LockHeldError` where a process has it open."""
-    # The record goes last, so that an interrupted removal is still listed; but for the file that
-    # keeps others out until all is done.
-    last = ("trunk.json", IN_USE_FILE)
     with (
-        store_errors(entry.path),
+        store_errors(trunk.path),
         suppress(FileNotFoundError),
-        shared_locks.lock_exclusively(entry.path),
+        shared_locks.lock_exclusively(trunk.path),
     ):
-        for path in sorted(
-            entry.path.iterdir(), key=lambda path: (path.name in last, path.name == IN_USE_FILE)
-        ):
+        for path in sorted(trunk.path.iterdir(), key=_removal_order):
             path.unlink(missing_ok=True)  # others prune, too
         try:
-            entry.path.rmdir()
+            trunk.path.rmdir()
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY:  # somebody has begun it anew
+            if error.errno != errno.ENOTEMPTY:  # another process has begun to fill it again
                 raise
 
 
-def prune(
+def _removal_order(path: Path) -> tuple[bool, bool]:
+    """The record late, so that an interrupted removal is still listed; the file of the lock last,
+    since it keeps other processes out until all else is gone."""
+    return path.name in ("trunk.json", IN_USE_FILE), path.name == IN_USE_FILE
+
+
+def prune_store(
     folder: Path, home: Path, *, unused_days: float | None = None, base: str | None = None
 ) -> str:
-    """Remove the features that match the conditions given, and what checks under `home` have found
-    in other ways than today's; without conditions, everything. Says how much room that made.
+    """Remove the features that match the conditions given; without conditions, everything.
 
-    Features that a process has open stay, and a warning says so.
+    Of the check results under `home`, those of other decoders or limits than today's are removed,
+    or all without conditions. Features that a process has open stay, and a warning says so. Returns
+    a line that says how much room that made.
     """
     removed = []
-    for entry in list_trunks(folder):
-        if unused_days is not None and entry.days_unused < unused_days:
+    for trunk in list_trunks(folder):
+        if unused_days is not None and trunk.days_unused < unused_days:
             continue
-        if base is not None and entry.description["base"].lower() != base.lower():
+        if base is not None and trunk.description["base"].lower() != base.lower():
             continue
         try:
-            remove(entry)
+            remove_trunk(trunk)
         except locks.LockHeldError as held:
             hint = "it is kept; prune again when that process has ended"
-            console.warn(str(Problem(str(entry.path), f"is in use by {held}", hint)))
+            console.warn(str(Problem(str(trunk.path), f"is in use by {held}", hint)))
         else:
-            removed.append(entry)
-    freed = console.size(sum(entry.bytes for entry in removed))
-    text = f"removed {console.counted(sum(entry.rows for entry in removed), 'row')}, {freed}"
+            removed.append(trunk)
+    freed = console.size(sum(trunk.bytes for trunk in removed))
+    text = f"removed {console.counted(sum(trunk.rows for trunk in removed), 'row')}, {freed}"
     everything = unused_days is None and base is None
     forgotten, freed_too = audit_cache.prune(home, everything=everything)
     if forgotten or freed_too:
@@ -197,61 +207,67 @@ def prune(
     return text
 
 
-@dataclass
-class _Verified:
-    """What was found so far: rows, those of them that are damaged, and what holds rows that nobody
-    can find."""
+@dataclass(frozen=True)
+class _Verification:
+    """What verifying came to.
+
+    Attributes:
+        rows: that were compared with their checksums.
+        damaged: those of them that do not match.
+        lost: trunks and folders with rows that no index leads to.
+    """
 
     rows: int = 0
     damaged: int = 0
     lost: int = 0
 
+    def __add__(self, other: _Verification) -> _Verification:
+        return _Verification(
+            self.rows + other.rows, self.damaged + other.damaged, self.lost + other.lost
+        )
 
-def verify(folder: Path) -> tuple[str, int]:
-    """Compare every row with its checksum and forget the damaged ones; text and what was wrong.
 
-    Shards that no index knows are removed.
+def verify_store(folder: Path) -> tuple[str, int]:
+    """Compare every row with its checksum and forget the damaged ones.
+
+    Shards that no index knows are removed. Returns the outcome in words, and how many rows and
+    places were wrong.
     """
-    found = _Verified()
-    entries = list_trunks(folder)
-    for entry in entries:
-        if entry.damaged or entry.misplaced:
-            what = (
-                "is damaged, or lies beside something that is not a file"
-                if entry.damaged
-                else "does not match the folder's name"
-            )
-            hint = "its rows cannot be found; remove it with `tlcli cache prune --base`"
-            console.warn(str(Problem(str(entry.path), f"its trunk.json {what}", hint)))
-            found.lost += 1
-        else:
-            _verify_trunk(entry, found)
+    total = sum(map(_verify_trunk, list_trunks(folder)), _Verification())
     for path in sorted({shard.parent for shard in folder.glob("*/rows-*.npy")}):
         if not (path / "trunk.json").exists():
             hint = "its rows cannot be found; remove the folder"
             console.warn(str(Problem(str(path), "has no trunk.json", hint)))
-            found.lost += 1
-    if not (found.damaged or found.lost):
-        return f"{console.counted(found.rows, 'row')}, all intact", 0
-    text = f"{console.counted(found.damaged, 'damaged row')} of {found.rows:,}"
-    if found.lost:
-        text += f", and {console.counted(found.lost, 'place')} with rows that cannot be found"
+            total += _Verification(lost=1)
+    if not (total.damaged or total.lost):
+        return f"{console.counted(total.rows, 'row')}, all intact", 0
+    text = f"{console.counted(total.damaged, 'damaged row')} of {total.rows:,}"
+    if total.lost:
+        text += f", and {console.counted(total.lost, 'place')} with rows that cannot be found"
     text += "; they will be computed again when they are needed"
-    return text, found.damaged + found.lost
+    return text, total.damaged + total.lost
 
 
-def _verify_trunk(entry: Listed, found: _Verified) -> None:
-    # In this order: a writer tells the index of a shard before it makes the file.
-    shards = {path.name for path in entry.path.glob("rows-*.npy")}
-    with closing(entry.open()) as opened:
-        bad = opened.damaged()
-        opened.forget(bad)
-        orphans = sorted(shards - opened.shards())
-    found.rows, found.damaged = found.rows + entry.rows, found.damaged + len(bad)
+def _verify_trunk(trunk: StoredTrunk) -> _Verification:
+    if trunk.damaged or trunk.misplaced:
+        what = (
+            "is damaged, or lies beside something that is not a file"
+            if trunk.damaged
+            else "does not match the folder's name"
+        )
+        hint = "its rows cannot be found; remove it with `tlcli cache prune --base`"
+        console.warn(str(Problem(str(trunk.path), f"its trunk.json {what}", hint)))
+        return _Verification(lost=1)
+    # In this order: a writer adds a shard to the index before it makes the file.
+    shards = {path.name for path in trunk.path.glob("rows-*.npy")}
+    with closing(trunk.open()) as rows:
+        damaged = rows.damaged()
+        rows.forget(damaged)
+        orphans = sorted(shards - rows.shards())
     if orphans:
-        found.lost += 1
         what = f"its index does not know {console.counted(len(orphans), 'shard')}"
-        console.warn(str(Problem(str(entry.path), what, "removed")))
-        with store_errors(entry.path):
+        console.warn(str(Problem(str(trunk.path), what, "removed")))
+        with store_errors(trunk.path):
             for name in orphans:
-                (entry.path / name).unlink(missing_ok=True)
+                (trunk.path / name).unlink(missing_ok=True)
+    return _Verification(trunk.rows, len(damaged), lost=int(bool(orphans)))

@@ -18,13 +18,12 @@ class ShardError(ValueError):
     """A file that holds no such rows, or not all that it should."""
 
 
-class Shard:
+class ShardWriter:
     """A `.npy` file that one process appends to.
 
     The header promises the full capacity from the start, and the file is made that long without
     taking the space, so that any reader of `.npy` files may open it while it grows. Rows go through
-    `write`, not through a map: a full disk is then an error to tell, where a map would end the
-    process.
+    `write`, not through a map: a full disk then raises an error, where a map would end the process.
 
     Args:
         path: of the new file.
@@ -40,7 +39,7 @@ class Shard:
         self._path, self._shape, self._dtype = path, shape, dtype
         self._row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
         self._count = 0
-        # Without a buffer, which would keep rows that failed and try them again on closing.
+        # Unbuffered: a buffer keeps the bytes of a failed write, and writes them on closing.
         self._file = path.open("xb", buffering=0)
         try:
             self._start = self._write_header(shape[0])
@@ -59,7 +58,7 @@ class Shard:
     def write(self, rows: npt.NDArray[Any]) -> int:
         """Append rows, wait until they are on the disk, and return the number of the first."""
         first = self._count
-        self._put(self._start + first * self._row_bytes, rows.tobytes())
+        self._write_at(self._start + first * self._row_bytes, rows.tobytes())
         os.fsync(self._file.fileno())
         self._count += len(rows)
         return first
@@ -73,24 +72,24 @@ class Shard:
 
     def _write_header(self, count: int) -> int:
         header = _header(count, self._shape[1:], self._dtype)
-        self._put(0, header)
+        self._write_at(0, header)
         return len(header)
 
-    def _put(self, position: int, data: bytes) -> None:
+    def _write_at(self, position: int, data: bytes) -> None:
         self._file.seek(position)
-        left = memoryview(data)
-        while left:  # the system may take less than it is given
-            left = left[self._file.write(left) :]
+        remaining = memoryview(data)
+        while remaining:  # the system may write less than it is given
+            remaining = remaining[self._file.write(remaining) :]
 
 
 class ShardReader:
-    """The rows of a shard, copied from the file as they are asked for, by one thread at a time.
+    """The rows of a shard, copied from the file one by one; for one thread at a time.
 
-    They are not mapped: the system counts pages of a map as memory of the process, which in an
-    epoch would come to the whole store.
+    The file is not mapped into memory: the system counts the pages of a map as memory of the
+    process, and after an epoch these would be the whole store.
 
     Args:
-        path: of the file. Raises `ShardError` where it is none of such rows, OSError as usual.
+        path: of the file. Raises `ShardError` where it does not hold such rows, and OSError.
         shape: of one row.
         dtype: of the numbers.
     """
@@ -99,21 +98,21 @@ class ShardReader:
         self._path = path
         self._file = open_regular(path)
         try:
-            self._rows = self._count(shape, dtype)
+            self._rows = self._read_count(shape, dtype)
             self._start = self._file.tell()
         except BaseException:
             self._file.close()
             raise
 
-    def _count(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-        """Rows that the file has room for; its header must be what `Shard` writes.
+    def _read_count(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+        """Rows that the file has room for; its header must be what `ShardWriter` writes.
 
-        numpy would read it as Python, and raise whatever a flipped bit makes of that.
+        numpy would evaluate a damaged header as Python, and could raise any error.
         """
         length = len(_header(0, shape, dtype))
-        found = self._file.read(length) or b""
-        number = re.search(rb"'shape': \(([0-9]{1,18}),", found)
-        if number is None or found != _header(int(number[1]), shape, dtype):
+        header = self._file.read(length) or b""
+        number = re.search(rb"'shape': \(([0-9]{1,18}),", header)
+        if number is None or header != _header(int(number[1]), shape, dtype):
             raise ShardError(f"{self._path.name} does not begin like rows of {dtype} {shape}")
         return int(number[1])
 
@@ -122,22 +121,22 @@ class ShardReader:
         if not 0 <= row < self._rows:
             raise ShardError(f"{self._path.name} has no row {row}")
         self._file.seek(self._start + row * into.nbytes)
-        left = into.reshape(-1).view(np.uint8).data
-        while left:  # the system may give less than is asked for
-            count = self._file.readinto(left)
+        remaining = into.reshape(-1).view(np.uint8).data
+        while remaining:  # the system may read less than is asked for
+            count = self._file.readinto(remaining)
             if not count:
                 raise ShardError(f"{self._path.name} ends before row {row}")
-            left = left[count:]
+            remaining = remaining[count:]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 def _header(count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """What a `.npy` file of so many rows begins with.
+    """The bytes that a `.npy` file of `count` rows begins with.
 
-    numpy leaves room in it for a longer first axis, so that it is as long for any number of rows.
+    numpy leaves room in them for a larger count, so that their number is the same for any.
     """
     values = {
         "descr": np.lib.format.dtype_to_descr(dtype),

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, StoreError
-from tlcli.features.shards import Shard, ShardError, ShardReader
+from tlcli.features.shards import ShardError, ShardReader, ShardWriter
 from tlcli.features.store_index import INDEX, open_index, refuse_link, store_errors
 from tlcli.system import console, locks
 from tlcli.system.files import is_damaged_database, write_json
@@ -48,16 +48,40 @@ OPEN_SHARDS = 64
 
 
 @dataclass(frozen=True)
+class TrunkAddress:
+    """What the rows of a trunk are; two trunks that differ in any of it share no row.
+
+    Attributes:
+        description: what computes the rows; everything that could change a number in them.
+        shape: of one row.
+        dtype: 'float32' or 'float16'.
+    """
+
+    description: dict[str, Any]
+    shape: Sequence[int]
+    dtype: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form that `trunk.json` holds."""
+        return {**self.description, "shape": list(self.shape), "dtype": self.dtype}
+
+    def folder(self, store: Path) -> Path:
+        """The folder of the rows in a store, whether it exists or not."""
+        text = json.dumps(self.as_dict(), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return store / f"{self.description['base']}-{self.description['boundary']}-{digest}"
+
+
+@dataclass(frozen=True)
 class Locations:
     """Where rows are: shard ids and row numbers, -1 where there is none yet, and their CRC-32.
 
-    Shape (n,) each. `sound` is True where a row was read and compared with its checksum.
+    Shape (n,) each.
     """
 
     shards: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     checksums: npt.NDArray[np.int64]
-    sound: npt.NDArray[np.bool_]
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -65,50 +89,41 @@ class Locations:
         present: npt.NDArray[np.bool_] = self.shards >= 0
         return present
 
-    def update(self, positions: npt.NDArray[np.intp], found: Locations) -> None:
-        """Take over where the rows at some positions are by now."""
-        for mine, theirs in zip(vars(self).values(), vars(found).values(), strict=True):
-            mine[positions] = theirs
+    def replaced(self, positions: npt.NDArray[np.intp], newer: Locations) -> Locations:
+        """The same, but with the places in `newer` for the rows at some positions."""
+        shards, rows, checksums = self.shards.copy(), self.rows.copy(), self.checksums.copy()
+        shards[positions], rows[positions] = newer.shards, newer.rows
+        checksums[positions] = newer.checksums
+        return Locations(shards, rows, checksums)
 
 
 class TrunkRows:
     """The rows of one trunk: reads them, and appends to a shard of its own.
 
     Args:
-        folder: the folder of the store.
-        description: what computes the rows; everything that could change a number in them.
-        shape: of one row.
-        dtype: 'float32' or 'float16'.
+        store: the folder of the store.
+        address: what the rows are.
     """
 
-    def __init__(
-        self, folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str
-    ) -> None:
-        self.path = self.place(folder, description, shape, dtype)
+    def __init__(self, store: Path, address: TrunkAddress) -> None:
+        self.path = address.folder(store)
         self.address = self.path.name.rpartition("-")[2]
-        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self.shape, self.dtype = tuple(address.shape), np.dtype(address.dtype)
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
-        self._shard: Shard | None = None
+        self._shard: ShardWriter | None = None
         refuse_link(self.path)
         with store_errors(self.path):
             self._use = SharedLock(self.path)
             try:
                 if not (self.path / "trunk.json").exists():
-                    write_json(self.path / "trunk.json", _full(description, shape, dtype))
-                self._index = self._sound_index()
+                    write_json(self.path / "trunk.json", address.as_dict())
+                self._index = self._open_or_repair_index()
             except BaseException:
                 self._use.close()
                 raise
 
-    @staticmethod
-    def place(folder: Path, description: dict[str, Any], shape: Sequence[int], dtype: str) -> Path:
-        """Where the rows of such a trunk are, if there are any."""
-        text = json.dumps(_full(description, shape, dtype), sort_keys=True)
-        address = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return folder / f"{description['base']}-{description['boundary']}-{address}"
-
-    def _sound_index(self) -> sqlite3.Connection:
-        """The index; a new one where it is damaged, since every row can be computed again."""
+    def _open_or_repair_index(self) -> sqlite3.Connection:
+        """Open the index; a new one where it is damaged, since every row can be computed again."""
         try:
             return open_index(self.path / INDEX)
         except sqlite3.DatabaseError as error:
@@ -116,7 +131,7 @@ class TrunkRows:
                 raise
         with locks.lock_folder(self.path, waiting="the feature store's index needs repair"):
             try:
-                return open_index(self.path / INDEX)  # somebody else has repaired it
+                return open_index(self.path / INDEX)  # another process has repaired it
             except sqlite3.DatabaseError as error:
                 if not is_damaged_database(error):
                     raise
@@ -131,37 +146,42 @@ class TrunkRows:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def locate(self, keys: Sequence[RowKey]) -> Locations:
-        """Where the rows of `keys` are, in that order."""
-        found = np.full((len(keys), 3), -1, dtype=np.int64)
+        """Where the rows of `keys` are, in that order; marks the trunk as used."""
+        places = np.full((len(keys), 3), -1, dtype=np.int64)
         query = "SELECT shard, row, crc32 FROM rows WHERE image = ? AND view = ?"
         with store_errors(self.path):
-            os.utime(self.path / "trunk.json")  # last used, for `cache prune`
+            os.utime(self.path / "trunk.json")  # `cache prune` goes by its time
             for position, (image, view) in enumerate(keys):
                 row = self._index.execute(query, (bytes.fromhex(image), view)).fetchone()
                 if row is not None:
-                    found[position] = row
-        shards, rows, checksums = found.T
-        return Locations(shards, rows, checksums, np.zeros(len(keys), bool))
+                    places[position] = row
+        return Locations(*places.T)
 
-    def damaged_at(self, locations: Locations, chosen: npt.ArrayLike) -> npt.NDArray[np.intp]:
-        """Those of the `chosen` positions whose rows are missing or do not match their checksums.
+    def damaged_at(
+        self, locations: Locations, positions: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.intp]:
+        """The `positions` whose rows are missing or do not match their checksums.
 
-        A row is compared once; `locations.sound` remembers it. Raises `StoreError` where a shard
-        cannot be read, which does not tell whether its rows are damaged.
+        Raises `StoreError` where a shard cannot be read, which does not tell whether its rows are
+        damaged.
         """
-        positions = np.unique(np.asarray(chosen, np.intp))
-        fresh = positions[~locations.sound[positions]]
+        shards, rows = locations.shards[positions], locations.rows[positions]
+        checksums = locations.checksums[positions]
         with store_errors(self.path):
-            for position in fresh[locations.present[fresh]]:
-                where = int(locations.shards[position]), int(locations.rows[position])
-                locations.sound[position] = self._is_sound(*where, locations.checksums[position])
-        return fresh[~locations.sound[fresh]]
+            sound = [
+                shard >= 0 and self._is_sound(shard, row, checksum)
+                for shard, row, checksum in zip(
+                    shards.tolist(), rows.tolist(), checksums.tolist(), strict=True
+                )
+            ]
+        damaged: npt.NDArray[np.intp] = positions[~np.array(sound, bool)]
+        return damaged
 
     def _is_sound(self, shard: int, row: int, checksum: int) -> bool:
         """Whether a row matches its checksum; not if its shard is gone or holds no such row."""
         into: Array = np.empty(self.shape, self.dtype)
         try:
-            self._reader(shard).read(row, into)
+            self._shard_reader(shard).read(row, into)
         except ShardError:
             return False
         return _checksum(into) == checksum
@@ -177,7 +197,7 @@ class TrunkRows:
         out: Array = np.empty((len(positions), *self.shape), self.dtype)
         with store_errors(self.path):
             for shard, row, into in zip(shards.tolist(), rows.tolist(), out, strict=True):
-                self._reader(shard).read(row, into)
+                self._shard_reader(shard).read(row, into)
         return out
 
     def append(self, keys: Sequence[RowKey], rows: Array) -> None:
@@ -189,7 +209,7 @@ class TrunkRows:
         done = 0
         with store_errors(self.path):
             while done < len(keys):
-                shard = self._writer()
+                shard = self._shard_with_room()
                 part = slice(done, done + shard.room)
                 first = shard.write(data[part])
                 with self._index:
@@ -238,7 +258,8 @@ class TrunkRows:
             if shard is not None:
                 shard.close()
 
-    def _writer(self) -> Shard:
+    def _shard_with_room(self) -> ShardWriter:
+        """The shard that rows are appended to; a new one where there is none or it is full."""
         if self._shard is None or not self._shard.room:
             if self._shard is not None:
                 full, self._shard = self._shard, None
@@ -249,10 +270,10 @@ class TrunkRows:
                 cursor = self._index.execute("INSERT INTO shards (file) VALUES (?)", (file,))
             number = int(cursor.lastrowid or 0)
             path = self.path / file
-            self._shard = Shard(path, (capacity, *self.shape), self.dtype, id=number)
+            self._shard = ShardWriter(path, (capacity, *self.shape), self.dtype, id=number)
         return self._shard
 
-    def _reader(self, shard: int) -> ShardReader:
+    def _shard_reader(self, shard: int) -> ShardReader:
         if shard in self._readers:
             self._readers.move_to_end(shard)
         else:
@@ -272,8 +293,3 @@ class TrunkRows:
 
 def _checksum(row: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(row).data)
-
-
-def _full(description: dict[str, Any], shape: Sequence[int], dtype: str) -> dict[str, Any]:
-    """Everything that a trunk's address stands for, as `trunk.json` holds it."""
-    return {**description, "shape": list(shape), "dtype": dtype}

@@ -1,4 +1,4 @@
-"""The SQLite index of a trunk's rows: opening it, and what goes wrong with it in words."""
+"""The SQLite index of a trunk's rows: how it is opened, and its errors in words."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CREATE TABLE IF NOT EXISTS rows (
 ) WITHOUT ROWID;
 """
 
-# SQLite keeps any kind of value in any column, and its own check says nothing of them.
-_STRANGE = """
+# SQLite keeps any type of value in any column, and its own check does not look at types.
+_HAS_WRONG_TYPES = """
 SELECT EXISTS(
     SELECT 1 FROM rows WHERE typeof(image) != 'blob' OR typeof(view) != 'text'
     OR typeof(shard) != 'integer' OR typeof(row) != 'integer' OR typeof(crc32) != 'integer'
@@ -34,34 +34,34 @@ SELECT EXISTS(
 
 
 def open_index(index: Path) -> sqlite3.Connection:
-    """Open an index, made if need be; raises `sqlite3.DatabaseError` where it is damaged.
+    """Open an index, a new one where there is none.
 
-    Raises `StoreError` for a link.
+    Raises `sqlite3.DatabaseError` where it is damaged, and `StoreError` for a link.
     """
     refuse_link(index)
     connection = sqlite3.connect(index, timeout=BUSY_TIMEOUT, check_same_thread=False)
     try:
         connection.executescript(SCHEMA)
-        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        (strange,) = connection.execute(_STRANGE).fetchone()
+        (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (has_wrong_types,) = connection.execute(_HAS_WRONG_TYPES).fetchone()
     except BaseException:
         connection.close()
         raise
-    if said != "ok" or strange:
+    if damage != "ok" or has_wrong_types:
         connection.close()
-        raise sqlite3.DatabaseError(said if said != "ok" else "it holds values of another kind")
+        raise sqlite3.DatabaseError(damage if damage != "ok" else "it holds values of another kind")
     return connection
 
 
 def refuse_link(path: Path) -> None:
-    """Raise `StoreError` for a link in the store: what it leads to would be written to."""
+    """Raise `StoreError` for a link in the store: writing to it would change its target."""
     if path.is_symlink():
         raise StoreError(Problem(str(path), "is a link in the feature store", "remove the link"))
 
 
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
-    """Turn what the system, SQLite or a damaged shard says into one line about the store."""
+    """Turn errors of the system, of SQLite and of a damaged shard into one line about the store."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:

@@ -72,8 +72,8 @@ class StoredFeed:
         views = [
             View(item.path, item.digest, number) for number in range(self._views) for item in items
         ]
-        shown = addresses.as_shown(views, recipe.augment)
-        self._reader = extraction.Reader(network, recipe, rows, cut, shown)
+        shown = addresses.without_unchanged(views, recipe.augment)
+        self._reader = extraction.RowReader(network, recipe, rows, cut, shown)
 
     def views(self, seed: int, epoch: int) -> Array:
         """Every photo shows each of its views once in as many epochs, in an order of its own.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tlcli.data.audit import check_photos
 from tlcli.errors import DataError, Problem
 from tlcli.features import addresses, export, extraction
-from tlcli.features.addresses import OpenedStore
 from tlcli.features.export import FEATURES, INDEX, META, Origin, Pooling
 from tlcli.features.extraction import ExtractionReport
+from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.images import decode
 from tlcli.images.loader import View
 from tlcli.networks.framework import tf
@@ -45,7 +45,7 @@ def fill_store(network: Network, plan: Plan, opened: OpenedStore) -> ExtractionR
         report = extraction.extract(network, recipe, views, opened.rows, opened.sources)
         _tell_extraction(report, len(views))
     if live:
-        report.unreadable.update(_check_live(plan))
+        report = replace(report, unreadable={**report.unreadable, **_check_live(plan)})
     for problem in report.unreadable.values():
         console.warn(f"{problem}; left out")
     return report
@@ -104,7 +104,7 @@ def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
     names = [wanted.boundary] if wanted.boundary else [cut.name for cut in plan.cuts]
     items = plan.index.items
     views = addresses.views_of(items, plan.recipe.augment, plan.recipe.augment.kept_views)
-    with addresses.open_store(network, plan.recipe, plan.cache, names) as opened:
+    with open_store(network, plan.recipe, plan.cache, names) as opened:
         rows, sources = opened.rows, opened.sources
         report = extraction.extract(network, plan.recipe, views, rows, sources)
         bad = {item.digest for item in items if item.path in report.unreadable}
@@ -119,7 +119,7 @@ def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
         }
         if wanted.out is not None:
             views = [View(item.path, item.digest) for item in readable]
-            reader = extraction.Reader(network, plan.recipe, opened.known, names[-1], views)
+            reader = extraction.RowReader(network, plan.recipe, opened.all_rows, names[-1], views)
             classes = plan.index.classes if wanted.labelled else None
             base = plan.recipe.base
             origin = Origin(

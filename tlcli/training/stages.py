@@ -87,7 +87,7 @@ class Stages:
         report: ExtractionReport,
     ) -> None:
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
-        self._clock, self._report = clock, report
+        self._clock, self.report = clock, report
         self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))
         self._results: list[Result] = []
         self._before: list[Epoch] = []  # those of the stages before this one
@@ -153,7 +153,7 @@ class Stages:
             "best": before + snapshot.best,
             "results": [asdict(result) for result in self._results],
             "seconds": self._clock.so_far(),
-            "extraction": self._report.as_dict(),
+            "extraction": self.report.as_dict(),
         }
         arrays = _packed(_WEIGHTS, snapshot.weights) | _packed(_OPTIMIZER, snapshot.optimizer)
         if snapshot.best == len(snapshot.history):
@@ -175,7 +175,7 @@ class Stages:
         self._results = [_result(values) for values in state["results"]]
         for act, seconds in state["seconds"].items():
             self._clock.seconds[act] = self._clock.seconds.get(act, 0) + float(seconds)
-        self._report.add_earlier(state["extraction"])
+        self.report = self.report.with_earlier(state["extraction"])
         history = tuple(Epoch(**values) for values in state["history"])
         self._stopped = Snapshot(
             history,

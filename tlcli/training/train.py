@@ -7,8 +7,8 @@ from typing import Any
 
 from tlcli.data import findings, preview
 from tlcli.errors import Problem, RunError, TlcliError, reason
-from tlcli.features import addresses
 from tlcli.features.extraction import ExtractionReport
+from tlcli.features.open_store import open_store
 from tlcli.pretrained.weights import weights_record
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.create import move_into_place
@@ -96,7 +96,7 @@ def train(
             network = extract.load_network(plan)
             record = weights_record(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
-        with addresses.open_store(network, plan.recipe, plan.cache, cuts) as opened:
+        with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]
             if checksum is not None:
                 _check_weights(plan, record["checksum"], checksum)
@@ -106,14 +106,14 @@ def train(
             with clock("extract"):
                 report = extract.fill_store(network, plan, opened)
             plan = _readable(plan, report, claimed)
-            stages = Stages(network, plan, opened.known, run, clock, report)
+            stages = Stages(network, plan, opened.all_rows, run, clock, report)
             if claimed.resumed:
                 stages.go_back()
             results = stages.run()
         with clock("save"):
             saving.save_model(network, plan, run)
             saving.check_saved(network, plan, run, (cuts[0], opened.checksums[cuts[0]]))
-        summary = Summary(run, tuple(results), report, clock.seconds)
+        summary = Summary(run, tuple(results), stages.report, clock.seconds)
         files.write_json(run.file(directory.SUMMARY), summary.as_record())
         signals.raise_if_interrupted()
         settled = move_into_place(run)

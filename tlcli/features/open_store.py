@@ -1,0 +1,58 @@
+"""Opening the feature store for a run: the rows it fills, and those it may compute from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlcli.features.addresses import trunk_address
+from tlcli.features.store import TrunkRows
+from tlcli.system import files
+
+if TYPE_CHECKING:
+    from tlcli.networks.network import Network
+    from tlcli.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class OpenedStore:
+    """The rows that a run works with.
+
+    Attributes:
+        rows: of the boundaries that are asked for.
+        sources: of others that the store has, to compute missing rows from.
+        checksums: of the weights up to every boundary, as they were when the store was opened.
+    """
+
+    rows: dict[str, TrunkRows]
+    sources: dict[str, TrunkRows]
+    checksums: dict[str, str]
+
+    @property
+    def all_rows(self) -> dict[str, TrunkRows]:
+        """The rows of both kinds, by boundary."""
+        return {**self.sources, **self.rows}
+
+
+@contextmanager
+def open_store(
+    network: Network, recipe: Recipe, cache: Path, boundaries: Sequence[str]
+) -> Iterator[OpenedStore]:
+    """The stored rows of each boundary, and of others there may be, until the block ends.
+
+    `cache` is the folder of `files.cache_folder`.
+    """
+    folder = files.features_folder(cache)
+    checksums = network.checksums([boundary.name for boundary in network.row.boundaries])
+    rows, sources = {}, {}
+    with ExitStack() as stack:
+        for name, checksum in checksums.items():
+            address = trunk_address(network, recipe, name, checksum)
+            if name in boundaries:
+                rows[name] = stack.enter_context(closing(TrunkRows(folder, address)))
+            elif address.folder(folder).is_dir():
+                sources[name] = stack.enter_context(closing(TrunkRows(folder, address)))
+        yield OpenedStore(rows, sources, checksums)

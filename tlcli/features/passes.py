@@ -1,0 +1,75 @@
+"""What an extraction has to compute: the rows that the store lacks, and where each starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tlcli.features.addresses import row_key
+from tlcli.features.store import TrunkRows
+from tlcli.images.loader import View
+from tlcli.recipe.augment import Augment
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Views that go through the same part of the network.
+
+    Attributes:
+        source: the boundary whose stored rows they start from; None for pixels.
+        targets: the boundaries whose rows are computed, from the lowest to the highest.
+    """
+
+    source: str | None
+    targets: tuple[str, ...]
+    views: list[View]
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """The passes of an extraction.
+
+    Attributes:
+        stored: rows that the store has already, for each boundary to fill.
+    """
+
+    passes: list[Pass]
+    stored: dict[str, int]
+
+
+def plan_passes(
+    views: Sequence[View],
+    settings: Augment,
+    boundaries: Iterable[str],
+    rows: Mapping[str, TrunkRows],
+    targets: Collection[str],
+    *,
+    from_rows: bool,
+) -> PassPlan:
+    """The passes that compute the rows of `views` that the boundaries `targets` lack.
+
+    Args:
+        boundaries: of the network, from the lowest to the highest.
+        rows: of the targets, and of other boundaries to compute from.
+        from_rows: whether stored rows may be computed from.
+    """
+    order = [name for name in boundaries if name in rows]
+    keys = [row_key(settings, view.digest, view.number) for view in views]
+    present = {name: rows[name].locate(keys).present for name in order if name in targets}
+    stored = {name: int(is_stored.sum()) for name, is_stored in present.items()}
+    if all(count == len(keys) for count in stored.values()):
+        return PassPlan([], stored)
+    present |= {name: rows[name].locate(keys).present for name in order if name not in targets}
+    to_fill = np.array([name in targets for name in order])
+    by_way: dict[tuple[str | None, tuple[str, ...]], list[View]] = {}
+    for view, is_stored in zip(views, np.stack([present[name] for name in order]).T, strict=True):
+        missing = np.flatnonzero(to_fill & ~is_stored)
+        if not len(missing):
+            continue
+        # The highest stored row below everything that is missing is nearest to all of it.
+        below = np.flatnonzero(is_stored[: missing[0]])
+        source = order[below[-1]] if len(below) and from_rows else None
+        by_way.setdefault((source, tuple(order[i] for i in missing)), []).append(view)
+    return PassPlan([Pass(*way, group) for way, group in by_way.items()], stored)
