@@ -1,37 +1,19 @@
-"""The tables that commands print."""
+"""The table of runs that `tlcli runs` prints."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tlcli.data import audit_cache
-from tlcli.errors import RecipeError, RunError
+from tlcli.errors import RunError
 from tlcli.evaluation import learning_curves
-from tlcli.features import store
-from tlcli.features.listing import store_table
-from tlcli.networks.bases import BASES
-from tlcli.networks.bases_table import bases_table
 from tlcli.runs import directory
 from tlcli.runs.create import create_run
 from tlcli.runs.listing import runs_table
 from tlcli.system import files
-
-TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
-
-
-def fill(folder: Path, base: str, rows: int) -> Path:
-    opened = store.TrunkRows(folder, store.TrunkAddress({"base": base, **TRUNK}, (5,), "float32"))
-    keys = [(f"{number:064x}", "0") for number in range(rows)]
-    opened.append(keys, np.ones((rows, 5), np.float32))
-    opened.close()
-    return opened.path
 
 
 def finish(accuracy: float, *, test: float | None = None) -> directory.Run:
@@ -42,42 +24,6 @@ def finish(accuracy: float, *, test: float | None = None) -> directory.Run:
     files.write_json(run.file(directory.SUMMARY), outcome)
     run.file(directory.MODEL).touch()
     return run
-
-
-def test_all_bases():
-    text, value = bases_table(None)
-    lines = text.split("\n")
-    header = "base parameters native smallest pixels boundaries default freeze_until"
-    assert lines[0].split() == header.split()
-    assert lines[2].split() == ["VGG16", "14,714,688", "224", "32", "caffe", "18", "block4_pool"]
-    assert lines[-1] == "`tlcli bases NAME` shows the boundaries of one."
-    assert [entry["name"] for entry in value] == list(BASES)
-    assert json.loads(json.dumps(value)) == value
-    nasnet = next(line for line in lines if line.startswith("NASNetMobile"))
-    assert nasnet.endswith("  -")
-
-
-def test_the_boundaries_of_one():
-    text, value = bases_table("vgg16")
-    assert len(value) == 18
-    assert text.split("\n")[0].startswith("freeze_until  output at 224 px")
-    line = next(line for line in text.split("\n") if line.startswith("block4_pool"))
-    assert line.split() == ["block4_pool", "14", "x", "14", "x", "512", "7,079,424", "default"]
-    assert value[-1] == {
-        "boundary": "block5_pool",
-        "shape": [7, 7, 512],
-        "parameters_above": 0,
-        "default": False,
-        "practical": True,
-    }
-
-
-def test_a_base_that_is_not_there():
-    with pytest.raises(RecipeError) as caught:
-        bases_table("resnet51")
-    assert str(caught.value).startswith(
-        "bases: 'resnet51' is not a base tlcli knows; did you mean 'ResNet50'? (allowed: VGG16, "
-    )
 
 
 def test_runs_with_their_scores():
@@ -164,31 +110,4 @@ def test_no_runs():
     assert (text, value) == (
         f"no runs in {directory.runs_root()}; train one with `tlcli finetune`",
         [],
-    )
-
-
-def test_the_store(tmp_path: Path):
-    assert store_table(tmp_path, tmp_path / "home") == (
-        f"the feature store {tmp_path} is empty",
-        [],
-    )
-    path = fill(tmp_path, "VGG16", 1_200)
-    text, (entry,) = store_table(tmp_path, tmp_path / "home")
-    assert entry["path"] == str(path)
-    assert (entry["rows"], entry["image_size"]) == (1_200, [64, 96])
-    lines = text.split("\n")
-    assert lines[2].split()[:7] == ["VGG16", "block4_pool", "96", "x", "64", "float32", "1,200"]
-    assert lines[-1].endswith(f" in {tmp_path}")
-
-
-def test_the_size_of_check_results_is_shown(tmp_path: Path):
-    features = tmp_path / "features"
-    with audit_cache.AuditCache(tmp_path) as memory:
-        memory.keep_looks({"d": audit_cache.Inspection()})
-    text, value = store_table(features, tmp_path)
-    assert value == []
-    assert re.fullmatch(
-        rf"the feature store {features} is empty\n"
-        rf"[1-9].* kB of check results in {tmp_path}/audit.sqlite",
-        text,
     )

@@ -1,0 +1,47 @@
+"""The tables of bases and of their boundaries that `tlcli bases` prints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tlcli.errors import RecipeError
+from tlcli.networks.bases import BASES
+from tlcli.networks.bases_table import bases_table
+
+
+def test_all_bases():
+    text, value = bases_table(None)
+    lines = text.split("\n")
+    header = "base parameters native smallest pixels boundaries default freeze_until"
+    assert lines[0].split() == header.split()
+    assert lines[2].split() == ["VGG16", "14,714,688", "224", "32", "caffe", "18", "block4_pool"]
+    assert lines[-1] == "`tlcli bases NAME` shows the boundaries of one."
+    assert [entry["name"] for entry in value] == list(BASES)
+    assert json.loads(json.dumps(value)) == value
+    nasnet = next(line for line in lines if line.startswith("NASNetMobile"))
+    assert nasnet.endswith("  -")
+
+
+def test_the_boundaries_of_one():
+    text, value = bases_table("vgg16")
+    assert len(value) == 18
+    assert text.split("\n")[0].startswith("freeze_until  output at 224 px")
+    line = next(line for line in text.split("\n") if line.startswith("block4_pool"))
+    assert line.split() == ["block4_pool", "14", "x", "14", "x", "512", "7,079,424", "default"]
+    assert value[-1] == {
+        "boundary": "block5_pool",
+        "shape": [7, 7, 512],
+        "parameters_above": 0,
+        "default": False,
+        "practical": True,
+    }
+
+
+def test_a_base_that_is_not_there():
+    with pytest.raises(RecipeError) as caught:
+        bases_table("resnet51")
+    assert str(caught.value).startswith(
+        "bases: 'resnet51' is not a base tlcli knows; did you mean 'ResNet50'? (allowed: VGG16, "
+    )
