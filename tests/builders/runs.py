@@ -1,4 +1,4 @@
-"""A run with photos, as it is after training and evaluation, for tests of what is made of it."""
+"""A run with photos, as training and evaluation leave it, for tests of what reads a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tlcli.system import files
 
 Array = npt.NDArray[Any]
 
-#: Names that do harm where they are taken for anything but text.
+#: File names that do harm where they are taken for anything but text.
 HOSTILE = (
     "<script>alert(1)</script>.png",  # the slash makes it a folder and a file
     "\"><img src=x onerror='alert(2)'>.png",
@@ -40,7 +40,7 @@ PALETTE = ((40, 60, 210), (50, 190, 60), (210, 50, 40), (200, 200, 30), (120, 30
 
 @dataclass(frozen=True)
 class Stage:
-    """What a fabricated run says of a stage: boundary, epochs, accuracy on the test photos."""
+    """A stage of a fabricated run: its boundary, its epochs, its accuracy on the test photos."""
 
     name: str
     boundary: str | None
@@ -51,70 +51,80 @@ class Stage:
 STAGES = (Stage("head", None, 6, 2 / 3), Stage("block5", "block4_pool", 4, 0.8))
 
 
-def finish(
+def write_finished_run(
     folder: Path,
     photos: Path,
     *,
     classes: tuple[str, ...] = ("blue", "green", "red"),
     names: tuple[str, ...] = (),
     each: int = 10,
-    sure: float = 2.0,
+    margin: float = 2.0,
     stages: tuple[Stage, ...] = STAGES,
     splits: tuple[str, ...] = ("train", "val", "test"),
     evaluated: bool = True,
 ) -> Run:
     """A run on `each` painted photos of every class and split; the first test photos get `names`.
 
-    The probabilities come from a seeded table: `sure` is by how much the logit of the true class
-    stands above the noise of the others.
+    The probabilities come from a seeded table: `margin` is what the logit of the true class has
+    above the noise of the others.
     """
-    items = []
-    for split in splits:
-        left = list(names) if split == "test" else []
-        for label, _ in enumerate(classes):
-            for number in range(each):
-                # The folder of a class whose name cannot be a folder's is its number.
-                name = left.pop() if left else f"{number:03d}.png"
-                path = photos / split / str(label) / name
-                paint(path, PALETTE[label % len(PALETTE)], hash_of(split, label, number), side=40)
-                items.append((path, label, split))
+    items = _paint_photos(photos, splits, len(classes), each, names)
     run = Run(folder)
     folder.mkdir(parents=True)
     _write_records(run, photos, classes, stages, splits, each)
+    _write_training(run, stages, each * len(classes))
     rows = [(str(path), classes[label], split, digest(path)) for path, label, split in items]
     files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     for split in splits[1:]:
-        random = np.random.default_rng(len(split))
-        chosen = [(path, label) for path, label, where in items if where == split]
-        labels = np.array([label for _, label in chosen])
-        logits = random.normal(0, 1.5, (len(labels), len(classes)))
-        logits += sure * np.eye(len(classes))[labels]
-        values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        shown = tuple(path.relative_to(photos).as_posix() for path, _ in chosen)
-        LabelledProbabilities(shown, labels, values, classes).write(
-            run.file(directory.predictions(split))
-        )
-        if split == splits[-1] and evaluated:
-            _write_evaluation(run, split, shown, labels, values, classes)
-        elif split == splits[-1]:
-            run.file(directory.predictions(split)).unlink()
+        in_split = [(path, label) for path, label, of_split in items if of_split == split]
+        shown = tuple(path.relative_to(photos).as_posix() for path, _ in in_split)
+        labels = np.array([label for _, label in in_split])
+        values = _probabilities(labels, len(classes), margin, seed=len(split))
+        predicted = LabelledProbabilities(shown, labels, values, classes)
+        last = split == splits[-1]
+        if evaluated or not last:
+            predicted.write(run.file(directory.predictions(split)))
+        if evaluated and last:
+            _write_evaluation(run, split, predicted)
     return run
 
 
-def _write_evaluation(
-    run: Run, split: str, names: tuple[str, ...], labels: Array, values: Array,
-    classes: tuple[str, ...],
-) -> None:  # fmt: skip
+def _paint_photos(
+    folder: Path, splits: tuple[str, ...], classes: int, each: int, names: tuple[str, ...]
+) -> list[tuple[Path, int, str]]:
+    """Path, label and split of each photo; the first of the split test get `names`."""
+    items = []
+    for split in splits:
+        remaining = list(names) if split == "test" else []
+        for label in range(classes):
+            colour = PALETTE[label % len(PALETTE)]
+            for number in range(each):
+                # The name of a class may be none for a folder: its number is one.
+                name = remaining.pop() if remaining else f"{number:03d}.png"
+                path = folder / split / str(label) / name
+                paint(path, colour, photo_seed(split, label, number), side=40)
+                items.append((path, label, split))
+    return items
+
+
+def _probabilities(labels: Array, classes: int, margin: float, *, seed: int) -> Array:
+    logits = np.random.default_rng(seed).normal(0, 1.5, (len(labels), classes))
+    logits += margin * np.eye(classes)[labels]
+    return np.asarray(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def _write_evaluation(run: Run, split: str, predicted: LabelledProbabilities) -> None:
     """What `tlcli evaluate` writes, less its pictures."""
+    labels, values, classes = predicted.labels, predicted.probabilities, predicted.classes
     best, confidence = values.argmax(axis=1), values.max(axis=1)
     guesses = [
         Guess(
-            path=names[at],
-            label=classes[labels[at]],
-            predicted=classes[best[at]],
-            probability=confidence[at],
+            path=predicted.names[index],
+            label=classes[labels[index]],
+            predicted=classes[best[index]],
+            probability=confidence[index],
         )
-        for at in np.argsort(confidence)
+        for index in np.argsort(confidence)
     ]
     fitted = calibration.fit(values, labels)
     calibration.write_calibration(run, fitted)
@@ -127,7 +137,7 @@ def _write_evaluation(
     write_evaluation(run, evaluation)
 
 
-def hash_of(split: str, label: int, number: int) -> int:
+def photo_seed(split: str, label: int, number: int) -> int:
     """A seed of its own for every photo."""
     return 10_000 * ("train", "val", "test").index(split) + 1_000 * label + number
 
@@ -164,6 +174,11 @@ def _write_records(
         ],
     }
     run.file(directory.RECIPE).write_text(json.dumps(recipe))
+    run.file(directory.MODEL).touch()
+
+
+def _write_training(run: Run, stages: tuple[Stage, ...], n: int) -> None:
+    """The records of stages with `n` test photos."""
     lines, outcomes = [], []
     for stage in stages:
         for epoch in range(1, stage.epochs + 1):
@@ -178,7 +193,6 @@ def _write_records(
                 "seconds": 0.5,
             }
             lines.append(json.dumps(line))
-        n = each * len(classes)
         test = stage.accuracy is not None and {"accuracy": stage.accuracy, "loss": 0.3, "n": n}
         outcomes.append(
             {
@@ -199,10 +213,9 @@ def _write_records(
         "seconds": {"load": 1.0, "extract": 12.0, "stage head": 2.5, "save": 0.5},
     }
     files.write_json(run.file(directory.SUMMARY), summary)
-    run.file(directory.MODEL).touch()
 
 
-def explain(run: Run) -> None:
+def write_explanations(run: Run) -> None:
     """Heat maps of the mistakes, fabricated."""
     folder = run.file(directory.EXPLANATIONS)
     folder.mkdir()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders.runs import finish
+from builders.runs import write_finished_run
 
 from tlcli.report import contents, run_data
 from tlcli.runs import directory
 
 
 def test_passes_and_time(tmp_path: Path):
-    run = finish(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
+    run = write_finished_run(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
     found = contents.time_account(run_data.read(run))
     # 10 epochs of 6 photos to train on and 6 to validate on; 6 test photos after each of 2 stages.
     assert found.usual == 10 * (6 + 6) + 2 * 6
@@ -25,7 +25,7 @@ def test_passes_and_time(tmp_path: Path):
 
 
 def test_live_views_pass_through_in_every_epoch(tmp_path: Path):
-    run = finish(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
+    run = write_finished_run(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
     path = run.file(directory.RECIPE)
     path.write_text(path.read_text()[:-1] + ', "augment": {"views": "live", "zoom_range": 0.1}}')
     found = contents.time_account(run_data.read(run))

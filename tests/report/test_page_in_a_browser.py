@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders.runs import HOSTILE, HOSTILE_CLASSES, explain, finish
+from builders.runs import HOSTILE, HOSTILE_CLASSES, write_explanations, write_finished_run
 
 from tlcli.report import report
 
@@ -39,8 +39,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    run = finish(folder / "run", folder / "photos", sure=1.5)
-    explain(run)
+    run = write_finished_run(folder / "run", folder / "photos", margin=1.5)
+    write_explanations(run)
     return report.write(run).path
 
 
@@ -216,9 +216,9 @@ def test_headings_alternatives_and_names(browser: Any, written: Path):
 
 def test_hostile_names_run_nothing_and_break_nothing(browser: Any, tmp_path: Path):
     SCREENSHOTS.mkdir(exist_ok=True)
-    run = finish(
+    run = write_finished_run(
         tmp_path / "run", tmp_path / "photos", names=HOSTILE, classes=HOSTILE_CLASSES, each=6,
-        sure=0.5,
+        margin=0.5,
     )  # fmt: skip
     with opened(browser, report.write(run).path) as page:
         for link in page.locator(".matrix a").all()[:10]:

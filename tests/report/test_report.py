@@ -20,7 +20,7 @@ from xml.etree.ElementTree import Element
 
 import html5lib
 import pytest
-from builders.runs import HOSTILE, HOSTILE_CLASSES, Stage, explain, finish
+from builders.runs import HOSTILE, HOSTILE_CLASSES, Stage, write_explanations, write_finished_run
 from PIL import Image
 
 from tlcli.errors import RunError
@@ -34,7 +34,7 @@ HTML = "{http://www.w3.org/1999/xhtml}"
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return finish(directory.runs_root() / "pets-1", tmp_path / "photos")
+    return write_finished_run(directory.runs_root() / "pets-1", tmp_path / "photos")
 
 
 def parsed(path: Path) -> Element:
@@ -129,7 +129,7 @@ def test_every_cell_leads_to_its_photos(run: Run):
 
 
 def test_nothing_is_loaded_from_anywhere(run: Run):
-    explain(run)
+    write_explanations(run)
     page = parsed(report.write(run).path)
     for element in page.iter():
         for name, value in element.attrib.items():
@@ -157,10 +157,10 @@ def test_nothing_is_loaded_from_anywhere(run: Run):
 
 
 def test_hostile_names_are_text(tmp_path: Path):
-    plain = report.write(finish(tmp_path / "plain", tmp_path / "a", each=9))
-    run = finish(
+    plain = report.write(write_finished_run(tmp_path / "plain", tmp_path / "a", each=9))
+    run = write_finished_run(
         tmp_path / "evil", tmp_path / "<i>b", names=HOSTILE, classes=HOSTILE_CLASSES, each=9,
-        sure=0.5,
+        margin=0.5,
     )  # fmt: skip
     finding = {
         "kind": "<script>", "severity": "warning", "message": "<img src=x onerror=alert(3)>",
@@ -254,7 +254,7 @@ def test_photos_that_have_moved(run: Run, tmp_path: Path, capsys):
 
 
 def test_what_is_missing_is_told_with_its_command(tmp_path: Path, capsys):
-    run = finish(tmp_path / "a run", tmp_path / "photos", evaluated=False)
+    run = write_finished_run(tmp_path / "a run", tmp_path / "photos", evaluated=False)
     written = report.write(run)
     command = f"tlcli evaluate --run '{run.path}'"
     assert written.as_json()["missing"] == [
@@ -274,7 +274,7 @@ def test_explanations_stand_beside_their_photos(run: Run):
     assert report.write(run).contents.missing["explanations"].command == (
         f"tlcli report --run {run.path} --explain"
     )
-    explain(run)
+    write_explanations(run)
     written = report.write(run)
     assert not written.contents.missing
     heats = [one for one in written.contents.mistakes if one.heat]
@@ -286,7 +286,7 @@ def test_explanations_stand_beside_their_photos(run: Run):
 
 
 def test_an_explanation_from_elsewhere_is_refused(run: Run):
-    explain(run)
+    write_explanations(run)
     index = run.file(directory.EXPLANATIONS) / directory.EXPLANATIONS_INDEX
     index.write_text(index.read_text().replace("0001.png", "../../secret.png"))
     with pytest.raises(
@@ -296,7 +296,7 @@ def test_an_explanation_from_elsewhere_is_refused(run: Run):
 
 
 def test_without_test_photos_the_validation_photos_count(tmp_path: Path):
-    run = finish(
+    run = write_finished_run(
         tmp_path / "run", tmp_path / "photos", splits=("train", "val"),
         stages=(Stage("head", None, 3, None),),
     )  # fmt: skip
@@ -333,7 +333,9 @@ def test_another_file_is_not_overwritten(run: Run, tmp_path: Path):
 
 def test_a_report_stays_small_with_many_classes_and_photos(tmp_path: Path, monkeypatch):
     classes = tuple(f"class {number:02d}" for number in range(45))
-    run = finish(tmp_path / "run", tmp_path / "photos", classes=classes, each=3, sure=1.0)
+    run = write_finished_run(
+        tmp_path / "run", tmp_path / "photos", classes=classes, each=3, margin=1.0
+    )
     words = len(report.html(contents.gather(run, room=0)).encode())
     everything = report.write(run).bytes
     assert everything > words + 200_000
@@ -384,7 +386,7 @@ def test_it_does_without_tensorflow(run: Run):
 
 
 def test_explaining_needs_an_evaluation(tmp_path: Path, cli):
-    run = finish(directory.runs_root() / "pets-2", tmp_path / "photos", evaluated=False)
+    run = write_finished_run(directory.runs_root() / "pets-2", tmp_path / "photos", evaluated=False)
     done = cli("report", "--run", "pets-2", "--explain")
     assert done.exit_code == 1
     assert done.stderr == (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders.runs import finish
+from builders.runs import write_finished_run
 
 from tlcli.errors import RunError
 from tlcli.report import run_data
@@ -15,7 +15,7 @@ from tlcli.runs.directory import Run
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return finish(tmp_path / "run", tmp_path / "photos", each=3)
+    return write_finished_run(tmp_path / "run", tmp_path / "photos", each=3)
 
 
 def test_what_is_there(run: Run, tmp_path: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders.runs import Stage, finish
+from builders.runs import Stage, write_finished_run
 
 from tlcli.evaluation.intervals import PairedCounts
 from tlcli.report import run_data, verdict
@@ -91,7 +91,7 @@ HEAD = Stage("head", None, 2, 1 / 3)
     ],
 )
 def test_the_head_alone_is_the_last_stage_before_the_base_changes(tmp_path: Path, stages, over):
-    run = finish(
+    run = write_finished_run(
         tmp_path / "run", tmp_path / "photos", each=1, stages=stages, evaluated=False,
     )  # fmt: skip
     found = verdict.judge(run_data.read(run)).gain
