@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tlcli.evaluation import calibration, figures, metrics
-from tlcli.evaluation.figures import confusion, reliability, shortened
+from tlcli.evaluation.figures import draw_confusion, draw_reliability, shortened
 
 NAMES = ("<b>$x$", "고양이", "n" * 300, "a\nb", "_e", "'\"", "שלום")
 
@@ -31,7 +31,7 @@ def measured(count: int, *, calibrated: bool = True):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The saved that are saved, to read what is in them."""
+    """The figures that are saved, to read what is in them."""
     saved = []
     real = figures.save
 
@@ -50,7 +50,7 @@ def texts(axes) -> list[str]:
 @pytest.mark.parametrize("count", [2, 7])
 def test_the_confusion_matrix(count: int, tmp_path: Path, drawn):
     scores = measured(count)
-    confusion(scores, tmp_path / "confusion.png")
+    draw_confusion(scores, tmp_path / "confusion.png")
     (axes,) = drawn[0].axes
     cells = np.array(scores.confusion)
     assert texts(axes) == [f"{cell:,}" for cell in cells.ravel() if cell]
@@ -62,7 +62,7 @@ def test_the_confusion_matrix(count: int, tmp_path: Path, drawn):
 
 
 def test_many_classes_have_neither_names_nor_numbers(tmp_path: Path, drawn):
-    confusion(measured(70), tmp_path / "confusion.png")
+    draw_confusion(measured(70), tmp_path / "confusion.png")
     (axes,) = drawn[0].axes
     assert texts(axes) == []
     assert len(axes.get_xticks()) == 0
@@ -70,7 +70,7 @@ def test_many_classes_have_neither_names_nor_numbers(tmp_path: Path, drawn):
 
 def test_the_reliability_diagram_before_and_after(tmp_path: Path, drawn):
     scores = measured(3)
-    reliability(scores, tmp_path / "reliability.png")
+    draw_reliability(scores, tmp_path / "reliability.png")
     before, after, counts, _ = drawn[0].axes
     for axes, key in ((before, "bins"), (after, "calibrated_bins")):
         bins = [row for row in getattr(scores.reliability, key) if row.n]
@@ -85,7 +85,7 @@ def test_the_reliability_diagram_before_and_after(tmp_path: Path, drawn):
 
 
 def test_the_reliability_diagram_without_calibration(tmp_path: Path, drawn):
-    reliability(measured(2, calibrated=False), tmp_path / "reliability.svg")
+    draw_reliability(measured(2, calibrated=False), tmp_path / "reliability.svg")
     assert len(drawn[0].axes) == 2
     assert (tmp_path / "reliability.svg").read_text().startswith("<?xml")
 

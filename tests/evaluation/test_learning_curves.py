@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.errors import RunError, TlcliError
-from tlcli.evaluation import figures, learning_curves
+from tlcli.evaluation import chart_data, figures, learning_curves
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
@@ -36,20 +36,12 @@ def fabricate(name: str = "cats-1", *, val: bool = True, stages=("head", "$fine_
     return run
 
 
-def test_the_moving_average_counted_by_hand():
-    assert learning_curves.smoothed([4.0, 0.0, 2.0], 0.5) == pytest.approx(
-        [4.0, (0.25 * 4 + 0) / 0.75, (0.125 * 4 + 0.5 * 2) / 0.875]
-    )
-    assert learning_curves.smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
-    assert learning_curves.smoothed([]) == []
-
-
-def test_stages_are_told_apart(tmp_path: Path):
+def test_stages_of_the_same_name_are_distinguished(tmp_path: Path):
     run = fabricate(stages=("head", "head"))
-    first, second = learning_curves.read(run)
-    assert [epoch["epoch"] for epoch in first.epochs] == [1, 2, 3, 4]
-    assert [epoch["epoch"] for epoch in second.epochs] == [1, 2, 3]
-    assert (first.best, second.best) == (3, 2)
+    first, second = chart_data.split_stages(learning_curves.read_epochs(run))
+    assert [epoch.epoch for epoch in first] == [1, 2, 3, 4]
+    assert [epoch.epoch for epoch in second] == [1, 2, 3]
+    assert [best.epoch for best in learning_curves.read_curves(run).loss.best] == [3, 2]
 
 
 def test_the_picture_shows_every_epoch(monkeypatch):
@@ -58,37 +50,39 @@ def test_the_picture_shows_every_epoch(monkeypatch):
     real = figures.save
     monkeypatch.setattr(figures, "save", lambda figure, path: (drawn.append(figure),
                                                                real(figure, path)))  # fmt: skip
-    paths = learning_curves.draw(run)
+    paths = learning_curves.draw_curves(run)
     assert [path.name for path in paths] == ["curves.png", "curves.svg"]
     assert all(path.parent == run.path and path.stat().st_size > 5000 for path in paths)
     accuracy, loss, rate = drawn[0].axes
-    stages = learning_curves.read(run)
-    raw = [tuple(one.get_ydata()) for one in accuracy.lines]
-    marked = [(one.get_xdata(), one.get_ydata()) for one in loss.lines if one.get_marker() == "o"]
+    stages = chart_data.split_stages(learning_curves.read_epochs(run))
+    raw = [tuple(line.get_ydata()) for line in accuracy.lines]
+    marked = [
+        (line.get_xdata(), line.get_ydata()) for line in loss.lines if line.get_marker() == "o"
+    ]
     for stage in stages:
         for key in ("accuracy", "val_accuracy"):
-            values = [epoch[key] for epoch in stage.epochs]
+            values = [getattr(epoch, key) for epoch in stage]
             assert tuple(values) in raw
-            assert tuple(learning_curves.smoothed(values)) in raw
+            assert tuple(chart_data.moving_average(values)) in raw
     assert [list(x) for x, _ in marked] == [[3], [4 + 2]]
     assert [list(y) for _, y in marked] == [[0.5], [0.75]]
-    borders = [one for one in accuracy.lines if one.get_linestyle() == "--"]
+    borders = [line for line in accuracy.lines if line.get_linestyle() == "--"]
     assert [set(border.get_xdata()) for border in borders] == [{4.5}]
     assert [text.get_text() for text in accuracy.texts if "0." not in text.get_text()] == [
         "head", "$fine_{고양이}"
     ]  # fmt: skip
-    assert f"factor {learning_curves.SMOOTHING:g}" in loss.get_legend().get_title().get_text()
+    assert f"factor {chart_data.SMOOTHING:g}" in loss.get_legend().get_title().get_text()
     assert list(rate.lines[0].get_ydata()) == [1e-3] * 4
 
 
 def test_a_run_without_validation(tmp_path: Path):
-    paths = learning_curves.draw(fabricate(val=False), tmp_path / "deep" / "er")
+    paths = learning_curves.draw_curves(fabricate(val=False), tmp_path / "deep" / "er")
     assert paths[0] == tmp_path / "deep" / "er" / "curves.png"
     assert paths[0].stat().st_size > 5000
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "RUN/metrics.jsonl: has no epoch"),
         ("{", "RUN/metrics.jsonl: cannot be read: line 1 is not JSON: Expecting"),
@@ -97,14 +91,14 @@ def test_a_run_without_validation(tmp_path: Path):
         (None, "RUN: has no metrics.jsonl"),
     ],
 )
-def test_damage_is_named(text: str | None, said: str):
+def test_damage_is_named(text: str | None, message: str):
     run = fabricate()
     run.file(directory.METRICS).unlink()
     if text is not None:
         run.file(directory.METRICS).write_text(text)
     with pytest.raises(RunError) as caught:
-        learning_curves.read(run)
-    assert str(caught.value).replace(str(run.path), "RUN").startswith(said)
+        learning_curves.read_curves(run)
+    assert str(caught.value).replace(str(run.path), "RUN").startswith(message)
 
 
 def test_the_command(cli):
@@ -125,7 +119,7 @@ def test_event_files_are_read_back(tmp_path: Path, cli):
     assert done.stdout == f"{tmp_path}/logs/cats-1\n"
     read = EventAccumulator(str(tmp_path / "logs" / "cats-1"))
     read.Reload()
-    epochs = [epoch for stage in learning_curves.read(run) for epoch in stage.epochs]
+    epochs = learning_curves.read_epochs(run)
     for tag, key in (("accuracy/training", "accuracy"), ("loss/validation", "val_loss"),
                      ("learning_rate", "learning_rate")):  # fmt: skip
         events = [read.Tensors(tag)] if tag in read.Tags()["tensors"] else [read.Scalars(tag)]
@@ -133,7 +127,7 @@ def test_event_files_are_read_back(tmp_path: Path, cli):
         values = [
             getattr(event, "value", None) or event.tensor_proto.float_val[0] for event in events[0]
         ]
-        assert values == pytest.approx([epoch[key] for epoch in epochs])
+        assert values == pytest.approx([getattr(epoch, key) for epoch in epochs])
         times = [event.wall_time for event in events[0]]
         assert times == pytest.approx([times[0] + 2 * step for step in range(7)])
     again = cli("curves", "--run", run.path, "--tensorboard", tmp_path / "logs")

@@ -7,27 +7,26 @@ import re
 import numpy as np
 import pytest
 
+from tlcli.evaluation.chart_data import ReliabilityChart, learning_curves, moving_average
 from tlcli.report import charts
 from tlcli.report.verdict import Measured
 from tlcli.runs.evaluation_records import ReliabilityBin
-from tlcli.runs.records import Epoch, StageResult
+from tlcli.runs.records import Epoch
 
 
 def epochs() -> list[Epoch]:
-    made = []
+    epochs = []
     for stage, count in (("head", 4), ("top", 3)):
         for epoch in range(1, count + 1):
-            made.append(
+            epochs.append(
                 Epoch(stage=stage, epoch=epoch, loss=1 / epoch, accuracy=epoch / 5,
                       val_loss=1.5 / epoch, val_accuracy=epoch / 8, learning_rate=1e-3)
             )  # fmt: skip
-    return made
+    return epochs
 
 
-STAGES = [
-    StageResult(name="head", epochs=4, best_epoch=3, seconds=1),
-    StageResult(name="top", epochs=3, best_epoch=2, seconds=1),
-]
+#: The best epoch of each stage.
+BEST = [3, 2]
 
 
 def points(drawn: str) -> list[list[tuple[float, float]]]:
@@ -38,7 +37,7 @@ def points(drawn: str) -> list[list[tuple[float, float]]]:
 
 
 def test_curves_run_through_what_was_measured():
-    accuracy, loss, rate = charts.learning(epochs(), STAGES)
+    accuracy, loss, rate = charts.learning_charts(learning_curves(epochs(), BEST))
     ticks = {float(tick.text): tick.at for tick in accuracy.y_ticks}
     slope, offset = np.polyfit(list(ticks.values()), list(ticks), 1)
     across = {float(tick.text): tick.at for tick in accuracy.x_ticks}
@@ -57,45 +56,45 @@ def test_curves_run_through_what_was_measured():
     assert (accuracy.marks[1].x, accuracy.marks[1].y) == points(accuracy.lines[1].raw)[1][1]
     assert [border.text for border in loss.borders] == ["head", "top"]
     assert stretch * loss.borders[1].at + start == pytest.approx(4.5, abs=1e-3)
-    assert rate.told == "Learning rate; head begins at 0.001, top begins at 0.001."
+    assert rate.description == "Learning rate; head begins at 0.001, top begins at 0.001."
 
 
 def test_smooth_lines_are_the_stated_average():
-    from tlcli.evaluation.learning_curves import smoothed
-
-    _, loss, _ = charts.learning(epochs(), STAGES)
+    _, loss, _ = charts.learning_charts(learning_curves(epochs(), BEST))
     ticks = {float(tick.text): tick.at for tick in loss.y_ticks}
     slope, offset = np.polyfit(list(ticks.values()), list(ticks), 1)
     head = [slope * y + offset for _, y in points(loss.lines[0].smooth)[0]]
-    assert head == pytest.approx(smoothed([1, 1 / 2, 1 / 3, 1 / 4]), abs=3e-3)
+    assert head == pytest.approx(moving_average([1, 1 / 2, 1 / 3, 1 / 4]), abs=3e-3)
 
 
 def test_one_epoch_and_no_validation():
     alone = [Epoch(stage="head", epoch=1, loss=0.5, accuracy=0.5, learning_rate=0.1)]
-    accuracy, loss, rate = charts.learning(alone, STAGES)
+    accuracy, loss, rate = charts.learning_charts(learning_curves(alone, BEST))
     assert [line.kind for line in accuracy.lines] == ["train"]
-    assert len(accuracy.marks) == 0, "the best epoch that the summary tells is not there"
+    assert len(accuracy.marks) == 0, "the best epoch of the summary is not there"
     assert rate.y_ticks and loss.x_ticks
-    assert charts.learning([], STAGES) == ()
+    assert charts.learning_charts(learning_curves([], BEST)) == ()
 
 
 def test_whiskers_stand_at_their_shares():
-    found = charts.comparison(("cats", 0.5), [Measured("head", 80, 100), Measured("all", 90, 100)])
-    slope, offset = np.polyfit(
-        [tick.at for tick in found.ticks], [float(tick.text[:-1]) / 100 for tick in found.ticks], 1
+    chart = charts.comparison_chart(
+        ("cats", 0.5), [Measured("head", 80, 100), Measured("all", 90, 100)]
     )
-    assert [slope * row.at + offset for row in found.rows] == pytest.approx(
+    slope, offset = np.polyfit(
+        [tick.at for tick in chart.ticks], [float(tick.text[:-1]) / 100 for tick in chart.ticks], 1
+    )
+    assert [slope * row.at + offset for row in chart.rows] == pytest.approx(
         [0.5, 0.8, 0.9], abs=1e-3
     )
-    assert found.rows[0].low is None
+    assert chart.rows[0].low is None
     # Wilson's 95% interval of 80 out of 100, by hand: 0.7112 to 0.8666.
-    ends = found.rows[1].low, found.rows[1].high
+    ends = chart.rows[1].low, chart.rows[1].high
     assert [slope * end + offset for end in ends if end] == pytest.approx(
         [0.7112, 0.8666], abs=1e-3
     )
-    assert found.rows[1].said == "80.0% (71.1% to 86.7%)"
-    assert [row.kind for row in found.rows] == ["", "earlier", "final"]
-    assert charts.comparison(None, []).rows == ()
+    assert chart.rows[1].text == "80.0% (71.1% to 86.7%)"
+    assert [row.kind for row in chart.rows] == ["", "earlier", "final"]
+    assert charts.comparison_chart(None, []).rows == ()
 
 
 def test_reliability_columns():
@@ -103,11 +102,11 @@ def test_reliability_columns():
         ReliabilityBin(low=0.4, high=0.6, n=0),
         ReliabilityBin(low=0.8, high=1, n=20, confidence=0.9, accuracy=0.75),
     ]
-    found = charts.reliability("as trained", bins, 0.15)
-    (column,) = found.columns
-    frame = found.frame
+    diagram = charts.reliability_diagram(ReliabilityChart(tuple(bins), 0.15))
+    (column,) = diagram.columns
+    frame = diagram.frame
     height = frame.bottom - frame.top
     assert (frame.bottom - column.accuracy) / height == pytest.approx(0.75, abs=1e-3)
     assert (frame.bottom - column.confidence) / height == pytest.approx(0.9, abs=1e-3)
-    assert column.said == "20"
+    assert column.count == "20"
     assert column.text == "probability 80% to 100%: 20 photos, 90.0% on average, 75.0% right"

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tlcli.report.svg import MOST_POINTS, Scale, over, path
+from tlcli.report.svg import MOST_POINTS, Scale, line_path, scale_over
 
 
 def test_linear_and_logarithmic_places():
@@ -21,7 +21,7 @@ def test_linear_and_logarithmic_places():
 
 
 @pytest.mark.parametrize(
-    ("scale", "said"),
+    ("scale", "expected"),
     [
         (Scale(0, 1, 0, 1), ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
         (Scale(1, 45, 0, 1), ["10", "20", "30", "40"]),
@@ -32,9 +32,9 @@ def test_linear_and_logarithmic_places():
         (Scale(2e-5, 3e-5, 0, 1, log=True), ["2e-05", "3e-05"]),
     ],
 )
-def test_ticks_are_round(scale: Scale, said: list[str]):
+def test_ticks_are_round(scale: Scale, expected: list[str]):
     texts = [tick.text for tick in scale.ticks(6)]
-    assert texts == said
+    assert texts == expected
     assert all(tick.at == scale(float(tick.text)) for tick in scale.ticks(6))
 
 
@@ -43,7 +43,7 @@ def test_ticks_are_round(scale: Scale, said: list[str]):
 def test_a_scale_holds_its_values(values: list[float], share: bool):
     if share and max(values) > 1:
         return
-    scale = over(values, 200, 0, share=share)
+    scale = scale_over(values, 200, 0, share=share)
     assert scale.low <= min(values) + 1e-12 and scale.high >= max(values) - 1e-12
     assert scale.low < scale.high
     assert all(0 <= scale(value) <= 200 for value in values)
@@ -51,17 +51,17 @@ def test_a_scale_holds_its_values(values: list[float], share: bool):
 
 
 def test_a_wide_range_is_logarithmic():
-    assert over([1.04, 0.004], 1, 0).log
-    assert not over([1.04, 0.04], 1, 0).log
-    assert not over([1.0, 0.001], 1, 0, share=True).log
+    assert scale_over([1.04, 0.004], 1, 0).log
+    assert not scale_over([1.04, 0.04], 1, 0).log
+    assert not scale_over([1.0, 0.001], 1, 0, share=True).log
 
 
 def test_paths():
-    assert path([(0, 1.5), (2, 3)]) == "M0,1.5 2,3"
-    assert path([]) == ""
+    assert line_path([(0, 1.5), (2, 3)]) == "M0,1.5 2,3"
+    assert line_path([]) == ""
     xs = np.arange(5_000)
     drawn = re.findall(
-        r"([\d.]+),([\d.]+)", path(list(zip(xs.tolist(), (xs / 2).tolist(), strict=True)))
+        r"([\d.]+),([\d.]+)", line_path(list(zip(xs.tolist(), (xs / 2).tolist(), strict=True)))
     )
     assert len(drawn) <= MOST_POINTS + 1
     assert drawn[0] == ("0", "0") and drawn[-1] == ("4999", "2499.5")

@@ -102,7 +102,7 @@ def test_what_never_ends_is_not_read(name: str):
         make(run.file(name))
         assert len(runs_table()[1]) == 1
         with pytest.raises(RunError, match=name):
-            learning_curves.read(run) if name == directory.METRICS else run.read(name)
+            learning_curves.read_curves(run) if name == directory.METRICS else run.read(name)
 
 
 def test_no_runs():

@@ -26,7 +26,7 @@ def curves(run_name: str | None, out: Path | None, tensorboard: Path | None, jso
     from tlcli.runs import directory
 
     run = directory.find_run(run_name)
-    written = learning_curves.draw(run, out) if out or not tensorboard else ()
+    written = learning_curves.draw_curves(run, out) if out or not tensorboard else ()
     if tensorboard is not None:
         written = (*written, learning_curves.write_events(run, tensorboard))
     paths = [str(path) for path in written]

@@ -237,7 +237,7 @@ def _write_files(folder: Run, evaluation: Evaluation) -> tuple[Path, ...]:
     split = evaluation.split
     diagram = folder.file(directory.reliability(split))
     matrix = folder.file(directory.confusion(split))
-    figures.reliability(evaluation, diagram)
-    figures.confusion(evaluation, matrix)
+    figures.draw_reliability(evaluation, diagram)
+    figures.draw_confusion(evaluation, matrix)
     report = write_evaluation(folder, evaluation)
     return report, folder.file(directory.predictions(split)), diagram, matrix

@@ -1,113 +1,114 @@
-"""The pictures of an evaluation: the reliability diagram and the confusion matrix."""
+"""Pictures with matplotlib: the reliability diagram, the confusion matrix, the style of all."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlcli.runs.evaluation_records import EvaluationScores, ReliabilityBin
+from tlcli.evaluation.chart_data import (
+    ConfusionTable,
+    ReliabilityChart,
+    confusion_table,
+    reliability_charts,
+)
+from tlcli.runs.evaluation_records import EvaluationScores
 from tlcli.system import files
 from tlcli.system.console import one_line
-
-#: Of more classes, neither names nor numbers would be legible.
-MOST_NAMED, MOST_NUMBERED = 60, 30
-
-
-def reliability(scores: EvaluationScores, path: Path) -> None:
-    """Accuracy over confidence before and after calibration, with the photos in each bin below."""
-    from matplotlib.figure import Figure
-
-    sides = [("uncalibrated", scores.reliability.bins, scores.ece)]
-    if scores.calibrated and scores.reliability.calibrated_bins is not None:
-        title = f"calibrated, temperature {scores.calibrated.temperature:.2f}"
-        sides.append((title, scores.reliability.calibrated_bins, scores.calibrated.ece))
-    with style():
-        figure = Figure(figsize=(3.6 * len(sides), 4.6), layout="constrained")
-        axes = figure.subplots(
-            2, len(sides), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [3, 1]}
-        )
-        for column, (title, bins, error) in enumerate(sides):
-            _diagram(axes[0][column], bins, f"{title}\ncalibration error {error:.4f}")
-            _counts(axes[1][column], bins)
-        axes[0][0].set_ylabel("accuracy (bar), confidence (mark)")
-        axes[1][0].set_ylabel("photos")
-        save(figure, path)
-
-
-def _diagram(axes: Any, bins: Sequence[ReliabilityBin], title: str) -> None:
-    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    for row in bins:
-        if row.n:
-            middle = (row.low + row.high) / 2
-            width = 0.9 * (row.high - row.low)
-            axes.bar(middle, row.accuracy, width, color=FIRST, alpha=0.55)
-            # Where the network is as sure as it should be, the mark lies at the top of the bar.
-            axes.plot(row.confidence, row.confidence, "_", color=SECOND,
-                      markersize=11, markeredgewidth=2)  # fmt: skip
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), title=title)
-
-
-def _counts(axes: Any, bins: Sequence[ReliabilityBin]) -> None:
-    middles = [(row.low + row.high) / 2 for row in bins]
-    widths = [0.9 * (row.high - row.low) for row in bins]
-    axes.bar(middles, [row.n for row in bins], widths, color=INK, alpha=0.6)
-    axes.set(xlabel="confidence")
-
-
-def confusion(scores: EvaluationScores, path: Path) -> None:
-    """The confusion matrix: true classes in rows, shaded by their share of the row."""
-    from matplotlib.figure import Figure
-
-    cells, names = np.array(scores.confusion), scores.classes
-    count = len(names)
-    shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
-    side = min(2.2 + 0.45 * count, 14.0)
-    with style(names):
-        figure = Figure(figsize=(side + 1, side), layout="constrained")
-        axes = figure.subplots()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axes.set(xlabel="predicted", ylabel="true class", xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-        if count <= MOST_NAMED:
-            labels = [shortened(name) for name in names]
-            axes.set_xticks(range(count), labels, rotation=45, ha="right", rotation_mode="anchor")
-            axes.set_yticks(range(count), labels)
-            axes.tick_params(length=0)
-        if count <= MOST_NUMBERED:
-            for row, column in np.argwhere(cells):
-                colour = "white" if shares[row, column] > 0.6 else INK
-                axes.text(column, row, f"{cells[row, column]:,}", ha="center", va="center",
-                          color=colour)  # fmt: skip
-        save(figure, path)
-
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontEntry
 
+#: The most classes whose names, and whose numbers, are still legible.
+MOST_NAMED, MOST_NUMBERED = 60, 30
 
-#: Blue and vermilion of Okabe and Ito, told apart by everybody; ink and paper.
+#: Blue and vermilion of Okabe and Ito, which everybody can tell apart; ink, and faint lines.
 FIRST, SECOND, INK, FAINT = "#0072b2", "#d55e00", "#222222", "#bbbbbb"
-
 
 #: The font that matplotlib brings along; others only for the letters it lacks.
 FONT = "DejaVu Sans"
 
-
 #: Fonts that are added at most. Fonts of last resort draw a sign for a script in place of letters.
 MORE_FONTS, LAST_RESORT = 4, "Last Resort"
 
-
-#: Letters of a name that are shown.
+#: Letters of a name that are shown at most.
 LENGTH = 28
 
-
+#: Pixels per inch of a PNG.
 DPI = 150
+
+
+def draw_reliability(scores: EvaluationScores, path: Path) -> None:
+    """Accuracy over confidence before and after calibration, with the photos in each bin below."""
+    from matplotlib.figure import Figure
+
+    charts = reliability_charts(scores)
+    with style():
+        figure = Figure(figsize=(3.6 * len(charts), 4.6), layout="constrained")
+        axes = figure.subplots(
+            2, len(charts), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [3, 1]}
+        )
+        for column, chart in enumerate(charts):
+            _draw_accuracy(axes[0][column], chart)
+            _draw_counts(axes[1][column], chart)
+        axes[0][0].set_ylabel("accuracy (bar), confidence (mark)")
+        axes[1][0].set_ylabel("photos")
+        save(figure, path)
+
+
+def _draw_accuracy(axes: Any, chart: ReliabilityChart) -> None:
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+    for row, confidence, accuracy in chart.filled:
+        middle = (row.low + row.high) / 2
+        width = 0.9 * (row.high - row.low)
+        axes.bar(middle, accuracy, width, color=FIRST, alpha=0.55)
+        # Where the network is as sure as it should be, the mark lies at the top of the bar.
+        axes.plot(confidence, confidence, "_", color=SECOND, markersize=11, markeredgewidth=2)
+    title = f"{chart.calibration or 'uncalibrated'}\ncalibration error {chart.error:.4f}"
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), title=title)
+
+
+def _draw_counts(axes: Any, chart: ReliabilityChart) -> None:
+    middles = [(row.low + row.high) / 2 for row in chart.bins]
+    widths = [0.9 * (row.high - row.low) for row in chart.bins]
+    axes.bar(middles, [row.n for row in chart.bins], widths, color=INK, alpha=0.6)
+    axes.set(xlabel="confidence")
+
+
+def draw_confusion(scores: EvaluationScores, path: Path) -> None:
+    """The confusion matrix: true classes in rows, shaded by their share of the row."""
+    from matplotlib.figure import Figure
+
+    table, names = confusion_table(scores), scores.classes
+    side = min(2.2 + 0.45 * len(names), 14.0)
+    with style(names):
+        figure = Figure(figsize=(side + 1, side), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(np.array(table.shares), cmap="Blues", vmin=0, vmax=1)
+        axes.set(xlabel="predicted", ylabel="true class", xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        if len(names) <= MOST_NAMED:
+            labels = [shortened(name) for name in names]
+            places = range(len(names))
+            axes.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor")
+            axes.set_yticks(places, labels)
+            axes.tick_params(length=0)
+        if len(names) <= MOST_NUMBERED:
+            _write_numbers(axes, table)
+        save(figure, path)
+
+
+def _write_numbers(axes: Any, table: ConfusionTable) -> None:
+    for row, (counts, shares) in enumerate(zip(table.counts, table.shares, strict=True)):
+        for column, (count, share) in enumerate(zip(counts, shares, strict=True)):
+            if count:
+                colour = "white" if share > 0.6 else INK
+                axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
 
 
 def shortened(name: str, length: int = LENGTH) -> str:
@@ -121,9 +122,9 @@ def shortened(name: str, length: int = LENGTH) -> str:
 
 @contextmanager
 def style(names: Iterable[str] = ()) -> Iterator[None]:
-    """The look of every picture, with fonts for the letters of `names`.
+    """The style of every picture, with fonts for the letters of `names`.
 
-    Nothing in a text is taken for mathematics, and a letter that no font has becomes an empty box.
+    No part of a text is read as mathematics, and a letter that no font has becomes an empty box.
     """
     import matplotlib
 
@@ -173,9 +174,9 @@ def _fonts_for(text: str) -> list[str]:
             break
         if entry.name not in seen and not entry.name.startswith(LAST_RESORT):
             seen.add(entry.name)
-            if found := lacking & _letters(entry.fname):
+            if letters := lacking & _letters(entry.fname):
                 chosen.append(entry.name)
-                lacking -= found
+                lacking -= letters
     return chosen
 
 
@@ -184,10 +185,10 @@ def _installed() -> list[FontEntry]:
     from matplotlib import font_manager
 
     manager = font_manager.fontManager
-    known = {entry.fname for entry in manager.ttflist}
+    listed = {entry.fname for entry in manager.ttflist}
     for path in font_manager.findSystemFonts():
-        if path not in known:
-            with suppress(Exception):  # as matplotlib does: what fonts can be wrong with is endless
+        if path not in listed:
+            with suppress(Exception):  # as matplotlib does: a font can be damaged in many ways
                 manager.addfont(path)
     return manager.ttflist
 

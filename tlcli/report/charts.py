@@ -1,48 +1,63 @@
-"""The diagrams of a report: how training went, how sure a score is, how far to trust a number."""
+"""The charts of a report: learning curves, accuracies with their intervals, reliability."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from tlcli.evaluation.learning_curves import smoothed
+from tlcli.evaluation.chart_data import (
+    BestEpoch,
+    Curve,
+    LearningCurves,
+    ReliabilityChart,
+    Series,
+)
 from tlcli.report.html import number, share
-from tlcli.report.svg import Chart, Frame, Line, Marked, Scale, Tick, over, path
+from tlcli.report.svg import Chart, Frame, Line, Mark, Scale, Tick, line_path, scale_over
 from tlcli.report.verdict import Measured
-from tlcli.runs.evaluation_records import ReliabilityBin
-from tlcli.runs.records import Epoch, StageResult
 from tlcli.system.console import counted
 
 _FRAME = Frame()
 
 
-def learning(epochs: Sequence[Epoch], stages: Sequence[StageResult]) -> tuple[Chart, ...]:
+def learning_charts(curves: LearningCurves) -> tuple[Chart, ...]:
     """Accuracy, loss and learning rate over the epochs of all stages on one axis."""
-    if not epochs:
+    if not curves.stages:
         return ()
-    starts = _starts(epochs)
-    best = [start + stage.best_epoch - 1 for start, stage in zip(starts, stages, strict=False)]
-    best = [at for at in best if at < len(epochs)]
-    pictures = []
-    for key, title in (("accuracy", "Accuracy"), ("loss", "Loss")):
-        series = {"train": [float(getattr(epoch, key)) for epoch in epochs]}
-        val = [getattr(epoch, f"val_{key}") for epoch in epochs]
-        if None not in val:
-            series["val"] = val
-        pictures.append(_curves(title, key, series, epochs, starts, best))
-    pictures.append(_rates([epoch.learning_rate for epoch in epochs], epochs, starts))
-    return tuple(pictures)
-
-
-def _starts(epochs: Sequence[Epoch]) -> list[int]:
-    """Where in the list each stage begins: its epochs count from 1 again."""
-    later = (
-        at
-        for at, (before, here) in enumerate(pairwise(epochs), 1)
-        if here.stage != before.stage or here.epoch <= before.epoch
+    return (
+        _measure_chart("Accuracy", curves, curves.accuracy),
+        _measure_chart("Loss", curves, curves.loss),
+        _rate_chart(curves),
     )
-    return [0, *later]
+
+
+def _measure_chart(title: str, curves: LearningCurves, curve: Curve) -> Chart:
+    across = _across(curves.epochs)
+    down = scale_over(curve.values, _FRAME.bottom, _FRAME.top, share=curve.measure == "accuracy")
+    marks = tuple(_mark(curves, curve, best, across, down) for best in curve.best)
+    ends = ", ".join(f"{series.label} {series.values[-1]:.4f}" for series in curve.series)
+    description = f"{title} over {curves.epochs:,} epochs; at the end: {ends}."
+    description += "".join(f" {mark.text}." for mark in marks)
+    return Chart(
+        _FRAME, f"{title}, logarithmic scale" if down.log else title, description,
+        _epoch_ticks(across), down.ticks(5),
+        tuple(_line(curves, series, across, down) for series in curve.series),
+        _borders(curves, across), marks,
+    )  # fmt: skip
+
+
+def _rate_chart(curves: LearningCurves) -> Chart:
+    (rates,) = curves.learning_rate.series
+    across, down = _across(curves.epochs), scale_over(rates.values, _FRAME.bottom, _FRAME.top)
+    starts = ", ".join(
+        f"{span.name} begins at {stage.values[0]:g}"
+        for span, stage in zip(curves.stages, rates.stages, strict=True)
+    )
+    title = "Learning rate, logarithmic scale" if down.log else "Learning rate"
+    return Chart(
+        _FRAME, title, f"Learning rate; {starts}.", _epoch_ticks(across), down.ticks(5),
+        (_line(curves, rates, across, down),), _borders(curves, across),
+    )  # fmt: skip
 
 
 def _across(count: int) -> Scale:
@@ -54,78 +69,49 @@ def _epoch_ticks(across: Scale) -> tuple[Tick, ...]:
     return tuple(tick for tick in across.ticks(6) if float(tick.text).is_integer())
 
 
-def _borders(across: Scale, epochs: Sequence[Epoch], starts: Iterable[int]) -> tuple[Tick, ...]:
+def _borders(curves: LearningCurves, across: Scale) -> tuple[Tick, ...]:
     return tuple(
-        Tick(across(start + 0.5) if start else float(_FRAME.left), epochs[start].stage)
-        for start in starts
+        Tick(across(stage.border) if stage.start else float(_FRAME.left), stage.name)
+        for stage in curves.stages
     )
 
 
-def _curves(
-    title: str,
-    key: str,
-    series: dict[str, list[float]],
-    epochs: Sequence[Epoch],
-    starts: list[int],
-    best: list[int],
-) -> Chart:
-    across = _across(len(epochs))
-    every = [value for values in series.values() for value in values]
-    down = over(every, _FRAME.bottom, _FRAME.top, share=key == "accuracy")
-    lines = []
-    for kind, values in series.items():
-        soft: list[float] = []
-        for start, end in pairwise([*starts, len(values)]):
-            soft += smoothed(values[start:end])
-        label = {"train": "training", "val": "validation"}[kind]
-        raw, smooth = (_drawn(one, across, down, starts) for one in (values, soft))
-        lines.append(Line(kind, label, raw, smooth))
-    judged = series.get("val", series["train"])
-    marks = tuple(
-        Marked(
-            across(at + 1),
-            down(judged[at]),
-            f"best epoch of {epochs[at].stage}: {epochs[at].epoch}, {key} {judged[at]:.4f}",
+def _line(curves: LearningCurves, series: Series, across: Scale, down: Scale) -> Line:
+    """A series as paths, with a new part for each stage."""
+
+    def drawn(parts: Iterable[Sequence[float]]) -> str:
+        return "".join(
+            line_path([(across(x), down(y)) for x, y in zip(span.positions, values, strict=False)])
+            for span, values in zip(curves.stages, parts, strict=True)
         )
-        for at in best
-    )
-    ends = ", ".join(f"{line.label} {series[line.kind][-1]:.4f}" for line in lines)
-    told = f"{title} over {len(epochs):,} epochs; at the end: {ends}."
-    told += "".join(f" {mark.text}." for mark in marks)
-    return Chart(
-        _FRAME, f"{title}, logarithmic scale" if down.log else title, told,
-        _epoch_ticks(across), down.ticks(5), tuple(lines), _borders(across, epochs, starts), marks,
-    )  # fmt: skip
+
+    raw = drawn(stage.values for stage in series.stages)
+    smooth = drawn(stage.smooth for stage in series.stages)
+    return Line(series.kind, series.label, raw, smooth)
 
 
-def _drawn(values: Sequence[float], across: Scale, down: Scale, starts: list[int]) -> str:
-    """One line for each stage: a stage goes on from the best epoch before it, not from the last."""
-    return "".join(
-        path([(across(at + 1), down(values[at])) for at in range(start, end)])
-        for start, end in pairwise([*starts, len(values)])
-    )
-
-
-def _rates(rates: list[float], epochs: Sequence[Epoch], starts: list[int]) -> Chart:
-    across = _across(len(rates))
-    down = over(rates, _FRAME.bottom, _FRAME.top)
-    line = Line("rate", "learning rate", _drawn(rates, across, down, starts))
-    told = "Learning rate; " + ", ".join(
-        f"{epochs[start].stage} begins at {rates[start]:g}" for start in starts
-    )
-    title = "Learning rate, logarithmic scale" if down.log else "Learning rate"
-    return Chart(
-        _FRAME, title, told + ".", _epoch_ticks(across), down.ticks(5), (line,),
-        _borders(across, epochs, starts),
-    )  # fmt: skip
+def _mark(
+    curves: LearningCurves, curve: Curve, best: BestEpoch, across: Scale, down: Scale
+) -> Mark:
+    stage = curves.stages[best.stage].name
+    text = f"best epoch of {stage}: {best.epoch}, {curve.measure} {best.value:.4f}"
+    return Mark(across(best.position), down(best.value), text)
 
 
 @dataclass(frozen=True)
-class Whisker:
-    """A share on the axis of a chart, with its interval; without one it is exact."""
+class ComparisonRow:
+    """A share on the axis of a chart, with its interval; without one it is exact.
+
+    Attributes:
+        label: whose share it is.
+        text: the share and its interval, as they are read.
+        y: of the row.
+        at: the coordinate of the share; `low` and `high` are those of the interval.
+        kind: the class of its style: `final`, `earlier`, or none for the baseline.
+    """
 
     label: str
-    said: str
+    text: str
     y: float
     at: float
     low: float | None = None
@@ -134,46 +120,52 @@ class Whisker:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonChart:
     """Shares of right answers, one below the other."""
 
     frame: Frame
     ticks: tuple[Tick, ...]
-    rows: tuple[Whisker, ...]
+    rows: tuple[ComparisonRow, ...]
 
 
-def comparison(majority: tuple[str, float] | None, measured: Sequence[Measured]) -> Comparison:
-    """The majority baseline and networks with their intervals; the last one is the finished one."""
+def comparison_chart(
+    majority: tuple[str, float] | None, measured: Sequence[Measured]
+) -> ComparisonChart:
+    """The majority baseline and networks with their intervals; the last one is the finished one.
+
+    `majority` is the name of a class with the accuracy of always answering it.
+    """
     step, top = 42, 30
-    rows = len(measured) + (majority is not None)
-    frame = Frame(height=top + step * rows + 18, bottom=top + step * rows - 6, left=12)
-    lows = [one.interval[0] for one in measured] + ([majority[1]] if majority else [])
+    height = step * (len(measured) + (majority is not None))
+    frame = Frame(height=top + height + 18, bottom=top + height - 6, left=12)
+    lows = [network.interval[0] for network in measured] + ([majority[1]] if majority else [])
     if not lows:
-        return Comparison(frame, (), ())
-    axis = over(lows, frame.left + 12, frame.right - 16, share=True)
-    drawn = []
+        return ComparisonChart(frame, (), ())
+    axis = scale_over(lows, frame.left + 12, frame.right - 16, share=True)
+    rows = []
     if majority is not None:
         label = f"always “{majority[0]}”"
-        drawn.append(Whisker(label, share(majority[1]), top, axis(majority[1])))
-    for one in measured:
-        low, high = one.interval
-        said = f"{share(one.accuracy)} ({share(low)} to {share(high)})"
-        kind = "final" if one is measured[-1] else "earlier"
-        y, at = top + step * len(drawn), axis(one.accuracy)
-        drawn.append(Whisker(one.title, said, y, at, axis(low), axis(high), kind))
+        rows.append(ComparisonRow(label, share(majority[1]), top, axis(majority[1])))
+    for network in measured:
+        low, high = network.interval
+        text = f"{share(network.accuracy)} ({share(low)} to {share(high)})"
+        kind = "final" if network is measured[-1] else "earlier"
+        y, at = top + step * len(rows), axis(network.accuracy)
+        rows.append(ComparisonRow(network.title, text, y, at, axis(low), axis(high), kind))
     ticks = tuple(Tick(tick.at, f"{100 * float(tick.text):g}%") for tick in axis.ticks(5))
-    return Comparison(frame, ticks, tuple(drawn))
+    return ComparisonChart(frame, ticks, tuple(rows))
 
 
 @dataclass(frozen=True)
-class Column:
-    """A bin of the reliability diagram: its place, what the network keeps, and what it claims.
+class ReliabilityColumn:
+    """A bin of the reliability diagram, as coordinates.
 
     Attributes:
         x, width: of the bin.
-        accuracy, confidence: coordinates of the share of right answers, and of the mean
-            probability given to them.
-        photos: the height of the bar of counts; `said` is the count in letters that fit.
+        accuracy, confidence: where the share of right answers lies, and the mean probability.
+        photos: the height of the bar of counts.
+        count: the number of photos, short enough to stand on that bar.
+        text: all of it in words.
     """
 
     x: float
@@ -181,18 +173,23 @@ class Column:
     accuracy: float
     confidence: float
     photos: float
-    said: str
+    count: str
     text: str
 
 
 @dataclass(frozen=True)
-class Diagram:
-    """A reliability diagram: accuracy over confidence, and how many photos there are of each."""
+class ReliabilityDiagram:
+    """A reliability diagram: accuracy over confidence, and how many photos there are of each.
+
+    Attributes:
+        title: which probabilities they are.
+        description: what there is to see, for those who do not see it.
+    """
 
     frame: Frame
     title: str
-    told: str
-    columns: tuple[Column, ...]
+    description: str
+    columns: tuple[ReliabilityColumn, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
 
@@ -201,31 +198,30 @@ class Diagram:
 _STRIP = 34.0
 
 
-def reliability(title: str, bins: Sequence[ReliabilityBin], error: float) -> Diagram:
-    """The diagram of some bins with their expected calibration error."""
+def reliability_diagram(chart: ReliabilityChart) -> ReliabilityDiagram:
+    """The diagram of the bins of some probabilities, with their expected calibration error."""
     frame = Frame(height=342, bottom=236)
     across, down = Scale(0, 1, frame.left, frame.right), Scale(0, 1, frame.bottom, frame.top)
-    most = max((one.n for one in bins), default=0)
+    most = max((row.n for row in chart.bins), default=0)
     columns = []
-    for one in bins:
-        if one.n and one.confidence is not None and one.accuracy is not None:
-            text = (
-                f"probability {share(one.low, 0)} to {share(one.high, 0)}: "
-                f"{counted(one.n, 'photo')}, {share(one.confidence)} on average, "
-                f"{share(one.accuracy)} right"
+    for row, confidence, accuracy in chart.filled:
+        x = across(row.low)
+        text = (
+            f"probability {share(row.low, 0)} to {share(row.high, 0)}: "
+            f"{counted(row.n, 'photo')}, {share(confidence)} on average, {share(accuracy)} right"
+        )
+        columns.append(
+            ReliabilityColumn(
+                round(x + 1, 2), round(across(row.high) - x - 2, 2), down(accuracy),
+                down(confidence), round(max(1.0, _STRIP * row.n / most), 2),
+                str(row.n) if row.n < 10_000 else f"{row.n / 1000:.0f}k", text,
             )
-            x = across(one.low)
-            columns.append(
-                Column(
-                    round(x + 1, 2), round(across(one.high) - x - 2, 2), down(one.accuracy),
-                    down(one.confidence), round(max(1.0, _STRIP * one.n / most), 2),
-                    str(one.n) if one.n < 10_000 else f"{one.n / 1000:.0f}k", text,
-                )
-            )  # fmt: skip
-    told = f"Reliability diagram, {title}: expected calibration error {number(error)}."
+        )  # fmt: skip
+    title = chart.calibration or "as trained"
+    description = f"Reliability diagram, {title}: expected calibration error {number(chart.error)}."
     shares = (0, 0.2, 0.4, 0.6, 0.8, 1)
-    return Diagram(
-        frame, title, told, tuple(columns),
+    return ReliabilityDiagram(
+        frame, title, description, tuple(columns),
         tuple(Tick(across(tick), f"{100 * tick:.0f}%") for tick in shares),
         tuple(Tick(down(tick), f"{100 * tick:.0f}%") for tick in shares),
     )  # fmt: skip

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.errors import Problem
+from tlcli.evaluation import chart_data
 from tlcli.networks import bases
 from tlcli.recipe.settings import Stage
 from tlcli.report import charts, examples, run_data, verdict
-from tlcli.report.charts import Comparison, Diagram
+from tlcli.report.charts import ComparisonChart, ReliabilityDiagram
 from tlcli.report.examples import Exhibit, Matrix
 from tlcli.report.run_data import Evidence
 from tlcli.report.svg import Chart
@@ -52,10 +53,10 @@ class ReportContents:
 
     evidence: Evidence
     verdict: Verdict
-    comparison: Comparison
+    comparison: ComparisonChart
     stages: tuple[PlannedStage, ...]
     charts: tuple[Chart, ...]
-    diagrams: tuple[Diagram, ...]
+    diagrams: tuple[ReliabilityDiagram, ...]
     matrix: Matrix | None
     mistakes: tuple[Exhibit, ...]
     unsure: tuple[Exhibit, ...]
@@ -101,9 +102,13 @@ def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> ReportCon
     return ReportContents(
         evidence=found,
         verdict=judged,
-        comparison=charts.comparison(_baseline(judged), _networks(found, judged)),
+        comparison=charts.comparison_chart(_baseline(judged), _networks(found, judged)),
         stages=_stages(found),
-        charts=charts.learning(found.epochs, found.outcome.stages),
+        charts=charts.learning_charts(
+            chart_data.learning_curves(
+                found.epochs, [stage.best_epoch for stage in found.outcome.stages]
+            )
+        ),
         diagrams=_diagrams(evaluation),
         matrix=table,
         mistakes=mistakes,
@@ -150,15 +155,10 @@ def _stages(found: Evidence) -> tuple[PlannedStage, ...]:
     )
 
 
-def _diagrams(evaluation: Evaluation | None) -> tuple[Diagram, ...]:
+def _diagrams(evaluation: Evaluation | None) -> tuple[ReliabilityDiagram, ...]:
     if evaluation is None or not evaluation.reliability.bins:
         return ()
-    drawn = [charts.reliability("as trained", evaluation.reliability.bins, evaluation.ece)]
-    if evaluation.calibrated and evaluation.reliability.calibrated_bins:
-        title = f"calibrated, temperature {evaluation.calibrated.temperature:.2f}"
-        bins = evaluation.reliability.calibrated_bins
-        drawn.append(charts.reliability(title, bins, evaluation.calibrated.ece))
-    return tuple(drawn)
+    return tuple(map(charts.reliability_diagram, chart_data.reliability_charts(evaluation)))
 
 
 def missing_from(found: Evidence) -> dict[str, Missing]:

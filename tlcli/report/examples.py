@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError
+from tlcli.evaluation.chart_data import ConfusionTable, confusion_table
 from tlcli.report.run_data import Evidence
 from tlcli.report.thumbnails import Album, Thumbnail
 from tlcli.runs import directory
@@ -89,7 +90,7 @@ def confusion_examples(evaluation: Evaluation, guesses: Sequence[Guess], album: 
 
     Every cell gets its first photo before any gets its second.
     """
-    matrix = _counted(evaluation)
+    matrix = _without_photos(confusion_table(evaluation, MOST_CLASSES))
     held = _sorted(matrix, guesses)
     most = {
         key: MOST_RIGHT if matrix.correct(matrix.rows[key[0]][key[1]]) else MOST_WRONG
@@ -118,40 +119,19 @@ def confusion_examples(evaluation: Evaluation, guesses: Sequence[Guess], album: 
     )
 
 
-def _counted(evaluation: Evaluation) -> Matrix:
-    kept = _kept(evaluation)
-    folded = len(evaluation.classes) - len(kept)
-    place = {number: at for at, number in enumerate(kept)}
-    size = len(kept) + bool(folded)
-    counts = [[0] * size for _ in range(size)]
-    for true, row in enumerate(evaluation.confusion):
-        for predicted, n in enumerate(row):
-            counts[place.get(true, size - 1)][place.get(predicted, size - 1)] += n
-    names: list[str | None] = [evaluation.classes[number] for number in kept]
-    cells = tuple(
-        tuple(MatrixCell(at, column, n, _shade(n, sum(row))) for column, n in enumerate(row))
-        for at, row in enumerate(counts)
+def _without_photos(table: ConfusionTable) -> Matrix:
+    rows = tuple(
+        tuple(
+            MatrixCell(row, column, count, _shade(share))
+            for column, (count, share) in enumerate(zip(counts, shares, strict=True))
+        )
+        for row, (counts, shares) in enumerate(zip(table.counts, table.shares, strict=True))
     )
-    return Matrix(tuple(names + [None] * bool(folded)), cells, folded)
+    return Matrix(table.names, rows, table.folded)
 
 
-def _kept(evaluation: Evaluation) -> list[int]:
-    """The classes that get rows, in their order."""
-    confusion = evaluation.confusion
-    numbers = range(len(evaluation.classes))
-    if len(numbers) <= MOST_CLASSES:
-        return list(numbers)
-    missed = [sum(confusion[one]) - confusion[one][one] for one in numbers]
-    for row, values in enumerate(confusion):
-        for column, n in enumerate(values):
-            if row != column:
-                missed[column] += n
-    ranked = sorted(numbers, key=lambda one: (-missed[one], one))
-    return sorted(ranked[:MOST_CLASSES])
-
-
-def _shade(n: int, total: int) -> int:
-    return math.ceil(SHADES * math.sqrt(n / total)) if n else 0
+def _shade(share: float) -> int:
+    return math.ceil(SHADES * math.sqrt(share))
 
 
 def _sorted(matrix: Matrix, guesses: Sequence[Guess]) -> dict[tuple[int, int], list[Guess]]:

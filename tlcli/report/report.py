@@ -12,7 +12,7 @@ from typing import Any
 
 from tlcli import __version__
 from tlcli.errors import Problem, RunError
-from tlcli.evaluation import learning_curves
+from tlcli.evaluation import chart_data
 from tlcli.report import contents, examples, run_data
 from tlcli.report.contents import ReportContents
 from tlcli.report.html import render
@@ -131,7 +131,7 @@ def html(shown: ReportContents) -> str:
         "most_epochs": MOST_EPOCHS,
         "most_findings": MOST_FINDINGS,
         "most_paths": MOST_PATHS,
-        "smoothing": learning_curves.SMOOTHING,
+        "smoothing": chart_data.SMOOTHING,
         "version": __version__,
     }
     return render("page.html", values, style="report.css", script="report.js")

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-#: Points of one line; where there are more, every n-th is drawn.
+#: Points of one line at most; of more, every n-th is drawn.
 MOST_POINTS = 600
 
 #: A positive range is drawn on a logarithmic scale if its ends are this many times apart.
@@ -19,7 +19,7 @@ LOG_FROM = 50.0
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where, and what it says."""
+    """A mark on an axis: its coordinate and its text."""
 
     at: float
     text: str
@@ -27,7 +27,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Frame:
-    """The room of a chart: the viewBox, and the plot's edges in it."""
+    """The size of a chart's viewBox, and the edges of the plot in it."""
 
     width: int = 384
     height: int = 260
@@ -77,14 +77,15 @@ def _steps(low: float, high: float, most: int) -> list[float]:
 def _powers(low: float, high: float) -> list[float]:
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     stride = max(1, math.ceil((last - first + 1) / 6))
-    found = [10.0**power for power in range(first, last + 1, stride)]
-    return found if len(found) > 1 else [low, high]
+    values = [10.0**power for power in range(first, last + 1, stride)]
+    return values if len(values) > 1 else [low, high]
 
 
-def over(values: Sequence[float], start: float, end: float, *, share: bool = False) -> Scale:
-    """The scale of some values: logarithmic where it must be, and at round ends.
+def scale_over(values: Sequence[float], start: float, end: float, *, share: bool = False) -> Scale:
+    """The scale that holds some values: with round ends, and logarithmic for a wide range.
 
-    A scale of shares ends at 1. Values that are all the same get some room around them.
+    A scale of shares ends at 1, and is never logarithmic. Values that are all the same get some
+    room around them.
     """
     low, high = min(values), max(values)
     if not share and low > 0 and high / low >= LOG_FROM:
@@ -102,7 +103,7 @@ def over(values: Sequence[float], start: float, end: float, *, share: bool = Fal
     return Scale(max(0.0, low) if share else low, high, start, end)
 
 
-def path(points: Sequence[tuple[float, float]]) -> str:
+def line_path(points: Sequence[tuple[float, float]]) -> str:
     """A line through points, as the `d` of an SVG path, thinned to `MOST_POINTS`."""
     stride = max(1, math.ceil(len(points) / MOST_POINTS))
     kept = list(points[::stride])
@@ -113,7 +114,7 @@ def path(points: Sequence[tuple[float, float]]) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One series: its colour class and its name, as measured and smoothed."""
+    """One series: its colour class, its name, and its paths as measured and smoothed."""
 
     kind: str
     label: str
@@ -122,8 +123,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Marked:
-    """The best epoch of a stage: a point with what it stands for."""
+class Mark:
+    """A point of a chart with its meaning, such as the best epoch of a stage."""
 
     x: float
     y: float
@@ -136,15 +137,15 @@ class Chart:
 
     Attributes:
         title: what is drawn, with its unit.
-        told: what there is to see, for those who do not see it.
+        description: what there is to see, for those who do not see it.
         borders: where a stage begins, with its name.
     """
 
     frame: Frame
     title: str
-    told: str
+    description: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
     borders: tuple[Tick, ...]
-    marks: tuple[Marked, ...] = ()
+    marks: tuple[Mark, ...] = ()
