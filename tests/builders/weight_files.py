@@ -30,12 +30,12 @@ def refusal(path: Path) -> str:
     """The one line with which a file is refused for VGG16."""
     with pytest.raises(WeightsError) as caught:
         check_weights_file(path, VGG16, "base.weights")
-    told = str(caught.value)
-    assert "\n" not in told
+    message = str(caught.value)
+    assert "\n" not in message
     with pytest.raises(WeightsError) as caught:
         read_weights(path, VGG16, "base.weights")
-    assert str(caught.value) == told
-    return told.replace(str(path), "FILE").replace(str(path.parent), "HERE")
+    assert str(caught.value) == message
+    return message.replace(str(path), "FILE").replace(str(path.parent), "HERE")
 
 
 def draw(base: str, seed: int = 0) -> list[np.ndarray]:
@@ -73,9 +73,9 @@ def promise(path: Path, base: str, *, keras_3: bool = False, more: Sequence[int]
         for name, shapes in groups:
             names = [f"{name}/weight_{number}:0" for number in range(len(shapes))]
             group = file.create_group(name)
-            group.attrs["weight_names"] = [one.encode() for one in names]
-            for one, shape in zip(names, shapes, strict=True):
-                group.create_dataset(one, shape=shape, dtype="f4")
+            group.attrs["weight_names"] = [name.encode() for name in names]
+            for weight_name, shape in zip(names, shapes, strict=True):
+                group.create_dataset(weight_name, shape=shape, dtype="f4")
     return path
 
 
@@ -133,15 +133,15 @@ class Server:
         self._send(handler)
 
     def _send(self, handler: BaseHTTPRequestHandler) -> None:
-        asked = (handler.headers.get("Range") or "") if self.ranges else ""
-        start = int(asked.removeprefix("bytes=").removesuffix("-") or 0)
+        requested = (handler.headers.get("Range") or "") if self.ranges else ""
+        start = int(requested.removeprefix("bytes=").removesuffix("-") or 0)
         if start >= len(self.data):
             handler.send_response(416)
             handler.send_header("Content-Range", f"bytes */{len(self.data)}")
             handler.end_headers()
             return
-        handler.send_response(206 if asked else 200)
-        if asked:
+        handler.send_response(206 if requested else 200)
+        if requested:
             last = self.promised - 1
             handler.send_header("Content-Range", f"bytes {start}-{last}/{self.promised}")
         handler.send_header("Content-Length", str(self.promised - start))

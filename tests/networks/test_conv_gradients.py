@@ -43,8 +43,8 @@ def test_the_gradients_are_tensorflows(kernel, side):
     x = tf.random.stateless_normal((3, side, side + 1, 4), seed=(1, 2))
     model = keras.Sequential([keras.Input(x.shape[1:]), layer, keras.layers.Conv2D(2, 1)])
     expected = gradients(model, x, fast=False)
-    found = gradients(model, x, fast=True)
-    for theirs, ours in zip(expected, found, strict=True):
+    actual = gradients(model, x, fast=True)
+    for theirs, ours in zip(expected, actual, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
 
 

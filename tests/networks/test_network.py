@@ -60,8 +60,8 @@ def test_the_base_is_keras_own_network(network):
     plain = builder(include_top=False, weights=None, input_shape=(size, size, 3))
     plain.set_weights(network.base.get_weights())
     expected = plain(module.preprocess_input(x.copy()), training=False).numpy()
-    found = network.base(x, training=False).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    actual = network.base(x, training=False).numpy()
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
 def test_tail_of_trunk_is_the_base_at_every_clean_boundary(network):
@@ -70,8 +70,8 @@ def test_tail_of_trunk_is_the_base_at_every_clean_boundary(network):
     expected = network.base(x, training=False).numpy()
     activations = network.trunk(names)(x, training=False)
     for name, activation in zip(names, activations, strict=True):
-        found = network.tail(name)(activation, training=False).numpy()
-        np.testing.assert_array_equal(found, expected, err_msg=name)
+        actual = network.tail(name)(activation, training=False).numpy()
+        np.testing.assert_array_equal(actual, expected, err_msg=name)
         assert tuple(activation.shape[1:]) == network.shape(name)
 
 
@@ -155,8 +155,8 @@ def test_pooling_is_numpys():
         activations = network.base(x, training=False).numpy()
         kernel, bias = network.whole.get_layer("head_logits").get_weights()
         logits = reduce(activations, axis=(1, 2)) @ kernel + bias
-        found = network.head(activations, training=False).numpy()
-        np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-5)
+        actual = network.head(activations, training=False).numpy()
+        np.testing.assert_allclose(actual, logits, rtol=1e-4, atol=1e-5)
 
 
 def test_two_dense_layers_of_one_size_do_not_start_alike():
@@ -187,8 +187,8 @@ def model():
 def test_outputs_are_those_of_the_model_in_inference(model, count: int):
     x = np.random.default_rng(0).standard_normal((count, 6)).astype(np.float32)
     outputs = compile_forward(model, BATCH_SIZE)(x)
-    for found, expected in zip(outputs, model(x, training=False), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    for actual, expected in zip(outputs, model(x, training=False), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_row_does_not_depend_on_those_beside_it(model):

@@ -25,7 +25,7 @@ BRANCHED = (
 
 def draw(layers: tuple[WeightedLayer, ...]) -> list[np.ndarray]:
     generator = np.random.default_rng(0)
-    return [generator.standard_normal(s, np.float32) for one in layers for s in one.shapes]
+    return [generator.standard_normal(s, np.float32) for layer in layers for s in layer.shapes]
 
 
 def model(
@@ -36,24 +36,24 @@ def model(
     floats: bool = False,
 ) -> bytes:
     """An ONNX model of layers, with the tensors named after them; `floats` packs them as such."""
-    left = iter(values)
-    nodes, kept = [], []
+    remaining = iter(values)
+    nodes, initializers = [], []
     for layer in layers:
         inputs = [names.format(layer.name, n) for n in range(len(layer.shapes))]
         for name in inputs:
-            value = next(left)
+            value = next(remaining)
             if value.ndim == 4:
                 depthwise = layer.kind == "depthwise_conv2d"
                 value = value.transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
             value = np.ascontiguousarray(value)
-            kept.append(
+            initializers.append(
                 onnx.helper.make_tensor(name, 1, value.shape, value.ravel())
                 if floats
                 else onnx.numpy_helper.from_array(value, name)
             )
         kind = "BatchNormalization" if layer.kind == "batch_normalization" else "Conv"
         nodes.append(onnx.helper.make_node(kind, ["x", *inputs], ["y"], name="n" * 300))
-    graph = onnx.helper.make_graph(nodes, "g", [], [], kept)
+    graph = onnx.helper.make_graph(nodes, "g", [], [], initializers)
     return onnx.helper.make_model(graph).SerializeToString()
 
 
@@ -61,23 +61,23 @@ def model(
 @pytest.mark.parametrize("names", ["m/{}/{}:0", "m/{}_1/{}:0", "w{1}{0}x"])
 def test_a_chain_by_name_or_by_order(names: str, floats: bool):
     values = draw(CHAIN)
-    found = ONNXGraph(model(CHAIN, values, names=names, floats=floats)).tensors(CHAIN)
-    for one, other in zip(found, values, strict=True):
-        np.testing.assert_array_equal(one, other)
+    tensors = ONNXGraph(model(CHAIN, values, names=names, floats=floats)).tensors(CHAIN)
+    for actual, expected in zip(tensors, values, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_branches_go_by_name():
     values = draw(BRANCHED)
-    found = ONNXGraph(model(BRANCHED, values)).tensors(BRANCHED)
-    for one, other in zip(found, values, strict=True):
-        np.testing.assert_array_equal(one, other)
+    tensors = ONNXGraph(model(BRANCHED, values)).tensors(BRANCHED)
+    for actual, expected in zip(tensors, values, strict=True):
+        np.testing.assert_array_equal(actual, expected)
     two = (BRANCHED[0], WeightedLayer("c2", "conv2d_1", ((1, 1, 3, 4),)))
     with pytest.raises(ValueError, match="order alone does not tell the branches of this base"):
         ONNXGraph(model(two, draw(two), names="w{1}{0}x")).tensors(two)
 
 
 @pytest.mark.parametrize(
-    ("made", "asked", "said"),
+    ("file_layers", "base_layers", "message"),
     [
         (CHAIN, CHAIN[:1], None),
         (CHAIN[:1], CHAIN, "it has 1 convolutions, the base has 2 layers with weights"),
@@ -96,14 +96,16 @@ def test_branches_go_by_name():
     ],
 )
 def test_what_does_not_match(
-    made: tuple[WeightedLayer, ...], asked: tuple[WeightedLayer, ...], said: str | None
+    file_layers: tuple[WeightedLayer, ...],
+    base_layers: tuple[WeightedLayer, ...],
+    message: str | None,
 ):
-    graph = ONNXGraph(model(made, draw(made)))
-    if said is None:
-        assert len(graph.tensors(asked)) == 2
+    graph = ONNXGraph(model(file_layers, draw(file_layers)))
+    if message is None:
+        assert len(graph.tensors(base_layers)) == 2
         return
-    with pytest.raises(ValueError, match=said):
-        graph.tensors(asked)
+    with pytest.raises(ValueError, match=message):
+        graph.tensors(base_layers)
 
 
 def _with_tensor(change: str) -> bytes:
@@ -124,7 +126,7 @@ def _with_tensor(change: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("outside", "it keeps its tensors in other files"),
         ("double", "its tensor 'm/c1_1/0:0' is not float32"),
@@ -133,12 +135,12 @@ def _with_tensor(change: str) -> bytes:
         ("missing", "the tensor 'm/c1_1/0:0' of layer c1 is computed, not kept"),
     ],
 )
-def test_tensors_that_cannot_be_read(change: str, said: str):
-    with pytest.raises(ValueError, match=said):
+def test_tensors_that_cannot_be_read(change: str, message: str):
+    with pytest.raises(ValueError, match=message):
         ONNXGraph(_with_tensor(change)).tensors(CHAIN)
 
 
-def test_broken_bytes_are_told():
+def test_broken_bytes_are_refused():
     whole = model(CHAIN, draw(CHAIN))
     for end in range(0, len(whole) - 1, 7):
         with pytest.raises(NotONNXError):

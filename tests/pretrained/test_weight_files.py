@@ -17,7 +17,7 @@ from tlcli.pretrained.weight_files import base_from_file_name, check_weights_fil
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_every_base_is_told_by_its_layers(tmp_path: Path, base: str):
+def test_every_base_is_recognised_by_its_layers(tmp_path: Path, base: str):
     path = promise(tmp_path / "w.h5", base, keras_3=base not in ("Xception", "DenseNet121"))
     check_weights_file(path, BASES[base], "x")
     row = BASES["VGG16" if base != "VGG16" else "VGG19"]
@@ -31,7 +31,7 @@ def test_a_classifier_is_left_out(tmp_path: Path, keras_3: bool):
     more = [VGG16.parameters_with_classifier - VGG16.parameters]
     path = promise(tmp_path / "w.h5", "VGG16", keras_3=keras_3, more=more)
     check_weights_file(path, VGG16, "x")
-    assert [one.shape for one in read_weights(path, VGG16, "x")] == tensor_shapes("VGG16")
+    assert [tensor.shape for tensor in read_weights(path, VGG16, "x")] == tensor_shapes("VGG16")
     path = promise(tmp_path / "w2.h5", "VGG16", keras_3=keras_3, more=[7, 8])
     check_weights_file(path, VGG16, "x")
 
@@ -79,7 +79,7 @@ def test_what_is_no_file(tmp_path: Path):
     assert refusal(tmp_path / "folder") == f"base.weights: FILE is a folder; {HINT}"
 
 
-def test_a_bug_of_our_own_is_not_told_as_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_bug_of_tlcli_is_not_reported_as_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = promise(tmp_path / "w.h5", "VGG16")
 
     def fail(parameters: int) -> None:

@@ -42,10 +42,10 @@ def test_a_base_that_is_a_layer_of_the_saved_model(tmp_path: Path):
             base.copy("layers", whole, "layers/functional/layers")
         whole["layers/dense/vars/0"] = np.zeros(5, "f4")
         whole["optimizer/vars/0"] = np.zeros(50, "f4")
-    for one, other in zip(
+    for actual, expected in zip(
         read_weights(tmp_path / "whole.weights.h5", SMALL, "x"), values, strict=True
     ):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_half_precision_is_widened(tmp_path: Path):
@@ -54,14 +54,14 @@ def test_half_precision_is_widened(tmp_path: Path):
         places = [p for layer in weighted_layers(SMALL.name) for p in layer.paths]
         for place, value in zip(places, values, strict=True):
             file[place] = value.astype("f2")
-    read = read_weights(tmp_path / "w.h5", SMALL, "x")
-    assert {one.dtype for one in read} == {np.dtype("f4")}
-    np.testing.assert_array_equal(read[0], values[0].astype("f2").astype("f4"))
+    tensors = read_weights(tmp_path / "w.h5", SMALL, "x")
+    assert {tensor.dtype for tensor in tensors} == {np.dtype("f4")}
+    np.testing.assert_array_equal(tensors[0], values[0].astype("f2").astype("f4"))
 
 
-def _same(found: list[np.ndarray], values: list[np.ndarray]) -> None:
-    for one, other in zip(found, values, strict=True):
-        np.testing.assert_array_equal(one, other)
+def _same(tensors: list[np.ndarray], values: list[np.ndarray]) -> None:
+    for actual, expected in zip(tensors, values, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_all_forms_that_keras_writes_give_the_same_bits(name: str, tmp_path: Pat
     plain.save(tmp_path / "legacy_notop.h5", include_optimizer=False)
     whole = builder(include_top=True, weights=None, input_shape=(side, side, 3), classes=3)
     # Layers with weights come in the same order, under other names where names are numbered.
-    weighted = [[one for one in model.layers if one.weights] for model in (plain, whole)]
+    weighted = [[layer for layer in model.layers if layer.weights] for model in (plain, whole)]
     for layer, counterpart in zip(*weighted, strict=False):
         counterpart.set_weights(layer.get_weights())
     whole.save(tmp_path / "legacy_whole.h5", include_optimizer=False)
@@ -130,18 +130,18 @@ def test_onnx_gives_the_same_bits(name: str, tmp_path: Path):
     nodes, kept = [], []
     for layer in weighted_layers(name):
         inputs = [f"model/{layer.name}/{n}:0" for n in range(len(layer.shapes))]
-        for one in inputs:
+        for tensor_name in inputs:
             value = next(left)
             value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
-            kept.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), one))
+            kept.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), tensor_name))
         kind = "Conv" if layer.kind == "conv2d" else "BatchNormalization"
         nodes.append(onnx.helper.make_node(kind, ["x", *inputs], [f"{layer.name}_out"]))
     # Names tell the layers apart, whatever order an exporter has chosen.
     graph = onnx.helper.make_graph(nodes[::-1], "g", [], [], kept[::-1])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "w.onnx")
-    read = read_weights(tmp_path / "w.onnx", BASES[name], "x")
-    for one, other in zip(read, values, strict=True):
-        np.testing.assert_array_equal(one, other)
+    tensors = read_weights(tmp_path / "w.onnx", BASES[name], "x")
+    for actual, expected in zip(tensors, values, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize(

@@ -27,66 +27,68 @@ def folder() -> Path:
 
 
 @pytest.fixture
-def kept(folder: Path) -> Path:
+def cached(folder: Path) -> Path:
     return folder / weights_file_name(SMALL.name)
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> Path:
+def weights_file(tmp_path: Path) -> Path:
     write_small(tmp_path / "mine.weights.h5")
     return tmp_path / "mine.weights.h5"
 
 
-def test_importing_listing_verifying(cli, mine: Path, kept: Path, folder: Path):
+def test_importing_listing_verifying(cli, weights_file: Path, cached: Path, folder: Path):
     assert json.loads(cli("weights", "list", "--json").stdout) == []
     assert cli("weights", "verify").stdout == "no valid weights on this machine\n"
-    done = cli("weights", "import", mine, "--base", "mobilenetv3small")
-    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{kept}\n", "")
+    done = cli("weights", "import", weights_file, "--base", "mobilenetv3small")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{cached}\n", "")
     (entry,) = json.loads(cli("weights", "list", "--json").stdout)
-    assert entry == {"base": SMALL.name, "place": "tlcli's cache", "path": str(kept),
-                     "bytes": kept.stat().st_size, "verified": ""}  # fmt: skip
+    assert entry == {"base": SMALL.name, "place": "tlcli's cache", "path": str(cached),
+                     "bytes": cached.stat().st_size, "verified": ""}  # fmt: skip
     shown = cli("weights", "list").stdout.splitlines()
     assert shown[0].split("  ")[0] == "base"
     assert shown[2].startswith("MobileNetV3Small")
     assert "no checksum is known" in shown[2]
     assert len(shown) == 2 + 19 + 2
     done = cli("weights", "verify", "MobileNetV3Small")
-    found = tensor_fingerprint(read_weights(mine, SMALL, ""))
+    fingerprint = tensor_fingerprint(read_weights(weights_file, SMALL, ""))
     assert (done.exit_code, done.stdout) == (
-        0, f"MobileNetV3Small: {kept}: no checksum is known, fingerprint {found}\n"
+        0, f"MobileNetV3Small: {cached}: no checksum is known, fingerprint {fingerprint}\n"
     )  # fmt: skip
-    kept.write_bytes(kept.read_bytes()[:-50])
+    cached.write_bytes(cached.read_bytes()[:-50])
     done = cli("weights", "verify")
     assert (done.exit_code, done.stdout) == (1, "no valid weights on this machine\n")
-    assert done.stderr.startswith(f"error: {kept}: {kept} is not a complete HDF5 file; ")
+    assert done.stderr.startswith(f"error: {cached}: {cached} is not a complete HDF5 file; ")
 
 
-def test_importing_what_is_wrong(cli, mine: Path, kept: Path, tmp_path: Path):
-    done = cli("weights", "import", mine, "--base", "VGG16")
+def test_importing_what_is_wrong(cli, weights_file: Path, cached: Path, tmp_path: Path):
+    done = cli("weights", "import", weights_file, "--base", "VGG16")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        f"error: {mine}: {mine} is MobileNetV3Small; --base says VGG16; name a file with "
+        f"error: {weights_file}: {weights_file} is MobileNetV3Small; --base says VGG16; "
+        "name a file with "
     )
     assert cli("weights", "import", tmp_path / "no.h5", "--base", "VGG16").exit_code == 1
-    assert cli("weights", "import", mine, "--base", "VGG").stderr.startswith(
+    assert cli("weights", "import", weights_file, "--base", "VGG").stderr.startswith(
         "error: weights: 'VGG' is not a base tlcli knows; did you mean 'VGG"
     )
     vgg = promise(tmp_path / "vgg.h5", "VGG16")
     done = cli("weights", "import", vgg, "--base", "VGG16")
     assert "these are not the ImageNet weights of VGG16: their fingerprint is " in done.stderr
-    assert not kept.parent.exists() or list(kept.parent.iterdir()) == []
-    assert cli("weights", "import", mine, "--base", SMALL.name).exit_code == 0
-    assert cli("weights", "import", mine, "--base", SMALL.name).exit_code == 0  # the same ones
-    write_small(mine, seed=5)
-    done = cli("weights", "import", mine, "--base", SMALL.name)
+    assert not cached.parent.exists() or list(cached.parent.iterdir()) == []
+    assert cli("weights", "import", weights_file, "--base", SMALL.name).exit_code == 0
+    # The same ones once more.
+    assert cli("weights", "import", weights_file, "--base", SMALL.name).exit_code == 0
+    write_small(weights_file, seed=5)
+    done = cli("weights", "import", weights_file, "--base", SMALL.name)
     assert done.stderr == (
-        f"error: {kept}: has other weights of MobileNetV3Small; replace them with --force\n"
+        f"error: {cached}: has other weights of MobileNetV3Small; replace them with --force\n"
     )
-    assert cli("weights", "import", mine, "--base", SMALL.name, "--force").exit_code == 0
+    assert cli("weights", "import", weights_file, "--base", SMALL.name, "--force").exit_code == 0
 
 
-def test_fetching(cli, mine: Path, kept: Path, monkeypatch: pytest.MonkeyPatch):
-    with serving(mine.read_bytes()) as server:
+def test_fetching(cli, weights_file: Path, cached: Path, monkeypatch: pytest.MonkeyPatch):
+    with serving(weights_file.read_bytes()) as server:
         entry = {"url": server.url, "hashes": [hashlib.md5(server.data).hexdigest()]}
         table = {**weight_sources._table(), SMALL.name: entry}
         monkeypatch.setattr(weight_sources, "_table", lambda: table)
@@ -94,42 +96,44 @@ def test_fetching(cli, mine: Path, kept: Path, monkeypatch: pytest.MonkeyPatch):
         assert (done.exit_code, server.paths) == (1, [])
         assert "not on this machine, and tlcli is offline; leave out --offline" in done.stderr
         done = cli("weights", "fetch", SMALL.name)
-        assert (done.exit_code, done.stdout) == (0, f"{kept}\n")
+        assert (done.exit_code, done.stdout) == (0, f"{cached}\n")
         assert cli("--quiet", "weights", "fetch", SMALL.name).stderr == ""
     assert "by published hash" in cli("weights", "list").stdout
     assert cli("weights", "fetch").exit_code == 2
     assert cli("weights", "fetch", "VGG17").exit_code == 1
 
 
-def test_a_folder_to_carry(cli, mine: Path, kept: Path, tmp_path: Path, monkeypatch):
+def test_a_folder_to_carry(cli, weights_file: Path, cached: Path, tmp_path: Path, monkeypatch):
     done = cli("weights", "export", tmp_path / "usb")
     assert (done.exit_code, done.stderr) == (
         1,
         "error: weights: the weights of any base are not on this machine; "
         "run `tlcli weights fetch NAME` first\n",
     )
-    cli("weights", "import", mine, "--base", SMALL.name)
+    cli("weights", "import", weights_file, "--base", SMALL.name)
     done = cli("weights", "export", tmp_path / "usb", "VGG16")
     assert "the weights of VGG16 are not on this machine; run `tlcli weights fetch VGG16`" in (
         done.stderr
     )
     done = cli("weights", "export", tmp_path / "usb")
-    path = tmp_path / "usb" / kept.name
+    path = tmp_path / "usb" / cached.name
     assert (done.exit_code, done.stdout) == (0, f"{path}\n")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (tmp_path / "usb" / SUMS_FILE).read_text() == f"{digest}  {kept.name}\n"
-    for one, other in zip(
-        read_weights(path, SMALL, ""), read_weights(mine, SMALL, ""), strict=True
+    assert (tmp_path / "usb" / SUMS_FILE).read_text() == f"{digest}  {cached.name}\n"
+    for actual, expected in zip(
+        read_weights(path, SMALL, ""), read_weights(weights_file, SMALL, ""), strict=True
     ):
-        np.testing.assert_array_equal(one, other)
-    kept.unlink()
-    mine.replace(path)
+        np.testing.assert_array_equal(actual, expected)
+    cached.unlink()
+    weights_file.replace(path)
     assert "not yet: see `verify`" in cli("weights", "list", "--weights-dir", path.parent).stdout
     shown = cli("weights", "list", "--weights-dir", tmp_path / "usb", "--json")
-    assert [one["place"] for one in json.loads(shown.stdout)] == ["TLCLI_WEIGHTS"]
+    assert [entry["place"] for entry in json.loads(shown.stdout)] == ["TLCLI_WEIGHTS"]
 
 
-def test_options_reach_a_recipe(cli, photos: Path, write_recipe, mine: Path, tmp_path: Path):
+def test_options_reach_a_recipe(
+    cli, photos: Path, write_recipe, weights_file: Path, tmp_path: Path
+):
     text = f"data: {{dir: {photos}}}\nbase: {{name: {SMALL.name}, image_size: 48}}\n"
     config = write_recipe(text, "r.yaml")
     done = cli("check", "--config", config, "--offline")
@@ -138,7 +142,7 @@ def test_options_reach_a_recipe(cli, photos: Path, write_recipe, mine: Path, tmp
         "error: r.yaml:2: base.weights: the weights of MobileNetV3Small are not on this machine, "
     )
     (tmp_path / "usb").mkdir()
-    mine.rename(tmp_path / "usb" / weights_file_name(SMALL.name))
+    weights_file.rename(tmp_path / "usb" / weights_file_name(SMALL.name))
     done = cli("check", "--config", config, "--offline", "--weights-dir", tmp_path / "usb")
     assert done.exit_code == 0
     assert f"{tmp_path}/usb/mobilenetv3small_imagenet_notop.weights.h5" in done.stdout
@@ -146,13 +150,13 @@ def test_options_reach_a_recipe(cli, photos: Path, write_recipe, mine: Path, tmp
     assert "TLCLI_OFFLINE" not in os.environ
 
 
-def test_doctor(cli, mine: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    cli("weights", "import", mine, "--base", SMALL.name)
+def test_doctor(cli, weights_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    cli("weights", "import", weights_file, "--base", SMALL.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/a/file.h5"
-    gone = {"url": url, "mirrors": []}
-    table = {base: {**entry, **gone} for base, entry in weight_sources._table().items()}
+    nowhere = {"url": url, "mirrors": []}
+    table = {base: {**entry, **nowhere} for base, entry in weight_sources._table().items()}
     mirror = {"requirement": "carrier==1.0", "sha256": "0" * 64}
     table[SMALL.name] = {**table[SMALL.name], "mirrors": [mirror]}
     monkeypatch.setattr(weight_sources, "_table", lambda: table)
@@ -160,11 +164,11 @@ def test_doctor(cli, mine: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
     value = json.loads(cli("doctor", "--json").stdout)
     assert value["versions"]["tlcli"] == __version__
     assert value["devices"][0] == f"CPU with {os.cpu_count()} cores"
-    held = {one["name"]: one for one in value["folders"]}
-    assert held["weights of tlcli"]["path"] == str(folder)
-    assert held["weights of tlcli"]["bytes"] > 3_000_000
-    assert held["weights of Keras"]["bytes"] is None
-    assert held["features"]["free"] > 0
+    folders = {folder["name"]: folder for folder in value["folders"]}
+    assert folders["weights of tlcli"]["path"] == str(folder)
+    assert folders["weights of tlcli"]["bytes"] > 3_000_000
+    assert folders["weights of Keras"]["bytes"] is None
+    assert folders["features"]["free"] > 0
     assert value["sources"][0] == {
         "source": "127.0.0.1 (the official files)", "answer": "connection refused"
     }  # fmt: skip

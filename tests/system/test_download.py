@@ -37,7 +37,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def failure(url: str, target: Path, hashes: tuple[str, ...] = HASHES) -> str:
-    """What is told; nothing has got the final name."""
+    """The error of a failed download; nothing is left under the final name."""
     with pytest.raises(DownloadError) as caught:
         download.fetch_file(url, target, hashes, "weights")
     assert not target.exists()
@@ -77,16 +77,16 @@ def test_503_twice(server: Server, target: Path):
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "tries"),
+    ("code", "message", "tries"),
     [
         (503, "the server answered 503 Service Unavailable, 4 times", 4),
         (404, "the server answered 404 Not Found", 1),
         (403, "the server answered 403 Forbidden", 1),
     ],
 )
-def test_errors_that_stay(server: Server, target: Path, code: int, said: str, tries: int):
+def test_errors_that_stay(server: Server, target: Path, code: int, message: str, tries: int):
     server.failures = [code] * 9
-    assert failure(server.url, target) == said
+    assert failure(server.url, target) == message
     assert len(server.gets) == tries
 
 
@@ -104,15 +104,15 @@ def test_a_length_that_is_too_long(server: Server, target: Path):
 
 def test_a_length_that_is_too_short(server: Server, target: Path):
     server.promised = len(DATA) - 5
-    told = failure(server.url, target)
-    assert told == "the file is not the expected one (its hash differs)"
+    message = failure(server.url, target)
+    assert message == "the file is not the expected one (its hash differs)"
     assert list(target.parent.iterdir()) == []
 
 
 def test_another_file(server: Server, target: Path):
     server.data = b"<html>" + DATA[6:]
-    told = failure(server.url, target)
-    assert told == "the file is not the expected one (its hash differs)"
+    message = failure(server.url, target)
+    assert message == "the file is not the expected one (its hash differs)"
     assert list(target.parent.iterdir()) == []
 
 

@@ -114,7 +114,7 @@ DEEP = "[" * 200_000 + "]" * 200_000
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (DEEP, "it is nested too deeply"),
         ('{"a": NaN}', "NaN is no finite number"),
@@ -128,13 +128,13 @@ DEEP = "[" * 200_000 + "]" * 200_000
     ],
     ids=["deep", "nan", "infinity", "large float", "long", "65 bits", "cut", "empty", "large"],
 )
-def test_json_that_tlcli_has_not_written(tmp_path: Path, text: str, said: str):
+def test_json_that_tlcli_has_not_written(tmp_path: Path, text: str, message: str):
     path = tmp_path / "a.json"
     path.write_text(text)
     limit = 101 if len(text) == 102 else 1_000_000
     with pytest.raises(ValueError, match=r".") as caught:
         files.read_json(path, limit)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
     path.write_text('{"good": 1}\n\n' + text)
     if text and limit > 101:
         with pytest.raises(ValueError, match=r"^line 3 is not JSON: "):

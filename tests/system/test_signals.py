@@ -15,7 +15,7 @@ from tlcli.system import console, signals
 
 
 @pytest.fixture(autouse=True)
-def heeded():
+def default_handlers():
     """Signals as on a terminal; a shell has them ignored for what it starts in the background."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,11 +56,11 @@ def test_work_that_is_done_is_not_stopped():
 
 
 def test_checking_photos_can_be_stopped(tmp_path: Path):
-    looked: list[Path] = []
+    checked: list[Path] = []
     with pytest.raises(signals.Interrupted), signals.defer():
         os.kill(os.getpid(), signal.SIGTERM)
-        audit.check_photos([tmp_path / str(number) for number in range(500)], looked.append)
-    assert len(looked) < 100
+        audit.check_photos([tmp_path / str(number) for number in range(500)], checked.append)
+    assert len(checked) < 100
 
 
 def test_the_second_signal_ends_the_process_at_once():
@@ -124,10 +124,10 @@ def test_a_terminal_that_was_closed_is_no_other_failure():
         [sys.executable, "-c", CLOSED], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    told = b""
-    while not told.endswith(b"\n"):  # all of it, lest writing that is what fails
-        told += os.read(mine, 100)
-    assert told == b"ready\r\n"
+    output = b""
+    while not output.endswith(b"\n"):  # all of it, lest writing that is what fails
+        output += os.read(mine, 100)
+    assert output == b"ready\r\n"
     os.close(mine)
     process.communicate(b"go on\n", timeout=60)
     assert process.returncode == 128 + signal.SIGHUP

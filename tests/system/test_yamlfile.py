@@ -166,16 +166,16 @@ def test_bombs_are_refused_quickly(text: str, message: str):
 
 
 def test_files_that_are_no_text(tmp_path: Path):
-    def told(content: bytes) -> str:
+    def refusal_of(content: bytes) -> str:
         path = tmp_path / "r.yaml"
         path.write_bytes(content)
         with pytest.raises(RecipeError) as caught:
             read_yaml(path)
         return str(caught.value).replace(str(tmp_path), "HERE")
 
-    assert told(b"a: 1\nb: caf\xe9\n") == "r.yaml:2: not UTF-8 text"
-    assert told(b"\x89PNG\r\n\x1a\n") == "r.yaml:1: not UTF-8 text"
-    assert told(b"#" * 1_000_001) == "HERE/r.yaml: larger than 1 MB; this is not a recipe"
+    assert refusal_of(b"a: 1\nb: caf\xe9\n") == "r.yaml:2: not UTF-8 text"
+    assert refusal_of(b"\x89PNG\r\n\x1a\n") == "r.yaml:1: not UTF-8 text"
+    assert refusal_of(b"#" * 1_000_001) == "HERE/r.yaml: larger than 1 MB; this is not a recipe"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path):
