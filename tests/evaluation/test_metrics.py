@@ -8,7 +8,7 @@ from scipy import special
 from sklearn import metrics as truth
 
 from tlcli.evaluation import calibration, metrics
-from tlcli.runs.evaluation_records import Majority
+from tlcli.runs.evaluation_records import MajorityBaseline
 
 CLASSES = ("bear", "cat", "dog", "eel", "fox", "gnu", "hen")
 
@@ -58,7 +58,7 @@ def test_all_numbers_are_scikit_learns(count: int):
         assert scores.top_k is None
     support = np.bincount(labels)
     usual = CLASSES[int(support.argmax())]
-    assert scores.majority == Majority(name=usual, accuracy=support.max() / 260)
+    assert scores.majority == MajorityBaseline(name=usual, accuracy=support.max() / 260)
     assert [row.support for row in scores.per_class] == support.tolist()
     assert (scores.calibrated, scores.abstaining) == (None, None)
 
@@ -80,7 +80,7 @@ def test_a_table_counted_by_hand():
     chances = [0.9, 0.8, 0.7, 0.6, 0.4, 0.1, 0.3, 0.7, 0.8, 0.95]
     assert scores.log_loss == pytest.approx(-np.log(chances).mean())
     assert scores.brier == pytest.approx(np.mean([(1 - chance) ** 2 for chance in chances]))
-    assert scores.majority == Majority(name="cat", accuracy=0.6)
+    assert scores.majority == MajorityBaseline(name="cat", accuracy=0.6)
     assert scores.accuracy_interval == pytest.approx((0.3968, 0.8922), abs=5e-5)
 
 

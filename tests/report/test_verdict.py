@@ -10,11 +10,11 @@ from builders.runs import Stage, write_finished_run
 from tlcli.evaluation.intervals import PairedCounts
 from tlcli.report import run_data, verdict
 from tlcli.report.verdict import Measured, Verdict, gain
-from tlcli.runs.evaluation_records import Majority
+from tlcli.runs.evaluation_records import MajorityBaseline
 
 
-def majority(accuracy: float) -> Majority:
-    return Majority.model_validate({"class": "cats", "accuracy": accuracy})
+def majority(accuracy: float) -> MajorityBaseline:
+    return MajorityBaseline.model_validate({"class": "cats", "accuracy": accuracy})
 
 
 def judged(right: int, n: int, baseline: float, **settings) -> Verdict:

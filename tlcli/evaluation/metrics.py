@@ -22,7 +22,7 @@ from tlcli.runs.evaluation_records import (
     ClassScores,
     EvaluationScores,
     MacroAverages,
-    Majority,
+    MajorityBaseline,
     Reliability,
     TopK,
 )
@@ -36,7 +36,7 @@ TOP_K = 5
 def measure(
     probabilities: Array, labels: Array, classes: Sequence[str], fitted: Calibration | None = None
 ) -> EvaluationScores:
-    """All numbers on some photos.
+    """All scores of a model on labelled photos.
 
     Args:
         probabilities: uncalibrated, shape (n, classes), n at least 1.
@@ -86,11 +86,11 @@ def brier_score(probabilities: Array, labels: Array) -> float:
     return float(total / 2 if probabilities.shape[1] == 2 else total)
 
 
-def _majority(labels: Array, classes: Sequence[str]) -> Majority:
+def _majority(labels: Array, classes: Sequence[str]) -> MajorityBaseline:
     support = np.bincount(labels, minlength=len(classes))
     most_frequent = int(support.argmax())
     accuracy = float(support[most_frequent] / len(labels))
-    return Majority(name=classes[most_frequent], accuracy=accuracy)
+    return MajorityBaseline(name=classes[most_frequent], accuracy=accuracy)
 
 
 def _per_class(
@@ -161,7 +161,7 @@ def _calibrated(
 def _abstention(
     tempered: Array | None, labels: Array, fitted: Calibration | None
 ) -> Abstention | None:
-    """What is left where the model says "unsure" below the threshold of its calibration."""
+    """The answers at or above the threshold of the calibration; below it the model is unsure."""
     if tempered is None or fitted is None or fitted.threshold is None:
         return None
     threshold = fitted.threshold.probability

@@ -19,7 +19,7 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import (
-    Audit,
+    AuditRecord,
     Evaluation,
     ExplanationRecord,
     Guess,
@@ -50,7 +50,7 @@ class Evidence:
     predictions: tuple[Guess, ...] | None
     calibration: Calibration | None
     explanations: tuple[ExplanationRecord, ...] | None
-    audit: Audit | None
+    audit: AuditRecord | None
     digests: dict[str, str]
 
 
@@ -75,7 +75,7 @@ def read(run: Run) -> Evidence:
         predictions,
         calibration.read_calibration(run),
         _optional(run, explanations, tuple[ExplanationRecord, ...]),
-        _optional(run, directory.AUDIT, Audit),
+        _optional(run, directory.AUDIT, AuditRecord),
         {
             labelled_photos.photo_name(row, settings.data.root): row.sha256
             for row in read_split(run)

@@ -8,7 +8,7 @@ from typing import Literal
 from tlcli.evaluation.intervals import CONFIDENCE_LEVEL, Interval, PairedCounts, wilson_interval
 from tlcli.report.html import points, share
 from tlcli.report.run_data import Evidence
-from tlcli.runs.evaluation_records import Majority
+from tlcli.runs.evaluation_records import MajorityBaseline
 from tlcli.system.console import counted
 
 
@@ -66,7 +66,7 @@ class Verdict:
 
     photos: Literal["test", "val"]
     network: Measured | None
-    majority: Majority | None
+    majority: MajorityBaseline | None
     stages: tuple[Measured, ...]
     gain: Gain | None
     seen: int = 0
@@ -174,7 +174,7 @@ def _network(evidence: Evidence) -> Measured | None:
     return None
 
 
-def _majority(evidence: Evidence) -> Majority | None:
+def _majority(evidence: Evidence) -> MajorityBaseline | None:
     if evidence.evaluation is not None:
         return evidence.evaluation.majority
     n = evidence.record.count(evidence.split)
@@ -182,7 +182,7 @@ def _majority(evidence: Evidence) -> Majority | None:
         return None
     here = evidence.record.photos[evidence.split]
     name = max(evidence.record.classes, key=lambda one: here.get(one, 0))
-    return Majority(name=name, accuracy=here.get(name, 0) / n)
+    return MajorityBaseline(name=name, accuracy=here.get(name, 0) / n)
 
 
 def _gain(evidence: Evidence) -> Gain | None:

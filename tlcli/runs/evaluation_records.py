@@ -1,4 +1,4 @@
-"""What evaluation, explanation and the audit leave in a run, typed."""
+"""The records that evaluation, explanation and the audit write into a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Probability = Annotated[float, Field(ge=0, le=1 + 1e-6)]
 
 
 class ReliabilityBin(RecordPart):
-    """Predictions of like confidence: how many, their mean confidence, the share of right ones."""
+    """Predictions of similar confidence: how many, their mean confidence and their accuracy."""
 
     low: Share
     high: Share
@@ -33,7 +33,7 @@ class ReliabilityBin(RecordPart):
 
 
 class Reliability(RecordPart):
-    """Bins of the probabilities as they are, and after temperature scaling."""
+    """Reliability bins of the uncalibrated probabilities, and after temperature scaling."""
 
     bins: tuple[ReliabilityBin, ...] = ()
     calibrated_bins: tuple[ReliabilityBin, ...] | None = None
@@ -61,7 +61,7 @@ class Guess(RecordPart):
 
 
 class ClassScores(RecordPart):
-    """How one class fares; None where a figure is not defined."""
+    """The scores of one class; None where a score is not defined."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -74,8 +74,8 @@ class ClassScores(RecordPart):
     average_precision: Share | None = None
 
 
-class Majority(RecordPart):
-    """The share of right answers for naming one class always."""
+class MajorityBaseline(RecordPart):
+    """The accuracy of always answering the most frequent class."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -84,7 +84,13 @@ class Majority(RecordPart):
 
 
 class Abstention(RecordPart):
-    """What is left where the network answers only from a probability on."""
+    """Answers with at least some probability: how many, and how many of them are right.
+
+    Attributes:
+        probability: the threshold, a calibrated probability.
+        coverage: the share of photos that are answered.
+        precision: the share of the answers that are right.
+    """
 
     probability: Share
     answered: Count
@@ -110,7 +116,7 @@ class TopK(RecordPart):
 
 
 class MacroAverages(RecordPart):
-    """Means over the classes, each class counting alike."""
+    """Means over the classes that have photos; each class counts the same."""
 
     precision: Share
     recall: Share
@@ -126,14 +132,14 @@ class EvaluatedModel(RecordPart):
 
 
 class ScoresWithoutViews(RecordPart):
-    """What the scores of test-time augmentation are compared with."""
+    """Scores of the photos alone, with which those of test-time augmentation are compared."""
 
     accuracy: Share
     log_loss: float
 
 
 class EvaluationSubject(RecordPart):
-    """What an evaluation is about: a model and photos.
+    """The model and the photos of an evaluation.
 
     Attributes:
         split: of the run, or `data` or `csv` for other photos.
@@ -164,7 +170,7 @@ class EvaluationScores(RecordPart):
     accuracy: Share
     accuracy_interval: tuple[Share, Share]
     level: Share = 0.95
-    majority: Majority
+    majority: MajorityBaseline
     balanced_accuracy: Share | None = None
     macro: MacroAverages
     per_class: tuple[ClassScores, ...]
@@ -239,7 +245,7 @@ class ExplanationRecord(RecordPart):
 
 
 class FindingRecord(RecordPart):
-    """Something that the check of the photos noticed."""
+    """A finding of the check of the photos."""
 
     kind: str
     severity: Literal["error", "warning", "note"] = "note"
@@ -249,7 +255,7 @@ class FindingRecord(RecordPart):
     paths: tuple[str, ...] = ()
 
 
-class Audit(RecordPart):
+class AuditRecord(RecordPart):
     """`audit.json`."""
 
     findings: tuple[FindingRecord, ...]
