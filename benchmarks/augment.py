@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from tlcli.data.folders import find_images
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.features import addresses, extraction
 from tlcli.features.store import TrunkRows
 from tlcli.images import augment, decode
@@ -60,7 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = list(find_images([arguments.photos]))[: arguments.images]
     pixels = [decode.load_image(path, height=SIDE, width=SIDE, resize="squash") for path in paths]
-    digests = [digest(path) for path in paths]
+    digests = [hash_file(path) for path in paths]
     rates = by_turns(contestants(np.stack(pixels), digests), len(paths), arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
         share = share_of_extract(paths, digests, np.stack(pixels), Path(folder), arguments.rounds)

@@ -18,7 +18,7 @@ import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
 from tlcli.data.folders import find_images
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.features import addresses, extraction
 from tlcli.features.store import TrunkRows
 from tlcli.images import decode, loader
@@ -54,7 +54,7 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both ways, warm: each is a function that measures one turn."""
     recipe = _recipe(arguments, folder)
     paths = list(find_images([arguments.photos]))[: arguments.images]
-    views = [View(path, digest(path)) for path in paths]
+    views = [View(path, hash_file(path)) for path in paths]
     row = BASES[recipe.base.name]
     network = build_network(row, recipe.base.image_size, recipe.head, 2, seed=0)
     load_weights(

@@ -48,9 +48,9 @@ def measure(number: int, noise: float) -> Measured:
     which = rng.choice(len(test), COPIES, replace=False)
     changed = test[which].astype(int) + rng.integers(-2, 3, (COPIES, SIDE, SIDE))
     train[:COPIES] = changed.clip(0, 255)
-    one, other = near_duplicates.Prepared(train), near_duplicates.Prepared(test)
+    one, other = near_duplicates.PreparedThumbnails(train), near_duplicates.PreparedThumbnails(test)
     start = time.perf_counter()
-    found = near_duplicates.pairs(one, other)[:, 0]
+    found = near_duplicates.find_pairs(one, other)[:, 0]
     seconds = time.perf_counter() - start
     copies = int((found < COPIES).sum())
     return {"seconds": seconds, "copies": copies, "others": len(found) - copies}

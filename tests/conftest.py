@@ -12,7 +12,7 @@ import pytest
 from builders.photos import COLOURS, paint_classes
 
 from tlcli.data import dataset
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console
@@ -49,7 +49,7 @@ def plain_photos(tmp_path: Path) -> Path:
     # The split hangs on the bytes, and so on the PNG compressor: take the first seed that suits.
     for first_seed in range(300, 3_000, 100):
         paint_classes(folder, 12, first_seed)
-        digests = {path: digest(path) for path in folder.glob("*/*.png")}
+        digests = {path: hash_file(path) for path in folder.glob("*/*.png")}
         shares = {(path.parent.name, share(digest)) for path, digest in digests.items()}
         if len(shares) == 3 * len(COLOURS):
             break
@@ -85,7 +85,7 @@ def parts(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., Any]
     def load(*overrides: str) -> tuple[Recipe, dataset.Index]:
         path = write_recipe(SMALL.replace("PHOTOS", str(photos)), "small.yaml")
         chosen = load_recipe(path, overrides)
-        return chosen, dataset.read(chosen.data)
+        return chosen, dataset.read_index(chosen.data)
 
     return load
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from builders.photos import paint
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.evaluation import calibration, metrics
 from tlcli.evaluation.predictions import LabelledProbabilities
 from tlcli.runs import directory
@@ -73,7 +73,7 @@ def write_finished_run(
     folder.mkdir(parents=True)
     _write_records(run, photos, classes, stages, splits, each)
     _write_training(run, stages, each * len(classes))
-    rows = [(str(path), classes[label], split, digest(path)) for path, label, split in items]
+    rows = [(str(path), classes[label], split, hash_file(path)) for path, label, split in items]
     files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     for split in splits[1:]:
         in_split = [(path, label) for path, label, of_split in items if of_split == split]

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tlcli.data import audit, exclude_list
-from tlcli.data.findings import Finding, audit_record, to_exclude
+from tlcli.data.findings import Finding, audit_record, files_to_exclude
 from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
@@ -195,7 +195,7 @@ def test_names_that_are_no_text_are_one_finding(data: Path, config: Path):
     assert skipped.passed
     (finding,) = skipped.findings
     assert (finding.severity, finding.hint) == ("warning", "left out of the run")
-    assert to_exclude(skipped.findings) == {}
+    assert files_to_exclude(skipped.findings) == {}
     # Of a folder, everything in it would be left out: that is for the user to say.
     (folder / os.fsdecode(b"\xe9")).mkdir()
     assert not check_recipe(config, ["data.on_bad_image=skip"]).passed
@@ -238,7 +238,7 @@ def test_a_copy_that_is_dropped_is_no_near_duplicate(data: Path, config: Path):
     near = "near-duplicate across splits"
     assert sorted(names(found(config)[near])) == ["copy.jpg", "near.jpg"]
     assert names(found(config, "data.duplicates=drop")[near]) == ["near.jpg"]
-    reasons = to_exclude(check_recipe(config).findings)
+    reasons = files_to_exclude(check_recipe(config).findings)
     assert {path.name: reason for path, reason in reasons.items()} == {
         "copy.jpg": "duplicate across splits",
         "near.jpg": near,
@@ -458,7 +458,7 @@ def test_the_fix_list_has_every_reason_once():
     one = Finding("near-duplicate across splits", "warning", "y", paths=(Path("b"), Path("c")))
     two = Finding("flat", "warning", "x", paths=(Path("a"), Path("b")))
     three = Finding("turned", "note", "z", paths=(Path("d"),))
-    assert to_exclude([one, two, three]) == {
+    assert files_to_exclude([one, two, three]) == {
         Path("a"): "flat",
         Path("b"): "flat",
         Path("c"): "near-duplicate across splits",

@@ -39,7 +39,7 @@ def plant_classes(root: Path, *folders: str, photos: int = 2) -> None:
 def errors(root: Path, **settings: object) -> list[str]:
     """The problems that `read` raises, as lines seen from `root`."""
     with pytest.raises(DataError) as caught:
-        dataset.read(data(root, **settings))
+        dataset.read_index(data(root, **settings))
     assert {problem.severity for problem in caught.value.problems} == {"error"}
     return [str(problem).replace(str(root), "ROOT") for problem in caught.value.problems]
 
@@ -80,7 +80,7 @@ def photo_for(split: str, number: int, *, val: float = 0.3, test: float = 0.2) -
 
 def test_class_folders(tmp_path: Path):
     plant(tmp_path, "dogs/b.jpg", "dogs/a.PNG", "cats/deep/er/c.jpeg", "Zebra/z.webp")
-    index = dataset.read(data(tmp_path))
+    index = dataset.read_index(data(tmp_path))
     assert index.root == tmp_path
     assert index.classes == ("Zebra", "cats", "dogs")
     assert [item.path.relative_to(tmp_path).as_posix() for item in index.items] == [
@@ -98,7 +98,7 @@ def test_class_folders(tmp_path: Path):
 
 def test_names_in_any_script_are_kept_exactly(tmp_path: Path):
     plant(tmp_path, "größe 1/ä b.jpg", "猫/一.jpg")
-    index = dataset.read(data(tmp_path))
+    index = dataset.read_index(data(tmp_path))
     assert index.classes == ("größe 1", "猫")
     assert [name(index, item) for item in index.items] == ["größe 1/ä b.jpg", "猫/一.jpg"]
     assert index.items[0].digest == hashlib.sha256("größe 1/ä b.jpg".encode()).hexdigest()
@@ -106,7 +106,7 @@ def test_names_in_any_script_are_kept_exactly(tmp_path: Path):
 
 def test_a_class_may_be_called_train(tmp_path: Path):
     plant_classes(tmp_path, "train", "plane")
-    assert dataset.read(data(tmp_path)).classes == ("plane", "train")
+    assert dataset.read_index(data(tmp_path)).classes == ("plane", "train")
 
 
 # The split by content
@@ -114,7 +114,7 @@ def test_a_class_may_be_called_train(tmp_path: Path):
 
 def test_the_hash_decides_the_split(tmp_path: Path):
     plant_classes(tmp_path, "cats", "dogs", photos=150)
-    index = dataset.read(data(tmp_path, val=0.3, test=0.2))
+    index = dataset.read_index(data(tmp_path, val=0.3, test=0.2))
     for item in index.items:
         share = int.from_bytes(hashlib.sha256(item.path.read_bytes()).digest()[:8], "big") / 2**64
         expected = "test" if share < 0.2 else "val" if share < 0.5 else "train"
@@ -126,10 +126,10 @@ def test_the_hash_decides_the_split(tmp_path: Path):
 
 def test_adding_photos_moves_none(tmp_path: Path):
     plant_classes(tmp_path, "cats", "dogs", photos=40)
-    before = splits(dataset.read(data(tmp_path, val=0.3, test=0.2)))
+    before = splits(dataset.read_index(data(tmp_path, val=0.3, test=0.2)))
     plant(tmp_path, *(f"cats/a{number}.jpg" for number in range(40)), "owls/x.jpg")
     plant_classes(tmp_path, "owls", photos=30)
-    after = splits(dataset.read(data(tmp_path, val=0.3, test=0.2)))
+    after = splits(dataset.read_index(data(tmp_path, val=0.3, test=0.2)))
     assert len(after) == 80 + 40 + 31
     assert {path: after[path] for path in before} == before
 
@@ -139,7 +139,7 @@ def test_identical_files_share_a_split(tmp_path: Path):
     for number in range(10):
         copies = [f"cats/x{number}.jpg", f"cats/in/y{number}.png", f"dogs/z{number}.jpg"]
         plant(tmp_path, *copies, content=b"copy %d" % number)
-    index = dataset.read(data(tmp_path, val=0.3, test=0.2))
+    index = dataset.read_index(data(tmp_path, val=0.3, test=0.2))
     found = splits(index)
     for number in range(10):
         of_copies = {found[f"cats/x{number}.jpg"], found[f"cats/in/y{number}.png"]}
@@ -158,7 +158,7 @@ def test_classes_that_the_hash_leaves_thin(tmp_path: Path):
         "add photos, or lower data.split.val and data.split.test",
     ]
     plant(tmp_path, "no_train/more.jpg", content=photo_for("train", 7))
-    index = dataset.read(data(tmp_path, val=0.3, test=0.2))
+    index = dataset.read_index(data(tmp_path, val=0.3, test=0.2))
     assert notes(index, "warning") == [
         "ROOT/no_test: no test photo: of 2 photos, none was assigned to test by content; "
         "add photos, or raise data.split.test (now 0.2)",
@@ -169,7 +169,7 @@ def test_classes_that_the_hash_leaves_thin(tmp_path: Path):
 
 def test_no_val_is_a_warning_and_no_test_a_note(tmp_path: Path):
     plant_classes(tmp_path, "cats", "dogs")
-    index = dataset.read(data(tmp_path))
+    index = dataset.read_index(data(tmp_path))
     assert notes(index, "warning") == [
         "data.split.val: no val photos, so the best epoch cannot be chosen; set it above 0"
     ]
@@ -182,7 +182,7 @@ def test_no_val_is_a_warning_and_no_test_a_note(tmp_path: Path):
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Valid", "dev", "eval"])
 def test_split_folders(tmp_path: Path, name: str):
     plant_classes(tmp_path, "train/a", "train/b", f"{name}/a", f"{name}/b", "test/a", "test/b")
-    index = dataset.read(data(tmp_path, val=0.4, test=0.4))
+    index = dataset.read_index(data(tmp_path, val=0.4, test=0.4))
     assert index.classes == ("a", "b")
     assert index.counts() == {split: {"a": 2, "b": 2} for split in SPLITS}
     assert index.notes == ()
@@ -192,7 +192,7 @@ def test_split_folders(tmp_path: Path, name: str):
 
 def test_split_folders_by_other_words(tmp_path: Path):
     plant_classes(tmp_path, "Training/a", "Training/b", "Testing/a", "Testing/b", photos=9)
-    index = dataset.read(data(tmp_path, val=0.4, test=0.4))
+    index = dataset.read_index(data(tmp_path, val=0.4, test=0.4))
     assert index.classes == ("a", "b")
     assert index.counts()["test"] == {"a": 9, "b": 9}
 
@@ -221,25 +221,25 @@ def test_split_folders_without_classes_to_train_on(
 @pytest.mark.parametrize("name", ["test", "dev", "eval"])
 def test_a_class_may_be_called_as_a_split(tmp_path: Path, name: str):
     plant_classes(tmp_path, name, f"{name}/deep", "others")
-    index = dataset.read(data(tmp_path))
+    index = dataset.read_index(data(tmp_path))
     assert index.classes == tuple(sorted([name, "others"]))
     assert index.counts()["train"] == {name: 4, "others": 2}
 
 
 def test_folders_above_the_classes_are_no_classes(tmp_path: Path):
     plant_classes(tmp_path, "siteA/cats", "siteA/dogs", "siteB/cats/old", "siteB/dogs", "siteC/x")
-    assert notes(dataset.read(data(tmp_path)), "warning")[0] == (
+    assert notes(dataset.read_index(data(tmp_path)), "warning")[0] == (
         "ROOT: the class folders 'siteA', 'siteB' directly contain no photos, but they share the "
         "subfolders 'cats', 'dogs'; if 'cats', 'dogs' are the classes, merge those of the same name"
     )
     plant(tmp_path, "siteB/x.jpg")
-    assert "subfolders" not in str(notes(dataset.read(data(tmp_path)), "warning"))
+    assert "subfolders" not in str(notes(dataset.read_index(data(tmp_path)), "warning"))
 
 
 def test_without_a_val_folder_the_hash_takes_it_from_train(tmp_path: Path):
     plant_classes(tmp_path, "train/a", "train/b", photos=40)
     plant_classes(tmp_path, "test/a", "test/b")
-    index = dataset.read(data(tmp_path, val=0.25, test=0.5))
+    index = dataset.read_index(data(tmp_path, val=0.25, test=0.5))
     assert index.counts()["test"] == {"a": 2, "b": 2}
     assert sum(index.counts()["val"].values()) == pytest.approx(20, abs=10)
     assert notes(index, "note") == ["ROOT: no val folder: 25% of train is taken as val, by content"]
@@ -247,7 +247,7 @@ def test_without_a_val_folder_the_hash_takes_it_from_train(tmp_path: Path):
 
 def test_without_a_test_folder_there_is_no_test_split(tmp_path: Path):
     plant_classes(tmp_path, "train/a", "train/b", "val/a", "val/b")
-    index = dataset.read(data(tmp_path, val=0.25, test=0.5))
+    index = dataset.read_index(data(tmp_path, val=0.25, test=0.5))
     assert index.of("test") == ()
     assert notes(index, "note") == ["ROOT: no test folder, so no test split"]
     assert notes(index, "warning") == []
@@ -289,7 +289,7 @@ def test_two_folders_for_one_split(tmp_path: Path):
 def test_what_lies_beside_the_split_folders(tmp_path: Path):
     plant_classes(tmp_path, "train/a", "train/b", "val/a", "val/b", "test/a", "test/b")
     plant(tmp_path, "unsorted/x.jpg", "loose.jpg", "train/also.png", "README.md")
-    index = dataset.read(data(tmp_path))
+    index = dataset.read_index(data(tmp_path))
     assert len(index.items) == 12
     assert notes(index, "warning") == [
         "ROOT: ignored 1 folder beside train: unsorted; "
@@ -311,7 +311,7 @@ def test_a_table_may_not_name_a_pipe(tmp_path: Path):
         (tmp_path / name).write_bytes(name.encode())
     table = tmp_path / "photos.csv"
     table.write_text("a.jpg,cats\nb.jpg,dogs\npipe.jpg,cats\nfolder.jpg,dogs\n")
-    index = dataset.gather(Data(csv=table, on_bad_image="skip"))
+    index = dataset.build_index(Data(csv=table, on_bad_image="skip"))
     said = {path.name: finding.message for finding in index.findings for path in finding.paths}
     assert said == {
         "pipe.jpg": "cannot be read: not a regular file",
@@ -345,10 +345,10 @@ def test_a_table_and_a_folder_in_place_of_each_other(tmp_path: Path):
     with pytest.raises(
         DataError, match=r"is a folder, not a table; for a folder, use data\.dir instead of"
     ):
-        dataset.gather(Data(csv=tmp_path))
+        dataset.build_index(Data(csv=tmp_path))
     (tmp_path / "x.csv").rename(tmp_path / "x")
     plant_classes(tmp_path / "x.csv", "a", "b")
-    assert dataset.read(data(tmp_path / "x.csv")).classes == ("a", "b")
+    assert dataset.read_index(data(tmp_path / "x.csv")).classes == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_all_problems_come_at_once(tmp_path: Path):
 def test_bad_files_may_be_skipped(tmp_path: Path):
     plant_classes(tmp_path, "cats", "dogs")
     (tmp_path / "cats/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    index = dataset.read(data(tmp_path, val=0.0, bad="skip"))
+    index = dataset.read_index(data(tmp_path, val=0.0, bad="skip"))
     assert len(index.items) == 4
     assert notes(index, "warning")[-1] == (
         "ROOT/cats/gone.jpg: cannot be read: a link to nothing; left out of the run"
@@ -413,7 +413,7 @@ def test_files_that_may_not_be_read(tmp_path: Path):
     line = "ROOT/cats/0.jpg: cannot be read: permission denied; make it readable, or remove it"
     assert errors(tmp_path) == [line]
     skipped = line.replace("make it readable, or remove it", "left out of the run")
-    assert notes(dataset.read(data(tmp_path, bad="skip")), "warning")[-1] == skipped
+    assert notes(dataset.read_index(data(tmp_path, bad="skip")), "warning")[-1] == skipped
     (tmp_path / "cats/1.jpg").chmod(0)
     assert errors(tmp_path, bad="skip") == [
         "ROOT/cats: none of its photos can be read; a class needs photos"
@@ -443,7 +443,7 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path: Path):
     plant_classes(tmp_path, "cats", "dogs")
     plant(tmp_path, "cats/a.txt", "cats/b.mp4", "dogs/in/c.csv", "dogs/d", "x.jpg")
     plant(tmp_path, ".DS_Store", "cats/Thumbs.db", "__MACOSX/cats/._0.jpg", "dogs/desktop.ini")
-    index = dataset.read(data(tmp_path))
+    index = dataset.read_index(data(tmp_path))
     assert index.classes == ("cats", "dogs")
     assert [note for note in notes(index, "warning") if "ignored" in note] == [
         "ROOT/x.jpg: ignored, outside the class folders; "
@@ -461,7 +461,7 @@ def test_a_link_in_a_circle_ends(tmp_path: Path):
     plant_classes(tmp_path, "cats", "dogs")
     (tmp_path / "cats/all").symlink_to(tmp_path)
     (tmp_path / "cats/me").symlink_to(tmp_path / "cats")
-    index = dataset.read(data(tmp_path))
+    index = dataset.read_index(data(tmp_path))
     assert index.counts()["train"] == {"cats": 2, "dogs": 2}
     known = "leads to a folder that has already been read, and is not followed"
     assert notes(index, "note")[:2] == [f"ROOT/cats/all: {known}", f"ROOT/cats/me: {known}"]
@@ -471,7 +471,7 @@ def test_linked_class_folders_and_photos(tmp_path: Path):
     plant(tmp_path, "store/1.jpg", "store/2.jpg", "data/dogs/3.jpg")
     (tmp_path / "data/cats").symlink_to(tmp_path / "store")
     (tmp_path / "data/dogs/4.jpg").symlink_to(tmp_path / "store/1.jpg")
-    index = dataset.read(data(tmp_path / "data"))
+    index = dataset.read_index(data(tmp_path / "data"))
     assert [name(index, item) for item in index.items] == [
         "cats/1.jpg",
         "cats/2.jpg",
@@ -482,7 +482,7 @@ def test_linked_class_folders_and_photos(tmp_path: Path):
 
 def test_numeric_class_names(tmp_path: Path):
     plant_classes(tmp_path, "1", "2", "10")
-    index = dataset.read(data(tmp_path))
+    index = dataset.read_index(data(tmp_path))
     assert index.classes == ("1", "10", "2")
     assert notes(index, "note")[0] == (
         "ROOT: numeric class names are sorted as text: '10' comes before '2'; "
@@ -494,7 +494,7 @@ def test_numeric_class_names_of_any_length_and_script(tmp_path: Path):
     text = "".join(f"{n}.jpg,{label}\n" for n, label in enumerate(("9" * 5000, "007", "٣", "10")))
     plant(tmp_path, *(f"{number}.jpg" for number in range(4)))
     (tmp_path / "x.csv").write_text(text)
-    index = dataset.gather(Data(csv=tmp_path / "x.csv", split={"val": 0, "test": 0}))
+    index = dataset.build_index(Data(csv=tmp_path / "x.csv", split={"val": 0, "test": 0}))
     assert index.classes == ("007", "10", "9" * 5000, "٣")
     assert notes(index, "note")[0].endswith(
         "numeric class names are sorted as text: '007' comes before '٣'; "
@@ -504,7 +504,7 @@ def test_numeric_class_names_of_any_length_and_script(tmp_path: Path):
 
 def test_padded_numeric_class_names_need_no_note(tmp_path: Path):
     plant_classes(tmp_path, "01", "02", "10")
-    assert notes(dataset.read(data(tmp_path)), "note") == ["ROOT: no test split"]
+    assert notes(dataset.read_index(data(tmp_path)), "note") == ["ROOT: no test split"]
 
 
 # The index as a value
@@ -514,14 +514,14 @@ def test_the_fingerprint_is_of_content_class_and_split(tmp_path: Path):
     for root in (tmp_path / "one", tmp_path / "two"):
         plant_classes(root, "cats", "dogs", photos=20)
     (tmp_path / "two/cats/0.jpg").rename(tmp_path / "two/cats/zzz.png")
-    first, second = (dataset.read(data(tmp_path / name, val=0.3)) for name in ("one", "two"))
+    first, second = (dataset.read_index(data(tmp_path / name, val=0.3)) for name in ("one", "two"))
     assert first.fingerprint == second.fingerprint
     assert len(first.fingerprint) == 64
 
-    assert dataset.read(data(tmp_path / "one", val=0.4)).fingerprint != first.fingerprint
+    assert dataset.read_index(data(tmp_path / "one", val=0.4)).fingerprint != first.fingerprint
     assert first.without([first.items[0].path]).fingerprint != first.fingerprint
     (tmp_path / "two/cats").rename(tmp_path / "two/cots")
-    renamed = dataset.read(data(tmp_path / "two", val=0.3))
+    renamed = dataset.read_index(data(tmp_path / "two", val=0.3))
     assert renamed.fingerprint != first.fingerprint
 
 
@@ -537,7 +537,7 @@ def test_without_drops_photos_and_keeps_classes():
 def test_two_readings_are_equal(tmp_path: Path):
     plant_classes(tmp_path, "cats", "dogs", photos=30)
     settings = data(tmp_path, val=0.2, test=0.2)
-    assert dataset.read(settings) == dataset.read(settings)
+    assert dataset.read_index(settings) == dataset.read_index(settings)
 
 
 @pytest.mark.parametrize("key", ["csv", "exclude"])
@@ -547,4 +547,4 @@ def test_what_never_ends_is_not_read(photos: Path, tmp_path: Path, key: str):
     for path in (pipe, Path("/dev/zero")):
         data = Data(csv=path) if key == "csv" else Data(dir=photos, exclude=path)
         with pytest.raises(DataError, match="cannot be read: not a regular file"):
-            dataset.read(data)
+            dataset.read_index(data)

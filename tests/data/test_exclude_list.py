@@ -24,7 +24,7 @@ def told(root: Path, *lines: str) -> tuple[dict[str, int], list[str]]:
     """Photos left of each class, and what is said of the list."""
     fix_list = root.parent / "fix.txt"
     fix_list.write_text("\n".join(lines), encoding="utf-8")
-    index = dataset.gather(Data(dir=root, exclude=fix_list, split={"val": 0, "test": 0}))
+    index = dataset.build_index(Data(dir=root, exclude=fix_list, split={"val": 0, "test": 0}))
     said = [
         f"{problem.severity}: {problem}".replace(str(fix_list), "LIST").replace(str(root), "ROOT")
         for problem in index.notes
@@ -93,7 +93,7 @@ def test_photos_of_a_table(root: Path):
     fix_list = root.parent / "fix.txt"
     fix_list.write_text("data/cats/1.jpg\ndata/dogs/2.jpg\n")
     data = Data(csv=table, exclude=fix_list, split={"val": 0, "test": 0})
-    assert dataset.gather(data).counts()["train"] == {"cats": 7, "dogs": 7}
+    assert dataset.build_index(data).counts()["train"] == {"cats": 7, "dogs": 7}
 
 
 def test_a_photo_that_lies_elsewhere_is_suggested(root: Path):

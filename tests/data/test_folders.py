@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.data.folders import find_images, look, walk
+from tlcli.data.folders import find_images, list_folder, list_tree
 from tlcli.errors import DataError
 
 
@@ -39,7 +39,7 @@ def test_hidden_files_and_leftovers_are_left_out(tmp_path: Path):
     plant(tmp_path, "@eaDir/a.jpg/thumb.jpg", "$RECYCLE.BIN/d.jpg")
     assert found(tmp_path, root=tmp_path) == ["a.jpg"]
     assert found(f"{tmp_path}/**/*.jpg", root=tmp_path) == ["a.jpg"]
-    assert len(look(tmp_path).junk) == 6
+    assert len(list_folder(tmp_path).junk) == 6
 
 
 def test_files_are_handed_on_as_given(tmp_path: Path):
@@ -94,7 +94,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path):
     (tmp_path / "set/out2").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set/one.jpg").symlink_to(tmp_path / "one.jpg")
     (tmp_path / "set/self").symlink_to(tmp_path / "set/self")
-    contents = walk(tmp_path / "set")
+    contents = list_tree(tmp_path / "set")
     names = [path.relative_to(tmp_path / "set").as_posix() for path in contents.photos]
     assert names == ["a.jpg", "one.jpg", "out/c.jpg", "sub/b.jpg"]
     assert {problem.severity for problem in contents.problems} == {"note"}
@@ -110,8 +110,8 @@ def test_a_folder_that_is_itself_a_link(tmp_path: Path):
     plant(tmp_path, "real/a.jpg", "data/cats/b.jpg")
     (tmp_path / "data/dogs").symlink_to(tmp_path / "real")
     (tmp_path / "data/up").symlink_to(tmp_path / "data")
-    assert walk(tmp_path / "data/dogs").photos == [tmp_path / "data/dogs/a.jpg"]
-    assert walk(tmp_path / "data/up").photos == []
+    assert list_tree(tmp_path / "data/dogs").photos == [tmp_path / "data/dogs/a.jpg"]
+    assert list_tree(tmp_path / "data/up").photos == []
 
 
 def test_a_dangling_link_to_an_image_is_handed_on(tmp_path: Path):
@@ -122,7 +122,7 @@ def test_a_dangling_link_to_an_image_is_handed_on(tmp_path: Path):
 
 def test_pipes_are_not_opened(tmp_path: Path):
     os.mkfifo(tmp_path / "a.jpg")
-    assert look(tmp_path).junk == [tmp_path / "a.jpg"]
+    assert list_folder(tmp_path).junk == [tmp_path / "a.jpg"]
 
 
 def test_names_that_are_not_utf8_are_problems(tmp_path: Path):

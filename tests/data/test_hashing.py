@@ -9,25 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.data.hashing import digest, digest_all
+from tlcli.data.hashing import hash_file, hash_files
 from tlcli.errors import DataError
 
 
 def test_large_files_are_hashed_whole(tmp_path: Path):
     content = bytes(3 * 2**20) + b"end"
     (tmp_path / "big.jpg").write_bytes(content)
-    assert digest(tmp_path / "big.jpg") == hashlib.sha256(content).hexdigest()
+    assert hash_file(tmp_path / "big.jpg") == hashlib.sha256(content).hexdigest()
 
 
 def test_digest_of_a_missing_file(tmp_path: Path):
     with pytest.raises(DataError, match=r"gone\.jpg: cannot be read: no such file or directory"):
-        digest(tmp_path / "gone.jpg")
+        hash_file(tmp_path / "gone.jpg")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(DataError, match=r"pipe\.jpg: cannot be read: not a regular file"):
-        digest(tmp_path / "pipe.jpg")
+        hash_file(tmp_path / "pipe.jpg")
 
 
 class Known:
@@ -47,7 +47,7 @@ def test_what_is_remembered_is_not_read_again(tmp_path: Path):
     known, new, gone = (tmp_path / name for name in ("known.jpg", "new.jpg", "gone.jpg"))
     new.write_bytes(b"new")
     memory = Known(known)
-    digests, unread = digest_all([known, new, gone], memory)
+    digests, unread = hash_files([known, new, gone], memory)
     assert digests == {known: "remembered", new: hashlib.sha256(b"new").hexdigest()}
     assert memory.kept == {new: digests[new]}
     assert str(unread[gone]) == (

@@ -26,7 +26,7 @@ def save(path: Path) -> None:
 
 def found(root: Path, exclude: Path | None = None) -> dict[str, Finding]:
     """The findings of the layout, by severity and kind."""
-    findings = layout.read_folder(root, exclude).findings
+    findings = layout.read_folder_layout(root, exclude).findings
     return {f"{finding.severity}: {finding.kind}": finding for finding in findings}
 
 
@@ -61,7 +61,7 @@ def test_a_camera_raw_file_is_no_photo_to_rename(root: Path):
 def test_links_to_nothing(root: Path):
     for name in ("README", "horses", "cats/LICENSE", "cats/gone.jpg"):
         (root / name).symlink_to(root / "nowhere")
-    survey = layout.read_folder(root)
+    survey = layout.read_folder_layout(root)
     assert survey.rest.dangling == [root / "cats/gone.jpg"]
     assert [str(finding.as_problem(root)) for finding in survey.findings] == [
         f"{root}: 2 links: ignored, a link to nothing: README, horses; "

@@ -52,7 +52,7 @@ def test_copies_are_dropped_from_the_training_side():
 
 @pytest.mark.parametrize("policy", ["error", "drop", "allow"])
 def test_what_is_kept_is_what_settling_leaves(policy: leakage.Policy):
-    kept = leakage.kept(LEAKY, policy)
+    kept = leakage.drop_copies(LEAKY, policy)
     assert kept.items == leakage.resolve_copies(LEAKY, policy).items
     assert kept.findings == ()
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy.fft import dctn
 
 from tlcli.data import near_duplicates
-from tlcli.data.near_duplicates import BITS, SIDE
+from tlcli.data.near_duplicates import BITS, SIDE, PreparedThumbnails
 
 
 def photo(seed: int, width: int = 160, height: int = 120) -> Image.Image:
@@ -29,11 +29,11 @@ def encoded(image: Image.Image, quality: int) -> Image.Image:
 
 
 def stack(*images: Image.Image) -> np.ndarray:
-    return np.stack([near_duplicates.thumbnail(image) for image in images])
+    return np.stack([near_duplicates.make_thumbnail(image) for image in images])
 
 
 def pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return near_duplicates.pairs(near_duplicates.Prepared(first), near_duplicates.Prepared(second))
+    return near_duplicates.find_pairs(PreparedThumbnails(first), PreparedThumbnails(second))
 
 
 CHANGES = {
@@ -125,7 +125,7 @@ def test_bands_and_blocks_find_the_same(gather: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(near_duplicates, "_GATHER", gather)
     monkeypatch.setattr(near_duplicates, "CORRELATION", 0.95)
     rng = np.random.default_rng(2)
-    one, other = (near_duplicates.Prepared(like_scans(number, rng)) for number in (300, 2_000))
+    one, other = (PreparedThumbnails(like_scans(number, rng)) for number in (300, 2_000))
     found = []
     for match in (near_duplicates._match_bands, near_duplicates._match_blocks):
         partner = np.full(300, -1)

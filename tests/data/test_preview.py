@@ -38,7 +38,7 @@ def cell(sheet: Image.Image, row: int, column: int, height: int) -> np.ndarray:
 
 
 def test_rows_are_photos_and_their_views_of_training(chosen, tmp_path):
-    index = dataset.read(chosen.data)
+    index = dataset.read_index(chosen.data)
     made = preview.sheet(chosen, index, tmp_path / "v.png", number=2)
     assert (made.rows, made.views, made.left_out) == (6, 3, ())
     sheet = Image.open(made.path).convert("RGB")
@@ -99,7 +99,7 @@ def test_copies_and_bad_photos_take_no_rows_of_good_ones(chosen, photos, tmp_pat
     (photos / "train/red/copy.png").write_bytes((photos / "train/red/00.png").read_bytes())
     for name in ("a", "b", "c"):
         (photos / f"train/blue/{name}.jpg").write_bytes(b"<html>" + name.encode())
-    made = preview.sheet(chosen, dataset.read(chosen.data), tmp_path / "v.png", number=8)
+    made = preview.sheet(chosen, dataset.read_index(chosen.data), tmp_path / "v.png", number=8)
     assert (made.rows, made.left_out) == (24, ())
     assert 1 <= capsys.readouterr().err.count("left out") <= 3  # those before the last good one
 
@@ -128,18 +128,18 @@ def test_the_caption_says_why_there_are_no_views(chosen, augment, says):
 
 
 def test_a_photo_that_cannot_be_read_is_left_out_and_named(chosen, photos, tmp_path, capsys):
-    index = dataset.read(chosen.data)
+    index = dataset.read_index(chosen.data)
     for item in index.of("train"):
         if item.label == 0:
             item.path.write_bytes(b"<html>")
-    index = dataset.read(chosen.data)
+    index = dataset.read_index(chosen.data)
     made = preview.sheet(chosen, index, tmp_path / "v.png", number=1)
     assert made.rows == 2
     assert "not an image" in capsys.readouterr().err
     for path in photos.glob("train/*/*"):
         path.write_bytes(path.name.encode() + b"<html>")
     with pytest.raises(DataError, match="no training photo can be shown"):
-        preview.sheet(chosen, dataset.read(chosen.data), tmp_path / "w.png")
+        preview.sheet(chosen, dataset.read_index(chosen.data), tmp_path / "w.png")
 
 
 def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
         folder.mkdir()
         shutil.copy(photos / f"train/red/0{number}.png", folder / "a\nb.png")
     monkeypatch.setattr(preview, "MAX_ROWS", 5)
-    index = dataset.read(Data(dir=photos / "train", split=Split(val=0, test=0)))
+    index = dataset.read_index(Data(dir=photos / "train", split=Split(val=0, test=0)))
     made = preview.sheet(chosen, index, tmp_path / "v.png", number=3)
     assert made.rows <= 5
     assert len(made.left_out) == len(index.classes) - 5
@@ -165,5 +165,5 @@ def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):
 
 def test_without_settings_the_photos_are_shown(chosen, tmp_path):
     plain = chosen.model_copy(update={"augment": Augment(mixup=0.3)})
-    made = preview.sheet(plain, dataset.read(chosen.data), tmp_path / "v.png", number=1)
+    made = preview.sheet(plain, dataset.read_index(chosen.data), tmp_path / "v.png", number=1)
     assert (made.rows, made.views) == (3, 0)

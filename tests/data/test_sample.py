@@ -27,7 +27,7 @@ def test_the_digits_are_scikit_learns(tmp_path):
 
 def test_they_make_an_index_with_every_class_in_every_split(tmp_path):
     write_digits(tmp_path / "digits")
-    index = dataset.read(Data(dir=tmp_path / "digits"))
+    index = dataset.read_index(Data(dir=tmp_path / "digits"))
     assert index.classes == tuple("0123456789")
     assert all(min(by_class.values()) > 0 for by_class in index.counts().values())
 

@@ -40,14 +40,14 @@ def plant(folder: Path, *names: str) -> None:
     ids=["header", "bare", "CRLF", "semicolons", "tabs", "any order"],
 )
 def test_ways_to_write_a_table(tmp_path: Path, text: str | bytes):
-    rows, problems = tables.read(write(tmp_path, text))
+    rows, problems = tables.read_rows(write(tmp_path, text))
     assert problems == []
     assert rows == [TableRow(tmp_path / "a.jpg", "cat"), TableRow(tmp_path / "in/b.jpg", "dog")]
 
 
 def test_all_columns(tmp_path: Path):
     text = "a.jpg,cat,Train,g1\nb.jpg,dog,valid,\nc.jpg,cat,dev,\nd.jpg,cat,testing,\n"
-    rows, _ = tables.read(write(tmp_path, text))
+    rows, _ = tables.read_rows(write(tmp_path, text))
     assert rows == [
         TableRow(tmp_path / "a.jpg", "cat", "train", "g1"),
         TableRow(tmp_path / "b.jpg", "dog", "val", ""),
@@ -58,7 +58,7 @@ def test_all_columns(tmp_path: Path):
 
 def test_labels_and_names_are_kept_exactly(tmp_path: Path):
     text = 'path,label\n"a, b.jpg"," Känguru; ""rot"" "\n名前 1.jpg,007\n/data/x.jpg,№\n'
-    rows, problems = tables.read(write(tmp_path, text))
+    rows, problems = tables.read_rows(write(tmp_path, text))
     assert problems == []
     assert [row.label for row in rows] == [' Känguru; "rot" ', "007", "№"]
     assert [str(row.path) for row in rows] == [
@@ -69,7 +69,7 @@ def test_labels_and_names_are_kept_exactly(tmp_path: Path):
 
 
 def test_a_tsv_may_hold_commas(tmp_path: Path):
-    rows, _ = tables.read(write(tmp_path, "a,1,2.jpg\tcat, small, grey\n", "x.tsv"))
+    rows, _ = tables.read_rows(write(tmp_path, "a,1,2.jpg\tcat, small, grey\n", "x.tsv"))
     assert rows == [TableRow(tmp_path / "a,1,2.jpg", "cat, small, grey")]
 
 
@@ -99,7 +99,7 @@ def test_a_tsv_may_hold_commas(tmp_path: Path):
 def test_what_is_no_table(tmp_path: Path, text: str | bytes, expected: str):
     path = write(tmp_path, text)
     with pytest.raises(DataError) as caught:
-        tables.read(path)
+        tables.read_rows(path)
     assert str(caught.value).replace(str(path), "TABLE") == expected
 
 
@@ -125,7 +125,7 @@ GROUP = "if photos with the same value must stay in one split, rename it to grou
 def test_columns_of_other_names_are_told(tmp_path: Path, columns: str, expected: list[str]):
     row = "," * columns.count(",")
     path = write(tmp_path, f"path,label,{columns}\na.jpg,cat,{row}\n")
-    rows, problems = tables.read(path)
+    rows, problems = tables.read_rows(path)
     assert len(rows) == 1
     assert {problem.where for problem in problems} <= {f"{path}:1"}
     told = [f"{problem.severity}: {problem}" for problem in problems]
@@ -133,15 +133,15 @@ def test_columns_of_other_names_are_told(tmp_path: Path, columns: str, expected:
 
 
 def test_a_photo_may_be_called_as_a_column(tmp_path: Path):
-    rows, _ = tables.read(write(tmp_path, "image.jpg,image\nb.jpg,class\n"))
+    rows, _ = tables.read_rows(write(tmp_path, "image.jpg,image\nb.jpg,class\n"))
     assert [row.label for row in rows] == ["image", "class"]
 
 
 def test_a_missing_table(tmp_path: Path):
     with pytest.raises(DataError, match="no such table; check the path"):
-        tables.read(tmp_path / "x.csv")
+        tables.read_rows(tmp_path / "x.csv")
     with pytest.raises(DataError, match="cannot be read: is a directory"):
-        tables.read(tmp_path)
+        tables.read_rows(tmp_path)
 
 
 def test_slips_are_told_by_line(tmp_path: Path):
@@ -150,7 +150,7 @@ def test_slips_are_told_by_line(tmp_path: Path):
         "a.jpg,cat,train\na.jpg,dog,train\n"
     )
     path = write(tmp_path, text)
-    rows, problems = tables.read(path)
+    rows, problems = tables.read_rows(path)
     assert rows == [TableRow(tmp_path / "a.jpg", "cat", "train")]
     assert [(p.severity, str(p).replace(str(path), "TABLE")) for p in problems] == [
         ("error", "TABLE:3: has 2 columns, not 3; put names with a comma in double quotes"),
@@ -164,7 +164,7 @@ def test_slips_are_told_by_line(tmp_path: Path):
 
 def test_many_slips_of_a_kind_are_counted(tmp_path: Path):
     path = write(tmp_path, "path,label\n" + "a.jpg,\n" * 1000)
-    _, problems = tables.read(path)
+    _, problems = tables.read_rows(path)
     assert len(problems) == 6
     assert problems[-1].message == "995 more lines like that, up to line 1001"
 
@@ -177,10 +177,10 @@ def test_an_index_from_a_table(tmp_path: Path):
     plant(tmp_path, *names)
     text = "path,label\n" + "".join(f"{name},{name[0].upper()}\n" for name in names)
     table = write(tmp_path, text)
-    index = dataset.read(Data(csv=table, split={"val": 0.3, "test": 0.2}))
+    index = dataset.read_index(Data(csv=table, split={"val": 0.3, "test": 0.2}))
     assert index.root == tmp_path
     assert index.classes == ("X", "Y")
-    folders = dataset.read(Data(dir=tmp_path, split={"val": 0.3, "test": 0.2}))
+    folders = dataset.read_index(Data(dir=tmp_path, split={"val": 0.3, "test": 0.2}))
     assert [item.split for item in index.items] == [item.split for item in folders.items]
     assert [item.digest for item in index.items] == [item.digest for item in folders.items]
 
@@ -188,14 +188,14 @@ def test_an_index_from_a_table(tmp_path: Path):
 def test_splits_of_a_table(tmp_path: Path):
     plant(tmp_path, *"abcdef")
     text = "path,label,split\na,x,train\nb,y,train\nc,x,val\nd,y,val\ne,x,test\nf,y,test\n"
-    index = dataset.read(Data(csv=write(tmp_path, text)))
+    index = dataset.read_index(Data(csv=write(tmp_path, text)))
     assert [item.split for item in index.items] == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
     assert index.notes == ()
 
 
 def failures(table: Path) -> list[str]:
     with pytest.raises(DataError) as caught:
-        dataset.read(Data(csv=table))
+        dataset.read_index(Data(csv=table))
     return [str(problem).replace(str(table), "TABLE") for problem in caught.value.problems]
 
 
@@ -228,7 +228,7 @@ def test_missing_photos_of_a_table(tmp_path: Path):
         f"{tmp_path}: 4 photos: no such file: x20 (line 21), x21 (line 22), "
         "y20 (line 43) and 1 more; check the path; it is relative to the table"
     ]
-    assert len(dataset.read(Data(csv=table, on_bad_image="skip")).items) == 40
+    assert len(dataset.read_index(Data(csv=table, on_bad_image="skip")).items) == 40
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_photo_that_is_there_and_cannot_be_read_is_told_apart(tmp_path: Path):
     plant(tmp_path, "x", "y")
     (tmp_path / "z").symlink_to(tmp_path / "nowhere")
     table = write(tmp_path, "x,x\ny,y\nz,y\nno,y\n")
-    index = dataset.gather(Data(csv=table, on_bad_image="skip"))
+    index = dataset.build_index(Data(csv=table, on_bad_image="skip"))
     assert [(f.severity, f.message, f.hint) for f in index.findings] == [
         ("warning", "cannot be read: no such file or directory", "left out of the run"),
         ("warning", "no such file", "left out of the run"),
@@ -264,7 +264,7 @@ def test_a_group_stays_together(tmp_path: Path):
         f"{name},{'ab'[int(name.split('-')[0]) % 2]},dog {name.split('-')[0]}" for name in names
     ]
     table = write(tmp_path, "\n".join(["path,label,group", *rows]))
-    index = dataset.read(Data(csv=table, split={"val": 0.2, "test": 0.2}))
+    index = dataset.read_index(Data(csv=table, split={"val": 0.2, "test": 0.2}))
     splits = {}
     for item in index.items:
         splits.setdefault(item.group, set()).add(item.split)
@@ -279,7 +279,7 @@ def test_a_group_stays_together(tmp_path: Path):
 def test_a_group_in_two_splits_is_an_error(tmp_path: Path):
     plant(tmp_path, *"abcdef")
     text = "a,x,train,g\nb,y,train,h\nc,x,val,g\nd,y,val,i\ne,x,test,j\nf,y,test,g\n"
-    index = dataset.gather(Data(csv=write(tmp_path, text)))
+    index = dataset.build_index(Data(csv=write(tmp_path, text)))
     (finding,) = leakage.resolve_copies(index, "drop").findings
     assert str(finding.as_problem(tmp_path)).startswith(
         f"{tmp_path}: 2 photos: its group is also in another split: a (group g), c (group g); "

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.errors import DataError, RunError
 from tlcli.evaluation import calibration, evaluate, labelled_photos, metrics
 from tlcli.evaluation.evaluate import EvaluationRequest
@@ -38,7 +38,7 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
     recipe = f"data: {{dir: '{photos}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
     run.file(directory.RECIPE).write_text(recipe)
     rows = [
-        (path, path.parent.name, path.relative_to(photos).parts[0], digest(path))
+        (path, path.parent.name, path.relative_to(photos).parts[0], hash_file(path))
         for path in sorted(photos.rglob("*.png"))
     ]
     files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)

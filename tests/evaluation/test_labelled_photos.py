@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.errors import DataError, RunError, TlcliError
 from tlcli.evaluation import labelled_photos
 from tlcli.runs import directory
@@ -28,7 +28,7 @@ def run(request, photos, tmp_path, write_recipe) -> Run:
     for path in sorted(photos.rglob("*.png")):
         shown = path if request.param == "absolute" else path.relative_to(photos)
         split, name = path.relative_to(photos).parts[:2]
-        rows.append((shown, name, split, digest(path)))
+        rows.append((shown, name, split, hash_file(path)))
     files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     return run
 
@@ -45,7 +45,7 @@ def test_a_split(run: Run, photos: Path):
     assert [photo.path for photo in labelled.photos] == sorted((photos / "test").rglob("*.png"))
     assert [photo.name for photo in labelled.photos[:2]] == ["test/blue/00.png", "test/blue/01.png"]
     assert [photo.label for photo in labelled.photos] == [0, 0, 1, 1, 2, 2]
-    assert all(photo.sha256 == digest(photo.path) for photo in labelled.photos)
+    assert all(photo.sha256 == hash_file(photo.path) for photo in labelled.photos)
 
 
 def test_the_order_of_the_classes_is_the_models(run: Run):

@@ -141,7 +141,7 @@ def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
 
     def late(path: Path) -> str:
         gone.unlink(missing_ok=True)
-        return hashing.digest(path)
+        return hashing.hash_file(path)
 
     monkeypatch.setattr(predict, "digest", late)
     predictions = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))

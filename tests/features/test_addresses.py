@@ -28,7 +28,7 @@ def loaded(photos, write_recipe):
 
 def test_only_training_photos_have_augmented_views(loaded, photos):
     chosen = loaded()
-    index = dataset.read(chosen.data)
+    index = dataset.read_index(chosen.data)
     views = addresses.views_of(index.items, chosen.augment, chosen.augment.kept_views)
     training = {item.digest for item in index.of("train")}
     assert {view.digest for view in views if view.number} == training
@@ -73,7 +73,7 @@ def test_settings_of_views_change_the_keys_of_views_alone(loaded):
 
 def test_views_that_probability_leaves_alone_have_the_row_of_their_photo(loaded):
     chosen = loaded("augment.probability=0.5", "augment.views=7")
-    index = dataset.read(chosen.data)
+    index = dataset.read_index(chosen.data)
     views = addresses.views_of(index.items, chosen.augment, 7)
     digests = sorted({item.digest for item in index.of("train")})
     kept = {digest: [view.number for view in views if view.digest == digest] for digest in digests}

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tlcli.data import dataset
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.errors import DataError, StoreError
 from tlcli.features import addresses, extraction, inventory
 from tlcli.features.store import TrunkRows
@@ -64,7 +64,7 @@ def open_rows():
 
 def views_of(photos: Path) -> list[View]:
     paths = sorted(photos.rglob("*.png"))
-    return [View(path, digest(path)) for path in paths]
+    return [View(path, hash_file(path)) for path in paths]
 
 
 def rows_of(chosen, rows, views):
@@ -130,7 +130,7 @@ def test_identical_files_are_computed_once(network, loaded, photos, tmp_path, op
     first = next(photos.rglob("*.png"))
     shutil.copy(first, first.with_name("copy.png"))
     chosen = loaded()
-    index = dataset.read(chosen.data)
+    index = dataset.read_index(chosen.data)
     views = addresses.views_of(index.items, chosen.augment, 0)
     assert len(views) == len(index.items) - 1
     rows = open_rows(network, chosen, tmp_path / "store")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from builders.photos import paint
 
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.evaluation import metrics
 from tlcli.report import examples
 from tlcli.report.examples import MOST_CLASSES, MOST_RIGHT, SHADES
@@ -35,7 +35,7 @@ def made(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Gue
 def album(tmp_path: Path) -> Album:
     for number in range(120):
         paint(tmp_path / f"{number}.png", (100, 100, 100), number, side=24)
-    digests = {path.name: digest(path) for path in tmp_path.iterdir()}
+    digests = {path.name: hash_file(path) for path in tmp_path.iterdir()}
     return Album(tmp_path, tmp_path, digests, 10_000_000)
 
 

@@ -12,7 +12,7 @@ import pytest
 from builders.photos import paint
 from PIL import Image
 
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.report.thumbnails import Album, shrink
 
 
@@ -45,7 +45,7 @@ def test_photos_that_cannot_be_shown(tmp_path: Path):
     (tmp_path / "text.png").write_text("words")
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    digests = {name: digest(tmp_path / name) for name in ("good.png", "text.png")}
+    digests = {name: hash_file(tmp_path / name) for name in ("good.png", "text.png")}
     digests["changed.png"] = "0" * 64
     album = Album(tmp_path, tmp_path, digests, 1_000_000)
     names = ["good.png", "changed.png", "text.png", "folder.png", "pipe.png", "none.png", "\0.png"]
@@ -61,7 +61,7 @@ def test_room_is_kept(tmp_path: Path):
     for number in range(40):
         paint(tmp_path / f"{number:02d}.png", (90, 90, 90), number)
     names = sorted(path.name for path in tmp_path.glob("*.png"))
-    digests = {name: digest(tmp_path / name) for name in names}
+    digests = {name: hash_file(tmp_path / name) for name in names}
     everything = Album(tmp_path, tmp_path, digests, 10**9).pictures(names, 48)
     assert list(everything) == names
     total = sum(len(one.uri) for one in everything.values())

@@ -125,7 +125,7 @@ def test_a_folder_whose_name_is_no_utf_8_keeps_its_bytes(photos: Path, tmp_path:
     monkeypatch.chdir(here)
     (here / "r.yaml").write_text(SMALL.replace("PHOTOS", "photos"))
     chosen = load_recipe(Path("r.yaml"))
-    index = dataset.read(chosen.data)
+    index = dataset.read_index(chosen.data)
     run = create_run("small", Path("run"))
     fingerprints.write(run, chosen, index)
     assert fingerprints.differences(run, chosen, index) == []

@@ -29,7 +29,7 @@ batch_size: 8
 def parts(photos, write_recipe, tmp_path):
     chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
     network = build_network(BASES["VGG16"], (32, 32), chosen.head, 3, seed=0)
-    items = dataset.read(chosen.data).of("train")
+    items = dataset.read_index(chosen.data).of("train")
     (checksum,) = network.checksums(["block5_pool"]).values()
     rows = TrunkRows(tmp_path, addresses.trunk_address(network, chosen, "block5_pool", checksum))
     views = addresses.views_of(items, chosen.augment, 2)

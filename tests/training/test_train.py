@@ -417,7 +417,7 @@ def soft(target):
 
 
 def test_an_unreadable_photo_stops_the_run_or_is_left_out(run, photos):
-    index = dataset.read(Data(dir=photos))
+    index = dataset.read_index(Data(dir=photos))
     bad = index.of("train")[0].path
     bad.write_bytes(bad.read_bytes()[:-200])
     with pytest.raises(DataError, match="truncated"):

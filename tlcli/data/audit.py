@@ -15,7 +15,7 @@ from PIL import Image
 
 from tlcli.data import leakage, near_duplicates
 from tlcli.data.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Inspection
-from tlcli.data.dataset import Index, Item, set_aside
+from tlcli.data.dataset import Index, Item, drop_unusable
 from tlcli.data.findings import Finding, relative_name
 from tlcli.data.layout import SPLITS
 from tlcli.errors import ImageError, Problem
@@ -48,7 +48,7 @@ _SUFFIXES = {
 }
 
 
-def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
+def audit_photos(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
     """The index without photos that cannot be decoded, with what was found among its findings."""
     looks = _looks(index.items, memory)
     bad, odd = [], []
@@ -58,13 +58,16 @@ def audit(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
             bad.append((item.path, look.problem(item.path)))
         else:
             odd.append((item, look))
-    left = set_aside(index, bad, skip=chosen.data.on_bad_image == "skip")
+    left = drop_unusable(index, bad, skip=chosen.data.on_bad_image == "skip")
     # A copy that is dropped is in one split only by then.
-    found = [*_flaws(odd), *_near_duplicates(leakage.kept(left, chosen.data.duplicates), looks)]
+    found = [
+        *_flaws(odd),
+        *_near_duplicates(leakage.drop_copies(left, chosen.data.duplicates), looks),
+    ]
     return replace(left, findings=(*left.findings, *found))
 
 
-def look_at(path: Path) -> Inspection:
+def inspect_photo(path: Path) -> Inspection:
     """Decode a file and write down what it is, or why it cannot be decoded."""
     try:
         image, facts = decode.examine(path)
@@ -83,7 +86,7 @@ def look_at(path: Path) -> Inspection:
         width=facts.width,
         height=facts.height,
         flags=sum(flag for flag, is_set in flags.items() if is_set),
-        thumbnail=near_duplicates.thumbnail(image).tobytes(),
+        thumbnail=near_duplicates.make_thumbnail(image).tobytes(),
     )
 
 
@@ -100,7 +103,7 @@ def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Inspection]:
     todo = (paths[digest] for digest in new)
     try:
         with (
-            closing(map_in_order(look_at, todo, workers=loader.THREADS)) as seen,
+            closing(map_in_order(inspect_photo, todo, workers=loader.THREADS)) as seen,
             console.progress(len(new), "decoding", unit="photos") as bar,
         ):
             for digest, look in zip(new, seen, strict=True):
@@ -207,7 +210,7 @@ _RULES: tuple[_Rule, ...] = (
 def _near_duplicates(index: Index, looks: dict[str, Inspection]) -> Iterator[Finding]:
     """Photos of a lesser split that are nearly those of another."""
     thumbnails = {
-        split: near_duplicates.Prepared(
+        split: near_duplicates.PreparedThumbnails(
             np.frombuffer(
                 b"".join(looks[item.digest].thumbnail for item in index.of(split)), np.uint8
             ).reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE)
@@ -217,7 +220,7 @@ def _near_duplicates(index: Index, looks: dict[str, Inspection]) -> Iterator[Fin
     alike: dict[Path, list[Path]] = defaultdict(list)
     for lesser, other in combinations(SPLITS, 2):
         ours, theirs = index.of(lesser), index.of(other)
-        for left, right in near_duplicates.pairs(thumbnails[lesser], thumbnails[other]):
+        for left, right in near_duplicates.find_pairs(thumbnails[lesser], thumbnails[other]):
             if ours[left].digest != theirs[right].digest:  # copies are told elsewhere
                 alike[ours[left].path].append(theirs[right].path)
     if alike:

@@ -95,14 +95,14 @@ _COLUMNS = ", ".join(Inspection._fields)
 TURNED, DEEP, TRANSPARENT, FLAT, CUT = (1 << bit for bit in range(5))
 
 
-def way() -> str:
+def inspection_method() -> str:
     """How files are looked at here: what is found may differ with the decoder and its limits."""
     heif = importlib.util.find_spec("pillow_heif") is not None
     parts = (VERSION, decode.DECODER_VERSION, PIL.__version__, formats.pixel_limit(), int(heif))
     return "-".join(map(str, parts))
 
 
-def remembered_as_unusable(folder: Path) -> dict[str, Inspection]:
+def load_unusable(folder: Path) -> dict[str, Inspection]:
     """What an earlier check has found of files that cannot be decoded, by hash."""
     if not (folder / FILE).exists():
         return {}
@@ -110,7 +110,7 @@ def remembered_as_unusable(folder: Path) -> dict[str, Inspection]:
         return memory.unusable()
 
 
-def size(folder: Path) -> int:
+def cache_bytes(folder: Path) -> int:
     """Bytes of what is remembered in a cache folder; 0 where nothing is."""
     total = 0
     for end in ("", "-wal", "-shm"):
@@ -119,25 +119,25 @@ def size(folder: Path) -> int:
     return total
 
 
-def prune(folder: Path, *, everything: bool = False) -> tuple[int, int]:
+def prune_cache(folder: Path, *, everything: bool = False) -> tuple[int, int]:
     """Forget what was found in other ways of looking than those of this version and its settings.
 
     Returns the number of files forgotten, and the bytes that this has freed. What another command
     is busy with, or what cannot be written, stays.
     """
-    before = size(folder)
+    before = cache_bytes(folder)
     if not before:
         return 0, 0
     with AuditCache(folder) as memory:
         forgotten = memory.forget(everything=everything)
-    return forgotten, max(0, before - size(folder))
+    return forgotten, max(0, before - cache_bytes(folder))
 
 
 class AuditCache:
     """The memory of one command; use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
-        self._way = way()
+        self._way = inspection_method()
         self._here = ""
         self._stats: dict[str, tuple[int, int, int]] = {}
         self._base: sqlite3.Connection | None = None

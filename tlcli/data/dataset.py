@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.data import findings
-from tlcli.data.exclude_list import exclude
-from tlcli.data.findings import Finding, unreadable
+from tlcli.data.exclude_list import exclude_listed
+from tlcli.data.findings import Finding, group_unreadable
 from tlcli.data.folders import find_images
-from tlcli.data.hashing import Memory, cannot_be_read, digest_all
-from tlcli.data.layout import SPLITS, Layout, read_folder, read_table
-from tlcli.data.tables import SplitName, missing
+from tlcli.data.hashing import DigestCache, hash_files, unreadable_file
+from tlcli.data.layout import SPLITS, Layout, read_folder_layout, read_table_layout
+from tlcli.data.tables import SplitName, find_missing
 from tlcli.errors import DataError, Problem, Severity
 from tlcli.system.console import counted
 
@@ -86,57 +86,57 @@ class Index:
         return replace(self, items=tuple(i for i in self.items if i.path not in dropped))
 
 
-def read(data: Data) -> Index:
+def read_index(data: Data) -> Index:
     """The index of the photos that `data` names.
 
     Raises DataError with every problem that stands in the way. With `on_bad_image: skip`, a file
     that cannot be read is left out and becomes a warning.
     """
-    index = gather(data)
+    index = build_index(data)
     problems = [*index.notes, *(finding.as_problem(index.root) for finding in index.findings)]
     if errors := [problem for problem in problems if problem.severity == "error"]:
         raise DataError(errors)
     return replace(index, notes=tuple(problems), findings=())
 
 
-def gather(data: Data, memory: Memory | None = None) -> Index:
+def build_index(data: Data, memory: DigestCache | None = None) -> Index:
     """The same with errors among the notes and findings, so that a look at photos can go on.
 
     Raises DataError where there is nothing to go on. Every file is read for its hash, unless
     `memory` knows it.
     """
     if data.dir is not None:
-        found = read_folder(data.dir, data.exclude)
+        found = read_folder_layout(data.dir, data.exclude)
     else:
-        found = read_table(data.source)
+        found = read_table_layout(data.source)
     if data.exclude is not None:
-        found.problems += exclude(found, data.exclude)
+        found.problems += exclude_listed(found, data.exclude)
     paths = [path for paths in found.photos.values() for path in paths]
-    hashes, unread = digest_all(paths, memory)
+    hashes, unread = hash_files(paths, memory)
     val, test = _shares(found, data)
     index = Index(found.root, found.classes, _items(found, hashes, val, test))
     bad = [
         *unread.items(),
-        *((path, cannot_be_read(path, "a link to nothing")) for path in found.rest.dangling),
+        *((path, unreadable_file(path, "a link to nothing")) for path in found.rest.dangling),
     ]
     skip = data.on_bad_image == "skip"
-    lost = missing(unread, found.lines, skip=skip) if found.table else None
+    lost = find_missing(unread, found.lines, skip=skip) if found.table else None
     if lost is not None:
         bad = [(path, problem) for path, problem in bad if path not in {*lost.paths}]
         found.findings.insert(0, lost)
     found.problems += _emptied(found, unread)
     found.problems += _thin_classes(index, found, val, test)
     found.problems += _split_notes(found, val, test)
-    findings = (*unreadable(bad, skip=skip), *found.findings)
+    findings = (*group_unreadable(bad, skip=skip), *found.findings)
     return replace(index, notes=tuple(found.problems), findings=findings)
 
 
-def unlabelled(folder: Path) -> Index:
+def index_unlabelled(folder: Path) -> Index:
     """The photos of a folder, without labels: one class, and the test split, which has no views.
 
     Raises `DataError` where there are none, or where one cannot be read.
     """
-    hashes, unread = digest_all(sorted(find_images([folder])))
+    hashes, unread = hash_files(sorted(find_images([folder])))
     if unread:
         raise DataError(unread.values())
     items = tuple(Item(path, 0, "test", digest) for path, digest in hashes.items())
@@ -215,11 +215,11 @@ def _split_notes(found: Layout, val: float, test: float) -> Iterator[Problem]:
         yield Problem(str(found.table or found.root), what, severity="note")
 
 
-def set_aside(index: Index, bad: Sequence[tuple[Path, Problem]], *, skip: bool) -> Index:
+def drop_unusable(index: Index, bad: Sequence[tuple[Path, Problem]], *, skip: bool) -> Index:
     """The index without photos that cannot be used, which are among its findings then.
 
     They are errors, or warnings where the recipe says to skip them.
     """
-    found = findings.unreadable(bad, skip=skip)
+    found = findings.group_unreadable(bad, skip=skip)
     left = index.without({path for path, _ in bad})
     return replace(left, findings=(*left.findings, *found))

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tlcli.data import findings
-from tlcli.data.findings import NAMED, Finding, relative_name
+from tlcli.data.findings import MAX_NAMED, Finding, relative_name
 from tlcli.data.ignored_files import FIX_LIST_TITLE
 from tlcli.data.layout import Layout
 from tlcli.errors import DataError, Problem, Severity, nearest, reason
@@ -24,7 +24,7 @@ from tlcli.system.console import counted
 _COMPARED, _NEAR = 1_000, 0.85
 
 
-def exclude(found: Layout, fix_list: Path) -> Iterator[Problem]:
+def exclude_listed(found: Layout, fix_list: Path) -> Iterator[Problem]:
     """Take the photos of a fix list out of `found`, and tell of its lines."""
     where = f"data.exclude: {fix_list}"
     try:
@@ -41,8 +41,8 @@ def exclude(found: Layout, fix_list: Path) -> Iterator[Problem]:
         what = f"{counted(len(known), 'photo')} excluded by {fix_list.name}"
         yield Problem(str(found.root), what, severity="note")
     if unknown:
-        named = [f"'{line}'{_guess(line, found.root, photos)}" for line in unknown[:NAMED]]
-        more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
+        named = [f"'{line}'{_guess(line, found.root, photos)}" for line in unknown[:MAX_NAMED]]
+        more = f" and {len(unknown) - MAX_NAMED:,} more" if len(unknown) > MAX_NAMED else ""
         what = f"{counted(len(unknown), 'line')} without a matching photo in the data: "
         yield Problem(where, f"{what}{', '.join(named)}{more}", "check the paths", "warning")
 
@@ -131,7 +131,7 @@ def write_fix_list(found: Iterable[Finding], root: Path, path: Path) -> tuple[in
     known = frozenset(kept)
     by_reason: dict[str, list[str]] = {}
     broken = 0
-    for file, why in findings.to_exclude(found).items():
+    for file, why in findings.files_to_exclude(found).items():
         name = findings.relative_name(file, root)
         if "\r" in name or "\n" in name:
             broken += 1

@@ -17,7 +17,7 @@ from tlcli.images.decode_errors import FOREIGN
 from tlcli.system.console import counted
 
 #: Files that a line of text names, and that the record of a run lists.
-NAMED, LISTED = 3, 20
+MAX_NAMED, MAX_LISTED = 3, 20
 
 #: Kinds of files that no photo comes out of.
 UNUSABLE = frozenset({"unreadable", "unsupported"})
@@ -61,9 +61,9 @@ class Finding:
         details = self.details or ("",) * len(self.paths)
         named = [
             relative_name(path, root) + (f" ({detail})" if detail else "")
-            for path, detail in zip(self.paths[:NAMED], details, strict=False)
+            for path, detail in zip(self.paths[:MAX_NAMED], details, strict=False)
         ]
-        more = len(self.paths) - NAMED
+        more = len(self.paths) - MAX_NAMED
         listed = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
         message = f"{counted(len(self.paths), self.noun)}: {self.message}: {listed}"
         return Problem(str(root), message, self.hint, self.severity)
@@ -96,7 +96,7 @@ class Finding:
         return listed
 
 
-class Found(Protocol):
+class IndexWithFindings(Protocol):
     """What an index of photos tells of itself."""
 
     @property
@@ -111,11 +111,11 @@ class Found(Protocol):
         """Photos by split and class."""
 
 
-def audit_record(index: Found, problems: Iterable[Problem]) -> dict[str, Any]:
+def audit_record(index: IndexWithFindings, problems: Iterable[Problem]) -> dict[str, Any]:
     """What a run keeps of the findings and of the other problems of its plan."""
     root = index.root
     lines = {finding.as_problem(root) for finding in index.findings}
-    listed = [finding.as_dict(root, most=LISTED) for finding in index.findings]
+    listed = [finding.as_dict(root, most=MAX_LISTED) for finding in index.findings]
     listed += [
         Finding("other", problem.severity, f"{problem.where}: {problem.message}", problem.hint)
         .as_dict(root)
@@ -125,7 +125,7 @@ def audit_record(index: Found, problems: Iterable[Problem]) -> dict[str, Any]:
     return {"findings": listed, "counts": index.counts()}
 
 
-def unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) -> list[Finding]:
+def group_unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) -> list[Finding]:
     """Files that cannot be read or decoded, those with the same trouble together.
 
     With `skip` they are left out of a run, and are no more than a warning.
@@ -146,7 +146,9 @@ def unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) -> list[
     ]  # fmt: skip
 
 
-def misnamed(problems: Iterable[Problem], *, skip: bool) -> tuple[list[Problem], list[Finding]]:
+def separate_misnamed(
+    problems: Iterable[Problem], *, skip: bool
+) -> tuple[list[Problem], list[Finding]]:
     """Problems without those of files whose names are no text, and one finding for all of these.
 
     They can be neither looked at nor named in a list; with `skip` they are left out of a run.
@@ -165,7 +167,7 @@ def misnamed(problems: Iterable[Problem], *, skip: bool) -> tuple[list[Problem],
     return others, [Finding("bad name", severity, what, hint, paths, noun="file")]
 
 
-def to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
+def files_to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
     """The files of a fix list, each with the first reason to exclude it.
 
     That a file is much like another one is the last of reasons: a copy is told as such.

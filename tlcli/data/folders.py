@@ -51,7 +51,7 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
-def look(folder: Path) -> FolderListing:
+def list_folder(folder: Path) -> FolderListing:
     """What lies directly in `folder`, sorted by name.
 
     A folder that cannot be listed and a name that is not UTF-8 are among the problems.
@@ -77,7 +77,7 @@ def look(folder: Path) -> FolderListing:
     return found
 
 
-def walk(folder: Path) -> FolderListing:
+def list_tree(folder: Path) -> FolderListing:
     """All files under `folder`, at any depth, sorted by path; `folders` stays empty.
 
     Links are followed, but no folder is read twice and none that holds `folder`, so that a link
@@ -95,7 +95,7 @@ def walk(folder: Path) -> FolderListing:
     seen.add(real)
     pending = [folder]
     while pending:
-        here = look(pending.pop())
+        here = list_folder(pending.pop())
         found.photos += here.photos
         found.others += here.others
         found.junk += here.junk
@@ -127,12 +127,16 @@ def expect_folder(folder: Path) -> None:
         hint = "check the path"
         if not is_folder(folder.parent):
             hint = f"{folder.parent} does not exist either"
-        elif guess := nearest(folder.name, [path.name for path in look(folder.parent).folders]):
+        elif guess := nearest(folder.name, _folder_names(folder.parent)):
             hint = f"did you mean '{folder.parent / guess}'?"
         problem = Problem(str(folder), "no such folder", hint)
     except OSError as error:
         problem = Problem(str(folder), f"cannot be read: {reason(error)}", "check the path")
     raise DataError(problem)
+
+
+def _folder_names(folder: Path) -> list[str]:
+    return [path.name for path in list_folder(folder).folders]
 
 
 def find_images(sources: Iterable[str | Path], *, strict: bool = True) -> Iterator[Path]:
@@ -161,7 +165,7 @@ def find_images(sources: Iterable[str | Path], *, strict: bool = True) -> Iterat
 
 
 def _images_under(folder: Path) -> list[Path]:
-    found = walk(folder)
+    found = list_tree(folder)
     if errors := [problem for problem in found.problems if problem.severity == "error"]:
         raise DataError(errors)
     # A dangling link is handed on: it is the decoder that says what is wrong with an image.
@@ -180,7 +184,7 @@ def _matches(pattern: str) -> list[Path]:
         if not system.isdisjoint(Path(str(path).lower()).parts):
             continue
         if is_folder(path):
-            found.update(walk(path).photos)
+            found.update(list_tree(path).photos)
         elif is_photo(path):
             found.add(path)
     if not found:

@@ -17,7 +17,7 @@ from tlcli.system.threads import map_in_order
 _CHUNK = 1 << 20
 
 
-class Memory(Protocol):
+class DigestCache(Protocol):
     """Remembers content hashes of files that have not changed since."""
 
     def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
@@ -27,23 +27,23 @@ class Memory(Protocol):
         """Remember the hashes of files that `digests` was asked for."""
 
 
-def digest(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes. Raises DataError for a file that cannot be read."""
     sha = hashlib.sha256()
     try:
         if not stat.S_ISREG(mode := path.stat().st_mode):  # reading a pipe would wait for ever
             what = "is a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise DataError(cannot_be_read(path, what))
+            raise DataError(unreadable_file(path, what))
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 sha.update(chunk)
     except OSError as error:
-        raise DataError(cannot_be_read(path, reason(error))) from error
+        raise DataError(unreadable_file(path, reason(error))) from error
     return sha.hexdigest()
 
 
-def digest_all(
-    paths: Sequence[Path], memory: Memory | None = None
+def hash_files(
+    paths: Sequence[Path], memory: DigestCache | None = None
 ) -> tuple[dict[Path, str], dict[Path, Problem]]:
     """The hash of each file, read in threads, and what kept the others from being read."""
     known = memory.digests(paths) if memory else {}
@@ -70,11 +70,11 @@ def digest_all(
 
 def _outcome(path: Path) -> str | Problem:
     try:
-        return digest(path)
+        return hash_file(path)
     except DataError as error:
         return error.problems[0]
 
 
-def cannot_be_read(path: Path, what: str) -> Problem:
+def unreadable_file(path: Path, what: str) -> Problem:
     """The problem of a file whose bytes are out of reach."""
     return Problem(str(path), f"cannot be read: {what}", "make it readable, or remove it")

@@ -22,7 +22,7 @@ _LOOKED_INTO = 1_000
 _RAW = frozenset({".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"})
 
 
-def passed_over(
+def find_ignored(
     loose: Sequence[Path], rest: FolderListing, tops: Collection[Path], exclude: Path | None
 ) -> Iterator[Finding]:
     """A finding for each kind of thing that is no photo of a class.

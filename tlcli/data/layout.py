@@ -21,8 +21,8 @@ from pathlib import Path
 
 from tlcli.data import tables
 from tlcli.data.findings import Finding
-from tlcli.data.folders import FolderListing, expect_folder, is_folder, look, walk
-from tlcli.data.ignored_files import passed_over
+from tlcli.data.folders import FolderListing, expect_folder, is_folder, list_folder, list_tree
+from tlcli.data.ignored_files import find_ignored
 from tlcli.data.tables import SPLIT_WORDS, SplitName
 from tlcli.errors import DataError, Problem, nearest
 from tlcli.system.console import counted
@@ -66,7 +66,7 @@ class Layout:
         return tuple(sorted(name for split, name in self.photos if split == "train"))
 
 
-def read_folder(root: Path, exclude: Path | None = None) -> Layout:
+def read_folder_layout(root: Path, exclude: Path | None = None) -> Layout:
     """Find the photos under `root`, and every problem that their folders show.
 
     The list `exclude` may lie among them; what it lists is found all the same.
@@ -78,7 +78,7 @@ def read_folder(root: Path, exclude: Path | None = None) -> Layout:
             Problem(str(root), "is not a folder", "for a table, use data.csv instead of data.dir")
         )
     expect_folder(root)
-    top = look(root)
+    top = list_folder(root)
     if not (top.folders or top.photos or top.others or top.problems):
         hint = "put a folder of photos for each class into it"
         raise DataError(Problem(str(root), "is an empty folder", hint))
@@ -92,11 +92,11 @@ def read_folder(root: Path, exclude: Path | None = None) -> Layout:
         raise DataError([*errors, _too_few(found)])
     found.problems += [*_name_problems(found), *_empty_folders(found), *_mismatches(found)]
     found.problems += _unlike_classes(found)
-    found.findings += passed_over(found.loose, found.rest, {root, *found.parts.values()}, exclude)
+    found.findings += find_ignored(found.loose, found.rest, {root, *found.parts.values()}, exclude)
     return found
 
 
-def read_table(table: Path) -> Layout:
+def read_table_layout(table: Path) -> Layout:
     """The photos that a table lists, and every problem that it shows; the files are not looked at.
 
     Raises DataError where there is nothing to go on: no table, or not even two classes.
@@ -104,7 +104,7 @@ def read_table(table: Path) -> Layout:
     if is_folder(table):
         hint = "for a folder, use data.dir instead of data.csv"
         raise DataError(Problem(str(table), "is a folder, not a table", hint))
-    rows, problems = tables.read(table)
+    rows, problems = tables.read_rows(table)
     named = {row.split for row in rows if row.split}
     root = table.parent
     parts = {split: table for split in SPLITS if split in named} or {"train": root}
@@ -130,7 +130,7 @@ def read_table(table: Path) -> Layout:
     return found
 
 
-def listed(paths: Sequence[Path], root: Path) -> str:
+def list_names(paths: Sequence[Path], root: Path) -> str:
     """The first three of `paths` as seen from `root`, with dots for more."""
     shown = [path.relative_to(root).as_posix() for path in paths[:3]]
     return ", ".join(shown) + (", ..." if len(paths) > 3 else "")
@@ -147,7 +147,7 @@ def _take_split_folders(found: Layout, top: FolderListing) -> Iterator[Problem]:
         split = SPLIT_WORDS.get(folder.name.lower())
         (named[split] if split else beside).append(folder)
     # A class may be called `train`: only then does that folder hold no folders.
-    if not any(look(folder).folders for folder in named["train"]):
+    if not any(list_folder(folder).folders for folder in named["train"]):
         _expect_classes(found.root, named, beside)
         return iter(())
     found.parts = {split: named[split][0] for split in SPLITS if named[split]}
@@ -166,13 +166,15 @@ def _expect_classes(root: Path, named: dict[SplitName, list[Path]], beside: Sequ
     else:
         return
     one = len(there) == 1
-    what = f"{listed(there, root)} {'is named like a split' if one else 'are named like splits'}"
+    what = (
+        f"{list_names(there, root)} {'is named like a split' if one else 'are named like splits'}"
+    )
     what += ", but there is no folder 'train' with class folders in it"
     raise DataError(Problem(str(root), what, f"{hint}, or rename {'it' if one else 'them'}"))
 
 
 def _holds_only_folders(folder: Path) -> bool:
-    inside = look(folder)
+    inside = list_folder(folder)
     return bool(inside.folders and not inside.photos)
 
 
@@ -181,21 +183,21 @@ def _doubtful_folders(
 ) -> Iterator[Problem]:
     for split, folders in named.items():
         if len(folders) > 1:
-            what = f"more than one folder for the {split} split: {listed(folders, root)}"
+            what = f"more than one folder for the {split} split: {list_names(folders, root)}"
             yield Problem(str(root), what, "merge them into one")
     if beside:
-        what = f"ignored {counted(len(beside), 'folder')} beside train: {listed(beside, root)}"
+        what = f"ignored {counted(len(beside), 'folder')} beside train: {list_names(beside, root)}"
         hint = "if they are classes, move the class folders out of train"
         yield Problem(str(root), what, hint, "warning")
 
 
 def _read_part(found: Layout, split: SplitName, folder: Path) -> None:
     """Take the photos of one split folder, or of a data folder of plain class folders."""
-    top = look(folder)
+    top = list_folder(folder)
     found.loose += top.photos
     _add(found.rest, top)
     for class_folder in top.folders:
-        inside = walk(class_folder)
+        inside = list_tree(class_folder)
         found.photos[split, class_folder.name] = inside.photos
         _add(found.rest, inside)
 

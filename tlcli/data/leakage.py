@@ -34,7 +34,7 @@ def resolve_copies(index: Index, policy: Policy) -> Index:
     return replace(left, findings=(*index.findings, *found))
 
 
-def kept(index: Index, policy: Policy) -> Index:
+def drop_copies(index: Index, policy: Policy) -> Index:
     """The index without the copies that `settle` drops, if any; nothing is told."""
     if policy != "drop":
         return index

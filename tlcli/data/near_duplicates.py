@@ -53,13 +53,13 @@ _ROWS, _COLUMNS = 256, 4096
 _LOOKUP, _GATHER = 32, 64
 
 
-def thumbnail(image: Image.Image) -> Array:
+def make_thumbnail(image: Image.Image) -> Array:
     """The small grey picture by which an image is known: uint8 (16, 16)."""
     small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(small)
 
 
-def pairs(one: Prepared, other: Prepared) -> Array:
+def find_pairs(one: PreparedThumbnails, other: PreparedThumbnails) -> Array:
     """Thumbnails of `one` and for each a nearly equal one of `other`: (n, 2) indices, sorted.
 
     Each is named once: frames of a film are all like each other, and to list who is like whom would
@@ -78,14 +78,14 @@ def pairs(one: Prepared, other: Prepared) -> Array:
     return np.stack([one.at[found], other.at[partner[found]]], axis=1)
 
 
-def _match_bands(hashes: Array, flat: Array, other: Prepared, partner: Array) -> None:
+def _match_bands(hashes: Array, flat: Array, other: PreparedThumbnails, partner: Array) -> None:
     """Fill `partner` from the pairs that share a band."""
     for left, right in _candidates(hashes, other.hashes, partner):
         close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
         _match(left[close], right[close], flat, other, partner)
 
 
-def _match_blocks(hashes: Array, flat: Array, other: Prepared, partner: Array) -> None:
+def _match_blocks(hashes: Array, flat: Array, other: PreparedThumbnails, partner: Array) -> None:
     """Fill `partner` from all pairs; a photo that has one is not compared any more."""
     for first in range(0, len(hashes), _ROWS):
         rows = np.arange(first, min(first + _ROWS, len(hashes)))
@@ -104,7 +104,9 @@ def _match_blocks(hashes: Array, flat: Array, other: Prepared, partner: Array) -
             partner[rows[matched]] = begin + alike[matched].argmax(axis=1)
 
 
-def _match(left: Array, right: Array, flat: Array, other: Prepared, partner: Array) -> None:
+def _match(
+    left: Array, right: Array, flat: Array, other: PreparedThumbnails, partner: Array
+) -> None:
     """Fill `partner` from pairs whose hashes are close, where their thumbnails correlate."""
     for begin in range(0, len(left), _SLICE):
         ours, theirs = left[begin : begin + _SLICE], right[begin : begin + _SLICE]
@@ -115,7 +117,7 @@ def _match(left: Array, right: Array, flat: Array, other: Prepared, partner: Arr
         partner[ours[alike]] = theirs[alike]
 
 
-class Prepared:
+class PreparedThumbnails:
     """Thumbnails, uint8 (any number, 16, 16), made ready for comparison.
 
     Attributes:

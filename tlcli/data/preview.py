@@ -89,7 +89,7 @@ def preview(
     path = target(out, f"{recipe.name}-views.png", force=force)
     if problems := files.check_writable(path.parent):
         raise DataError(problems)
-    return sheet(recipe, dataset.read(recipe.data), path, number=number, views=views)
+    return sheet(recipe, dataset.read_index(recipe.data), path, number=number, views=views)
 
 
 def sheet(

@@ -30,7 +30,7 @@ def write_starter(
     row = bases.lookup(base)
     if row is None:
         raise RecipeError(bases.unknown_base(base, "--base"))
-    index = dataset.read(Data(dir=folder.absolute()))
+    index = dataset.read_index(Data(dir=folder.absolute()))
     name = plain_name(folder.absolute().name)
     path = out or Path(f"{name}.yaml")
     if path.exists() and not force:

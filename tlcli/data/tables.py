@@ -85,7 +85,7 @@ class TableRow:
     line: int = field(default=0, compare=False)
 
 
-def read(table: Path) -> tuple[list[TableRow], list[Problem]]:
+def read_rows(table: Path) -> tuple[list[TableRow], list[Problem]]:
     """The rows of a table, each file once, and what is wrong with others.
 
     Raises DataError for a file that is no such table.
@@ -171,7 +171,9 @@ class _TableReader:
         return told
 
 
-def missing(paths: Collection[Path], lines: Mapping[Path, int], *, skip: bool) -> Finding | None:
+def find_missing(
+    paths: Collection[Path], lines: Mapping[Path, int], *, skip: bool
+) -> Finding | None:
     """Rows whose photos are not there, if any of `paths` is not, by their lines in the table.
 
     With `skip` they are left out of a run, and are no more than a warning.

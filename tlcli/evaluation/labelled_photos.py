@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.data import findings, folders, tables
-from tlcli.data.hashing import digest_all
+from tlcli.data.hashing import hash_files
 from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
 from tlcli.runs import directory
@@ -100,7 +100,7 @@ def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
     """
     folders.expect_folder(folder)
     numbers = _class_numbers(classes)
-    top = folders.look(folder)
+    top = folders.list_folder(folder)
     problems = [problem for problem in top.problems if problem.severity == "error"]
     unknown = [path.name for path in top.folders if path.name not in numbers]
     if not problems:
@@ -110,7 +110,7 @@ def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
         problems.append(Problem(str(folder / name), message, suggestion(name, list(classes))))
     labelled: list[tuple[Path, int]] = []
     for class_folder in top.folders:
-        listing = folders.walk(class_folder)
+        listing = folders.list_tree(class_folder)
         problems += [problem for problem in listing.problems if problem.severity == "error"]
         if class_folder.name in numbers:
             labelled += [(path, numbers[class_folder.name]) for path in listing.photos]
@@ -135,7 +135,7 @@ def find_table_photos(table: Path, classes: Sequence[str]) -> LabelledPhotos:
 
     Raises `DataError` with every line that is wrong, and for photos that are missing.
     """
-    rows, problems = tables.read(table)
+    rows, problems = tables.read_rows(table)
     errors = [problem for problem in problems if problem.severity == "error"]
     errors += _label_problems(table, rows, classes)
     if not errors and not rows:
@@ -150,7 +150,7 @@ def find_table_photos(table: Path, classes: Sequence[str]) -> LabelledPhotos:
         console.note(f"{table}: the split of {lines} is ignored: all lines are evaluated")
     root = table.parent
     lines_by_path = {row.path: row.line for row in rows}
-    if missing := tables.missing(lines_by_path, lines_by_path, skip=False):
+    if missing := tables.find_missing(lines_by_path, lines_by_path, skip=False):
         raise DataError(missing.as_problem(root))
     numbers = _class_numbers(classes)
     labelled = [(row.path, numbers[row.label]) for row in rows]
@@ -206,7 +206,7 @@ def _check_unchanged(paths: Sequence[Path], rows: Sequence[RecordedPhoto], root:
 
 def _digests(paths: Sequence[Path]) -> list[str]:
     """The hash of each file. Raises `DataError` with every file that cannot be read."""
-    digests, unreadable = digest_all(paths)
+    digests, unreadable = hash_files(paths)
     if unreadable:
         raise DataError(unreadable.values())
     return [digests[path] for path in paths]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.errors import DataError, Problem, RunError
 from tlcli.evaluation import calibration
 from tlcli.evaluation.tta import read_tta_settings
@@ -202,7 +202,7 @@ class Predictor:
         problems = dict(batch.errors)
         for position, view in enumerate(batch.readable):
             try:
-                digests.append(digest(view.path))
+                digests.append(hash_file(view.path))
                 positions.append(position)
             except DataError as error:
                 problems[view.path] = error.problems[0]
@@ -215,7 +215,7 @@ class Predictor:
         if not self._trained_on:
             return False
         try:
-            return digest(path) in self._trained_on
+            return hash_file(path) in self._trained_on
         except DataError:  # it has disappeared since it was decoded
             return False
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tlcli.data.hashing import digest
+from tlcli.data.hashing import hash_file
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.evaluation import labelled_photos
 from tlcli.explain import gradcam, heatmap
@@ -244,7 +244,7 @@ def for_report(
 
 def _is_of_the_run(path: Path, digests: dict[str, str]) -> bool:
     try:
-        return digests.get(str(path)) == digest(path)
+        return digests.get(str(path)) == hash_file(path)
     except DataError:
         return False
 

@@ -200,7 +200,7 @@ def prune_store(
     freed = console.size(sum(trunk.bytes for trunk in removed))
     text = f"removed {console.counted(sum(trunk.rows for trunk in removed), 'row')}, {freed}"
     everything = unused_days is None and base is None
-    forgotten, freed_too = audit_cache.prune(home, everything=everything)
+    forgotten, freed_too = audit_cache.prune_cache(home, everything=everything)
     if forgotten or freed_too:
         photos = f" of {console.counted(forgotten, 'photo')}" if forgotten else ""
         text += f"; and check results{photos}, {console.size(freed_too)}"

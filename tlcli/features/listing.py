@@ -14,7 +14,7 @@ def store_table(folder: Path, home: Path) -> tuple[str, Any]:
     """What the feature store in `folder` holds, the most recently used first; the text also says
     how much room in the cache folder `home` takes what checks remember."""
     text, value = _trunks(folder)
-    if taken := audit_cache.size(home):
+    if taken := audit_cache.cache_bytes(home):
         text += f"\n{console.size(taken)} of check results in {home / audit_cache.FILE}"
     return text, value
 

@@ -89,7 +89,7 @@ def check_recipe(
                 chosen,
                 cache=cache,
                 access=access,
-                examine=lambda index: audit.audit(index, chosen, memory),
+                examine=lambda index: audit.audit_photos(index, chosen, memory),
                 memory=memory,
             )
     except TlcliError as error:

@@ -11,7 +11,7 @@ from typing import Any
 from tlcli.data import audit, audit_cache, dataset, findings, leakage
 from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
-from tlcli.data.hashing import Memory
+from tlcli.data.hashing import DigestCache
 from tlcli.errors import Problem, TlcliError, nearest
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
@@ -62,7 +62,7 @@ def preflight(
     out: Path | None = None,
     force: bool = False,
     examine: Callable[[Index], Index] | None = None,
-    memory: Memory | None = None,
+    memory: DigestCache | None = None,
     unlabelled: Path | None = None,
     run: bool = True,
 ) -> Preflight:
@@ -80,9 +80,9 @@ def preflight(
     found = Preflight(chosen, files.cache_folder(cache), problems)
     problems += _check_cache(found.cache)
     if unlabelled is not None:
-        found.index = _collect(problems, lambda: dataset.unlabelled(unlabelled))
+        found.index = _collect(problems, lambda: dataset.index_unlabelled(unlabelled))
     else:
-        found.index = _collect(problems, lambda: dataset.gather(chosen.data, memory))
+        found.index = _collect(problems, lambda: dataset.build_index(chosen.data, memory))
     where = chosen.where("base", "weights")
     found.source = _collect(
         problems,
@@ -104,7 +104,7 @@ def preflight(
             found.index = examine(found.index)
         else:
             bad = _unusable(found.index, found.cache)
-            found.index = dataset.set_aside(found.index, bad, skip=skip)
+            found.index = dataset.drop_unusable(found.index, bad, skip=skip)
         if not unlabelled:
             found.index = leakage.resolve_copies(found.index, chosen.data.duplicates)
             problems += _check_class_weights(chosen, found.index)
@@ -145,7 +145,7 @@ def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
 def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     """Photos whose header is damaged, and those that an earlier `check` could not decode."""
     bad = dict(audit.check_photos([item.path for item in index.items], decode.sniff))
-    known = audit_cache.remembered_as_unusable(cache)
+    known = audit_cache.load_unusable(cache)
     for item in index.items:
         if item.path not in bad and (look := known.get(item.digest)):
             bad[item.path] = look.problem(item.path)
@@ -154,7 +154,7 @@ def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
 
 def _gather_names(index: Index, *, skip: bool) -> Index:
     """The index with one finding about files whose names are no text, instead of a note each."""
-    notes, found = findings.misnamed(index.notes, skip=skip)
+    notes, found = findings.separate_misnamed(index.notes, skip=skip)
     return replace(index, notes=tuple(notes), findings=(*index.findings, *found))
 
 
