@@ -55,3 +55,18 @@ def test_a_table_of_other_photos_or_a_damaged_one_is_none(tmp_path: Path):
     for damaged in ("", whole[:-30], whole.replace("0.", "x."), whole.replace("0.", "nan,0.")):
         path.write_text(damaged, encoding="utf-8")
         assert predictions.read_predictions(path, NAMES, [0, 1, 1], CLASSES) is None
+
+
+def test_the_likeliest_class_of_each_photo_is_read(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    assert predictions.read_guesses(path) is None
+    LABELLED.write(path)
+    guesses = predictions.read_guesses(path)
+    assert guesses is not None
+    assert [(guess.path, guess.label) for guess in guesses] == [
+        (name, CLASSES[label]) for name, label in zip(NAMES, LABELLED.labels, strict=True)
+    ]
+    assert [guess.predicted for guess in guesses] == [
+        CLASSES[int(best)] for best in LABELLED.probabilities.argmax(axis=1)
+    ]
+    assert [guess.probability for guess in guesses] == LABELLED.probabilities.max(axis=1).tolist()

@@ -23,8 +23,8 @@ from tlcli.evaluation.labelled_photos import LabelledPhotos
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.evaluation_records import EvaluatedModel
-from tlcli.runs.records import checked
+from tlcli.runs.evaluation_records import EvaluatedModel, Guess
+from tlcli.runs.records import AGAIN, checked
 from tlcli.system import console, files
 
 if TYPE_CHECKING:
@@ -85,6 +85,30 @@ def read_predictions(
     if values.shape != (len(names), len(classes)) or not np.isfinite(values).all():
         return None
     return LabelledProbabilities(tuple(names), np.asarray(labels, np.int64), values, tuple(classes))
+
+
+def read_guesses(path: Path) -> tuple[Guess, ...] | None:
+    """The likeliest class of each photo in a table of probabilities; None where there is no table.
+
+    Raises `RunError` with the line that does not fit.
+    """
+    if not path.is_file():
+        return None
+    guesses = []
+    try:
+        with files.open_text(path) as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                probability = row[COLUMN_PREFIX + row["predicted"]]
+                names = {key: row[key] for key in ("path", "label", "predicted")}
+                value = {**names, "probability": probability}
+                guesses.append(checked(path, value, Guess, reader.line_num))
+    except KeyError as error:
+        message = f"has no column '{error.args[0]}'"
+        raise RunError(Problem(f"{path}:1", message, AGAIN)) from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}", AGAIN)) from error
+    return tuple(guesses)
 
 
 class RunProbabilities:

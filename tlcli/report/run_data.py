@@ -6,7 +6,6 @@ does not hold what it should is a `RunError` with its name and the place in it.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 from tlcli.errors import Problem, RunError, reason
 from tlcli.evaluation import calibration, labelled_photos
 from tlcli.evaluation.calibration import Calibration
+from tlcli.evaluation.predictions import read_guesses
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -26,7 +26,7 @@ from tlcli.runs.evaluation_records import (
     read_evaluation,
 )
 from tlcli.runs.inputs import read_split, recipe_of
-from tlcli.runs.records import AGAIN, Epoch, Outcome, Record, checked
+from tlcli.runs.records import Epoch, Outcome, Record, checked
 from tlcli.system import files
 
 
@@ -61,7 +61,7 @@ def read(run: Run) -> Evidence:
     explanations = f"{directory.EXPLANATIONS}/{directory.EXPLANATIONS_INDEX}"
     settings = recipe_of(run)
     evaluation = read_evaluation(run, split)
-    predictions = _predictions(run.file(directory.predictions(split)))
+    predictions = read_guesses(run.file(directory.predictions(split)))
     if evaluation is not None and predictions is not None:
         _check_same(run.file(directory.predictions(split)), evaluation, predictions)
     return Evidence(
@@ -99,27 +99,6 @@ def _epochs(path: Path) -> tuple[Epoch, ...]:
     except (OSError, ValueError) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
     return tuple(checked(path, value, Epoch, number) for number, value in lines)
-
-
-def _predictions(path: Path) -> tuple[Guess, ...] | None:
-    """Each photo's likeliest class; the file has a column of probabilities for every class."""
-    if not path.is_file():
-        return None
-    found = []
-    try:
-        with files.open_text(path) as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
-                probability = row[f"p:{row['predicted']}"]
-                guess = {name: row[name] for name in ("path", "label", "predicted")}
-                value = {**guess, "probability": probability}
-                found.append(checked(path, value, Guess, reader.line_num))
-    except KeyError as error:
-        message = f"has no column '{error.args[0]}'"
-        raise RunError(Problem(f"{path}:1", message, AGAIN)) from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}", AGAIN)) from error
-    return tuple(found)
 
 
 def _check_same(path: Path, evaluation: Evaluation, predictions: tuple[Guess, ...]) -> None:
