@@ -252,7 +252,9 @@ def test_random_weights_have_a_seed() -> None:
         ),
     ],
 )
-def test_a_boundary_that_is_none_says_why(base: str, name: str, words: str) -> None:
+def test_the_error_about_a_boundary_that_is_not_clean_says_why(
+    base: str, name: str, words: str
+) -> None:
     with pytest.raises(BoundaryError) as caught:
         BASES[base].boundary(name)
     assert str(caught.value) == words

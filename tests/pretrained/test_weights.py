@@ -85,7 +85,7 @@ def test_random_and_paths(find, tmp_path: Path):
     assert str(caught.value).startswith("r.yaml:4: base.weights: no such weights file: ")
 
 
-def test_nothing_is_there(find, monkeypatch: pytest.MonkeyPatch):
+def test_no_weights_on_this_machine(find, monkeypatch: pytest.MonkeyPatch):
     source = find()
     folder = weights_folder(files.cache_folder())
     assert source == WeightSource("network", None, folder)

@@ -172,7 +172,7 @@ def test_what_was_pasted_does_not_steer_the_terminal(words: list[str], cli):
     assert "\\x" in done.stderr or "\\u202e" in done.stderr
 
 
-def test_other_words_of_the_command_line_are_told_as_ever(cli):
+def test_usage_errors_without_control_characters_stay_as_they_are(cli):
     done = cli("runs", "more")
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (
         2, "Error: Got unexpected extra argument (more)"

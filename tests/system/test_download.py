@@ -123,7 +123,7 @@ def test_the_beginning_of_another_version_is_not_kept(server: Server, target: Pa
     assert server.gets == ["bytes=300-", None]
 
 
-def test_what_is_too_much_is_fetched_anew(server: Server, target: Path):
+def test_a_part_that_is_too_long_is_downloaded_again(server: Server, target: Path):
     target.with_name(".w.h5.part").write_bytes(DATA + b"more")
     download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA

@@ -152,7 +152,7 @@ def test_frozen_stays_and_the_rest_moves(run, pair, base):
     chosen = ran.plan.recipe
     fresh = build_network(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
     saved = keras.saving.load_model(ran.path / directory.MODEL)
-    above = {layer.name for layer in fresh.above(str(ran.plan.row.default_boundary))}
+    above = {layer.name for layer in fresh.layers_above(str(ran.plan.row.default_boundary))}
     for layer in fresh.whole.layers:
         after = saved.get_layer(layer.name).get_weights()
         same = [np.array_equal(a, b) for a, b in zip(layer.get_weights(), after, strict=True)]

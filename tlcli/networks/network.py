@@ -1,6 +1,6 @@
-"""Graph surgery: cut a base at a boundary, put a head on it, join the whole.
+"""A base with a head: build it, cut it at a boundary, freeze a part of it, run it.
 
-All parts share one graph and its variables. With a boundary tensor t,
+All parts share one graph and its variables. For the output t of a boundary layer,
 
     pixels --trunk--> t --tail--> top of the base --head--> logits --> probabilities
 
@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 
 
 class HeadSettings(Protocol):
-    """What a head is built from; the recipe's `head` block has it.
+    """The settings that a head is built from, as the recipe's `head` block has them.
 
     Attributes:
         pooling: avg, max or flatten.
@@ -75,7 +75,7 @@ class Network:
         return tuple(self._tensor(boundary).shape[1:])
 
     def trunk(self, boundaries: Sequence[str]) -> Model:
-        """Pixels -> a list of activations, one for each boundary; of a single one, bare."""
+        """Pixels -> a list with the activations at each boundary; for one boundary, those alone."""
         return keras.Model(self.base.input, [self._tensor(name) for name in boundaries])
 
     def between(self, low: str, highs: Sequence[str]) -> Model:
@@ -97,7 +97,7 @@ class Network:
         `batch_norm` is 'train': a frozen layer runs in inference mode, so that statistics of
         ImageNet are neither replaced by those of small batches nor slowly forgotten.
         """
-        above = set() if boundary is None else {id(layer) for layer in self.above(boundary)}
+        above = set() if boundary is None else {id(layer) for layer in self.layers_above(boundary)}
         for layer in self._own_layers:
             is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
             train = id(layer) in above and not (is_batch_norm and batch_norm == "frozen")
@@ -105,28 +105,28 @@ class Network:
         variables = [v for layer in self._own_layers for v in layer.trainable_variables]
         return variables + list(self.head.trainable_variables)
 
-    def above(self, boundary: str) -> list[Layer]:
+    def layers_above(self, boundary: str) -> list[Layer]:
         """The base's layers after `boundary`."""
         names = list(self.row.layers)
         return self._own_layers[names.index(boundary) + 1 :]
 
     def checksums(self, boundaries: Iterable[str]) -> dict[str, str]:
-        """Of the weights up to and including each boundary: see the function `checksums`."""
-        return checksums(self._own_layers, boundaries)
+        """Of the weights up to and including each boundary: see `compute_checksums`."""
+        return compute_checksums(self._own_layers, boundaries)
 
-    def state(self, boundary: str) -> list[Variable]:
+    def weights_above(self, boundary: str) -> list[Variable]:
         """The weights above `boundary`, the head's included: what training can change."""
-        variables = [v for layer in self.above(boundary) for v in layer.weights]
+        variables = [v for layer in self.layers_above(boundary) for v in layer.weights]
         return variables + list(self.head.weights)
 
-    def variables(self, boundary: str) -> list[Variable]:
-        """`state`, and after it the seed generators of the dropout layers above `boundary`.
+    def variables_above(self, boundary: str) -> list[Variable]:
+        """`weights_above`, then the seed generators of the dropout layers above `boundary`.
 
         Keras counts the seed generators of layers as variables, not as weights.
         """
-        weights = self.state(boundary)
+        weights = self.weights_above(boundary)
         weight_ids = {id(variable) for variable in weights}
-        layers = [*self.above(boundary), self.head]
+        layers = [*self.layers_above(boundary), self.head]
         others = {id(v): v for layer in layers for v in layer.variables if id(v) not in weight_ids}
         return weights + list(others.values())
 
@@ -207,7 +207,7 @@ def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]
     return run
 
 
-def checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, str]:
+def compute_checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, str]:
     """Hex SHA-256 of the weights up to and including each boundary, in one pass.
 
     A checksum is taken over the name, the shape and the little-endian float32 bytes of each tensor

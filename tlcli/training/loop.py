@@ -130,7 +130,7 @@ def run_stage(
     to go on. Raises `RunError` when the loss stops being a number.
     """
     stage = planned.stage
-    variables = network.variables(planned.cut.name)
+    variables = network.variables_above(planned.cut.name)
     course = _Course(planned)
     snapshot = keeper.last()
     for epoch in snapshot.history if snapshot else ():
@@ -166,7 +166,7 @@ def run_stage(
                     )
                 )
     # Of the best epoch come the weights; the state of dropout goes on.
-    state, best = network.state(planned.cut.name), keeper.best()
+    state, best = network.weights_above(planned.cut.name), keeper.best()
     _assign(state, best[: len(state)], stage.name)
     return Outcome(stage.name, tuple(course.history), course.best)
 

@@ -18,7 +18,7 @@ from tlcli import __version__
 from tlcli.errors import Problem, RunError
 from tlcli.images import decode, loader
 from tlcli.networks.framework import keras, tf
-from tlcli.networks.network import Network, checksums
+from tlcli.networks.network import Network, compute_checksums
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console, files
@@ -159,7 +159,7 @@ def check_saved(network: Network, plan: Plan, run: Run, frozen: tuple[str, str])
     saved = keras.saving.load_model(run.file(directory.MODEL), compile=False)
     boundary, checksum = frozen
     layers = [saved.get_layer(name) for name in plan.row.layers]
-    if checksums(layers, [boundary])[boundary] != checksum:
+    if compute_checksums(layers, [boundary])[boundary] != checksum:
         raise _bug(run, f"weights up to '{boundary}' have changed though they were frozen")
     if _bits(saved) != _bits(network.whole):
         raise _bug(run, "the saved model has other weights than the trained one")

@@ -120,7 +120,7 @@ class Trainer:
             if self._mixed
             else signature,
         )
-        with forward_convolutions(network.above(planned.cut.name)):
+        with forward_convolutions(network.layers_above(planned.cut.name)):
             self._step = step.get_concrete_function()
 
     @property
