@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tlcli.data import ignored_files, layout
+from tlcli.data import ignored_files, read_layout
 from tlcli.data.findings import Finding
 
 
@@ -26,7 +26,7 @@ def save(path: Path) -> None:
 
 def found(root: Path, exclude: Path | None = None) -> dict[str, Finding]:
     """The findings of the layout, by severity and kind."""
-    findings = layout.read_folder_layout(root, exclude).findings
+    findings = read_layout.read_folder_layout(root, exclude).findings
     return {f"{finding.severity}: {finding.kind}": finding for finding in findings}
 
 
@@ -44,7 +44,7 @@ def test_photos_without_a_suffix_are_told_first(root: Path):
 
 
 def test_few_of_many_files_are_looked_into(root: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ignored_files, "_LOOKED_INTO", 2)
+    monkeypatch.setattr(ignored_files, "_MAX_OPENED", 2)
     for number in range(3):
         save(root / f"cats/{number}")
     (finding,) = found(root).values()
@@ -61,14 +61,14 @@ def test_a_camera_raw_file_is_no_photo_to_rename(root: Path):
 def test_links_to_nothing(root: Path):
     for name in ("README", "horses", "cats/LICENSE", "cats/gone.jpg"):
         (root / name).symlink_to(root / "nowhere")
-    survey = layout.read_folder_layout(root)
-    assert survey.rest.dangling == [root / "cats/gone.jpg"]
-    assert [str(finding.as_problem(root)) for finding in survey.findings] == [
+    found = read_layout.read_folder_layout(root)
+    assert found.dangling == [root / "cats/gone.jpg"]
+    assert [str(finding.as_problem(root)) for finding in found.findings] == [
         f"{root}: 2 links: ignored, a link to nothing: README, horses; "
         "repair it if it pointed to a class folder; otherwise delete it",
         f"{root}/cats/LICENSE: ignored, a link to nothing",
     ]
-    assert [finding.severity for finding in survey.findings] == ["warning", "note"]
+    assert [finding.severity for finding in found.findings] == ["warning", "note"]
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])

@@ -8,7 +8,7 @@ group's name decides for all of its photos.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,8 @@ from tlcli.data.exclude_list import exclude_listed
 from tlcli.data.findings import Finding, group_unreadable
 from tlcli.data.folders import find_images
 from tlcli.data.hashing import DigestCache, hash_files, unreadable_file
-from tlcli.data.layout import SPLITS, Layout, read_folder_layout, read_table_layout
+from tlcli.data.layout import SPLITS, Layout
+from tlcli.data.read_layout import read_folder_layout, read_table_layout
 from tlcli.data.tables import SplitName, find_missing
 from tlcli.errors import DataError, Problem, Severity
 from tlcli.system.console import counted
@@ -99,36 +100,30 @@ def read_index(data: Data) -> Index:
     return replace(index, notes=tuple(problems), findings=())
 
 
-def build_index(data: Data, memory: DigestCache | None = None) -> Index:
-    """The same with errors among the notes and findings, so that a look at photos can go on.
+def build_index(data: Data, cache: DigestCache | None = None) -> Index:
+    """The index with errors among its notes and findings, so that photos can be checked further.
 
-    Raises DataError where there is nothing to go on. Every file is read for its hash, unless
-    `memory` knows it.
+    Raises DataError where the data cannot be trained on at all. Every file is read for its hash,
+    unless `cache` knows it.
     """
     if data.dir is not None:
-        found = read_folder_layout(data.dir, data.exclude)
+        layout = read_folder_layout(data.dir, data.exclude)
     else:
-        found = read_table_layout(data.source)
+        layout = read_table_layout(data.source)
     if data.exclude is not None:
-        found.problems += exclude_listed(found, data.exclude)
-    paths = [path for paths in found.photos.values() for path in paths]
-    hashes, unread = hash_files(paths, memory)
-    val, test = _shares(found, data)
-    index = Index(found.root, found.classes, _items(found, hashes, val, test))
-    bad = [
-        *unread.items(),
-        *((path, unreadable_file(path, "a link to nothing")) for path in found.rest.dangling),
-    ]
-    skip = data.on_bad_image == "skip"
-    lost = find_missing(unread, found.lines, skip=skip) if found.table else None
-    if lost is not None:
-        bad = [(path, problem) for path, problem in bad if path not in {*lost.paths}]
-        found.findings.insert(0, lost)
-    found.problems += _emptied(found, unread)
-    found.problems += _thin_classes(index, found, val, test)
-    found.problems += _split_notes(found, val, test)
-    findings = (*group_unreadable(bad, skip=skip), *found.findings)
-    return replace(index, notes=tuple(found.problems), findings=findings)
+        layout = exclude_listed(layout, data.exclude)
+    paths = [path for photos in layout.photos.values() for path in photos]
+    digests, unread = hash_files(paths, cache)
+    val, test = _shares(layout, data)
+    index = Index(layout.root, layout.classes, _items(layout, digests, val, test))
+    notes = (
+        *layout.problems,
+        *_emptied(layout, unread),
+        *_thin_classes(index, layout, val, test),
+        *_split_notes(layout, val, test),
+    )
+    lost = _unread_findings(layout, unread, skip=data.on_bad_image == "skip")
+    return replace(index, notes=notes, findings=(*lost, *layout.findings))
 
 
 def index_unlabelled(folder: Path) -> Index:
@@ -143,19 +138,30 @@ def index_unlabelled(folder: Path) -> Index:
     return Index(folder, ("unlabelled",), items)
 
 
-def _shares(found: Layout, data: Data) -> tuple[float, float]:
+def _unread_findings(
+    layout: Layout, unread: Mapping[Path, Problem], *, skip: bool
+) -> list[Finding]:
+    """Photos whose bytes cannot be read, and the rows of a table without a file."""
+    missing = find_missing(unread, layout.lines, skip=skip) if layout.table else None
+    not_there = frozenset(missing.paths) if missing else frozenset()
+    bad = [(path, problem) for path, problem in unread.items() if path not in not_there]
+    bad += [(path, unreadable_file(path, "a link to nothing")) for path in layout.dangling]
+    return [*group_unreadable(bad, skip=skip), *([missing] if missing else [])]
+
+
+def _shares(layout: Layout, data: Data) -> tuple[float, float]:
     """The shares of the train part that the hash sends to val and to test."""
-    val = 0.0 if "val" in found.parts else data.split.val
-    return val, data.split.test if found.plain else 0.0
+    val = 0.0 if "val" in layout.parts else data.split.val
+    return val, data.split.test if layout.is_unsplit else 0.0
 
 
-def _items(found: Layout, hashes: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
-    labels = {name: label for label, name in enumerate(found.classes)}
+def _items(layout: Layout, hashes: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
+    labels = {name: label for label, name in enumerate(layout.classes)}
     items = []
-    for (part, name), paths in found.photos.items():
+    for (part, name), paths in layout.photos.items():
         for path in paths:
             if path in hashes and name in labels:
-                group = found.groups.get(path, "")
+                group = layout.groups.get(path, "")
                 drawn = _draw(_group_digest(group) if group else hashes[path], val, test)
                 split = drawn if part == "train" else part
                 items.append(Item(path, labels[name], split, hashes[path], group))
@@ -174,14 +180,14 @@ def _draw(digest: str, val: float, test: float) -> SplitName:
     return "val" if draw < test + val else "train"
 
 
-def _emptied(found: Layout, unread: Collection[Path]) -> Iterator[Problem]:
-    for (part, name), paths in found.photos.items():
+def _emptied(layout: Layout, unread: Collection[Path]) -> Iterator[Problem]:
+    for (part, name), paths in layout.photos.items():
         if paths and set(unread) >= set(paths):
-            where = found.place(part, name)
+            where = layout.location(part, name)
             yield Problem(where, "none of its photos can be read", "a class needs photos")
 
 
-def _thin_classes(index: Index, found: Layout, val: float, test: float) -> Iterator[Problem]:
+def _thin_classes(index: Index, layout: Layout, val: float, test: float) -> Iterator[Problem]:
     """Classes that the hash left without photos in a split that it fills."""
     counts = index.counts()
     filled: tuple[tuple[SplitName, bool, str, Severity], ...] = (
@@ -196,23 +202,23 @@ def _thin_classes(index: Index, found: Layout, val: float, test: float) -> Itera
                 what = (
                     f"no {split} photo: of {counted(total, 'photo')}, none was assigned to {split}"
                 )
-                where = found.place("train", name)
+                where = layout.location("train", name)
                 yield Problem(where, f"{what} by content", hint, severity)
 
 
-def _split_notes(found: Layout, val: float, test: float) -> Iterator[Problem]:
-    if "val" not in found.parts and not val:
+def _split_notes(layout: Layout, val: float, test: float) -> Iterator[Problem]:
+    if "val" not in layout.parts and not val:
         what = "no val photos, so the best epoch cannot be chosen"
         yield Problem("data.split.val", what, "set it above 0", "warning")
-    elif "val" not in found.parts and not found.plain:
-        missing = "val rows" if found.table else "val folder"
+    elif "val" not in layout.parts and not layout.is_unsplit:
+        missing = "val rows" if layout.table else "val folder"
         what = f"no {missing}: {val:.0%} of train is taken as val, by content"
-        yield Problem(str(found.table or found.root), what, severity="note")
-    if "test" not in found.parts and not test:
-        what = "no test split" if found.plain else "no test folder, so no test split"
-        if found.table and not found.plain:
+        yield Problem(str(layout.table or layout.root), what, severity="note")
+    if "test" not in layout.parts and not test:
+        what = "no test split" if layout.is_unsplit else "no test folder, so no test split"
+        if layout.table and not layout.is_unsplit:
             what = "no test rows, so no test split"
-        yield Problem(str(found.table or found.root), what, severity="note")
+        yield Problem(str(layout.table or layout.root), what, severity="note")
 
 
 def drop_unusable(index: Index, bad: Sequence[tuple[Path, Problem]], *, skip: bool) -> Index:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tlcli.data import findings
 from tlcli.data.findings import MAX_NAMED, Finding, relative_name
 from tlcli.data.ignored_files import FIX_LIST_TITLE
 from tlcli.data.layout import Layout
+from tlcli.data.tables import SplitName
 from tlcli.errors import DataError, Problem, Severity, nearest, reason
 from tlcli.system import files
 from tlcli.system.console import counted
@@ -24,85 +26,100 @@ from tlcli.system.console import counted
 _COMPARED, _NEAR = 1_000, 0.85
 
 
-def exclude_listed(found: Layout, fix_list: Path) -> Iterator[Problem]:
-    """Take the photos of a fix list out of `found`, and tell of its lines."""
+def exclude_listed(layout: Layout, fix_list: Path) -> Layout:
+    """The layout without the photos of a fix list, with what is wrong with the list."""
     where = f"data.exclude: {fix_list}"
     try:
         lines = files.read_lines(fix_list)
     except (OSError, ValueError) as error:
         hint = "check the path; `tlcli check --fix-list FILE` writes such a list"
-        yield Problem(where, f"cannot be read: {reason(error)}", hint)
-        return
+        unreadable = Problem(where, f"cannot be read: {reason(error)}", hint)
+        return replace(layout, problems=(*layout.problems, unreadable))
     lines = [line for line in lines if line.strip() and not line.startswith("#")]
-    photos = frozenset(path for paths in found.photos.values() for path in paths)
-    out, unknown = _looked_up(lines, found.root, photos, found.rest.dangling)
-    yield from _take_out(found, out)
-    if known := photos & out:
-        what = f"{counted(len(known), 'photo')} excluded by {fix_list.name}"
-        yield Problem(str(found.root), what, severity="note")
+    photos = frozenset(path for paths in layout.photos.values() for path in paths)
+    listed, unknown = _find_listed(lines, layout.root, photos, layout.dangling)
+    left = {
+        key: [path for path in paths if path not in listed] for key, paths in layout.photos.items()
+    }
+    problems = [*layout.problems, *_emptied_classes(layout, left)]
+    if excluded := photos & listed:
+        what = f"{counted(len(excluded), 'photo')} excluded by {fix_list.name}"
+        problems.append(Problem(str(layout.root), what, severity="note"))
     if unknown:
-        named = [f"'{line}'{_guess(line, found.root, photos)}" for line in unknown[:MAX_NAMED]]
-        more = f" and {len(unknown) - MAX_NAMED:,} more" if len(unknown) > MAX_NAMED else ""
-        what = f"{counted(len(unknown), 'line')} without a matching photo in the data: "
-        yield Problem(where, f"{what}{', '.join(named)}{more}", "check the paths", "warning")
+        problems.append(_unknown_lines(where, unknown, layout.root, photos))
+    dangling = [path for path in layout.dangling if path not in listed]
+    return replace(layout, photos=left, dangling=dangling, problems=tuple(problems))
 
 
-def _looked_up(
+def _find_listed(
     lines: Iterable[str], root: Path, photos: Collection[Path], dangling: Collection[Path]
 ) -> tuple[set[Path], list[str]]:
     """The files that the lines name, and the lines that name none."""
     known = {*photos, *dangling}
-    out = {root / line for line in lines} & known
+    listed = {root / line for line in lines} & known
     left = [line for line in dict.fromkeys(lines) if root / line not in known]
     if not left:
-        return out, []
-    # Other ways to write a path cost a look at every photo, which few lists need.
-    by_place = {_place(path): path for path in known}
-    inside = _by_folder(by_place, {_place(root / name) for line in left for name in _ways(line)})
+        return listed, []
+    # To compare absolute paths takes a pass over every photo, which few lists need.
+    by_absolute = {_absolute(path): path for path in known}
+    folders = {_absolute(root / name) for line in left for name in _spellings(line)}
+    by_folder = _group_by_folder(by_absolute, folders)
     unknown = []
     for line in left:
-        places = [_place(root / name) for name in _ways(line)]
-        meant = [path for place in places for path in inside.get(place, ())]
-        out.update(meant)
-        if not meant:
+        folders_named = [_absolute(root / name) for name in _spellings(line)]
+        matching = [path for folder in folders_named for path in by_folder.get(folder, ())]
+        listed.update(matching)
+        if not matching:
             unknown.append(line)
-    return out, unknown
+    return listed, unknown
 
 
-def _ways(line: str) -> Iterator[str]:
-    """A name may begin or end with spaces, but mostly it is the editor of a list who left them."""
+def _spellings(line: str) -> Iterator[str]:
+    """The line, and without spaces around: a name may have them, but mostly an editor left them."""
     yield line
     if line.strip() != line:
         yield line.strip()
 
 
-def _place(path: Path) -> str:
+def _absolute(path: Path) -> str:
     """The absolute path without `.`, `..` and double slashes; links are not followed."""
-    return os.path.abspath(path)  # noqa: PTH100 - which leaves `..` where it is
+    return os.path.abspath(path)  # noqa: PTH100 - Path.absolute leaves `..` where it is
 
 
-def _by_folder(by_place: Mapping[str, Path], wanted: Collection[str]) -> dict[str, list[Path]]:
-    """The files at each of the wanted places, or anywhere under it."""
-    found = defaultdict(list)
-    for place, path in by_place.items():
-        above = place
+def _group_by_folder(
+    by_absolute: Mapping[str, Path], places: Collection[str]
+) -> dict[str, list[Path]]:
+    """The files at each of some absolute paths, or anywhere under it."""
+    groups = defaultdict(list)
+    for absolute, path in by_absolute.items():
+        above = absolute
         while True:
-            if above in wanted:
-                found[above].append(path)
+            if above in places:
+                groups[above].append(path)
             above, below = os.path.dirname(above), above  # noqa: PTH120 - of many, much faster
             if above == below:
                 break
-    return found
+    return groups
 
 
-def _take_out(found: Layout, out: Collection[Path]) -> Iterator[Problem]:
-    for key, paths in found.photos.items():
-        found.photos[key] = [path for path in paths if path not in out]
-        if paths and not found.photos[key]:
-            severity: Severity = "error" if key[0] == "train" else "warning"
+def _emptied_classes(
+    layout: Layout, left: Mapping[tuple[SplitName, str], Sequence[Path]]
+) -> Iterator[Problem]:
+    """Classes of a split that had photos before the list was read, and have none `left`."""
+    for (split, name), paths in layout.photos.items():
+        if paths and not left[split, name]:
+            severity: Severity = "error" if split == "train" else "warning"
             what = "all of its photos are excluded"
-            yield Problem(found.place(*key), what, "exclude fewer", severity)
-    found.rest.dangling = [path for path in found.rest.dangling if path not in out]
+            yield Problem(layout.location(split, name), what, "exclude fewer", severity)
+
+
+def _unknown_lines(
+    where: str, lines: Sequence[str], root: Path, photos: Collection[Path]
+) -> Problem:
+    named = [f"'{line}'{_guess(line, root, photos)}" for line in lines[:MAX_NAMED]]
+    more = f" and {len(lines) - MAX_NAMED:,} more" if len(lines) > MAX_NAMED else ""
+    what = f"{counted(len(lines), 'line')} without a matching photo in the data: "
+    return Problem(where, f"{what}{', '.join(named)}{more}", "check the paths", "warning")
 
 
 def _guess(line: str, root: Path, photos: Iterable[Path]) -> str:
@@ -117,32 +134,31 @@ def _guess(line: str, root: Path, photos: Iterable[Path]) -> str:
     return f" (did you mean '{guess}'?)" if guess else ""
 
 
-def write_fix_list(found: Iterable[Finding], root: Path, path: Path) -> tuple[int, int]:
+def write_fix_list(flaws: Iterable[Finding], root: Path, path: Path) -> tuple[int, int]:
     """Add the files to exclude to a list for `data.exclude`; `root` is the folder of the data.
 
     A path a line, relative to the data where it lies there; lines that begin with # are comments.
-    A name with a line break in it cannot be listed, and is left out. What a list says already, by
-    an earlier check or by hand, stays.
+    A name with a line break in it cannot be listed, and is left out. The lines of a list that
+    exists already, by an earlier check or by hand, stay.
 
     Returns how many files are listed now, and how many have such a name. Raises `DataError` for a
     file that is no such list.
     """
-    kept = _listed(path)
-    known = frozenset(kept)
+    lines = _read_fix_list(path) or [FIX_LIST_TITLE]
+    listed = frozenset(lines)
     by_reason: dict[str, list[str]] = {}
-    broken = 0
-    for file, why in findings.files_to_exclude(found).items():
+    unlistable = 0
+    for file, why in findings.files_to_exclude(flaws).items():
         name = findings.relative_name(file, root)
         if "\r" in name or "\n" in name:
-            broken += 1
+            unlistable += 1
         else:
             by_reason.setdefault(why, []).append(f"./{name}" if name[0] == "#" else name)
-    lines = kept or [FIX_LIST_TITLE]
     for why, names in by_reason.items():
-        new = [name for name in names if name not in known]
+        new = [name for name in names if name not in listed]
         lines += [f"# {why}", *new] if new else []
     files.write_text(path, "\n".join(lines) + "\n")
-    return sum(bool(line) and line[0] != "#" for line in lines), broken
+    return sum(bool(line) and line[0] != "#" for line in lines), unlistable
 
 
 def expect_fix_list(path: Path) -> None:
@@ -150,11 +166,11 @@ def expect_fix_list(path: Path) -> None:
     if not path.parent.is_dir():
         message = "its folder does not exist"
         raise DataError(Problem(f"--fix-list {path}", message, "make it, or name another"))
-    _listed(path)
+    _read_fix_list(path)
 
 
-def _listed(path: Path) -> list[str]:
-    """The lines of the list that is at `path`, if one is."""
+def _read_fix_list(path: Path) -> list[str]:
+    """The lines of the list at `path`; none where there is no file."""
     try:
         lines = files.read_lines(path)
         while lines[-1:] == [""]:

@@ -37,6 +37,18 @@ class FolderListing:
     problems: list[Problem] = field(default_factory=list)
 
 
+def join_listings(listings: Iterable[FolderListing]) -> FolderListing:
+    """What several folders hold together, in their order; `folders` stays empty."""
+    joined = FolderListing()
+    for listing in listings:
+        joined.photos += listing.photos
+        joined.others += listing.others
+        joined.junk += listing.junk
+        joined.dangling += listing.dangling
+        joined.problems += listing.problems
+    return joined
+
+
 def is_photo(path: Path) -> bool:
     """Whether the suffix of a path is that of an image, in any letter case."""
     return _names_photo(path.name)

@@ -1,8 +1,8 @@
-"""What a folder of photos holds beside its photos, and what may have been meant as one."""
+"""Files of a data folder that are ignored, with those that may be photos after all."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,46 +15,45 @@ from tlcli.system.console import counted
 #: The first line of a list that `check --fix-list` writes.
 FIX_LIST_TITLE = "# Photos to leave out: data.exclude in a recipe names this file."
 
-# Files without an image suffix that are looked into, as text beside each of 100,000 photos may be.
-_LOOKED_INTO = 1_000
+# Files without an image suffix that are opened: there may be a text beside each of 100,000 photos.
+_MAX_OPENED = 1_000
 
-# TIFF by their first bytes, but the picture that comes out is a small preview.
+# These begin as TIFF files do, but only a small preview can be decoded.
 _RAW = frozenset({".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"})
 
 
 def find_ignored(
-    loose: Sequence[Path], rest: FolderListing, tops: Collection[Path], exclude: Path | None
+    rest: FolderListing, tops: Collection[Path], exclude: Path | None
 ) -> Iterator[Finding]:
     """A finding for each kind of thing that is no photo of a class.
 
     Args:
-        loose: photos outside the classes.
-        rest: what else there is; links to nothing that are not named as photos are taken out of it.
+        rest: what lies in the data folder, except for the photos in class folders.
         tops: the folders in which class folders lie.
         exclude: the list of photos to leave out, which may lie among them.
     """
-    if loose:
+    if rest.photos:
         hint = "move photos into the folder of their class"
         what = "ignored, outside the class folders"
-        yield Finding("outside the classes", "warning", what, hint, tuple(loose))
+        yield Finding("outside the classes", "warning", what, hint, tuple(rest.photos))
     lists = {path for path in rest.others if path.parent in tops and _is_fix_list(path)}
     others = [path for path in rest.others if path not in lists and not _same(path, exclude)]
     if others:
         yield _without_suffix(others)
-    yield from _dangling(rest, tops)
+    yield from _dangling(rest.dangling, tops)
     if rest.junk:
         what = "ignored, hidden or made by the system"
         yield Finding("hidden", "note", what, "", tuple(rest.junk), noun="file")
 
 
 def _without_suffix(others: Sequence[Path]) -> Finding:
-    """Files that are not read for their names; those that are photos all the same come first."""
-    looked_into = others[:_LOOKED_INTO]
-    photos = [path for path in looked_into if _is_photo_inside(path)]
+    """Files that are ignored for their names; those that are photos by content come first."""
+    opened = others[:_MAX_OPENED]
+    photos = [path for path in opened if _is_photo_inside(path)]
     hint = "photos need a file extension such as .jpg"
     if photos:
-        every = counted(len(looked_into), "file")
-        which = f"of the first {every}" if len(others) > len(looked_into) else f"of these {every}"
+        every = counted(len(opened), "file")
+        which = f"of the first {every}" if len(others) > len(opened) else f"of these {every}"
         hint = f"{len(photos):,} {which} {'is a photo' if len(photos) == 1 else 'are photos'} by "
         hint += "content; give photos a matching extension such as .jpg"
     inside = frozenset(photos)
@@ -87,12 +86,11 @@ def _same(path: Path, other: Path | None) -> bool:
     return False
 
 
-def _dangling(rest: FolderListing, tops: Collection[Path]) -> Iterator[Finding]:
+def _dangling(links: Iterable[Path], tops: Collection[Path]) -> Iterator[Finding]:
     """Links to nothing that are no photos by their name; one of a class folder is a warning."""
-    strange = [path for path in rest.dangling if not is_photo(path)]
-    rest.dangling = [path for path in rest.dangling if is_photo(path)]
-    high = tuple(path for path in strange if path.parent in tops)
-    deep = tuple(path for path in strange if path.parent not in tops)
+    others = [path for path in links if not is_photo(path)]
+    high = tuple(path for path in others if path.parent in tops)
+    deep = tuple(path for path in others if path.parent not in tops)
     what = "ignored, a link to nothing"
     if high:
         hint = "repair it if it pointed to a class folder; otherwise delete it"
