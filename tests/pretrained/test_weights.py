@@ -25,10 +25,10 @@ from tlcli.pretrained.weight_cache import (
 from tlcli.pretrained.weight_sources import published_weights
 from tlcli.pretrained.weights import (
     WeightSource,
+    describe_weights,
     find_weights,
     load_weights,
     verify_file,
-    weights_record,
 )
 from tlcli.recipe.load import load_recipe
 from tlcli.system import files
@@ -201,11 +201,11 @@ def test_what_is_loaded_is_recorded(find):
         "fingerprint": tensor_fingerprint(draw(SMALL.name)),
         "verified": "published hash",
     }
-    assert weights_record(model, SMALL, source) == expected
+    assert describe_weights(model, SMALL, source) == expected
     fetched = WeightSource("network", None, path.parent)
     load_weights(model, SMALL, fetched)  # it is in the cache by now
-    assert weights_record(model, SMALL, fetched) == expected
-    record = weights_record(model, SMALL, WeightSource("random"))
+    assert describe_weights(model, SMALL, fetched) == expected
+    record = describe_weights(model, SMALL, WeightSource("random"))
     assert (record["source"], record["file"], record["verified"]) == ("random weights", "", "")
 
 

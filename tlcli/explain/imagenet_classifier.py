@@ -22,7 +22,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weight_files import read_classifier, read_weights
 from tlcli.pretrained.weight_sources import published_weights
 from tlcli.pretrained.weights import keras_weights_folder
-from tlcli.system import download, files
+from tlcli.system import files
 
 CLASSES = 1000
 
@@ -69,8 +69,8 @@ def _find(row: bases.PretrainedBase, access: WeightsAccess) -> Path:
     for folder in _folders(access):
         path = folder / name
         if path.is_file():
-            hashes = published_weights(row.name).hashes
-            if hashes and not any(download.hash_file(path, known) == known for known in hashes):
+            published = published_weights(row.name)
+            if published.hashes and not published.has_hash_of(path):
                 message = f"{path} has the name of the official file, but not its hash"
                 hint = "delete it, or name it with --weights if it is what you want"
                 raise WeightsError(Problem(f"--base {row.name}", message, hint))

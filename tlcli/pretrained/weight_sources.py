@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from tlcli.errors import Problem, WeightsError, suggestion
 from tlcli.networks import bases
+from tlcli.system import download
 from tlcli.system.yamlfile import Document, read_yaml
 
 #: The keys of a mirror in a user's file.
@@ -72,6 +73,10 @@ class PublishedWeights:
     hashes: tuple[str, ...]
     fingerprint: str
     mirrors: tuple[Mirror, ...]
+
+    def has_hash_of(self, path: Path) -> bool:
+        """Whether a file has one of the published hashes."""
+        return any(download.hash_file(path, known) == known for known in self.hashes)
 
 
 def published_weights(base: str) -> PublishedWeights:

@@ -31,7 +31,7 @@ from tlcli.pretrained.weight_cache import (
 from tlcli.pretrained.weight_fetch import download_weights
 from tlcli.pretrained.weight_files import base_from_file_name, check_weights_file, read_weights
 from tlcli.pretrained.weight_sources import published_weights
-from tlcli.system import download, files
+from tlcli.system import files
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,9 @@ def verify_file(
     if read_provenance(path) is not None:
         return read_cached_weights(path, row)[1]
     tensors = read_weights(path, row, where, expected_by)
-    known = published_weights(row.name)
-    matched = bool(known.hashes) and any(
-        download.hash_file(path, published) == published for published in known.hashes
-    )
-    if path.name == known.file and known.hashes and not (matched or known.fingerprint):
+    published = published_weights(row.name)
+    matched = published.has_hash_of(path)
+    if path.name == published.file and published.hashes and not (matched or published.fingerprint):
         message = f"{path} has the name of the official file, but not its hash"
         hint = f"delete it, or run `tlcli weights fetch {row.name}`"
         raise WeightsError(Problem(where, message, hint))
@@ -201,7 +199,7 @@ def assign_tensors(model: Any, values: Tensors, row: bases.PretrainedBase) -> No
             layer.finalize_state()
 
 
-def weights_record(model: Any, row: bases.PretrainedBase, source: WeightSource) -> dict[str, str]:
+def describe_weights(model: Any, row: bases.PretrainedBase, source: WeightSource) -> dict[str, str]:
     """What a run records about its weights: source, file, fingerprint and how they were verified.
 
     The fingerprint is that of the tensors in the model: see `tensors.tensor_fingerprint`.

@@ -9,7 +9,7 @@ from tlcli.data import findings, preview
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features.extraction import ExtractionReport
 from tlcli.features.open_store import open_store
-from tlcli.pretrained.weights import weights_record
+from tlcli.pretrained.weights import describe_weights
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.create import move_into_place
 from tlcli.runs.directory import Run
@@ -94,7 +94,7 @@ def train(
         console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
         with clock("load"):
             network = extract.load_network(plan)
-            record = weights_record(network.base, plan.row, plan.source)
+            record = describe_weights(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]
