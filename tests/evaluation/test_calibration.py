@@ -15,7 +15,7 @@ from tlcli.runs.directory import Run
 from tlcli.system import files
 
 
-def drawn(n: int, classes: int, temperature: float, seed: int = 0):
+def draw_probabilities(n: int, classes: int, temperature: float, seed: int = 0):
     """Probabilities of logits that are `temperature` times too large for their labels."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 2, (n, classes))
@@ -27,7 +27,7 @@ def drawn(n: int, classes: int, temperature: float, seed: int = 0):
 @pytest.mark.parametrize("classes", [2, 3, 10])
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
 def test_the_temperature_is_that_of_a_general_minimiser(classes: int, temperature: float):
-    values, labels = drawn(400, classes, temperature)
+    values, labels = draw_probabilities(400, classes, temperature)
     values = np.maximum(values, calibration.EPSILON if classes == 2 else 0)
 
     def loss(log_t: float) -> float:
@@ -43,12 +43,12 @@ def test_the_temperature_is_that_of_a_general_minimiser(classes: int, temperatur
 
 
 def test_a_known_temperature_is_found_again():
-    values, labels = drawn(20_000, 4, 3.0)
+    values, labels = draw_probabilities(20_000, 4, 3.0)
     assert calibration.fit(values, labels).temperature == pytest.approx(3.0, rel=0.03)
 
 
 def test_calibrating_changes_no_answer_and_keeps_rows_at_1():
-    values, labels = drawn(300, 5, 2.0)
+    values, labels = draw_probabilities(300, 5, 2.0)
     after = calibration.fit(values, labels).apply(np.float32(values))
     assert np.allclose(after.sum(axis=1), 1)
     assert (np.argsort(after, axis=1) == np.argsort(values, axis=1)).all()
@@ -60,15 +60,15 @@ def test_two_classes_are_a_sigmoid_with_its_logit_divided():
     assert after[:, 1] == pytest.approx(special.expit(special.logit(p) / 1.7))
 
 
-def test_photos_that_are_all_right_tell_no_temperature():
-    values, _ = drawn(50, 3, 1.0)
+def test_photos_that_are_all_right_determine_no_temperature():
+    values, _ = draw_probabilities(50, 3, 1.0)
     fitted = calibration.fit(values, values.argmax(axis=1))
     assert fitted.temperature == 1.0
     assert fitted.val["log_loss_before"] == fitted.val["log_loss_after"]
 
 
 def test_a_model_worse_than_chance_is_flattened():
-    values, _ = drawn(50, 3, 1.0)
+    values, _ = draw_probabilities(50, 3, 1.0)
     assert (
         calibration.fit(values, values.argmin(axis=1)).temperature
         == calibration.HIGHEST_TEMPERATURE
@@ -104,7 +104,7 @@ def test_the_calibration_error_counted_by_hand():
 
 @pytest.mark.parametrize("target", [0.6, 0.8, 0.9, 0.97])
 def test_the_threshold_is_the_lowest_of_all(target: float):
-    values, labels = drawn(300, 4, 1.5, seed=3)
+    values, labels = draw_probabilities(300, 4, 1.5, seed=3)
     values = np.round(values, 2) / np.round(values, 2).sum(axis=1, keepdims=True)  # with ties
     fitted = calibration.fit(values, labels)
     chosen = calibration.add_threshold(fitted, values, labels, target).threshold
@@ -129,10 +129,10 @@ def test_a_precision_that_cannot_be_reached():
     )
 
 
-def test_a_run_keeps_it(tmp_path):
+def test_a_run_keeps_its_calibration(tmp_path):
     run = Run(tmp_path)
     assert calibration.read_calibration(run) is None
-    values, labels = drawn(100, 3, 2.0)
+    values, labels = draw_probabilities(100, 3, 2.0)
     plain = calibration.fit(values, labels)
     for fitted in (plain, calibration.add_threshold(plain, values, labels, 0.8)):
         calibration.write_calibration(run, fitted)

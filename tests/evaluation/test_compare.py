@@ -17,7 +17,7 @@ from tlcli.runs.directory import Run
 from tlcli.system import files
 
 
-def fabricate(
+def write_run(
     name: str, right: list[bool], *, classes=("cat", "dog"), first: int = 0, labels=None
 ) -> Run:
     """A finished run whose stored answers are right or wrong as in `right`; photo k has hash k."""
@@ -43,8 +43,8 @@ def fabricate(
 
 
 def test_the_cells_are_counted_by_hand():
-    first = fabricate("a-1", [True] * 20 + [True] * 2 + [False] * 12 + [False] * 16)
-    second = fabricate("b-1", [True] * 20 + [False] * 2 + [True] * 12 + [False] * 16)
+    first = write_run("a-1", [True] * 20 + [True] * 2 + [False] * 12 + [False] * 16)
+    second = write_run("b-1", [True] * 20 + [False] * 2 + [True] * 12 + [False] * 16)
     compared = compare.compare(first, second)
     assert compared.n == 50
     assert compared.pairs == PairedCounts(20, 2, 12, 16)
@@ -60,8 +60,8 @@ def test_the_cells_are_counted_by_hand():
 
 
 def test_a_small_difference_is_chance(cli):
-    first = fabricate("a-1", [True, True, False, True])
-    second = fabricate("b-1", [True, True, True, False])
+    first = write_run("a-1", [True, True, False, True])
+    second = write_run("b-1", [True, True, True, False])
     done = cli("compare", first.name, second.name)
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == (
@@ -72,17 +72,17 @@ def test_a_small_difference_is_chance(cli):
     assert value == json.loads(json.dumps(compare.compare(first, second).as_dict()))
 
 
-def test_photos_are_reported_apart_by_their_bytes():
-    first = fabricate("a-1", [True] * 6)
-    second = fabricate("b-1", [True, False, True, False], first=4, labels=[0, 1, 0, 1])
+def test_photos_are_identified_by_their_bytes():
+    first = write_run("a-1", [True] * 6)
+    second = write_run("b-1", [True, False, True, False], first=4, labels=[0, 1, 0, 1])
     compared = compare.compare(first, second)
     assert (compared.n, compared.left_out) == (2, (4, 2))
     assert compared.pairs == PairedCounts(1, 1, 0, 0)
 
 
 def test_the_order_of_the_classes_does_not_matter():
-    first = fabricate("a-1", [True, False, True])
-    second = fabricate("b-1", [True, False, True], classes=("dog", "cat"), labels=[1, 0, 1])
+    first = write_run("a-1", [True, False, True])
+    second = write_run("b-1", [True, False, True], classes=("dog", "cat"), labels=[1, 0, 1])
     compared = compare.compare(first, second)
     assert compared.pairs == PairedCounts(2, 0, 0, 1)
     assert compared.runs[0].log_loss == pytest.approx(compared.runs[1].log_loss)
@@ -100,17 +100,17 @@ def test_the_order_of_the_classes_does_not_matter():
     ],
 )
 def test_runs_that_cannot_be_compared(other, message: str):
-    first = fabricate("a-1", [True] * 4)
-    second = fabricate("b-1", [True] * 4, **other)
+    first = write_run("a-1", [True] * 4)
+    second = write_run("b-1", [True] * 4, **other)
     with pytest.raises(RunError) as caught:
         compare.compare(first, second)
     assert message in str(caught.value)
 
 
 def test_runs_of_the_same_name_are_shown_by_their_paths(tmp_path: Path):
-    first = fabricate("a-1", [True] * 4)
+    first = write_run("a-1", [True] * 4)
     second = Run(first.path.rename(tmp_path / "a-1"))
-    first = fabricate("a-1", [True] * 4)
+    first = write_run("a-1", [True] * 4)
     assert [run.run for run in compare.compare(first, second).runs] == [
         str(first.path), str(second.path)
     ]  # fmt: skip

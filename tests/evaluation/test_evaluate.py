@@ -1,4 +1,4 @@
-"""Evaluations: right numbers of the right photos, kept in the run, and told when worth less."""
+"""Evaluations: right numbers of the right photos, written into the run, with warnings where due."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tlcli.system import files
 CLASSES = ("blue", "green", "red")
 
 
-def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
+def write_run(folder: Path, photos: Path, *, seed: int = 0) -> Run:
     """A run that knows `photos` and keeps probabilities of its val and test photos."""
     run = Run(folder)
     folder.mkdir(parents=True)
@@ -57,10 +57,10 @@ def fabricate(folder: Path, photos: Path, *, seed: int = 0) -> Run:
 
 @pytest.fixture
 def run(tmp_path, photos) -> Run:
-    return fabricate(directory.runs_root() / "colours-1", photos)
+    return write_run(directory.runs_root() / "colours-1", photos)
 
 
-def table(run: Run, split: str):
+def read_table(run: Run, split: str):
     """The kept probabilities and labels, read by hand."""
     with run.file(directory.predictions(split)).open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -68,11 +68,11 @@ def table(run: Run, split: str):
     return values, np.array([CLASSES.index(row["label"]) for row in rows]), rows
 
 
-def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
+def test_the_file_holds_the_scores_of_the_stored_probabilities(run: Run, photos: Path):
     result = evaluate.evaluate(run, EvaluationRequest())
     evaluation = result.evaluation
-    values, labels, rows = table(run, "test")
-    fitted = calibration.fit(*table(run, "val")[:2])
+    values, labels, rows = read_table(run, "test")
+    fitted = calibration.fit(*read_table(run, "val")[:2])
     assert calibration.read_calibration(run) == fitted
     assert run.read(directory.evaluation("test")) == evaluation.as_dict()
     truth = metrics.measure(values, labels, CLASSES, fitted)
@@ -103,7 +103,7 @@ def test_the_file_holds_what_the_kept_probabilities_say(run: Run, photos: Path):
     )
 
 
-def test_the_calibration_is_kept_until_asked_again(run: Run):
+def test_the_calibration_is_kept_until_a_new_one_is_requested(run: Run):
     own = calibration.Calibration(2.0, {"n": 1})
     calibration.write_calibration(run, own)
     assert evaluate.evaluate(run, EvaluationRequest()).evaluation.calibrated.temperature == 2.0
@@ -111,7 +111,7 @@ def test_the_calibration_is_kept_until_asked_again(run: Run):
     fitted = calibration.read_calibration(run)
     assert fitted is not None
     assert fitted.threshold is not None
-    assert fitted.temperature == calibration.fit(*table(run, "val")[:2]).temperature
+    assert fitted.temperature == calibration.fit(*read_table(run, "val")[:2]).temperature
     evaluate.evaluate(run, EvaluationRequest())
     assert calibration.read_calibration(run) == fitted, "the threshold stays"
 
@@ -254,7 +254,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     pixels = [np.float32(decode.load_image(p, height=32, width=32, resize="squash")) for p in paths]
     model = keras.saving.load_model(trained.file(directory.MODEL), compile=False)
     truth = model(np.stack(pixels), training=False).numpy()
-    values, labels, rows = table(trained, "test")
+    values, labels, rows = read_table(trained, "test")
     assert [row["path"] for row in rows] == [str(path.relative_to(photos)) for path in paths]
     assert values == pytest.approx(truth, abs=1e-6)
     assert (np.float32(values) == values).all()

@@ -13,7 +13,7 @@ from tlcli.runs.evaluation_records import MajorityBaseline
 CLASSES = ("bear", "cat", "dog", "eel", "fox", "gnu", "hen")
 
 
-def table(classes: int, n: int = 260, seed: int = 1):
+def draw_probabilities(classes: int, n: int = 260, seed: int = 1):
     """Float32 probabilities and labels; the classes are of unequal size."""
     random = np.random.default_rng(seed)
     shares = np.arange(1, classes + 1) / np.arange(1, classes + 1).sum()
@@ -24,7 +24,7 @@ def table(classes: int, n: int = 260, seed: int = 1):
 
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_all_numbers_are_scikit_learns(count: int):
-    values, labels = table(count)
+    values, labels = draw_probabilities(count)
     scores = metrics.measure(values, labels, CLASSES[:count])
     predicted = values.argmax(axis=1)
     hot = np.eye(count)[labels]
@@ -85,7 +85,7 @@ def test_a_table_counted_by_hand():
 
 
 def test_a_class_without_photos_does_not_count():
-    values, labels = table(3)
+    values, labels = draw_probabilities(3)
     kept = labels != 2
     scores = metrics.measure(values[kept], labels[kept], CLASSES[:3])
     missing = scores.per_class[2]
@@ -102,14 +102,14 @@ def test_photos_of_one_class_have_no_roc():
     assert scores.confusion == ((1, 1), (0, 0))
 
 
-def test_a_class_that_is_never_said_has_precision_0():
+def test_a_class_that_is_never_predicted_has_precision_0():
     scores = metrics.measure(np.array([[0.8, 0.2], [0.7, 0.3]]), np.array([0, 1]), ("a", "b"))
     assert scores.per_class[1].precision == 0.0
     assert scores.per_class[1].f1 == 0.0
 
 
 def test_the_calibrated_numbers_are_those_of_tempered_probabilities():
-    values, labels = table(3)
+    values, labels = draw_probabilities(3)
     fitted = calibration.fit(values, labels)
     fitted = calibration.add_threshold(fitted, values, labels, 0.95)
     scores = metrics.measure(values, labels, CLASSES[:3], fitted)

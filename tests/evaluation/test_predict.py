@@ -122,7 +122,7 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     assert (done.exit_code, "--target-precision is for answers without" in done.stderr) == (2, True)
 
 
-def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
+def test_tta_reports_a_bad_photo_in_its_place(model, photos):
     _, run = model
     augmented(run, "{horizontal_flip: true}")
     good = next(photos.rglob("*.png"))
@@ -132,7 +132,7 @@ def test_tta_tells_of_a_bad_photo_in_its_place(model, photos):
     assert [prediction.error is None for prediction in predictions] == [False, True, True, False]
 
 
-def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
+def test_tta_reports_a_photo_that_disappears_meanwhile(model, photos, monkeypatch):
     _, run = model
     augmented(run, "{horizontal_flip: true}")
     good = next(photos.rglob("*.png"))
@@ -143,7 +143,7 @@ def test_tta_tells_of_a_photo_that_goes_meanwhile(model, photos, monkeypatch):
         gone.unlink(missing_ok=True)
         return hashing.hash_file(path)
 
-    monkeypatch.setattr(predict, "digest", late)
+    monkeypatch.setattr(predict, "hash_file", late)
     predictions = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))
     assert [prediction.error is None for prediction in predictions] == [True, False, True]
     assert predictions[0].top == predictions[2].top
@@ -202,7 +202,7 @@ def test_a_source_without_photos_does_not_stop_the_others(model, photos, cli, tm
     assert ["error" in line for line in records] == [False, True, True, False, False, True]
 
 
-def test_every_form_says_the_same(model, photos, cli):
+def test_every_form_has_the_same_content(model, photos, cli):
     folder = photos / "test"
     lines = cli("predict", folder, "--format", "jsonl", "--top", 2).stdout.splitlines()
     records = [json.loads(line) for line in lines]

@@ -12,7 +12,7 @@ from tlcli.runs.evaluation_records import Evaluation, Guess
 HOSTILE = ("<script>alert(1)</script>", "a\nb", "x\x1b[31m", "n" * 300, "שלום", "'\"", "고양이")
 
 
-def measured(count: int, *, target: float | None = None) -> Evaluation:
+def make_evaluation(count: int, *, target: float | None = None) -> Evaluation:
     random = np.random.default_rng(0)
     labels = np.arange(240) % count
     values = random.random((240, count)) + 0.7 * np.eye(count)[labels]
@@ -30,7 +30,7 @@ def measured(count: int, *, target: float | None = None) -> Evaluation:
 
 
 def test_every_number_is_there():
-    evaluation = measured(7, target=0.9)
+    evaluation = make_evaluation(7, target=0.9)
     text = format_evaluation(evaluation)
     low, high = evaluation.accuracy_interval
     right = sum(evaluation.confusion[k][k] for k in range(7))
@@ -56,7 +56,7 @@ def test_every_number_is_there():
 
 
 def test_names_stay_in_their_line():
-    text = format_evaluation(measured(7))
+    text = format_evaluation(make_evaluation(7))
     assert "\x1b" not in text
     assert "a\\nb" in text
     assert "n" * 30 not in text
@@ -65,12 +65,12 @@ def test_names_stay_in_their_line():
 
 @pytest.mark.parametrize(("count", "shown"), [(12, True), (13, False)])
 def test_a_matrix_that_is_too_wide_is_left_out(count: int, shown: bool):
-    assert ("true class \\ predicted" in format_evaluation(measured(count))) is shown
+    assert ("true class \\ predicted" in format_evaluation(make_evaluation(count))) is shown
 
 
 def test_few_classes_without_calibration():
     without = {"calibrated": None, "abstaining": None, "mistakes": ()}
-    evaluation = measured(3).model_copy(update=without)
+    evaluation = make_evaluation(3).model_copy(update=without)
     text = format_evaluation(evaluation)
     assert "top-" not in text
     assert "unsure" not in text
