@@ -191,11 +191,10 @@ def parse_yaml(text: str, path: Path) -> Document:
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        document = Document(path, None)
         if node is None:
-            return document
-        reader = _DocumentReader(document, loader)
-        return Document(path, reader.construct(node, ()), document.lines)
+            return Document(path, None)
+        reader = _DocumentReader(path.name, loader)
+        return Document(path, reader.construct(node, ()), reader.lines)
     except _NotARecipeError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         where, hint = f"{path.name}:{line}", error.note or ""
@@ -241,10 +240,15 @@ def _count(value: Any) -> int:
 
 
 class _DocumentReader:
-    """Turns nodes into values, collects their lines, and counts values and characters."""
+    """Turns nodes into values and counts values and characters.
 
-    def __init__(self, document: Document, loader: _Loader) -> None:
-        self._document, self._loader = document, loader
+    Attributes:
+        lines: the line, from 1, of each key so far.
+    """
+
+    def __init__(self, file_name: str, loader: _Loader) -> None:
+        self._file_name, self._loader = file_name, loader
+        self.lines: dict[KeyPath, int] = {}
         self._values = self._characters = 0
 
     def construct(self, node: yaml.Node, key: KeyPath) -> Any:
@@ -252,7 +256,7 @@ class _DocumentReader:
         # Aliases are expanded here, so nested aliases that would grow without end stop here.
         if self._values > MAX_VALUES or len(key) > MAX_DEPTH:
             raise self._fail(node, _BOUNDS)
-        self._document.lines.setdefault(key, node.start_mark.line + 1)
+        self.lines.setdefault(key, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
@@ -269,7 +273,7 @@ class _DocumentReader:
                 raise self._fail(name_node, f"a key has more than {MAX_KEY:,} characters")
             if name in mapping:
                 raise self._fail(name_node, f"the key '{name}' is given twice")
-            self._document.lines[(*key, name)] = name_node.start_mark.line + 1
+            self.lines[(*key, name)] = name_node.start_mark.line + 1
             mapping[name] = self.construct(value_node, (*key, name))
         return mapping
 
@@ -291,4 +295,4 @@ class _DocumentReader:
 
     def _fail(self, node: yaml.Node, message: str) -> RecipeError:
         line = node.start_mark.line + 1
-        return RecipeError(Problem(f"{self._document.path.name}:{line}", message))
+        return RecipeError(Problem(f"{self._file_name}:{line}", message))
