@@ -29,6 +29,7 @@ from tlcli.features import addresses, extraction
 from tlcli.features.open_store import open_store
 from tlcli.images import loader
 from tlcli.recipe.load import load_recipe
+from tlcli.runs.records import Epoch
 from tlcli.system import console, files
 from tlcli.training import extract
 from tlcli.training.batches import StoredFeed
@@ -109,24 +110,14 @@ class EpochFeed(StoredFeed):
         return np.full(len(self.labels), epoch + 1)
 
 
-class Memory:
-    """The `loop.Keeper` of a stage that need not survive its process."""
-
-    def __init__(self) -> None:
-        self._best: list[Any] = []
-
-    def last(self) -> Snapshot | None:
-        """There is nothing to go on from."""
-        return None
+class NoListener:
+    """The `loop.Listener` of a stage that need not survive its process."""
 
     def keep(self, snapshot: Snapshot) -> None:
-        """Keep the weights if they are the best."""
-        if snapshot.best == len(snapshot.history):
-            self._best = snapshot.weights
+        """Nothing: the stage is not going to be resumed."""
 
-    def best(self, epoch: int) -> list[Any]:
-        """The weights of the best epoch; `epoch` is always that one."""
-        return self._best
+    def report(self, epoch: Epoch) -> None:
+        """Nothing: what is measured are whole stages."""
 
 
 def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], list[float]]:
@@ -139,7 +130,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     )
     made = make_plan(preflight(chosen, cache=wanted.cache, run=False))
     (planned,) = made.stages
-    network = extract.load_network(made)
+    network = extract.load_network(chosen, made.source, len(made.index.classes))
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
     with open_store(network, chosen, made.cache, [cut]) as opened:
@@ -148,7 +139,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
         place = (network, chosen, opened.all_rows, cut)
         feed = (EpochFeed if live else StoredFeed)(*place, items, kept)
         val_feed = StoredFeed(*place, val) if val else None
-        outcome = run_stage(network, planned, chosen, feed, val_feed, Position(0, 0), Memory())
+        outcome = run_stage(network, planned, chosen, feed, val_feed, Position(0, 0), NoListener())
         score = Scorer(network, cut).score(StoredFeed(*place, test))
     found = {
         "test_accuracy": score.accuracy,

@@ -236,7 +236,7 @@ def trained(photos, write_recipe) -> Run:
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with resume.claim(resume.RunRequest(), plan.recipe, plan.index) as claimed:
         run = claimed.run
-        saving.save_model(network, plan, run)
+        saving.save_model(network, plan.recipe, plan.index.classes, run)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
     directory.mark_latest(run)
     return run

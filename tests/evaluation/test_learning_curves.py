@@ -12,6 +12,7 @@ from tlcli.errors import RunError, TlcliError
 from tlcli.evaluation import chart_data, figures, learning_curves
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
+from tlcli.runs.metrics import append_metrics
 from tlcli.system import files
 
 
@@ -29,7 +30,7 @@ def fabricate(name: str = "cats-1", *, val: bool = True, stages=("head", "$fine_
     files.write_json(run.file(directory.RECORD), {"created": "2030-01-02T03:04:05+00:00"})
     for stage, count in zip(stages, (4, 3), strict=False):
         for epoch in range(1, count + 1):
-            run.append_metrics(line(stage, epoch, val=val))
+            append_metrics(run, line(stage, epoch, val=val))
     outcomes = [{"best_epoch": 3}, {"best_epoch": 2}]
     files.write_json(run.file(directory.SUMMARY), {"stages": outcomes[: len(stages)]})
     run.file(directory.MODEL).touch()

@@ -38,7 +38,7 @@ def model(photos, write_recipe, tmp_path):
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=2)
     with resume.claim(resume.RunRequest(), plan.recipe, plan.index) as claimed:
         run = claimed.run
-        saving.save_model(network, plan, run)
+        saving.save_model(network, plan.recipe, plan.index.classes, run)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
     directory.mark_latest(run)
     return network, run

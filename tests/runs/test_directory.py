@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -47,16 +46,6 @@ def test_reading_files_of_a_run(tmp_path: Path):
     with pytest.raises(RunError) as damaged:
         run.read(directory.SUMMARY)
     assert str(damaged.value).startswith(f"{tmp_path}/summary.json: cannot be read: Expecting ")
-
-
-def test_metrics_are_lines(tmp_path: Path):
-    run = Run(tmp_path)
-    run.append_metrics({"epoch": 1})
-    run.append_metrics({"epoch": 2})
-    lines = run.file(directory.METRICS).read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [{"epoch": 1}, {"epoch": 2}]
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        run.append_metrics({"loss": float("nan")})
 
 
 def test_finding_runs(monkeypatch: pytest.MonkeyPatch):

@@ -137,11 +137,11 @@ def made(photos: Path, write_recipe) -> Plan:
 
 
 def test_the_store_is_opened_filled_and_let_go_of(made: Plan, capsys):
-    network = extract.load_network(made)
+    network = extract.load_network(made.recipe, made.source, len(made.index.classes))
     with open_store(network, made.recipe, made.cache, [LOW]) as opened:
         assert (opened.rows.keys(), opened.sources.keys()) == ({LOW}, set())
         assert len(opened.checksums) == len(made.row.boundaries)
-        report = extract.fill_store(network, made, opened)
+        report = extract.fill_store(network, made.recipe, made.index, opened)
     # Live views are drawn in training: what is stored are the photos that the others score.
     others = len(made.index.items) - len(made.index.of("train"))
     assert report.computed == {LOW: others}
@@ -149,6 +149,8 @@ def test_the_store_is_opened_filled_and_let_go_of(made: Plan, capsys):
     with open_store(network, made.recipe, made.cache, [TOP]) as again:
         assert (again.rows.keys(), again.sources.keys()) == ({TOP}, {LOW})
         assert again.all_rows.keys() == {LOW, TOP}
-        assert extract.fill_store(network, made, again).images == 0, "from the rows below"
+        assert extract.fill_store(network, made.recipe, made.index, again).images == 0, (
+            "from the rows below"
+        )
     with pytest.raises(StoreError, match="closed database"):
         again.rows[TOP].locate([("ab" * 32, "0")])

@@ -26,10 +26,10 @@ from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data
 from tlcli.runs import directory, resume
-from tlcli.training import loop, mixing, saving
+from tlcli.training import loop, mixing, saving, stages
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
-from tlcli.training.train import Summary, train
+from tlcli.training.train import TrainedRun, train
 
 STAGES = """
 stages:
@@ -45,11 +45,11 @@ class Ran:
     """A finished run with what went into it."""
 
     plan: Plan
-    summary: Summary
+    trained: TrainedRun
 
     @property
     def path(self) -> Path:
-        return self.summary.run.path
+        return self.trained.run.path
 
     def metrics(self) -> list[dict[str, Any]]:
         lines = (self.path / directory.METRICS).read_text(encoding="utf-8").splitlines()
@@ -230,7 +230,7 @@ def test_a_run_holds_what_it_promises(run):
     assert directory.find_run(None).path == ran.path.resolve()
 
     summary = json.loads((ran.path / directory.SUMMARY).read_text(encoding="utf-8"))
-    found = ran.summary.as_json()
+    found = ran.trained.as_json()
     assert set(found) == {"run", "stages", "test"}
     assert set(found["stages"][0]) == {
         "name", "epochs", "best_epoch", "val_loss", "val_accuracy", "seconds"
@@ -243,8 +243,8 @@ def test_a_stage_hands_on_its_best_epoch(run, pair):
     ran = run("VGG16", "stages:\n  - {name: head, epochs: 12, learning_rate: 0.5}\n")
     lines = ran.metrics()
     best = min(lines, key=lambda line: line["val_loss"])
-    (result,) = ran.summary.stages
-    assert result.outcome.best.epoch == best["epoch"]
+    (result,) = ran.trained.summary.stages
+    assert result.best_epoch == best["epoch"]
     assert best["epoch"] < 12, "the rate is meant to make later epochs worse"
     saved = keras.saving.load_model(ran.path / directory.MODEL)
     items = ran.plan.index.of("val")
@@ -260,8 +260,8 @@ def test_a_stage_hands_on_its_best_epoch(run, pair):
 def test_early_stopping_ends_a_stage(run, pair):
     text = "stages:\n  - {name: head, epochs: 40, learning_rate: 0.5, early_stopping: 2}\n"
     ran = run("VGG16", text)
-    (result,) = ran.summary.stages
-    assert result.outcome.epochs == result.outcome.best.epoch + 2 < 40
+    (result,) = ran.trained.summary.stages
+    assert result.epochs == result.best_epoch + 2 < 40
 
 
 @pytest.mark.slow
@@ -282,14 +282,14 @@ def test_a_second_run_with_another_head_or_rate_extracts_nothing(run):
     quick = (
         "stages:\n  - {name: head, epochs: 1}\n  - {name: top, freeze_until: BOUNDARY, epochs: 1}\n"
     )
-    assert run("VGG16", quick).summary.report.images == 39
+    assert run("VGG16", quick).trained.summary.extraction.images == 39
     changes = (
         "head.hidden=[8]", "head.pooling=max", "head.dropout=0.1",
         "stages.1.learning_rate=1e-6", "stages.1.optimizer=rmsprop",
     )  # fmt: skip
     ran = run("VGG16", quick, *changes)
-    assert ran.summary.report.images == 0
-    assert ran.summary.report.computed == {"block4_pool": 0, "block5_pool": 0}
+    assert ran.trained.summary.extraction.images == 0
+    assert ran.trained.summary.extraction.computed == {"block4_pool": 0, "block5_pool": 0}
 
 
 @pytest.mark.slow
@@ -487,12 +487,12 @@ def test_a_model_that_was_saved_otherwise_is_no_finished_run(run, monkeypatch, l
 def test_a_saved_model_is_compared_without_photos_too(run, pair):
     ran = run(text=HEAD)
     shutil.rmtree(pair)
-    assert saving._pixels(ran.plan).shape == (saving.REREAD, 32, 32, 3)
+    assert saving._pixels(ran.plan.recipe, ran.plan.index).shape == (saving.REREAD, 32, 32, 3)
 
 
 def test_the_metrics_of_a_finished_run_are_written_whole(run, monkeypatch):
     """A power cut may take lines that were only appended."""
-    monkeypatch.setattr(directory.Run, "append_metrics", lambda *_: None)
+    monkeypatch.setattr(stages, "append_metrics", lambda *_: None)
     assert len(run(text=HEAD).metrics()) == 1
 
 

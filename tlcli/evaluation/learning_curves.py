@@ -11,8 +11,8 @@ from tlcli.evaluation import chart_data, figures
 from tlcli.evaluation.chart_data import BestEpoch, Curve, LearningCurves
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.records import BriefOutcome, BriefRecord, Epoch, checked
-from tlcli.system import files
+from tlcli.runs.metrics import read_metrics
+from tlcli.runs.records import BriefRecord, BriefSummary, Epoch, checked
 
 #: The widest name of a stage that stays legible above its epochs.
 STAGE_NAME = 20
@@ -29,22 +29,16 @@ _TAGS = {
 
 def read_epochs(run: Run) -> tuple[Epoch, ...]:
     """The epochs of a run. Raises `RunError` where its metrics are missing, empty or damaged."""
-    path = run.file(directory.METRICS)
-    try:
-        lines = tuple(files.read_json_lines(path))
-    except FileNotFoundError:
-        raise RunError(Problem(str(run.path), f"has no {directory.METRICS}")) from None
-    except (OSError, ValueError) as error:
-        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
-    if not lines:
-        raise RunError(Problem(str(path), "has no epoch"))
-    return tuple(checked(path, value, Epoch, number) for number, value in lines)
+    epochs = read_metrics(run)
+    if not epochs:
+        raise RunError(Problem(str(run.file(directory.METRICS)), "has no epoch"))
+    return epochs
 
 
 def read_curves(run: Run) -> LearningCurves:
     """The learning curves of a run; raises `RunError` where its metrics cannot be read."""
     epochs = read_epochs(run)
-    outcome = checked(run.file(directory.SUMMARY), run.read(directory.SUMMARY), BriefOutcome)
+    outcome = checked(run.file(directory.SUMMARY), run.read(directory.SUMMARY), BriefSummary)
     return chart_data.learning_curves(epochs, [stage.best_epoch for stage in outcome.stages])
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tlcli.errors import Problem, RunError, reason
+from tlcli.errors import Problem, RunError
 from tlcli.evaluation import calibration, labelled_photos
 from tlcli.evaluation.calibration import Calibration
 from tlcli.evaluation.predictions import read_guesses
@@ -26,7 +26,8 @@ from tlcli.runs.evaluation_records import (
     read_evaluation,
 )
 from tlcli.runs.inputs import read_split, recipe_of
-from tlcli.runs.records import Epoch, Outcome, Record, checked
+from tlcli.runs.metrics import read_metrics
+from tlcli.runs.records import Epoch, Record, Summary, checked
 from tlcli.system import files
 
 
@@ -43,7 +44,7 @@ class Evidence:
     run: Run
     record: Record
     recipe: Recipe
-    outcome: Outcome
+    outcome: Summary
     epochs: tuple[Epoch, ...]
     split: Literal["test", "val"]
     evaluation: Evaluation | None
@@ -68,8 +69,8 @@ def read(run: Run) -> Evidence:
         run,
         record,
         settings,
-        _required(run, directory.SUMMARY, Outcome),
-        _epochs(run.file(directory.METRICS)),
+        _required(run, directory.SUMMARY, Summary),
+        read_metrics(run) if run.file(directory.METRICS).is_file() else (),
         split,
         evaluation,
         predictions,
@@ -89,16 +90,6 @@ def _required(run: Run, name: str, kind: Any) -> Any:
 
 def _optional(run: Run, name: str, kind: Any) -> Any:
     return _required(run, name, kind) if run.file(name).is_file() else None
-
-
-def _epochs(path: Path) -> tuple[Epoch, ...]:
-    try:
-        lines = tuple(files.read_json_lines(path))
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError) as error:
-        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
-    return tuple(checked(path, value, Epoch, number) for number, value in lines)
 
 
 def _check_same(path: Path, evaluation: Evaluation, predictions: tuple[Guess, ...]) -> None:

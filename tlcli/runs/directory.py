@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,17 +129,6 @@ class Run:
     def has_checkpoints(self) -> bool:
         """Whether an epoch was trained that it can go on from."""
         return any(self.file(CHECKPOINTS).glob("*.npz"))
-
-    def append_metrics(self, values: dict[str, Any]) -> None:
-        """Add one line to the metrics."""
-        path = self.file(METRICS)
-        with files.errors_about(path), path.open("a", encoding="utf-8") as file:
-            file.write(metrics_line(values))
-
-
-def metrics_line(values: dict[str, Any]) -> str:
-    """One line of the metrics."""
-    return json.dumps(values, allow_nan=False) + "\n"
 
 
 def runs_root() -> Path:

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 from tlcli.errors import RunError
 from tlcli.runs import directory
-from tlcli.runs.records import BriefOutcome, BriefRecord, checked
+from tlcli.runs.records import BriefRecord, BriefSummary, checked
 from tlcli.system import console
 
-Brief = TypeVar("Brief", BriefRecord, BriefOutcome)
+Brief = TypeVar("Brief", BriefRecord, BriefSummary)
 
 
 def runs_table() -> tuple[str, Any]:
@@ -32,7 +32,7 @@ def runs_table() -> tuple[str, Any]:
 
 def _run(run: directory.Run) -> dict[str, Any]:
     record = _readable(run, directory.RECORD, BriefRecord())
-    outcome = BriefOutcome()
+    outcome = BriefSummary()
     if run.finished:
         outcome = _readable(run, directory.SUMMARY, outcome)
     return {

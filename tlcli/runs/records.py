@@ -44,14 +44,14 @@ def checked(path: Path, value: Any, kind: type[Part], line: int | None = None) -
     Raises `RunError` with the first place in it that does not fit.
     """
     try:
-        found: Part = _adapter(cast(Any, kind)).validate_python(value)
+        record: Part = _adapter(cast(Any, kind)).validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         where = f"{path}:{line}" if line else str(path)
         message = f"{place}: {first['msg']}" if place else str(first["msg"])
         raise RunError(Problem(where, message, AGAIN)) from error
-    return found
+    return record
 
 
 @cache
@@ -77,8 +77,8 @@ class Record(RecordPart):
     @property
     def devices(self) -> list[str]:
         """What it was trained on."""
-        processor, found = self.machine.get("processor"), self.machine.get("devices") or []
-        return [str(name) for name in (processor, *found) if name]
+        processor, devices = self.machine.get("processor"), self.machine.get("devices") or []
+        return [str(name) for name in (processor, *devices) if name]
 
     def count(self, split: str) -> int:
         """The photos of a split."""
@@ -86,7 +86,7 @@ class Record(RecordPart):
 
 
 class Score(RecordPart):
-    """A score on the test photos: a share, a mean loss, and of how many photos."""
+    """How a network does on some photos: accuracy, mean cross-entropy, and how many they were."""
 
     accuracy: Share
     loss: NonNegativeFloat
@@ -94,12 +94,18 @@ class Score(RecordPart):
 
     @property
     def right(self) -> int:
-        """The photos whose class was named."""
+        """How many photos were classified correctly."""
         return round(self.accuracy * self.n)
 
 
 class StageResult(RecordPart):
-    """What a stage came to, in seconds and by its best epoch, counted from 1."""
+    """A stage in `summary.json`: the figures of its best epoch, and its score on the test photos.
+
+    Attributes:
+        epochs: how many were trained.
+        best_epoch: counted from 1.
+        seconds: of all its epochs.
+    """
 
     name: str
     epochs: PositiveInt
@@ -111,15 +117,15 @@ class StageResult(RecordPart):
 
 
 class Extraction(RecordPart):
-    """Photos that went through the trunk, and rows computed and found, by boundary."""
+    """How many images went through the trunk, and rows computed and already stored, by boundary."""
 
     images: Count = 0
     computed: dict[str, Count] = {}
     stored: dict[str, Count] = {}
 
 
-class Outcome(RecordPart):
-    """`summary.json`; `seconds` are those of every act."""
+class Summary(RecordPart):
+    """`summary.json`: what a run came to; `seconds` are those of each of its acts."""
 
     stages: Annotated[tuple[StageResult, ...], Field(min_length=1)]
     test: Score | None = None
@@ -160,7 +166,7 @@ class BriefStage(RecordPart):
     val_accuracy: Share | None = None
 
 
-class BriefOutcome(RecordPart):
+class BriefSummary(RecordPart):
     """As much of `summary.json`."""
 
     stages: tuple[BriefStage, ...] = ()

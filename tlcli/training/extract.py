@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.data.audit import check_photos
+from tlcli.data.dataset import Index
 from tlcli.errors import DataError, Problem
 from tlcli.features import addresses, export, extraction
 from tlcli.features.export import FEATURES, INDEX, META, Origin, Pooling
@@ -14,29 +15,36 @@ from tlcli.features.extraction import ExtractionReport
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.images import decode
 from tlcli.images.loader import View
+from tlcli.networks.bases import BASES
 from tlcli.networks.framework import tf
 from tlcli.networks.network import Network, build_network
-from tlcli.pretrained.weights import load_weights
+from tlcli.pretrained.weights import WeightSource, load_weights
+from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
 from tlcli.training.plan import Plan
 
 
-def load_network(plan: Plan) -> Network:
-    """The base with its weights and a new head, and the process set up for its recipe."""
-    recipe = plan.recipe
+def load_network(recipe: Recipe, source: WeightSource, classes: int) -> Network:
+    """The base of a recipe with its weights and a new head for so many classes.
+
+    Where the recipe asks for it, TensorFlow is made deterministic for the rest of the process.
+    """
+    row = BASES[recipe.base.name]
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
     network = build_network(
-        plan.row, recipe.base.image_size, recipe.head, len(plan.index.classes),
+        row, recipe.base.image_size, recipe.head, classes,
         seed=recipe.seed, precision=recipe.precision,
     )  # fmt: skip
-    load_weights(network.base, plan.row, plan.source)
+    load_weights(network.base, row, source)
     return network
 
 
-def fill_store(network: Network, plan: Plan, opened: OpenedStore) -> ExtractionReport:
-    """Extract what the plan needs and the store lacks."""
-    recipe, items = plan.recipe, plan.index.items
+def fill_store(
+    network: Network, recipe: Recipe, index: Index, opened: OpenedStore
+) -> ExtractionReport:
+    """Extract what training needs and the store lacks."""
+    items = index.items
     live = recipe.augment.views == "live"
     if live:
         items = tuple(item for item in items if item.split != "train")
@@ -45,18 +53,19 @@ def fill_store(network: Network, plan: Plan, opened: OpenedStore) -> ExtractionR
         report = extraction.extract(network, recipe, views, opened.rows, opened.sources)
         _tell_extraction(report, len(views))
     if live:
-        report = replace(report, unreadable={**report.unreadable, **_check_live(plan)})
+        report = replace(report, unreadable={**report.unreadable, **_check_live(recipe, index)})
     for problem in report.unreadable.values():
         console.warn(f"{problem}; left out")
     return report
 
 
-def _check_live(plan: Plan) -> dict[Path, Problem]:
-    """Decode every training photo once before an epoch is spent: live views meet them late."""
-    found = dict(check_photos([item.path for item in plan.index.of("train")], decode.verify))
-    if found and plan.recipe.data.on_bad_image == "error":
-        raise DataError(found.values())
-    return found
+def _check_live(recipe: Recipe, index: Index) -> dict[Path, Problem]:
+    """Decode every training photo once: with live views, damaged ones would show up late."""
+    paths = [item.path for item in index.of("train")]
+    problems = dict(check_photos(paths, decode.verify))
+    if problems and recipe.data.on_bad_image == "error":
+        raise DataError(problems.values())
+    return problems
 
 
 def _tell_extraction(report: ExtractionReport, views: int) -> None:
@@ -100,7 +109,7 @@ def extract(plan: Plan, wanted: Wanted, *, force: bool = False) -> dict[str, Any
 
 
 def _extract(plan: Plan, wanted: Wanted) -> dict[str, Any]:
-    network = load_network(plan)
+    network = load_network(plan.recipe, plan.source, len(plan.index.classes))
     names = [wanted.boundary] if wanted.boundary else [cut.name for cut in plan.cuts]
     items = plan.index.items
     views = addresses.views_of(items, plan.recipe.augment, plan.recipe.augment.kept_views)

@@ -20,57 +20,40 @@ from tlcli.errors import Problem, RunError
 from tlcli.networks.network import Network, Variable
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import Stage
+from tlcli.runs.records import Epoch, Score, StageResult
 from tlcli.system import console, stateless_random
 from tlcli.training.batches import Feed, Pick
 from tlcli.training.optimizers import Rate
 from tlcli.training.stage_plan import StagePlan
-from tlcli.training.step import Score, Scorer, Trainer
+from tlcli.training.step import Means, Scorer, Trainer
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One line of the metrics; epochs count from 1."""
-
-    stage: str
-    epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a stage came to: its epochs, and the best of them, whose weights it hands on."""
+class StageOutcome:
+    """A stage that was trained: its epochs, and the best of them, whose weights it hands on."""
 
     name: str
     history: tuple[Epoch, ...]
     best: Epoch
 
     @property
-    def epochs(self) -> int:
-        """How many it trained."""
-        return len(self.history)
-
-    @property
     def seconds(self) -> float:
-        """Of its epochs."""
+        """Of all its epochs."""
         return sum(epoch.seconds for epoch in self.history)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The form printed by `finetune --json`."""
-        return {
-            "name": self.name,
-            "epochs": self.epochs,
-            "best_epoch": self.best.epoch,
-            "val_loss": self.best.val_loss,
-            "val_accuracy": self.best.val_accuracy,
-            "seconds": round(self.seconds, 3),
-        }
+    def result(self, test: Score | None) -> StageResult:
+        """The record of the stage, with its score on the test photos if there are any."""
+        return StageResult(
+            name=self.name,
+            epochs=len(self.history),
+            best_epoch=self.best.epoch,
+            val_loss=self.best.val_loss,
+            val_accuracy=self.best.val_accuracy,
+            seconds=round(self.seconds, 3),
+            test=test,
+        )
 
 
 @dataclass(frozen=True)
@@ -83,34 +66,37 @@ class Position:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A stage after its last epoch so far, as much as it takes to go on.
+    """A stage at the end of an epoch: all that it takes to train on from there.
 
     Attributes:
-        history: its epochs.
-        best: how many epochs it had when it was at its best.
+        history: its epochs so far.
+        best: the number of the best of them, from 1.
         weights: the values of `Network.variables` at the stage's cut.
         optimizer: those of its optimizer's variables.
+        best_weights: `weights` as they were at the end of the best epoch.
     """
 
     history: tuple[Epoch, ...]
     best: int
     weights: list[Array]
     optimizer: list[Array]
+    best_weights: list[Array]
+
+    @property
+    def is_best(self) -> bool:
+        """Whether its last epoch is the best so far."""
+        return self.best == len(self.history)
 
 
-class Keeper(Protocol):
-    """Where the snapshots of a stage are kept."""
-
-    def last(self) -> Snapshot | None:
-        """The stage as it was stopped, or None where it has not begun."""
-        ...
+class Listener(Protocol):
+    """Who is told of the end of every epoch."""
 
     def keep(self, snapshot: Snapshot) -> None:
-        """Take what the end of an epoch looks like, durably, and tell of it."""
+        """Keep the snapshot, so that the stage can go on from it after a stop."""
         ...
 
-    def best(self) -> list[Array]:
-        """The weights of the snapshot that was at its best, the last of which `best` told."""
+    def report(self, epoch: Epoch) -> None:
+        """Record the epoch that was just kept, and show it."""
         ...
 
 
@@ -120,59 +106,75 @@ def run_stage(
     recipe: Recipe,
     train: Feed,
     val: Feed | None,
-    at: Position,
-    keeper: Keeper,
-) -> Outcome:
+    position: Position,
+    listener: Listener,
+    stopped: Snapshot | None = None,
+) -> StageOutcome:
     """Train one stage and leave the weights of its best epoch in the network.
 
     The order of an epoch and the views it shows are drawn from (seed, stage, epoch) alone, so that
-    any epoch can be repeated by itself. `keeper` is given every epoch's end, and tells from which
-    to go on. Raises `RunError` when the loss stops being a number.
+    any epoch can be repeated by itself. `listener` is told of the end of every epoch; `stopped` is
+    the last snapshot that it kept before a stop. Raises `RunError` when the loss stops being a
+    number.
     """
     stage = planned.stage
     variables = network.variables_above(planned.cut.name)
     course = _Course(planned)
-    snapshot = keeper.last()
-    for epoch in snapshot.history if snapshot else ():
-        course.add(epoch)
-    if snapshot is not None:
-        _assign(variables, snapshot.weights, stage.name)
+    best_weights: list[Array] = []
+    if stopped is not None:
+        for epoch in stopped.history:
+            course.add(epoch)
+        _assign(variables, stopped.weights, stage.name)
+        best_weights = stopped.best_weights
     if not course.ended:
         trainer = Trainer(network, planned, recipe)
         scorer = Scorer(network, planned.cut.name)
-        if snapshot is not None:
-            _assign(trainer.optimizer_variables, snapshot.optimizer, stage.name)
+        if stopped is not None:
+            _assign(trainer.optimizer_variables, stopped.optimizer, stage.name)
         left = (stage.epochs - len(course.history)) * len(train.labels)
         with console.progress(left, stage.name) as bar:
             while not course.ended:
-                began, number = time.monotonic(), len(course.history)
-                picks = list(_picks(train, recipe.seed, at, number, planned.batch_size))
+                started, number = time.monotonic(), len(course.history)
+                picks = list(_picks(train, recipe.seed, position, number, planned.batch_size))
                 trained = trainer.train_epoch(train, picks, course.rate, number, bar)
-                scored = scorer.score(val) if val is not None else None
-                _check_finite(trained, scored, variables, stage.name, number)
-                epoch = Epoch(
-                    stage.name, number + 1, trained.loss, trained.accuracy,
-                    scored.loss if scored else None, scored.accuracy if scored else None,
-                    course.rate.at(number, planned.steps - 1),
-                    round(time.monotonic() - began, 3),
-                )  # fmt: skip
+                validated = scorer.score(val) if val is not None else None
+                _check_finite(trained, validated, variables, stage.name, number)
+                rate = course.rate.at(number, planned.steps - 1)
+                epoch = _epoch(stage.name, number, trained, validated, rate, started)
                 course.add(epoch)
-                keeper.keep(
-                    Snapshot(
-                        tuple(course.history),
-                        course.best.epoch,
-                        [variable.numpy() for variable in variables],
-                        [variable.numpy() for variable in trainer.optimizer_variables],
-                    )
+                weights = [variable.numpy() for variable in variables]
+                if course.best is epoch:
+                    best_weights = weights
+                optimizer = [variable.numpy() for variable in trainer.optimizer_variables]
+                history = tuple(course.history)
+                listener.keep(
+                    Snapshot(history, course.best.epoch, weights, optimizer, best_weights)
                 )
+                listener.report(epoch)
     # Of the best epoch come the weights; the state of dropout goes on.
-    state, best = network.weights_above(planned.cut.name), keeper.best()
-    _assign(state, best[: len(state)], stage.name)
-    return Outcome(stage.name, tuple(course.history), course.best)
+    state = network.weights_above(planned.cut.name)
+    _assign(state, best_weights[: len(state)], stage.name)
+    return StageOutcome(stage.name, tuple(course.history), course.best)
+
+
+def _epoch(
+    stage: str, number: int, trained: Means, validated: Means | None, rate: float, started: float
+) -> Epoch:
+    """The record of an epoch, which is numbered from 0 here and from 1 in records."""
+    return Epoch(
+        stage=stage,
+        epoch=number + 1,
+        loss=trained.loss,
+        accuracy=trained.accuracy,
+        val_loss=validated.loss if validated else None,
+        val_accuracy=validated.accuracy if validated else None,
+        learning_rate=rate,
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 class _Course:
-    """What the epochs of a stage come to so far."""
+    """What follows from the epochs of a stage so far: its best one, its rate, whether it ends."""
 
     def __init__(self, planned: StagePlan) -> None:
         self._stage = planned.stage
@@ -189,7 +191,7 @@ class _Course:
         return self._best
 
     def add(self, epoch: Epoch) -> None:
-        """One more epoch."""
+        """Take in one more epoch."""
         self.history.append(epoch)
         self.rate.end_epoch(epoch.val_loss)
         if self._best is None or _better(epoch, self._best, self._stage.monitor):
@@ -199,7 +201,7 @@ class _Course:
 
 
 def _assign(variables: list[Variable], values: list[Array], stage: str) -> None:
-    """Put kept values back; a `RunError` where they are of another network."""
+    """Put the values of a snapshot back; a `RunError` where they are of another network."""
     shapes = [tuple(variable.shape) for variable in variables]
     if shapes != [value.shape for value in values]:
         message = "the checkpoint does not fit this network"
@@ -209,10 +211,12 @@ def _assign(variables: list[Variable], values: list[Array], stage: str) -> None:
         variable.assign(value)
 
 
-def _picks(feed: Feed, seed: int, at: Position, number: int, batch_size: int) -> Iterator[Pick]:
+def _picks(
+    feed: Feed, seed: int, position: Position, number: int, batch_size: int
+) -> Iterator[Pick]:
     """The batches of an epoch: positions in random order, and the view of each."""
-    views = feed.views(seed, at.epochs_before + number)
-    order = epoch_order(seed, at.number, number, len(feed.labels))
+    views = feed.views(seed, position.epochs_before + number)
+    order = epoch_order(seed, position.number, number, len(feed.labels))
     for start in range(0, len(order), batch_size):
         positions = order[start : start + batch_size]
         yield positions, views[positions]
@@ -257,14 +261,18 @@ class _Patience:
 
 
 def _check_finite(
-    trained: Score, scored: Score | None, state: list[Variable], stage: str, number: int
+    trained: Means, validated: Means | None, state: list[Variable], stage: str, number: int
 ) -> None:
-    """The losses, or where nothing is validated after the last step the weights themselves."""
-    sound = math.isfinite(trained.loss)
-    if scored is not None:
-        sound = sound and math.isfinite(scored.loss)
+    """Raise `RunError` for a loss that is not a number.
+
+    The last step of an epoch shows in the loss of the validation photos; where there are none, the
+    weights themselves are looked at.
+    """
+    finite = math.isfinite(trained.loss)
+    if validated is not None:
+        finite = finite and math.isfinite(validated.loss)
     else:
-        sound = sound and all(np.isfinite(variable.numpy()).all() for variable in state)
-    if not sound:
+        finite = finite and all(np.isfinite(variable.numpy()).all() for variable in state)
+    if not finite:
         message = f"the loss of epoch {number + 1} is not a number"
         raise RunError(Problem(f"stage '{stage}'", message, "lower its learning_rate"))

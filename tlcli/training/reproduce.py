@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import recipe_of
-from tlcli.runs.records import Outcome, checked
-from tlcli.system import console, files
+from tlcli.runs.metrics import read_metrics
+from tlcli.runs.records import Epoch, Summary, checked
+from tlcli.system import console
 from tlcli.training import saving
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
@@ -149,11 +150,11 @@ def _check_place(run: Run, again: Run) -> None:
 
 def compare(run: Run, again: Run) -> Compared:
     """Compare two runs of one recipe: metrics epoch by epoch, test scores, then every weight."""
-    epochs = _metrics(run)
+    epochs = read_metrics(run)
     then, now = _tensors(run), _tensors(again)
     differences = (
-        *_different_epochs(epochs, _metrics(again)),
-        *_different_scores(_outcome(run), _outcome(again)),
+        *_different_epochs(epochs, read_metrics(again)),
+        *_different_scores(_summary(run), _summary(again)),
         *_different_tensors(then, now),
     )
     first = differences[0] if differences else None
@@ -161,35 +162,26 @@ def compare(run: Run, again: Run) -> Compared:
     return Compared(run.path, again.path, len(epochs), len(then), first, circumstances)
 
 
-def _metrics(run: Run) -> list[dict[str, Any]]:
-    path = run.file(directory.METRICS)
-    try:
-        return [dict(value) for _, value in files.read_json_lines(path)]
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+def _different_epochs(earlier: Sequence[Epoch], repeated: Sequence[Epoch]) -> Iterator[Difference]:
+    for first, second in zip(earlier, repeated, strict=False):
+        where = f"stage '{first.stage}', epoch {first.epoch}"
+        for name in Epoch.model_fields:
+            values = getattr(first, name), getattr(second, name)
+            if name != "seconds" and values[0] != values[1]:
+                yield Difference(where, name, *values)
+    if len(earlier) != len(repeated):
+        yield Difference("the whole run", "epochs", len(earlier), len(repeated))
 
 
-def _different_epochs(
-    then: list[dict[str, Any]], now: list[dict[str, Any]]
-) -> Iterator[Difference]:
-    for one, other in zip(then, now, strict=False):
-        where = f"stage '{one.get('stage')}', epoch {one.get('epoch')}"
-        for key in one:
-            if key != "seconds" and one[key] != other.get(key):
-                yield Difference(where, key, one[key], other.get(key))
-    if len(then) != len(now):
-        yield Difference("the whole run", "epochs", len(then), len(now))
+def _summary(run: Run) -> Summary:
+    return checked(run.file(directory.SUMMARY), run.read(directory.SUMMARY), Summary)
 
 
-def _outcome(run: Run) -> Outcome:
-    return checked(run.file(directory.SUMMARY), run.read(directory.SUMMARY), Outcome)
-
-
-def _different_scores(then: Outcome, now: Outcome) -> Iterator[Difference]:
-    for one, other in zip(then.stages, now.stages, strict=False):
-        if one.test != other.test:
-            scores = [stage.test and stage.test.model_dump() for stage in (one, other)]
-            yield Difference(f"stage '{one.name}'", "test", *scores)
+def _different_scores(earlier: Summary, repeated: Summary) -> Iterator[Difference]:
+    for first, second in zip(earlier.stages, repeated.stages, strict=False):
+        if first.test != second.test:
+            scores = [stage.test and stage.test.model_dump() for stage in (first, second)]
+            yield Difference(f"stage '{first.name}'", "test", *scores)
 
 
 def _tensors(run: Run) -> dict[str, npt.NDArray[Any]]:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from tlcli import __version__
+from tlcli.data.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.images import decode, loader
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.network import Network, compute_checksums
+from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console, files
-from tlcli.training.plan import Plan
 
 #: Photos on which the saved model must say what the one in memory says.
 REREAD = 16
@@ -133,16 +135,15 @@ def _device(device: Any) -> str:
     return f"{kind}: {name}" if name else kind
 
 
-def save_model(network: Network, plan: Plan, run: Run) -> None:
+def save_model(network: Network, recipe: Recipe, classes: Sequence[str], run: Run) -> None:
     """Write the whole network, with what prediction needs to know as one more archive member."""
-    recipe = plan.recipe
     card = {
         "tlcli": __version__,
-        "classes": list(plan.index.classes),
+        "classes": list(classes),
         "image_size": list(recipe.base.image_size),
         "resize": recipe.base.resize,
         "decoder": decode.DECODER_VERSION,
-        "base": plan.row.name,
+        "base": network.row.name,
     }
     with files.replacing(run.file(directory.MODEL)) as temporary:
         network.whole.save(temporary)
@@ -150,20 +151,23 @@ def save_model(network: Network, plan: Plan, run: Run) -> None:
             archive.writestr(directory.MODEL_CARD, files.json_text(card))
 
 
-def check_saved(network: Network, plan: Plan, run: Run, frozen: tuple[str, str]) -> None:
-    """The model read back from the disk must be the one in memory, and do what that does.
+def check_saved(
+    network: Network, recipe: Recipe, index: Index, run: Run, frozen: tuple[str, str]
+) -> None:
+    """Read the model back from the disk and compare it with the one in memory.
 
-    Its tensors have the same bits, those up to the boundary `frozen` are still the pretrained ones,
-    of which it has the checksum, and it predicts the same. Raises `RunError` otherwise.
+    Its tensors must have the same bits, it must predict the same for some photos of the index, and
+    up to a boundary its weights must still be the pretrained ones: `frozen` is that boundary and
+    the checksum of the pretrained weights up to it. Raises `RunError` otherwise.
     """
     saved = keras.saving.load_model(run.file(directory.MODEL), compile=False)
     boundary, checksum = frozen
-    layers = [saved.get_layer(name) for name in plan.row.layers]
+    layers = [saved.get_layer(name) for name in network.row.layers]
     if compute_checksums(layers, [boundary])[boundary] != checksum:
         raise _bug(run, f"weights up to '{boundary}' have changed though they were frozen")
     if _bits(saved) != _bits(network.whole):
         raise _bug(run, "the saved model has other weights than the trained one")
-    pixels = _pixels(plan)
+    pixels = _pixels(recipe, index)
     expected = network.whole(pixels, training=False).numpy()
     found = saved(pixels, training=False).numpy()
     if not np.allclose(expected, found, rtol=1e-5, atol=1e-6):
@@ -178,15 +182,14 @@ def _bits(model: Any) -> list[tuple[str, bytes]]:
     ]
 
 
-def _pixels(plan: Plan) -> Any:
-    """Some photos, or noise where there are none any more."""
-    index = plan.index
+def _pixels(recipe: Recipe, index: Index) -> Any:
+    """Some photos, or noise where none of them can be read any more."""
     items = (index.of("test") or index.of("val") or index.of("train"))[:REREAD]
     views = [loader.View(item.path, item.digest) for item in items]
-    (batch,) = loader.batches([views], loader.PixelSettings.of(plan.recipe))
+    (batch,) = loader.batches([views], loader.PixelSettings.of(recipe))
     if batch.readable:
         return batch.pixels
-    shape = (REREAD, *plan.recipe.base.image_size, 3)
+    shape = (REREAD, *recipe.base.image_size, 3)
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
@@ -18,11 +19,14 @@ from tlcli.networks.network import Network
 from tlcli.runs import directory
 from tlcli.runs.checkpoints import BEST, Checkpoint, Checkpoints
 from tlcli.runs.directory import Run
-from tlcli.system import console, files
+from tlcli.runs.metrics import append_metrics, write_metrics
+from tlcli.runs.records import Epoch, Score, StageResult
+from tlcli.system import console
 from tlcli.training.batches import LiveFeed, StoredFeed
-from tlcli.training.loop import Epoch, Outcome, Position, Snapshot, run_stage
+from tlcli.training.loop import Position, Snapshot, StageOutcome, run_stage
 from tlcli.training.plan import Plan
-from tlcli.training.step import Score, Scorer
+from tlcli.training.stage_plan import StagePlan
+from tlcli.training.step import Scorer
 
 Array = npt.NDArray[Any]
 
@@ -45,36 +49,29 @@ class Clock:
             self.seconds = self.so_far()
             self._running = None
 
+    def add(self, earlier: Mapping[str, float]) -> None:
+        """Count in the seconds of acts before a stop."""
+        for act, seconds in earlier.items():
+            self.seconds[act] = self.seconds.get(act, 0) + float(seconds)
+
     def so_far(self) -> dict[str, float]:
-        """With those of the act that is going on."""
+        """The seconds of all acts, the one that is going on included."""
         if self._running is None:
             return dict(self.seconds)
         act, started = self._running
         return {**self.seconds, act: self.seconds.get(act, 0) + time.monotonic() - started}
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a stage came to, and its score on the test photos if there are any."""
-
-    outcome: Outcome
-    test: Score | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The form in `summary.json`."""
-        return {**self.outcome.as_dict(), "test": self.test.as_dict() if self.test else None}
-
-
 class Stages:
     """The stages of a plan, from the first, or from where a run was stopped.
 
-    It is the `loop.Keeper` of the stage that trains.
+    It is the `loop.Listener` of the stage that trains.
 
     Args:
         rows: of every cut of the plan, and of other boundaries at hand.
-        run: keeps checkpoints and metrics.
-        clock: is told the seconds of every act, those before a stop included.
-        report: of the extraction; what was computed before a stop is added to it.
+        run: where checkpoints and metrics are written.
+        clock: counts the seconds of every act, those before a stop included.
+        extraction: what was extracted for this run; `extraction` adds what was before a stop.
     """
 
     def __init__(
@@ -84,15 +81,13 @@ class Stages:
         rows: dict[str, TrunkRows],
         run: Run,
         clock: Clock,
-        report: ExtractionReport,
+        extraction: ExtractionReport,
     ) -> None:
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
-        self._clock, self.report = clock, report
+        self._clock, self.extraction = clock, extraction
         self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))
-        self._results: list[Result] = []
-        self._before: list[Epoch] = []  # those of the stages before this one
-        self._stopped: Snapshot | None = None
-        self._best: list[Array] = []  # weights of the best epoch of the stage that trains
+        self._finished: list[_FinishedStage] = []
+        self._stopped: Snapshot | None = None  # of the stage that was training when it stopped
 
     def go_back(self) -> None:
         """Take up the newest checkpoint of a run that was stopped, and say so."""
@@ -113,79 +108,73 @@ class Stages:
             message = "this tlcli cannot read its checkpoint"
             raise RunError(Problem(str(self._run.path), message, hint)) from error
 
-    def run(self) -> list[Result]:
+    def run(self) -> tuple[StageResult, ...]:
         """Train what is left of every stage, and test after each."""
-        self._rewrite_metrics()
+        first, stopped = len(self._finished), self._stopped
+        write_metrics(self._run, [*self._epochs, *(stopped.history if stopped else ())])
         val, test = self._plan.index.of("val"), self._plan.index.of("test")
-        for number in range(len(self._results), len(self._plan.stages)):
+        for number in range(first, len(self._plan.stages)):
             planned = self._plan.stages[number]
             cut = planned.cut.name
             val_feed = self._stored_feed(val, cut) if val else None
-            _announce(self._plan, number)
+            _announce(planned, number, len(self._plan.stages))
             with self._clock(f"stage {planned.stage.name}"):
                 outcome = run_stage(
                     self._network, planned, self._plan.recipe, self._training_feed(cut), val_feed,
-                    Position(number, len(self._before)), self,
+                    Position(number, len(self._epochs)), self,
+                    stopped if number == first else None,
                 )  # fmt: skip
             with self._clock("test"):
-                score = self._score(test, cut)
-            self._results.append(Result(outcome, score))
-            self._before += outcome.history
+                score = self._score(test, planned)
+            self._finished.append(_FinishedStage(outcome, score))
             console.note(_stage_line(outcome, score))
-        self._rewrite_metrics()  # its lines have not been flushed to the disk one by one
-        return self._results
+        write_metrics(self._run, self._epochs)
+        return tuple(stage.outcome.result(stage.test) for stage in self._finished)
 
     def close(self) -> None:
         """Remove the checkpoints: there is nothing left to go on with."""
         self._checkpoints.clear()
 
-    def last(self) -> Snapshot | None:
-        """See `loop.Keeper`."""
-        stopped, self._stopped = self._stopped, None  # of one stage only
-        return stopped
-
     def keep(self, snapshot: Snapshot) -> None:
-        """See `loop.Keeper`."""
-        before = len(self._before)
+        """Write the checkpoint of an epoch; see `loop.Listener`."""
+        before = len(self._epochs)
         state = {
-            "before": [asdict(epoch) for epoch in self._before],
-            "history": [asdict(epoch) for epoch in snapshot.history],
+            "before": [epoch.model_dump() for epoch in self._epochs],
+            "history": [epoch.model_dump() for epoch in snapshot.history],
             "best": before + snapshot.best,
-            "results": [asdict(result) for result in self._results],
+            "results": [stage.as_state() for stage in self._finished],
             "seconds": self._clock.so_far(),
-            "extraction": self.report.as_dict(),
+            "extraction": self.extraction.as_dict(),
         }
         arrays = _packed(_WEIGHTS, snapshot.weights) | _packed(_OPTIMIZER, snapshot.optimizer)
-        if snapshot.best == len(snapshot.history):
-            self._best = snapshot.weights
-        else:
-            arrays |= _packed(BEST + _WEIGHTS, self._best)
+        if not snapshot.is_best:
+            arrays |= _packed(BEST + _WEIGHTS, snapshot.best_weights)
         self._checkpoints.write(Checkpoint(before + len(snapshot.history), state, arrays))
-        epoch = snapshot.history[-1]
-        self._run.append_metrics(asdict(epoch))
-        console.note(_epoch_line(epoch, self._plan.stages[len(self._results)].stage.epochs))
 
-    def best(self) -> list[Array]:
-        """See `loop.Keeper`."""
-        return self._best
+    def report(self, epoch: Epoch) -> None:
+        """Add an epoch to the metrics and show it; see `loop.Listener`."""
+        append_metrics(self._run, epoch.model_dump())
+        console.note(_epoch_line(epoch, self._plan.stages[len(self._finished)].stage.epochs))
+
+    @property
+    def _epochs(self) -> list[Epoch]:
+        """Those of the stages that are finished."""
+        return [epoch for stage in self._finished for epoch in stage.outcome.history]
 
     def _take_up(self, last: Checkpoint) -> None:
+        """Go on from a checkpoint: what `keep` has written."""
         state = last.state
-        self._before = [Epoch(**values) for values in state["before"]]
-        self._results = [_result(values) for values in state["results"]]
-        for act, seconds in state["seconds"].items():
-            self._clock.seconds[act] = self._clock.seconds.get(act, 0) + float(seconds)
-        self.report = self.report.with_earlier(state["extraction"])
+        self._finished = [_FinishedStage.from_state(values) for values in state["results"]]
+        self._clock.add(state["seconds"])
+        self.extraction = self.extraction.with_earlier(state["extraction"])
         history = tuple(Epoch(**values) for values in state["history"])
-        self._stopped = Snapshot(
-            history,
-            int(state["best"]) - len(self._before),
-            _unpacked(_WEIGHTS, last.arrays),
-            _unpacked(_OPTIMIZER, last.arrays),
-        )
-        earlier = self._stopped.best != len(history)
-        self._best = _unpacked(BEST + _WEIGHTS, last.arrays) if earlier else self._stopped.weights
-        stage = self._plan.stages[len(self._results)].stage
+        best = int(state["best"]) - len(state["before"])
+        weights = _unpacked(_WEIGHTS, last.arrays)
+        earlier = _unpacked(BEST + _WEIGHTS, last.arrays)
+        best_weights = weights if best == len(history) else earlier
+        optimizer = _unpacked(_OPTIMIZER, last.arrays)
+        self._stopped = Snapshot(history, best, weights, optimizer, best_weights)
+        stage = self._plan.stages[len(self._finished)].stage
         console.note(f"resuming after epoch {len(history)} of stage '{stage.name}'")
 
     def _training_feed(self, cut: str) -> StoredFeed | LiveFeed:
@@ -197,23 +186,43 @@ class Stages:
     def _stored_feed(self, items: Sequence[Item], cut: str, kept_views: int = 0) -> StoredFeed:
         return StoredFeed(self._network, self._plan.recipe, self._rows, cut, items, kept_views)
 
-    def _score(self, test: Sequence[Item], cut: str) -> Score | None:
+    def _score(self, test: Sequence[Item], planned: StagePlan) -> Score | None:
         if not test:
             return None
-        return Scorer(self._network, cut).score(self._stored_feed(test, cut))
+        cut = planned.cut.name
+        means = Scorer(self._network, cut).score(self._stored_feed(test, cut))
+        if not math.isfinite(means.loss):
+            message = "the loss on the test photos is not a number"
+            where = f"stage '{planned.stage.name}'"
+            raise RunError(Problem(where, message, "lower its learning_rate"))
+        return Score(accuracy=means.accuracy, loss=means.loss, n=means.n)
 
-    def _rewrite_metrics(self) -> None:
-        """The metrics of the epochs that count, whole: a stop may have cut the file short."""
-        history = [*self._before, *(self._stopped.history if self._stopped else ())]
-        text = "".join(directory.metrics_line(asdict(epoch)) for epoch in history)
-        files.write_text(self._run.file(directory.METRICS), text)
 
+@dataclass(frozen=True)
+class _FinishedStage:
+    """A stage that is done, and its score on the test photos, as a checkpoint keeps them."""
 
-def _result(values: dict[str, Any]) -> Result:
-    outcome = values["outcome"]
-    history = tuple(Epoch(**epoch) for epoch in outcome["history"])
-    test = Score(**values["test"]) if values["test"] else None
-    return Result(Outcome(outcome["name"], history, Epoch(**outcome["best"])), test)
+    outcome: StageOutcome
+    test: Score | None
+
+    def as_state(self) -> dict[str, Any]:
+        """Plain values for the state of a checkpoint."""
+        return {
+            "outcome": {
+                "name": self.outcome.name,
+                "history": [epoch.model_dump() for epoch in self.outcome.history],
+                "best": self.outcome.best.model_dump(),
+            },
+            "test": self.test.model_dump() if self.test else None,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> _FinishedStage:
+        """What `as_state` has given; `ValueError`, `KeyError` or `TypeError` for anything else."""
+        outcome = state["outcome"]
+        history = tuple(Epoch(**epoch) for epoch in outcome["history"])
+        test = Score(**state["test"]) if state["test"] else None
+        return cls(StageOutcome(outcome["name"], history, Epoch(**outcome["best"])), test)
 
 
 def _packed(kind: str, arrays: Sequence[Array]) -> dict[str, Array]:
@@ -225,12 +234,11 @@ def _unpacked(kind: str, arrays: dict[str, Array]) -> list[Array]:
     return [arrays[f"{kind}{number}"] for number in range(count)]
 
 
-def _announce(plan: Plan, number: int) -> None:
-    planned = plan.stages[number]
+def _announce(planned: StagePlan, number: int, count: int) -> None:
     until = planned.stage.freeze_until
     frozen = f"frozen until {until}" if until else "the whole base is frozen"
     console.note(
-        f"\nstage {number + 1} of {len(plan.stages)}: {planned.stage.name} "
+        f"\nstage {number + 1} of {count}: {planned.stage.name} "
         f"({planned.trainable:,} trainable parameters, {frozen})"
     )
 
@@ -243,8 +251,8 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
     return line + f"  {console.duration(epoch.seconds)}"
 
 
-def _stage_line(outcome: Outcome, score: Score | None) -> str:
-    line = f"  best epoch {outcome.best.epoch} of {outcome.epochs}"
+def _stage_line(outcome: StageOutcome, score: Score | None) -> str:
+    line = f"  best epoch {outcome.best.epoch} of {len(outcome.history)}"
     if outcome.best.val_accuracy is not None:
         line += f": val_accuracy {outcome.best.val_accuracy:.4f}"
     if score is not None:

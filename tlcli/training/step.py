@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +28,18 @@ Array = npt.NDArray[Any]
 EVALUATION_BATCH = 64
 
 
-@dataclass(frozen=True)
-class Score:
-    """How a network does on some photos: mean cross-entropy, accuracy, and how many they were."""
+class Means(NamedTuple):
+    """Means over some photos, as they were measured: the loss may have stopped being a number.
+
+    Attributes:
+        loss: cross-entropy.
+        accuracy: the share of photos whose likeliest class is their label.
+        n: how many photos they were.
+    """
 
     loss: float
     accuracy: float
     n: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """The form in `summary.json`."""
-        return {"accuracy": self.accuracy, "loss": self.loss, "n": self.n}
 
 
 class _Tally:
@@ -57,13 +57,13 @@ class _Tally:
         self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int64)))
         self._seen.assign_add(tf.cast(tf.size(labels), tf.int64))
 
-    def read(self) -> Score:
-        """The score since the last reading."""
+    def read(self) -> Means:
+        """The means since the last reading."""
         n = int(self._seen.numpy())
         loss, correct = float(self._loss.numpy()), int(self._correct.numpy())
         for variable in (self._loss, self._correct, self._seen):
             variable.assign(tf.zeros_like(variable))
-        return Score(loss / max(n, 1), correct / max(n, 1), n)
+        return Means(loss / max(n, 1), correct / max(n, 1), n)
 
 
 class Scorer:
@@ -74,7 +74,7 @@ class Scorer:
         self._tally = _Tally()
         self._step = tf.function(self._add, input_signature=_signature(self._tail)[:2])
 
-    def score(self, feed: Feed) -> Score:
+    def score(self, feed: Feed) -> Means:
         """Mean cross-entropy (without weights or smoothing) and accuracy over a feed."""
         n = len(feed.labels)
         picks = [
@@ -130,7 +130,7 @@ class Trainer:
 
     def train_epoch(
         self, feed: Feed, picks: list[Pick], rate: Rate, epoch: int, bar: console.Progress
-    ) -> Score:
+    ) -> Means:
         """One pass over `picks`: the score of each batch before the step it leads to.
 
         Where photos are mixed, the accuracy counts the label of which there is most.

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tlcli.data import findings, preview
+from tlcli.data.dataset import Index
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features.extraction import ExtractionReport
 from tlcli.features.open_store import open_store
-from tlcli.pretrained.weights import describe_weights
+from tlcli.pretrained.weights import WeightSource, describe_weights
+from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.create import move_into_place
 from tlcli.runs.directory import Run
+from tlcli.runs.records import Extraction, StageResult, Summary
 from tlcli.runs.resume import Claim, RunRequest
 from tlcli.system import console, files, signals
 from tlcli.training import extract, saving
 from tlcli.training.plan import Plan, without_unreadable
-from tlcli.training.stages import Clock, Result, Stages
-from tlcli.training.step import Score
+from tlcli.training.stages import Clock, Stages
 
-#: A new run under `directory.root()`, or the one there that was stopped.
+#: A new run under `directory.runs_root()`, or the one there that was stopped.
 NEW = RunRequest()
 
 #: Photos on a run's own sheet of views, which has to be read in a report.
@@ -28,57 +30,37 @@ SHEET_ROWS = 12
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a run came to.
-
-    Attributes:
-        stages: what each stage came to.
-        seconds: of each act of the run.
-    """
+class TrainedRun:
+    """A run that is finished, and what it came to."""
 
     run: Run
-    stages: tuple[Result, ...]
-    report: ExtractionReport
-    seconds: dict[str, float]
-
-    @property
-    def test(self) -> Score | None:
-        """The score of the finished network on the test photos, if there are any."""
-        return self.stages[-1].test
+    summary: Summary
 
     def as_json(self) -> dict[str, Any]:
-        """What `finetune --json` prints."""
+        """What `finetune --json` prints: the summary in short, and where the run is."""
+        stages = [stage.model_dump(exclude={"test"}) for stage in self.summary.stages]
+        test = self.summary.test
         return {
             "run": str(self.run.path),
-            "stages": [stage.outcome.as_dict() for stage in self.stages],
-            "test": self.test.as_dict() if self.test else None,
+            "stages": stages,
+            "test": test.model_dump() if test else None,
         }
 
-    def as_record(self) -> dict[str, Any]:
-        """What `summary.json` holds: the same and each stage's test score, extraction and times."""
-        record = self.as_json()
-        del record["run"]  # a run may be moved
-        record["stages"] = [stage.as_dict() for stage in self.stages]
-        record["extraction"] = self.report.as_dict()
-        record["seconds"] = {act: round(value, 2) for act, value in self.seconds.items()}
-        return record
-
     def text(self) -> str:
-        """The outcome as people read it."""
-        acts = ", ".join(f"{act} {console.duration(s)}" for act, s in self.seconds.items())
-        lines = [f"time: {console.duration(sum(self.seconds.values()))} ({acts})"]
-        if self.test is not None:
-            right = round(self.test.accuracy * self.test.n)
-            lines.insert(
-                0, f"test accuracy {self.test.accuracy:.4f} ({right:,} of {self.test.n:,} photos)"
-            )
+        """The summary as people read it."""
+        seconds, test = self.summary.seconds, self.summary.test
+        acts = ", ".join(f"{act} {console.duration(s)}" for act, s in seconds.items())
+        lines = [f"time: {console.duration(sum(seconds.values()))} ({acts})"]
+        if test is not None:
+            share = f"{test.right:,} of {test.n:,} photos"
+            lines.insert(0, f"test accuracy {test.accuracy:.4f} ({share})")
         lines.append(f"run: {self.run.path}")
         return "\n".join(lines)
 
 
 def train(
-    plan: Plan, wanted: RunRequest = NEW, *, latest: bool = True, checksum: str | None = None
-) -> Summary:
+    plan: Plan, request: RunRequest = NEW, *, latest: bool = True, checksum: str | None = None
+) -> TrainedRun:
     """Carry out a plan: load, extract, train stage after stage, test, save, check.
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that a
@@ -87,74 +69,88 @@ def train(
     must be. Raises a `TlcliError` for photos, weights, disks and numbers that do not allow it to
     end well, and `Interrupted` after a signal.
     """
-    with signals.defer(), resume.claim(wanted, plan.recipe, plan.index) as claimed:
+    with signals.defer(), resume.claim(request, plan.recipe, plan.index) as claimed:
         clock = Clock()
         run = claimed.run
         again = ", which was stopped" if claimed.resumed else ""
         console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
         with clock("load"):
-            network = extract.load_network(plan)
+            network = extract.load_network(plan.recipe, plan.source, len(plan.index.classes))
             record = describe_weights(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]
             if checksum is not None:
-                _check_weights(plan, record["checksum"], checksum)
+                _check_weights(plan.source, record["checksum"], checksum)
             saving.describe(run, record, deterministic=plan.recipe.deterministic)
             audit = findings.audit_record(plan.index, plan.problems)
             files.write_json(run.file(directory.AUDIT), audit)
             with clock("extract"):
-                report = extract.fill_store(network, plan, opened)
+                report = extract.fill_store(network, plan.recipe, plan.index, opened)
             plan = _readable(plan, report, claimed)
             stages = Stages(network, plan, opened.all_rows, run, clock, report)
             if claimed.resumed:
                 stages.go_back()
             results = stages.run()
         with clock("save"):
-            saving.save_model(network, plan, run)
-            saving.check_saved(network, plan, run, (cuts[0], opened.checksums[cuts[0]]))
-        summary = Summary(run, tuple(results), stages.report, clock.seconds)
-        files.write_json(run.file(directory.SUMMARY), summary.as_record())
+            saving.save_model(network, plan.recipe, plan.index.classes, run)
+            frozen = (cuts[0], opened.checksums[cuts[0]])
+            saving.check_saved(network, plan.recipe, plan.index, run, frozen)
+        summary = _summary(results, stages.extraction, clock.seconds)
+        files.write_json(run.file(directory.SUMMARY), summary.model_dump())
         signals.raise_if_interrupted()
-        settled = move_into_place(run)
+        final = move_into_place(run)
         if latest:
-            _mark_latest(settled)
-        _draw_views(plan, settled)
+            _mark_latest(final)
+        _draw_views(plan.recipe, plan.index, final)
         # From here on the run is finished; whoever asks for it again gets another.
         if run.replaces is None:
             stages.close()
         else:
             resume.discard(run)
         signals.ignore_from_now_on()
-    return replace(summary, run=settled)
+    return TrainedRun(final, summary)
 
 
-def _check_weights(plan: Plan, found: str, wanted: str) -> None:
-    if found != wanted:
-        message = f"the weights have the checksum {found[:16]}; the run began with {wanted[:16]}"
+def _summary(
+    stages: tuple[StageResult, ...], extraction: ExtractionReport, seconds: dict[str, float]
+) -> Summary:
+    """The record of the run; its score is that of the network after the last stage."""
+    return Summary(
+        stages=stages,
+        test=stages[-1].test,
+        extraction=Extraction.model_validate(extraction.as_dict()),
+        seconds={act: round(value, 2) for act, value in seconds.items()},
+    )
+
+
+def _check_weights(source: WeightSource, checksum: str, expected: str) -> None:
+    """Raise `RunError` where the weights are not those that the run began with."""
+    if checksum != expected:
+        message = (
+            f"the weights have the checksum {checksum[:16]}; the run began with {expected[:16]}"
+        )
         hint = "bring back those it began with; --weights says where they are"
-        raise RunError(Problem(str(plan.source), message, hint))
+        raise RunError(Problem(str(source), message, hint))
 
 
 def _mark_latest(run: Run) -> None:
-    """Make it the run that commands take where none is named; that is all that may fail here."""
+    """Make it the run that commands use where none is named; a failure is only a warning."""
     try:
         directory.mark_latest(run)
     except OSError as error:
-        pointer, hint = (
-            directory.runs_root() / directory.LATEST,
-            f"name this run with --run {run.path}",
-        )
+        pointer = directory.runs_root() / directory.LATEST
         message = f"cannot be pointed at this run: {reason(error)}"
+        hint = f"name this run with --run {run.path}"
         console.warn(str(Problem(str(pointer), message, hint)))
 
 
-def _draw_views(plan: Plan, run: Run) -> None:
-    """Show the views that the network saw; the run is as good without the picture."""
-    augment = plan.recipe.augment
+def _draw_views(recipe: Recipe, index: Index, run: Run) -> None:
+    """Draw the views that the network was trained on; a failure is only a warning."""
+    augment = recipe.augment
     if augment.changes_pixels and (augment.views == "live" or augment.kept_views):
         try:
-            preview.sheet(plan.recipe, plan.index, run.file(directory.VIEWS_SHEET), most=SHEET_ROWS)
+            preview.sheet(recipe, index, run.file(directory.VIEWS_SHEET), most=SHEET_ROWS)
         except (TlcliError, OSError) as error:
             console.warn(f"no sheet of views: {reason(error)}")
 
