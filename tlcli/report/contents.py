@@ -10,9 +10,10 @@ from tlcli.errors import Problem
 from tlcli.evaluation import chart_data
 from tlcli.networks import bases
 from tlcli.recipe.settings import Stage
-from tlcli.report import charts, examples, run_data, verdict
+from tlcli.report import charts, confusion, examples, run_data, verdict
 from tlcli.report.charts import ComparisonChart, ReliabilityDiagram
-from tlcli.report.examples import Exhibit, Matrix
+from tlcli.report.confusion import Matrix
+from tlcli.report.examples import Exhibit
 from tlcli.report.run_data import Evidence
 from tlcli.report.svg import Chart
 from tlcli.report.thumbnails import Album, Thumbnail
@@ -95,7 +96,7 @@ def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> ReportCon
     mistakes = examples.photo_examples(evaluation.mistakes if evaluation else (), found, album)
     unsure = examples.photo_examples(evaluation.unsure_correct if evaluation else (), found, album)
     table = (
-        examples.confusion_examples(evaluation, found.predictions or (), album)
+        confusion.confusion_examples(evaluation, found.predictions or (), album)
         if evaluation
         else None
     )

@@ -11,8 +11,8 @@ from builders.photos import paint
 
 from tlcli.data.hashing import hash_file
 from tlcli.evaluation import metrics
-from tlcli.report import examples
-from tlcli.report.examples import MOST_CLASSES, MOST_RIGHT, SHADES
+from tlcli.report import confusion, examples
+from tlcli.report.confusion import MOST_CLASSES, MOST_RIGHT, SHADES
 from tlcli.report.thumbnails import Album
 from tlcli.runs.evaluation_records import Evaluation, Guess
 
@@ -41,7 +41,7 @@ def album(tmp_path: Path) -> Album:
 
 def test_cells_hold_their_photos_the_surest_first(album: Album):
     evaluation, guesses = made(3, 120)
-    found = examples.confusion_examples(evaluation, guesses, album)
+    found = confusion.confusion_examples(evaluation, guesses, album)
     assert [[cell.n for cell in row] for row in found.rows] == [
         list(row) for row in evaluation.confusion
     ]
@@ -60,11 +60,11 @@ def test_cells_hold_their_photos_the_surest_first(album: Album):
 
 def test_every_cell_gets_a_photo_before_any_gets_two(album: Album):
     evaluation, guesses = made(3, 120)
-    whole = examples.confusion_examples(evaluation, guesses, album)
+    whole = confusion.confusion_examples(evaluation, guesses, album)
     cells = len(whole.cells)
     sizes = [len(shot.picture.uri) for cell in whole.cells for shot in cell.shots]
     tight = Album(album.root, album.root, album.digests, int(max(sizes) * (cells + 2)))
-    found = examples.confusion_examples(evaluation, guesses, tight)
+    found = confusion.confusion_examples(evaluation, guesses, tight)
     assert {len(cell.shots) for cell in found.cells} <= {1, 2, 3}
     assert sum(len(cell.shots) for cell in found.cells) < sum(map(bool, sizes))
 
@@ -72,7 +72,7 @@ def test_every_cell_gets_a_photo_before_any_gets_two(album: Album):
 def test_many_classes_are_folded(album: Album):
     classes = MOST_CLASSES + 20
     evaluation, guesses = made(classes, 3_000, wrong=1.0)
-    found = examples.confusion_examples(
+    found = confusion.confusion_examples(
         evaluation, guesses, Album(album.root, album.root, album.digests, 0)
     )
     assert found.folded == 20 and found.names[-1] is None and len(found.names) == MOST_CLASSES + 1
@@ -92,3 +92,13 @@ def test_many_classes_are_folded(album: Album):
             ]  # fmt: skip
             assert cell.n == len(here)
     assert not found.correct(found.rows[-1][-1]), "the last cell holds mistakes, too"
+
+
+def test_photos_of_cells_are_smaller_than_those_of_the_lists(tmp_path: Path):
+    paint(tmp_path / "0.png", (100, 100, 100), 0, side=300)
+    evaluation, (guess,) = made(2, 1)
+    album = Album(tmp_path, tmp_path, {"0.png": digest(tmp_path / "0.png")}, 10_000_000)
+    (cell,) = confusion.confusion_examples(evaluation, [guess], album).cells
+    (shot,) = cell.shots
+    assert (shot.picture.width, shot.picture.height) == (confusion.SIDE, confusion.SIDE)
+    assert album.pictures(["0.png"], examples.SIDE)["0.png"].width == examples.SIDE > confusion.SIDE
