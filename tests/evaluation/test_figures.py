@@ -33,13 +33,13 @@ def measured(count: int, *, calibrated: bool = True):
 def drawn(monkeypatch):
     """The figures that are saved, to read what is in them."""
     saved = []
-    real = figures.save
+    real = figures.save_figure
 
     def save(figure, path):
         saved.append(figure)
         real(figure, path)
 
-    monkeypatch.setattr(figures, "save", save)
+    monkeypatch.setattr(figures, "save_figure", save)
     return saved
 
 
@@ -118,10 +118,10 @@ def test_names_are_cut_in_the_middle_and_escaped():
 def test_any_name_can_be_drawn(name: str, tmp_path: Path):
     for suffix in ("png", "svg"):
         path = tmp_path / f"picture.{suffix}"
-        with figures.style([name]):
+        with figures.picture_style([name]):
             figure = Figure(figsize=(2, 1), layout="constrained")
             figure.subplots().set_title(figures.shortened(name))
-            figures.save(figure, path)
+            figures.save_figure(figure, path)
         assert path.stat().st_size > 500
     svg = path.read_text(encoding="utf-8")
     assert "<script" not in svg
@@ -130,7 +130,7 @@ def test_any_name_can_be_drawn(name: str, tmp_path: Path):
 
 @pytest.mark.skipif(not has_korean_font(), reason="no font with Korean letters is installed")
 def test_korean_letters_are_drawn_where_a_font_has_them(tmp_path: Path):
-    with figures.style([KOREAN]):
+    with figures.picture_style([KOREAN]):
         families = matplotlib.rcParams["font.family"]
         fonts = [font_manager.findfont(family) for family in families]
         assert not any("LastResort" in font for font in fonts)
@@ -139,13 +139,13 @@ def test_korean_letters_are_drawn_where_a_font_has_them(tmp_path: Path):
         # A letter that is lacking would be warned of; `style` hides it, so look for it here.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            figures.save(figure, tmp_path / "picture.png")
+            figures.save_figure(figure, tmp_path / "picture.png")
     assert families[0] == figures.FONT
     assert {ord(letter) for letter in KOREAN} <= set[int]().union(*map(letters, fonts))
 
 
 def test_latin_names_need_no_other_font():
-    with figures.style(["café", "straße"]):
+    with figures.picture_style(["café", "straße"]):
         assert matplotlib.rcParams["font.family"] == [figures.FONT]
     assert matplotlib.rcParams["text.parse_math"] is True, "settings of the caller come back"
 
@@ -154,10 +154,10 @@ def test_the_same_picture_is_the_same_file(tmp_path: Path):
     for suffix in ("png", "svg"):
         made = []
         for _ in range(2):
-            with figures.style():
+            with figures.picture_style():
                 figure = Figure(figsize=(2, 1))
                 figure.subplots().plot([1, 2], [3, 1])
-                figures.save(figure, tmp_path / f"a.{suffix}")
+                figures.save_figure(figure, tmp_path / f"a.{suffix}")
             made.append((tmp_path / f"a.{suffix}").read_bytes())
         assert made[0] == made[1]
     assert not re.search(rb"20\d\d-\d\d-\d\d", made[0])

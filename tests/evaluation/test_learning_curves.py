@@ -48,8 +48,8 @@ def test_stages_of_the_same_name_are_distinguished(tmp_path: Path):
 def test_the_picture_shows_every_epoch(monkeypatch):
     run = fabricate()
     drawn = []
-    real = figures.save
-    monkeypatch.setattr(figures, "save", lambda figure, path: (drawn.append(figure),
+    real = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: (drawn.append(figure),
                                                                real(figure, path)))  # fmt: skip
     paths = learning_curves.draw_curves(run)
     assert [path.name for path in paths] == ["curves.png", "curves.svg"]

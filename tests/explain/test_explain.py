@@ -42,8 +42,8 @@ def test_heat_is_that_of_the_photo_and_class_asked_for(opened, photos):
     assert [one.path for one in found] == paths
     pixels = np.stack([decode.load_image(p, height=64, width=64, resize="squash") for p in paths])
     probe = gradcam.Probe(opened, "block5_conv3")
-    maps, looked = gradcam.maps(probe, np.float32(pixels), np.full(len(paths), 1), "grad-cam")
-    values = opened.probabilities(looked.logits)
+    maps, probed = gradcam.heat_maps(probe, np.float32(pixels), np.full(len(paths), 1), "grad-cam")
+    values = opened.probabilities(probed.logits)
     for one, heat, row in zip(found, maps, values, strict=True):
         np.testing.assert_allclose(one.heat, heat, atol=1e-5)
         assert (one.name, one.predicted) == ("green", COLOURS[row.argmax()])
@@ -59,7 +59,7 @@ def test_one_photo(model, photos, cli):
     assert done.stdout.splitlines()[-1] == str(out)
     with Image.open(out) as made:
         # The photo and the photo under its heat, side by side.
-        assert made.format == "PNG" and made.width >= 2 * explain.SIDE
+        assert made.format == "PNG" and made.width >= 2 * explain.SHEET_SIDE
         left = np.asarray(made)[40:300, 40:300].astype(float)
     photo_mean = decode.load_image(photo, height=8, width=8, resize="squash").mean(axis=(0, 1))
     np.testing.assert_allclose(left.mean(axis=(0, 1)), photo_mean, atol=8)
@@ -144,7 +144,7 @@ def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
     hot = explain.Explanation(photo, "red", 0.2, "blue", np.eye(4, dtype=np.float32)[:, ::-1])
     assert hot.as_dict()["hottest"] == [0.875, 0.125]
     explainer = explain.Explainer(opened)
-    explain.draw(explainer, [cold, hot]).save(tmp_path / "drawn.png")
+    explain.draw_sheet(explainer, [cold, hot]).save(tmp_path / "drawn.png")
 
 
 def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
@@ -162,7 +162,7 @@ def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
         {"path": "test/red/00.png", "label": "red"},
         {"path": "test/green/00.png", "label": "green"},
     ]
-    found = explain.for_report(run, items, limit=2)
+    found = explain.explain_for_report(run, items, limit=2)
     folder = run.file(directory.EXPLANATIONS)
     assert json.loads((folder / directory.EXPLANATIONS_INDEX).read_text()) == found
     assert [(one["path"], one["label"], one["image"]) for one in found] == [
@@ -173,5 +173,5 @@ def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
     assert all(set(one) == keys for one in found)
     with Image.open(folder / "0001.png") as picture:
         assert max(picture.size) == explain.REPORT_SIDE
-    explain.for_report(run, items[4:])
+    explain.explain_for_report(run, items[4:])
     assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "index.json"]

@@ -68,10 +68,10 @@ def test_maps_are_the_formulas_before_and_after_saving(tmp_path, base, side, lay
     pixels, numbers = noise(2, side, side), np.array([2, 0])
     path = save(built, tmp_path / "model.keras", NAMES)
     probe = gradcam.Probe(open_run(path), layer)
-    looked = probe.look(pixels, numbers)
-    plain, _ = gradcam.maps(probe, pixels, numbers, "grad-cam")
-    better, _ = gradcam.maps(probe, pixels, numbers, "grad-cam++")
-    slopes = probe.slope(pixels, numbers)
+    probed = probe.layer_gradients(pixels, numbers)
+    plain, _ = gradcam.heat_maps(probe, pixels, numbers, "grad-cam")
+    better, _ = gradcam.heat_maps(probe, pixels, numbers, "grad-cam++")
+    slopes = probe.pixel_gradients(pixels, numbers)
     for photo, number in enumerate(numbers):
         _, slope = exported(
             built.whole, "preprocess", pixels[photo : photo + 1], lambda v, n=number: v[:, n]
@@ -84,14 +84,14 @@ def test_maps_are_the_formulas_before_and_after_saving(tmp_path, base, side, lay
         )
         scale = np.abs(gradients).max()
         assert scale > 0
-        np.testing.assert_allclose(looked.activations[photo], activations[0], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(probed.activations[photo], activations[0], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(
-            looked.gradients[photo], gradients[0], rtol=1e-3, atol=1e-4 * scale
+            probed.gradients[photo], gradients[0], rtol=1e-3, atol=1e-4 * scale
         )
         expected = formula(activations[0], gradients[0])
         assert expected.max() > 0
         np.testing.assert_allclose(plain[photo], expected / expected.max(), atol=1e-3)
-        score = float(looked.logits[photo, number])
+        score = float(probed.logits[photo, number])
         expected = formula_plus_plus(activations[0], gradients[0], score)
         np.testing.assert_allclose(better[photo], expected / expected.max(), atol=1e-3)
 
@@ -110,13 +110,13 @@ def test_the_two_classes_of_a_sigmoid_have_opposite_gradients(tmp_path):
         open_run(save(built, tmp_path / "model.keras", NAMES[:2])), "block5_conv3"
     )
     pixels = noise(1, 32, 32)
-    first, second = (probe.look(pixels, np.array([n])) for n in (0, 1))
+    first, second = (probe.layer_gradients(pixels, np.array([n])) for n in (0, 1))
     np.testing.assert_array_equal(first.gradients, -second.gradients)
     _, expected = exported(built.whole, "block5_conv3", pixels, lambda v: v[:, 0])
     scale = np.abs(expected).max()
     assert scale > 0
     np.testing.assert_allclose(second.gradients, expected, rtol=1e-3, atol=1e-4 * scale)
-    likeliest = probe.look(pixels, np.array([gradcam.LIKELIEST]))
+    likeliest = probe.layer_gradients(pixels, np.array([gradcam.LIKELIEST]))
     assert likeliest.numbers.tolist() == [1]
 
 
@@ -142,5 +142,5 @@ def test_integrated_gradients_add_up_to_the_score():
 
 def test_maps_reach_from_zero_to_one_and_a_cold_one_stays_cold():
     maps = np.array([[[0.0, 2.0]], [[0.0, 0.0]]])
-    assert gradcam.unit(maps).tolist() == [[[0.0, 1.0]], [[0.0, 0.0]]]
-    assert gradcam.unit(maps).dtype == np.float32
+    assert gradcam.scale_to_one(maps).tolist() == [[[0.0, 1.0]], [[0.0, 0.0]]]
+    assert gradcam.scale_to_one(maps).dtype == np.float32

@@ -21,14 +21,14 @@ def test_heat_lands_where_the_network_saw_it(resize, size):
     photo[down - 3 : down + 3, across - 3 : across + 3] = 255
     look = PixelSettings(64, 64, resize)
     seen = decode.fit(Image.fromarray(photo).convert("RGB"), 64, 64, resize)
-    laid, _ = heatmap.stretched(np.float32(seen)[:, :, 0] / 255, size, look)
+    laid, _ = heatmap.stretch_to_photo(np.float32(seen)[:, :, 0] / 255, size, look)
     rows, columns = np.mgrid[:height, :width] + 0.5
     assert (laid * rows).sum() / laid.sum() == pytest.approx(down, abs=1)
     assert (laid * columns).sum() / laid.sum() == pytest.approx(across, abs=1)
 
 
 def test_a_coarse_grid_covers_the_photo_evenly():
-    laid, seen = heatmap.stretched(
+    laid, seen = heatmap.stretch_to_photo(
         np.array([[0, 0], [0, 1]], np.float32), (40, 20), PixelSettings(32, 32, "squash")
     )
     assert laid.shape == (20, 40) and seen.all()
@@ -39,10 +39,10 @@ def test_a_coarse_grid_covers_the_photo_evenly():
 def test_what_a_crop_leaves_out_is_dark_and_cold():
     photo = Image.new("RGB", (90, 30), (200, 100, 50))
     look = PixelSettings(32, 32, "crop")
-    laid, seen = heatmap.stretched(np.ones((4, 4), np.float32), photo.size, look)
+    laid, seen = heatmap.stretch_to_photo(np.ones((4, 4), np.float32), photo.size, look)
     assert seen.sum() == 30 * 30 and not seen[:, :30].any() and not seen[:, 60:].any()
     assert not laid[~seen].any()
-    pixels = np.asarray(heatmap.overlay(photo, np.zeros((4, 4), np.float32), look))
+    pixels = np.asarray(heatmap.overlay_heat(photo, np.zeros((4, 4), np.float32), look))
     assert pixels[15, 5].tolist() == [70, 35, 18]
     assert pixels[15, 45].tolist() == [200, 100, 50]
 
@@ -50,17 +50,17 @@ def test_what_a_crop_leaves_out_is_dark_and_cold():
 def test_no_heat_leaves_the_photo_and_full_heat_hides_most_of_it():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
     look = PixelSettings(32, 32, "squash")
-    cold = heatmap.overlay(photo, np.zeros((3, 3), np.float32), look)
+    cold = heatmap.overlay_heat(photo, np.zeros((3, 3), np.float32), look)
     np.testing.assert_array_equal(np.asarray(cold), np.asarray(photo))
-    hot = np.asarray(heatmap.overlay(photo, np.ones((3, 3), np.float32), look), float)
-    expected = 0.25 * np.asarray(photo, float) + 0.75 * heatmap.colours(np.array(1.0))
+    hot = np.asarray(heatmap.overlay_heat(photo, np.ones((3, 3), np.float32), look), float)
+    expected = 0.25 * np.asarray(photo, float) + 0.75 * heatmap.heat_colours(np.array(1.0))
     np.testing.assert_allclose(hot, expected, atol=0.51)
 
 
 def test_hotter_is_lighter():
-    colours = heatmap.colours(np.linspace(0, 1, 256)) @ np.array([0.2126, 0.7152, 0.0722])
+    colours = heatmap.heat_colours(np.linspace(0, 1, 256)) @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(colours) > -0.5).all() and colours[-1] > colours[0] + 200
 
 
 def test_the_scale_is_as_wide_as_asked():
-    assert heatmap.scale(300, "nothing", "most").width == 300
+    assert heatmap.draw_scale(300, "nothing", "most").width == 300

@@ -78,13 +78,16 @@ def test_names_come_from_keras_own_file_and_twins_keep_their_numbers():
 
 def test_the_official_names():
     assert (
-        imagenet_classifier.official(BASES["VGG16"])
+        imagenet_classifier.official_file_name(BASES["VGG16"])
         == "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
     )
-    assert imagenet_classifier.official(BASES["MobileNet"]) == "mobilenet_1_0_224_tf.h5"
-    assert imagenet_classifier.official(SMALL) == "weights_mobilenet_v3_small_224_1.0_float.h5"
-    assert imagenet_classifier.official(BASES["EfficientNetB0"]) == "efficientnetb0.h5"
-    assert imagenet_classifier.official(BASES["NASNetMobile"]) == "nasnet_mobile.h5"
+    assert imagenet_classifier.official_file_name(BASES["MobileNet"]) == "mobilenet_1_0_224_tf.h5"
+    assert (
+        imagenet_classifier.official_file_name(SMALL)
+        == "weights_mobilenet_v3_small_224_1.0_float.h5"
+    )
+    assert imagenet_classifier.official_file_name(BASES["EfficientNetB0"]) == "efficientnetb0.h5"
+    assert imagenet_classifier.official_file_name(BASES["NASNetMobile"]) == "nasnet_mobile.h5"
 
 
 def test_weights_that_are_not_there(cli, tmp_path, whole, photos):
@@ -103,7 +106,7 @@ def test_weights_that_are_not_there(cli, tmp_path, whole, photos):
     with pytest.raises(WeightsError, match="does not hold the ImageNet classifier of MobileNetV3"):
         imagenet_classifier.open_classifier(SMALL, WeightsAccess(), path)
     # One under the official name that is another.
-    write(whole, tmp_path / imagenet_classifier.official(SMALL))
+    write(whole, tmp_path / imagenet_classifier.official_file_name(SMALL))
     with pytest.raises(WeightsError, match="has the name of the official file, but not its hash"):
         imagenet_classifier.open_classifier(SMALL, WeightsAccess(folder=tmp_path))
 

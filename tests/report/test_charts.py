@@ -9,7 +9,7 @@ import pytest
 
 from tlcli.evaluation.chart_data import ReliabilityChart, learning_curves, moving_average
 from tlcli.report import charts
-from tlcli.report.verdict import Measured
+from tlcli.report.verdict import MeasuredAccuracy
 from tlcli.runs.evaluation_records import ReliabilityBin
 from tlcli.runs.records import Epoch
 
@@ -78,7 +78,7 @@ def test_one_epoch_and_no_validation():
 
 def test_whiskers_stand_at_their_shares():
     chart = charts.comparison_chart(
-        ("cats", 0.5), [Measured("head", 80, 100), Measured("all", 90, 100)]
+        ("cats", 0.5), [MeasuredAccuracy("head", 80, 100), MeasuredAccuracy("all", 90, 100)]
     )
     slope, offset = np.polyfit(
         [tick.at for tick in chart.ticks], [float(tick.text[:-1]) / 100 for tick in chart.ticks], 1

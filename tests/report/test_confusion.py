@@ -12,8 +12,8 @@ from builders.photos import paint
 from tlcli.data.hashing import hash_file
 from tlcli.evaluation import metrics
 from tlcli.report import confusion, examples
-from tlcli.report.confusion import MOST_CLASSES, MOST_RIGHT, SHADES
-from tlcli.report.thumbnails import Album
+from tlcli.report.confusion import MOST_CLASSES, MOST_RIGHT, SHADES, confusion_with_photos
+from tlcli.report.thumbnails import PhotoThumbnails
 from tlcli.runs.evaluation_records import Evaluation, Guess
 
 
@@ -32,16 +32,16 @@ def made(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Gue
 
 
 @pytest.fixture
-def album(tmp_path: Path) -> Album:
+def thumbnails(tmp_path: Path) -> PhotoThumbnails:
     for number in range(120):
         paint(tmp_path / f"{number}.png", (100, 100, 100), number, side=24)
     digests = {path.name: hash_file(path) for path in tmp_path.iterdir()}
-    return Album(tmp_path, tmp_path, digests, 10_000_000)
+    return PhotoThumbnails(tmp_path, tmp_path, digests, 10_000_000)
 
 
-def test_cells_hold_their_photos_the_surest_first(album: Album):
+def test_cells_hold_their_photos_the_surest_first(thumbnails: PhotoThumbnails):
     evaluation, guesses = made(3, 120)
-    found = confusion.confusion_examples(evaluation, guesses, album)
+    found = confusion_with_photos(evaluation, guesses, thumbnails)
     assert [[cell.n for cell in row] for row in found.rows] == [
         list(row) for row in evaluation.confusion
     ]
@@ -52,28 +52,32 @@ def test_cells_hold_their_photos_the_surest_first(album: Album):
             key=lambda guess: -guess.probability,
         )
         shown = truth[:MOST_RIGHT] if found.correct(cell) else truth
-        assert [shot.guess for shot in cell.shots] == shown
+        assert [photo.guess for photo in cell.photos] == shown
         assert cell.more == len(truth) - len(shown)
     assert max(cell.shade for cell in found.cells) <= SHADES
     assert all(cell.shade >= 1 for cell in found.cells)
 
 
-def test_every_cell_gets_a_photo_before_any_gets_two(album: Album):
+def test_every_cell_gets_a_photo_before_any_gets_two(thumbnails: PhotoThumbnails):
     evaluation, guesses = made(3, 120)
-    whole = confusion.confusion_examples(evaluation, guesses, album)
+    whole = confusion_with_photos(evaluation, guesses, thumbnails)
     cells = len(whole.cells)
-    sizes = [len(shot.picture.uri) for cell in whole.cells for shot in cell.shots]
-    tight = Album(album.root, album.root, album.digests, int(max(sizes) * (cells + 2)))
-    found = confusion.confusion_examples(evaluation, guesses, tight)
-    assert {len(cell.shots) for cell in found.cells} <= {1, 2, 3}
-    assert sum(len(cell.shots) for cell in found.cells) < sum(map(bool, sizes))
+    sizes = [len(photo.picture.uri) for cell in whole.cells for photo in cell.photos]
+    tight = PhotoThumbnails(
+        thumbnails.root, thumbnails.root, thumbnails.digests, int(max(sizes) * (cells + 2))
+    )
+    found = confusion_with_photos(evaluation, guesses, tight)
+    assert {len(cell.photos) for cell in found.cells} <= {1, 2, 3}
+    assert sum(len(cell.photos) for cell in found.cells) < sum(map(bool, sizes))
 
 
-def test_many_classes_are_folded(album: Album):
+def test_many_classes_are_folded(thumbnails: PhotoThumbnails):
     classes = MOST_CLASSES + 20
     evaluation, guesses = made(classes, 3_000, wrong=1.0)
-    found = confusion.confusion_examples(
-        evaluation, guesses, Album(album.root, album.root, album.digests, 0)
+    found = confusion_with_photos(
+        evaluation,
+        guesses,
+        PhotoThumbnails(thumbnails.root, thumbnails.root, thumbnails.digests, 0),
     )
     assert found.folded == 20 and found.names[-1] is None and len(found.names) == MOST_CLASSES + 1
     errors = Counter[str]()
@@ -97,8 +101,14 @@ def test_many_classes_are_folded(album: Album):
 def test_photos_of_cells_are_smaller_than_those_of_the_lists(tmp_path: Path):
     paint(tmp_path / "0.png", (100, 100, 100), 0, side=300)
     evaluation, (guess,) = made(2, 1)
-    album = Album(tmp_path, tmp_path, {"0.png": digest(tmp_path / "0.png")}, 10_000_000)
-    (cell,) = confusion.confusion_examples(evaluation, [guess], album).cells
-    (shot,) = cell.shots
-    assert (shot.picture.width, shot.picture.height) == (confusion.SIDE, confusion.SIDE)
-    assert album.pictures(["0.png"], examples.SIDE)["0.png"].width == examples.SIDE > confusion.SIDE
+    thumbnails = PhotoThumbnails(
+        tmp_path, tmp_path, {"0.png": hash_file(tmp_path / "0.png")}, 10_000_000
+    )
+    (cell,) = confusion_with_photos(evaluation, [guess], thumbnails).cells
+    (photo,) = cell.photos
+    assert (photo.picture.width, photo.picture.height) == (confusion.SIDE, confusion.SIDE)
+    assert (
+        thumbnails.pictures(["0.png"], examples.SIDE)["0.png"].width
+        == examples.SIDE
+        > confusion.SIDE
+    )

@@ -14,21 +14,21 @@ from tlcli.report import html
      (None, "–")],
 )  # fmt: skip
 def test_shares_round_neither_to_all_nor_to_none(value, said):
-    assert html.share(value) == said
+    assert html.percent(value) == said
 
 
 @pytest.mark.parametrize(
     ("value", "said"), [(0.013, "+1.3"), (-0.2, "−20.0"), (0.0, "0.0"), (-0.0001, "0.0")]
 )
 def test_points(value, said):
-    assert html.points(value) == said
+    assert html.percentage_points(value) == said
 
 
 def test_names_are_one_visible_line():
-    assert html.name("a\nb\x00\u202ec") == "a\\nb\\x00\\u202ec"
-    long = html.name("x" * 300 + "y" * 300)
+    assert html.visible_name("a\nb\x00\u202ec") == "a\\nb\\x00\\u202ec"
+    long = html.visible_name("x" * 300 + "y" * 300)
     assert len(long) == 403 and long.startswith("xx") and long.endswith("yy") and " … " in long
-    assert html.name("x" * 400) == "x" * 400
+    assert html.visible_name("x" * 400) == "x" * 400
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def templates(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def rendered(templates: dict[str, str], source: str, **values: object) -> str:
     templates["page.html"] = source
-    return html.render("page.html", values, style="report.css", script="report.js")
+    return html.render_page("page.html", values, style="report.css", script="report.js")
 
 
 def test_values_are_escaped_wherever_they_stand(templates):

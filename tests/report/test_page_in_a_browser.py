@@ -41,7 +41,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     run = write_finished_run(folder / "run", folder / "photos", margin=1.5)
     write_explanations(run)
-    return report.write(run).path
+    return report.write_report(run).path
 
 
 @contextlib.contextmanager
@@ -220,7 +220,7 @@ def test_hostile_names_run_nothing_and_break_nothing(browser: Any, tmp_path: Pat
         tmp_path / "run", tmp_path / "photos", names=HOSTILE, classes=HOSTILE_CLASSES, each=6,
         margin=0.5,
     )  # fmt: skip
-    with opened(browser, report.write(run).path) as page:
+    with opened(browser, report.write_report(run).path) as page:
         for link in page.locator(".matrix a").all()[:10]:
             link.click()
         for button in page.locator(".sortable th button").all():

@@ -73,7 +73,7 @@ def section(root: Element, name: str) -> Element:
 
 
 def test_what_it_says_is_what_the_run_holds(run: Run):
-    written = report.write(run)
+    written = report.write_report(run)
     page = parsed(written.path)
     kept = run.read(directory.evaluation("test"))
     assert written.path == run.file("report.html")
@@ -97,7 +97,7 @@ def test_what_it_says_is_what_the_run_holds(run: Run):
 
 
 def test_the_photos_of_a_cell_are_those_that_it_counts(run: Run):
-    report.write(run)
+    report.write_report(run)
     page = parsed(run.file(directory.REPORT))
     lines = run.file(directory.predictions("test")).read_text().splitlines()[1:]
     pairs: dict[tuple[str, str], set[str]] = {}
@@ -114,7 +114,7 @@ def test_the_photos_of_a_cell_are_those_that_it_counts(run: Run):
 
 
 def test_every_cell_leads_to_its_photos(run: Run):
-    report.write(run)
+    report.write_report(run)
     page = parsed(run.file(directory.REPORT))
     (matrix,) = (one for one in page.iter(HTML + "table") if "matrix" in one.get("class", ""))
     targets = {one.get("href") for one in matrix.iter(HTML + "a")}
@@ -130,7 +130,7 @@ def test_every_cell_leads_to_its_photos(run: Run):
 
 def test_nothing_is_loaded_from_anywhere(run: Run):
     write_explanations(run)
-    page = parsed(report.write(run).path)
+    page = parsed(report.write_report(run).path)
     for element in page.iter():
         for name, value in element.attrib.items():
             if name in (
@@ -157,7 +157,7 @@ def test_nothing_is_loaded_from_anywhere(run: Run):
 
 
 def test_hostile_names_are_text(tmp_path: Path):
-    plain = report.write(write_finished_run(tmp_path / "plain", tmp_path / "a", each=9))
+    plain = report.write_report(write_finished_run(tmp_path / "plain", tmp_path / "a", each=9))
     run = write_finished_run(
         tmp_path / "evil", tmp_path / "<i>b", names=HOSTILE, classes=HOSTILE_CLASSES, each=9,
         margin=0.5,
@@ -167,7 +167,7 @@ def test_hostile_names_are_text(tmp_path: Path):
         "hint": "'\"><svg onload=alert(4)>", "count": 1, "paths": [HOSTILE[1]],
     }  # fmt: skip
     files.write_json(run.file(directory.AUDIT), {"findings": [finding], "counts": {}})
-    page = parsed(report.write(run).path)
+    page = parsed(report.write_report(run).path)
     assert tags(page) <= tags(parsed(plain.path)) | {"svg"}
     assert len(list(page.iter(HTML + "script"))) == 1
     for element in page.iter():
@@ -180,7 +180,7 @@ def test_hostile_names_are_text(tmp_path: Path):
     assert "<b>bold</b>" in said and "quo\"te's & co" in said and "고양이\\nline" in said
     assert "<img src=x onerror=alert(3)>" in said
     assert "\u202e" not in said and "x" * 300 in said
-    assert not report.write(run).contents.hidden, "every photo is shown, whatever its name"
+    assert not report.write_report(run).contents.hidden, "every photo is shown, whatever its name"
 
 
 def test_pictures_carry_nothing_but_pixels(run: Run, tmp_path: Path):
@@ -194,7 +194,7 @@ def test_pictures_carry_nothing_but_pixels(run: Run, tmp_path: Path):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     fixed = [row if str(path) not in row else row.rpartition(",")[0] + "," + digest for row in rows]
     run.file(directory.SPLIT).write_text("\n".join(fixed) + "\n")
-    page = parsed(report.write(run).path)
+    page = parsed(report.write_report(run).path)
     pictures = [
         base64.b64decode(one.get("src").partition(",")[2]) for one in page.iter(HTML + "img")
     ]
@@ -208,7 +208,7 @@ def test_pictures_carry_nothing_but_pixels(run: Run, tmp_path: Path):
 def test_a_changed_photo_is_not_shown(run: Run, tmp_path: Path, capsys):
     path = tmp_path / "photos" / run.read(directory.evaluation("test"))["mistakes"][0]["path"]
     Image.new("RGB", (9, 9)).save(path)
-    written = report.write(run)
+    written = report.write_report(run)
     (problem,) = written.contents.hidden
     assert (problem.where, problem.message) == (
         str(path),
@@ -228,7 +228,7 @@ def test_pictures_that_the_run_does_not_know_stay_out(run: Run, tmp_path: Path):
     found["mistakes"][0]["path"] = str(secret)
     found["mistakes"][1]["path"] = "../secret.png"
     files.write_json(run.file(directory.evaluation("test")), found)
-    hidden = report.write(run).contents.hidden
+    hidden = report.write_report(run).contents.hidden
     assert {problem.message for problem in hidden} == {
         "is not a photo of the run, or has changed since"
     }
@@ -237,25 +237,25 @@ def test_pictures_that_the_run_does_not_know_stay_out(run: Run, tmp_path: Path):
 
 def test_photos_that_have_moved(run: Run, tmp_path: Path, capsys):
     (tmp_path / "photos").rename(tmp_path / "moved")
-    written = report.write(run)
+    written = report.write_report(run)
     assert written.contents.pictures == 0
     assert len(written.contents.hidden) == 30
     assert (
         "name the folder of the photos with --data (and 29 photos more); left"
         in capsys.readouterr().err
     )
-    again = report.write(run, data=tmp_path / "moved")
+    again = report.write_report(run, data=tmp_path / "moved")
     assert not again.contents.hidden
     assert again.contents.pictures > 30
     with pytest.raises(
         RunError, match="--data nowhere: is not a folder; name the folder of the photos"
     ):
-        report.write(run, data=Path("nowhere"))
+        report.write_report(run, data=Path("nowhere"))
 
 
 def test_what_is_missing_is_told_with_its_command(tmp_path: Path, capsys):
     run = write_finished_run(tmp_path / "a run", tmp_path / "photos", evaluated=False)
-    written = report.write(run)
+    written = report.write_report(run)
     command = f"tlcli evaluate --run '{run.path}'"
     assert written.as_json()["missing"] == [
         {"what": "the scores of classes and photos", "command": command}
@@ -271,11 +271,11 @@ def test_what_is_missing_is_told_with_its_command(tmp_path: Path, capsys):
 
 
 def test_explanations_stand_beside_their_photos(run: Run):
-    assert report.write(run).contents.missing["explanations"].command == (
+    assert report.write_report(run).contents.missing["explanations"].command == (
         f"tlcli report --run {run.path} --explain"
     )
     write_explanations(run)
-    written = report.write(run)
+    written = report.write_report(run)
     assert not written.contents.missing
     heats = [one for one in written.contents.mistakes if one.heat]
     assert [one.guess.path for one in heats] == [
@@ -292,7 +292,7 @@ def test_an_explanation_from_elsewhere_is_refused(run: Run):
     with pytest.raises(
         RunError, match=r"'../../secret.png' is not the name of a file in this fold"
     ):
-        report.write(run)
+        report.write_report(run)
 
 
 def test_without_test_photos_the_validation_photos_count(tmp_path: Path):
@@ -300,7 +300,7 @@ def test_without_test_photos_the_validation_photos_count(tmp_path: Path):
         tmp_path / "run", tmp_path / "photos", splits=("train", "val"),
         stages=(Stage("head", None, 3, None),),
     )  # fmt: skip
-    written = report.write(run)
+    written = report.write_report(run)
     said = text(parsed(written.path))
     assert written.as_json()["split"] == "val"
     assert "of 30 validation photos correctly" in said
@@ -312,7 +312,7 @@ def test_a_damaged_file_is_named(run: Run):
     value["confusion"] = value["confusion"][:2]
     files.write_json(run.file(directory.evaluation("test")), value)
     with pytest.raises(RunError) as caught:
-        report.write(run)
+        report.write_report(run)
     assert str(caught.value) == (
         f"{run.file('evaluation-test.json')}: Value error, the confusion matrix must have 3 rows "
         "of 3 counts; make it again, or remove it"
@@ -323,12 +323,14 @@ def test_another_file_is_not_overwritten(run: Run, tmp_path: Path):
     mine = tmp_path / "mine.html"
     mine.write_text("<p>mine")
     with pytest.raises(RunError, match=r"exists and is not a report; name another, or remove it"):
-        report.write(run, out=mine)
+        report.write_report(run, out=mine)
     assert mine.read_text() == "<p>mine"
     with pytest.raises(RunError, match=r"is a folder; name a file, such as report.html"):
-        report.write(run, out=tmp_path)
+        report.write_report(run, out=tmp_path)
     mine.unlink()
-    assert report.write(run, out=mine).path == report.write(run, out=mine).path == mine
+    assert (
+        report.write_report(run, out=mine).path == report.write_report(run, out=mine).path == mine
+    )
 
 
 def test_a_report_stays_small_with_many_classes_and_photos(tmp_path: Path, monkeypatch):
@@ -336,11 +338,11 @@ def test_a_report_stays_small_with_many_classes_and_photos(tmp_path: Path, monke
     run = write_finished_run(
         tmp_path / "run", tmp_path / "photos", classes=classes, each=3, margin=1.0
     )
-    words = len(report.html(contents.gather(run, room=0)).encode())
-    everything = report.write(run).bytes
+    words = len(report.report_html(contents.gather_contents(run, most_bytes=0)).encode())
+    everything = report.write_report(run).bytes
     assert everything > words + 200_000
     monkeypatch.setattr(report, "LIMIT", words + 100_000)
-    written = report.write(run)
+    written = report.write_report(run)
     pictures = [one.get("src") for one in parsed(written.path).iter(HTML + "img")]
     assert 50_000 < sum(map(len, pictures)) < 100_000
     assert written.bytes == written.path.stat().st_size <= report.LIMIT
@@ -366,14 +368,14 @@ def test_the_command(run: Run, cli, tmp_path: Path):
 
 
 def test_how_to_reproduce_begins_with_every_bit(run: Run):
-    commands = section(parsed(report.write(run).path), "reproduce").iter(HTML + "code")
+    commands = section(parsed(report.write_report(run).path), "reproduce").iter(HTML + "code")
     assert text(next(commands)) == f"tlcli reproduce {shlex.quote(str(run.path))}"
 
 
 def test_it_does_without_tensorflow(run: Run):
     probe = (
         "import sys; from pathlib import Path; from tlcli.report import report; "
-        "from tlcli.runs.directory import Run; report.write(Run(Path(sys.argv[1])));"
+        "from tlcli.runs.directory import Run; report.write_report(Run(Path(sys.argv[1])));"
         "print(sorted({'tensorflow', 'keras', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -8,7 +8,7 @@ import pytest
 from builders.runs import write_finished_run
 
 from tlcli.errors import RunError
-from tlcli.report import run_data
+from tlcli.report.run_data import read_run_data
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 
@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_what_is_there(run: Run, tmp_path: Path):
-    found = run_data.read(run)
+    found = read_run_data(run)
     assert (found.split, found.record.count("train"), len(found.epochs)) == ("test", 9, 10)
     assert found.evaluation is not None and found.predictions is not None
     assert [guess.path for guess in found.predictions[:1]] == ["test/0/000.png"]
@@ -30,7 +30,7 @@ def test_what_is_there(run: Run, tmp_path: Path):
     for name in ("metrics.jsonl", "evaluation-test.json", "predictions-test.csv",
                  "calibration.json"):  # fmt: skip
         run.file(name).unlink()
-    bare = run_data.read(run)
+    bare = read_run_data(run)
     assert (bare.epochs, bare.evaluation, bare.predictions, bare.calibration) == (
         (),
         None,
@@ -72,5 +72,5 @@ DAMAGES = {
 def test_damages_are_named(run: Run, name: str, content: str, said: str):
     run.file(name).write_text(content)
     with pytest.raises(RunError) as caught:
-        run_data.read(run)
+        read_run_data(run)
     assert f"{run.file(name)}{said}" in str(caught.value)

@@ -13,7 +13,7 @@ from builders.photos import paint
 from PIL import Image
 
 from tlcli.data.hashing import hash_file
-from tlcli.report.thumbnails import Album, shrink
+from tlcli.report.thumbnails import PhotoThumbnails, make_thumbnail
 
 
 def opened(uri: str) -> Image.Image:
@@ -26,17 +26,19 @@ def opened(uri: str) -> Image.Image:
     ("size", "small"), [((400, 300), (160, 120)), ((20, 10), (20, 10)), ((5000, 2), (160, 1))]
 )
 def test_shrinking(size: tuple[int, int], small: tuple[int, int]):
-    made = shrink(Image.new("RGB", size, (200, 40, 90)), 160)
+    made = make_thumbnail(Image.new("RGB", size, (200, 40, 90)), 160)
     image = opened(made.uri)
     assert image.size == (made.width, made.height) == small
     assert np.abs(np.asarray(image, int) - (200, 40, 90)).max() <= 3
 
 
 def test_names_and_places(tmp_path: Path):
-    album = Album(Path("/then/pets"), tmp_path / "now", {}, 0)
-    assert album.name("test/cats/1.png") == album.name("/then/pets/test/cats/1.png")
-    assert album.place("/then/pets/test/cats/1.png") == tmp_path / "now/test/cats/1.png"
-    assert album.place("/elsewhere/2.png") == Path("/elsewhere/2.png")
+    thumbnails = PhotoThumbnails(Path("/then/pets"), tmp_path / "now", {}, 0)
+    assert thumbnails.relative_name("test/cats/1.png") == thumbnails.relative_name(
+        "/then/pets/test/cats/1.png"
+    )
+    assert thumbnails.current_path("/then/pets/test/cats/1.png") == tmp_path / "now/test/cats/1.png"
+    assert thumbnails.current_path("/elsewhere/2.png") == Path("/elsewhere/2.png")
 
 
 def test_photos_that_cannot_be_shown(tmp_path: Path):
@@ -47,10 +49,10 @@ def test_photos_that_cannot_be_shown(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.png")
     digests = {name: hash_file(tmp_path / name) for name in ("good.png", "text.png")}
     digests["changed.png"] = "0" * 64
-    album = Album(tmp_path, tmp_path, digests, 1_000_000)
+    thumbnails = PhotoThumbnails(tmp_path, tmp_path, digests, 1_000_000)
     names = ["good.png", "changed.png", "text.png", "folder.png", "pipe.png", "none.png", "\0.png"]
-    assert list(album.pictures(names, 32)) == ["good.png"]
-    said = {path: problem.message for path, problem in album.problems.items()}
+    assert list(thumbnails.pictures(names, 32)) == ["good.png"]
+    said = {path: problem.message for path, problem in thumbnails.problems.items()}
     assert said["changed.png"] == "is not a photo of the run, or has changed since"
     assert said["text.png"].startswith("cannot be decoded: not an image")
     assert said["folder.png"] == said["pipe.png"] == said["none.png"] == "is missing"
@@ -62,11 +64,11 @@ def test_room_is_kept(tmp_path: Path):
         paint(tmp_path / f"{number:02d}.png", (90, 90, 90), number)
     names = sorted(path.name for path in tmp_path.glob("*.png"))
     digests = {name: hash_file(tmp_path / name) for name in names}
-    everything = Album(tmp_path, tmp_path, digests, 10**9).pictures(names, 48)
+    everything = PhotoThumbnails(tmp_path, tmp_path, digests, 10**9).pictures(names, 48)
     assert list(everything) == names
     total = sum(len(one.uri) for one in everything.values())
-    album = Album(tmp_path, tmp_path, digests, total // 2)
-    some = album.pictures(names, 48)
+    thumbnails = PhotoThumbnails(tmp_path, tmp_path, digests, total // 2)
+    some = thumbnails.pictures(names, 48)
     assert list(some) == names[: len(some)], "the first ones"
     assert total // 3 < sum(len(one.uri) for one in some.values()) <= total // 2
-    assert not album.problems
+    assert not thumbnails.problems

@@ -8,8 +8,8 @@ import pytest
 from builders.runs import Stage, write_finished_run
 
 from tlcli.evaluation.intervals import PairedCounts
-from tlcli.report import run_data, verdict
-from tlcli.report.verdict import Measured, Verdict, gain
+from tlcli.report.run_data import read_run_data
+from tlcli.report.verdict import MeasuredAccuracy, Verdict, judge_run, widest_gain
 from tlcli.runs.evaluation_records import MajorityBaseline
 
 
@@ -18,14 +18,14 @@ def majority(accuracy: float) -> MajorityBaseline:
 
 
 def judged(right: int, n: int, baseline: float, **settings) -> Verdict:
-    network = Measured("this network", right, n)
+    network = MeasuredAccuracy("this network", right, n)
     return Verdict("test", network, majority(baseline), (), settings.pop("gain", None), **settings)
 
 
 @pytest.mark.parametrize(("first", "second", "n"), [(293, 293, 302), (24, 28, 30), (3, 17, 20),
                                                     (0, 5, 9), (9, 9, 9), (12, 2, 14)])  # fmt: skip
 def test_the_interval_of_a_gain_holds_that_of_every_table(first: int, second: int, n: int):
-    found = gain("head", first, second, n)
+    found = widest_gain("head", first, second, n)
     assert found.difference == pytest.approx((second - first) / n)
     low, high = found.interval
     widest = 0.0
@@ -63,7 +63,7 @@ def test_quality_and_baseline():
     ],
 )
 def test_what_fine_tuning_gained(first: int, second: int, said: str):
-    sentence = judged(second, 200, 0.1, gain=gain("head", first, second, 200)).sentences()[2]
+    sentence = judged(second, 200, 0.1, gain=widest_gain("head", first, second, 200)).sentences()[2]
     assert sentence.startswith(said)
     assert sentence.endswith(" points), which may be chance.") == (second - first == 2)
 
@@ -94,5 +94,5 @@ def test_the_head_alone_is_the_last_stage_before_the_base_changes(tmp_path: Path
     run = write_finished_run(
         tmp_path / "run", tmp_path / "photos", each=1, stages=stages, evaluated=False,
     )  # fmt: skip
-    found = verdict.judge(run_data.read(run)).gain
+    found = judge_run(read_run_data(run)).gain
     assert (found and found.over) == over

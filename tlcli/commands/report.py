@@ -35,6 +35,6 @@ def report(
 
     run = directory.find_run(run_name)
     if with_heat_maps:
-        reports.explain(run, data)
-    written = reports.write(run, out=out, data=data)
+        reports.explain_photos(run, data)
+    written = reports.write_report(run, out=out, data=data)
     print_result((str(written.path), written.as_json()), json_)

@@ -48,7 +48,7 @@ def draw_reliability(scores: EvaluationScores, path: Path) -> None:
     from matplotlib.figure import Figure
 
     charts = reliability_charts(scores)
-    with style():
+    with picture_style():
         figure = Figure(figsize=(3.6 * len(charts), 4.6), layout="constrained")
         axes = figure.subplots(
             2, len(charts), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [3, 1]}
@@ -58,7 +58,7 @@ def draw_reliability(scores: EvaluationScores, path: Path) -> None:
             _draw_counts(axes[1][column], chart)
         axes[0][0].set_ylabel("accuracy (bar), confidence (mark)")
         axes[1][0].set_ylabel("photos")
-        save(figure, path)
+        save_figure(figure, path)
 
 
 def _draw_accuracy(axes: Any, chart: ReliabilityChart) -> None:
@@ -86,7 +86,7 @@ def draw_confusion(scores: EvaluationScores, path: Path) -> None:
 
     table, names = confusion_table(scores), scores.classes
     side = min(2.2 + 0.45 * len(names), 14.0)
-    with style(names):
+    with picture_style(names):
         figure = Figure(figsize=(side + 1, side), layout="constrained")
         axes = figure.subplots()
         axes.imshow(np.array(table.shares), cmap="Blues", vmin=0, vmax=1)
@@ -100,7 +100,7 @@ def draw_confusion(scores: EvaluationScores, path: Path) -> None:
             axes.tick_params(length=0)
         if len(names) <= MOST_NUMBERED:
             _write_numbers(axes, table)
-        save(figure, path)
+        save_figure(figure, path)
 
 
 def _write_numbers(axes: Any, table: ConfusionTable) -> None:
@@ -121,7 +121,7 @@ def shortened(name: str, length: int = LENGTH) -> str:
 
 
 @contextmanager
-def style(names: Iterable[str] = ()) -> Iterator[None]:
+def picture_style(names: Iterable[str] = ()) -> Iterator[None]:
     """The style of every picture, with fonts for the letters of `names`.
 
     No part of a text is read as mathematics, and a letter that no font has becomes an empty box.
@@ -149,7 +149,7 @@ def style(names: Iterable[str] = ()) -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure, whole, in the format its suffix names; without the time of day.
 
     Call it inside `style`: letters are looked up while the picture is drawn.

@@ -48,10 +48,10 @@ def draw_curves(run: Run, out: Path | None = None) -> tuple[Path, ...]:
     folder = out or run.path
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in directory.CURVES)
-    with figures.style([stage.name for stage in curves.stages]):
+    with figures.picture_style([stage.name for stage in curves.stages]):
         figure = _figure(curves)
         for path in paths:
-            figures.save(figure, path)
+            figures.save_figure(figure, path)
     return paths
 
 

@@ -85,7 +85,7 @@ def photo_activations(
     network: ExplainedModel, photo: Path, layers: Sequence[str]
 ) -> list[Channels]:
     """The activations of those layers for one photo; raises `ImageError` if it is none."""
-    settings = network.look
+    settings = network.pixel_settings
     pixels = decode.load_image(
         photo, height=settings.height, width=settings.width, resize=settings.resize
     )
@@ -109,7 +109,7 @@ def draw_channels(network: ExplainedModel, photo: Path, layers: Sequence[Channel
         for channels in layers
     ]
     title = f"{photo.name}, {network.name}"
-    footer = heatmap.scale(600, "least", "most, in each channel")
+    footer = heatmap.draw_scale(600, "least", "most, in each channel")
     return contact_sheet.lay(cells, 1, title=title, footer=footer)
 
 
@@ -135,7 +135,7 @@ def _tiles(values: Array) -> Image.Image:
     # Enlarged without smoothing, so that every cell of the layer's grid is seen as it is.
     resample = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
     for number in range(count):
-        tile = Image.fromarray(heatmap.colours(tiles[:, :, number]))
+        tile = Image.fromarray(heatmap.heat_colours(tiles[:, :, number]))
         place = (number % across * (width + 1), number // across * (height + 1))
         canvas.paste(tile.resize((width, height), resample), place)
     return canvas

@@ -1,4 +1,4 @@
-"""`tlcli explain`: where in a photo a network sees a class, as heat over the photo."""
+"""`tlcli explain`: where in a photo a network sees a class, as a heat map over the photo."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from tlcli.system import console, files
 Array = npt.NDArray[Any]
 
 #: The longer side of a photo on a sheet and in a report, in pixels.
-SIDE, REPORT_SIDE = 300, 256
+SHEET_SIDE, REPORT_SIDE = 300, 256
 
-#: Photos that a report shows heat for, unless it is told otherwise.
+#: Photos that a report shows heat maps of by default.
 REPORT_LIMIT = 24
 
 
@@ -43,8 +43,8 @@ class Explanation:
         name: the class that is explained.
         probability: its probability.
         predicted: the likeliest class.
-        heat: float32 0..1 on a grid over the network's input; zeros where nothing speaks for it.
-        error: why the photo could not be read; then the rest says nothing.
+        heat: float32 0..1 on a grid over the network's input; zeros where nothing supports it.
+        error: why the photo could not be read; then the other attributes are empty.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Explanation:
 
     @property
     def cold(self) -> bool:
-        """Whether nothing at the layer speaks for the class."""
+        """Whether nothing at the layer supports the class."""
         return self.heat is not None and not self.heat.any()
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Explainer:
     """A network with a classifier, and the layer and method that it is explained by.
 
     Args:
-        subject: the network.
+        network: with `logits`.
         method: one of `gradcam.Method`.
         layer: by default the end of the last convolutional block; integrated gradients need none.
 
@@ -89,74 +89,39 @@ class Explainer:
     """
 
     def __init__(
-        self, subject: ExplainedModel, method: Method = "grad-cam", layer: str | None = None
+        self, network: ExplainedModel, method: Method = "grad-cam", layer: str | None = None
     ) -> None:
-        self.subject = subject
+        self.network = network
         self.method: Method = method
-        self.layer = layer or subject.last_block
-        self._probe = gradcam.Probe(subject, self.layer)
+        self.layer = layer or network.last_block
+        self._probe = gradcam.Probe(network, self.layer)
 
     def explain(self, photos: Iterable[Path], name: str | None = None) -> Iterator[Explanation]:
         """Explanations in the order of the photos: of class `name`, or each photo's likeliest."""
-        number = gradcam.LIKELIEST if name is None else self.subject.class_number(name)
-        # A path is its own identity here: the same photo may be asked for twice.
+        number = gradcam.LIKELIEST if name is None else self.network.class_number(name)
+        # The path identifies a photo here, since the same one may be named twice.
         views = (View(path, str(path)) for path in photos)
-        for batch in batches(chunks(views, gradcam.BATCH), self.subject.look):
-            made = iter(self._explained(batch.pixels, number) if batch.readable else ())
+        for batch in batches(chunks(views, gradcam.BATCH), self.network.pixel_settings):
+            readable = iter(self._explained(batch.pixels, number) if batch.readable else ())
             for view in batch.views:
                 problem = batch.errors.get(view.path)
                 if problem is not None:
                     yield Explanation(view.path, error=problem.message)
                 else:
-                    yield Explanation(view.path, *next(made))
+                    yield Explanation(view.path, *next(readable))
 
     def _explained(self, pixels: Array, number: int) -> Iterator[tuple[str, float, str, Array]]:
+        """Class, probability, likeliest class and heat of each photo."""
         numbers = np.full(len(pixels), number)
-        maps, looked = gradcam.maps(self._probe, pixels, numbers, self.method)
-        classes = self.subject.classes
-        values = self.subject.probabilities(looked.logits)
-        for heat, chosen, row in zip(maps, looked.numbers, values, strict=True):
-            yield classes[chosen], float(row[chosen]), classes[row.argmax()], heat
-
-
-def pictures(made: Explanation, look: PixelSettings, side: int) -> tuple[Image.Image, Image.Image]:
-    """The photo with its longer side at `side` pixels, and the same under its heat."""
-    photo = decode.decode(made.path)
-    shrink = side / max(photo.size)
-    size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
-    photo = photo.resize(size, Image.Resampling.LANCZOS)
-    assert made.heat is not None
-    return photo, heatmap.overlay(photo, made.heat, look)
-
-
-def draw(explainer: Explainer, made: Sequence[Explanation]) -> Image.Image:
-    """One sheet: each photo beside itself under its heat, class and probability below them.
-
-    Raises `ImageError` for a photo that cannot be read any more.
-    """
-    cells = []
-    for one in made:
-        words = f"{one.name} {one.probability:.4f}"
-        if one.predicted != one.name:
-            words += f"  (predicted: {one.predicted})"
-        if one.cold:
-            words += "  nothing supports it"
-        shown = pictures(one, explainer.subject.look, SIDE)
-        cells.append(contact_sheet.SheetCell(shown, (words, one.path.name)))
-    title = f"{explainer.method}, {explainer.layer}"
-    if explainer.method == "integrated-gradients":
-        title = explainer.method
-    width = max(cell.size[0] for cell in cells)
-    scale = heatmap.scale(min(width, 2 * SIDE), "nothing", "most, in each photo")
-    return contact_sheet.lay(cells, _columns(len(cells)), title=title, footer=scale)
-
-
-def _columns(cells: int) -> int:
-    return 1 if cells == 1 else 2 if cells <= 8 else 3 if cells <= 60 else 6
+        maps, layer = gradcam.heat_maps(self._probe, pixels, numbers, self.method)
+        classes = self.network.classes
+        probabilities = self.network.probabilities(layer.logits)
+        for heat, explained, row in zip(maps, layer.numbers, probabilities, strict=True):
+            yield classes[explained], float(row[explained]), classes[row.argmax()], heat
 
 
 @dataclass(frozen=True)
-class Done:
+class ExplainResult:
     """What `tlcli explain` prints, as text and as a value, and whether a photo failed."""
 
     text: str
@@ -164,40 +129,100 @@ class Done:
     failed: bool
 
 
-def explain(explainer: Explainer, photos: Sequence[Path], name: str | None, target: Path) -> Done:
-    """Explain photos and write their sheet to `target`; those that cannot be read are told."""
+def explain(
+    explainer: Explainer, photos: Sequence[Path], name: str | None, target: Path
+) -> ExplainResult:
+    """Explain photos and write their sheet to `target`.
+
+    Args:
+        explainer: the network, its layer and the method.
+        photos: their paths; those that cannot be read are printed as errors and left out.
+        name: of the class to explain; by default each photo's likeliest.
+        target: the PNG.
+    """
+    explanations = []
     with console.progress(len(photos), explainer.method, "photos") as bar:
-        made = []
-        for one in explainer.explain(photos, name):
-            made.append(one)
+        for explanation in explainer.explain(photos, name):
+            explanations.append(explanation)
             bar.update(1)
-    for one in made:
-        if one.error is not None:
-            console.error(str(Problem(str(one.path), one.error)))
-    good = [one for one in made if one.error is None]
-    if good:
-        contact_sheet.save(draw(explainer, good), target)
-    rows = [(one.name, f"{one.probability:.4f}", one.predicted, one.path) for one in good]
-    listed = console.table(("class", "probability", "predicted", "photo"), rows)
-    text = f"{listed}\n\n{target}" if good else "no photo could be explained"
+    for explanation in explanations:
+        if explanation.error is not None:
+            console.error(str(Problem(str(explanation.path), explanation.error)))
+    readable = [explanation for explanation in explanations if explanation.error is None]
+    if readable:
+        contact_sheet.save(draw_sheet(explainer, readable), target)
     value = {
-        "model": explainer.subject.name,
+        "model": explainer.network.name,
         "method": explainer.method,
         "layer": None if explainer.method == "integrated-gradients" else explainer.layer,
-        "sheet": str(target) if good else None,
-        "photos": [one.as_dict() for one in made],
+        "sheet": str(target) if readable else None,
+        "photos": [explanation.as_dict() for explanation in explanations],
     }
-    return Done(text, value, len(good) < len(made))
+    return ExplainResult(_text(readable, target), value, len(readable) < len(explanations))
 
 
-def for_report(
+def _text(readable: Sequence[Explanation], target: Path) -> str:
+    if not readable:
+        return "no photo could be explained"
+    rows = [(row.name, f"{row.probability:.4f}", row.predicted, row.path) for row in readable]
+    listed = console.table(("class", "probability", "predicted", "photo"), rows)
+    return f"{listed}\n\n{target}"
+
+
+def draw_sheet(explainer: Explainer, explanations: Sequence[Explanation]) -> Image.Image:
+    """One sheet: each photo beside itself under its heat, class and probability below them.
+
+    Raises `ImageError` for a photo that cannot be read any more.
+    """
+    settings = explainer.network.pixel_settings
+    cells = [
+        contact_sheet.SheetCell(
+            photo_with_heat(explanation, settings, SHEET_SIDE),
+            (_caption(explanation), explanation.path.name),
+        )
+        for explanation in explanations
+    ]
+    title = f"{explainer.method}, {explainer.layer}"
+    if explainer.method == "integrated-gradients":
+        title = explainer.method
+    width = max(cell.size[0] for cell in cells)
+    scale = heatmap.draw_scale(min(width, 2 * SHEET_SIDE), "nothing", "most, in each photo")
+    return contact_sheet.lay(cells, _columns(len(cells)), title=title, footer=scale)
+
+
+def _caption(explanation: Explanation) -> str:
+    caption = f"{explanation.name} {explanation.probability:.4f}"
+    if explanation.predicted != explanation.name:
+        caption += f"  (predicted: {explanation.predicted})"
+    if explanation.cold:
+        caption += "  nothing supports it"
+    return caption
+
+
+def _columns(cells: int) -> int:
+    return 1 if cells == 1 else 2 if cells <= 8 else 3 if cells <= 60 else 6
+
+
+def photo_with_heat(
+    explanation: Explanation, settings: PixelSettings, side: int
+) -> tuple[Image.Image, Image.Image]:
+    """The photo with its longer side at `side` pixels, and the same under its heat."""
+    assert explanation.heat is not None
+    photo = decode.decode(explanation.path)
+    shrink = side / max(photo.size)
+    size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
+    photo = photo.resize(size, Image.Resampling.LANCZOS)
+    return photo, heatmap.overlay_heat(photo, explanation.heat, settings)
+
+
+def explain_for_report(
     run: Run,
     items: Sequence[dict[str, Any]],
     *,
     limit: int = REPORT_LIMIT,
     data: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Heat over photos of a run's evaluation, made once and kept in the run.
+    """Heat maps of photos of a run's evaluation, made once and kept in the run.
 
     Args:
         run: a finished run.
@@ -210,57 +235,66 @@ def for_report(
         probability, label, method, layer and the picture's file name. Photos that cannot be read,
         that have changed, or that the run does not know are left out.
     """
-    trained = labelled_photos.data_folder_of(run)
-    root = data or trained
-    digests = {
-        str(root / labelled_photos.photo_name(row, trained)): row.sha256 for row in read_split(run)
-    }
-    wanted = [
-        item
-        for item in {item["path"]: item for item in items}.values()
-        if _is_of_the_run(root / item["path"], digests)
-    ][:limit]
-    folder = run.file(directory.EXPLANATIONS)
+    root = data or labelled_photos.data_folder_of(run)
+    unchanged = _unchanged(run, items, root)[:limit]
     explainer = Explainer(open_run(run.file(directory.MODEL)))
-    # What is kept stays until the new pictures are all there.
-    folder, kept = folder.with_name(f".{folder.name}.new"), folder
+    # The explanations of before stay until the new ones are complete.
+    folder = run.file(directory.EXPLANATIONS)
+    new = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    entries = _write_pictures(explainer, unchanged, root, new)
+    files.write_json(new / directory.EXPLANATIONS_INDEX, entries)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    entries: list[dict[str, Any]] = []
-    with console.progress(len(wanted), "explanations", "photos") as bar:
-        found = explainer.explain(root / item["path"] for item in wanted)
-        for item, one in zip(wanted, found, strict=True):
-            bar.update(1)
-            try:
-                if one.error is None:
-                    entries.append(_keep(explainer, one, item, folder, len(entries) + 1))
-            except TlcliError as error:  # the photo went away meanwhile
-                console.warn(str(error))
-    files.write_json(folder / directory.EXPLANATIONS_INDEX, entries)
-    shutil.rmtree(kept, ignore_errors=True)
-    folder.rename(kept)
+    new.rename(folder)
     return entries
 
 
-def _is_of_the_run(path: Path, digests: dict[str, str]) -> bool:
+def _unchanged(run: Run, items: Sequence[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
+    """The items whose photos are those that the run was made with, each path once."""
+    recorded = labelled_photos.data_folder_of(run)
+    digests = {
+        str(root / labelled_photos.photo_name(row, recorded)): row.sha256 for row in read_split(run)
+    }
+    once = {item["path"]: item for item in items}
+    return [item for item in once.values() if _has_digest(root / item["path"], digests)]
+
+
+def _has_digest(path: Path, digests: dict[str, str]) -> bool:
     try:
         return digests.get(str(path)) == hash_file(path)
     except DataError:
         return False
 
 
-def _keep(
-    explainer: Explainer, one: Explanation, item: dict[str, Any], folder: Path, number: int
-) -> dict[str, Any]:
-    _, laid = pictures(one, explainer.subject.look, REPORT_SIDE)
-    name = f"{number:04d}.png"
-    contact_sheet.save(laid, folder / name)
-    return {
-        "path": item["path"],
-        "class": one.name,
-        "probability": one.probability,
-        "label": item["label"],
-        "method": explainer.method,
-        "layer": explainer.layer,
-        "image": name,
-    }
+def _write_pictures(
+    explainer: Explainer, items: Sequence[dict[str, Any]], root: Path, folder: Path
+) -> list[dict[str, Any]]:
+    """Write the heat map of each item as a file of `folder`; returns the entries of its index."""
+    entries: list[dict[str, Any]] = []
+    with console.progress(len(items), "explanations", "photos") as bar:
+        explanations = explainer.explain(root / item["path"] for item in items)
+        for item, explanation in zip(items, explanations, strict=True):
+            bar.update(1)
+            if explanation.error is not None:
+                continue
+            name = f"{len(entries) + 1:04d}.png"
+            try:
+                settings = explainer.network.pixel_settings
+                _, picture = photo_with_heat(explanation, settings, REPORT_SIDE)
+                contact_sheet.save(picture, folder / name)
+            except TlcliError as error:  # the photo has been removed meanwhile
+                console.warn(str(error))
+                continue
+            entries.append(
+                {
+                    "path": item["path"],
+                    "class": explanation.name,
+                    "probability": explanation.probability,
+                    "label": item["label"],
+                    "method": explainer.method,
+                    "layer": explainer.layer,
+                    "image": name,
+                }
+            )
+    return entries

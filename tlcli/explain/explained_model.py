@@ -1,8 +1,9 @@
 """A network opened for explanation: its layers by name, and its scores before softmax or sigmoid.
 
-Everything is found in the graph itself, so that it holds for every base, with the head of a run or
-with its ImageNet classifier, as trained or read back from a file. Explanations are computed in
-float32, whatever the precision of training: gradients of half precision lose their small values.
+Layers and scores are searched in the graph itself, so that every base is covered, with the head of
+a run or with its ImageNet classifier, as trained or read back from a file. Explanations are
+computed in float32, whatever the precision of training: gradients of half precision lose their
+small values.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from tlcli.pretrained.weights import WeightSource, load_weights
 from tlcli.runs.model_file import open_model, read_card, run_of
 
 Array = npt.NDArray[Any]
-#: Of Keras, which has no type hints that help.
+#: Types of Keras, which has no useful type hints.
 Model = Any
 Layer = Any
 Tensor = Any
 
-#: Layers that end the grid of activations: what they read is the top of the base.
+#: Layers whose input is a grid of activations and whose output is not.
 _COLLAPSING = (
     keras.layers.GlobalAveragePooling2D,
     keras.layers.GlobalMaxPooling2D,
@@ -49,10 +50,10 @@ class ExplainedModel:
     """A network to look into.
 
     Attributes:
-        name: what messages call it: the path of a model, or the name of a base.
-        row: the base that it is, or is built on.
+        name: in messages: the path of a model, or the name of a base.
+        row: of the table of bases: the base that it is, or is built on.
         model: raw RGB pixels 0..255, float32 (n, height, width, 3) -> its output.
-        look: how photos become those pixels.
+        pixel_settings: how photos become those pixels.
         logits: the tensor of scores, shape (n, 1) for two classes, else (n, classes); None for a
             base without classifier.
         classes: their names, in the order of the scores.
@@ -62,7 +63,7 @@ class ExplainedModel:
     name: str
     row: bases.PretrainedBase
     model: Model
-    look: PixelSettings
+    pixel_settings: PixelSettings
     logits: Tensor = None
     classes: tuple[str, ...] = ()
     temperature: float = 1.0
@@ -87,7 +88,7 @@ class ExplainedModel:
                 message = f"'{name}' gives {shape} numbers, not a grid of activations"
                 hint = f"use one of the layers below it, such as '{self.last_block}'"
                 raise UnknownName(Problem(where, message, hint))
-        hint = suggestion(name, list(grids)[::-1])  # the upper ones are of more interest
+        hint = suggestion(name, list(grids)[::-1])  # users mostly mean the upper layers
         raise UnknownName(Problem(where, f"{self.name} has no layer '{name}'", hint))
 
     @property
@@ -95,15 +96,15 @@ class ExplainedModel:
         """The layer that ends the last convolutional block.
 
         Going down from the output while each step has one input, the lowest layer that ends the
-        grid (a global pooling or a flattening; a classifier may have several) stands on the top of
-        the base. A pooling layer there is passed over, since the layer below it has the same
-        channels on a finer grid: VGG16's is `block5_conv3`.
+        grid (a global pooling or a flattening; a classifier may have several) reads the top of the
+        base. If that is a pooling layer, the layer below it is taken, which has the same channels
+        on a finer grid: VGG16's is `block5_conv3`.
         """
         top = self.model.outputs[0] if self.logits is None else self.logits
-        for layer, below in _down(top):
+        for layer, below in _layers_below(top):
             if isinstance(layer, _COLLAPSING):
                 top = below
-        for layer, below in _down(top):
+        for layer, below in _layers_below(top):
             if not isinstance(layer, _POOLING):
                 break
             top = below
@@ -114,7 +115,7 @@ class ExplainedModel:
         return softmax(class_logits(np.asarray(logits, np.float64) / self.temperature))
 
     def class_number(self, name: str, where: str = "--class") -> int:
-        """Which score belongs to a class; raises `UnknownName` for a name that is none."""
+        """The number of a class among the scores; raises `UnknownName` for a name that is none."""
         if name in self.classes:
             return self.classes.index(name)
         message = f"'{name}' is not a class of {self.name}"
@@ -137,16 +138,16 @@ def open_run(path: Path) -> ExplainedModel:
         raise RunError(Problem(str(path), "does not end in softmax or sigmoid", hint))
     classes = tuple(card["classes"])
     height, width = card["image_size"]
-    look = PixelSettings(height, width, card["resize"])
+    settings = PixelSettings(height, width, card["resize"])
     whole = _in_float32(model)
-    return ExplainedModel(str(path), row, whole, look, last.input, classes, _temperature(path))
+    return ExplainedModel(str(path), row, whole, settings, last.input, classes, _temperature(path))
 
 
 def _temperature(path: Path) -> float:
-    """That of the calibration of the run that a model lies in, or 1."""
+    """The temperature of the calibration of the run that a model lies in, or 1."""
     run = run_of(path)
-    kept = calibration.read_calibration(run) if run else None
-    return kept.temperature if kept else 1.0
+    calibrated = calibration.read_calibration(run) if run else None
+    return calibrated.temperature if calibrated else 1.0
 
 
 def open_base(
@@ -168,7 +169,7 @@ def _in_float32(model: Model) -> Model:
     return model
 
 
-def _down(tensor: Tensor) -> Iterator[tuple[Layer, Tensor]]:
+def _layers_below(tensor: Tensor) -> Iterator[tuple[Layer, Tensor]]:
     """The operations below a tensor with what each reads, as long as each reads one tensor."""
     while True:
         operation, node, _ = tensor._keras_history

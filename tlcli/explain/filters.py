@@ -86,7 +86,11 @@ def resized_base(network: ExplainedModel, side: int) -> ExplainedModel:
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
     return replace(
-        network, model=model, look=PixelSettings(side, side, "squash"), logits=None, classes=()
+        network,
+        model=model,
+        pixel_settings=PixelSettings(side, side, "squash"),
+        logits=None,
+        classes=(),
     )
 
 

@@ -1,4 +1,4 @@
-"""What speaks for a class: Grad-CAM, Grad-CAM++ and integrated gradients.
+"""What supports a class: Grad-CAM, Grad-CAM++ and integrated gradients.
 
 All three look at the score of a class before softmax or sigmoid, where another class cannot take
 the gradient away. The formulas are plain functions on arrays; `Probe` gets the arrays out of a
@@ -29,7 +29,7 @@ from tlcli.networks.logits import class_scores, likeliest_class
 Array = npt.NDArray[Any]
 Method = Literal["grad-cam", "grad-cam++", "integrated-gradients"]
 
-#: Points on the way from each baseline to the photo, and photos or points in a batch.
+#: Points between each baseline and the photo, and photos or points in a batch.
 STEPS, BATCH = 32, 16
 
 #: Where integrated gradients start: black and white. From black alone, what is black in the photo
@@ -56,8 +56,8 @@ def grad_cam_plus_plus(activations: Array, gradients: Array) -> Array:
     of S. The factor exp(S) that they share is left out: it would overflow, and scales a map only.
     """
     squares, cubes = gradients**2, gradients**3
-    below = 2 * squares + activations.sum(axis=(1, 2), keepdims=True) * cubes
-    alphas = np.divide(squares, below, out=np.zeros_like(below), where=below != 0)
+    denominator = 2 * squares + activations.sum(axis=(1, 2), keepdims=True) * cubes
+    alphas = np.divide(squares, denominator, out=np.zeros_like(denominator), where=denominator != 0)
     weights = (alphas * np.maximum(gradients, 0)).sum(axis=(1, 2), keepdims=True)
     return np.asarray(np.maximum((weights * activations).sum(axis=-1), 0))
 
@@ -73,22 +73,24 @@ def integrated_gradients(
     Args:
         pixels: of the photo, shape (h, w, channels).
         gradient: pixels (n, h, w, channels) -> the gradients of the class score, the same shape.
-        steps: on each way.
+        steps: points between each baseline and the photo.
     """
     total = np.zeros(pixels.shape, np.float64)
     shares = (np.arange(steps, dtype=np.float32) + 0.5) / steps
     for baseline in BASELINES:
-        way = pixels - np.float32(baseline)
-        points = baseline + shares[:, None, None, None] * way
+        difference = pixels - np.float32(baseline)
+        points = baseline + shares[:, None, None, None] * difference
         for start in range(0, steps, BATCH):
-            total += way * gradient(points[start : start + BATCH]).sum(axis=0, dtype=np.float64)
+            total += difference * gradient(points[start : start + BATCH]).sum(
+                axis=0, dtype=np.float64
+            )
     return total / (steps * len(BASELINES))
 
 
-def unit(maps: Array) -> Array:
+def scale_to_one(maps: Array) -> Array:
     """Maps of shape (n, h, w), not negative, each divided by its greatest value: float32 0..1.
 
-    A map of zeros stays one: nothing at that layer speaks for the class.
+    A map of zeros stays as it is: nothing at that layer supports the class.
     """
     greatest = maps.max(axis=(1, 2), keepdims=True)
     return np.asarray(maps / np.where(greatest > 0, greatest, 1), dtype=np.float32)
@@ -99,14 +101,14 @@ LIKELIEST = -1
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What a probe sees of n photos.
+class LayerGradients:
+    """Activations of a layer for n photos, and how the scores of their classes depend on them.
 
     Attributes:
         activations: of the layer, shape (n, h, w, channels).
         gradients: of each photo's class score with respect to them, the same shape.
-        logits: as `Subject` has them.
-        numbers: the class that each photo was looked at for.
+        logits: of the network, as `ExplainedModel.logits`.
+        numbers: the class of each photo whose score it is.
     """
 
     activations: Array
@@ -116,24 +118,24 @@ class Looked:
 
 
 class Probe:
-    """Activations and gradients of a subject with a classifier.
+    """Computes activations and gradients of a network with a classifier.
 
     Args:
-        subject: the network.
-        layer: one of `subject.grids`.
+        network: with `logits`.
+        layer: one of `network.grids`.
     """
 
-    def __init__(self, subject: ExplainedModel, layer: str) -> None:
-        pixels = subject.model.inputs[0]
-        inner = keras.Model(pixels, [subject.grid(layer).output, subject.logits])
+    def __init__(self, network: ExplainedModel, layer: str) -> None:
+        pixels = network.model.inputs[0]
+        inner = keras.Model(pixels, [network.grid(layer).output, network.logits])
         signature = [
             tf.TensorSpec([None, *pixels.shape[1:]], tf.float32),
             tf.TensorSpec([None], tf.int32),
         ]
-        layers = subject.model.layers
+        layers = network.model.layers
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-        def look(pixels: Any, numbers: Any) -> Any:
+        def layer_gradients(pixels: Any, numbers: Any) -> Any:
             with forward_convolutions(layers), tf.GradientTape() as tape:
                 tape.watch(pixels)  # frozen layers below the grid record nothing by themselves
                 activations, logits = inner(pixels, training=False)
@@ -142,51 +144,54 @@ class Probe:
             return activations, tape.gradient(scores, activations), logits, numbers
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-        def slope(pixels: Any, numbers: Any) -> Any:
+        def pixel_gradients(pixels: Any, numbers: Any) -> Any:
             with forward_convolutions(layers), tf.GradientTape() as tape:
                 tape.watch(pixels)
                 scores = class_scores(inner(pixels, training=False)[1], numbers)
             return tape.gradient(scores, pixels)
 
-        self._look, self._slope = look, slope
+        self._layer_gradients, self._pixel_gradients = layer_gradients, pixel_gradients
 
-    def look(self, pixels: Array, numbers: Array) -> Looked:
-        """Pixels (n, h, w, 3) and a class number for each photo -> what the layer says of them."""
-        found = self._look(tf.convert_to_tensor(pixels, tf.float32), tf.constant(numbers, tf.int32))
-        return Looked(*(np.asarray(value) for value in found))
+    def layer_gradients(self, pixels: Array, numbers: Array) -> LayerGradients:
+        """Activations and gradients of the layer, for pixels (n, h, w, 3) and a class each."""
+        pixels = tf.convert_to_tensor(pixels, tf.float32)
+        values = self._layer_gradients(pixels, tf.constant(numbers, tf.int32))
+        return LayerGradients(*(np.asarray(value) for value in values))
 
-    def slope(self, pixels: Array, numbers: Array) -> Array:
+    def pixel_gradients(self, pixels: Array, numbers: Array) -> Array:
         """The gradients of those classes' scores with respect to the pixels."""
         pixels = tf.convert_to_tensor(pixels, tf.float32)
-        return np.asarray(self._slope(pixels, tf.constant(numbers, tf.int32)))
+        return np.asarray(self._pixel_gradients(pixels, tf.constant(numbers, tf.int32)))
 
 
-def maps(probe: Probe, pixels: Array, numbers: Array, method: Method) -> tuple[Array, Looked]:
-    """Heat maps 0..1, shape (n, h, w), of photos for a class each, and what the probe saw.
+def heat_maps(
+    probe: Probe, pixels: Array, numbers: Array, method: Method
+) -> tuple[Array, LayerGradients]:
+    """Heat maps 0..1, shape (n, h, w), of photos for a class each, and the gradients of the layer.
 
     Those of integrated gradients have the size of the pixels, the others that of the layer's grid.
     `numbers` may be `LIKELIEST`.
     """
-    looked = probe.look(pixels, numbers)
+    layer = probe.layer_gradients(pixels, numbers)
     if method == "integrated-gradients":
-        return _integrated(probe, pixels, looked.numbers), looked
+        return _integrated(probe, pixels, layer.numbers), layer
     formula = grad_cam if method == "grad-cam" else grad_cam_plus_plus
-    return unit(formula(looked.activations, looked.gradients)), looked
+    return scale_to_one(formula(layer.activations, layer.gradients)), layer
 
 
 def _integrated(probe: Probe, pixels: Array, numbers: Array) -> Array:
-    """What speaks for the class at each pixel.
+    """How much each pixel supports the class.
 
-    Channels are added, what speaks against it is left out, and the strongest half percent counts as
-    full heat: a few pixels far above the rest would leave nothing else to see.
+    Channels are added, negative sums count as 0, and the strongest half percent counts as full
+    heat: otherwise a few pixels far above the rest would make all others look cold.
     """
-    found = []
+    maps = []
     for photo, number in zip(pixels, numbers, strict=True):
 
         def gradient(points: Array, number: int = number) -> Array:
-            return probe.slope(points, np.full(len(points), number))
+            return probe.pixel_gradients(points, np.full(len(points), number))
 
         heat = np.maximum(integrated_gradients(photo, gradient).sum(axis=-1), 0)
         ceiling = np.percentile(heat, 99.5)
-        found.append(np.minimum(heat, ceiling) if ceiling > 0 else heat)
-    return unit(np.stack(found))
+        maps.append(np.minimum(heat, ceiling) if ceiling > 0 else heat)
+    return scale_to_one(np.stack(maps))

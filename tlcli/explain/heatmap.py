@@ -1,4 +1,4 @@
-"""Heat over photos: a colour map, the way from a network's grid to the photo, and a scale."""
+"""Heat over photos: colours of values, stretching a network's grid over a photo, and a scale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPACITY = 0.75
 UNSEEN = 0.35
 
 
-def colours(values: Array) -> Array:
+def heat_colours(values: Array) -> Array:
     """Values 0..1 of any shape -> RGB, uint8, one more axis of 3."""
     places = np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)
     return np.asarray(_table()[places])
@@ -32,29 +32,31 @@ def colours(values: Array) -> Array:
 
 @cache
 def _table() -> Array:
-    # Imported here because it takes a fraction of a second, which not every command should wait.
+    # Imported here because it takes a fraction of a second, which other commands need not wait.
     from matplotlib import colormaps
 
     return np.asarray(colormaps[COLOURS](np.arange(256), bytes=True))[:, :3]
 
 
-def overlay(photo: Image.Image, heat: Array, look: PixelSettings) -> Image.Image:
+def overlay_heat(photo: Image.Image, heat: Array, settings: PixelSettings) -> Image.Image:
     """Heat laid over a photo of any size.
 
     Args:
         photo: RGB.
-        heat: what the network said on a grid over its input, float32 (rows, columns), 0..1.
-        look: how the photo became that input.
+        heat: on a grid over the network's input, float32 (rows, columns), 0..1.
+        settings: how the photo became that input.
     """
-    laid, seen = stretched(heat, photo.size, look)
+    laid, seen = stretch_to_photo(heat, photo.size, settings)
     pixels = np.asarray(photo, np.float32)
     pixels *= np.where(seen, 1, UNSEEN)[..., None]
     opacity = (OPACITY * laid)[..., None]
-    mixed = (1 - opacity) * pixels + opacity * colours(laid)
+    mixed = (1 - opacity) * pixels + opacity * heat_colours(laid)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def stretched(heat: Array, size: tuple[int, int], look: PixelSettings) -> tuple[Array, Array]:
+def stretch_to_photo(
+    heat: Array, size: tuple[int, int], settings: PixelSettings
+) -> tuple[Array, Array]:
     """Heat at every pixel of a photo, and where the network saw the photo at all.
 
     The inverse of `decode.fit`, bilinear. `size` is (width, height); both results have the shape
@@ -63,9 +65,9 @@ def stretched(heat: Array, size: tuple[int, int], look: PixelSettings) -> tuple[
     width, height = size
     grid = Image.fromarray(np.asarray(heat, np.float32))
     bilinear = Image.Resampling.BILINEAR
-    if look.resize == "crop":
-        scale = max(look.width / width, look.height / height)
-        across, down = min(look.width / scale, width), min(look.height / scale, height)
+    if settings.resize == "crop":
+        scale = max(settings.width / width, settings.height / height)
+        across, down = min(settings.width / scale, width), min(settings.height / scale, height)
         left, top = round((width - across) / 2), round((height - down) / 2)
         inner = (max(1, round(across)), max(1, round(down)))
         laid, seen = np.zeros((height, width), np.float32), np.zeros((height, width), bool)
@@ -74,22 +76,22 @@ def stretched(heat: Array, size: tuple[int, int], look: PixelSettings) -> tuple[
         seen[place] = True
         return laid, seen
     box = None
-    if look.resize == "pad":
-        # Where the photo stands on the canvas that the network saw, in cells of the grid.
-        scale = min(look.width / width, look.height / height)
+    if settings.resize == "pad":
+        # Where the photo lies on the padded input of the network, in cells of the grid.
+        scale = min(settings.width / width, settings.height / height)
         across, down = max(1, round(width * scale)), max(1, round(height * scale))
-        left, top = (look.width - across) // 2, (look.height - down) // 2
-        columns, rows = grid.width / look.width, grid.height / look.height
+        left, top = (settings.width - across) // 2, (settings.height - down) // 2
+        columns, rows = grid.width / settings.width, grid.height / settings.height
         box = (left * columns, top * rows, (left + across) * columns, (top + down) * rows)
     laid = np.clip(np.asarray(grid.resize((width, height), bilinear, box=box)), 0, 1)
     return laid, np.ones((height, width), bool)
 
 
-def scale(width: int, low: str, high: str) -> Image.Image:
-    """The colours from 0 to 1 as a bar with words at its ends."""
+def draw_scale(width: int, low: str, high: str) -> Image.Image:
+    """The colours from 0 to 1 as a bar `width` pixels wide, with words at its ends."""
     size, bar = 13, 14
     picture = Image.new("RGB", (width, bar + size + 8), (255, 255, 255))
-    ramp = np.broadcast_to(colours(np.linspace(0, 1, width)), (bar, width, 3))
+    ramp = np.broadcast_to(heat_colours(np.linspace(0, 1, width)), (bar, width, 3))
     picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (0, 0))
     faint = (105, 105, 115)
     half = width // 2 - 4

@@ -1,8 +1,8 @@
 """A base with its ImageNet classifier, from a weights file that holds it.
 
-tlcli's own cache keeps bases without classifiers: nothing else needs one. So the file has to be on
-this machine: named by the user, in the folder of `WeightsAccess`, or in Keras' cache, where
-`keras.applications.VGG16()` leaves it.
+tlcli's own cache keeps bases without classifiers, since no other command needs one. So the file has
+to be on this machine: named by the user, in the folder of `WeightsAccess`, or in Keras' cache,
+where `keras.applications.VGG16()` leaves it.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def open_classifier(
         layer.set_weights([next(values) for _ in layer.weights])
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
-    look = PixelSettings(row.native_size, row.native_size, "squash")
-    return ExplainedModel(row.name, row, model, look, model.outputs[0], _names(access))
+    settings = PixelSettings(row.native_size, row.native_size, "squash")
+    return ExplainedModel(row.name, row, model, settings, model.outputs[0], _names(access))
 
 
-def official(row: bases.PretrainedBase) -> str:
+def official_file_name(row: bases.PretrainedBase) -> str:
     """The name of the official file with the classifier, as Keras keeps it."""
     return _with_classifier(published_weights(row.name).file)
 
@@ -65,7 +65,7 @@ def _with_classifier(name: str) -> str:
 
 
 def _find(row: bases.PretrainedBase, access: WeightsAccess) -> Path:
-    name = official(row)
+    name = official_file_name(row)
     for folder in _folders(access):
         path = folder / name
         if path.is_file():
@@ -103,14 +103,14 @@ def _build(row: bases.PretrainedBase) -> Any:
 def _in_order(model: Any, row: bases.PretrainedBase) -> list[Any]:
     """The layers with weights: the base's in the order of `tensors.weighted_layers`, then others.
 
-    ConvNeXt has another layer in the place of its base's last one, of the same shape; the first of
-    the others fills such a gap.
+    ConvNeXt's classifier replaces the last layer of its base by another one of the same shape: a
+    layer that is missing by name is the first of the others.
     """
     names = list(dict.fromkeys(layer.name for layer in weighted_layers(row.name)))
-    weighty = {layer.name: layer for layer in model.layers if layer.weights}
-    others = iter([layer for name, layer in weighty.items() if name not in names])
-    found = [weighty[name] if name in weighty else next(others) for name in names]
-    return [*found, *others]
+    weighted = {layer.name: layer for layer in model.layers if layer.weights}
+    others = iter([layer for name, layer in weighted.items() if name not in names])
+    ordered = [weighted[name] if name in weighted else next(others) for name in names]
+    return [*ordered, *others]
 
 
 def _places(model: Any, layers: list[Any]) -> list[str]:

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tlcli.evaluation.chart_data import (
-    BestEpoch,
-    Curve,
-    LearningCurves,
-    ReliabilityChart,
-    Series,
-)
-from tlcli.report.html import number, share
+from tlcli.evaluation.chart_data import BestEpoch, Curve, LearningCurves, ReliabilityChart, Series
+from tlcli.report.html import decimal, percent
 from tlcli.report.svg import Chart, Frame, Line, Mark, Scale, Tick, line_path, scale_over
-from tlcli.report.verdict import Measured
+from tlcli.report.verdict import MeasuredAccuracy
 from tlcli.system.console import counted
 
 _FRAME = Frame()
@@ -129,7 +123,7 @@ class ComparisonChart:
 
 
 def comparison_chart(
-    majority: tuple[str, float] | None, measured: Sequence[Measured]
+    majority: tuple[str, float] | None, measured: Sequence[MeasuredAccuracy]
 ) -> ComparisonChart:
     """The majority baseline and networks with their intervals; the last one is the finished one.
 
@@ -145,10 +139,10 @@ def comparison_chart(
     rows = []
     if majority is not None:
         label = f"always “{majority[0]}”"
-        rows.append(ComparisonRow(label, share(majority[1]), top, axis(majority[1])))
+        rows.append(ComparisonRow(label, percent(majority[1]), top, axis(majority[1])))
     for network in measured:
         low, high = network.interval
-        text = f"{share(network.accuracy)} ({share(low)} to {share(high)})"
+        text = f"{percent(network.accuracy)} ({percent(low)} to {percent(high)})"
         kind = "final" if network is measured[-1] else "earlier"
         y, at = top + step * len(rows), axis(network.accuracy)
         rows.append(ComparisonRow(network.title, text, y, at, axis(low), axis(high), kind))
@@ -207,8 +201,9 @@ def reliability_diagram(chart: ReliabilityChart) -> ReliabilityDiagram:
     for row, confidence, accuracy in chart.filled:
         x = across(row.low)
         text = (
-            f"probability {share(row.low, 0)} to {share(row.high, 0)}: "
-            f"{counted(row.n, 'photo')}, {share(confidence)} on average, {share(accuracy)} right"
+            f"probability {percent(row.low, 0)} to {percent(row.high, 0)}: "
+            f"{counted(row.n, 'photo')}, {percent(confidence)} on average, "
+            f"{percent(accuracy)} right"
         )
         columns.append(
             ReliabilityColumn(
@@ -218,7 +213,9 @@ def reliability_diagram(chart: ReliabilityChart) -> ReliabilityDiagram:
             )
         )  # fmt: skip
     title = chart.calibration or "as trained"
-    description = f"Reliability diagram, {title}: expected calibration error {number(chart.error)}."
+    description = (
+        f"Reliability diagram, {title}: expected calibration error {decimal(chart.error)}."
+    )
     shares = (0, 0.2, 0.4, 0.6, 0.8, 1)
     return ReliabilityDiagram(
         frame, title, description, tuple(columns),

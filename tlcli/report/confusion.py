@@ -9,25 +9,25 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from tlcli.evaluation.chart_data import ConfusionTable, confusion_table
-from tlcli.report.thumbnails import Album, Thumbnail
+from tlcli.report.thumbnails import PhotoThumbnails, Thumbnail
 from tlcli.runs.evaluation_records import Evaluation, Guess
 
-#: Classes that get a row of their own; of more, those with the most mistakes do.
+#: The most classes with a row of their own: of more, those with the most mistakes.
 MOST_CLASSES = 40
 
-#: Photos shown of a cell: mistakes, of which one wants to see more, and right answers.
+#: Photos shown of a cell at most: of mistakes, which are of more interest, and of right answers.
 MOST_WRONG, MOST_RIGHT = 48, 16
 
 #: Pixels of the longer side of their thumbnails.
 SIDE = 144
 
-#: Strengths of a cell's colour.
+#: How many strengths a cell's colour has.
 SHADES = 9
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A photo in the page."""
+class CellPhoto:
+    """A photo in a cell, with its prediction."""
 
     guess: Guess
     picture: Thumbnail
@@ -38,25 +38,25 @@ class MatrixCell:
     """Photos with one true and one predicted class.
 
     Attributes:
-        shade: 0 for none, else 1..`SHADES`, by the share of the row; its square root, so that a few
-            mistakes among many photos are seen.
-        shots: the surest ones, as far as they can be shown; `more` are in the cell besides.
+        shade: 0 without photos, else 1..`SHADES`: by the square root of the share of the row, so
+            that a few mistakes among many photos are visible.
+        photos: the most confident ones, as far as they can be shown; the cell has `more`.
     """
 
     row: int
     column: int
     n: int
     shade: int
-    shots: tuple[Shot, ...] = ()
+    photos: tuple[CellPhoto, ...] = ()
 
     @property
     def more(self) -> int:
-        """Photos of the cell that are not shown."""
-        return self.n - len(self.shots)
+        """How many photos of the cell are not shown."""
+        return self.n - len(self.photos)
 
 
 @dataclass(frozen=True)
-class Matrix:
+class ConfusionMatrix:
     """The confusion matrix as it is shown: rows are labels, columns predictions.
 
     Attributes:
@@ -76,33 +76,35 @@ class Matrix:
         return sorted(held, key=lambda cell: (self.correct(cell), -cell.n))
 
     def correct(self, cell: MatrixCell) -> bool:
-        """Whether a cell holds nothing but right answers."""
+        """Whether a cell holds right answers only."""
         return cell.row == cell.column and self.names[cell.row] is not None
 
 
-def confusion_examples(evaluation: Evaluation, guesses: Sequence[Guess], album: Album) -> Matrix:
-    """The matrix of an evaluation with photos of its predictions, for as long as there is room.
+def confusion_with_photos(
+    evaluation: Evaluation, guesses: Sequence[Guess], thumbnails: PhotoThumbnails
+) -> ConfusionMatrix:
+    """The matrix of an evaluation with photos of its predictions, until their bytes are used up.
 
-    Every cell gets its first photo before any gets its second.
+    Every cell gets its first photo before any cell gets its second.
     """
     matrix = _without_photos(confusion_table(evaluation, MOST_CLASSES))
-    held = _sorted(matrix, guesses)
+    by_cell = _by_cell(matrix, guesses)
     most = {
         key: MOST_RIGHT if matrix.correct(matrix.rows[key[0]][key[1]]) else MOST_WRONG
-        for key in held
+        for key in by_cell
     }
-    shown = {key: some[: most[key]] for key, some in held.items()}
+    shown = {key: photos[: most[key]] for key, photos in by_cell.items()}
     turns = zip_longest(*(shown[cell.row, cell.column] for cell in matrix.cells))
-    wanted = [guess.path for turn in turns for guess in turn if guess is not None]
-    pictures = album.pictures(wanted, SIDE)
+    paths = [guess.path for turn in turns for guess in turn if guess is not None]
+    pictures = thumbnails.pictures(paths, SIDE)
     return replace(
         matrix,
         rows=tuple(
             tuple(
                 replace(
                     cell,
-                    shots=tuple(
-                        Shot(guess, pictures[guess.path])
+                    photos=tuple(
+                        CellPhoto(guess, pictures[guess.path])
                         for guess in shown.get((cell.row, cell.column), ())
                         if guess.path in pictures
                     ),
@@ -114,7 +116,7 @@ def confusion_examples(evaluation: Evaluation, guesses: Sequence[Guess], album: 
     )
 
 
-def _without_photos(table: ConfusionTable) -> Matrix:
+def _without_photos(table: ConfusionTable) -> ConfusionMatrix:
     rows = tuple(
         tuple(
             MatrixCell(row, column, count, _shade(share))
@@ -122,15 +124,17 @@ def _without_photos(table: ConfusionTable) -> Matrix:
         )
         for row, (counts, shares) in enumerate(zip(table.counts, table.shares, strict=True))
     )
-    return Matrix(table.names, rows, table.folded)
+    return ConfusionMatrix(table.names, rows, table.folded)
 
 
 def _shade(share: float) -> int:
     return math.ceil(SHADES * math.sqrt(share))
 
 
-def _sorted(matrix: Matrix, guesses: Sequence[Guess]) -> dict[tuple[int, int], list[Guess]]:
-    """The predictions by cell, the surest first."""
+def _by_cell(
+    matrix: ConfusionMatrix, guesses: Sequence[Guess]
+) -> dict[tuple[int, int], list[Guess]]:
+    """The predictions of each cell, the most confident first."""
     place = {name: at for at, name in enumerate(matrix.names)}
     other = len(matrix.names) - 1
     held: dict[tuple[int, int], list[Guess]] = defaultdict(list)

@@ -10,28 +10,28 @@ from tlcli.errors import Problem
 from tlcli.evaluation import chart_data
 from tlcli.networks import bases
 from tlcli.recipe.settings import Stage
-from tlcli.report import charts, confusion, examples, run_data, verdict
+from tlcli.report import charts
 from tlcli.report.charts import ComparisonChart, ReliabilityDiagram
-from tlcli.report.confusion import Matrix
-from tlcli.report.examples import Exhibit
-from tlcli.report.run_data import Evidence
+from tlcli.report.confusion import ConfusionMatrix, confusion_with_photos
+from tlcli.report.examples import PhotoExample, show_examples
+from tlcli.report.run_data import RunData, read_run_data
 from tlcli.report.svg import Chart
-from tlcli.report.thumbnails import Album, Thumbnail
-from tlcli.report.verdict import Measured, Verdict
+from tlcli.report.thumbnails import PhotoThumbnails, Thumbnail
+from tlcli.report.verdict import MeasuredAccuracy, Verdict, judge_run
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation
 from tlcli.runs.records import StageResult
 
 #: Bytes that all pictures of a report may take, as they stand in it.
-ROOM = 7_000_000
+PICTURE_BYTES = 7_000_000
 
 #: Pixels of the longer side of the sheet of augmented views.
 SHEET_SIDE = 2000
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingPart:
     """Something that a report could show, and the command that makes it."""
 
     what: str
@@ -40,7 +40,12 @@ class Missing:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage as it was planned and as it went; `trained` counts the base's parameters above."""
+    """A stage as it was planned, and its result.
+
+    Attributes:
+        frozen_until: the boundary, in words.
+        trained: the parameters of the base above the boundary.
+    """
 
     planned: Stage
     result: StageResult
@@ -50,101 +55,107 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class ReportContents:
-    """What the page shows; None, or nothing, where the run does not hold it."""
+    """What the page shows; None, or empty, where the run does not have it."""
 
-    evidence: Evidence
+    data: RunData
     verdict: Verdict
     comparison: ComparisonChart
     stages: tuple[PlannedStage, ...]
     charts: tuple[Chart, ...]
     diagrams: tuple[ReliabilityDiagram, ...]
-    matrix: Matrix | None
-    mistakes: tuple[Exhibit, ...]
-    unsure: tuple[Exhibit, ...]
+    matrix: ConfusionMatrix | None
+    mistakes: tuple[PhotoExample, ...]
+    unsure: tuple[PhotoExample, ...]
     sheet: Thumbnail | None
-    account: Account
-    missing: dict[str, Missing]
-    album: Album
+    account: TimeAccount
+    missing: dict[str, MissingPart]
+    thumbnails: PhotoThumbnails
 
     @property
     def hidden(self) -> tuple[Problem, ...]:
         """Why photos could not be shown, one problem for each."""
-        return tuple(self.album.problems.values())
+        return tuple(self.thumbnails.problems.values())
 
     def label(self, path: str) -> str:
         """The path of a photo as the page shows it."""
-        return self.album.name(path)
+        return self.thumbnails.relative_name(path)
 
     @property
     def pictures(self) -> int:
-        """Photos in the page, heat maps and the sheet left out."""
-        cells = sum(len(cell.shots) for cell in self.matrix.cells) if self.matrix else 0
-        return cells + sum(one.picture is not None for one in self.mistakes + self.unsure)
+        """How many photos are in the page, without heat maps and the sheet."""
+        cells = sum(len(cell.photos) for cell in self.matrix.cells) if self.matrix else 0
+        examples = self.mistakes + self.unsure
+        return cells + sum(example.picture is not None for example in examples)
 
 
-def gather(run: Run, data: Path | None = None, *, room: int = ROOM) -> ReportContents:
-    """Read a run and put together what its report shows, with pictures of at most `room` bytes.
+def gather_contents(
+    run: Run, folder: Path | None = None, *, most_bytes: int = PICTURE_BYTES
+) -> ReportContents:
+    """Read a run and put together what its report shows.
 
-    `data` is the folder where the photos are now, if it is not the one that the run knows.
+    Args:
+        run: a finished run.
+        folder: where the photos are now, if it is not the folder that the run records.
+        most_bytes: of all pictures together.
+
+    Raises `RunError` where a file of the run is missing or damaged.
     """
-    found = run_data.read(run)
-    judged = verdict.judge(found)
-    evaluation = found.evaluation
-    album = Album(found.recipe.data.root, data or photos_of(found), found.digests, room)
-    sheet_path = run.file(directory.VIEWS_SHEET)
-    sheet = album.picture(sheet_path, SHEET_SIDE) if sheet_path.is_file() else None
-    mistakes = examples.photo_examples(evaluation.mistakes if evaluation else (), found, album)
-    unsure = examples.photo_examples(evaluation.unsure_correct if evaluation else (), found, album)
-    table = (
-        confusion.confusion_examples(evaluation, found.predictions or (), album)
-        if evaluation
-        else None
+    data = read_run_data(run)
+    evaluation = data.evaluation
+    thumbnails = PhotoThumbnails(
+        data.recipe.data.root, folder or photo_folder(data), data.digests, most_bytes
     )
+    # In this order, since each picture takes bytes that the later ones cannot have.
+    sheet_path = run.file(directory.VIEWS_SHEET)
+    sheet = thumbnails.picture(sheet_path, SHEET_SIDE) if sheet_path.is_file() else None
+    mistakes = show_examples(evaluation.mistakes if evaluation else (), data, thumbnails)
+    unsure = show_examples(evaluation.unsure_correct if evaluation else (), data, thumbnails)
+    predictions = data.predictions or ()
+    matrix = confusion_with_photos(evaluation, predictions, thumbnails) if evaluation else None
+    verdict = judge_run(data)
     return ReportContents(
-        evidence=found,
-        verdict=judged,
-        comparison=charts.comparison_chart(_baseline(judged), _networks(found, judged)),
-        stages=_stages(found),
-        charts=charts.learning_charts(
-            chart_data.learning_curves(
-                found.epochs, [stage.best_epoch for stage in found.outcome.stages]
-            )
-        ),
+        data=data,
+        verdict=verdict,
+        comparison=charts.comparison_chart(_baseline(verdict), _networks(verdict)),
+        stages=_stages(data),
+        charts=_learning_charts(data),
         diagrams=_diagrams(evaluation),
-        matrix=table,
+        matrix=matrix,
         mistakes=mistakes,
         unsure=unsure,
         sheet=sheet,
-        account=time_account(found),
-        missing=missing_from(found),
-        album=album,
+        account=time_account(data),
+        missing=missing_parts(data),
+        thumbnails=thumbnails,
     )
 
 
-def photos_of(found: Evidence) -> Path:
+def photo_folder(data: RunData) -> Path:
     """Where the photos are: where they were evaluated, which may be elsewhere than for training."""
-    evaluated = found.evaluation.data if found.evaluation else None
-    trained = found.recipe.data.root
+    evaluated = data.evaluation.data if data.evaluation else None
+    trained = data.recipe.data.root
     return Path(evaluated) if evaluated and Path(evaluated).is_dir() else trained
 
 
-def _baseline(judged: Verdict) -> tuple[str, float] | None:
-    return None if judged.majority is None else (judged.majority.name, judged.majority.accuracy)
+def _baseline(verdict: Verdict) -> tuple[str, float] | None:
+    majority = verdict.majority
+    return None if majority is None else (majority.name, majority.accuracy)
 
 
-def _networks(found: Evidence, judged: Verdict) -> list[Measured]:
+def _networks(verdict: Verdict) -> list[MeasuredAccuracy]:
     """The rows of the comparison: the network after each stage, the last one as it is."""
-    if judged.network is None:
+    if verdict.network is None:
         return []
     earlier = [
-        Measured(f"after stage “{one.title}”", one.right, one.n) for one in judged.stages[:-1]
+        MeasuredAccuracy(f"after stage “{stage.title}”", stage.right, stage.n)
+        for stage in verdict.stages[:-1]
     ]
-    return [*earlier, judged.network]
+    return [*earlier, verdict.network]
 
 
-def _stages(found: Evidence) -> tuple[PlannedStage, ...]:
-    row = bases.lookup(found.recipe.base.name)
-    above = {one.name: one.trainable_above for one in row.boundaries} if row else {}
+def _stages(data: RunData) -> tuple[PlannedStage, ...]:
+    row = bases.lookup(data.recipe.base.name)
+    above = {layer.name: layer.trainable_above for layer in row.boundaries} if row else {}
     return tuple(
         PlannedStage(
             planned,
@@ -152,8 +163,13 @@ def _stages(found: Evidence) -> tuple[PlannedStage, ...]:
             planned.freeze_until or "the whole base",
             above.get(planned.freeze_until or "", 0),
         )
-        for planned, result in zip(found.recipe.stages, found.outcome.stages, strict=False)
+        for planned, result in zip(data.recipe.stages, data.outcome.stages, strict=False)
     )
+
+
+def _learning_charts(data: RunData) -> tuple[Chart, ...]:
+    best = [stage.best_epoch for stage in data.outcome.stages]
+    return charts.learning_charts(chart_data.learning_curves(data.epochs, best))
 
 
 def _diagrams(evaluation: Evaluation | None) -> tuple[ReliabilityDiagram, ...]:
@@ -162,31 +178,31 @@ def _diagrams(evaluation: Evaluation | None) -> tuple[ReliabilityDiagram, ...]:
     return tuple(map(charts.reliability_diagram, chart_data.reliability_charts(evaluation)))
 
 
-def missing_from(found: Evidence) -> dict[str, Missing]:
-    """What a report could show and the run does not hold, by its place in the page."""
-    run = quoted(found.run.path)
+def missing_parts(data: RunData) -> dict[str, MissingPart]:
+    """What a report could show and the run does not have yet, by its place in the page."""
+    run = shell_quoted(data.run.path)
     missing = {}
-    has_photos = found.record.count(found.split) > 0
-    if has_photos and (found.evaluation is None or found.predictions is None):
-        split = "" if found.split == "test" else f" --split {found.split}"
-        missing["evaluation"] = Missing(
+    has_photos = data.record.count(data.split) > 0
+    if has_photos and (data.evaluation is None or data.predictions is None):
+        split = "" if data.split == "test" else f" --split {data.split}"
+        missing["evaluation"] = MissingPart(
             "the scores of classes and photos", f"tlcli evaluate --run {run}{split}"
         )
-    elif found.explanations is None and found.evaluation is not None:
-        missing["explanations"] = Missing(
+    elif data.explanations is None and data.evaluation is not None:
+        missing["explanations"] = MissingPart(
             "where the network looked", f"tlcli report --run {run} --explain"
         )
     return missing
 
 
-def quoted(path: Path) -> str:
-    """A path as a shell takes it."""
+def shell_quoted(path: Path) -> str:
+    """A path as it is written in a shell."""
     return shlex.quote(str(path))
 
 
 @dataclass(frozen=True)
-class Act:
-    """A part of a run: its seconds, and its share of the longest one."""
+class PhaseTime:
+    """A phase of a run: its seconds, and their share of those of the longest phase."""
 
     name: str
     seconds: float
@@ -194,20 +210,21 @@ class Act:
 
 
 @dataclass(frozen=True)
-class Account:
+class TimeAccount:
     """Time, and passes of photos through the frozen part of the network.
 
     Attributes:
-        passes: photos that this run took through it.
-        usual: those that a loop takes that runs the whole network in every epoch, over the same
-            epochs: all photos to train and to validate on in each, and the test photos after each
-            stage.
-        computed, stored: rows of the store that were made, and that were there.
-        spared: seconds for the passes not made, at this run's own rate; None where it computed too
-            few to tell.
+        phases: of the run, in order.
+        total: seconds of all phases.
+        passes: photos that this run sent through the frozen part.
+        usual: photos that training without a feature store sends through it in the same epochs:
+            all training and validation photos in each, and the test photos after each stage.
+        computed, stored: rows of the store that were computed, and that were there before.
+        spared: seconds saved by the passes that were not needed, at this run's own rate; None where
+            it computed too few to know the rate.
     """
 
-    acts: tuple[Act, ...]
+    phases: tuple[PhaseTime, ...]
     total: float
     passes: int
     usual: int
@@ -216,26 +233,26 @@ class Account:
     spared: float | None
 
 
-#: Passes from which on the rate of an extraction says something.
+#: Passes from which on the rate of an extraction is reliable.
 ENOUGH = 100
 
 
-def time_account(evidence: Evidence) -> Account:
-    """The account of a run, from its summary."""
-    outcome, record = evidence.outcome, evidence.record
+def time_account(data: RunData) -> TimeAccount:
+    """Where the time of a run went, from its summary."""
+    outcome, record = data.outcome, data.record
     seconds = outcome.seconds
     longest = max(seconds.values(), default=0) or 1.0
     epochs = sum(stage.epochs for stage in outcome.stages)
     train, val, test = (record.count(split) for split in ("train", "val", "test"))
     usual = epochs * (train + val) + len(outcome.stages) * test
     passes = outcome.extraction.images
-    if evidence.recipe.augment.views == "live":
+    if data.recipe.augment.views == "live":
         passes += epochs * train
     rate = None
     if outcome.extraction.images >= ENOUGH and seconds.get("extract"):
         rate = seconds["extract"] / outcome.extraction.images
-    return Account(
-        tuple(Act(name, value, value / longest) for name, value in seconds.items()),
+    return TimeAccount(
+        tuple(PhaseTime(name, value, value / longest) for name, value in seconds.items()),
         sum(seconds.values()),
         passes,
         usual,

@@ -1,9 +1,8 @@
-"""HTML pages that are whole in themselves: one file, nothing loaded, everything from files escaped.
+"""HTML pages that need nothing else: one file that loads nothing, with all values escaped.
 
-Templates are Jinja's, in `templates/`. Escaping is by construction, not by remembering: every value
-that a template shows goes through `_shown` and is escaped; style and script are the package's own
-files, allowed by their hashes and nothing else, so that markup in a file name could not run even if
-it got through.
+Templates are Jinja's, in `templates/`. No template can forget to escape: every value that it shows
+goes through `_printable` and is escaped. Style and script are the package's own files, and the page
+allows only these, by their hashes: markup in a file name could not run even if it were not escaped.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from tlcli.system import console
 LONGEST = 400
 
 
-def name(text: str) -> str:
+def visible_name(text: str) -> str:
     """A name from the file system as one line of visible characters; see `console.one_line`."""
     shown = console.one_line(text)
     half = LONGEST // 2
     return shown if len(shown) <= LONGEST else f"{shown[:half]} … {shown[-half:]}"
 
 
-def share(value: float | None, digits: int = 1) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
     """0.97019 -> '97.0%'; nothing is rounded up to 100% or down to 0%. None -> '–'."""
     if value is None:
         return "–"
@@ -43,18 +42,18 @@ def share(value: float | None, digits: int = 1) -> str:
     return f"{percent:.{digits}f}%"
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def decimal(value: float | None, digits: int = 3) -> str:
     """0.07450 -> '0.075'; None -> '–'."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def points(value: float) -> str:
+def percentage_points(value: float) -> str:
     """A difference of shares in percentage points: 0.013 -> '+1.3'."""
     text = f"{100 * value:+.1f}".replace("-", "−")
     return "0.0" if text.endswith("0.0") and len(text) == 4 else text
 
 
-def render(template: str, values: Mapping[str, Any], *, style: str, script: str) -> str:
+def render_page(template: str, values: Mapping[str, Any], *, style: str, script: str) -> str:
     """A page from a template, with a style sheet and a script that are files beside it.
 
     `values` are plain data; what is a string in them is text, never markup.
@@ -63,12 +62,12 @@ def render(template: str, values: Mapping[str, Any], *, style: str, script: str)
         loader=jinja2.PackageLoader("tlcli.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=_shown,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
-        name=name, share=share, number=number, points=points,
+        name=visible_name, share=percent, number=decimal, points=percentage_points,
         count=console.count, counted=console.counted, duration=console.duration,
     )  # fmt: skip
     css, js = _source(style), _source(script)
@@ -87,8 +86,8 @@ def render(template: str, values: Mapping[str, Any], *, style: str, script: str)
     )
 
 
-def _shown(value: Any) -> Any:
-    """What a template is about to show, without characters that steer or cannot be written."""
+def _printable(value: Any) -> Any:
+    """A value for a template, without control characters and those that UTF-8 cannot write."""
     return console.printable(value) if type(value) is str else value
 
 

@@ -1,7 +1,7 @@
-"""`tlcli report`: a run told in one HTML file that needs nothing else.
+"""`tlcli report`: one HTML file about a run, which needs no other file.
 
-Everything comes from what the run holds; photos and heat maps go in as small pictures. What the run
-does not hold yet is told with the command that makes it.
+Everything comes from the files of the run; photos and heat maps are included as small pictures. For
+what the run does not have yet, the page names the command that makes it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any
 from tlcli import __version__
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation import chart_data
-from tlcli.report import contents, examples, run_data
+from tlcli.report import contents
 from tlcli.report.contents import ReportContents
-from tlcli.report.html import render
+from tlcli.report.examples import photos_to_explain
+from tlcli.report.html import render_page
+from tlcli.report.run_data import read_run_data
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console, files
@@ -26,13 +28,13 @@ LIMIT = 10_000_000
 #: Epochs that are listed one by one, findings of the audit, and photos named in each.
 MOST_EPOCHS, MOST_FINDINGS, MOST_PATHS = 200, 50, 10
 
-#: How a file shows that it is a report, and may be replaced by another.
+#: What a file contains that is a report, and may be replaced by another.
 _MARK = '<meta name="generator" content="tlcli report">'
 
 
 @dataclass(frozen=True)
-class Written:
-    """A report on the disk."""
+class WrittenReport:
+    """A report that was written: its file, its size and its contents."""
 
     path: Path
     bytes: int
@@ -43,18 +45,19 @@ class Written:
         return {
             "report": str(self.path),
             "bytes": self.bytes,
-            "run": str(self.contents.evidence.run.path),
-            "split": self.contents.evidence.split,
+            "run": str(self.contents.data.run.path),
+            "split": self.contents.data.split,
             "verdict": self.contents.verdict.sentences(),
             "photos": self.contents.pictures,
             "photos_missing": len(self.contents.hidden),
             "missing": [
-                {"what": one.what, "command": one.command} for one in self.contents.missing.values()
+                {"what": part.what, "command": part.command}
+                for part in self.contents.missing.values()
             ],
         }
 
 
-def write(run: Run, *, out: Path | None = None, data: Path | None = None) -> Written:
+def write_report(run: Run, *, out: Path | None = None, data: Path | None = None) -> WrittenReport:
     """Write the report of a finished run.
 
     Args:
@@ -70,40 +73,45 @@ def write(run: Run, *, out: Path | None = None, data: Path | None = None) -> Wri
         raise RunError(
             Problem(f"--data {data}", "is not a folder", "name the folder of the photos")
         )
-    shown = contents.gather(run, data)
-    text = html(shown)
-    if (over := len(text.encode()) - LIMIT) > 0:  # very many classes, or very long names
-        shown = contents.gather(run, data, room=max(0, shown.album.used - over))
-        text = html(shown)
+    shown = contents.gather_contents(run, data)
+    text = report_html(shown)
+    excess = len(text.encode()) - LIMIT
+    if excess > 0:  # very many classes, or very long names
+        shown = contents.gather_contents(
+            run, data, most_bytes=max(0, shown.thumbnails.bytes_used - excess)
+        )
+        text = report_html(shown)
     files.write_text(path, text)
     for problem in shown.hidden[:1]:
         rest = len(shown.hidden) - 1
         more = f" (and {console.counted(rest, 'photo')} more)" if rest else ""
         console.warn(f"{problem}{more}; left out of the report")
-    for one in shown.missing.values():
-        console.note(f"not in the report: {one.what}; to add it: {one.command}")
-    return Written(path, len(text.encode()), shown)
+    for part in shown.missing.values():
+        console.note(f"not in the report: {part.what}; to add it: {part.command}")
+    return WrittenReport(path, len(text.encode()), shown)
 
 
-def explain(run: Run, data: Path | None = None) -> None:
+def explain_photos(run: Run, data: Path | None = None) -> None:
     """Make the heat maps of the photos that a report shows, and keep them in the run.
 
     Raises `RunError` where the run was not evaluated: its mistakes are not known.
     """
-    found = run_data.read(run)
-    if found.evaluation is None:
-        missing = contents.missing_from(found)["evaluation"]
+    recorded = read_run_data(run)
+    if recorded.evaluation is None:
+        missing = contents.missing_parts(recorded)["evaluation"]
         message = "its mistakes are not known yet"
         raise RunError(Problem(str(run.path), message, f"run `{missing.command}` first"))
     # Imported here because it brings TensorFlow.
     from tlcli.explain import explain as explanations
 
-    wanted = examples.asked_for(found.evaluation)
-    explanations.for_report(run, wanted, limit=len(wanted), data=data or contents.photos_of(found))
+    photos = photos_to_explain(recorded.evaluation)
+    explanations.explain_for_report(
+        run, photos, limit=len(photos), data=data or contents.photo_folder(recorded)
+    )
 
 
 def _check_out(path: Path) -> None:
-    """A file of somebody else's is not overwritten."""
+    """Refuse to overwrite a file that is not a report."""
     if path.is_dir():
         raise RunError(Problem(f"--out {path}", "is a folder", "name a file, such as report.html"))
     if path.is_file():
@@ -115,35 +123,35 @@ def _check_out(path: Path) -> None:
         raise RunError(problems)
 
 
-def html(shown: ReportContents) -> str:
+def report_html(shown: ReportContents) -> str:
     """The page as text."""
-    found = shown.evidence
+    data = shown.data
     values = {
         "report": shown,
-        "run": found.run,
-        "record": found.record,
-        "recipe": found.recipe,
-        "outcome": found.outcome,
-        "evaluation": found.evaluation,
-        "kind": {"test": "test", "val": "validation"}[found.split],
-        "settings": found.recipe.as_yaml(),
-        "commands": _commands(found.run),
+        "run": data.run,
+        "record": data.record,
+        "recipe": data.recipe,
+        "outcome": data.outcome,
+        "evaluation": data.evaluation,
+        "kind": {"test": "test", "val": "validation"}[data.split],
+        "settings": data.recipe.as_yaml(),
+        "commands": _commands(data.run),
         "most_epochs": MOST_EPOCHS,
         "most_findings": MOST_FINDINGS,
         "most_paths": MOST_PATHS,
         "smoothing": chart_data.SMOOTHING,
         "version": __version__,
     }
-    return render("page.html", values, style="report.css", script="report.js")
+    return render_page("page.html", values, style="report.css", script="report.js")
 
 
 def _commands(run: Run) -> tuple[tuple[str, str], ...]:
-    path = contents.quoted(run.path)
+    path = contents.shell_quoted(run.path)
     return (
         ("train it again and compare every bit", f"tlcli reproduce {path}"),
         (
             "train its recipe",
-            f"tlcli finetune --config {contents.quoted(run.file(directory.RECIPE))}",
+            f"tlcli finetune --config {contents.shell_quoted(run.file(directory.RECIPE))}",
         ),
         ("evaluate it again", f"tlcli evaluate --run {path}"),
         ("classify photos with it", f"tlcli predict --run {path} PHOTO..."),

@@ -1,7 +1,7 @@
 """Everything that a report is written from: the files of a run, read and checked.
 
-A file that is not there is None, for the page to say which command makes it. One that is there and
-does not hold what it should is a `RunError` with its name and the place in it.
+For a file that is missing there is None, so that the page can say which command writes it. A file
+with other contents than it should have is a `RunError` with its name and the place in it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from tlcli.system import files
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A run as its files tell it.
+class RunData:
+    """What the files of a run contain.
 
     Attributes:
         split: the photos that evaluation, predictions and scores are about.
         digests: hex SHA-256 of every photo, by its name in evaluations.
-        predictions: of every photo of `split`, the class that was named with its probability.
+        predictions: for every photo of `split` the predicted class with its probability.
     """
 
     run: Run
@@ -55,8 +55,8 @@ class Evidence:
     digests: dict[str, str]
 
 
-def read(run: Run) -> Evidence:
-    """Read a finished run; see the module for what is missing or damaged."""
+def read_run_data(run: Run) -> RunData:
+    """Read a finished run; raises `RunError` for a damaged file, or a missing one it must have."""
     record = _required(run, directory.RECORD, Record)
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
     explanations = f"{directory.EXPLANATIONS}/{directory.EXPLANATIONS_INDEX}"
@@ -65,7 +65,7 @@ def read(run: Run) -> Evidence:
     predictions = read_guesses(run.file(directory.predictions(split)))
     if evaluation is not None and predictions is not None:
         _check_same(run.file(directory.predictions(split)), evaluation, predictions)
-    return Evidence(
+    return RunData(
         run,
         record,
         settings,
@@ -94,7 +94,7 @@ def _optional(run: Run, name: str, kind: Any) -> Any:
 
 def _check_same(path: Path, evaluation: Evaluation, predictions: tuple[Guess, ...]) -> None:
     """The photos in the cells of the confusion matrix must be those that it counts."""
-    found = Counter((guess.label, guess.predicted) for guess in predictions)
+    predicted = Counter((guess.label, guess.predicted) for guess in predictions)
     classes, rows = evaluation.classes, evaluation.confusion
     counted = Counter(
         {
@@ -103,6 +103,6 @@ def _check_same(path: Path, evaluation: Evaluation, predictions: tuple[Guess, ..
             for predicted, n in zip(classes, row, strict=True)
         }
     )
-    if found != counted:
+    if predicted != counted:
         message = "does not agree with the evaluation beside it"
         raise RunError(Problem(str(path), message, "run `tlcli evaluate` again"))

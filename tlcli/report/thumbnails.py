@@ -1,4 +1,4 @@
-"""Photos as small pictures inside a page: decoded by the one pixel path, kept as data URIs."""
+"""Photos as small pictures inside a page: decoded as for every command, and held as data URIs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tlcli.errors import ImageError, Problem, reason
 from tlcli.images import decode
 from tlcli.images.loader import THREADS
 
-#: Of the JPEGs: at this quality a 160 px photo takes about 5 kB, and no fault is seen at its size.
+#: Quality of the JPEGs: a photo of 160 px takes about 5 kB, without visible faults at that size.
 QUALITY = 72
 
 
@@ -29,10 +29,10 @@ class Thumbnail:
     height: int
 
 
-def shrink(image: Image.Image, side: int) -> Thumbnail:
+def make_thumbnail(image: Image.Image, side: int) -> Thumbnail:
     """An image with its longer side at most `side` pixels, as a JPEG without any of its metadata.
 
-    What a camera wrote into the file, such as the place where it stood, stays out of the page.
+    What a camera writes into a file, such as where the photo was taken, must not get into the page.
     """
     scale = min(1.0, side / max(image.size))
     width, height = (max(1, round(length * scale)) for length in image.size)
@@ -45,78 +45,78 @@ def shrink(image: Image.Image, side: int) -> Thumbnail:
 
 
 @dataclass
-class Album:
-    """The photos of a run, and how much room their pictures may take.
+class PhotoThumbnails:
+    """Makes thumbnails of the photos of a run until their bytes are used up.
 
     Attributes:
         recorded: the folder of the photos when the run was made.
         root: the folder where they are now.
         digests: hex SHA-256 of the photos, by the paths that the run records.
-        room: bytes of data URIs that may still be handed out.
-        used: bytes of those that were.
+        bytes_left: bytes of data URIs that thumbnails may still take.
+        bytes_used: bytes of those that were made.
         problems: why photos could not be shown, by recorded path.
     """
 
     recorded: Path
     root: Path
     digests: Mapping[str, str]
-    room: int
-    used: int = 0
+    bytes_left: int
+    bytes_used: int = 0
     problems: dict[str, Problem] = field(default_factory=dict)
 
-    def name(self, path: str) -> str:
+    def relative_name(self, path: str) -> str:
         """A recorded path as the page shows it: relative to the data folder if it lies there."""
         whole = Path(path)
         inside = whole.is_relative_to(self.recorded)
         return whole.relative_to(self.recorded).as_posix() if inside else path
 
-    def place(self, path: str) -> Path:
+    def current_path(self, path: str) -> Path:
         """Where the photo of a recorded path is now."""
-        return self.root / self.name(path)
+        return self.root / self.relative_name(path)
 
-    def picture(self, place: Path, side: int) -> Thumbnail | None:
+    def picture(self, path: Path, side: int) -> Thumbnail | None:
         """A picture that is no photo of the run, such as a heat map; None if it cannot be shown."""
         try:
-            picture = shrink(decode.decode(place), side)
+            picture = make_thumbnail(decode.decode(path), side)
         except ImageError as error:
-            self.problems[str(place)] = error.problems[0]
+            self.problems[str(path)] = error.problems[0]
             return None
         return picture if self._take(picture) else None
 
     def pictures(self, paths: Iterable[str], side: int) -> dict[str, Thumbnail]:
-        """Thumbnails of photos by their recorded paths, in order, for as long as there is room.
+        """Thumbnails of photos by their recorded paths, in order, until the bytes are used up.
 
-        A photo that is missing, unreadable or no longer the one that the run saw is left out and
-        told in `problems`.
+        A photo that is missing, unreadable or has changed since the run is left out, and `problems`
+        says why.
         """
-        made: dict[str, Thumbnail] = {}
+        thumbnails: dict[str, Thumbnail] = {}
         with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="decode") as pool:
             waiting = list(dict.fromkeys(paths))
-            while waiting and self.room > 0:
-                some, waiting = waiting[: 4 * THREADS], waiting[4 * THREADS :]
-                done = pool.map(lambda path: self._picture(path, side), some)
-                for path, picture in zip(some, done, strict=True):
+            while waiting and self.bytes_left > 0:
+                chunk, waiting = waiting[: 4 * THREADS], waiting[4 * THREADS :]
+                pictures = pool.map(lambda path: self._picture(path, side), chunk)
+                for path, picture in zip(chunk, pictures, strict=True):
                     if isinstance(picture, Problem):
                         self.problems[path] = picture
                     elif self._take(picture):
-                        made[path] = picture
+                        thumbnails[path] = picture
                     else:
-                        self.room = 0
-        return made
+                        self.bytes_left = 0
+        return thumbnails
 
     def _take(self, picture: Thumbnail) -> bool:
-        """Take up room for a picture, if there is enough."""
+        """Count the bytes of a picture; False, and nothing counted, where too few are left."""
         size = len(picture.uri)
-        if size > self.room:
+        if size > self.bytes_left:
             return False
-        self.room -= size
-        self.used += size
+        self.bytes_left -= size
+        self.bytes_used += size
         return True
 
     def _picture(self, path: str, side: int) -> Thumbnail | Problem:
-        place = self.place(path)
+        place = self.current_path(path)
         try:
-            if not place.is_file():  # reading a pipe would wait for ever
+            if not place.is_file():  # a pipe would be read for ever
                 return Problem(
                     str(place), "is missing", "name the folder of the photos with --data"
                 )
@@ -126,6 +126,6 @@ class Album:
         if self.digests.get(path) != hashlib.sha256(content).hexdigest():
             return Problem(str(place), "is not a photo of the run, or has changed since")
         try:
-            return shrink(decode.decode(content, name=str(place)), side)
+            return make_thumbnail(decode.decode(content, name=str(place)), side)
         except ImageError as error:
             return error.problems[0]

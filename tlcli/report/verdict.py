@@ -1,4 +1,4 @@
-"""How good a network is, in sentences: how sure that is, and what it is to be held against."""
+"""How good a network is, in sentences: with intervals, against the majority class and the head."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tlcli.evaluation.intervals import CONFIDENCE_LEVEL, Interval, PairedCounts, wilson_interval
-from tlcli.report.html import points, share
-from tlcli.report.run_data import Evidence
+from tlcli.report.html import percent, percentage_points
+from tlcli.report.run_data import RunData
 from tlcli.runs.evaluation_records import MajorityBaseline
 from tlcli.system.console import counted
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredAccuracy:
     """A share of right answers with its Wilson interval."""
 
     title: str
@@ -27,16 +27,17 @@ class Measured:
 
     @property
     def interval(self) -> Interval:
-        """Where the true share lies, with a confidence of `LEVEL`."""
+        """Where the true share lies, with a confidence of `CONFIDENCE_LEVEL`."""
         return wilson_interval(self.right, self.n, CONFIDENCE_LEVEL)
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What one network gets right more often than another, on the same photos.
+    """By how much the accuracy of a network exceeds that of an earlier stage, on the same photos.
 
     Attributes:
-        over: the stage that it is compared with.
+        over: the name of the earlier stage.
+        difference: of the two accuracies.
         interval: of `difference`, the widest one that fits the two scores.
     """
 
@@ -45,8 +46,8 @@ class Gain:
     interval: Interval
 
     @property
-    def told_apart(self) -> bool:
-        """Whether the interval leaves out zero."""
+    def significant(self) -> bool:
+        """Whether zero lies outside of the interval."""
         low, high = self.interval
         return not low <= 0 <= high
 
@@ -58,22 +59,22 @@ class Verdict:
     Attributes:
         photos: what the scores were measured on.
         network: the finished network; None where there were neither test nor val photos.
-        majority: naming the class that is most frequent, always.
+        majority: the most frequent class, and the accuracy of always answering it.
         stages: the network after each stage, as far as it was tested.
         gain: of fine-tuning over the head alone.
-        seen: photos that the network was trained on all the same.
+        seen: how many of the photos are also among the training photos.
     """
 
     photos: Literal["test", "val"]
-    network: Measured | None
+    network: MeasuredAccuracy | None
     majority: MajorityBaseline | None
-    stages: tuple[Measured, ...]
+    stages: tuple[MeasuredAccuracy, ...]
     gain: Gain | None
     seen: int = 0
 
     @property
     def standing(self) -> Literal["above", "even", "below"]:
-        """How the network's interval lies to the majority baseline."""
+        """Whether the network's interval lies above or below the majority baseline, or holds it."""
         assert self.network is not None
         assert self.majority is not None
         low, high = self.network.interval
@@ -96,49 +97,49 @@ class Verdict:
         low, high = self.network.interval
         kind = {"test": "test photo", "val": "validation photo"}[self.photos]
         return (
-            f"It classifies {share(self.network.accuracy)} of {counted(self.network.n, kind)} "
-            f"correctly; for new photos like these, expect {share(low)} to {share(high)}."
+            f"It classifies {percent(self.network.accuracy)} of {counted(self.network.n, kind)} "
+            f"correctly; for new photos like these, expect {percent(low)} to {percent(high)}."
         )
 
     def _baseline(self) -> list[str]:
         if self.majority is None:
             return []
-        said = f"always answering “{self.majority.name}”"
-        there = share(self.majority.accuracy)
+        always = f"always answering “{self.majority.name}”"
+        accuracy = percent(self.majority.accuracy)
         return {
-            "above": [f"That is more than chance: {said} would be right for {there}."],
+            "above": [f"That is more than chance: {always} would be right for {accuracy}."],
             "even": [
-                f"That cannot be distinguished from {said}, which would be right for {there}: "
+                f"That cannot be distinguished from {always}, which would be right for {accuracy}: "
                 "the network is of no use yet."
             ],
-            "below": [f"That is worse than {said}, which would be right for {there}."],
+            "below": [f"That is worse than {always}, which would be right for {accuracy}."],
         }[self.standing]
 
     def _fine_tuning(self) -> list[str]:
         if self.gain is None:
             return []
-        low, high = (points(end) for end in self.gain.interval)
+        low, high = (percentage_points(end) for end in self.gain.interval)
         change = self.gain.difference
         between = f"(95% interval {low} to {high} points)"
         if change == 0:
             return [f"Fine-tuning gained nothing over the head alone on these photos {between}."]
         verb = "gained" if change > 0 else "lost"
-        said = f"Fine-tuning {verb} {_size(change)} over the head alone {between}"
-        return [f"{said}." if self.gain.told_apart else f"{said}, which may be chance."]
+        sentence = f"Fine-tuning {verb} {_size(change)} over the head alone {between}"
+        return [f"{sentence}." if self.gain.significant else f"{sentence}, which may be chance."]
 
     def _caution(self) -> list[str]:
-        said = []
+        sentences = []
         if self.photos == "val":
-            said.append(
+            sentences.append(
                 "There were no test photos: the validation photos were also used to choose the "
                 "best epoch, so the figures are optimistic."
             )
         if self.seen:
-            said.append(
+            sentences.append(
                 f"{self.seen:,} of these photos {'was' if self.seen == 1 else 'were'} also "
                 "among the training photos, byte for byte, so the figures are optimistic."
             )
-        return said
+        return sentences
 
 
 def _size(difference: float) -> str:
@@ -146,49 +147,49 @@ def _size(difference: float) -> str:
     return f"{value} percentage {'point' if value == '1.0' else 'points'}"
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """The verdict that a run's files allow."""
+def judge_run(data: RunData) -> Verdict:
+    """The verdict on a run, as far as its files allow one."""
     return Verdict(
-        evidence.split,
-        _network(evidence),
-        _majority(evidence),
+        data.split,
+        _network(data),
+        _majority(data),
         tuple(
-            Measured(stage.name, stage.test.right, stage.test.n)
-            for stage in evidence.outcome.stages
+            MeasuredAccuracy(stage.name, stage.test.right, stage.test.n)
+            for stage in data.outcome.stages
             if stage.test is not None and stage.test.n
         ),
-        _gain(evidence),
-        evidence.evaluation.seen_in_training if evidence.evaluation else 0,
+        _gain(data),
+        data.evaluation.seen_in_training if data.evaluation else 0,
     )
 
 
-def _network(evidence: Evidence) -> Measured | None:
+def _network(data: RunData) -> MeasuredAccuracy | None:
     title = "this network"
-    if evidence.evaluation is not None and evidence.evaluation.n:
-        return Measured(title, evidence.evaluation.right, evidence.evaluation.n)
-    if evidence.outcome.test is not None and evidence.outcome.test.n:
-        return Measured(title, evidence.outcome.test.right, evidence.outcome.test.n)
-    n, last = evidence.record.count("val"), evidence.outcome.stages[-1]
-    if evidence.split == "val" and n and last.val_accuracy is not None:
-        return Measured(title, round(last.val_accuracy * n), n)
+    if data.evaluation is not None and data.evaluation.n:
+        return MeasuredAccuracy(title, data.evaluation.right, data.evaluation.n)
+    if data.outcome.test is not None and data.outcome.test.n:
+        return MeasuredAccuracy(title, data.outcome.test.right, data.outcome.test.n)
+    n, last = data.record.count("val"), data.outcome.stages[-1]
+    if data.split == "val" and n and last.val_accuracy is not None:
+        return MeasuredAccuracy(title, round(last.val_accuracy * n), n)
     return None
 
 
-def _majority(evidence: Evidence) -> MajorityBaseline | None:
-    if evidence.evaluation is not None:
-        return evidence.evaluation.majority
-    n = evidence.record.count(evidence.split)
+def _majority(data: RunData) -> MajorityBaseline | None:
+    if data.evaluation is not None:
+        return data.evaluation.majority
+    n = data.record.count(data.split)
     if not n:
         return None
-    here = evidence.record.photos[evidence.split]
-    name = max(evidence.record.classes, key=lambda one: here.get(one, 0))
-    return MajorityBaseline(name=name, accuracy=here.get(name, 0) / n)
+    photos = data.record.photos[data.split]
+    name = max(data.record.classes, key=lambda name: photos.get(name, 0))
+    return MajorityBaseline(name=name, accuracy=photos.get(name, 0) / n)
 
 
-def _gain(evidence: Evidence) -> Gain | None:
-    """What the stages after the last head stage brought, if that stage was tested, too."""
-    planned = evidence.recipe.stages
-    results = evidence.outcome.stages
+def _gain(data: RunData) -> Gain | None:
+    """What the stages after the last head stage gained, if that stage was tested too."""
+    planned = data.recipe.stages
+    results = data.outcome.stages
     heads = 0
     while heads < len(planned) and planned[heads].freeze_until is None:
         heads += 1
@@ -197,15 +198,15 @@ def _gain(evidence: Evidence) -> Gain | None:
     first, last = results[heads - 1], results[-1]
     if first.test is None or last.test is None or not first.test.n == last.test.n > 0:
         return None
-    return gain(first.name, first.test.right, last.test.right, last.test.n)
+    return widest_gain(first.name, first.test.right, last.test.right, last.test.n)
 
 
-def gain(over: str, first: int, second: int, n: int) -> Gain:
+def widest_gain(over: str, first: int, second: int, n: int) -> Gain:
     """The difference of two shares of right answers, `second` less `first` of `n` photos.
 
-    The same photos were asked twice, but how often just one of the two was right is not known. Of
-    all tables that fit both scores, the one in which they were right on the same photos as seldom
-    as can be has the lowest correlation and so the widest interval; it is taken.
+    Both shares are of the same photos, but a run does not record on how many of them only one was
+    right. Many 2 x 2 tables fit the two shares; taken is the one with the fewest photos on which
+    both were right, which has the lowest correlation and so the widest interval.
     """
     both = max(0, first + second - n)
     table = PairedCounts(both, first - both, second - both, n - first - second + both)
