@@ -128,8 +128,7 @@ def test_bands_and_blocks_find_the_same(gather: int, monkeypatch: pytest.MonkeyP
     one, other = (PreparedThumbnails(like_scans(number, rng)) for number in (300, 2_000))
     found = []
     for match in (near_duplicates._match_bands, near_duplicates._match_blocks):
-        partner = np.full(300, -1)
-        match(one.hashes, one.flat, other, partner)
+        partner = match(one.hashes, one.unit, other, np.full(300, -1))
         found.append(partner >= 0)
         near = np.bitwise_count(one.hashes ^ other.hashes[partner])
         assert np.all(near[partner >= 0] <= BITS)

@@ -42,51 +42,70 @@ _LOW, _BANDS = 8, 4
 # What a band may differ by: nothing, or one of its 16 bits.
 _FLIPS = (0, *(1 << bit for bit in range(16)))
 
-# Candidates whose hashes, and then whose thumbnails, are looked at together: bounds of memory.
+# Pairs whose hashes, and then whose thumbnails, are compared at once: bounds of memory.
 _CHUNK, _SLICE = 1 << 20, 1 << 14
 
-# Hashes of either side that are compared with each other at once.
+# Hashes of both sides that a block compares with each other.
 _ROWS, _COLUMNS = 256, 4096
 
-# How many times as long a pair takes that bands have found as one of a block, and a thumbnail that
-# is looked up as one in a product of matrices.
+# How many times as long as a pair of a block takes a pair that was found by a band, and how many
+# times as long as a thumbnail in a product of matrices takes one that is picked by its index.
 _LOOKUP, _GATHER = 32, 64
 
 
 def make_thumbnail(image: Image.Image) -> Array:
-    """The small grey picture by which an image is known: uint8 (16, 16)."""
+    """The small grey picture that stands for an image: uint8 (16, 16)."""
     small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(small)
 
 
-def find_pairs(one: PreparedThumbnails, other: PreparedThumbnails) -> Array:
-    """Thumbnails of `one` and for each a nearly equal one of `other`: (n, 2) indices, sorted.
+def find_pairs(first: PreparedThumbnails, second: PreparedThumbnails) -> Array:
+    """Thumbnails of `first` and for each a nearly equal one of `second`: (n, 2) indices, sorted.
 
     Each is named once: frames of a film are all like each other, and to list who is like whom would
     take the square of their number.
     """
-    partner = np.full(len(one.hashes), -1)
+    partner = np.full(len(first.hashes), -1)
     for mirrored in (False, True):
-        hashes = one.mirrored if mirrored else one.hashes
-        flat = one.flat[:, :, ::-1] if mirrored else one.flat
-        every = len(hashes) * len(other.hashes)
-        if _LOOKUP * _shared(hashes, other.hashes) < every:
-            _match_bands(hashes, flat, other, partner)
-        else:
-            _match_blocks(hashes, flat, other, partner)
-    found = np.flatnonzero(partner >= 0)
-    return np.stack([one.at[found], other.at[partner[found]]], axis=1)
+        hashes = first.mirrored if mirrored else first.hashes
+        unit = first.unit[:, :, ::-1] if mirrored else first.unit
+        every = len(hashes) * len(second.hashes)
+        by_bands = _LOOKUP * _shared(hashes, second.hashes) < every
+        match = _match_bands if by_bands else _match_blocks
+        partner = match(hashes, unit, second, partner)
+    with_partner = np.flatnonzero(partner >= 0)
+    return np.stack([first.indices[with_partner], second.indices[partner[with_partner]]], axis=1)
 
 
-def _match_bands(hashes: Array, flat: Array, other: PreparedThumbnails, partner: Array) -> None:
-    """Fill `partner` from the pairs that share a band."""
-    for left, right in _candidates(hashes, other.hashes, partner):
-        close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
-        _match(left[close], right[close], flat, other, partner)
+def _match_bands(hashes: Array, unit: Array, other: PreparedThumbnails, partner: Array) -> Array:
+    """A partner in `other` for each photo without one, from the pairs that share a band.
+
+    `partner` holds those found before, -1 for none. A photo that has one is not compared any more.
+    """
+    partner = partner.copy()
+    for ours, theirs in zip(_bands(hashes), _bands(other.hashes), strict=True):
+        order = np.argsort(theirs, kind="stable")
+        # Where each of the values that 16 bits may have begins in that order.
+        begin = np.searchsorted(theirs[order], np.arange((1 << 16) + 1))
+        for flip in _FLIPS:
+            alone = np.flatnonzero(partner < 0)
+            start = begin[ours[alone] ^ flip]
+            many = begin[(ours[alone] ^ flip) + 1] - start
+            for position, right in _spread(start, many, order):
+                left = alone[position]
+                close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
+                left, right = left[close], right[close]
+                for portion in _portions(len(left)):
+                    matched, partners = _correlated(
+                        left[portion], right[portion], unit, other, partner
+                    )
+                    partner[matched] = partners
+    return partner
 
 
-def _match_blocks(hashes: Array, flat: Array, other: PreparedThumbnails, partner: Array) -> None:
-    """Fill `partner` from all pairs; a photo that has one is not compared any more."""
+def _match_blocks(hashes: Array, unit: Array, other: PreparedThumbnails, partner: Array) -> Array:
+    """The same from all pairs, block by block."""
+    partner = partner.copy()
     for first in range(0, len(hashes), _ROWS):
         rows = np.arange(first, min(first + _ROWS, len(hashes)))
         for begin in range(0, len(other.hashes), _COLUMNS):
@@ -95,48 +114,58 @@ def _match_blocks(hashes: Array, flat: Array, other: PreparedThumbnails, partner
             close = np.bitwise_count(hashes[rows, None] ^ other.hashes[columns]) <= BITS
             if _GATHER * np.count_nonzero(close) < close.size:
                 left, right = np.nonzero(close)
-                _match(rows[left], right + begin, flat, other, partner)
+                for portion in _portions(len(left)):
+                    matched, partners = _correlated(
+                        rows[left[portion]], right[portion] + begin, unit, other, partner
+                    )
+                    partner[matched] = partners
                 continue
-            theirs = other.flat[columns].reshape(-1, SIDE * SIDE)
-            likeness = flat[rows].reshape(-1, SIDE * SIDE) @ theirs.T
-            alike = close & (likeness >= CORRELATION)
-            matched = alike.any(axis=1)
-            partner[rows[matched]] = begin + alike[matched].argmax(axis=1)
+            theirs = other.unit[columns].reshape(-1, SIDE * SIDE)
+            correlation = unit[rows].reshape(-1, SIDE * SIDE) @ theirs.T
+            alike = close & (correlation >= CORRELATION)
+            has_match = alike.any(axis=1)
+            partner[rows[has_match]] = begin + alike[has_match].argmax(axis=1)
+    return partner
 
 
-def _match(
-    left: Array, right: Array, flat: Array, other: PreparedThumbnails, partner: Array
-) -> None:
-    """Fill `partner` from pairs whose hashes are close, where their thumbnails correlate."""
-    for begin in range(0, len(left), _SLICE):
-        ours, theirs = left[begin : begin + _SLICE], right[begin : begin + _SLICE]
-        alone = partner[ours] < 0
-        ours, theirs = ours[alone], theirs[alone]
-        likeness = np.einsum("nij,nij->n", flat[ours], other.flat[theirs])
-        alike = likeness >= CORRELATION
-        partner[ours[alike]] = theirs[alike]
+def _portions(count: int) -> Iterator[slice]:
+    for begin in range(0, count, _SLICE):
+        yield slice(begin, begin + _SLICE)
+
+
+def _correlated(
+    left: Array, right: Array, unit: Array, other: PreparedThumbnails, partner: Array
+) -> tuple[Array, Array]:
+    """Of pairs whose hashes are close, those whose thumbnails correlate.
+
+    Photos that have a partner already are left out.
+    """
+    alone = partner[left] < 0
+    left, right = left[alone], right[alone]
+    alike = np.einsum("nij,nij->n", unit[left], other.unit[right]) >= CORRELATION
+    return left[alike], right[alike]
 
 
 class PreparedThumbnails:
     """Thumbnails, uint8 (any number, 16, 16), made ready for comparison.
 
     Attributes:
-        at: which of them have enough contrast; the others are left out below.
-        flat: float32 of mean 0 and length 1, so that a product is a correlation.
+        indices: of those that have enough contrast; the others are left out below.
+        unit: float32 of mean 0 and length 1, so that a product is a correlation.
         hashes, mirrored: uint64, of the photo and of its mirror image.
     """
 
     def __init__(self, thumbnails: Array) -> None:
         values = thumbnails.reshape(-1, SIDE, SIDE)
-        self.at = np.flatnonzero(values.std(axis=(1, 2)) >= LEAST_CONTRAST)
-        values = values[self.at].astype(np.float32)
+        self.indices = np.flatnonzero(values.std(axis=(1, 2)) >= LEAST_CONTRAST)
+        values = values[self.indices].astype(np.float32)
         values -= values.mean(axis=(1, 2), keepdims=True)
-        self.flat = values / np.linalg.norm(values, axis=(1, 2), keepdims=True)
+        self.unit = values / np.linalg.norm(values, axis=(1, 2), keepdims=True)
         basis = _cosines()
-        frequencies = basis @ self.flat @ basis.T
+        frequencies = basis @ self.unit @ basis.T
         odd = np.where(np.arange(_LOW) % 2, -1, 1).astype(np.float32)
-        self.hashes = _bits(frequencies)
-        self.mirrored = _bits(frequencies * odd)
+        self.hashes = _pack_bits(frequencies)
+        self.mirrored = _pack_bits(frequencies * odd)
 
 
 def _cosines() -> Array:
@@ -146,7 +175,7 @@ def _cosines() -> Array:
     return basis
 
 
-def _bits(frequencies: Array) -> Array:
+def _pack_bits(frequencies: Array) -> Array:
     values = frequencies.reshape(len(frequencies), _LOW * _LOW)[:, 1:]  # without the mean
     bits = values > np.median(values, axis=1, keepdims=True)
     padded = np.pad(bits, ((0, 0), (1, 0)))
@@ -161,7 +190,7 @@ def _bands(hashes: Array) -> Array:
 
 
 def _shared(first: Array, second: Array) -> int:
-    """How many pairs `_candidates` would name, those that it finds by several bands each time."""
+    """Pairs that share a band but for one bit; one that shares several bands counts each time."""
     total = 0
     values = np.arange(1 << 16)
     for ours, theirs in zip(_bands(first), _bands(second), strict=True):
@@ -170,25 +199,11 @@ def _shared(first: Array, second: Array) -> int:
     return total
 
 
-def _candidates(first: Array, second: Array, partner: Array) -> Iterator[tuple[Array, Array]]:
-    """Indices of hashes that agree in one band but for one bit, in bounded portions.
-
-    Those of `first` that have a partner by then are not asked for any more.
-    """
-    for ours, theirs in zip(_bands(first), _bands(second), strict=True):
-        order = np.argsort(theirs, kind="stable")
-        # Where each of the values that 16 bits may have begins in that order.
-        begin = np.searchsorted(theirs[order], np.arange((1 << 16) + 1))
-        for flip in _FLIPS:
-            alone = np.flatnonzero(partner < 0)
-            start = begin[ours[alone] ^ flip]
-            many = begin[(ours[alone] ^ flip) + 1] - start
-            for left, entry in _spread(start, many, order):
-                yield alone[left], entry
-
-
 def _spread(start: Array, many: Array, order: Array) -> Iterator[tuple[Array, Array]]:
-    """Runs of `many[i]` entries of `order` from `start[i]` on, as pairs (i, entry)."""
+    """Runs of `many[i]` entries of `order` from `start[i]` on, as pairs (i, entry).
+
+    They come in portions of about `_CHUNK` pairs, which bounds the memory they take.
+    """
     total = np.concatenate([[0], np.cumsum(many)])
     portions = np.searchsorted(total, np.arange(0, total[-1], _CHUNK))
     for begin, end in pairwise([*portions.tolist(), len(many)]):
