@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tlcli.data.hashing import hash_file, hash_files
+from tlcli.data.hashing import FileState, hash_file, hash_files
 from tlcli.errors import DataError
 
 
@@ -30,26 +30,27 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path):
         hash_file(tmp_path / "pipe.jpg")
 
 
-class Known:
-    """A memory of one file."""
+class OneDigest:
+    """A cache that has the hash of one file."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.kept = path, {}
+        self.path, self.stored = path, {}
 
-    def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
-        return {self.path: "remembered"}
+    def digests(self, states: Mapping[Path, FileState]) -> dict[Path, str]:
+        return {self.path: "stored"}
 
-    def keep(self, digests: Mapping[Path, str]) -> None:
-        self.kept |= digests
+    def store_digests(self, digests: Mapping[Path, str], states: Mapping[Path, FileState]) -> None:
+        assert set(digests) <= set(states)
+        self.stored |= digests
 
 
-def test_what_is_remembered_is_not_read_again(tmp_path: Path):
+def test_a_file_whose_hash_is_stored_is_not_read_again(tmp_path: Path):
     known, new, gone = (tmp_path / name for name in ("known.jpg", "new.jpg", "gone.jpg"))
     new.write_bytes(b"new")
-    memory = Known(known)
-    digests, unread = hash_files([known, new, gone], memory)
-    assert digests == {known: "remembered", new: hashlib.sha256(b"new").hexdigest()}
-    assert memory.kept == {new: digests[new]}
+    cache = OneDigest(known)
+    digests, unread = hash_files([known, new, gone], cache)
+    assert digests == {known: "stored", new: hashlib.sha256(b"new").hexdigest()}
+    assert cache.stored == {new: digests[new]}
     assert str(unread[gone]) == (
         f"{gone}: cannot be read: no such file or directory; make it readable, or remove it"
     )

@@ -227,8 +227,8 @@ def test_check_results_are_pruned_too(tmp_path: Path, monkeypatch: pytest.Monkey
     for version, number in ((audit_cache.VERSION + 1, 900), (audit_cache.VERSION, 100)):
         with monkeypatch.context() as patch, audit_cache.AuditCache(tmp_path) as memory:
             patch.setattr(audit_cache, "VERSION", version)
-            memory._way = audit_cache.inspection_method()
-            memory.keep_looks({f"{n:064}": audit_cache.Inspection(thumbnail=b"x" * 256)
+            memory._method = audit_cache.inspection_method()
+            memory.store_inspections({f"{n:064}": audit_cache.Inspection(thumbnail=b"x" * 256)
                                for n in range(number)})  # fmt: skip
     before = audit_cache.cache_bytes(tmp_path)
     said = inventory.prune_store(features, tmp_path, unused_days=30)
@@ -236,7 +236,7 @@ def test_check_results_are_pruned_too(tmp_path: Path, monkeypatch: pytest.Monkey
     assert audit_cache.cache_bytes(tmp_path) < before / 4
     assert inventory.prune_store(features, tmp_path, unused_days=30) == "removed 0 rows, 0 B"
     with audit_cache.AuditCache(tmp_path) as memory:
-        assert len(memory.looks([f"{n:064}" for n in range(900)])) == 100
+        assert len(memory.inspections([f"{n:064}" for n in range(900)])) == 100
     assert "; and check results of 100 photos, " in inventory.prune_store(features, tmp_path)
     with audit_cache.AuditCache(tmp_path) as memory:
-        assert memory.looks([f"{n:064}" for n in range(900)]) == {}
+        assert memory.inspections([f"{n:064}" for n in range(900)]) == {}

@@ -39,7 +39,7 @@ def test_the_store(tmp_path: Path):
 def test_the_size_of_check_results_is_shown(tmp_path: Path):
     features = tmp_path / "features"
     with audit_cache.AuditCache(tmp_path) as memory:
-        memory.keep_looks({"d": audit_cache.Inspection()})
+        memory.store_inspections({"d": audit_cache.Inspection()})
     text, value = store_table(features, tmp_path)
     assert value == []
     assert re.fullmatch(

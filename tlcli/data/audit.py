@@ -1,4 +1,4 @@
-"""A close look at every photo: decoded once, remembered by content, told by kinds of flaws."""
+"""The check of every photo: decoded once, the result stored by content, flaws grouped by kind."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ TINY, HUGE, EXTREME = 32, 50_000_000, 5
 #: A channel whose values differ by no more than this is of one colour; JPEG may be one level off.
 _FLAT = 2
 
-#: Looks that are remembered together, so that little is lost when a check is interrupted.
-_SAVED = 500
+#: Results that are stored together, so that little is lost when a check is interrupted.
+_STORED_AT_ONCE = 500
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -48,31 +48,31 @@ _SUFFIXES = {
 }
 
 
-def audit_photos(index: Index, chosen: Recipe, memory: AuditCache) -> Index:
-    """The index without photos that cannot be decoded, with what was found among its findings."""
-    looks = _looks(index.items, memory)
-    bad, odd = [], []
+def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
+    """The index without photos that cannot be decoded, and with the findings of all photos."""
+    inspections = _inspect_all(index.items, cache)
+    bad, decoded = [], []
     for item in index.items:
-        look = looks[item.digest]
-        if look.message:
-            bad.append((item.path, look.problem(item.path)))
+        inspection = inspections[item.digest]
+        if inspection.message:
+            bad.append((item.path, inspection.problem(item.path)))
         else:
-            odd.append((item, look))
+            decoded.append((item, inspection))
     left = drop_unusable(index, bad, skip=chosen.data.on_bad_image == "skip")
-    # A copy that is dropped is in one split only by then.
+    # A copy that is dropped from one split is no near-duplicate there.
     found = [
-        *_flaws(odd),
-        *_near_duplicates(leakage.drop_copies(left, chosen.data.duplicates), looks),
+        *_flaws(decoded),
+        *_near_duplicates(leakage.drop_copies(left, chosen.data.duplicates), inspections),
     ]
     return replace(left, findings=(*left.findings, *found))
 
 
 def inspect_photo(path: Path) -> Inspection:
-    """Decode a file and write down what it is, or why it cannot be decoded."""
+    """Decode a file: what it is, or why it cannot be decoded."""
     try:
         image, facts = decode.examine(path)
     except ImageError as error:
-        return Inspection.of(error.problems[0])
+        return Inspection.of_unusable(error.problems[0])
     flags = {
         TURNED: facts.turned,
         DEEP: facts.deep,
@@ -94,62 +94,67 @@ def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
 
 
-def _looks(items: Sequence[Item], memory: AuditCache) -> dict[str, Inspection]:
-    """What is known of each photo, by hash; the others are decoded, identical ones once."""
+def _inspect_all(items: Sequence[Item], cache: AuditCache) -> dict[str, Inspection]:
+    """The inspection of each photo, by hash; those not in the cache are decoded, copies once."""
     paths = {item.digest: item.path for item in items}
-    looks = memory.looks(paths)
-    new = [digest for digest in paths if digest not in looks]
+    inspections = cache.inspections(paths)
+    new = [digest for digest in paths if digest not in inspections]
     unsaved: dict[str, Inspection] = {}
-    todo = (paths[digest] for digest in new)
+    new_paths = (paths[digest] for digest in new)
     try:
         with (
-            closing(map_in_order(inspect_photo, todo, workers=loader.THREADS)) as seen,
+            closing(map_in_order(inspect_photo, new_paths, workers=loader.THREADS)) as results,
             console.progress(len(new), "decoding", unit="photos") as bar,
         ):
-            for digest, look in zip(new, seen, strict=True):
-                looks[digest] = look
-                if look.kind not in PASSING:
-                    unsaved[digest] = look
-                if len(unsaved) >= _SAVED:
-                    memory.keep_looks(unsaved)
+            for digest, inspection in zip(new, results, strict=True):
+                inspections[digest] = inspection
+                if inspection.kind not in PASSING:
+                    unsaved[digest] = inspection
+                if len(unsaved) >= _STORED_AT_ONCE:
+                    cache.store_inspections(unsaved)
                     unsaved = {}
                 bar.update(1)
-    finally:  # an interrupted check remembers what it has seen
-        memory.keep_looks(unsaved)
-    return looks
+    finally:  # after an interruption the next check need not decode these again
+        cache.store_inspections(unsaved)
+    return inspections
 
 
-def _flaws(seen: Sequence[tuple[Item, Inspection]]) -> Iterator[Finding]:
+def _flaws(decoded: Sequence[tuple[Item, Inspection]]) -> Iterator[Finding]:
     """A finding for each rule that some photo meets."""
     meeting: list[list[tuple[Item, Inspection]]] = [[] for _ in _RULES]
-    # Photos alike in all that rules ask for are judged once: of 100,000, many are.
-    known: dict[tuple[object, ...], list[int]] = {}
-    for item, look in seen:
+    # Photos alike in everything that the rules look at are judged once: of 100,000, many are.
+    rules_met: dict[tuple[object, ...], list[int]] = {}
+    for item, inspection in decoded:
         suffix = item.path.suffix.lower()
-        alike = (suffix, look.format, look.mode, look.width, look.height, look.flags)
-        if alike not in known:
-            known[alike] = [at for at, rule in enumerate(_RULES) if rule[1](suffix, look)]
-        for at in known[alike]:
-            meeting[at].append((item, look))
-    for (finding, _, detail), found in zip(_RULES, meeting, strict=True):
-        if found:
+        alike = (
+            suffix, inspection.format, inspection.mode, inspection.width, inspection.height,
+            inspection.flags,
+        )  # fmt: skip
+        if alike not in rules_met:
+            rules_met[alike] = [
+                number for number, rule in enumerate(_RULES) if rule[1](suffix, inspection)
+            ]
+        for number in rules_met[alike]:
+            meeting[number].append((item, inspection))
+    for (finding, _, detail), photos in zip(_RULES, meeting, strict=True):
+        if photos:
             yield replace(
                 finding,
-                paths=tuple(item.path for item, _ in found),
-                details=tuple(detail(look) for _, look in found) if detail else (),
+                paths=tuple(item.path for item, _ in photos),
+                details=tuple(detail(inspection) for _, inspection in photos) if detail else (),
             )
 
 
-def _misnamed(suffix: str, look: Inspection) -> bool:
-    return suffix not in _SUFFIXES.get(look.format, (suffix,))
+def _misnamed(suffix: str, inspection: Inspection) -> bool:
+    return suffix not in _SUFFIXES.get(inspection.format, (suffix,))
 
 
 def _flagged(flag: int) -> Callable[[str, Inspection], bool]:
-    return lambda _, look: bool(look.flags & flag)
+    return lambda _, inspection: bool(inspection.flags & flag)
 
 
-def _size(look: Inspection) -> str:
-    return f"{look.width} x {look.height}"
+def _size(inspection: Inspection) -> str:
+    return f"{inspection.width} x {inspection.height}"
 
 
 _Rule = tuple[Finding, Callable[[str, Inspection], bool], Callable[[Inspection], str] | None]
@@ -157,7 +162,7 @@ _Rule = tuple[Finding, Callable[[str, Inspection], bool], Callable[[Inspection],
 _RULES: tuple[_Rule, ...] = (
     (
         Finding("cut short", "warning", "ends in plain grey", "the file may be incomplete"),
-        lambda _, look: look.flags & (CUT | FLAT) == CUT,
+        lambda _, seen: seen.flags & (CUT | FLAT) == CUT,
         None,
     ),
     (
@@ -167,31 +172,31 @@ _RULES: tuple[_Rule, ...] = (
     ),
     (
         Finding("tiny", "warning", f"has a side below {TINY} pixels", "small photos teach little"),
-        lambda _, look: min(look.width, look.height) < TINY,
+        lambda _, seen: min(seen.width, seen.height) < TINY,
         _size,
     ),
     (
         Finding("extreme shape", "warning", f"has an aspect ratio of {EXTREME} to 1 or more",
                 "see base.resize: squash distorts it, crop cuts off most of it"),
-        lambda _, look: max(look.width, look.height) >= EXTREME * min(look.width, look.height),
+        lambda _, seen: max(seen.width, seen.height) >= EXTREME * min(seen.width, seen.height),
         _size,
     ),
     (
         Finding("huge", "note", f"has more than {HUGE // 1_000_000} megapixels",
                 "decoding it is slow; a smaller copy is just as good"),
-        lambda _, look: look.width * look.height > HUGE,
+        lambda _, seen: seen.width * seen.height > HUGE,
         _size,
     ),
     (
         Finding("wrong extension", "note", "is not in the format that its name says",
                 "tlcli goes by the content; other programs may fail"),
         _misnamed,
-        lambda look: look.format,
+        lambda seen: seen.format,
     ),
     (Finding("turned", "note", "is rotated upright by its EXIF data"), _flagged(TURNED), None),
     (
         Finding("CMYK", "note", "is in CMYK colours, converted to sRGB"),
-        lambda _, look: look.mode == "CMYK",
+        lambda _, seen: seen.mode == "CMYK",
         None,
     ),
     (
@@ -207,12 +212,12 @@ _RULES: tuple[_Rule, ...] = (
 )  # fmt: skip
 
 
-def _near_duplicates(index: Index, looks: dict[str, Inspection]) -> Iterator[Finding]:
+def _near_duplicates(index: Index, inspections: dict[str, Inspection]) -> Iterator[Finding]:
     """Photos of a lesser split that are nearly those of another."""
     thumbnails = {
         split: near_duplicates.PreparedThumbnails(
             np.frombuffer(
-                b"".join(looks[item.digest].thumbnail for item in index.of(split)), np.uint8
+                b"".join(inspections[item.digest].thumbnail for item in index.of(split)), np.uint8
             ).reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE)
         )
         for split in SPLITS
@@ -221,7 +226,7 @@ def _near_duplicates(index: Index, looks: dict[str, Inspection]) -> Iterator[Fin
     for lesser, other in combinations(SPLITS, 2):
         ours, theirs = index.of(lesser), index.of(other)
         for left, right in near_duplicates.find_pairs(thumbnails[lesser], thumbnails[other]):
-            if ours[left].digest != theirs[right].digest:  # copies are told elsewhere
+            if ours[left].digest != theirs[right].digest:  # copies are another finding
                 alike[ours[left].path].append(theirs[right].path)
     if alike:
         yield Finding(
@@ -235,18 +240,18 @@ def _near_duplicates(index: Index, looks: dict[str, Inspection]) -> Iterator[Fin
 
 
 def check_photos(
-    paths: Sequence[Path], look: Callable[[Path], Problem | None]
+    paths: Sequence[Path], check: Callable[[Path], Problem | None]
 ) -> list[tuple[Path, Problem]]:
-    """What `look` finds wrong with each photo, looked at in threads."""
+    """The photos in which `check` finds a problem, with it; they are checked in threads."""
     workers = min(8, 2 * (os.cpu_count() or 1))
+    bad = []
     with (
-        closing(map_in_order(look, paths, workers=workers)) as problems,
+        closing(map_in_order(check, paths, workers=workers)) as problems,
         console.progress(len(paths), "checking", unit="photos") as bar,
     ):
-        found = []
         for path, problem in zip(paths, problems, strict=True):
             bar.update(1)
             signals.raise_if_interrupted()
             if problem is not None:
-                found.append((path, problem))
-        return found
+                bad.append((path, problem))
+    return bad

@@ -1,12 +1,12 @@
-"""The content hashes of files: what a photo is told by, whatever its name and place."""
+"""The content hashes of files: what identifies a photo, whatever its name and place."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -17,14 +17,18 @@ from tlcli.system.threads import map_in_order
 _CHUNK = 1 << 20
 
 
+#: Size, and times of the last change of contents and of the file's entry in nanoseconds.
+FileState = tuple[int, int, int]
+
+
 class DigestCache(Protocol):
-    """Remembers content hashes of files that have not changed since."""
+    """Content hashes of files that have not changed since."""
 
-    def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """The hashes of those files that are remembered."""
+    def digests(self, states: Mapping[Path, FileState]) -> dict[Path, str]:
+        """The stored hashes of files that are in these states still."""
 
-    def keep(self, digests: Mapping[Path, str]) -> None:
-        """Remember the hashes of files that `digests` was asked for."""
+    def store_digests(self, digests: Mapping[Path, str], states: Mapping[Path, FileState]) -> None:
+        """Store the hashes of files, with the states that they had before they were read."""
 
 
 def hash_file(path: Path) -> str:
@@ -43,17 +47,19 @@ def hash_file(path: Path) -> str:
 
 
 def hash_files(
-    paths: Sequence[Path], memory: DigestCache | None = None
+    paths: Sequence[Path], cache: DigestCache | None = None
 ) -> tuple[dict[Path, str], dict[Path, Problem]]:
     """The hash of each file, read in threads, and what kept the others from being read."""
-    known = memory.digests(paths) if memory else {}
+    # Taken before the files are read, so that a change meanwhile is noticed next time.
+    states = file_states(paths) if cache else {}
+    known = cache.digests(states) if cache else {}
     paths = [path for path in paths if path not in known]
     digests: dict[Path, str] = {}
     unread: dict[Path, Problem] = {}
     workers = min(16, 2 * (os.cpu_count() or 1))
     try:
         with (
-            closing(map_in_order(_outcome, paths, workers=workers)) as outcomes,
+            closing(map_in_order(_hash_or_problem, paths, workers=workers)) as outcomes,
             console.progress(len(paths), "reading photos", unit="photos") as progress,
         ):
             for path, outcome in zip(paths, outcomes, strict=True):
@@ -62,19 +68,29 @@ def hash_files(
                 else:
                     digests[path] = outcome
                 progress.update(1)
-    finally:  # an interrupted command keeps what it has read
-        if memory:
-            memory.keep(digests)
+    finally:  # after an interruption the next command need not read these files again
+        if cache:
+            cache.store_digests(digests, states)
     return {**known, **digests}, unread
 
 
-def _outcome(path: Path) -> str | Problem:
+def _hash_or_problem(path: Path) -> str | Problem:
     try:
         return hash_file(path)
     except DataError as error:
         return error.problems[0]
 
 
+def file_states(paths: Iterable[Path]) -> dict[Path, FileState]:
+    """The states of those files that exist."""
+    states = {}
+    for path in paths:
+        with suppress(OSError, ValueError):
+            status = os.stat(path)  # noqa: PTH116 - of many paths, quicker
+            states[path] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return states
+
+
 def unreadable_file(path: Path, what: str) -> Problem:
-    """The problem of a file whose bytes are out of reach."""
+    """The problem of a file that cannot be read."""
     return Problem(str(path), f"cannot be read: {what}", "make it readable, or remove it")

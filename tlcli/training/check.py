@@ -84,13 +84,13 @@ def check_recipe(
     """Load a recipe, plan its run and decode every photo; problems are returned, not raised."""
     try:
         chosen = load_recipe(path, overrides)
-        with AuditCache(files.cache_folder(cache)) as memory:
+        with AuditCache(files.cache_folder(cache)) as audit_cache:
             found = preflight(
                 chosen,
                 cache=cache,
                 access=access,
-                examine=lambda index: audit.audit_photos(index, chosen, memory),
-                memory=memory,
+                examine=lambda index: audit.audit_photos(index, chosen, audit_cache),
+                digests=audit_cache,
             )
     except TlcliError as error:
         return CheckResult(None, error.problems, {})

@@ -62,15 +62,15 @@ def preflight(
     out: Path | None = None,
     force: bool = False,
     examine: Callable[[Index], Index] | None = None,
-    memory: DigestCache | None = None,
+    digests: DigestCache | None = None,
     unlabelled: Path | None = None,
     run: bool = True,
 ) -> Preflight:
     """Collect every problem of data, weights, settings and folders; raises none of them.
 
     Of each photo the header is read; `examine` looks closer, returning the index without photos
-    that cannot be used and with its findings. `memory` knows hashes of files that have not changed.
-    `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone. `out`
+    that cannot be used and with its findings. `digests` has the hashes of files that have not
+    changed. `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone. `out`
     and `force` are those of a run; without `run` none is going to be made. Without `access` the
     environment says how weights may be had.
     """
@@ -82,7 +82,7 @@ def preflight(
     if unlabelled is not None:
         found.index = _collect(problems, lambda: dataset.index_unlabelled(unlabelled))
     else:
-        found.index = _collect(problems, lambda: dataset.build_index(chosen.data, memory))
+        found.index = _collect(problems, lambda: dataset.build_index(chosen.data, digests))
     where = chosen.where("base", "weights")
     found.source = _collect(
         problems,
