@@ -70,9 +70,9 @@ def preflight(
 
     Of each photo the header is read; `examine` looks closer, returning the index without photos
     that cannot be used and with its findings. `digests` has the hashes of files that have not
-    changed. `unlabelled` is a folder of photos to take instead of the recipe's, for extraction alone. `out`
-    and `force` are those of a run; without `run` none is going to be made. Without `access` the
-    environment says how weights may be had.
+    changed. `unlabelled` is a folder of photos to take instead of the recipe's, for extraction
+    alone. `out` and `force` are those of a run; without `run` none is going to be made. Without
+    `access` the environment says how weights may be had.
     """
     problems = advice(chosen)
     if run:
