@@ -55,7 +55,7 @@ def test_every_option_has_a_help_text(path: tuple[str, ...]):
     for name in path:
         assert isinstance(command, click.Group)
         command = command.commands[name]
-    options = [one for one in command.params if isinstance(one, click.Option)]
+    options = [option for option in command.params if isinstance(option, click.Option)]
     assert all(option.help for option in options)
     assert any("--quiet" in option.opts for option in options)
 
@@ -98,7 +98,7 @@ def test_commands_only_translate(path: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["check", "--confg", "x"], "No such option"),
         (["chek"], "No such command"),
@@ -108,10 +108,10 @@ def test_commands_only_translate(path: Path):
         (["cache", "prune"], "say what to remove: --all, or --unused-days, --base or both"),
     ],
 )
-def test_usage_slips_exit_with_2(cli, words: list[str], said: str):
+def test_usage_slips_exit_with_2(cli, words: list[str], message: str):
     done = cli(*words)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 # What is wrong with recipes and data

@@ -1,4 +1,4 @@
-"""Small trained-looking models for the tests that look into networks."""
+"""Networks with random weights, in files as runs have them, for the tests of explanations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def network(
 
 
 def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squash") -> Path:
-    """Write a network as runs keep it."""
+    """Write a network as the `model.keras` of a run; `names` are those of its classes."""
     card = {
         "tlcli": "0", "classes": list(names), "image_size": list(built.base.input.shape[1:3]),
         "resize": resize, "decoder": decode.DECODER_VERSION, "base": built.row.name,
@@ -40,5 +40,5 @@ def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squa
 
 def noise(count: int, height: int, width: int) -> np.ndarray:
     """Random pixels, float32 0..255."""
-    drawn = np.random.default_rng(0).uniform(0, 255, (count, height, width, 3))
-    return drawn.astype(np.float32)
+    pixels = np.random.default_rng(0).uniform(0, 255, (count, height, width, 3))
+    return pixels.astype(np.float32)

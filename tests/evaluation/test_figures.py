@@ -98,8 +98,8 @@ def letters(font: str) -> set[int]:
 
 
 def has_korean_font() -> bool:
-    wanted = {ord(letter) for letter in "고양이"}
-    return any(wanted <= letters(path) for path in font_manager.findSystemFonts())
+    code_points = {ord(letter) for letter in "고양이"}
+    return any(code_points <= letters(path) for path in font_manager.findSystemFonts())
 
 
 def test_names_are_cut_in_the_middle_and_escaped():
@@ -152,12 +152,12 @@ def test_latin_names_need_no_other_font():
 
 def test_the_same_picture_is_the_same_file(tmp_path: Path):
     for suffix in ("png", "svg"):
-        made = []
+        files = []
         for _ in range(2):
             with figures.picture_style():
                 figure = Figure(figsize=(2, 1))
                 figure.subplots().plot([1, 2], [3, 1])
                 figures.save_figure(figure, tmp_path / f"a.{suffix}")
-            made.append((tmp_path / f"a.{suffix}").read_bytes())
-        assert made[0] == made[1]
-    assert not re.search(rb"20\d\d-\d\d-\d\d", made[0])
+            files.append((tmp_path / f"a.{suffix}").read_bytes())
+        assert files[0] == files[1]
+    assert not re.search(rb"20\d\d-\d\d-\d\d", files[0])

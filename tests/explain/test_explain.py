@@ -38,17 +38,19 @@ def test_heat_is_that_of_the_photo_and_class_asked_for(opened, photos):
     paths = sorted((photos / "test").rglob("*.png"))
     explainer = explain.Explainer(opened)
     assert explainer.layer == "block5_conv3"
-    found = list(explainer.explain(paths, "green"))
-    assert [one.path for one in found] == paths
+    explanations = list(explainer.explain(paths, "green"))
+    assert [explanation.path for explanation in explanations] == paths
     pixels = np.stack([decode.load_image(p, height=64, width=64, resize="squash") for p in paths])
     probe = gradcam.Probe(opened, "block5_conv3")
     maps, probed = gradcam.heat_maps(probe, np.float32(pixels), np.full(len(paths), 1), "grad-cam")
     values = opened.probabilities(probed.logits)
-    for one, heat, row in zip(found, maps, values, strict=True):
-        np.testing.assert_allclose(one.heat, heat, atol=1e-5)
-        assert (one.name, one.predicted) == ("green", COLOURS[row.argmax()])
-        assert one.probability == pytest.approx(row[1], abs=1e-6)
-    assert [one.name for one in explainer.explain(paths)] == [one.predicted for one in found]
+    for explanation, heat, row in zip(explanations, maps, values, strict=True):
+        np.testing.assert_allclose(explanation.heat, heat, atol=1e-5)
+        assert (explanation.name, explanation.predicted) == ("green", COLOURS[row.argmax()])
+        assert explanation.probability == pytest.approx(row[1], abs=1e-6)
+    assert [explanation.name for explanation in explainer.explain(paths)] == [
+        explanation.predicted for explanation in explanations
+    ]
 
 
 def test_one_photo(model, photos, cli):
@@ -57,10 +59,10 @@ def test_one_photo(model, photos, cli):
     assert done.exit_code == 0, done.stderr
     out = Path(f"{photo.stem}-grad-cam.png")
     assert done.stdout.splitlines()[-1] == str(out)
-    with Image.open(out) as made:
+    with Image.open(out) as picture:
         # The photo and the photo under its heat, side by side.
-        assert made.format == "PNG" and made.width >= 2 * explain.SHEET_SIDE
-        left = np.asarray(made)[40:300, 40:300].astype(float)
+        assert picture.format == "PNG" and picture.width >= 2 * explain.SHEET_SIDE
+        left = np.asarray(picture)[40:300, 40:300].astype(float)
     photo_mean = decode.load_image(photo, height=8, width=8, resize="squash").mean(axis=(0, 1))
     np.testing.assert_allclose(left.mean(axis=(0, 1)), photo_mean, atol=8)
     again = cli("explain", photo, "--run", model)
@@ -82,9 +84,9 @@ def test_several_photos_make_one_sheet_and_bad_ones_are_told(model, photos, cli,
     assert (value["method"], value["layer"], value["sheet"]) == (
         "grad-cam++", "block4_conv3", str(out)
     )  # fmt: skip
-    errors = [one for one in value["photos"] if "error" in one]
-    good = [one for one in value["photos"] if "error" not in one]
-    assert len(errors) == 2 and [one["class"] for one in good] == ["red", "red"]
+    errors = [explanation for explanation in value["photos"] if "error" in explanation]
+    good = [explanation for explanation in value["photos"] if "error" not in explanation]
+    assert len(errors) == 2 and [explanation["class"] for explanation in good] == ["red", "red"]
     assert good[0]["grid"] == [8, 8]
     assert out.is_file()
 
@@ -98,7 +100,7 @@ def test_only_bad_photos_leave_no_sheet(model, cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--class", "gren"], "--class: 'gren' is not a class of"),
         (["--class", "gren"], "did you mean 'green'? (allowed: blue, green, red)"),
@@ -106,23 +108,23 @@ def test_only_bad_photos_leave_no_sheet(model, cli, tmp_path):
         (["--out", "x.jpg"], "--out x.jpg: sheets are written as PNG"),
     ],
 )
-def test_slips_are_told(model, photos, cli, words, said):
+def test_slips_are_told(model, photos, cli, words, message):
     done = cli("explain", next(photos.rglob("*.png")), "--run", model, *words)
     assert (done.exit_code, done.stdout) == (1, "")
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--run", "x", "--base", "VGG16"], "--run and --base: give only one of them"),
         (["--weights", "x.h5"], "--weights needs --base"),
         (["--method", "lime"], "'lime' is not one of"),
     ],
 )
-def test_usage_slips(cli, words, said):
+def test_usage_slips(cli, words, message):
     done = cli("explain", "a.jpg", *words)
-    assert done.exit_code == 2 and said in done.stderr
+    assert done.exit_code == 2 and message in done.stderr
 
 
 def test_hostile_names_are_letters_on_the_sheet(opened, photos, tmp_path, cli):
@@ -149,10 +151,10 @@ def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
 
 def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
     chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
-    made = make_plan(preflight(chosen))
-    with resume.claim(resume.RunRequest(out=tmp_path / "run"), chosen, made.index) as claimed:
+    plan = make_plan(preflight(chosen))
+    with resume.claim(resume.RunRequest(out=tmp_path / "run"), chosen, plan.index) as claimed:
         run = claimed.run
-        save(network(size=(64, 64)), run.file(directory.MODEL), made.index.classes)
+        save(network(size=(64, 64)), run.file(directory.MODEL), plan.index.classes)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
     (photos / "test" / "red" / "odd.png").write_text("no photo")
     items = [
@@ -162,15 +164,18 @@ def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
         {"path": "test/red/00.png", "label": "red"},
         {"path": "test/green/00.png", "label": "green"},
     ]
-    found = explain.explain_for_report(run, items, limit=2)
+    explanations = explain.explain_for_report(run, items, limit=2)
     folder = run.file(directory.EXPLANATIONS)
-    assert json.loads((folder / directory.EXPLANATIONS_INDEX).read_text()) == found
-    assert [(one["path"], one["label"], one["image"]) for one in found] == [
+    assert json.loads((folder / directory.EXPLANATIONS_INDEX).read_text()) == explanations
+    assert [
+        (explanation["path"], explanation["label"], explanation["image"])
+        for explanation in explanations
+    ] == [
         ("test/red/00.png", "red", "0001.png"),
         (items[2]["path"], "blue", "0002.png"),
     ]
     keys = {"path", "class", "probability", "label", "method", "layer", "image"}
-    assert all(set(one) == keys for one in found)
+    assert all(set(explanation) == keys for explanation in explanations)
     with Image.open(folder / "0001.png") as picture:
         assert max(picture.size) == explain.REPORT_SIDE
     explain.explain_for_report(run, items[4:])

@@ -70,15 +70,15 @@ def test_a_class_is_found_by_its_name(opened):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_logits_lead_to_what_the_model_says(tmp_path, classes):
     built = network(size=(32, 32), classes=classes)
-    found = explained_model.open_run(save(built, tmp_path / "model.keras", NAMES[:classes]))
+    explained = explained_model.open_run(save(built, tmp_path / "model.keras", NAMES[:classes]))
     from tlcli.networks.framework import keras
 
     pixels = noise(3, 32, 32)
-    logits = keras.Model(found.model.inputs[0], found.logits)(pixels, training=False)
+    logits = keras.Model(explained.model.inputs[0], explained.logits)(pixels, training=False)
     expected = built.whole(pixels, training=False).numpy()
     if classes == 2:
         expected = np.concatenate([1 - expected, expected], axis=1)
-    np.testing.assert_allclose(found.probabilities(np.asarray(logits)), expected, atol=1e-5)
+    np.testing.assert_allclose(explained.probabilities(np.asarray(logits)), expected, atol=1e-5)
 
 
 def test_the_calibration_of_the_run_is_applied(tmp_path):
@@ -87,18 +87,18 @@ def test_the_calibration_of_the_run_is_applied(tmp_path):
     alone = explained_model.open_run(path)  # no run lies there, as `predict` sees it, too
     assert alone.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
     files.write_json(tmp_path / directory.RECORD, {})
-    found = explained_model.open_run(path)
-    assert found.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-1.5)))
+    explained = explained_model.open_run(path)
+    assert explained.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-1.5)))
 
 
 def test_mixed_precision_is_left_behind(tmp_path):
     built = network(size=(32, 32), precision="mixed_bfloat16")
-    found = explained_model.open_run(save(built, tmp_path / "model.keras", NAMES))
-    assert {layer.compute_dtype for layer in found.model.layers} == {"float32"}
+    explained = explained_model.open_run(save(built, tmp_path / "model.keras", NAMES))
+    assert {layer.compute_dtype for layer in explained.model.layers} == {"float32"}
     plain = network(size=(32, 32))
     plain.whole.set_weights(built.whole.get_weights())
     pixels = noise(2, 32, 32)
-    np.testing.assert_allclose(found.model(pixels), plain.whole(pixels), atol=1e-6)
+    np.testing.assert_allclose(explained.model(pixels), plain.whole(pixels), atol=1e-6)
 
 
 def test_models_that_are_not_laid_out_as_ours(tmp_path):

@@ -123,8 +123,8 @@ def test_the_two_classes_of_a_sigmoid_have_opposite_gradients(tmp_path):
 def test_integrated_gradients_of_a_linear_score_are_its_terms():
     weights = np.random.default_rng(1).normal(size=(4, 5, 3)).astype(np.float32)
     photo = noise(1, 4, 5)[0]
-    found = gradcam.integrated_gradients(photo, lambda points: weights + 0 * points, steps=3)
-    np.testing.assert_allclose(found, weights * (photo - 127.5), rtol=1e-5)
+    attributions = gradcam.integrated_gradients(photo, lambda points: weights + 0 * points, steps=3)
+    np.testing.assert_allclose(attributions, weights * (photo - 127.5), rtol=1e-5)
 
 
 def test_integrated_gradients_add_up_to_the_score():
@@ -135,9 +135,13 @@ def test_integrated_gradients_add_up_to_the_score():
         return (weights * points.astype(np.float64) ** 2).sum(axis=(1, 2, 3))
 
     photo = noise(1, 4, 5)[0]
-    found = gradcam.integrated_gradients(photo, lambda points: 2 * weights * points, steps=20)
+    attributions = gradcam.integrated_gradients(
+        photo, lambda points: 2 * weights * points, steps=20
+    )
     black, white = score(np.stack([np.zeros_like(photo), np.full_like(photo, 255)]))
-    assert found.sum() == pytest.approx(score(photo[None])[0] - (black + white) / 2, rel=1e-5)
+    assert attributions.sum() == pytest.approx(
+        score(photo[None])[0] - (black + white) / 2, rel=1e-5
+    )
 
 
 def test_maps_reach_from_zero_to_one_and_a_cold_one_stays_cold():

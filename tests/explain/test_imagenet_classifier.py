@@ -44,8 +44,8 @@ def test_the_scores_are_those_of_keras(whole, tmp_path, name):
     )
     pixels = noise(2, 224, 224)
     expected = whole(pixels, training=False).numpy()  # this base rescales by itself
-    found = opened.probabilities(opened.model(pixels, training=False).numpy())
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
+    result = opened.probabilities(opened.model(pixels, training=False).numpy())
+    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-7)
     assert opened.last_block == SMALL.top.name
     assert opened.classes[281] == "281"
 
@@ -63,8 +63,8 @@ def test_other_bases(name, tmp_path):
     pixels = noise(1, row.native_size, row.native_size)
     inner = keras.Model(whole.inputs[0], whole.layers[-1].output)
     expected = inner(np.asarray(row.preprocess(pixels)), training=False).numpy()
-    found = opened.probabilities(shown(pixels, training=False).numpy())
-    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-6)
+    result = opened.probabilities(shown(pixels, training=False).numpy())
+    np.testing.assert_allclose(result, expected, rtol=1e-2, atol=1e-6)
 
 
 def test_names_come_from_keras_own_file_and_twins_keep_their_numbers():
@@ -72,8 +72,8 @@ def test_names_come_from_keras_own_file_and_twins_keep_their_numbers():
     folder.mkdir(parents=True)
     table = {str(n): [f"n{n}", "crane" if n in (134, 517) else f"thing{n}"] for n in range(1000)}
     (folder / imagenet_classifier.INDEX).write_text(json.dumps(table))
-    found = imagenet_classifier._names(WeightsAccess())
-    assert (found[281], found[134], found[517]) == ("thing281", "crane (134)", "crane (517)")
+    result = imagenet_classifier._names(WeightsAccess())
+    assert (result[281], result[134], result[517]) == ("thing281", "crane (134)", "crane (517)")
 
 
 def test_the_official_names():

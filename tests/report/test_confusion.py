@@ -17,7 +17,7 @@ from tlcli.report.thumbnails import PhotoThumbnails
 from tlcli.runs.evaluation_records import Evaluation, Guess
 
 
-def made(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Guess]]:
+def random_evaluation(classes: int, n: int, wrong: float = 0.4) -> tuple[Evaluation, list[Guess]]:
     random = np.random.default_rng(3)
     names = [f"c{number:03d}" for number in range(classes)]
     labels = random.integers(0, classes, n)
@@ -40,67 +40,69 @@ def thumbnails(tmp_path: Path) -> PhotoThumbnails:
 
 
 def test_cells_hold_their_photos_the_surest_first(thumbnails: PhotoThumbnails):
-    evaluation, guesses = made(3, 120)
-    found = confusion_with_photos(evaluation, guesses, thumbnails)
-    assert [[cell.n for cell in row] for row in found.rows] == [
+    evaluation, guesses = random_evaluation(3, 120)
+    matrix = confusion_with_photos(evaluation, guesses, thumbnails)
+    assert [[cell.n for cell in row] for row in matrix.rows] == [
         list(row) for row in evaluation.confusion
     ]
-    for cell in found.cells:
-        pair = found.names[cell.row], found.names[cell.column]
+    for cell in matrix.cells:
+        pair = matrix.names[cell.row], matrix.names[cell.column]
         truth = sorted(
             (guess for guess in guesses if (guess.label, guess.predicted) == pair),
             key=lambda guess: -guess.probability,
         )
-        shown = truth[:MOST_RIGHT] if found.correct(cell) else truth
+        shown = truth[:MOST_RIGHT] if matrix.correct(cell) else truth
         assert [photo.guess for photo in cell.photos] == shown
         assert cell.more == len(truth) - len(shown)
-    assert max(cell.shade for cell in found.cells) <= SHADES
-    assert all(cell.shade >= 1 for cell in found.cells)
+    assert max(cell.shade for cell in matrix.cells) <= SHADES
+    assert all(cell.shade >= 1 for cell in matrix.cells)
 
 
 def test_every_cell_gets_a_photo_before_any_gets_two(thumbnails: PhotoThumbnails):
-    evaluation, guesses = made(3, 120)
+    evaluation, guesses = random_evaluation(3, 120)
     whole = confusion_with_photos(evaluation, guesses, thumbnails)
     cells = len(whole.cells)
     sizes = [len(photo.picture.uri) for cell in whole.cells for photo in cell.photos]
     tight = PhotoThumbnails(
         thumbnails.root, thumbnails.root, thumbnails.digests, int(max(sizes) * (cells + 2))
     )
-    found = confusion_with_photos(evaluation, guesses, tight)
-    assert {len(cell.photos) for cell in found.cells} <= {1, 2, 3}
-    assert sum(len(cell.photos) for cell in found.cells) < sum(map(bool, sizes))
+    matrix = confusion_with_photos(evaluation, guesses, tight)
+    assert {len(cell.photos) for cell in matrix.cells} <= {1, 2, 3}
+    assert sum(len(cell.photos) for cell in matrix.cells) < sum(map(bool, sizes))
 
 
 def test_many_classes_are_folded(thumbnails: PhotoThumbnails):
     classes = MOST_CLASSES + 20
-    evaluation, guesses = made(classes, 3_000, wrong=1.0)
-    found = confusion_with_photos(
+    evaluation, guesses = random_evaluation(classes, 3_000, wrong=1.0)
+    matrix = confusion_with_photos(
         evaluation,
         guesses,
         PhotoThumbnails(thumbnails.root, thumbnails.root, thumbnails.digests, 0),
     )
-    assert found.folded == 20 and found.names[-1] is None and len(found.names) == MOST_CLASSES + 1
+    assert (
+        matrix.folded == 20 and matrix.names[-1] is None and len(matrix.names) == MOST_CLASSES + 1
+    )
     errors = Counter[str]()
     for guess in guesses:
         if guess.label != guess.predicted:
             errors.update((guess.label, guess.predicted))
-    kept = set(found.names) - {None}
+    kept = set(matrix.names) - {None}
     left = {f"c{number:03d}" for number in range(classes)} - kept
     assert min(errors[name] for name in kept) >= max(errors[name] for name in left)
-    for row, label in zip(found.rows, found.names, strict=True):
-        for cell, predicted in zip(row, found.names, strict=True):
+    for row, label in zip(matrix.rows, matrix.names, strict=True):
+        for cell, predicted in zip(row, matrix.names, strict=True):
             here = [
                 guess for guess in guesses
                 if (guess.label == label if label else guess.label in left)
                 and (guess.predicted == predicted if predicted else guess.predicted in left)
             ]  # fmt: skip
             assert cell.n == len(here)
-    assert not found.correct(found.rows[-1][-1]), "the last cell holds mistakes, too"
+    assert not matrix.correct(matrix.rows[-1][-1]), "the last cell holds mistakes, too"
 
 
 def test_photos_of_cells_are_smaller_than_those_of_the_lists(tmp_path: Path):
     paint(tmp_path / "0.png", (100, 100, 100), 0, side=300)
-    evaluation, (guess,) = made(2, 1)
+    evaluation, (guess,) = random_evaluation(2, 1)
     thumbnails = PhotoThumbnails(
         tmp_path, tmp_path, {"0.png": hash_file(tmp_path / "0.png")}, 10_000_000
     )

@@ -14,13 +14,13 @@ from tlcli.runs import directory
 
 def test_passes_and_time(tmp_path: Path):
     run = write_finished_run(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
-    found = contents.time_account(read_run_data(run))
+    account = contents.time_account(read_run_data(run))
     # 10 epochs of 6 photos to train on and 6 to validate on; 6 test photos after each of 2 stages.
-    assert found.usual == 10 * (6 + 6) + 2 * 6
-    assert (found.passes, found.computed, found.stored) == (120, 120, 0)
-    assert found.spared == pytest.approx((132 - 120) * 12.0 / 120)
-    assert found.total == 16.0
-    assert [(act.name, act.share) for act in found.phases] == [
+    assert account.usual == 10 * (6 + 6) + 2 * 6
+    assert (account.passes, account.computed, account.stored) == (120, 120, 0)
+    assert account.spared == pytest.approx((132 - 120) * 12.0 / 120)
+    assert account.total == 16.0
+    assert [(act.name, act.share) for act in account.phases] == [
         ("load", 1 / 12), ("extract", 1.0), ("stage head", 2.5 / 12), ("save", 0.5 / 12),
     ]  # fmt: skip
 
@@ -29,6 +29,6 @@ def test_live_views_pass_through_in_every_epoch(tmp_path: Path):
     run = write_finished_run(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
     path = run.file(directory.RECIPE)
     path.write_text(path.read_text()[:-1] + ', "augment": {"views": "live", "zoom_range": 0.1}}')
-    found = contents.time_account(read_run_data(run))
-    assert found.passes == 120 + 10 * 6
-    assert found.spared is None, "more than the usual ones"
+    account = contents.time_account(read_run_data(run))
+    assert account.passes == 120 + 10 * 6
+    assert account.spared is None, "more than the usual ones"

@@ -9,19 +9,19 @@ from tlcli.report import html
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [(0.97019, "97.0%"), (1, "100.0%"), (0, "0.0%"), (0.99999, "99.9%"), (0.00001, "0.1%"),
      (None, "–")],
 )  # fmt: skip
-def test_shares_round_neither_to_all_nor_to_none(value, said):
-    assert html.percent(value) == said
+def test_shares_round_neither_to_all_nor_to_none(value, text):
+    assert html.percent(value) == text
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.013, "+1.3"), (-0.2, "−20.0"), (0.0, "0.0"), (-0.0001, "0.0")]
+    ("value", "text"), [(0.013, "+1.3"), (-0.2, "−20.0"), (0.0, "0.0"), (-0.0001, "0.0")]
 )
-def test_points(value, said):
-    assert html.percentage_points(value) == said
+def test_points(value, text):
+    assert html.percentage_points(value) == text
 
 
 def test_names_are_one_visible_line():

@@ -57,10 +57,10 @@ def text(element: Element) -> str:
     """What an element says, as it is read; the style and the script are not."""
     hidden = {HTML + "style", HTML + "script"}
 
-    def parts(one: Element) -> Iterator[str]:
-        if one.tag not in hidden:
-            yield one.text or ""
-            for child in one:
+    def parts(item: Element) -> Iterator[str]:
+        if item.tag not in hidden:
+            yield item.text or ""
+            for child in item:
                 yield from parts(child)
                 yield child.tail or ""
 
@@ -77,21 +77,21 @@ def test_what_it_says_is_what_the_run_holds(run: Run):
     page = parsed(written.path)
     kept = run.read(directory.evaluation("test"))
     assert written.path == run.file("report.html")
-    said = text(page)
+    shown_text = text(page)
     right = sum(kept["confusion"][at][at] for at in range(3))
     low, high = kept["accuracy_interval"]
-    assert f"It classifies {kept['accuracy']:.1%} of 30 test photos correctly" in said
-    assert f"expect {low:.1%} to {high:.1%}" in said
-    assert f"{right} of 30 test photos" in said
-    assert "Fine-tuning gained 13.3 percentage points over the head alone" in said
+    assert f"It classifies {kept['accuracy']:.1%} of 30 test photos correctly" in shown_text
+    assert f"expect {low:.1%} to {high:.1%}" in shown_text
+    assert f"{right} of 30 test photos" in shown_text
+    assert "Fine-tuning gained 13.3 percentage points over the head alone" in shown_text
     table = next(every(section(page, "confusion"), "tbody"))
     counts = [[int(text(cell)) for cell in row.iter(HTML + "td")] for row in table]
     assert counts == kept["confusion"]
     rows = [[text(cell) for cell in row] for row in section(page, "classes").iter(HTML + "tr")][1:]
     expected = [
-        [one["class"], "10", *(f"{one[key]:.3f}" for key in
+        [item["class"], "10", *(f"{item[key]:.3f}" for key in
          ("precision", "recall", "f1", "roc_auc", "average_precision"))]
-        for one in kept["per_class"]
+        for item in kept["per_class"]
     ]  # fmt: skip
     assert rows == expected
 
@@ -108,24 +108,26 @@ def test_the_photos_of_a_cell_are_those_that_it_counts(run: Run):
     for row, label in enumerate(classes):
         for column, predicted in enumerate(classes):
             for cell in every(page, "section", id=f"cell-{row}-{column}"):
-                found[label, predicted] = {text(one) for one in cell.iter(HTML + "bdi")
-                                           if one.get("class") == "file"}  # fmt: skip
+                found[label, predicted] = {text(item) for item in cell.iter(HTML + "bdi")
+                                           if item.get("class") == "file"}  # fmt: skip
     assert found == pairs
 
 
 def test_every_cell_leads_to_its_photos(run: Run):
     report.write_report(run)
     page = parsed(run.file(directory.REPORT))
-    (matrix,) = (one for one in page.iter(HTML + "table") if "matrix" in one.get("class", ""))
-    targets = {one.get("href") for one in matrix.iter(HTML + "a")}
-    assert targets == {"#" + one.get("id") for one in page.iter(HTML + "section")
-                       if "cell" in one.get("class", "").split()}  # fmt: skip
+    (matrix,) = (item for item in page.iter(HTML + "table") if "matrix" in item.get("class", ""))
+    targets = {item.get("href") for item in matrix.iter(HTML + "a")}
+    assert targets == {"#" + item.get("id") for item in page.iter(HTML + "section")
+                       if "cell" in item.get("class", "").split()}  # fmt: skip
     mistake = run.read(directory.evaluation("test"))["mistakes"][0]
     row, column = (("blue", "green", "red").index(mistake[key]) for key in ("label", "predicted"))
     (link,) = every(matrix, "a", href=f"#cell-{row}-{column}")
     noun = "photo" if text(link) == "1" else "photos"
-    said = f"{text(link)} {noun} labelled “{mistake['label']}”, predicted “{mistake['predicted']}”"
-    assert link.get("aria-label") == said
+    shown_text = (
+        f"{text(link)} {noun} labelled “{mistake['label']}”, predicted “{mistake['predicted']}”"
+    )
+    assert link.get("aria-label") == shown_text
 
 
 def test_nothing_is_loaded_from_anywhere(run: Run):
@@ -147,13 +149,13 @@ def test_nothing_is_loaded_from_anywhere(run: Run):
             assert name != "style", "the policy would drop it"
     (style,), (script,) = page.iter(HTML + "style"), page.iter(HTML + "script")
     assert "url(" not in style.text and "@import" not in style.text
-    (policy,) = (one.get("content") for one in page.iter(HTML + "meta")
-                 if one.get("http-equiv") == "Content-Security-Policy")  # fmt: skip
-    said = dict(part.split(" ", 1) for part in policy.split("; "))
-    assert said["default-src"] == "'none'" and said["img-src"] == "data:"
+    (policy,) = (item.get("content") for item in page.iter(HTML + "meta")
+                 if item.get("http-equiv") == "Content-Security-Policy")  # fmt: skip
+    directives = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert directives["default-src"] == "'none'" and directives["img-src"] == "data:"
     for kind, element in (("style-src", style), ("script-src", script)):
         digest = hashlib.sha256(element.text.encode()).digest()
-        assert said[kind] == f"'sha256-{base64.b64encode(digest).decode()}'"
+        assert directives[kind] == f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 def test_hostile_names_are_text(tmp_path: Path):
@@ -172,14 +174,18 @@ def test_hostile_names_are_text(tmp_path: Path):
     assert len(list(page.iter(HTML + "script"))) == 1
     for element in page.iter():
         assert not any(name.startswith("on") for name in element.attrib)
-    said = text(page)
+    shown_text = text(page)
     for name in HOSTILE:
         shown = name.replace("\n", "\\n").replace("\t", "\\t").replace("\x1b", "\\x1b")
         shown = " ".join(shown.replace("\u202e", "\\u202e").split())
-        assert shown in said, shown
-    assert "<b>bold</b>" in said and "quo\"te's & co" in said and "고양이\\nline" in said
-    assert "<img src=x onerror=alert(3)>" in said
-    assert "\u202e" not in said and "x" * 300 in said
+        assert shown in shown_text, shown
+    assert (
+        "<b>bold</b>" in shown_text
+        and "quo\"te's & co" in shown_text
+        and "고양이\\nline" in shown_text
+    )
+    assert "<img src=x onerror=alert(3)>" in shown_text
+    assert "\u202e" not in shown_text and "x" * 300 in shown_text
     assert not report.write_report(run).contents.hidden, "every photo is shown, whatever its name"
 
 
@@ -196,7 +202,7 @@ def test_pictures_carry_nothing_but_pixels(run: Run, tmp_path: Path):
     run.file(directory.SPLIT).write_text("\n".join(fixed) + "\n")
     page = parsed(report.write_report(run).path)
     pictures = [
-        base64.b64decode(one.get("src").partition(",")[2]) for one in page.iter(HTML + "img")
+        base64.b64decode(item.get("src").partition(",")[2]) for item in page.iter(HTML + "img")
     ]
     assert pictures
     for content in pictures:
@@ -277,11 +283,11 @@ def test_explanations_stand_beside_their_photos(run: Run):
     write_explanations(run)
     written = report.write_report(run)
     assert not written.contents.missing
-    heats = [one for one in written.contents.mistakes if one.heat]
-    assert [one.guess.path for one in heats] == [
+    heats = [item for item in written.contents.mistakes if item.heat]
+    assert [item.guess.path for item in heats] == [
         guess["path"] for guess in run.read(directory.evaluation("test"))["mistakes"][:4]
     ]
-    alts = [one.get("alt") for one in parsed(written.path).iter(HTML + "img")]
+    alts = [item.get("alt") for item in parsed(written.path).iter(HTML + "img")]
     assert sum(alt.startswith("the same photo with a heat map for ") for alt in alts) == 4
 
 
@@ -301,10 +307,10 @@ def test_without_test_photos_the_validation_photos_count(tmp_path: Path):
         stages=(Stage("head", None, 3, None),),
     )  # fmt: skip
     written = report.write_report(run)
-    said = text(parsed(written.path))
+    shown_text = text(parsed(written.path))
     assert written.as_json()["split"] == "val"
-    assert "of 30 validation photos correctly" in said
-    assert "the validation photos were also used to choose the best epoch" in said
+    assert "of 30 validation photos correctly" in shown_text
+    assert "the validation photos were also used to choose the best epoch" in shown_text
 
 
 def test_a_damaged_file_is_named(run: Run):
@@ -343,17 +349,18 @@ def test_a_report_stays_small_with_many_classes_and_photos(tmp_path: Path, monke
     assert everything > words + 200_000
     monkeypatch.setattr(report, "LIMIT", words + 100_000)
     written = report.write_report(run)
-    pictures = [one.get("src") for one in parsed(written.path).iter(HTML + "img")]
+    pictures = [item.get("src") for item in parsed(written.path).iter(HTML + "img")]
     assert 50_000 < sum(map(len, pictures)) < 100_000
     assert written.bytes == written.path.stat().st_size <= report.LIMIT
-    said = text(section(parsed(written.path), "confusion"))
+    shown_text = text(section(parsed(written.path), "confusion"))
     assert (
-        "The 40 classes with the most mistakes are shown; the other 5 are grouped together." in said
+        "The 40 classes with the most mistakes are shown; the other 5 are grouped together."
+        in shown_text
     )
     assert written.contents.matrix is not None
     counted = sum(cell.n for row in written.contents.matrix.rows for cell in row)
     assert counted == 135
-    assert re.search(r"\d+ photos? more, not shown|\d+ photos?, not shown here", said)
+    assert re.search(r"\d+ photos? more, not shown|\d+ photos?, not shown here", shown_text)
 
 
 def test_the_command(run: Run, cli, tmp_path: Path):

@@ -19,14 +19,14 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_what_is_there(run: Run, tmp_path: Path):
-    found = read_run_data(run)
-    assert (found.split, found.record.count("train"), len(found.epochs)) == ("test", 9, 10)
-    assert found.evaluation is not None and found.predictions is not None
-    assert [guess.path for guess in found.predictions[:1]] == ["test/0/000.png"]
-    assert found.digests["test/0/000.png"]
+    data = read_run_data(run)
+    assert (data.split, data.record.count("train"), len(data.epochs)) == ("test", 9, 10)
+    assert data.evaluation is not None and data.predictions is not None
+    assert [guess.path for guess in data.predictions[:1]] == ["test/0/000.png"]
+    assert data.digests["test/0/000.png"]
     lines = run.file(directory.predictions("test")).read_text().splitlines()
-    assert found.predictions[0].probability == max(map(float, lines[1].split(",")[3:]))
-    assert found.explanations is None and found.audit is None
+    assert data.predictions[0].probability == max(map(float, lines[1].split(",")[3:]))
+    assert data.explanations is None and data.audit is None
     for name in ("metrics.jsonl", "evaluation-test.json", "predictions-test.csv",
                  "calibration.json"):  # fmt: skip
         run.file(name).unlink()
@@ -66,11 +66,11 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [(name, *damage) for name, damages in DAMAGES.items() for damage in damages],
 )
-def test_damages_are_named(run: Run, name: str, content: str, said: str):
+def test_damages_are_named(run: Run, name: str, content: str, message: str):
     run.file(name).write_text(content)
     with pytest.raises(RunError) as caught:
         read_run_data(run)
-    assert f"{run.file(name)}{said}" in str(caught.value)
+    assert f"{run.file(name)}{message}" in str(caught.value)

@@ -26,9 +26,9 @@ def opened(uri: str) -> Image.Image:
     ("size", "small"), [((400, 300), (160, 120)), ((20, 10), (20, 10)), ((5000, 2), (160, 1))]
 )
 def test_shrinking(size: tuple[int, int], small: tuple[int, int]):
-    made = make_thumbnail(Image.new("RGB", size, (200, 40, 90)), 160)
-    image = opened(made.uri)
-    assert image.size == (made.width, made.height) == small
+    small_picture = make_thumbnail(Image.new("RGB", size, (200, 40, 90)), 160)
+    image = opened(small_picture.uri)
+    assert image.size == (small_picture.width, small_picture.height) == small
     assert np.abs(np.asarray(image, int) - (200, 40, 90)).max() <= 3
 
 
@@ -52,11 +52,11 @@ def test_photos_that_cannot_be_shown(tmp_path: Path):
     thumbnails = PhotoThumbnails(tmp_path, tmp_path, digests, 1_000_000)
     names = ["good.png", "changed.png", "text.png", "folder.png", "pipe.png", "none.png", "\0.png"]
     assert list(thumbnails.pictures(names, 32)) == ["good.png"]
-    said = {path: problem.message for path, problem in thumbnails.problems.items()}
-    assert said["changed.png"] == "is not a photo of the run, or has changed since"
-    assert said["text.png"].startswith("cannot be decoded: not an image")
-    assert said["folder.png"] == said["pipe.png"] == said["none.png"] == "is missing"
-    assert set(said) == set(names) - {"good.png"}
+    messages = {path: problem.message for path, problem in thumbnails.problems.items()}
+    assert messages["changed.png"] == "is not a photo of the run, or has changed since"
+    assert messages["text.png"].startswith("cannot be decoded: not an image")
+    assert messages["folder.png"] == messages["pipe.png"] == messages["none.png"] == "is missing"
+    assert set(messages) == set(names) - {"good.png"}
 
 
 def test_room_is_kept(tmp_path: Path):
@@ -66,9 +66,9 @@ def test_room_is_kept(tmp_path: Path):
     digests = {name: hash_file(tmp_path / name) for name in names}
     everything = PhotoThumbnails(tmp_path, tmp_path, digests, 10**9).pictures(names, 48)
     assert list(everything) == names
-    total = sum(len(one.uri) for one in everything.values())
+    total = sum(len(thumbnail.uri) for thumbnail in everything.values())
     thumbnails = PhotoThumbnails(tmp_path, tmp_path, digests, total // 2)
     some = thumbnails.pictures(names, 48)
     assert list(some) == names[: len(some)], "the first ones"
-    assert total // 3 < sum(len(one.uri) for one in some.values()) <= total // 2
+    assert total // 3 < sum(len(thumbnail.uri) for thumbnail in some.values()) <= total // 2
     assert not thumbnails.problems

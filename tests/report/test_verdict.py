@@ -54,7 +54,7 @@ def test_quality_and_baseline():
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "beginning"),
     [
         (100, 150, "Fine-tuning gained 25.0 percentage points over the head alone (95% interval "),
         (150, 100, "Fine-tuning lost 25.0 percentage points over the head alone (95% interval "),
@@ -62,15 +62,17 @@ def test_quality_and_baseline():
         (148, 150, "Fine-tuning gained 1.0 percentage point over the head alone (95% interval "),
     ],
 )
-def test_what_fine_tuning_gained(first: int, second: int, said: str):
+def test_what_fine_tuning_gained(first: int, second: int, beginning: str):
     sentence = judged(second, 200, 0.1, gain=widest_gain("head", first, second, 200)).sentences()[2]
-    assert sentence.startswith(said)
+    assert sentence.startswith(beginning)
     assert sentence.endswith(" points), which may be chance.") == (second - first == 2)
 
 
 def test_cautions():
-    said = judged(81, 263, 0.2, seen=2).sentences()[-1]
-    assert said.startswith("2 of these photos were also among the training photos, byte for byte")
+    beginning = judged(81, 263, 0.2, seen=2).sentences()[-1]
+    assert beginning.startswith(
+        "2 of these photos were also among the training photos, byte for byte"
+    )
     none = Verdict("test", None, None, (), None)
     assert none.sentences() == [
         "There were no photos to test this network on, so its accuracy is unknown."
