@@ -60,11 +60,11 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
             decoded.append((item, inspection))
     left = drop_unusable(index, bad, skip=chosen.data.on_bad_image == "skip")
     # A copy that is dropped from one split is no near-duplicate there.
-    found = [
+    flaws = [
         *_flaws(decoded),
         *_near_duplicates(leakage.drop_copies(left, chosen.data.duplicates), inspections),
     ]
-    return replace(left, findings=(*left.findings, *found))
+    return replace(left, findings=(*left.findings, *flaws))
 
 
 def inspect_photo(path: Path) -> Inspection:

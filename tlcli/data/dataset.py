@@ -48,7 +48,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Index:
-    """The labelled photos, sorted by path, with what was noticed while they were read.
+    """The labelled photos, sorted by path, with the problems of reading them.
 
     `classes` is sorted by code point. `notes` holds what is wrong with folders and table, and
     `findings` what is wrong with photos.
@@ -131,10 +131,10 @@ def index_unlabelled(folder: Path) -> Index:
 
     Raises `DataError` where there are none, or where one cannot be read.
     """
-    hashes, unread = hash_files(sorted(find_images([folder])))
+    digests, unread = hash_files(sorted(find_images([folder])))
     if unread:
         raise DataError(unread.values())
-    items = tuple(Item(path, 0, "test", digest) for path, digest in hashes.items())
+    items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
     return Index(folder, ("unlabelled",), items)
 
 
@@ -155,16 +155,16 @@ def _shares(layout: Layout, data: Data) -> tuple[float, float]:
     return val, data.split.test if layout.is_unsplit else 0.0
 
 
-def _items(layout: Layout, hashes: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
+def _items(layout: Layout, digests: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
     labels = {name: label for label, name in enumerate(layout.classes)}
     items = []
     for (part, name), paths in layout.photos.items():
         for path in paths:
-            if path in hashes and name in labels:
+            if path in digests and name in labels:
                 group = layout.groups.get(path, "")
-                drawn = _draw(_group_digest(group) if group else hashes[path], val, test)
+                drawn = _draw(_group_digest(group) if group else digests[path], val, test)
                 split = drawn if part == "train" else part
-                items.append(Item(path, labels[name], split, hashes[path], group))
+                items.append(Item(path, labels[name], split, digests[path], group))
     return tuple(sorted(items, key=lambda item: item.path.parts))
 
 
@@ -173,7 +173,7 @@ def _group_digest(group: str) -> str:
 
 
 def _draw(digest: str, val: float, test: float) -> SplitName:
-    """Where the hash of a photo's bytes, or of its group, puts it: on nothing else it depends."""
+    """The split of a photo, which depends only on the hash of its bytes, or of its group."""
     draw = int(digest[:16], 16) / 2**64
     if draw < test:
         return "test"
@@ -226,6 +226,6 @@ def drop_unusable(index: Index, bad: Sequence[tuple[Path, Problem]], *, skip: bo
 
     They are errors, or warnings where the recipe says to skip them.
     """
-    found = findings.group_unreadable(bad, skip=skip)
     left = index.without({path for path, _ in bad})
-    return replace(left, findings=(*left.findings, *found))
+    unusable = findings.group_unreadable(bad, skip=skip)
+    return replace(left, findings=(*left.findings, *unusable))

@@ -1,6 +1,6 @@
-"""What is found in labelled photos: one finding for each kind of flaw, with the files it is about.
+"""Flaws of labelled photos: one finding for each kind, with the files that have it.
 
-`check`, `finetune` and the report of a run tell of findings alike: grouped, counted, the first few
+`check`, `finetune` and the report of a run show findings alike: grouped, counted, the first few
 files named. The JSON form is that of `as_dict` and nothing else.
 """
 
@@ -19,7 +19,7 @@ from tlcli.system.console import counted
 #: Files that a line of text names, and that the record of a run lists.
 MAX_NAMED, MAX_LISTED = 3, 20
 
-#: Kinds of files that no photo comes out of.
+#: Kinds of files that cannot be decoded.
 UNUSABLE = frozenset({"unreadable", "unsupported"})
 
 #: Kinds whose files a fix list names: without them the data are sound.
@@ -97,7 +97,7 @@ class Finding:
 
 
 class IndexWithFindings(Protocol):
-    """What an index of photos tells of itself."""
+    """The part of `dataset.Index` that a record needs."""
 
     @property
     def root(self) -> Path:
@@ -112,7 +112,7 @@ class IndexWithFindings(Protocol):
 
 
 def audit_record(index: IndexWithFindings, problems: Iterable[Problem]) -> dict[str, Any]:
-    """What a run keeps of the findings and of the other problems of its plan."""
+    """What a run records of the findings, and of the other problems of its plan."""
     root = index.root
     lines = {finding.as_problem(root) for finding in index.findings}
     listed = [finding.as_dict(root, most=MAX_LISTED) for finding in index.findings]
@@ -126,7 +126,7 @@ def audit_record(index: IndexWithFindings, problems: Iterable[Problem]) -> dict[
 
 
 def group_unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) -> list[Finding]:
-    """Files that cannot be read or decoded, those with the same trouble together.
+    """A finding for each reason why files cannot be read or decoded.
 
     With `skip` they are left out of a run, and are no more than a warning.
     """
@@ -139,19 +139,19 @@ def group_unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) ->
     return [
         Finding(
             kind, severity, message, hint,
-            tuple(path for path, _ in found),
-            tuple(detail for _, detail in found) if any(detail for _, detail in found) else (),
+            tuple(path for path, _ in files),
+            tuple(detail for _, detail in files) if any(detail for _, detail in files) else (),
         )
-        for (kind, message, hint), found in alike.items()
+        for (kind, message, hint), files in alike.items()
     ]  # fmt: skip
 
 
 def separate_misnamed(
     problems: Iterable[Problem], *, skip: bool
 ) -> tuple[list[Problem], list[Finding]]:
-    """Problems without those of files whose names are no text, and one finding for all of these.
+    """The problems that are not about names of files, and one finding for those that are.
 
-    They can be neither looked at nor named in a list; with `skip` they are left out of a run.
+    A file whose name is not UTF-8 cannot be opened or listed; with `skip` it is left out of a run.
     """
     others: list[Problem] = []
     names: list[Problem] = []
@@ -170,7 +170,7 @@ def separate_misnamed(
 def files_to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
     """The files of a fix list, each with the first reason to exclude it.
 
-    That a file is much like another one is the last of reasons: a copy is told as such.
+    That it is nearly the same as another one is the last of reasons: a copy is listed as a copy.
     """
     reasons: dict[Path, str] = {}
     for finding in sorted(findings, key=lambda finding: finding.kind.startswith("near-")):

@@ -1,4 +1,4 @@
-"""What folders of photos hold: the photos, the links followed, and what is passed over."""
+"""Listing folders of photos: the photos, the links that are followed, and other files."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from tlcli.errors import DataError, Kind, Problem, nearest, reason
 
-#: Lower-case suffixes by which photos are found; what is in a file is only known on decoding it.
+#: Lower-case suffixes of photos; whether a file is one shows only when it is decoded.
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".webp", ".avif", ".heic", ".heif"}
 )
 
-# What file managers, archivers and network drives leave behind, in lower case.
+# Files of file managers, archivers and network drives, in lower case.
 _SYSTEM = frozenset(
     {"__macosx", "icon\r", "desktop.ini", "thumbs.db", "ehthumbs.db", "$recycle.bin"}
     | {"system volume information", "@eadir", "#recycle", "lost+found", "__pycache__"}
@@ -68,25 +69,36 @@ def list_folder(folder: Path) -> FolderListing:
 
     A folder that cannot be listed and a name that is not UTF-8 are among the problems.
     """
-    found = FolderListing()
+    listing = FolderListing()
     try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
-        found.problems.append(Problem(str(folder), f"cannot be listed: {reason(error)}"))
+        listing.problems.append(Problem(str(folder), f"cannot be listed: {reason(error)}"))
         entries = []
+    kinds = {
+        "folder": listing.folders,
+        "photo": listing.photos,
+        "other": listing.others,
+        "junk": listing.junk,
+        "dangling": listing.dangling,
+    }
     for entry in entries:
         path = folder / entry.name
         if is_junk(entry.name):
-            found.junk.append(path)
-        elif not _encodable(entry.name):
-            where = str(path).encode("utf-8", "backslashreplace").decode()
-            kind: Kind = "" if is_folder(path) else "bad name"  # of a folder, all in it is lost
-            what = "its name is not valid UTF-8"
-            found.problems.append(Problem(where, what, "rename it", kind=kind))
+            listing.junk.append(path)
+        elif not _is_text(entry.name):
+            listing.problems.append(_bad_name(path))
         else:
-            _place(entry, path, found)
-    return found
+            kinds[_kind(entry, path)].append(path)
+    return listing
+
+
+def _bad_name(path: Path) -> Problem:
+    where = str(path).encode("utf-8", "backslashreplace").decode()
+    # A folder is no single file to skip: everything in it would be lost.
+    kind: Kind = "" if is_folder(path) else "bad name"
+    return Problem(where, "its name is not valid UTF-8", "rename it", kind=kind)
 
 
 def list_tree(folder: Path) -> FolderListing:
@@ -95,38 +107,34 @@ def list_tree(folder: Path) -> FolderListing:
     Links are followed, but no folder is read twice and none that holds `folder`, so that a link
     in a circle ends. Each such link is a note among the problems.
     """
-    found = FolderListing()
     real = folder.resolve()
     seen = set(real.parents)
     if folder.is_symlink():
         above = folder.absolute().parent.resolve()
         seen |= {above, *above.parents}
     if real in seen:
-        found.problems.append(_known(folder))
-        return found
+        return FolderListing(problems=[_already_read(folder)])
     seen.add(real)
+    listings: list[FolderListing] = []
     pending = [folder]
     while pending:
-        here = list_folder(pending.pop())
-        found.photos += here.photos
-        found.others += here.others
-        found.junk += here.junk
-        found.dangling += here.dangling
-        found.problems += here.problems
+        listing = list_folder(pending.pop())
         deeper = []
-        for path in here.folders:
+        for path in listing.folders:
             if is_photo(path):
                 what = "is a folder with the name of a photo"
-                found.problems.append(Problem(str(path), what, severity="note"))
+                listing.problems.append(Problem(str(path), what, severity="note"))
             if (real := path.resolve()) not in seen:
                 seen.add(real)
                 deeper.append(path)
             else:
-                found.problems.append(_known(path))
+                listing.problems.append(_already_read(path))
         pending += reversed(deeper)
-    for paths in (found.photos, found.others):
+        listings.append(listing)
+    tree = join_listings(listings)
+    for paths in (tree.photos, tree.others):
         paths.sort(key=lambda path: path.parts)  # as paths sort, and many times as fast
-    return found
+    return tree
 
 
 def expect_folder(folder: Path) -> None:
@@ -164,24 +172,24 @@ def find_images(sources: Iterable[str | Path], *, strict: bool = True) -> Iterat
         path = Path(source)
         try:
             if is_folder(path):
-                found = _images_under(path)
+                images = _images_under(path)
             elif any(sign in str(source) for sign in "*?[") and _mode(path) is None:
-                found = _matches(str(source))
+                images = _matches(str(source))
             else:
-                found = [path]
+                images = [path]
         except DataError:
             if strict:
                 raise
-            found = [path]
-        yield from found
+            images = [path]
+        yield from images
 
 
 def _images_under(folder: Path) -> list[Path]:
-    found = list_tree(folder)
-    if errors := [problem for problem in found.problems if problem.severity == "error"]:
+    tree = list_tree(folder)
+    if errors := [problem for problem in tree.problems if problem.severity == "error"]:
         raise DataError(errors)
     # A dangling link is handed on: it is the decoder that says what is wrong with an image.
-    images = sorted([*found.photos, *filter(is_photo, found.dangling)])
+    images = sorted([*tree.photos, *filter(is_photo, tree.dangling)])
     if not images:
         hint = f"looked for {', '.join(sorted(EXTENSIONS))}"
         raise DataError(Problem(str(folder), "no photos in this folder", hint))
@@ -189,27 +197,27 @@ def _images_under(folder: Path) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    found: set[Path] = set()
+    images: set[Path] = set()
     system = _SYSTEM - set(Path(pattern.lower()).parts)
     # Not Path.glob, which takes no absolute pattern.
     for path in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207
         if not system.isdisjoint(Path(str(path).lower()).parts):
             continue
         if is_folder(path):
-            found.update(list_tree(path).photos)
+            images.update(list_tree(path).photos)
         elif is_photo(path):
-            found.add(path)
-    if not found:
+            images.add(path)
+    if not images:
         raise DataError(Problem(pattern, "no photo matches this pattern", "check its spelling"))
-    return sorted(found)
+    return sorted(images)
 
 
-def _known(path: Path) -> Problem:
+def _already_read(path: Path) -> Problem:
     what = "leads to a folder that has already been read, and is not followed"
     return Problem(str(path), what, severity="note")
 
 
-def _encodable(name: str) -> bool:
+def _is_text(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -230,17 +238,21 @@ def is_folder(path: Path) -> bool:
     return stat.S_ISDIR(_mode(path) or 0)
 
 
-def _place(entry: os.DirEntry[str], path: Path, found: FolderListing) -> None:
-    # Of what is no link, listing the folder has told the kind: nothing more is asked of the system.
-    files = found.photos if _names_photo(entry.name) else found.others
+def _kind(
+    entry: os.DirEntry[str], path: Path
+) -> Literal["folder", "photo", "other", "junk", "dangling"]:
+    """Which list of a `FolderListing` an entry belongs to.
+
+    The listing itself gives the kind of what is no link, without another call of the system.
+    """
+    file: Literal["photo", "other"] = "photo" if _names_photo(entry.name) else "other"
     try:
         if entry.is_file():
-            files.append(path)
-        elif entry.is_dir():
-            found.folders.append(path)
-        elif entry.is_symlink() and _mode(path) is None:
-            found.dangling.append(path)
-        else:  # opening a pipe would wait for ever
-            found.junk.append(path)
-    except OSError:  # reading a file that is there but out of reach will tell why
-        (found.dangling if entry.is_symlink() else files).append(path)
+            return file
+        if entry.is_dir():
+            return "folder"
+        if entry.is_symlink() and _mode(path) is None:
+            return "dangling"
+        return "junk"  # such as a pipe: opening it would wait for ever
+    except OSError:  # a file that is there but cannot be reached: reading it will say why
+        return "dangling" if entry.is_symlink() else file

@@ -1,7 +1,7 @@
 """Photos that are in the data more than once, and what that does to a score.
 
 A photo in training and test at once inflates the test's score; one under two labels teaches both.
-Copies are told by their bytes here; `likeness` finds those that are nearly the same.
+Copies have the same bytes; `near_duplicates` finds photos that are nearly the same.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ IMBALANCED = 10
 
 
 def resolve_copies(index: Index, policy: Policy) -> Index:
-    """The index to go on with, and in its findings what copies, groups and class sizes come to."""
-    items, found = _copies(index, policy)
+    """The index after `policy`, with copies, split groups and unequal classes in its findings."""
+    items, flaws = _copies(index, policy)
     left = replace(index, items=items)
-    found += [*_groups(left), *_imbalance(left)]
-    return replace(left, findings=(*index.findings, *found))
+    flaws += [*_groups(left), *_imbalance(left)]
+    return replace(left, findings=(*index.findings, *flaws))
 
 
 def drop_copies(index: Index, policy: Policy) -> Index:
-    """The index without the copies that `settle` drops, if any; nothing is told."""
+    """The index without the copies that `resolve_copies` drops, if any; findings stay."""
     if policy != "drop":
         return index
     return index.without([item.path for item, _ in _crossing(_repeated(index.items))])
 
 
 def _copies(index: Index, policy: Policy) -> tuple[tuple[Item, ...], list[Finding]]:
-    """The items to go on with, and what the copies among them amount to.
+    """The items that are left, and the findings about copies.
 
     A photo in two splits is an error; with the policy `drop` it stays in test rather than val, and
     in val rather than train; with `allow` it stays wherever it is.
@@ -94,7 +94,7 @@ def _under_two_labels(repeated: Iterable[Sequence[Item]], root: Path) -> Iterabl
     pairs = []
     for alike in repeated:
         for item in alike:
-            other = next((one for one in alike if one.label != item.label), None)
+            other = next((copy for copy in alike if copy.label != item.label), None)
             if other is not None:
                 pairs.append((item, other))
     if pairs:
@@ -133,11 +133,11 @@ def _groups(index: Index) -> list[Finding]:
     for item in index.items:
         if item.group:
             members[item.group].append(item)
-    found = []
+    split_apart = []
     for alike in members.values():
         last = max(_KEEPING.index(item.split) for item in alike)
-        found += [item for item in alike if _KEEPING.index(item.split) < last]
-    if not found:
+        split_apart += [item for item in alike if _KEEPING.index(item.split) < last]
+    if not split_apart:
         return []
     return [
         Finding(
@@ -145,8 +145,8 @@ def _groups(index: Index) -> list[Finding]:
             "error",
             "its group is also in another split",
             "write one split for each group, or leave the split column out",
-            tuple(item.path for item in found),
-            tuple(f"group {item.group}" for item in found),
+            tuple(item.path for item in split_apart),
+            tuple(f"group {item.group}" for item in split_apart),
         )
     ]
 

@@ -2,7 +2,7 @@
 
 The text is UTF-8, with or without a byte order mark. Commas, semicolons or tabs separate the
 columns, whichever the first line has; quotes work as in spreadsheets. A first line with the word
-`path` in it names the columns, in any order; others are ignored, and told. Without one they are
+`path` in it names the columns, in any order; others are ignored, with a note. Without one they are
 path, label, split and group. Paths are relative to the table. Labels are kept as they are, to the
 last space.
 """
@@ -12,11 +12,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tlcli.data.findings import Finding
 from tlcli.data.folders import is_photo
@@ -41,7 +43,7 @@ SPLIT_WORDS: dict[str, SplitName] = {
     "testing": "test",
 }
 
-# What tables of others call those columns, in lower case and without anything but letters.
+# Other names of those columns, in lower case and without anything but letters and digits.
 _ALIASES = {
     "path": frozenset(
         {"paths", "file", "files", "filename", "filenames", "filepath", "image", "images"}
@@ -58,7 +60,7 @@ _ALIASES = {
     ),
 }
 
-# What an ignored column might have done.
+# How to use a column that is ignored.
 _USE = {
     "split": "if it contains train, val or test, rename it to split",
     "group": "if photos with the same value must stay in one split, rename it to group",
@@ -67,8 +69,8 @@ _USE = {
 # How near to a column's name a misspelt one is; at less, 'site' would be near to 'split'.
 _NEAR = 0.75
 
-#: Rows with the same slip that are told one by one, and ignored columns that are named.
-_TOLD = 5
+#: Lines of one kind of slip that are shown one by one, and ignored columns that are named.
+_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,90 +87,90 @@ class TableRow:
     line: int = field(default=0, compare=False)
 
 
+class _Slip(NamedTuple):
+    """A line that gives no row. Slips of one `kind` are grouped."""
+
+    kind: str
+    line: int
+    message: str
+    hint: str
+    severity: Severity = "error"
+
+    def as_problem(self, table: Path) -> Problem:
+        return Problem(f"{table}:{self.line}", self.message, self.hint, self.severity)
+
+
 def read_rows(table: Path) -> tuple[list[TableRow], list[Problem]]:
-    """The rows of a table, each file once, and what is wrong with others.
+    """The rows of a table, each file once, and the problems of the other lines.
 
     Raises DataError for a file that is no such table.
     """
-    rows = _rows(table, _text(table))
-    first = next(rows, None)
+    lines = _lines(table, _text(table))
+    first = next(lines, None)
     if first is None:
         hint = "write a line `path,label` for each photo"
         raise DataError(Problem(str(table), "is empty", hint))
-    number, cells = first
+    _, cells = first
     columns = _header(table, cells)
     if columns is None:
-        columns = list(COLUMNS[: len(cells)])
         if not 2 <= len(cells) <= len(COLUMNS):
             raise DataError(_no_columns(table, cells))
-        found = _TableReader(table, columns)
-        found.take(number, cells)
-    else:
-        found = _TableReader(table, columns)
-    for number, cells in rows:
-        found.take(number, cells)
-    return found.rows, [*found.told(), *_ignored(table, columns)]
-
-
-class _TableReader:
-    """Rows as they are taken, and slips by what is wrong."""
-
-    def __init__(self, table: Path, columns: list[str]) -> None:
-        self.rows: list[TableRow] = []
-        self._table, self._columns = table, columns
-        self._seen: dict[Path, TableRow] = {}
-        self._slips: dict[str, list[Problem]] = {}
-
-    def take(self, number: int, cells: list[str]) -> None:
-        """Check one line and keep its row."""
-        if len(cells) != len(self._columns):
-            what = f"has {counted(len(cells), 'column')}, not {len(self._columns)}"
-            self._slip(number, "columns", what, "put names with a comma in double quotes")
-            return
-        said = dict(zip(self._columns, cells, strict=True))
-        name, label = said["path"], said["label"]
-        split = said.get("split", "").strip().lower()
-        if not name.strip() or "\0" in name:
-            self._slip(number, "path", "has no path", "name the photo, or delete the line")
-        elif not label.strip():
-            self._slip(number, "label", f"has no label for {name}", "write one, or delete the line")
-        elif split and split not in SPLIT_WORDS:
-            guess = nearest(split, SPLIT_WORDS)
-            hint = f"did you mean '{guess}'?" if guess else "use train, val or test"
-            self._slip(number, "split", f"has the unknown split '{said['split']}'", hint)
+        columns = list(COLUMNS[: len(cells)])
+        lines = chain([first], lines)
+    rows: dict[Path, TableRow] = {}
+    slips: list[_Slip] = []
+    for number, cells in lines:
+        parsed = _parse(table.parent, columns, number, cells)
+        if isinstance(parsed, _Slip):
+            slips.append(parsed)
+        elif parsed.path in rows:
+            slips.append(_repetition(rows[parsed.path], parsed))
         else:
-            path = self._table.parent / name
-            group = said.get("group", "").strip()
-            self._keep(TableRow(path, label, SPLIT_WORDS.get(split, ""), group, number))
+            rows[parsed.path] = parsed
+    return [*rows.values()], [*_slip_problems(table, slips), *_ignored(table, columns)]
 
-    def _keep(self, row: TableRow) -> None:
-        before = self._seen.setdefault(row.path, row)
-        if before is row:
-            self.rows.append(row)
-        elif before == row:
-            what = f"repeats line {before.line}"
-            self._slip(row.line, "twice", what, "used once", error=False)
-        else:
-            what = f"contradicts line {before.line} about {row.path.name}"
-            self._slip(row.line, "contradiction", what, "keep one of the lines")
 
-    def _slip(self, line: int, kind: str, what: str, hint: str, *, error: bool = True) -> None:
-        where = f"{self._table}:{line}"
-        problem = Problem(where, what, hint, "error" if error else "warning")
-        self._slips.setdefault(kind, []).append(problem)
+def _parse(
+    folder: Path, columns: Sequence[str], number: int, cells: Sequence[str]
+) -> TableRow | _Slip:
+    """The row of line `number`, with its path relative to `folder`; or what is wrong with it."""
+    if len(cells) != len(columns):
+        what = f"has {counted(len(cells), 'column')}, not {len(columns)}"
+        return _Slip("columns", number, what, "put names with a comma in double quotes")
+    values = dict(zip(columns, cells, strict=True))
+    name, label = values["path"], values["label"]
+    split = values.get("split", "").strip().lower()
+    if not name.strip() or "\0" in name:
+        return _Slip("path", number, "has no path", "name the photo, or delete the line")
+    if not label.strip():
+        return _Slip("label", number, f"has no label for {name}", "write one, or delete the line")
+    if split and split not in SPLIT_WORDS:
+        guess = nearest(split, SPLIT_WORDS)
+        hint = f"did you mean '{guess}'?" if guess else "use train, val or test"
+        return _Slip("split", number, f"has the unknown split '{values['split']}'", hint)
+    group = values.get("group", "").strip()
+    return TableRow(folder / name, label, SPLIT_WORDS.get(split, ""), group, number)
 
-    def told(self) -> list[Problem]:
-        """The slips, the first few of each kind, and how many more there are."""
-        told = []
-        for problems in self._slips.values():
-            told += problems[:_TOLD]
-            if more := len(problems) - _TOLD:
-                last = problems[-1]
-                if more > 0:
-                    line = last.where.rpartition(":")[2]
-                    what = f"{counted(more, 'more line')} like that, up to line {line}"
-                    told.append(Problem(str(self._table), what, last.hint, last.severity))
-        return told
+
+def _repetition(before: TableRow, row: TableRow) -> _Slip:
+    """What is wrong with a second row of a file."""
+    if before == row:
+        return _Slip("twice", row.line, f"repeats line {before.line}", "used once", "warning")
+    what = f"contradicts line {before.line} about {row.path.name}"
+    return _Slip("contradiction", row.line, what, "keep one of the lines")
+
+
+def _slip_problems(table: Path, slips: Iterable[_Slip]) -> Iterator[Problem]:
+    """The slips, the first few of each kind, and how many more there are."""
+    by_kind: dict[str, list[_Slip]] = defaultdict(list)
+    for slip in slips:
+        by_kind[slip.kind].append(slip)
+    for alike in by_kind.values():
+        yield from (slip.as_problem(table) for slip in alike[:_MAX_SHOWN])
+        if more := alike[_MAX_SHOWN:]:
+            last = more[-1]
+            what = f"{counted(len(more), 'more line')} like that, up to line {last.line}"
+            yield Problem(str(table), what, last.hint, last.severity)
 
 
 def find_missing(
@@ -178,16 +180,16 @@ def find_missing(
 
     With `skip` they are left out of a run, and are no more than a warning.
     """
-    gone = tuple(path for path in paths if not os.path.lexists(path))
-    if not gone:
+    lost = tuple(path for path in paths if not os.path.lexists(path))
+    if not lost:
         return None
-    hint = _other_spelling(gone[0])
-    if not hint and any("\\" in path.name for path in gone):
+    hint = _other_spelling(lost[0])
+    if not hint and any("\\" in path.name for path in lost):
         hint = "write / instead of \\ between folders"
     hint = "left out of the run" if skip else hint or "check the path; it is relative to the table"
     severity: Severity = "warning" if skip else "error"
-    details = tuple(f"line {lines[path]}" for path in gone)
-    return Finding("unreadable", severity, "no such file", hint, gone, details)
+    details = tuple(f"line {lines[path]}" for path in lost)
+    return Finding("unreadable", severity, "no such file", hint, lost, details)
 
 
 def _other_spelling(path: Path) -> str:
@@ -212,7 +214,7 @@ def _text(table: Path) -> str:
         raise DataError(Problem(str(table), what, "name a CSV or TSV file")) from error
 
 
-def _rows(table: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(table: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """The lines that hold something, by the number of their last line."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     separator = max("\t;,", key=first.count) if table.suffix.lower() != ".tsv" else "\t"
@@ -241,7 +243,7 @@ def _header(table: Path, cells: list[str]) -> list[str] | None:
     if twice or "label" not in names:
         what = f"names the column '{twice[0]}' twice" if twice else "names no column 'label'"
         hint = "begin with `path,label`"
-        if guesses := [name for name in names if _meant(name, names) == "label"]:
+        if guesses := [name for name in names if _likely_column(name, names) == "label"]:
             hint = f"if '{guesses[0]}' contains the labels, rename it to label"
         raise DataError(Problem(f"{table}:1", what, hint))
     return names
@@ -252,7 +254,7 @@ def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name)).lower()
 
 
-def _meant(name: str, names: Sequence[str]) -> str | None:
+def _likely_column(name: str, names: Sequence[str]) -> str | None:
     """The column that the table does not name and that one of an unknown name might be."""
     missing = [column for column in COLUMNS if column not in names]
     word = _letters(name)
@@ -267,18 +269,20 @@ def _ignored(table: Path, columns: Sequence[str]) -> Iterator[Problem]:
     where, others = f"{table}:1", [name for name in columns if name and name not in COLUMNS]
     plain = []
     for name in others:
-        if column := _meant(name, columns):
+        if column := _likely_column(name, columns):
             yield Problem(where, f"the column '{name}' is ignored", _USE[column], "warning")
         else:
             plain.append(f"'{name}'")
     if plain:
-        what = f"ignored {counted(len(plain), 'column')}: {', '.join(plain[:_TOLD])}"
-        yield Problem(where, what + (", ..." if len(plain) > _TOLD else ""), severity="note")
+        what = f"ignored {counted(len(plain), 'column')}: {', '.join(plain[:_MAX_SHOWN])}"
+        yield Problem(where, what + (", ..." if len(plain) > _MAX_SHOWN else ""), severity="note")
 
 
 def _no_columns(table: Path, cells: list[str]) -> Problem:
     shown = ",".join(cells[:6])
     hint = "begin with a line `path,label`, and `split` or `group` if there are any"
-    if meant := [f"'{cell.strip()}' to {name}" for cell in cells if (name := _meant(cell, ()))]:
-        hint = f"rename the column{'s' if len(meant) > 1 else ''} {', '.join(meant)}"
+    if renamings := [
+        f"'{cell.strip()}' to {name}" for cell in cells if (name := _likely_column(cell, ()))
+    ]:
+        hint = f"rename the column{'s' if len(renamings) > 1 else ''} {', '.join(renamings)}"
     return Problem(f"{table}:1", f"has no columns path and label (found '{shown}')", hint)
