@@ -31,11 +31,11 @@ from tlcli.images import loader
 from tlcli.recipe.load import load_recipe
 from tlcli.runs.records import Epoch
 from tlcli.system import console, files
-from tlcli.training import extract
 from tlcli.training.batches import StoredFeed
 from tlcli.training.loop import Position, Snapshot, run_stage
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
+from tlcli.training.preparation import load_network
 from tlcli.training.step import Scorer
 
 RESULTS, TABLE, PLOT = "views.json", "views.md", "views.png"
@@ -130,7 +130,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     )
     made = make_plan(preflight(chosen, cache=wanted.cache, run=False))
     (planned,) = made.stages
-    network = extract.load_network(chosen, made.source, len(made.index.classes))
+    network = load_network(chosen, made.source, len(made.index.classes))
     cut, items = planned.cut.name, made.index.of("train")
     val, test = made.index.of("val"), made.index.of("test")
     with open_store(network, chosen, made.cache, [cut]) as opened:

@@ -64,7 +64,7 @@ def names(finding: Finding) -> list[str]:
 
 def test_sound_photos_have_no_findings(config: Path):
     checked = check_recipe(config)
-    assert (checked.findings, checked.told(), checked.passed) == ((), (), True)
+    assert (checked.findings, checked.all_problems(), checked.passed) == ((), (), True)
 
 
 def plant_flaws(data: Path) -> None:
@@ -137,13 +137,13 @@ def test_bad_files_are_grouped_by_what_is_wrong(data: Path, config: Path):
         ("unreadable", "error", 1),
         ("unsupported", "error", 1),
     }
-    lines = [str(problem) for problem in checked.told()]
+    lines = [str(problem) for problem in checked.all_problems()]
     assert (
         f"{data}: 4 photos: cannot be decoded: truncated: the JPEG data end early: "
         "train/cats/0.jpg, train/cats/1.jpg, train/cats/2.jpg and 1 more; "
         "copy or download the file again"
     ) in lines
-    every = [str(problem) for problem in checked.told(every=True)]
+    every = [str(problem) for problem in checked.all_problems(each_file=True)]
     assert len([line for line in every if "truncated: the JPEG data end early" in line]) == 4
     assert f"{data}/val/dogs/1.jpg: cannot be decoded: empty file (0 bytes)" in "\n".join(every)
 
@@ -165,14 +165,14 @@ def test_files_that_differ_in_what_is_in_them_alone_are_one_finding(data: Path, 
     )  # fmt: skip
     assert foreign.details[3] == "it starts with '3 is no image'"
     assert (bombs.kind, bombs.details[2]) == ("unreadable", "60002 x 60000 pixels")
-    lines = [line for line in map(str, checked.told()) if "20 photos" in line]
+    lines = [line for line in map(str, checked.all_problems()) if "20 photos" in line]
     assert lines == [
         f"{data}: 20 photos: cannot be decoded: not an image: train/cats/x00.jpg "
         "(it starts with '0 is no image'), train/cats/x01.jpg (it starts with '1 is no image'), "
         "train/cats/x02.jpg (it starts with '2 is no image') and 17 more; "
         "use JPEG, PNG, GIF, BMP, TIFF, WebP or AVIF, or HEIC after `pip install pillow-heif`"
     ]
-    every = "\n".join(map(str, checked.told(every=True)))
+    every = "\n".join(map(str, checked.all_problems(each_file=True)))
     assert f"{folder}/x19.jpg: cannot be decoded: not an image: it starts with '19 is" in every
 
 
@@ -187,7 +187,7 @@ def test_names_that_are_no_text_are_one_finding(data: Path, config: Path):
     (finding,) = checked.findings
     assert (finding.kind, finding.severity, len(finding.paths)) == ("bad name", "error", 30)
     assert not checked.passed
-    assert [str(problem) for problem in checked.told()] == [
+    assert [str(problem) for problem in checked.all_problems()] == [
         f"{data}: 30 files: with a name that is not valid UTF-8: train/cats/\\udce900.jpg, "
         "train/cats/\\udce901.jpg, train/cats/\\udce902.jpg and 27 more; rename it"
     ]

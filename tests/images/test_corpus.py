@@ -148,7 +148,7 @@ def test_every_file_is_in_the_index_or_in_the_report(tmp_path: Path, write_recip
     )
     checked = check_recipe(config)
     assert checked.passed
-    said = "\n".join(map(str, checked.told(every=True)))
+    said = "\n".join(map(str, checked.all_problems(each_file=True)))
     trained = {item.path for item in checked.plan.index.items}
     good = set(corpus.SOUND)
     for path, (kind, _) in zip(written, files, strict=True):

@@ -17,9 +17,9 @@ from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Head
-from tlcli.training import extract
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
+from tlcli.training.preparation import fill_store, load_network
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
@@ -137,11 +137,11 @@ def made(photos: Path, write_recipe) -> Plan:
 
 
 def test_the_store_is_opened_filled_and_let_go_of(made: Plan, capsys):
-    network = extract.load_network(made.recipe, made.source, len(made.index.classes))
+    network = load_network(made.recipe, made.source, len(made.index.classes))
     with open_store(network, made.recipe, made.cache, [LOW]) as opened:
         assert (opened.rows.keys(), opened.sources.keys()) == ({LOW}, set())
         assert len(opened.checksums) == len(made.row.boundaries)
-        report = extract.fill_store(network, made.recipe, made.index, opened)
+        report = fill_store(network, made.recipe, made.index, opened)
     # Live views are drawn in training: what is stored are the photos that the others score.
     others = len(made.index.items) - len(made.index.of("train"))
     assert report.computed == {LOW: others}
@@ -149,7 +149,7 @@ def test_the_store_is_opened_filled_and_let_go_of(made: Plan, capsys):
     with open_store(network, made.recipe, made.cache, [TOP]) as again:
         assert (again.rows.keys(), again.sources.keys()) == ({TOP}, {LOW})
         assert again.all_rows.keys() == {LOW, TOP}
-        assert extract.fill_store(network, made.recipe, made.index, again).images == 0, (
+        assert fill_store(network, made.recipe, made.index, again).images == 0, (
             "from the rows below"
         )
     with pytest.raises(StoreError, match="closed database"):

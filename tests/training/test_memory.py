@@ -40,7 +40,7 @@ def test_space_that_may_not_suffice(load, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_head_that_no_memory_holds_is_refused_with_the_estimate(refused, monkeypatch):
-    monkeypatch.setattr(memory, "memory", lambda: 24_000_000_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 24_000_000_000)
     units = 1_000_000_000
     trainable = 512 * units + units + units * 3 + 3
     # Weights, gradients, two moments and a copy of what trains; a batch of rows and its gradients.
@@ -54,7 +54,7 @@ def test_a_head_that_no_memory_holds_is_refused_with_the_estimate(refused, monke
 
 
 def test_images_that_no_memory_holds_are_refused(refused, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(memory, "memory", lambda: 24_000_000_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 24_000_000_000)
     needs = 4 * 32 * (3 + 64) * 4096**2  # a batch of photos, and block1_conv1 of it
     (line,) = refused("stages:\n  - {name: head}\n", "base.image_size=4096")
     assert round(needs / 1e9, 1) == 143.9
@@ -75,5 +75,5 @@ def test_a_store_that_no_disk_holds_is_refused(refused, monkeypatch: pytest.Monk
 
 
 def test_the_machines_memory_is_known():
-    found = memory.memory()
+    found = memory.available_memory()
     assert found is None or 10**8 < found < 10**14

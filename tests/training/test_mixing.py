@@ -21,17 +21,17 @@ def same(one: Mix, other: Mix) -> bool:
 
 @pytest.mark.parametrize("settings", [MIXUP, CUTMIX])
 def test_a_batch_is_mixed_by_its_address(settings: Augment):
-    first = mixing.draw(settings, STEP, 32, (20, 30))
-    assert same(first, mixing.draw(settings, STEP, 32, (20, 30)))
+    first = mixing.draw_mix(settings, STEP, 32, (20, 30))
+    assert same(first, mixing.draw_mix(settings, STEP, 32, (20, 30)))
     for other in (
         Step(4, "head", 5, 2), Step(3, "top", 5, 2), Step(3, "head", 6, 2), Step(3, "head", 5, 3)
     ):  # fmt: skip
-        assert not same(first, mixing.draw(settings, other, 32, (20, 30)))
+        assert not same(first, mixing.draw_mix(settings, other, 32, (20, 30)))
     assert sorted(first.partners) == list(range(32))
 
 
 def test_mixup_blends_each_photo_with_its_partner():
-    mix = mixing.draw(MIXUP, STEP, 8, (1, 1))
+    mix = mixing.draw_mix(MIXUP, STEP, 8, (1, 1))
     batch = np.random.default_rng(0).uniform(0, 255, (8, 3, 4, 5)).astype("float32")
     made = mix.apply(batch)
     for n in range(8):
@@ -41,7 +41,7 @@ def test_mixup_blends_each_photo_with_its_partner():
 
 
 def test_cutmix_pastes_what_it_says_it_does():
-    mix = mixing.draw(CUTMIX, STEP, 16, (20, 30))
+    mix = mixing.draw_mix(CUTMIX, STEP, 16, (20, 30))
     batch = np.arange(16, dtype="float32")[:, None, None, None] * np.ones((1, 20, 30, 3), "f4")
     made = mix.apply(batch)
     for n in range(16):
@@ -53,9 +53,9 @@ def test_cutmix_pastes_what_it_says_it_does():
 
 
 def test_shares_are_beta_distributed():
-    drawn = [mixing.draw(MIXUP, Step(0, "a", 0, n), 50, (1, 1)).shares for n in range(200)]
+    drawn = [mixing.draw_mix(MIXUP, Step(0, "a", 0, n), 50, (1, 1)).shares for n in range(200)]
     assert kstest(np.concatenate(drawn), beta(0.4, 0.4).cdf).pvalue > 1e-4
-    pasted = [mixing.draw(CUTMIX, Step(0, "a", 0, n), 50, (500, 500)) for n in range(200)]
+    pasted = [mixing.draw_mix(CUTMIX, Step(0, "a", 0, n), 50, (500, 500)) for n in range(200)]
     boxes = np.concatenate([mix.boxes for mix in pasted])
     inside = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < 500).all(axis=1)
     shares = np.concatenate([mix.shares for mix in pasted])
@@ -69,6 +69,12 @@ def test_shares_are_beta_distributed():
 
 def test_where_both_are_wanted_a_batch_takes_one():
     both = Augment(views="live", mixup=0.2, cutmix=1.0)
-    kinds = [mixing.draw(both, Step(0, "a", 0, n), 2, (9, 9)).boxes is None for n in range(1000)]
+    kinds = [
+        mixing.draw_mix(both, Step(0, "a", 0, n), 2, (9, 9)).boxes is None for n in range(1000)
+    ]
     assert 420 < sum(kinds) < 580
-    assert mixing.mixes(both) and mixing.mixes(MIXUP) and not mixing.mixes(Augment())
+    assert (
+        mixing.mixes_photos(both)
+        and mixing.mixes_photos(MIXUP)
+        and not mixing.mixes_photos(Augment())
+    )

@@ -263,7 +263,7 @@ def test_check_decodes_every_photo(load, photos: Path):
     assert preflight(load()).errors == []
     checked = check_recipe(path)
     assert not checked.passed
-    (problem,) = checked.told()
+    (problem,) = checked.all_problems()
     assert problem.where == f"{photos}/val/red/01.png"
     assert checked.plan is None
     assert checked.as_dict()["images"]["counts"]["train"] == {"blue": 8, "green": 8, "red": 8}

@@ -25,11 +25,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_what_it_began_with_is_kept_and_later_changes_are_added(run: Run, monkeypatch, capsys):
-    saving.describe(run, {"checksum": "c"}, deterministic=True)
+    saving.record_circumstances(run, {"checksum": "c"}, deterministic=True)
     first = run.record()
     assert (first["weights"], first["machine"]) == ({"checksum": "c"}, {"cores": 2})
     monkeypatch.setattr(saving, "machine", lambda: {"cores": 4})
-    saving.describe(run, {"checksum": "c"}, deterministic=True)
+    saving.record_circumstances(run, {"checksum": "c"}, deterministic=True)
     assert "was started with other machine; the last bits may differ" in capsys.readouterr().err
     record = run.record()
     (resumed,) = record.pop("resumed")
@@ -51,5 +51,5 @@ def test_what_it_began_with_is_kept_and_later_changes_are_added(run: Run, monkey
 def test_a_damaged_record_is_not_gone_on_with(run: Run, more: dict[str, Any], said: str):
     files.write_json(run.file(directory.RECORD), {"created": "now", **more})
     with pytest.raises(RunError) as caught:
-        saving.describe(run, {"checksum": "c"}, deterministic=True)
+        saving.record_circumstances(run, {"checksum": "c"}, deterministic=True)
     assert said in str(caught.value)

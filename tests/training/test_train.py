@@ -401,7 +401,7 @@ def test_mixed_photos_train_as_keras_trains_on_soft_labels(run, kind):
         for batch in range(3):
             picked = order[8 * batch : 8 * batch + 8]
             at = mixing.Step(0, "head", epoch, batch)
-            mix = mixing.draw(chosen.augment, at, 8, (32, 32))
+            mix = mixing.draw_mix(chosen.augment, at, 8, (32, 32))
             share = mix.shares[:, None]
             target = share * weighted[picked] + (1 - share) * weighted[picked[mix.partners]]
             network.whole.reset_metrics()

@@ -49,7 +49,7 @@ def check(
 
 
 def _print_result(result: CheckResult, all_files: bool) -> None:
-    print_problems(result.told(every=all_files))
+    print_problems(result.all_problems(each_file=all_files))
     if result.plan:
         console.result(result.plan.text())
 

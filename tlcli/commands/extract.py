@@ -35,6 +35,6 @@ def extract(
     plan = plan_from_options(config, overrides, cache_dir, access, unlabelled=data, run=False)
     from tlcli.training import extract as extraction
 
-    request = extraction.Wanted(boundary, pooling, data is None, out)
+    request = extraction.ExportRequest(boundary, pooling, data is None, out)
     result = extraction.extract(plan, request, force=force)
-    print_result((extraction.text(result), result), json_)
+    print_result((extraction.describe_extraction(result), result), json_)

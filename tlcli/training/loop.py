@@ -119,7 +119,7 @@ def run_stage(
     """
     stage = planned.stage
     variables = network.variables_above(planned.cut.name)
-    course = _Course(planned)
+    course = _Progress(planned)
     best_weights: list[Array] = []
     if stopped is not None:
         for epoch in stopped.history:
@@ -173,7 +173,7 @@ def _epoch(
     )
 
 
-class _Course:
+class _Progress:
     """What follows from the epochs of a stage so far: its best one, its rate, whether it ends."""
 
     def __init__(self, planned: StagePlan) -> None:

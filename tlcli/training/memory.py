@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 def check_memory(chosen: Recipe, stages: Collection[StagePlan]) -> Iterator[Problem]:
     """Whether the least that a forward pass or a stage can do with is more than the machine has."""
-    has = memory()
-    if has is None:
+    available = available_memory()
+    if available is None:
         return
     height, width = chosen.base.image_size
     largest = max(math.prod(b.shape(height, width)) for b in BASES[chosen.base.name].boundaries)
     needs = 4 * BATCH_SIZE * (3 * height * width + largest)
-    if needs > has:
+    if needs > available:
         message = (
             f"a forward pass of {BATCH_SIZE} photos of {width:,} x {height:,} px needs at "
-            f"least {console.size(needs)} of memory, but this machine has {console.size(has)}"
+            f"least {console.size(needs)} of memory, but this machine has {console.size(available)}"
         )
         yield Problem(chosen.where("base", "image_size"), message, "use a smaller size")
     worst = max(stages, key=_least_memory)
     needs = _least_memory(worst)
-    if needs > has:
+    if needs > available:
         message = (
             f"stage '{worst.stage.name}' trains {worst.trainable:,} parameters in batches of "
             f"{worst.batch_size:,} and needs at least {console.size(needs)} of memory, "
-            f"but this machine has {console.size(has)}"
+            f"but this machine has {console.size(available)}"
         )
         hint = "use fewer head.hidden units, head.pooling=avg, or a lower batch_size"
         yield Problem(chosen.where("head", "hidden"), message, hint)
@@ -53,12 +53,12 @@ def _least_memory(planned: StagePlan) -> int:
     return 4 * (values + 2 * planned.batch_size * math.prod(planned.rows))
 
 
-def memory() -> int | None:
+def available_memory() -> int | None:
     """Bytes of this machine's memory, or of the container's limit; None where nobody says."""
     try:
-        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
     with suppress(OSError, ValueError):  # control groups, version 2
-        found = min(found, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return found
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return memory

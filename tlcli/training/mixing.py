@@ -61,19 +61,19 @@ class Mix:
         if self.boxes is None:
             shares = self.shares.reshape(-1, *[1] * (values.ndim - 1))
             return shares * values + (1 - shares) * values[self.partners]
-        made = values.copy()
+        mixed = values.copy()
         for position, (top, left, bottom, right) in enumerate(self.boxes):
             pasted = values[self.partners[position], top:bottom, left:right]
-            made[position, top:bottom, left:right] = pasted
-        return made
+            mixed[position, top:bottom, left:right] = pasted
+        return mixed
 
 
-def mixes(settings: Augment) -> bool:
+def mixes_photos(settings: Augment) -> bool:
     """Whether training batches are mixed at all."""
     return bool(settings.mixup or settings.cutmix)
 
 
-def draw(settings: Augment, step: Step, count: int, shape: tuple[int, int]) -> Mix:
+def draw_mix(settings: Augment, step: Step, count: int, shape: tuple[int, int]) -> Mix:
     """What happens to a batch of `count` photos of `shape` = (height, width) pixels.
 
     The share of each photo is drawn from Beta(alpha, alpha). The rectangle of cutmix has the rest

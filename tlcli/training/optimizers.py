@@ -22,16 +22,18 @@ def make_optimizer(settings: Optimizer, learning_rate: float, precision: str) ->
         options["nesterov"] = settings.nesterov
     if settings.weight_decay is not None:
         options["weight_decay"] = settings.weight_decay
-    made = {
+    optimizer = {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,
         "rmsprop": keras.optimizers.RMSprop,
         "sgd": keras.optimizers.SGD,
     }[settings.name](**options)
     if settings.weight_decay or settings.name == "adamw":
-        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # float16 gradients vanish below 6e-8 unless the loss is scaled up.
-    return keras.optimizers.LossScaleOptimizer(made) if precision == "mixed_float16" else made
+    if precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 #: The least fall of `val_loss` that a plateau schedule takes for progress, as in Keras.

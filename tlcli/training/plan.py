@@ -6,13 +6,14 @@ Nothing here needs TensorFlow: sizes and parameters come from the table of bases
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tlcli.data import findings
 from tlcli.data.dataset import Index
+from tlcli.data.findings import Finding
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.features import disk_space
 from tlcli.networks.bases import BASES, Boundary, PretrainedBase
@@ -119,36 +120,38 @@ class Plan:
         return f"every training photo and {kept}; {some}{needed} through the trunk, once"
 
 
-def make_plan(found: Preflight) -> Plan:
-    """Work the plan out; raises one `TlcliError` with every error of the survey."""
-    if found.errors or found.index is None or found.source is None:
-        raise TlcliError([*found.errors, *_how_to_go_on(found)])
-    stages = tuple(stage_plans(found.recipe, found.index))
-    needed = _store_bytes(found.recipe, found.index, {stage.cut for stage in stages})
-    tight = [
-        *memory.check_memory(found.recipe, stages),
-        *disk_space.check_planned_rows(found.cache, needed),
+def make_plan(checked: Preflight) -> Plan:
+    """Work the plan out; raises one `TlcliError` with every error of the preflight."""
+    recipe, index, source = checked.recipe, checked.index, checked.source
+    if checked.errors or index is None or source is None:
+        raise TlcliError([*checked.errors, *_how_to_proceed(checked.findings)])
+    stages = tuple(stage_plans(recipe, index))
+    needed = _store_bytes(recipe, index, {stage.cut for stage in stages})
+    shortages = [
+        *memory.check_memory(recipe, stages),
+        *disk_space.check_planned_rows(checked.cache, needed),
     ]
-    if errors := [problem for problem in tight if problem.severity == "error"]:
+    if errors := [problem for problem in shortages if problem.severity == "error"]:
         raise TlcliError(errors)
-    problems = (*found.told, *tight)
-    return Plan(found.recipe, found.index, found.source, stages, needed, found.cache, problems)
+    problems = (*checked.all_problems, *shortages)
+    return Plan(recipe, index, source, stages, needed, checked.cache, problems)
 
 
-def _how_to_go_on(found: Preflight) -> Iterator[Problem]:
-    bad = [
+def _how_to_proceed(photo_findings: Iterable[Finding]) -> Iterator[Problem]:
+    """What can be done about photos that cannot be used, in one line at the end of all."""
+    unusable = [
         path
-        for finding in found.findings
+        for finding in photo_findings
         if finding.severity == "error" and finding.kind in findings.UNUSABLE
         for path in finding.paths
     ]
-    if bad:
-        what = f"{console.counted(len(bad), 'photo')} cannot be used"
+    if unusable:
+        message = f"{console.counted(len(unusable), 'photo')} cannot be used"
         hint = (
             "repair them, list them for data.exclude with `tlcli check --fix-list bad.txt`, or "
             "train without them with data.on_bad_image=skip"
         )
-        yield Problem("data", what, hint)
+        yield Problem("data", message, hint)
 
 
 def without_unreadable(plan: Plan, unreadable: Collection[Path]) -> Plan:
@@ -158,8 +161,8 @@ def without_unreadable(plan: Plan, unreadable: Collection[Path]) -> Plan:
     """
     if not unreadable:
         return plan
-    bad = {item.digest for item in plan.index.items if item.path in unreadable}
-    index = plan.index.without({i.path for i in plan.index.items if i.digest in bad})
+    unreadable_digests = {item.digest for item in plan.index.items if item.path in unreadable}
+    index = plan.index.without({i.path for i in plan.index.items if i.digest in unreadable_digests})
     problems = [*check_classes(plan.index, index), *check_validation(plan.recipe, index)]
     if any(problem.severity == "error" for problem in problems):
         raise DataError(problems)
@@ -168,12 +171,12 @@ def without_unreadable(plan: Plan, unreadable: Collection[Path]) -> Plan:
     return replace(plan, index=index, stages=tuple(stage_plans(plan.recipe, index)))
 
 
-def _store_bytes(chosen: Recipe, index: Index, cuts: set[Boundary]) -> int:
-    live = chosen.augment.views == "live"
-    per_training_photo = 0 if live else 1 + chosen.augment.kept_views
+def _store_bytes(recipe: Recipe, index: Index, cuts: set[Boundary]) -> int:
+    live = recipe.augment.views == "live"
+    per_training_photo = 0 if live else 1 + recipe.augment.kept_views
     rows = sum(
         per_training_photo if item.split == "train" else 1
         for item in {item.digest: item for item in index.items}.values()
     )
-    number = 4 if chosen.features.dtype == "float32" else 2
-    return sum(rows * number * math.prod(cut.shape(*chosen.base.image_size)) for cut in cuts)
+    number = 4 if recipe.features.dtype == "float32" else 2
+    return sum(rows * number * math.prod(cut.shape(*recipe.base.image_size)) for cut in cuts)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 from tlcli.data import audit, audit_cache, dataset, findings, leakage
 from tlcli.data.dataset import Index
@@ -22,20 +22,26 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.runs.create import check_output
 from tlcli.system import files
 
+Value = TypeVar("Value")
 
-@dataclass
+
+@dataclass(frozen=True)
 class Preflight:
-    """What a cheap look at everything a run needs has found.
+    """What a cheap look at everything that a run needs has given.
 
-    `problems` are those of the recipe, the machine and the layout of the data; the findings of the
-    index are about photos.
+    Attributes:
+        cache: the folder of the feature store and of fetched weights.
+        problems: those of the recipe, the machine and the layout of the data. What is wrong with
+            photos is among the findings of the index.
+        index: the photos; None where there are none to read.
+        source: where the weights come from; None where they cannot be had.
     """
 
     recipe: Recipe
     cache: Path
-    problems: list[Problem]
-    index: Index | None = None
-    source: WeightSource | None = None
+    problems: tuple[Problem, ...]
+    index: Index | None
+    source: WeightSource | None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -43,7 +49,7 @@ class Preflight:
         return self.index.findings if self.index else ()
 
     @property
-    def told(self) -> list[Problem]:
+    def all_problems(self) -> list[Problem]:
         """Problems and findings, each in a line."""
         root = self.index.root if self.index else self.recipe.data.source
         return [*self.problems, *(finding.as_problem(root) for finding in self.findings)]
@@ -51,11 +57,11 @@ class Preflight:
     @property
     def errors(self) -> list[Problem]:
         """The problems and findings that keep a run from starting."""
-        return [problem for problem in self.told if problem.severity == "error"]
+        return [problem for problem in self.all_problems if problem.severity == "error"]
 
 
 def preflight(
-    chosen: Recipe,
+    recipe: Recipe,
     *,
     cache: Path | None = None,
     access: WeightsAccess | None = None,
@@ -74,95 +80,106 @@ def preflight(
     alone. `out` and `force` are those of a run; without `run` none is going to be made. Without
     `access` the environment says how weights may be had.
     """
-    problems = advice(chosen)
+    folder = files.cache_folder(cache)
+    problems = [*advice(recipe)]
     if run:
         problems += check_output(out, force=force)
-    found = Preflight(chosen, files.cache_folder(cache), problems)
-    problems += _check_cache(found.cache)
-    if unlabelled is not None:
-        found.index = _collect(problems, lambda: dataset.index_unlabelled(unlabelled))
-    else:
-        found.index = _collect(problems, lambda: dataset.build_index(chosen.data, digests))
-    where = chosen.where("base", "weights")
-    found.source = _collect(
-        problems,
-        lambda: find_weights(
-            BASES[chosen.base.name],
-            chosen.base.weights,
-            where,
-            access or WeightsAccess.from_options(),
-            found.cache,
-        ),
+    problems += _check_cache(folder)
+    index = _attempt(
+        lambda: (
+            dataset.index_unlabelled(unlabelled)
+            if unlabelled is not None
+            else dataset.build_index(recipe.data, digests)
+        )
     )
-    problems += found.source.notes if found.source else ()
-    if found.index is not None:
-        skip = chosen.data.on_bad_image == "skip"
-        found.index = _gather_names(found.index, skip=skip)
-        problems += found.index.notes
-        gathered = found.index
-        if examine is not None:
-            found.index = examine(found.index)
-        else:
-            bad = _unusable(found.index, found.cache)
-            found.index = dataset.drop_unusable(found.index, bad, skip=skip)
-        if not unlabelled:
-            found.index = leakage.resolve_copies(found.index, chosen.data.duplicates)
-            problems += _check_class_weights(chosen, found.index)
-            problems += check_validation(chosen, found.index)
-            problems += check_classes(gathered, found.index)
-    return found
+    source = _attempt(lambda: _find_weights(recipe, folder, access))
+    problems += [*index.problems, *source.problems]
+    problems += source.value.notes if source.value else ()
+    if index.value is None:
+        return Preflight(recipe, folder, tuple(problems), None, source.value)
+    named = _gather_names(index.value, skip=_skips_unusable(recipe))
+    usable = examine(named) if examine else _without_unusable(named, recipe, folder)
+    problems += named.notes
+    if not unlabelled:
+        usable = leakage.resolve_copies(usable, recipe.data.duplicates)
+        problems += _check_class_weights(recipe, usable)
+        problems += check_validation(recipe, usable)
+        problems += check_classes(named, usable)
+    return Preflight(recipe, folder, tuple(problems), usable, source.value)
 
 
 def check_classes(before: Index, after: Index) -> list[Problem]:
     """Classes that have lost all their photos of a split to unreadable or dropped ones.
 
-    Without training photos that is an error, and a warning in a split that others still fill. Of a
-    class that had none before, whoever gathered them has told.
+    Without training photos that is an error, and a warning in a split that others still fill. A
+    class that had none before is not among them: that was said when the photos were indexed.
     """
-    found, root = [], str(after.root)
-    had = before.counts()
+    problems, root = [], str(after.root)
+    counts_before = before.counts()
     for split, left in after.counts().items():
         for name in after.classes:
-            if left[name] or not had[split][name]:
+            if left[name] or not counts_before[split][name]:
                 continue
             if split == "train":
-                what = f"class '{name}' has no readable training photo"
-                found.append(Problem(root, what, "repair some"))
+                message = f"class '{name}' has no readable training photo"
+                problems.append(Problem(root, message, "repair some"))
             elif any(left.values()):
-                what = f"class '{name}' has no photo left in {split}, so no score covers it"
-                found.append(Problem(root, what, "add some, or repair them", "warning"))
-    return found
+                message = f"class '{name}' has no photo left in {split}, so no score covers it"
+                problems.append(Problem(root, message, "add some, or repair them", "warning"))
+    return problems
 
 
-def _collect(problems: list[Problem], work: Callable[[], Any]) -> Any:
+@dataclass(frozen=True)
+class _Attempt(Generic[Value]):
+    """What a piece of work has given, or the problems that kept it from giving anything."""
+
+    value: Value | None
+    problems: tuple[Problem, ...] = ()
+
+
+def _attempt(work: Callable[[], Value]) -> _Attempt[Value]:
     try:
-        return work()
+        return _Attempt(work())
     except TlcliError as error:
-        problems += error.problems
-        return None
+        return _Attempt(None, tuple(error.problems))
 
 
-def _unusable(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
+def _find_weights(recipe: Recipe, cache: Path, access: WeightsAccess | None) -> WeightSource:
+    base, where = recipe.base, recipe.where("base", "weights")
+    access = access or WeightsAccess.from_options()
+    return find_weights(BASES[base.name], base.weights, where, access, cache)
+
+
+def _skips_unusable(recipe: Recipe) -> bool:
+    return recipe.data.on_bad_image == "skip"
+
+
+def _without_unusable(index: Index, recipe: Recipe, cache: Path) -> Index:
+    unusable = _unusable_photos(index, cache)
+    return dataset.drop_unusable(index, unusable, skip=_skips_unusable(recipe))
+
+
+def _unusable_photos(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
     """Photos whose header is damaged, and those that an earlier `check` could not decode."""
-    bad = dict(audit.check_photos([item.path for item in index.items], decode.sniff))
+    problems = dict(audit.check_photos([item.path for item in index.items], decode.sniff))
     known = audit_cache.load_unusable(cache)
     for item in index.items:
-        if item.path not in bad and (look := known.get(item.digest)):
-            bad[item.path] = look.problem(item.path)
-    return [*bad.items()]
+        if item.path not in problems and (inspection := known.get(item.digest)):
+            problems[item.path] = inspection.problem(item.path)
+    return [*problems.items()]
 
 
 def _gather_names(index: Index, *, skip: bool) -> Index:
     """The index with one finding about files whose names are no text, instead of a note each."""
-    notes, found = findings.separate_misnamed(index.notes, skip=skip)
-    return replace(index, notes=tuple(notes), findings=(*index.findings, *found))
+    notes, misnamed = findings.separate_misnamed(index.notes, skip=skip)
+    return replace(index, notes=tuple(notes), findings=(*index.findings, *misnamed))
 
 
-def _check_class_weights(chosen: Recipe, index: Index) -> Iterator[Problem]:
-    for number, stage in enumerate(chosen.stages):
+def _check_class_weights(recipe: Recipe, index: Index) -> Iterator[Problem]:
+    for number, stage in enumerate(recipe.stages):
         if not isinstance(stage.class_weights, dict):
             continue
-        where = chosen.where("stages", number, "class_weights")
+        where = recipe.where("stages", number, "class_weights")
         for name in stage.class_weights:
             if name not in index.classes:
                 near = nearest(name, index.classes)
@@ -173,16 +190,16 @@ def _check_class_weights(chosen: Recipe, index: Index) -> Iterator[Problem]:
             yield Problem(where, f"no weight for {', '.join(missing)}", "name every class")
 
 
-def check_validation(chosen: Recipe, index: Index) -> Iterator[Problem]:
+def check_validation(recipe: Recipe, index: Index) -> Iterator[Problem]:
     """Settings that watch the validation photos where there are none."""
     if index.of("val"):
         return
-    for number, stage in enumerate(chosen.stages):
+    for number, stage in enumerate(recipe.stages):
         if stage.early_stopping:
-            where = chosen.where("stages", number, "early_stopping")
+            where = recipe.where("stages", number, "early_stopping")
             yield Problem(where, "there are no validation photos to watch", "set data.split.val")
         if stage.schedule.name == "plateau":
-            where = chosen.where("stages", number, "schedule")
+            where = recipe.where("stages", number, "schedule")
             yield Problem(where, "there are no validation photos to watch", "set data.split.val")
 
 

@@ -107,12 +107,12 @@ def reproduce(
     if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
     run = directory.find_run(which, where="RUN")
-    chosen = recipe_of(run)
-    source = "data.csv" if chosen.data.csv else "data.dir"
+    recipe = recipe_of(run)
+    source = "data.csv" if recipe.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
     if moved:
         overrides = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
-        chosen = recipe_of(run, overrides)
+        recipe = recipe_of(run, overrides)
     out = out or run.path.with_name(f"{run.path.name}-again")
     again = Run(out)
     _check_place(run, again)
@@ -120,15 +120,14 @@ def reproduce(
         console.note(f"{out}: is its repetition already, which is compared once more")
         resume.tidy(again)
         return compare(run, again)
-    found = preflight(chosen, cache=cache, out=out, access=access)
-    made = make_plan(found)
-    different = fingerprints.differences(run, chosen, made.index)
+    plan = make_plan(preflight(recipe, cache=cache, out=out, access=access))
+    different = fingerprints.differences(run, recipe, plan.index)
     if different:
         hint = "a run can only be repeated with what it was made from; --data says where it is now"
         raise RunError([Problem(str(run.path), line, hint) for line in different])
-    console.note(made.text() + "\n")
+    console.note(plan.text() + "\n")
     checksum = (run.record().get("weights") or {}).get("checksum")
-    train(made, resume.RunRequest(out=out), latest=False, checksum=checksum)
+    train(plan, resume.RunRequest(out=out), latest=False, checksum=checksum)
     return compare(run, again)
 
 
@@ -151,15 +150,15 @@ def _check_place(run: Run, again: Run) -> None:
 def compare(run: Run, again: Run) -> Compared:
     """Compare two runs of one recipe: metrics epoch by epoch, test scores, then every weight."""
     epochs = read_metrics(run)
-    then, now = _tensors(run), _tensors(again)
+    tensors = _tensors(run)
     differences = (
         *_different_epochs(epochs, read_metrics(again)),
         *_different_scores(_summary(run), _summary(again)),
-        *_different_tensors(then, now),
+        *_different_tensors(tensors, _tensors(again)),
     )
     first = differences[0] if differences else None
     circumstances = tuple(_circumstances(run.record(), again.record()))
-    return Compared(run.path, again.path, len(epochs), len(then), first, circumstances)
+    return Compared(run.path, again.path, len(epochs), len(tensors), first, circumstances)
 
 
 def _different_epochs(earlier: Sequence[Epoch], repeated: Sequence[Epoch]) -> Iterator[Difference]:
@@ -186,11 +185,11 @@ def _different_scores(earlier: Summary, repeated: Summary) -> Iterator[Differenc
 
 def _tensors(run: Run) -> dict[str, npt.NDArray[Any]]:
     """Every tensor of a saved model by its path in the archive; no model is built for it."""
-    found: dict[str, npt.NDArray[Any]] = {}
+    tensors: dict[str, npt.NDArray[Any]] = {}
 
     def take(name: str, value: Any) -> None:
         if isinstance(value, h5py.Dataset):
-            found[name] = np.asarray(value)
+            tensors[name] = np.asarray(value)
 
     path = run.file(directory.MODEL)
     try:
@@ -202,30 +201,30 @@ def _tensors(run: Run) -> dict[str, npt.NDArray[Any]]:
             file.visititems(take)
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
-    return found
+    return tensors
 
 
 def _different_tensors(
-    then: dict[str, npt.NDArray[Any]], now: dict[str, npt.NDArray[Any]]
+    earlier: dict[str, npt.NDArray[Any]], repeated: dict[str, npt.NDArray[Any]]
 ) -> Iterator[Difference]:
-    for name in sorted(then.keys() | now.keys()):
-        one, other = then.get(name), now.get(name)
-        if one is None or other is None or one.shape != other.shape:
-            shapes = [None if value is None else value.shape for value in (one, other)]
+    for name in sorted(earlier.keys() | repeated.keys()):
+        first, second = earlier.get(name), repeated.get(name)
+        if first is None or second is None or first.shape != second.shape:
+            shapes = [None if value is None else value.shape for value in (first, second)]
             yield Difference(f"tensor {name}", "shape", *shapes)
-        elif one.tobytes() != other.tobytes():
+        elif first.tobytes() != second.tobytes():
             # By bits, so that two zeros or two values that are no numbers can differ.
-            bits = [np.ascontiguousarray(v).view(f"u{v.itemsize}") for v in (one, other)]
-            index = np.unravel_index(np.argmax(bits[0] != bits[1]), one.shape)
+            bits = [np.ascontiguousarray(v).view(f"u{v.itemsize}") for v in (first, second)]
+            index = np.unravel_index(np.argmax(bits[0] != bits[1]), first.shape)
             place = f"value {list(map(int, index))}"
-            yield Difference(f"tensor {name}", place, float(one[index]), float(other[index]))
+            yield Difference(f"tensor {name}", place, float(first[index]), float(second[index]))
 
 
 def _circumstances(then: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     for block in ("versions", "machine"):
-        found = (record.get(block) for record in (then, now))
-        before, after = (value if isinstance(value, dict) else {} for value in found)
-        for key in saving.differing(before, after):
+        blocks = (record.get(block) for record in (then, now))
+        before, after = (value if isinstance(value, dict) else {} for value in blocks)
+        for key in saving.differing_keys(before, after):
             yield f"{key} was {before[key]}, is now {after[key]}"
     if now.get("deterministic") is False:
         yield "deterministic: false in the recipe allows different bits every time"

@@ -30,35 +30,35 @@ from tlcli.system import console, files
 REREAD = 16
 
 
-def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
-    """Add to a run's record what its numbers hang on beside recipe and photos.
+def record_circumstances(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
+    """Add to a run's record what its numbers depend on beside recipe and photos.
 
-    `weights` is the record of those that were loaded into the base. A run that goes on must have
-    begun with the same, or a `RunError` says so; with other versions its last bits may differ,
-    which is told and recorded.
+    `weights` is the record of the weights that were loaded into the base. A run that is resumed
+    must have begun with the same ones, or a `RunError` is raised; with other versions of anything
+    that computes, its last bits may differ, which is recorded with a warning.
     """
     record = run.record()
-    found: dict[str, Any] = {
+    circumstances: dict[str, Any] = {
         "weights": weights,
         "versions": versions(),
         "machine": machine(),
         "deterministic": deterministic,
     }
     if "weights" in record:
-        began, resumed = record["weights"], record.get("resumed", [])
-        if not isinstance(began, dict) or not isinstance(resumed, list):
+        initial, resumed = record["weights"], record.get("resumed", [])
+        if not isinstance(initial, dict) or not isinstance(resumed, list):
             hint = "start a new run with --fresh"
             raise RunError(
                 Problem(str(run.file(directory.RECORD)), "is not the record of a run", hint)
             )
-        if began.get("checksum") != weights["checksum"]:
+        if initial.get("checksum") != weights["checksum"]:
             hint = "restore those weights, or start a new run with --fresh"
             what = "was started with different pretrained weights"
             raise RunError(Problem(str(run.path), what, hint))
         changed = {
-            key: found[key]
+            key: circumstances[key]
             for key in ("versions", "machine")
-            if differing(record.get(key), found[key])
+            if differing_keys(record.get(key), circumstances[key])
         }
         if record.get("deterministic") != deterministic:
             changed["deterministic"] = deterministic
@@ -68,11 +68,11 @@ def describe(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
         again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **changed}
         files.write_json(run.file(directory.RECORD), {**record, "resumed": [*resumed, again]})
     else:
-        files.write_json(run.file(directory.RECORD), {**record, **found})
+        files.write_json(run.file(directory.RECORD), {**record, **circumstances})
 
 
 def versions() -> dict[str, str]:
-    """Of everything that computes."""
+    """The versions of everything that computes."""
     names = ("tensorflow", "keras", "numpy", "pillow")
     return {
         "tlcli": __version__,
@@ -82,7 +82,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What else decides the last bits: processor, devices, threads. Nothing that names an owner."""
+    """What else decides the last bits: processor, devices, threads. Nothing tells whose it is."""
     threading = tf.config.threading
     return {
         "system": f"{platform.system()} {platform.machine()}",
@@ -110,7 +110,7 @@ def _usable_cores() -> int | None:
     return os.cpu_count()
 
 
-def differing(then: Any, now: dict[str, Any]) -> list[str]:
+def differing_keys(then: Any, now: dict[str, Any]) -> list[str]:
     """The keys of two records of versions or a machine whose values differ.
 
     What an earlier version of tlcli did not record is no difference.
@@ -169,8 +169,8 @@ def check_saved(
         raise _bug(run, "the saved model has other weights than the trained one")
     pixels = _pixels(recipe, index)
     expected = network.whole(pixels, training=False).numpy()
-    found = saved(pixels, training=False).numpy()
-    if not np.allclose(expected, found, rtol=1e-5, atol=1e-6):
+    predicted = saved(pixels, training=False).numpy()
+    if not np.allclose(expected, predicted, rtol=1e-5, atol=1e-6):
         raise _bug(run, "the saved model does not predict what the trained one does")
 
 

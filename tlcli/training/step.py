@@ -111,7 +111,7 @@ class Trainer:
         self._optimizer = make_optimizer(stage.optimizer, stage.learning_rate, recipe.precision)
         self._optimizer.build(self._variables)
         self._tally = _Tally()
-        self._augment, self._mixed = recipe.augment, mixing.mixes(recipe.augment)
+        self._augment, self._mixed = recipe.augment, mixing.mixes_photos(recipe.augment)
         self._seed, self._stage, self._shape = recipe.seed, stage.name, recipe.base.image_size
         signature = _signature(self._tail)
         step = tf.function(
@@ -155,7 +155,7 @@ class Trainer:
         if not self._mixed:
             return None
         at = mixing.Step(self._seed, self._stage, epoch, step)
-        return mixing.draw(self._augment, at, count, self._shape)
+        return mixing.draw_mix(self._augment, at, count, self._shape)
 
     def _train(self, x: Any, labels: Any, weights: Any) -> None:
         def losses_of(logits: Any) -> Any:

@@ -18,8 +18,9 @@ from tlcli.runs.directory import Run
 from tlcli.runs.records import Extraction, StageResult, Summary
 from tlcli.runs.resume import Claim, RunRequest
 from tlcli.system import console, files, signals
-from tlcli.training import extract, saving
+from tlcli.training import saving
 from tlcli.training.plan import Plan, without_unreadable
+from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stages import Clock, Stages
 
 #: A new run under `directory.runs_root()`, or the one there that was stopped.
@@ -75,18 +76,18 @@ def train(
         again = ", which was stopped" if claimed.resumed else ""
         console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
         with clock("load"):
-            network = extract.load_network(plan.recipe, plan.source, len(plan.index.classes))
+            network = load_network(plan.recipe, plan.source, len(plan.index.classes))
             record = describe_weights(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             record["checksum"] = opened.checksums[plan.row.top.name]
             if checksum is not None:
                 _check_weights(plan.source, record["checksum"], checksum)
-            saving.describe(run, record, deterministic=plan.recipe.deterministic)
+            saving.record_circumstances(run, record, deterministic=plan.recipe.deterministic)
             audit = findings.audit_record(plan.index, plan.problems)
             files.write_json(run.file(directory.AUDIT), audit)
             with clock("extract"):
-                report = extract.fill_store(network, plan.recipe, plan.index, opened)
+                report = fill_store(network, plan.recipe, plan.index, opened)
             plan = _readable(plan, report, claimed)
             stages = Stages(network, plan, opened.all_rows, run, clock, report)
             if claimed.resumed:

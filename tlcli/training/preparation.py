@@ -1,0 +1,74 @@
+"""What training starts from: the network with its weights, and the filled feature store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tlcli.data.audit import check_photos
+from tlcli.data.dataset import Index
+from tlcli.errors import DataError, Problem
+from tlcli.features import addresses, extraction
+from tlcli.features.extraction import ExtractionReport
+from tlcli.features.open_store import OpenedStore
+from tlcli.images import decode
+from tlcli.networks.bases import BASES
+from tlcli.networks.framework import tf
+from tlcli.networks.network import Network, build_network
+from tlcli.pretrained.weights import WeightSource, load_weights
+from tlcli.recipe.recipe import Recipe
+from tlcli.system import console
+
+
+def load_network(recipe: Recipe, source: WeightSource, classes: int) -> Network:
+    """The base of a recipe with its weights and a new head for so many classes.
+
+    Where the recipe asks for it, TensorFlow is made deterministic for the rest of the process.
+    """
+    row = BASES[recipe.base.name]
+    if recipe.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    network = build_network(
+        row, recipe.base.image_size, recipe.head, classes,
+        seed=recipe.seed, precision=recipe.precision,
+    )  # fmt: skip
+    load_weights(network.base, row, source)
+    return network
+
+
+def fill_store(
+    network: Network, recipe: Recipe, index: Index, opened: OpenedStore
+) -> ExtractionReport:
+    """Extract what training needs and the store lacks."""
+    items = index.items
+    live = recipe.augment.views == "live"
+    if live:
+        items = tuple(item for item in items if item.split != "train")
+    report = ExtractionReport()
+    if views := addresses.views_of(items, recipe.augment, recipe.augment.kept_views):
+        report = extraction.extract(network, recipe, views, opened.rows, opened.sources)
+        _tell_extraction(report, len(views))
+    if live:
+        report = replace(report, unreadable={**report.unreadable, **_check_live(recipe, index)})
+    for problem in report.unreadable.values():
+        console.warn(f"{problem}; left out")
+    return report
+
+
+def _check_live(recipe: Recipe, index: Index) -> dict[Path, Problem]:
+    """Decode every training photo once: with live views, damaged ones would show up late."""
+    paths = [item.path for item in index.of("train")]
+    problems = dict(check_photos(paths, decode.verify))
+    if problems and recipe.data.on_bad_image == "error":
+        raise DataError(problems.values())
+    return problems
+
+
+def _tell_extraction(report: ExtractionReport, views: int) -> None:
+    computed, stored = sum(report.computed.values()), sum(report.stored.values())
+    rate = f", {report.images / report.seconds:.1f} views/s" if report.images else ""
+    console.note(
+        f"features: {console.counted(computed, 'row')} computed in "
+        f"{console.duration(report.seconds)}{rate}; {console.counted(stored, 'row')} of "
+        f"{console.counted(views, 'view')} were in the store"
+    )
