@@ -1,4 +1,4 @@
-"""The audit: every kind of flaw planted and found, and a second look that decodes nothing."""
+"""The audit: every kind of flaw planted and found, and a second check that decodes nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def config(data: Path, write_recipe) -> Path:
     return write_recipe(f"data: {{dir: {data}}}\nbase: {{name: VGG16, weights: random}}\n")
 
 
-def found(config: Path, *overrides: str) -> dict[str, Finding]:
+def findings_by_kind(config: Path, *overrides: str) -> dict[str, Finding]:
     """The findings of a check, by kind."""
     return {finding.kind: finding for finding in check_recipe(config, overrides).findings}
 
@@ -105,7 +105,7 @@ FLAWS = {
 
 def test_flaws_of_single_photos(data: Path, config: Path):
     plant_flaws(data)
-    seen = found(config)
+    seen = findings_by_kind(config)
     imbalance = seen.pop("imbalance")
     assert imbalance.severity == "note"
     assert {
@@ -114,9 +114,9 @@ def test_flaws_of_single_photos(data: Path, config: Path):
 
 
 def test_huge_photos(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
-    look = decode.Facts("JPEG", "RGB", 10_000, 5_001, False, False, False)
-    monkeypatch.setattr(decode, "examine", lambda path: (blobs(1), look))
-    huge = found(config)["huge"]
+    facts = decode.Facts("JPEG", "RGB", 10_000, 5_001, False, False, False)
+    monkeypatch.setattr(decode, "examine", lambda path: (blobs(1), facts))
+    huge = findings_by_kind(config)["huge"]
     assert huge.severity == "note"
     assert huge.message == "has more than 50 megapixels"
     assert len(huge.paths) == 36
@@ -227,7 +227,7 @@ def test_copies_and_near_duplicates(data: Path, config: Path):
         "small.jpg": "like val/dogs/2.jpg",
         "mirror.jpg": "like test/dogs/3.jpg",
     }
-    seen = found(config, "data.duplicates=drop")
+    seen = findings_by_kind(config, "data.duplicates=drop")
     assert seen["duplicate across splits"].severity == "warning"
 
 
@@ -236,8 +236,8 @@ def test_a_copy_that_is_dropped_is_no_near_duplicate(data: Path, config: Path):
     (data / "train/cats/copy.jpg").write_bytes(photo.read_bytes())
     save(data / "val/cats/near.jpg", Image.open(photo), quality=60)
     near = "near-duplicate across splits"
-    assert sorted(names(found(config)[near])) == ["copy.jpg", "near.jpg"]
-    assert names(found(config, "data.duplicates=drop")[near]) == ["near.jpg"]
+    assert sorted(names(findings_by_kind(config)[near])) == ["copy.jpg", "near.jpg"]
+    assert names(findings_by_kind(config, "data.duplicates=drop")[near]) == ["near.jpg"]
     reasons = files_to_exclude(check_recipe(config).findings)
     assert {path.name: reason for path, reason in reasons.items()} == {
         "copy.jpg": "duplicate across splits",
@@ -440,8 +440,8 @@ def test_what_a_run_keeps(data: Path, config: Path):
         source = data / "train/dogs/0.jpg"
         (data / f"train/dogs/x{photo}.jpg").write_bytes(source.read_bytes())
     (data / "train/dogs/notes.txt").touch()
-    made = make_plan(preflight(load_recipe(config)))
-    record = audit_record(made.index, made.problems)
+    plan = make_plan(preflight(load_recipe(config)))
+    record = audit_record(plan.index, plan.problems)
     assert [(entry["kind"], entry["count"]) for entry in record["findings"]] == [
         ("no image suffix", 1),
         ("duplicate in a split", 25),
@@ -452,17 +452,6 @@ def test_what_a_run_keeps(data: Path, config: Path):
     assert record["findings"][0]["paths"] == ["train/dogs/notes.txt"]
     assert record["counts"]["train"] == {"cats": 6, "dogs": 31}
     assert directory.AUDIT in directory.FILES
-
-
-def test_the_fix_list_has_every_reason_once():
-    one = Finding("near-duplicate across splits", "warning", "y", paths=(Path("b"), Path("c")))
-    two = Finding("flat", "warning", "x", paths=(Path("a"), Path("b")))
-    three = Finding("turned", "note", "z", paths=(Path("d"),))
-    assert files_to_exclude([one, two, three]) == {
-        Path("a"): "flat",
-        Path("b"): "flat",
-        Path("c"): "near-duplicate across splits",
-    }
 
 
 def test_a_broken_recipe_has_nothing_to_list(write_recipe, tmp_path: Path):
@@ -498,9 +487,9 @@ def test_seeded_leaks_among_real_photos(tmp_path: Path, write_recipe):
             save(target, ImageOps.mirror(image), quality=90)
         planted[kind].add(target.name)
     config = write_recipe(f"data: {{dir: {folder}}}\nbase: {{name: VGG16, weights: random}}\n")
-    seen = found(config)
+    seen = findings_by_kind(config)
     assert set(names(seen["duplicate across splits"])) == planted["exact"]
     near = set(names(seen["near-duplicate across splits"]))
-    wanted = planted["q60"] | planted["small"] | planted["mirror"]
-    assert wanted <= near
-    assert len(near - wanted) <= 2  # one in a thousand
+    expected = planted["q60"] | planted["small"] | planted["mirror"]
+    assert expected <= near
+    assert len(near - expected) <= 2  # one in a thousand

@@ -22,8 +22,8 @@ def index(*photos: str) -> Index:
     return Index(ROOT, ("a", "b"), tuple(items))
 
 
-def lines(settled: Index) -> list[str]:
-    problems = [(finding.severity, finding.as_problem(ROOT)) for finding in settled.findings]
+def lines(resolved: Index) -> list[str]:
+    problems = [(finding.severity, finding.as_problem(ROOT)) for finding in resolved.findings]
     return [f"{severity}: {problem}" for severity, problem in problems]
 
 
@@ -31,9 +31,9 @@ LEAKY = index("train/a/1=x", "train/a/2=y", "val/a/3=x", "test/a/4=x", "test/b/5
 
 
 def test_a_photo_in_two_splits_is_an_error():
-    settled = leakage.resolve_copies(LEAKY, "error")
-    assert settled.items == LEAKY.items
-    assert lines(settled) == [
+    resolved = leakage.resolve_copies(LEAKY, "error")
+    assert resolved.items == LEAKY.items
+    assert lines(resolved) == [
         "error: /data: 3 photos: the same photo is in another split: train/a/1 (also test/a/4), "
         "val/a/3 (also test/a/4), train/b/6 (also test/b/5); "
         "delete one of each, or set data.duplicates=drop to train without them",
@@ -44,10 +44,10 @@ def test_a_photo_in_two_splits_is_an_error():
 
 
 def test_copies_are_dropped_from_the_training_side():
-    settled = leakage.resolve_copies(LEAKY, "drop")
-    assert [item.path.name for item in settled.items] == ["2", "4", "5"]
-    assert [finding.severity for finding in settled.findings] == ["warning"]
-    assert "and is dropped from this one: train/a/1 (also test/a/4)" in lines(settled)[0]
+    resolved = leakage.resolve_copies(LEAKY, "drop")
+    assert [item.path.name for item in resolved.items] == ["2", "4", "5"]
+    assert [finding.severity for finding in resolved.findings] == ["warning"]
+    assert "and is dropped from this one: train/a/1 (also test/a/4)" in lines(resolved)[0]
 
 
 @pytest.mark.parametrize("policy", ["error", "drop", "allow"])
@@ -58,28 +58,28 @@ def test_what_is_kept_is_what_settling_leaves(policy: leakage.Policy):
 
 
 def test_copies_may_be_allowed():
-    settled = leakage.resolve_copies(LEAKY, "allow")
-    assert settled.items == LEAKY.items
-    assert lines(settled)[0].startswith("warning: /data: 3 photos: the same photo is in another")
-    assert settled.findings[0].paths == leakage.resolve_copies(LEAKY, "error").findings[0].paths
+    resolved = leakage.resolve_copies(LEAKY, "allow")
+    assert resolved.items == LEAKY.items
+    assert lines(resolved)[0].startswith("warning: /data: 3 photos: the same photo is in another")
+    assert resolved.findings[0].paths == leakage.resolve_copies(LEAKY, "error").findings[0].paths
 
 
 def test_one_photo_under_two_labels():
-    settled = leakage.resolve_copies(
+    resolved = leakage.resolve_copies(
         index("train/a/1=x", "train/b/2=x", "train/b/3=y", "test/a/4=z"), "error"
     )
-    assert lines(settled)[0] == (
+    assert lines(resolved)[0] == (
         "warning: /data: 2 photos: the same photo has another label elsewhere: "
         "train/a/1 (also train/b/2), train/b/2 (also train/a/1); keep it only under the right one"
     )
 
 
 def test_copies_in_one_class():
-    settled = leakage.resolve_copies(
+    resolved = leakage.resolve_copies(
         index("train/a/1=x", "train/a/2=x", "train/a/3=x", "train/b/4=y"), "drop"
     )
-    assert len(settled.items) == 4
-    assert lines(settled)[0] == (
+    assert len(resolved.items) == 4
+    assert lines(resolved)[0] == (
         "note: /data: 2 photos: the same photo is in its class twice: "
         "train/a/2 (as train/a/1), train/a/3 (as train/a/1); "
         "copies count twice in training and in scores"

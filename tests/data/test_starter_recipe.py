@@ -34,8 +34,8 @@ def test_a_starter_recipe(photos: Path):
     assert loaded.augment.kept_views == 3
     assert [stage.freeze_until for stage in loaded.stages] == [None, "block4_pool"]
     assert advice(loaded) == []
-    made = make_plan(preflight(load_recipe(path, ["base.weights=random"])))
-    assert len(made.stages) == 2
+    plan = make_plan(preflight(load_recipe(path, ["base.weights=random"])))
+    assert len(plan.stages) == 2
 
 
 @pytest.mark.parametrize("name", bases.names())

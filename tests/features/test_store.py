@@ -31,7 +31,7 @@ OPENED: list[TrunkRows] = []
 
 
 @pytest.fixture(autouse=True)
-def let_go():
+def close_opened():
     """Close what a test leaves open; closing twice is fine."""
     yield
     while OPENED:
@@ -51,7 +51,7 @@ def keys(*numbers: int) -> list[RowKey]:
     return [key(number) for number in numbers]
 
 
-def made(*numbers: int, dtype: str = "float32") -> np.ndarray:
+def row_values(*numbers: int, dtype: str = "float32") -> np.ndarray:
     """A row for each number, different in every place."""
     return np.stack([np.arange(24, dtype=dtype).reshape(SHAPE) + 100 * n for n in numbers])
 
@@ -75,25 +75,25 @@ def run(code: str, *arguments: object, **settings: Any) -> subprocess.Popen[str]
 
 def test_rows_come_back(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2, 3), made(1, 2, 3))
+    rows.append(keys(1, 2, 3), row_values(1, 2, 3))
     # While the shard is open, after it is closed, and from another opening.
-    np.testing.assert_array_equal(read(rows, 3, 1), made(3, 1))
-    rows.append(keys(4), made(4))
-    np.testing.assert_array_equal(read(rows, 4, 1, 4), made(4, 1, 4))
+    np.testing.assert_array_equal(read(rows, 3, 1), row_values(3, 1))
+    rows.append(keys(4), row_values(4))
+    np.testing.assert_array_equal(read(rows, 4, 1, 4), row_values(4, 1, 4))
     rows.close()
     again = rows_of(tmp_path)
-    np.testing.assert_array_equal(read(again, 1, 2, 3, 4), made(1, 2, 3, 4))
+    np.testing.assert_array_equal(read(again, 1, 2, 3, 4), row_values(1, 2, 3, 4))
     again.close()
 
 
 def test_locating_keeps_the_order(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append([*keys(1), key(1, "abc/1"), *keys(2)], made(1, 7, 2))
-    found = rows.locate([*keys(9, 2), key(1, "abc/1"), *keys(1), key(2, "abc/1")])
-    assert found.present.tolist() == [False, True, True, True, False]
-    assert found.rows.tolist() == [-1, 2, 1, 0, -1]
-    np.testing.assert_array_equal(rows.read(found, [2, 1]), made(7, 2))
-    assert rows.read(found, []).shape == (0, *SHAPE)
+    rows.append([*keys(1), key(1, "abc/1"), *keys(2)], row_values(1, 7, 2))
+    locations = rows.locate([*keys(9, 2), key(1, "abc/1"), *keys(1), key(2, "abc/1")])
+    assert locations.present.tolist() == [False, True, True, True, False]
+    assert locations.rows.tolist() == [-1, 2, 1, 0, -1]
+    np.testing.assert_array_equal(rows.read(locations, [2, 1]), row_values(7, 2))
+    assert rows.read(locations, []).shape == (0, *SHAPE)
     assert rows.locate([]).present.tolist() == []
     rows.close()
 
@@ -109,26 +109,26 @@ def test_reading_a_row_that_is_not_there(tmp_path: Path):
 
 def test_a_row_is_a_copy(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1), made(1))
+    rows.append(keys(1), row_values(1))
     read(rows, 1)[...] = 0
-    np.testing.assert_array_equal(read(rows, 1), made(1))
+    np.testing.assert_array_equal(read(rows, 1), row_values(1))
     rows.close()
 
 
 def test_the_first_row_of_a_key_stays(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 1), made(1, 5))
-    rows.append(keys(1, 2), made(6, 2))
-    np.testing.assert_array_equal(read(rows, 1, 2), made(1, 2))
+    rows.append(keys(1, 1), row_values(1, 5))
+    rows.append(keys(1, 2), row_values(6, 2))
+    np.testing.assert_array_equal(read(rows, 1, 2), row_values(1, 2))
     rows.close()
 
 
 def test_float16(tmp_path: Path):
     rows = rows_of(tmp_path, "float16")
-    rows.append(keys(1), made(1) / 3)
-    found = read(rows, 1)
-    assert found.dtype == np.float16
-    np.testing.assert_array_equal(found, (made(1) / 3).astype(np.float16))
+    rows.append(keys(1), row_values(1) / 3)
+    stored = read(rows, 1)
+    assert stored.dtype == np.float16
+    np.testing.assert_array_equal(stored, (row_values(1) / 3).astype(np.float16))
     assert rows.row_bytes == 48
     assert rows.path != rows_of(tmp_path).path
     rows.close()
@@ -145,57 +145,57 @@ def test_the_address_is_of_everything_that_computes(tmp_path: Path):
         TrunkRows(tmp_path, TrunkAddress(TRUNK, (2, 3, 5), "float32")),
     ]
     OPENED.append(others[-1])
-    assert len({one.address for one in [first, *others]}) == 5
+    assert len({rows.address for rows in [first, *others]}) == 5
 
 
 def test_shards_roll_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "SHARD_BYTES", 3 * 96 + 50)
     rows = rows_of(tmp_path)
-    rows.append(keys(*range(7)), made(*range(7)))
-    rows.append(keys(7, 8, 9), made(7, 8, 9))
-    np.testing.assert_array_equal(read(rows, *range(10)), made(*range(10)))
+    rows.append(keys(*range(7)), row_values(*range(7)))
+    rows.append(keys(7, 8, 9), row_values(7, 8, 9))
+    np.testing.assert_array_equal(read(rows, *range(10)), row_values(*range(10)))
     rows.close()
     shards = [np.load(path) for path in rows.path.glob("*.npy")]
     assert sorted(map(len, shards)) == [1, 3, 3, 3]
-    np.testing.assert_array_equal(np.sort(np.concatenate(shards), axis=0), made(*range(10)))
+    np.testing.assert_array_equal(np.sort(np.concatenate(shards), axis=0), row_values(*range(10)))
 
 
 def test_a_row_larger_than_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "SHARD_BYTES", 10)
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2), made(1, 2))
-    np.testing.assert_array_equal(read(rows, 1, 2), made(1, 2))
+    rows.append(keys(1, 2), row_values(1, 2))
+    np.testing.assert_array_equal(read(rows, 1, 2), row_values(1, 2))
     rows.close()
 
 
 def test_a_shard_is_a_plain_npy_file(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2), made(1, 2))
+    rows.append(keys(1, 2), row_values(1, 2))
     (path,) = rows.path.glob("*.npy")
     # Sparse while it is open: as long as it may become, as large as it is.
     assert path.stat().st_size > 200_000_000
     assert path.stat().st_blocks * 512 < 1_000_000
     rows.close()
-    np.testing.assert_array_equal(np.load(path, allow_pickle=False), made(1, 2))
+    np.testing.assert_array_equal(np.load(path, allow_pickle=False), row_values(1, 2))
     assert path.stat().st_size == 128 + 2 * 96
 
 
 def test_two_writers_in_one_process(tmp_path: Path):
-    one, two = rows_of(tmp_path), rows_of(tmp_path)
-    one.append(keys(1), made(1))
-    two.append(keys(2, 1), made(2, 5))
-    one.append(keys(3), made(3))
-    for rows in (one, two):
-        np.testing.assert_array_equal(read(rows, 1, 2, 3), made(1, 2, 3))
-    one.close()
-    np.testing.assert_array_equal(read(two, 3, 2, 1), made(3, 2, 1))
-    two.close()
+    first, second = rows_of(tmp_path), rows_of(tmp_path)
+    first.append(keys(1), row_values(1))
+    second.append(keys(2, 1), row_values(2, 5))
+    first.append(keys(3), row_values(3))
+    for rows in (first, second):
+        np.testing.assert_array_equal(read(rows, 1, 2, 3), row_values(1, 2, 3))
+    first.close()
+    np.testing.assert_array_equal(read(second, 3, 2, 1), row_values(3, 2, 1))
+    second.close()
 
 
 APPEND = """
 rows = rows_of(Path(sys.argv[1]))
 for number in range(int(sys.argv[2]), 60, int(sys.argv[3])):
-    rows.append(keys(number, number + 1), made(number, number + 1))
+    rows.append(keys(number, number + 1), row_values(number, number + 1))
 print(rows.damaged())
 rows.close()
 """
@@ -206,7 +206,7 @@ def test_processes_append_side_by_side(tmp_path: Path):
     for writer in writers:
         assert writer.communicate(timeout=60) == ("[]\n", "")
     rows = rows_of(tmp_path)
-    np.testing.assert_array_equal(read(rows, *range(61)), made(*range(61)))
+    np.testing.assert_array_equal(read(rows, *range(61)), row_values(*range(61)))
     assert rows.damaged() == []
     rows.close()
     assert len(list(rows.path.glob("*.npy"))) == 3
@@ -215,7 +215,7 @@ def test_processes_append_side_by_side(tmp_path: Path):
 ENDLESS = """
 rows = rows_of(Path(sys.argv[1]))
 for number in range(10**6):
-    rows.append(keys(2 * number, 2 * number + 1), made(2 * number, 2 * number + 1))
+    rows.append(keys(2 * number, 2 * number + 1), row_values(2 * number, 2 * number + 1))
     print(number, flush=True)
 """
 
@@ -228,39 +228,39 @@ def test_a_killed_writer_leaves_what_it_committed(tmp_path: Path):
             writer.stdout.readline()
         time.sleep(wait)
         writer.send_signal(signal.SIGKILL)
-        told = [4, *map(int, writer.communicate()[0].split())][-1]
+        last = [4, *map(int, writer.communicate()[0].split())][-1]
         rows = rows_of(tmp_path / str(wait))
-        found = rows.locate(keys(*range(2 * told + 6))).present.sum()
-        assert found in (2 * told + 2, 2 * told + 4)
-        np.testing.assert_array_equal(read(rows, *range(found)), made(*range(found)))
+        committed = rows.locate(keys(*range(2 * last + 6))).present.sum()
+        assert committed in (2 * last + 2, 2 * last + 4)
+        np.testing.assert_array_equal(read(rows, *range(committed)), row_values(*range(committed)))
         assert rows.damaged() == []
-        rows.append(keys(10**7), made(7))
-        np.testing.assert_array_equal(read(rows, 10**7, 0), made(7, 0))
+        rows.append(keys(10**7), row_values(7))
+        np.testing.assert_array_equal(read(rows, 10**7, 0), row_values(7, 0))
         rows.close()
 
 
 LIMITED = """
 import resource, shutil
 rows = rows_of(Path(sys.argv[1]))
-rows.append(keys(1), made(1))
+rows.append(keys(1), row_values(1))
 (shard,) = rows.path.glob("*.npy")
 for more in (shard.stat().st_size, 128 + 96 + 40, 100_000):
     # First there is room for the whole shard, then for one row and a half, then for no new shard.
     resource.setrlimit(resource.RLIMIT_FSIZE, (more, resource.RLIM_INFINITY))
     if more == 100_000:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        rows.append(keys(2), made(2))
+        rows.append(keys(2), row_values(2))
         rows.close()
         rows = rows_of(Path(sys.argv[1]))
         resource.setrlimit(resource.RLIMIT_FSIZE, (more, resource.RLIM_INFINITY))
     try:
-        rows.append(keys(3 + more), made(3))
+        rows.append(keys(3 + more), row_values(3))
         print("written")
     except StoreError as error:
         print(str(error).replace(sys.argv[1], "HERE").replace(rows.path.name, "TRUNK"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-rows.append(keys(4), made(4))
-print((read(rows, 1, 2, 4) == made(1, 2, 4)).all(), rows.damaged())
+rows.append(keys(4), row_values(4))
+print((read(rows, 1, 2, 4) == row_values(1, 2, 4)).all(), rows.damaged())
 rows.close()
 print(len(list(rows.path.glob("*.npy"))))
 """
@@ -268,17 +268,17 @@ print(len(list(rows.path.glob("*.npy"))))
 
 def test_a_full_disk_is_told_and_survived(tmp_path: Path):
     out, err = run(LIMITED, tmp_path).communicate(timeout=60)
-    told = (
+    expected = (
         "HERE/TRUNK: the feature store: file too large; move the store with --cache-dir or "
         "TLCLI_CACHE, or make room with `tlcli cache prune`"
     )
     assert err == ""
-    assert out.splitlines() == ["written", told, told, "True []", "2"]
+    assert out.splitlines() == ["written", expected, expected, "True []", "2"]
 
 
 def test_damaged_rows_are_found_and_forgotten(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2, 3), made(1, 2, 3))
+    rows.append(keys(1, 2, 3), row_values(1, 2, 3))
     rows.close()
     (path,) = rows.path.glob("*.npy")
     with path.open("r+b") as file:
@@ -288,16 +288,16 @@ def test_damaged_rows_are_found_and_forgotten(tmp_path: Path):
     assert rows.damaged() == keys(2)
     rows.forget(rows.damaged())
     assert rows.locate(keys(1, 2, 3)).present.tolist() == [True, False, True]
-    rows.append(keys(2), made(2))
+    rows.append(keys(2), row_values(2))
     assert rows.damaged() == []
-    np.testing.assert_array_equal(read(rows, 1, 2, 3), made(1, 2, 3))
+    np.testing.assert_array_equal(read(rows, 1, 2, 3), row_values(1, 2, 3))
     rows.close()
 
 
 @pytest.mark.parametrize("harm", ["cut", "remove", "no header"])
 def test_a_damaged_shard_is_told(tmp_path: Path, harm: str):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2), made(1, 2))
+    rows.append(keys(1, 2), row_values(1, 2))
     rows.close()
     (path,) = rows.path.glob("*.npy")
     if harm == "cut":
@@ -321,7 +321,7 @@ def test_a_shard_that_cannot_be_read_just_now_is_not_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2), made(1, 2))
+    rows.append(keys(1, 2), row_values(1, 2))
 
     def fail(*_: object) -> None:
         raise OSError(code, os.strerror(code))
@@ -339,15 +339,15 @@ def test_few_shards_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(store, "SHARD_BYTES", 96)
     monkeypatch.setattr(store, "OPEN_SHARDS", 3)
     rows = rows_of(tmp_path)
-    rows.append(keys(*range(8)), made(*range(8)))
-    np.testing.assert_array_equal(read(rows, *range(8), 0, 7), made(*range(8), 0, 7))
+    rows.append(keys(*range(8)), row_values(*range(8)))
+    np.testing.assert_array_equal(read(rows, *range(8), 0, 7), row_values(*range(8), 0, 7))
     assert rows.damaged() == []
     assert len(rows._readers) == 3
 
 
 def test_a_row_that_no_shard_can_have_is_damaged(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2, 3), made(1, 2, 3))
+    rows.append(keys(1, 2, 3), row_values(1, 2, 3))
     with sqlite3.connect(rows.path / "index.sqlite") as index:
         for number, row in ((1, -5), (2, 2**62)):
             key_of = bytes.fromhex(key(number)[0])
@@ -358,12 +358,12 @@ def test_a_row_that_no_shard_can_have_is_damaged(tmp_path: Path):
 
 def test_a_shard_that_was_cut_short_loses_its_last_rows_alone(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2, 3), made(1, 2, 3))
+    rows.append(keys(1, 2, 3), row_values(1, 2, 3))
     rows.close()
     (path,) = rows.path.glob("*.npy")
     os.truncate(path, path.stat().st_size - 1)
     rows = rows_of(tmp_path)
-    np.testing.assert_array_equal(read(rows, 1, 2), made(1, 2))
+    np.testing.assert_array_equal(read(rows, 1, 2), row_values(1, 2))
     assert rows.damaged() == keys(3)
     with pytest.raises(StoreError, match=f"{path.name} ends before row 2; "):
         read(rows, 3)
@@ -372,21 +372,21 @@ def test_a_shard_that_was_cut_short_loses_its_last_rows_alone(tmp_path: Path):
 
 def test_a_shard_of_other_rows_is_told(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1), made(1))
+    rows.append(keys(1), row_values(1))
     rows.close()
     (path,) = rows.path.glob("*.npy")
     np.save(path, np.zeros((1, 7)))
     rows = rows_of(tmp_path)
-    shape = made(1).shape[1:]
-    told = re.escape(f"{path.name} does not begin like rows of float32 {shape}; ")
-    with pytest.raises(StoreError, match=told):
+    shape = row_values(1).shape[1:]
+    expected = re.escape(f"{path.name} does not begin like rows of float32 {shape}; ")
+    with pytest.raises(StoreError, match=expected):
         read(rows, 1)
     rows.close()
 
 
 def test_no_flipped_bit_of_a_shard_is_more_than_damage(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1, 2), made(1, 2))
+    rows.append(keys(1, 2), row_values(1, 2))
     rows.close()
     (path,) = rows.path.glob("*.npy")
     sound = path.read_bytes()
@@ -404,7 +404,7 @@ def test_no_flipped_bit_of_a_shard_is_more_than_damage(tmp_path: Path):
 
 def test_a_pipe_in_the_place_of_a_shard_is_not_waited_for(tmp_path: Path):
     rows = rows_of(tmp_path)
-    rows.append(keys(1), made(1))
+    rows.append(keys(1), row_values(1))
     rows.close()
     (path,) = rows.path.glob("*.npy")
     path.unlink()
@@ -415,7 +415,7 @@ def test_a_pipe_in_the_place_of_a_shard_is_not_waited_for(tmp_path: Path):
 
 def test_a_damaged_index_is_told_and_made_anew(tmp_path: Path, capsys):
     rows = rows_of(tmp_path)
-    rows.append(keys(0, 1, 2), made(0, 1, 2))
+    rows.append(keys(0, 1, 2), row_values(0, 1, 2))
     rows.close()
     (rows.path / "index.sqlite").write_bytes(b"not a database, really not" * 100)
     again = rows_of(tmp_path)
@@ -423,8 +423,8 @@ def test_a_damaged_index_is_told_and_made_anew(tmp_path: Path, capsys):
         f"warning: {rows.path}: the index was damaged; its rows are computed again\n"
     )
     assert not again.locate(keys(0, 1, 2)).present.any()
-    again.append(keys(0, 1, 2), made(0, 1, 2))
-    np.testing.assert_array_equal(again.read(again.locate(keys(0, 1, 2)), [0, 1, 2]), made(0, 1, 2))
+    again.append(keys(0, 1, 2), row_values(0, 1, 2))
+    np.testing.assert_array_equal(read(again, 0, 1, 2), row_values(0, 1, 2))
     again.close()
     assert len(list(rows.path.glob("rows-*.npy"))) == 1, "rows that nothing points to are removed"
 
@@ -435,22 +435,22 @@ def test_a_busy_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     other = sqlite3.connect(rows.path / "index.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StoreError, match="the feature store: database is locked; move the store"):
-        rows.append(keys(1), made(1))
+        rows.append(keys(1), row_values(1))
     other.execute("ROLLBACK")
     other.close()
-    rows.append(keys(1), made(1))
-    np.testing.assert_array_equal(read(rows, 1), made(1))
+    rows.append(keys(1), row_values(1))
+    np.testing.assert_array_equal(read(rows, 1), row_values(1))
     rows.close()
 
 
 def test_verifying_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store_index, "BUSY_TIMEOUT", 0.05)
     reader, writer = rows_of(tmp_path), rows_of(tmp_path)
-    writer.append(keys(*range(5)), made(*range(5)))
+    writer.append(keys(*range(5)), row_values(*range(5)))
     opened = reader._shard_reader
 
     def append_meanwhile(shard: int) -> Any:
-        writer.append(keys(9), made(9))
+        writer.append(keys(9), row_values(9))
         return opened(shard)
 
     monkeypatch.setattr(reader, "_shard_reader", append_meanwhile)
@@ -470,9 +470,9 @@ def test_a_store_that_cannot_be_made(tmp_path: Path):
 
 def test_a_store_can_be_moved(tmp_path: Path):
     rows = rows_of(tmp_path / "a")
-    rows.append(keys(1), made(1))
+    rows.append(keys(1), row_values(1))
     rows.close()
     shutil.move(tmp_path / "a", tmp_path / "b")
     moved = rows_of(tmp_path / "b")
-    np.testing.assert_array_equal(read(moved, 1), made(1))
+    np.testing.assert_array_equal(read(moved, 1), row_values(1))
     moved.close()

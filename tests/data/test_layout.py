@@ -1,0 +1,96 @@
+"""Problems of a layout: names, nesting, and classes that differ between splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builders.data_folders import (
+    data_block,
+    index_errors,
+    notes,
+    write_classes,
+    write_files,
+)
+
+from tlcli.data import dataset
+from tlcli.recipe.settings import Data
+
+
+def test_folders_above_the_classes_are_no_classes(tmp_path: Path):
+    write_classes(tmp_path, "siteA/cats", "siteA/dogs", "siteB/cats/old", "siteB/dogs", "siteC/x")
+    assert notes(dataset.read_index(data_block(tmp_path)), "warning")[0] == (
+        "ROOT: the class folders 'siteA', 'siteB' directly contain no photos, but they share the "
+        "subfolders 'cats', 'dogs'; if 'cats', 'dogs' are the classes, merge those of the same name"
+    )
+    write_files(tmp_path, "siteB/x.jpg")
+    assert "subfolders" not in str(notes(dataset.read_index(data_block(tmp_path)), "warning"))
+
+
+def test_classes_that_differ_between_split_folders(tmp_path: Path):
+    write_classes(tmp_path, "train/cats", "train/dogs", "val/cat", "val/dogs", "test/owl")
+    (tmp_path / "val/wolves").mkdir()
+    assert index_errors(tmp_path) == [
+        "ROOT/val/wolves: class folder without a photo; add photos to it, or delete it if it is "
+        "not a class",
+        "ROOT/val/cat: class 'cat' is not in train; did you mean 'cats'?",
+        "ROOT/val/wolves: class 'wolves' is not in train; add it to train, or delete it here",
+        "ROOT/val: class 'cats' is missing, but is in train; "
+        "add photos of it, or delete the val folder",
+        "ROOT/test/owl: class 'owl' is not in train; add it to train, or delete it here",
+        "ROOT/test: class 'cats' is missing, but is in train; "
+        "add photos of it, or delete the test folder",
+        "ROOT/test: class 'dogs' is missing, but is in train; "
+        "add photos of it, or delete the test folder",
+    ]
+
+
+def test_a_test_folder_of_unsorted_photos(tmp_path: Path):
+    write_classes(tmp_path, "train/a", "train/b", "val/a", "val/b", "test")
+    assert index_errors(tmp_path) == [
+        "ROOT/test: no class folders; "
+        "sort its photos into class folders, or move the folder elsewhere"
+    ]
+
+
+def test_all_problems_come_at_once(tmp_path: Path):
+    write_files(tmp_path, "Cats/a.jpg", "cats /b.jpg", "caf\u00e9/c.jpg", "cafe\u0301/d.jpg")
+    write_files(tmp_path, "empty/notes.txt")
+    (tmp_path / "Cats/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    lines = index_errors(tmp_path)
+    twins = "differ only in letter case, spaces or accent encoding; merge or rename them"
+    assert sorted(lines) == sorted(
+        [
+            f"ROOT: class folders 'Cats' and 'cats ' {twins}",
+            f"ROOT: class folders 'cafe\u0301' and 'caf\u00e9' {twins}",
+            "ROOT/empty: class folder without a photo; add photos to it, or delete it if it is "
+            "not a class",
+            "ROOT/Cats/gone.jpg: cannot be read: a link to nothing; make it readable, or remove it",
+        ]
+    )
+
+
+def test_numeric_class_names(tmp_path: Path):
+    write_classes(tmp_path, "1", "2", "10")
+    index = dataset.read_index(data_block(tmp_path))
+    assert index.classes == ("1", "10", "2")
+    assert notes(index, "note")[0] == (
+        "ROOT: numeric class names are sorted as text: '10' comes before '2'; "
+        "pad them with zeros to sort them by value"
+    )
+
+
+def test_numeric_class_names_of_any_length_and_script(tmp_path: Path):
+    text = "".join(f"{n}.jpg,{label}\n" for n, label in enumerate(("9" * 5000, "007", "٣", "10")))
+    write_files(tmp_path, *(f"{number}.jpg" for number in range(4)))
+    (tmp_path / "x.csv").write_text(text)
+    index = dataset.build_index(Data(csv=tmp_path / "x.csv", split={"val": 0, "test": 0}))
+    assert index.classes == ("007", "10", "9" * 5000, "٣")
+    assert notes(index, "note")[0].endswith(
+        "numeric class names are sorted as text: '007' comes before '٣'; "
+        "pad them with zeros to sort them by value"
+    )
+
+
+def test_padded_numeric_class_names_need_no_note(tmp_path: Path):
+    write_classes(tmp_path, "01", "02", "10")
+    assert notes(dataset.read_index(data_block(tmp_path)), "note") == ["ROOT: no test split"]
