@@ -170,7 +170,7 @@ def test_every_problem_is_a_line(cli, write_recipe):
     ],
     ids=" ".join,
 )
-def test_wrong_input_is_told_in_lines(cli, photos, config, monkeypatch, words: list[str]):
+def test_wrong_input_gives_lines(cli, photos, config, monkeypatch, words: list[str]):
     monkeypatch.chdir(photos.parent)
     done = cli(*words)
     assert done.exit_code == 1

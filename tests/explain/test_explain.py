@@ -70,7 +70,7 @@ def test_one_photo(model, photos, cli):
     assert again.stderr == f"error: --out {out}: exists already; name another, or add --force\n"
 
 
-def test_several_photos_make_one_sheet_and_bad_ones_are_told(model, photos, cli, tmp_path):
+def test_several_photos_make_one_sheet_and_bad_ones_are_named(model, photos, cli, tmp_path):
     folder, out = photos / "test" / "red", tmp_path / "all.png"
     (folder / "bad.jpg").write_text("<html>")
     done = cli(
@@ -108,7 +108,7 @@ def test_only_bad_photos_leave_no_sheet(model, cli, tmp_path):
         (["--out", "x.jpg"], "--out x.jpg: sheets are written as PNG"),
     ],
 )
-def test_slips_are_told(model, photos, cli, words, message):
+def test_slips_are_errors(model, photos, cli, words, message):
     done = cli("explain", next(photos.rglob("*.png")), "--run", model, *words)
     assert (done.exit_code, done.stdout) == (1, "")
     assert message in done.stderr

@@ -259,7 +259,7 @@ def test_photos_that_have_moved(run: Run, tmp_path: Path, capsys):
         report.write_report(run, data=Path("nowhere"))
 
 
-def test_what_is_missing_is_told_with_its_command(tmp_path: Path, capsys):
+def test_what_is_missing_is_named_with_its_command(tmp_path: Path, capsys):
     run = write_finished_run(tmp_path / "a run", tmp_path / "photos", evaluated=False)
     written = report.write_report(run)
     command = f"tlcli evaluate --run '{run.path}'"

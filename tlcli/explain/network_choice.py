@@ -34,8 +34,8 @@ class NetworkChoice:
     def open_classifier(self) -> ExplainedModel:
         """The model of the run, or the base with its ImageNet classifier.
 
-        Raises a `TlcliError` where it is not there or damaged; before TensorFlow is imported for
-        what is not there.
+        Raises a `TlcliError` where it is missing or damaged. TensorFlow, which takes seconds to
+        import, comes in only after a run or the name of a base has been found.
         """
         if not self.base:
             return _open_run(self.run)

@@ -30,16 +30,19 @@ def visible_name(text: str) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """0.97019 -> '97.0%'; nothing is rounded up to 100% or down to 0%. None -> '–'."""
+    """A share in percent: 0.97019 -> '97.0%'; None -> '–'.
+
+    Only 1 is shown as 100%, and only 0 as 0%: nothing else is rounded to them.
+    """
     if value is None:
         return "–"
     least = 10.0**-digits
-    percent = 100 * value
-    if value < 1 and percent > 100 - least:
-        percent = 100 - least
-    elif value > 0 and percent < least:
-        percent = least
-    return f"{percent:.{digits}f}%"
+    hundredths = 100 * value
+    if value < 1 and hundredths > 100 - least:
+        hundredths = 100 - least
+    elif value > 0 and hundredths < least:
+        hundredths = least
+    return f"{hundredths:.{digits}f}%"
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
@@ -56,7 +59,7 @@ def percentage_points(value: float) -> str:
 def render_page(template: str, values: Mapping[str, Any], *, style: str, script: str) -> str:
     """A page from a template, with a style sheet and a script that are files beside it.
 
-    `values` are plain data; what is a string in them is text, never markup.
+    `values` are plain data; a string in them is text, never markup.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tlcli.report"),

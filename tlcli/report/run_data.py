@@ -60,15 +60,15 @@ def read_run_data(run: Run) -> RunData:
     record = _required(run, directory.RECORD, Record)
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
     explanations = f"{directory.EXPLANATIONS}/{directory.EXPLANATIONS_INDEX}"
-    settings = recipe_of(run)
+    recipe = recipe_of(run)
     evaluation = read_evaluation(run, split)
     predictions = read_guesses(run.file(directory.predictions(split)))
     if evaluation is not None and predictions is not None:
-        _check_same(run.file(directory.predictions(split)), evaluation, predictions)
+        _check_agreement(run.file(directory.predictions(split)), evaluation, predictions)
     return RunData(
         run,
         record,
-        settings,
+        recipe,
         _required(run, directory.SUMMARY, Summary),
         read_metrics(run) if run.file(directory.METRICS).is_file() else (),
         split,
@@ -77,10 +77,7 @@ def read_run_data(run: Run) -> RunData:
         calibration.read_calibration(run),
         _optional(run, explanations, tuple[ExplanationRecord, ...]),
         _optional(run, directory.AUDIT, AuditRecord),
-        {
-            labelled_photos.photo_name(row, settings.data.root): row.sha256
-            for row in read_split(run)
-        },
+        {labelled_photos.photo_name(row, recipe.data.root): row.sha256 for row in read_split(run)},
     )
 
 
@@ -92,8 +89,8 @@ def _optional(run: Run, name: str, kind: Any) -> Any:
     return _required(run, name, kind) if run.file(name).is_file() else None
 
 
-def _check_same(path: Path, evaluation: Evaluation, predictions: tuple[Guess, ...]) -> None:
-    """The photos in the cells of the confusion matrix must be those that it counts."""
+def _check_agreement(path: Path, evaluation: Evaluation, predictions: tuple[Guess, ...]) -> None:
+    """Raise `RunError` unless the confusion matrix counts the photos of the predictions."""
     predicted = Counter((guess.label, guess.predicted) for guess in predictions)
     classes, rows = evaluation.classes, evaluation.confusion
     counted = Counter(

@@ -1,5 +1,5 @@
-// What the page does besides being read: the confusion matrix opens its photos in place, and the
-// table of classes sorts. Everything is there without this script; it only adds to it.
+// Opens the photos of a cell of the confusion matrix in place, and sorts the table of classes.
+// Without this script the page shows everything too.
 "use strict";
 
 document.documentElement.classList.add("js");
@@ -7,12 +7,12 @@ document.documentElement.classList.add("js");
 const links = [...document.querySelectorAll(".matrix a")];
 const cells = [...document.querySelectorAll(".cell")];
 
-// Shows the photos of one cell. `moved` is false when the page opens: then nothing is announced.
+// Shows the photos of a cell. `moved` is false when the page opens: then nothing is announced.
 function open(cell, moved = true) {
-  for (const one of cells) one.classList.toggle("open", one === cell);
+  for (const other of cells) other.classList.toggle("open", other === cell);
   for (const link of links) {
     const here = link.hash === `#${cell.id}`;
-    // Of all cells, Tab reaches the one that is open; arrow keys lead to the others.
+    // Tab stops at the open cell only; arrow keys move to the others.
     link.tabIndex = here ? 0 : -1;
     if (here) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
@@ -42,8 +42,8 @@ for (const link of links) {
   });
 }
 
-// The nearest number in the direction of an arrow key, straight ahead before aside.
-const ways = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+// The nearest number in the direction of an arrow key; those in the same row or column come first.
+const directions = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 function ahead(from, [down, across]) {
   const distance = (link) => {
@@ -53,7 +53,7 @@ function ahead(from, [down, across]) {
     const aside = Math.abs(rows * across) + Math.abs(columns * down);
     return along > 0 ? along + 1000 * aside : Infinity;
   };
-  const best = links.reduce((one, other) => (distance(other) < distance(one) ? other : one));
+  const best = links.reduce((near, other) => (distance(other) < distance(near) ? other : near));
   return distance(best) < Infinity ? best : from;
 }
 
@@ -61,9 +61,9 @@ const matrix = document.querySelector(".matrix");
 if (matrix) {
   matrix.addEventListener("keydown", (event) => {
     const from = event.target.closest("a");
-    if (!from || !(event.key in ways)) return;
+    if (!from || !(event.key in directions)) return;
     event.preventDefault();
-    const to = ahead(from, ways[event.key]);
+    const to = ahead(from, directions[event.key]);
     for (const link of links) link.tabIndex = link === to ? 0 : -1;
     to.focus();
   });
@@ -74,13 +74,13 @@ if (matrix) {
   });
 }
 
-// Sorting: by number where cells give one, by text otherwise; what has no number comes last.
+// Sorts by number in columns of numbers, else by text; cells without a number come last.
 function sort(table, column, descending) {
   const body = table.tBodies[0];
   const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
   const numeric = "value" in body.rows[0].cells[column].dataset;
-  const compare = (one, other) => {
-    const [a, b] = [value(one), value(other)];
+  const compare = (first, second) => {
+    const [a, b] = [value(first), value(second)];
     if (numeric && (a === "" || b === "")) return (a === "") - (b === "");
     const order = numeric ? a - b : a.localeCompare(b, undefined, { numeric: true });
     return descending ? -order : order;
@@ -96,7 +96,7 @@ for (const table of document.querySelectorAll(".sortable")) {
     button.textContent = head.textContent;
     head.replaceChildren(button);
     button.addEventListener("click", () => {
-      // Names begin with A; of scores, the lowest want looking at first.
+      // The first click sorts names from A, and scores from the lowest, which are of most interest.
       const descending = head.getAttribute("aria-sort") === "ascending";
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
