@@ -1,4 +1,4 @@
-"""`tlcli explain`, from a photo to a sheet; and the pictures that a report keeps."""
+"""`tlcli explain`, from a photo to a sheet."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ from PIL import Image
 from tlcli.explain import explain, gradcam
 from tlcli.explain.explained_model import open_run
 from tlcli.images import decode
-from tlcli.recipe.load import load_recipe
-from tlcli.runs import directory, resume
-from tlcli.system import files
-from tlcli.training.plan import make_plan
-from tlcli.training.preflight import preflight
 
-RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 64}\n"
 COLOURS = ("blue", "green", "red")
 
 
@@ -147,36 +141,3 @@ def test_heat_of_nothing_is_said_in_words(opened, photos, tmp_path):
     assert hot.as_dict()["hottest"] == [0.875, 0.125]
     explainer = explain.Explainer(opened)
     explain.draw_sheet(explainer, [cold, hot]).save(tmp_path / "drawn.png")
-
-
-def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
-    chosen = load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))
-    plan = make_plan(preflight(chosen))
-    with resume.claim(resume.RunRequest(out=tmp_path / "run"), chosen, plan.index) as claimed:
-        run = claimed.run
-        save(network(size=(64, 64)), run.file(directory.MODEL), plan.index.classes)
-        files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
-    (photos / "test" / "red" / "odd.png").write_text("no photo")
-    items = [
-        {"path": "test/red/00.png", "label": "red", "predicted": "blue", "probability": 0.9},
-        {"path": "test/red/odd.png", "label": "red"},  # the run does not know it
-        {"path": str(photos / "test" / "blue" / "01.png"), "label": "blue"},
-        {"path": "test/red/00.png", "label": "red"},
-        {"path": "test/green/00.png", "label": "green"},
-    ]
-    explanations = explain.explain_for_report(run, items, limit=2)
-    folder = run.file(directory.EXPLANATIONS)
-    assert json.loads((folder / directory.EXPLANATIONS_INDEX).read_text()) == explanations
-    assert [
-        (explanation["path"], explanation["label"], explanation["image"])
-        for explanation in explanations
-    ] == [
-        ("test/red/00.png", "red", "0001.png"),
-        (items[2]["path"], "blue", "0002.png"),
-    ]
-    keys = {"path", "class", "probability", "label", "method", "layer", "image"}
-    assert all(set(explanation) == keys for explanation in explanations)
-    with Image.open(folder / "0001.png") as picture:
-        assert max(picture.size) == explain.REPORT_SIDE
-    explain.explain_for_report(run, items[4:])
-    assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "index.json"]

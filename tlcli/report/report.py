@@ -102,12 +102,10 @@ def explain_photos(run: Run, data: Path | None = None) -> None:
         message = "its mistakes are not known yet"
         raise RunError(Problem(str(run.path), message, f"run `{missing.command}` first"))
     # Imported here because it brings TensorFlow.
-    from tlcli.explain import explain as explanations
+    from tlcli.explain.run_explanations import explain_for_report
 
     photos = photos_to_explain(recorded.evaluation)
-    explanations.explain_for_report(
-        run, photos, limit=len(photos), data=data or contents.photo_folder(recorded)
-    )
+    explain_for_report(run, photos, limit=len(photos), data=data or contents.photo_folder(recorded))
 
 
 def _check_out(path: Path) -> None:

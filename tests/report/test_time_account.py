@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from builders.runs import write_finished_run
 
-from tlcli.report import contents
 from tlcli.report.run_data import read_run_data
+from tlcli.report.time_account import time_account
 from tlcli.runs import directory
 
 
 def test_passes_and_time(tmp_path: Path):
     run = write_finished_run(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
-    account = contents.time_account(read_run_data(run))
+    account = time_account(read_run_data(run))
     # 10 epochs of 6 photos to train on and 6 to validate on; 6 test photos after each of 2 stages.
     assert account.usual == 10 * (6 + 6) + 2 * 6
     assert (account.passes, account.computed, account.stored) == (120, 120, 0)
@@ -29,6 +29,6 @@ def test_live_views_pass_through_in_every_epoch(tmp_path: Path):
     run = write_finished_run(tmp_path / "run", tmp_path / "photos", each=2, evaluated=False)
     path = run.file(directory.RECIPE)
     path.write_text(path.read_text()[:-1] + ', "augment": {"views": "live", "zoom_range": 0.1}}')
-    account = contents.time_account(read_run_data(run))
+    account = time_account(read_run_data(run))
     assert account.passes == 120 + 10 * 6
     assert account.spared is None, "more than the usual ones"
