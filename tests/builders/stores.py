@@ -1,0 +1,39 @@
+"""Small feature stores: rows of one trunk, different for every photo."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlcli.features.store import RowKey, TrunkAddress, TrunkRows
+
+SHAPE = (2, 3, 4)
+TRUNK = {"base": "VGG16", "boundary": "block4_pool", "image_size": [64, 64]}
+
+#: Rows that tests have opened; `tests/features/conftest.py` closes them.
+OPENED: list[TrunkRows] = []
+
+
+def rows_of(folder: Path, dtype: str = "float32", **more: Any) -> TrunkRows:
+    OPENED.append(TrunkRows(folder, TrunkAddress({**TRUNK, **more}, SHAPE, dtype)))
+    return OPENED[-1]
+
+
+def key(number: int, view: str = "0") -> RowKey:
+    return hashlib.sha256(str(number).encode()).hexdigest(), view
+
+
+def keys(*numbers: int) -> list[RowKey]:
+    return [key(number) for number in numbers]
+
+
+def row_values(*numbers: int, dtype: str = "float32") -> np.ndarray:
+    """A row for each number, different in every place."""
+    return np.stack([np.arange(24, dtype=dtype).reshape(SHAPE) + 100 * n for n in numbers])
+
+
+def read(rows: TrunkRows, *numbers: int) -> np.ndarray:
+    return rows.read(rows.locate(keys(*numbers)), range(len(numbers)))
