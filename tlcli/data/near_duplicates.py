@@ -33,7 +33,7 @@ BITS = 7
 #: ... and the thumbnails correlate at least so much; 1 is the same but for brightness and contrast.
 CORRELATION = 0.98
 
-#: Thumbnails with a lower standard deviation show too little to be told apart.
+#: Thumbnails with a lower standard deviation show too little to be compared.
 LEAST_CONTRAST = 4.0
 
 # Lowest frequencies kept of each axis, and bands of the hash.

@@ -1,4 +1,4 @@
-"""`tlcli init`: look at a folder of photos and write a starter recipe for it."""
+"""`tlcli init`: write a starter recipe for a folder of photos."""
 
 from __future__ import annotations
 

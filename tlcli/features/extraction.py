@@ -109,7 +109,7 @@ class RowReader:
     Args:
         rows: of every boundary at hand; those below `boundary` help to compute a damaged row again.
         lock: compute under the trunk's lock, so that two processes do not compute the same. Not for
-            whoever holds the locks of other trunks already: two such could wait for each other.
+            a caller that holds the locks of other trunks: two of them could wait for each other.
     """
 
     def __init__(

@@ -12,10 +12,10 @@ from tlcli.system import console
 
 def store_table(folder: Path, home: Path) -> tuple[str, Any]:
     """What the feature store in `folder` holds, the most recently used first; the text also says
-    how much room in the cache folder `home` takes what checks remember."""
+    how much room the results of checks take in the cache folder `home`."""
     text, value = _trunks(folder)
-    if taken := audit_cache.cache_bytes(home):
-        text += f"\n{console.size(taken)} of check results in {home / audit_cache.FILE}"
+    if size := audit_cache.cache_bytes(home):
+        text += f"\n{console.size(size)} of check results in {home / audit_cache.FILE}"
     return text, value
 
 
