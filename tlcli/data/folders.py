@@ -226,7 +226,7 @@ def _is_text(name: str) -> bool:
 
 
 def _mode(path: Path) -> int | None:
-    """The kind of thing at the end of `path`, links followed; None where the system does not say."""
+    """The kind of thing at the end of `path`, links followed; None where it is unknown."""
     try:
         return path.stat().st_mode
     except (OSError, ValueError):
