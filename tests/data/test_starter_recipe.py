@@ -12,7 +12,7 @@ from tlcli.data.sample import write_digits
 from tlcli.data.starter_recipe import write_starter
 from tlcli.errors import DataError, RecipeError
 from tlcli.networks import bases
-from tlcli.recipe.advice import advice
+from tlcli.recipe.advice import advise
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data
 from tlcli.training.plan import make_plan
@@ -33,7 +33,7 @@ def test_a_starter_recipe(photos: Path):
     assert loaded.base.name == "VGG16"
     assert loaded.augment.kept_views == 3
     assert [stage.freeze_until for stage in loaded.stages] == [None, "block4_pool"]
-    assert advice(loaded) == []
+    assert advise(loaded) == []
     plan = make_plan(preflight(load_recipe(path, ["base.weights=random"])))
     assert len(plan.stages) == 2
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tlcli.errors import RecipeError
-from tlcli.recipe.advice import advice
+from tlcli.recipe.advice import advise
 from tlcli.recipe.augment import CHANGES, PRESETS, Augment
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
@@ -97,12 +97,12 @@ def test_what_mixing_means_is_told(load):
         "training accuracy counts the class with the larger share in a mixed photo; "
         "validation and test are not mixed"
     )
-    assert list(map(str, advice(load("mixup: 0.2", "rotation_range: 5")))) == [
+    assert list(map(str, advise(load("mixup: 0.2", "rotation_range: 5")))) == [
         "r.yaml:4: augment.mixup: blends activations at the boundary, not pixels (manifold mixup): "
         "the trunk runs once; set augment.views=live to blend pixels",
         f"r.yaml:4: augment.mixup: {accuracy}",
     ]
-    live = advice(load("cutmix: 0.2", "views: live"))
+    live = advise(load("cutmix: 0.2", "views: live"))
     assert list(map(str, live)) == [f"r.yaml:4: augment.cutmix: {accuracy}"]
     assert {problem.severity for problem in live} == {"note"}
 
@@ -151,13 +151,13 @@ def test_settings_beside_a_preset_win(load):
     ],
 )  # fmt: skip
 def test_views_that_show_nothing_new_are_told(load, lines: list[str], said: str):
-    (problem,) = advice(load(*lines))
+    (problem,) = advise(load(*lines))
     assert (problem.severity, said in str(problem)) == ("warning", True)
 
 
 def test_mixing_alone_is_no_reason_to_ask_for_views(load):
     for lines in (["mixup: 0.2"], ["mixup: 0.2", "views: live"]):
-        assert {problem.severity for problem in advice(load(*lines))} == {"note"}
+        assert {problem.severity for problem in advise(load(*lines))} == {"note"}
 
 
 def test_a_preset_can_be_set_on_the_command_line(load, write_recipe):

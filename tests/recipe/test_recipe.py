@@ -15,7 +15,7 @@ import yaml
 
 from tlcli.errors import RecipeError
 from tlcli.networks import bases
-from tlcli.recipe.advice import advice
+from tlcli.recipe.advice import advise
 from tlcli.recipe.load import find_recipe, load_recipe
 from tlcli.recipe.recipe import Recipe, plain_name, recipe_schema
 
@@ -643,13 +643,13 @@ def test_a_resolved_recipe_loads_to_the_same(load, write_recipe, change: str):
     ],
 )
 def test_advice(load, text: str, message: str):
-    found = advice(load(f"{SHORT}{text}\n"))
+    found = advise(load(f"{SHORT}{text}\n"))
     assert [str(problem) for problem in found] == [message]
     assert found[0].severity == "warning"
 
 
 def test_a_wise_recipe_needs_no_advice(load):
-    assert advice(load(SHORT)) == []
+    assert advise(load(SHORT)) == []
 
 
 # Finding
@@ -727,7 +727,7 @@ def test_there_are_examples():
 def test_examples_load_and_fit_the_schema(path: Path):
     loaded = load_recipe(path)
     assert loaded.name == path.stem
-    assert advice(loaded) == []
+    assert advise(loaded) == []
     schema = recipe_schema()
     assert accepts(schema, yaml.safe_load(path.read_text("utf-8")), schema)
     assert accepts(schema, yaml.safe_load(loaded.as_yaml()), schema)
@@ -779,7 +779,7 @@ def test_wild_recipes_raise_recipe_errors_only(write_recipe):
         override = f"{'.'.join(chance.choices([*words, '0', '1'], k=3))}={chance.choice(scalars)}"
         for overrides in ((), (override,)):
             try:
-                advice(load_recipe(path, overrides))
+                advise(load_recipe(path, overrides))
                 loaded += 1
             except RecipeError as error:
                 assert all("\n" not in str(problem) for problem in error.problems)

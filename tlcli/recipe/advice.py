@@ -9,64 +9,59 @@ from tlcli.errors import Problem
 from tlcli.recipe.recipe import Recipe
 from tlcli.system.yamlfile import KeyPath
 
+#: The key of a doubtful setting, what is doubtful about it, and a hint.
+_Doubt = tuple[KeyPath, str, str]
 
-def advice(recipe: Recipe) -> list[Problem]:
+
+def advise(recipe: Recipe) -> list[Problem]:
     """Warnings about settings that are allowed and rarely wise."""
-    found: list[tuple[KeyPath, str, str]] = []
+    doubts = [*_doubts_of_stages(recipe), *_idle_views(recipe)]
+    warnings = [Problem(recipe.where(*key), what, hint, "warning") for key, what, hint in doubts]
+    return [*warnings, *_mixing(recipe)]
+
+
+def _doubts_of_stages(recipe: Recipe) -> Iterator[_Doubt]:
     for position, (before, stage) in enumerate(pairwise(recipe.stages), start=1):
         if stage.freeze_until and stage.learning_rate >= before.learning_rate:
-            found.append(
-                (
-                    ("stages", position, "learning_rate"),
-                    f"{stage.learning_rate:g} is not lower than the {before.learning_rate:g} of "
-                    f"stage '{before.name}': large steps destroy pretrained weights",
-                    "1e-5 is a good starting point",
-                )
+            yield (
+                ("stages", position, "learning_rate"),
+                f"{stage.learning_rate:g} is not lower than the {before.learning_rate:g} of "
+                f"stage '{before.name}': large steps destroy pretrained weights",
+                "1e-5 is a good starting point",
             )
     for position, stage in enumerate(recipe.stages):
         if stage.schedule.warmup_epochs >= stage.epochs:
-            found.append(
-                (
-                    ("stages", position, "schedule"),
-                    f"{stage.schedule.warmup_epochs:g} warm-up epochs fill all {stage.epochs} "
-                    "epochs of the stage",
-                    "lower warmup_epochs",
-                )
+            yield (
+                ("stages", position, "schedule"),
+                f"{stage.schedule.warmup_epochs:g} warm-up epochs fill all {stage.epochs} "
+                "epochs of the stage",
+                "lower warmup_epochs",
             )
     if recipe.stages[0].freeze_until:
-        found.append(
-            (
-                ("stages", 0, "freeze_until"),
-                "the first stage trains layers of the base under a head with random weights, "
-                "whose gradients destroy what they have learned",
-                "begin with a stage without freeze_until",
-            )
+        yield (
+            ("stages", 0, "freeze_until"),
+            "the first stage trains layers of the base under a head with random weights, "
+            "whose gradients destroy what they have learned",
+            "begin with a stage without freeze_until",
         )
     used = [stage.freeze_until for stage in recipe.stages]
     if recipe.base.freeze_until and recipe.base.freeze_until not in used:
-        found.append(
-            (
-                ("base", "freeze_until"),
-                f"no stage uses '{recipe.base.freeze_until}'",
-                "give freeze_until to a stage, or leave `stages` out for the default plan",
-            )
+        yield (
+            ("base", "freeze_until"),
+            f"no stage uses '{recipe.base.freeze_until}'",
+            "give freeze_until to a stage, or leave `stages` out for the default plan",
         )
     smallest = min(stage.batch_size or recipe.batch_size for stage in recipe.stages)
     if recipe.base.batch_norm == "train" and smallest < 16:
-        found.append(
-            (
-                ("base", "batch_norm"),
-                f"the statistics of batches of {smallest} photos are noisy",
-                "use a batch size of 16 or more, or `frozen`",
-            )
+        yield (
+            ("base", "batch_norm"),
+            f"the statistics of batches of {smallest} photos are noisy",
+            "use a batch size of 16 or more, or `frozen`",
         )
-    found += _idle_views(recipe)
-    problems = [Problem(recipe.where(*k), message, hint, "warning") for k, message, hint in found]
-    return [*problems, *_mixing(recipe)]
 
 
-def _idle_views(recipe: Recipe) -> Iterator[tuple[KeyPath, str, str]]:
-    """Views without a change, and changes without a view."""
+def _idle_views(recipe: Recipe) -> Iterator[_Doubt]:
+    """Views that change nothing, and settings of views where there are no views."""
     augment = recipe.augment
     settings = "set rotation_range, horizontal_flip, ..."
     beside = f"augment.{augment.changing[0]}" if augment.changing else ""
@@ -89,7 +84,7 @@ def _idle_views(recipe: Recipe) -> Iterator[tuple[KeyPath, str, str]]:
 
 
 def _mixing(recipe: Recipe) -> Iterator[Problem]:
-    """What else mixing photos means."""
+    """Notes about what mixing photos means beside the obvious."""
     augment = recipe.augment
     if augment.mixup and augment.views != "live":
         yield Problem(

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
-from tlcli.recipe.problems import cross_check, explain
+from tlcli.recipe.problems import cross_check, explain_errors
 from tlcli.recipe.recipe import Recipe, plain_name
 from tlcli.system import files
 from tlcli.system.yamlfile import (
@@ -42,33 +43,29 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     document = read_yaml(path)
     if not isinstance(document.value, dict):
-        found = "nothing" if document.value is None else type(document.value).__name__
-        raise RecipeError(
-            Problem(
-                document.where(()),
-                f"a recipe is a mapping of keys, found {found}",
-                "it begins with `data:` and `base:`",
-            )
-        )
+        kind = "nothing" if document.value is None else type(document.value).__name__
+        message = f"a recipe is a mapping of keys, found {kind}"
+        hint = "it begins with `data:` and `base:`"
+        raise RecipeError(Problem(document.where(()), message, hint))
     raw = copy.deepcopy(document.value)
     _absolute(raw, path.absolute().parent)
-    document = _override(document, raw, overrides)
+    document = _apply_overrides(document, raw, _parse_overrides(overrides))
     for name in [name for name in Recipe.model_fields if raw.get(name) is None]:
         raw.pop(name, None)  # a block whose lines are all commented out
     _fill_in(raw, path.stem)
     problems = list(cross_check(raw, document))
     try:
-        loaded = Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(raw, context=document)
     except ValidationError as error:
-        problems = [*explain(error, Recipe, raw, document), *problems]
+        problems = [*explain_errors(error, Recipe, raw, document), *problems]
     if problems:
         raise RecipeError(dict.fromkeys(problems))
     # A run keeps it with every default, and must be able to read that.
-    if not is_within_bounds(loaded.resolved()):
+    if not is_within_bounds(recipe.resolved()):
         message = f"with its defaults it has more than {MAX_VALUES:,} values or 1 MB"
         hint = "use fewer stages, class_weights or aliases"
         raise RecipeError(Problem(document.where(()), message, hint))
-    return loaded.bind(document)
+    return recipe
 
 
 def _absolute(raw: dict[str, Any], folder: Path) -> None:
@@ -88,31 +85,51 @@ def _absolute(raw: dict[str, Any], folder: Path) -> None:
                 values[key] = os.path.abspath(folder / home)  # noqa: PTH100
 
 
-def _override(document: Document, raw: dict[str, Any], overrides: Sequence[str]) -> Document:
-    """Lay `key=value` texts over `raw`; returns the document that knows them."""
+@dataclass(frozen=True)
+class _Override:
+    """One `--set`: the key and the value that it means, and the text that the user wrote."""
+
+    key: KeyPath
+    value: Any
+    text: str
+
+
+def _parse_overrides(texts: Sequence[str]) -> list[_Override]:
+    """The overrides in the order in which they apply.
+
+    Those of stages come last: the default stages, which they may change, follow from the base.
+    """
+    overrides = [_parse_override(text) for text in texts]
+    return sorted(overrides, key=lambda override: override.key[0] == "stages")
+
+
+def _parse_override(text: str) -> _Override:
+    name, equals, written = text.partition("=")
+    key = parse_key(name.strip())
+    if not equals or "" in key:
+        raise RecipeError(Problem(f"--set {text}", "must be key=value, as in seed=3"))
+    try:
+        return _Override(key, parse_value(written), text)
+    except RecipeError as error:
+        message = error.problems[0].message
+        raise RecipeError(Problem(f"--set {text}", message)) from error
+
+
+def _apply_overrides(
+    document: Document, raw: dict[str, Any], overrides: Sequence[_Override]
+) -> Document:
+    """Lay overrides over the raw recipe; returns the document that knows where they apply."""
     origins: dict[KeyPath, str] = {}
-    # Stages last: the default plan, which may be changed, too, follows from the base.
-    for text in sorted(overrides, key=lambda text: text.strip().startswith("stages")):
-        name, equals, written = text.partition("=")
-        key = parse_key(name.strip())
-        if not equals or "" in key:
-            raise RecipeError(Problem(f"--set {text}", "must be key=value, as in seed=3"))
-        try:
-            value = parse_value(written)
-        except RecipeError as error:
-            said = error.problems[0].message
-            raise RecipeError(Problem(f"--set {text}", said)) from error
-        if key[0] == "stages" and len(key) > 1 and raw.get("stages") is None:
+    for override in overrides:
+        key, block = override.key, override.key[0]
+        if block == "stages" and len(key) > 1 and raw.get("stages") is None:
             _fill_in(raw, document.path.stem)
+        # Paths of an override are relative to the working folder, so they are made absolute apart.
         patch: dict[str, Any] = {}
-        key = _put(patch if key[0] in ("data", "base") else raw, key, value, text)
+        target = patch if block in ("data", "base") else raw
+        origins[_put(target, key, override.value, override.text)] = override.text
         _absolute(patch, Path.cwd())
-        for block, values in patch.items():
-            if not isinstance(raw.get(block), dict) or not isinstance(values, dict):
-                raw[block] = values
-            else:
-                _merge(raw[block], values)
-        origins[key] = text
+        _merge(raw, patch)
     return document.overridden(origins)
 
 
@@ -184,14 +201,17 @@ def find_recipe(folder: Path) -> Path:
     """
     if (folder / "recipe.yaml").is_file():
         return folder / "recipe.yaml"
-    found = sorted(
-        path for pattern in ("*.yaml", "*.yml") for path in folder.glob(pattern) if _like(path)
+    paths = sorted(
+        path
+        for pattern in ("*.yaml", "*.yml")
+        for path in folder.glob(pattern)
+        if _looks_like_a_recipe(path)
     )
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(path.name for path in found)
-        problem = Problem("--config", f"{len(found)} recipes here: {names}", "name one of them")
+    if len(paths) == 1:
+        return paths[0]
+    if paths:
+        names = ", ".join(path.name for path in paths)
+        problem = Problem("--config", f"{len(paths)} recipes here: {names}", "name one of them")
     else:
         problem = Problem(
             "--config",
@@ -201,11 +221,11 @@ def find_recipe(folder: Path) -> Path:
     raise RecipeError(problem)
 
 
-def _like(path: Path) -> bool:
+def _looks_like_a_recipe(path: Path) -> bool:
     try:
         value = read_yaml(path).value
     except RecipeError:
-        # A recipe with a slip in it should be named, not passed over.
+        # A recipe with a mistake in it counts: the mistake should be reported, not passed over.
         with suppress(OSError), files.open_regular(path) as file:
             return re.search(rb"^base\s*:", file.read(MAX_BYTES) or b"", re.MULTILINE) is not None
         return False

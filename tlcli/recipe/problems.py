@@ -1,9 +1,9 @@
-"""What is wrong with a recipe, in the recipe's own words: schema slips, clashes and advice."""
+"""What is wrong with a recipe, in the recipe's own words: wrong values, and values that clash."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -13,12 +13,12 @@ from tlcli.networks import bases
 from tlcli.recipe.settings import Block
 from tlcli.system.yamlfile import Document, KeyPath, format_key
 
-if TYPE_CHECKING:
-    pass
-
 
 def cross_check(raw: dict[str, Any], document: Document) -> Iterator[Problem]:
-    """What depends on several settings, checked on raw values so that one slip hides no other."""
+    """Problems that depend on several settings.
+
+    They are checked on raw values, so that one mistake does not hide the others.
+    """
     base = raw.get("base")
     name = base.get("name") if isinstance(base, dict) else None
     if isinstance(base, dict) and isinstance(name, str):
@@ -42,7 +42,7 @@ def cross_check(raw: dict[str, Any], document: Document) -> Iterator[Problem]:
 def _check_size(size: Any, row: bases.PretrainedBase, document: Document) -> Iterator[Problem]:
     sides = size if isinstance(size, list | tuple) else [size, size]
     if len(sides) != 2 or any(type(side) is not int for side in sides):
-        return  # not a size at all, which the schema tells
+        return  # not a size at all: the schema reports it
     smallest = min(sides)
     if smallest < row.smallest_size:
         yield Problem(
@@ -57,7 +57,7 @@ def _check_boundaries(
 ) -> Iterator[Problem]:
     keys: list[KeyPath] = [("base", "freeze_until")]
     stages = raw.get("stages")
-    # The stages of the default plan have theirs from the base, where it is told already.
+    # Stages of the default plan have the boundary of the base, which is checked already.
     if document.has_key(("stages",)) and isinstance(stages, list):
         keys += [("stages", position, "freeze_until") for position in range(len(stages))]
     for key in keys:
@@ -80,7 +80,7 @@ def _check_boundaries(
 
 def _check_mixing(augment: Any, document: Document) -> Iterator[Problem]:
     alpha = augment.get("cutmix") if isinstance(augment, dict) else None
-    # What is no number is told by the schema.
+    # What is not a number is reported by the schema.
     if type(alpha) in (int, float) and alpha and augment.get("views") != "live":
         yield Problem(
             document.where(("augment", "cutmix")),
@@ -89,13 +89,13 @@ def _check_mixing(augment: Any, document: Document) -> Iterator[Problem]:
         )
 
 
-def explain(
+def explain_errors(
     error: ValidationError, model: type[Block], raw: dict[str, Any], document: Document
 ) -> Iterator[Problem]:
-    """pydantic's findings in the words of the recipe."""
+    """The errors of pydantic in the words of the recipe."""
     for detail in error.errors(include_url=False):
         if detail["type"] == "too_short" and detail["input"]:
-            continue  # pydantic counts the entries that are right, and tells of the others anyway
+            continue  # pydantic counts only valid entries, and reports the invalid ones anyway
         key = _key(detail, raw)
         yield Problem(document.where(key), *_words(detail, key, model))
 
@@ -136,8 +136,8 @@ _ALLOWED = {
 
 
 def _words(detail: ErrorDetails, key: KeyPath, model: type[Block]) -> tuple[str, str]:
-    """What was found, and what is allowed."""
-    kind, found, context = detail["type"], detail["input"], detail.get("ctx", {})
+    """What the recipe has, and what is allowed."""
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         name, block = str(key[-1]), _block_at(key[:-1], model)
         if name in block.refused:
@@ -148,26 +148,26 @@ def _words(detail: ErrorDetails, key: KeyPath, model: type[Block]) -> tuple[str,
     if kind == "literal_error":
         allowed = str(context["expected"])
         near = nearest(
-            str(found), [word.strip(" '") for word in allowed.replace(" or ", ",").split(",")]
+            str(value), [word.strip(" '") for word in allowed.replace(" or ", ",").split(",")]
         )
         hint = f"did you mean '{near}'? (allowed: {allowed})" if near else f"allowed: {allowed}"
-        return f"found {brief(found)}", hint
+        return f"found {brief(value)}", hint
     if kind == "value_error":
-        said = str(context["error"])
-        shown = "" if isinstance(found, dict) else f"found {brief(found)}; "
-        return f"{shown}{said}", ""
+        message = str(context["error"])
+        shown = "" if isinstance(value, dict) else f"found {brief(value)}; "
+        return f"{shown}{message}", ""
     if kind == "string_pattern_mismatch":
-        return f"found {brief(found)}", "use letters, digits, _ - and . (64 at most)"
+        return f"found {brief(value)}", "use letters, digits, _ - and . (64 at most)"
     if kind == "model_type":
         fields = ", ".join(_block_at(key, model).model_fields)
-        return f"found {brief(found)}", f"must be a block of {fields}"
-    said = detail["msg"].removeprefix("Input should be ")
-    allowed = _ALLOWED.get(kind) or f"must be {said[0].lower()}{said[1:]}"
+        return f"found {brief(value)}", f"must be a block of {fields}"
+    message = detail["msg"].removeprefix("Input should be ")
+    allowed = _ALLOWED.get(kind) or f"must be {message[0].lower()}{message[1:]}"
     bounds = {
         name: int(bound) if isinstance(bound, float) and bound.is_integer() else bound
         for name, bound in context.items()
     }
-    return f"found {brief(found)}", allowed.format(**bounds)
+    return f"found {brief(value)}", allowed.format(**bounds)
 
 
 def _block_at(key: KeyPath, model: type[Block]) -> type[Block]:

@@ -1,7 +1,7 @@
 """The recipe: what the YAML file says, and what it means once loaded.
 
-`load` is the only way in. It returns an immutable `Recipe` in which every default is filled in and
-every path is absolute, or raises one `RecipeError` with every problem of the file.
+`load.load_recipe` is the only way in. It returns an immutable `Recipe` in which every default is
+filled in and every path is absolute, or raises one `RecipeError` with every problem of the file.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class Recipe(Block):
 
     _document: Document = PrivateAttr(default_factory=lambda: Document(Path("recipe"), None))
 
+    def model_post_init(self, context: Any) -> None:
+        """Take the file that the recipe is made from; it is the context of the validation."""
+        if isinstance(context, Document):
+            self._document = context
+
     @property
     def path(self) -> Path:
         """The file it was loaded from."""
@@ -58,11 +63,6 @@ class Recipe(Block):
     def where(self, *key: str | int) -> str:
         """`file:line: key`, to begin a problem with."""
         return self._document.where(key)
-
-    def bind(self, document: Document) -> Recipe:
-        """Remember the file this came from, for `where`."""
-        self._document = document
-        return self
 
     def resolved(self) -> dict[str, Any]:
         """Plain values with every default filled in, as kept in a run."""
@@ -86,14 +86,14 @@ class Recipe(Block):
 
 def recipe_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe file, for editors that complete and check YAML."""
-    made = Recipe.model_json_schema()
-    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    made["title"] = "tlcli recipe"
-    # Required once loaded, but `load` fills them in.
-    made["required"] = ["data", "base"]
-    made["$defs"]["Base"]["required"] = ["name"]
-    made["$defs"]["Stage"]["required"] = ["name"]
-    return made
+    schema = Recipe.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "tlcli recipe"
+    # A loaded recipe has more, which `load_recipe` fills in.
+    schema["required"] = ["data", "base"]
+    schema["$defs"]["Base"]["required"] = ["name"]
+    schema["$defs"]["Stage"]["required"] = ["name"]
+    return schema
 
 
 def plain_name(text: str) -> str:

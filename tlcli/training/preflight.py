@@ -17,7 +17,7 @@ from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weights import WeightSource, find_weights
-from tlcli.recipe.advice import advice
+from tlcli.recipe.advice import advise
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs.create import check_output
 from tlcli.system import files
@@ -81,7 +81,7 @@ def preflight(
     `access` the environment says how weights may be had.
     """
     folder = files.cache_folder(cache)
-    problems = [*advice(recipe)]
+    problems = [*advise(recipe)]
     if run:
         problems += check_output(out, force=force)
     problems += _check_cache(folder)
