@@ -12,7 +12,7 @@ from PIL import Image
 
 from tlcli.data import dataset, preview
 from tlcli.errors import DataError, TlcliError
-from tlcli.images import augment, decode
+from tlcli.images import augment, contact_sheet, decode
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data, Split
@@ -31,8 +31,8 @@ def chosen(photos, write_recipe):
 
 def cell(sheet: Image.Image, row: int, column: int, height: int) -> np.ndarray:
     """A picture of the sheet, found from its lower end."""
-    line, gap = 18, preview.GAP
-    top = sheet.height - (preview.GAP + 64) - (height - 1 - row) * (line + 64 + gap)
+    line, gap = 18, contact_sheet.ROW_GAP
+    top = sheet.height - (contact_sheet.ROW_GAP + 64) - (height - 1 - row) * (line + 64 + gap)
     left = gap + column * (64 + gap)
     return np.asarray(sheet)[top : top + 64, left : left + 64]
 

@@ -18,13 +18,13 @@ def where(made: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, in
 
 
 def test_pictures_stand_in_rows():
-    made = contact_sheet.lay(
+    made = contact_sheet.lay_out_cells(
         [contact_sheet.SheetCell([RED]), contact_sheet.SheetCell([BLUE])], 2, gap=10
     )
     assert made.size == (2 * 16 + 50 + 10 + 50, 2 * 16 + 40)
     assert where(made, (255, 0, 0)) == (16, 16, 65, 55)
     assert where(made, (0, 0, 255)) == (76, 16, 105, 35)
-    below = contact_sheet.lay(
+    below = contact_sheet.lay_out_cells(
         [contact_sheet.SheetCell([RED]), contact_sheet.SheetCell([BLUE])], 1, gap=10
     )
     assert where(below, (0, 0, 255)) == (16, 66, 45, 85)
@@ -32,7 +32,7 @@ def test_pictures_stand_in_rows():
 
 def test_words_take_room_below_and_never_beside():
     long = "a name that is much wider than the picture it belongs to " * 5
-    made = contact_sheet.lay([contact_sheet.SheetCell([BLUE], [long, "x"])], 1)
+    made = contact_sheet.lay_out_cells([contact_sheet.SheetCell([BLUE], [long, "x"])], 1)
     assert made.width == 30 + 2 * 16
     dark = np.asarray(made).astype(int).sum(axis=-1) < 300
     assert not dark[:, 16 + 30 :].any() and dark[16 + 20 :].any()
@@ -43,7 +43,7 @@ def test_a_sheet_that_no_viewer_opens_is_refused(monkeypatch):
     with pytest.raises(
         TlcliError, match=r"a sheet of 40 pictures .* ask for fewer pictures at once"
     ):
-        contact_sheet.lay([contact_sheet.SheetCell([RED])] * 40, 5)
+        contact_sheet.lay_out_cells([contact_sheet.SheetCell([RED])] * 40, 5)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,10 @@ def test_where_no_sheet_may_be_written(tmp_path, name, said):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "there.png").touch()
     with pytest.raises(TlcliError, match=said):
-        contact_sheet.target(tmp_path / name, "", force=False)
-    assert contact_sheet.target(tmp_path / "there.png", "", force=True) == tmp_path / "there.png"
+        contact_sheet.sheet_path(tmp_path / name, "", force=False)
+    assert (
+        contact_sheet.sheet_path(tmp_path / "there.png", "", force=True) == tmp_path / "there.png"
+    )
 
 
 NAMES = [
@@ -79,14 +81,14 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_any_name_can_be_written(name):
-    made = contact_sheet.lay([contact_sheet.SheetCell([RED], [name])], 1)
+    made = contact_sheet.lay_out_cells([contact_sheet.SheetCell([RED], [name])], 1)
     assert made.width == 50 + 2 * 16
-    text, _ = contact_sheet.fitted(name, 10_000, 14)
+    text, _ = contact_sheet.fit_text(name, 10_000, 14)
     assert not any(steering in text for steering in "\n\t\u202e\ud800")
 
 
 def test_a_long_name_keeps_its_end():
-    text, chosen = contact_sheet.fitted("a" * 200 + "-0001.jpg", 150, 14)
+    text, chosen = contact_sheet.fit_text("a" * 200 + "-0001.jpg", 150, 14)
     assert text.startswith("aaa") and text.endswith("1.jpg") and "…" in text
     assert chosen.getlength(text) <= 150
 

@@ -44,7 +44,7 @@ def explain(
 
     paths = list(find_images(photos, strict=False))
     stem = paths[0].stem if len(paths) == 1 else "photos"
-    target = contact_sheet.target(out, f"{stem}-{method}.png", force=force)
+    target = contact_sheet.sheet_path(out, f"{stem}-{method}.png", force=force)
     model = network.open_classifier()
     from tlcli.explain import explain as explanations
 

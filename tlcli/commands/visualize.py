@@ -46,7 +46,7 @@ def activations(
     """
     from tlcli.images import contact_sheet
 
-    target = contact_sheet.target(out, f"{photo.stem}-activations.png", force=force)
+    target = contact_sheet.sheet_path(out, f"{photo.stem}-activations.png", force=force)
     model = network.open_base()
     from tlcli.explain.activations import write_activations
 
@@ -79,7 +79,7 @@ def filters(
     """
     from tlcli.images import contact_sheet
 
-    target = contact_sheet.target(out, f"{layer}-filters.png", force=force)
+    target = contact_sheet.sheet_path(out, f"{layer}-filters.png", force=force)
     model = network.open_base()
     from tlcli.explain.filters import write_filters
 

@@ -15,25 +15,19 @@ from PIL import Image
 from tlcli.data import dataset
 from tlcli.data.dataset import Index, Item
 from tlcli.errors import DataError, Problem
-from tlcli.images import loader
-from tlcli.images.contact_sheet import draw_text, target
+from tlcli.images import contact_sheet, loader
+from tlcli.images.contact_sheet import SheetRow, sheet_path
 from tlcli.images.loader import PixelSettings, View
 from tlcli.system import console, files
 
 if TYPE_CHECKING:
     from tlcli.recipe.recipe import Recipe
 
-#: Rows of a sheet at most, in pixels a side of a picture at most, and between them.
-MAX_ROWS, CELL, GAP = 48, 160, 6
-
-#: Pixels of a column at least, so that its name has room.
-COLUMN = 56
+#: Rows of a sheet at most, and pixels of a side of a picture at most.
+MAX_ROWS, CELL = 48, 160
 
 #: Photos of a class that cannot be read before it is given up.
 SPARE = 8
-
-_TITLE, _TEXT = 16, 12
-_PAPER, _INK, _GREY = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,7 @@ def preview(
 
     Raises a `TlcliError` where the photos cannot be used or no PNG may be written there.
     """
-    path = target(out, f"{recipe.name}-views.png", force=force)
+    path = sheet_path(out, f"{recipe.name}-views.png", force=force)
     if problems := files.check_writable(path.parent):
         raise DataError(problems)
     return sheet(recipe, dataset.read_index(recipe.data), path, number=number, views=views)
@@ -118,7 +112,7 @@ def sheet(
     if not shown:
         raise DataError(Problem(str(index.root), "no training photo can be shown"))
     with files.replacing(path) as temporary:
-        _drawn(recipe, index, shown, views).save(temporary, "PNG")
+        _draw(recipe, index, shown, views).save(temporary, "PNG")
     left_out = set(range(len(index.classes))) - {item.label for item, _ in shown}
     names = tuple(index.classes[label] for label in sorted(left_out))
     return Sheet(path, len(shown), number, views, names)
@@ -133,17 +127,17 @@ def _rows(
     """
     different = {item.digest: item for item in index.of("train") if item.label == label}
     items = [different[digest] for digest in sorted(different)][: number + SPARE]
-    wanted = ([View(item.path, item.digest, n) for n in range(views + 1)] for item in items)
-    found = 0
-    with closing(loader.batches(wanted, PixelSettings.of(recipe))) as batches:
+    chunks = ([View(item.path, item.digest, n) for n in range(views + 1)] for item in items)
+    count = 0
+    with closing(loader.batches(chunks, PixelSettings.of(recipe))) as batches:
         for item, batch in zip(items, batches, strict=False):
             for problem in batch.errors.values():
                 console.warn(f"{problem}; left out")
             if batch.readable:
                 pixels = np.rint(np.asarray(batch.pixels)).astype(np.uint8)
                 yield item, [_small(Image.fromarray(picture)) for picture in pixels]
-                found += 1
-            if found == number:
+                count += 1
+            if count == number:
                 return
 
 
@@ -152,37 +146,19 @@ def _small(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _drawn(
+def _draw(
     recipe: Recipe, index: Index, rows: Sequence[tuple[Item, list[Image.Image]]], views: int
 ) -> Image.Image:
-    width, height = rows[0][1][0].size
-    width = max(width, COLUMN)
-    across = GAP + (views + 1) * (width + GAP)
-    across = max(across, 480)
-    lines = list(_caption(recipe, views, across))
-    top = GAP + _TITLE + GAP + (_TEXT + 4) * len(lines) + GAP
-    line = _TEXT + 6
-    down = top + line + len(rows) * (line + height + GAP)
-    made = Image.new("RGB", (across, down), _PAPER)
-
-    def put(
-        at: tuple[int, int], text: str, size: int, colour: tuple[int, int, int], room: int = across
-    ) -> None:
-        draw_text(made, at, text, width=room - 2 * GAP, size=size, colour=colour)
-
-    put((GAP, GAP), recipe.name, _TITLE, _INK)
-    for position, text in enumerate(lines):
-        at = (GAP, GAP + _TITLE + GAP + position * (_TEXT + 4))
-        put(at, text, _TEXT, _GREY)
-    for column in range(views + 1):
-        name = "photo" if not column else f"view {column}"
-        put((GAP + column * (width + GAP), top), name, _TEXT, _INK, width + 2 * GAP)
-    for position, (item, pictures) in enumerate(rows):
-        y = top + line + position * (line + height + GAP)
-        put((GAP, y), f"{index.classes[item.label]}: {item.path.name}", _TEXT, _INK)
-        for column, picture in enumerate(pictures):
-            made.paste(picture, (GAP + column * (width + GAP), y + line))
-    return made
+    """The sheet: the recipe's name and settings above the photos with their views."""
+    columns = ["photo", *(f"view {number}" for number in range(1, views + 1))]
+    labelled = [
+        SheetRow(f"{index.classes[item.label]}: {item.path.name}", pictures)
+        for item, pictures in rows
+    ]
+    width = contact_sheet.row_width(labelled)
+    return contact_sheet.lay_out_rows(
+        labelled, columns, title=recipe.name, lines=list(_caption(recipe, views, width))
+    )
 
 
 def _caption(recipe: Recipe, views: int, across: int) -> Iterator[str]:

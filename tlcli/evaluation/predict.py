@@ -175,8 +175,7 @@ class Predictor:
         settings = self._tta_settings if tta else None
         # Photos are read some batches ahead of the answers.
         given, read_ahead = tee(paths)
-        # Nothing is augmented while photos are read, so that a path can stand for a digest.
-        views = (View(Path(path), str(path)) for path in read_ahead)
+        views = (View(Path(path)) for path in read_ahead)
         for batch in batches(chunks(views, BATCH_SIZE), self._pixel_settings):
             answers = (
                 self._answers(batch)

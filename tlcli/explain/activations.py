@@ -110,7 +110,7 @@ def draw_channels(network: ExplainedModel, photo: Path, layers: Sequence[Channel
     ]
     title = f"{photo.name}, {network.name}"
     footer = heatmap.draw_scale(600, "least", "most, in each channel")
-    return contact_sheet.lay(cells, 1, title=title, footer=footer)
+    return contact_sheet.lay_out_cells(cells, 1, title=title, footer=footer)
 
 
 def _caption(channels: Channels) -> str:
@@ -157,7 +157,7 @@ def write_activations(
         `photo_activations` and `draw_channels` do.
     """
     channels = photo_activations(network, photo, chosen_layers(network, names))
-    contact_sheet.save(draw_channels(network, photo, channels), target)
+    contact_sheet.save_sheet(draw_channels(network, photo, channels), target)
     value = {"sheet": str(target), "layers": [layer.as_dict() for layer in channels]}
     return _text(channels, target), value
 

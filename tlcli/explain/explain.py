@@ -90,8 +90,7 @@ class Explainer:
     def explain(self, photos: Iterable[Path], name: str | None = None) -> Iterator[Explanation]:
         """Explanations in the order of the photos: of class `name`, or each photo's likeliest."""
         number = gradcam.LIKELIEST if name is None else self.network.class_number(name)
-        # The path identifies a photo here, since the same one may be named twice.
-        views = (View(path, str(path)) for path in photos)
+        views = (View(path) for path in photos)
         for batch in batches(chunks(views, gradcam.BATCH), self.network.pixel_settings):
             readable = iter(self._explained(batch.pixels, number) if batch.readable else ())
             for view in batch.views:
@@ -141,7 +140,7 @@ def explain(
             console.error(str(Problem(str(explanation.path), explanation.error)))
     readable = [explanation for explanation in explanations if explanation.error is None]
     if readable:
-        contact_sheet.save(draw_sheet(explainer, readable), target)
+        contact_sheet.save_sheet(draw_sheet(explainer, readable), target)
     value = {
         "model": explainer.network.name,
         "method": explainer.method,
@@ -178,7 +177,7 @@ def draw_sheet(explainer: Explainer, explanations: Sequence[Explanation]) -> Ima
         title = explainer.method
     width = max(cell.size[0] for cell in cells)
     scale = heatmap.draw_scale(min(width, 2 * SHEET_SIDE), "nothing", "most, in each photo")
-    return contact_sheet.lay(cells, _columns(len(cells)), title=title, footer=scale)
+    return contact_sheet.lay_out_cells(cells, _columns(len(cells)), title=title, footer=scale)
 
 
 def _caption(explanation: Explanation) -> str:

@@ -235,7 +235,7 @@ def write_filters(
     numbers = filter_numbers(network, layer, filters)
     ascent = Ascent(side or default_side(network, layer), steps, seed)
     pictures = paint_filters(resized_base(network, ascent.side), layer, numbers, ascent)
-    contact_sheet.save(_sheet(network, layer, numbers, pictures), target)
+    contact_sheet.save_sheet(_sheet(network, layer, numbers, pictures), target)
     value = {"sheet": str(target), "layer": layer, "filters": numbers, "size": ascent.side}
     return str(target), value
 
@@ -250,4 +250,4 @@ def _sheet(
         shown = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
         cells.append(contact_sheet.SheetCell([shown], [str(number)]))
     columns = int(np.ceil(np.sqrt(len(cells)))) if len(cells) > 6 else len(cells)
-    return contact_sheet.lay(cells, columns, title=f"{layer}, {network.name}", gap=4)
+    return contact_sheet.lay_out_cells(cells, columns, title=f"{layer}, {network.name}", gap=4)

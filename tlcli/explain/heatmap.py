@@ -96,7 +96,7 @@ def draw_scale(width: int, low: str, high: str) -> Image.Image:
     faint = (105, 105, 115)
     half = width // 2 - 4
     contact_sheet.draw_text(picture, (0, bar + 4), low, width=half, size=size, colour=faint)
-    text, chosen = contact_sheet.fitted(high, half, size)
+    text, chosen = contact_sheet.fit_text(high, half, size)
     corner = (width - round(chosen.getlength(text)), bar + 4)
     contact_sheet.draw_text(picture, corner, text, width=half, size=size, colour=faint)
     return picture

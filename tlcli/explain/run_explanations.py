@@ -92,7 +92,7 @@ def _write_pictures(
             try:
                 settings = explainer.network.pixel_settings
                 _, picture = photo_with_heat(explanation, settings, REPORT_SIDE)
-                contact_sheet.save(picture, folder / name)
+                contact_sheet.save_sheet(picture, folder / name)
             except TlcliError as error:  # the photo has been removed meanwhile
                 console.warn(str(error))
                 continue

@@ -1,4 +1,7 @@
-"""Contact sheets: pictures in rows, with a line or two under each and a scale of heat below all."""
+"""Contact sheets: pictures in cells with lines of text under them, or in rows with a line above.
+
+Both ways of laying them out share colours, letters and fonts.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,12 @@ PAPER, INK, FAINT = (255, 255, 255), (25, 25, 30), (105, 105, 115)
 
 #: Pixels: of letters, between cells, between the pictures of one cell, around the sheet.
 LETTERS, GAP, SEAM, MARGIN = 14, 18, 4, 16
+
+#: Of sheets in rows, in pixels: letters of the title and of the other lines, the space between
+#: pictures, and the least width of a column, whose name needs room, and of the sheet.
+TITLE_LETTERS, SMALL_LETTERS, ROW_GAP, MIN_COLUMN, MIN_ROW_WIDTH = 16, 12, 6, 56, 480
+
+Colour = tuple[int, int, int]
 
 #: The largest sheet: what viewers open without trouble.
 MAX_PIXELS = 100_000_000
@@ -41,7 +50,7 @@ class SheetCell:
 _LINE = LETTERS + 5
 
 
-def lay(
+def lay_out_cells(
     cells: Sequence[SheetCell],
     columns: int,
     *,
@@ -74,6 +83,55 @@ def lay(
     return canvas
 
 
+@dataclass(frozen=True)
+class SheetRow:
+    """Pictures of one size side by side, with a line of text above them."""
+
+    text: str
+    pictures: Sequence[Image.Image]
+
+
+def row_width(rows: Sequence[SheetRow]) -> int:
+    """The width in pixels of the sheet that `lay_out_rows` makes of such rows."""
+    column, count = _column_width(rows), max(len(row.pictures) for row in rows)
+    return max(ROW_GAP + count * (column + ROW_GAP), MIN_ROW_WIDTH)
+
+
+def lay_out_rows(
+    rows: Sequence[SheetRow], columns: Sequence[str], *, title: str, lines: Sequence[str]
+) -> Image.Image:
+    """Rows below each other under a title, lines of text and the names of the columns."""
+    column, height = _column_width(rows), rows[0].pictures[0].height
+    width = row_width(rows)
+    step, line = SMALL_LETTERS + 4, SMALL_LETTERS + 6
+    first_line = 2 * ROW_GAP + TITLE_LETTERS
+    top = first_line + step * len(lines) + ROW_GAP
+    canvas_height = top + line + len(rows) * (line + height + ROW_GAP)
+    check_size(width, canvas_height, sum(len(row.pictures) for row in rows))
+    canvas = Image.new("RGB", (width, canvas_height), PAPER)
+    lefts = [ROW_GAP + number * (column + ROW_GAP) for number in range(len(columns))]
+    room = width - 2 * ROW_GAP
+
+    def write(left: int, top: int, text: str, size: int, colour: Colour, width: int) -> None:
+        draw_text(canvas, (left, top), text, width=width, size=size, colour=colour)
+
+    write(ROW_GAP, ROW_GAP, title, TITLE_LETTERS, INK, room)
+    for number, text in enumerate(lines):
+        write(ROW_GAP, first_line + number * step, text, SMALL_LETTERS, FAINT, room)
+    for left, name in zip(lefts, columns, strict=True):
+        write(left, top, name, SMALL_LETTERS, INK, column)
+    for number, row in enumerate(rows):
+        down = top + line + number * (line + height + ROW_GAP)
+        write(ROW_GAP, down, row.text, SMALL_LETTERS, INK, room)
+        for left, picture in zip(lefts, row.pictures, strict=False):
+            canvas.paste(picture, (left, down + line))
+    return canvas
+
+
+def _column_width(rows: Sequence[SheetRow]) -> int:
+    return max(rows[0].pictures[0].width, MIN_COLUMN)
+
+
 def check_size(width: int, height: int, pictures: int) -> None:
     """Raise a `TlcliError` for a sheet of so many pictures that is larger than `MAX_PIXELS`."""
     if width * height > MAX_PIXELS:
@@ -95,13 +153,13 @@ def _place(canvas: Image.Image, cell: SheetCell, left: int, top: int) -> None:
         down += _LINE
 
 
-def save(picture: Image.Image, path: Path) -> None:
+def save_sheet(picture: Image.Image, path: Path) -> None:
     """Write a picture as PNG, whole."""
     with files.replacing(path) as temporary:
         picture.save(temporary, format="PNG", optimize=True)
 
 
-def target(out: Path | None, default: str, *, force: bool) -> Path:
+def sheet_path(out: Path | None, default: str, *, force: bool) -> Path:
     """Where a sheet goes: `out`, or `default` in the working folder.
 
     Raises a `TlcliError` where no PNG may be written there.
@@ -155,7 +213,7 @@ def font(text: str, size: int) -> Font:
     """
     letters = {letter for letter in text if not letter.isspace()}
     fewest, chosen = len(letters) + 1, None
-    for candidate in _installed(size):
+    for candidate in _installed_fonts(size):
         missing = sum(not _has(candidate, letter) for letter in letters)
         if missing < fewest:
             fewest, chosen = missing, candidate
@@ -164,11 +222,11 @@ def font(text: str, size: int) -> Font:
     return chosen or ImageFont.load_default(size)
 
 
-def _installed(size: int) -> Iterator[ImageFont.FreeTypeFont]:
+def _installed_fonts(size: int) -> Iterator[ImageFont.FreeTypeFont]:
     for name in FONTS:
-        found = _load(name, size)
-        if found is not None:
-            yield found
+        font_file = _load(name, size)
+        if font_file is not None:
+            yield font_file
 
 
 @cache
@@ -188,7 +246,7 @@ def _has(candidate: ImageFont.FreeTypeFont, letter: str) -> bool:
     return drawn(letter) != drawn(_NOWHERE)
 
 
-def fitted(text: str, width: int, size: int) -> tuple[str, Font]:
+def fit_text(text: str, width: int, size: int) -> tuple[str, Font]:
     """`text` cut in the middle to `width` pixels, and the font to draw it with.
 
     The end of a file name tells it from others as well as its beginning. What could steer a
@@ -214,8 +272,8 @@ def draw_text(
     *,
     width: int,
     size: int,
-    colour: tuple[int, int, int],
+    colour: Colour,
 ) -> None:
     """Draw one line of text with its upper left corner at `corner`, cut to `width` pixels."""
-    short, chosen = fitted(text, width, size)
+    short, chosen = fit_text(text, width, size)
     ImageDraw.Draw(canvas).text(corner, short, font=chosen, fill=colour)

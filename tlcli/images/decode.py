@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from tlcli.errors import ImageError, Problem, reason
-from tlcli.images import pillow_fixes, srgb, truncation
+from tlcli.images import pillow_png, srgb, truncation
 from tlcli.images.decode_errors import DecodeError
 from tlcli.images.formats import open_file, read_header
 from tlcli.images.truncation import JPEGS
@@ -223,10 +223,10 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
 def _made(image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None) -> _Upright:
     """The same; `box` is the part of the stored pixels that counts, if not all of them do."""
     image.load()
-    truncation.expect_whole(image, stream)
+    truncation.check_not_truncated(image, stream)
     turn = _turn(image)  # asked now, since Pillow turns a TIFF while loading it
     cut = truncation.ends_in_grey(image)
-    stored = pillow_fixes.with_key(image, stream) if image.format == "PNG" else image
+    stored = pillow_png.apply_key(image, stream) if image.format == "PNG" else image
     whole, transparent = srgb.to_srgb(stored)
     upright = whole if turn is None else whole.transpose(turn)
     _, _, wide, high = box or (0, 0, image.width, image.height)

@@ -19,7 +19,7 @@ from typing import IO, BinaryIO
 from PIL import Image, ImageFile
 
 from tlcli.errors import DataError, Problem, reason
-from tlcli.images import pillow_fixes
+from tlcli.images import pillow_tiff
 from tlcli.images.decode_errors import DecodeError
 
 #: The largest image that is decoded, in pixels; the header is asked before any pixel is. The
@@ -95,7 +95,7 @@ def _recognised(stream: BinaryIO) -> ImageFile.ImageFile:
     size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > pixel_limit():
         raise _too_large(size)
-    if isinstance(image, pillow_fixes.Tiff) and not pillow_fixes.covered(image):
+    if isinstance(image, pillow_tiff.Tiff) and not pillow_tiff.has_all_strips(image):
         what = "truncated: the strips of this TIFF do not fill its size"
         raise DecodeError("truncated", what, detail=size)
     return image
@@ -145,7 +145,7 @@ def _reader(
             what = f"this Pillow cannot read {name}"
             raise DecodeError("unsupported", what, "convert it to JPEG or PNG")
         if factory and answer:
-            return name, pillow_fixes.Tiff if name == "TIFF" else factory
+            return name, pillow_tiff.Tiff if name == "TIFF" else factory
     if is_heif:
         hint = "run `pip install pillow-heif` to read it, or convert it to JPEG"
         raise DecodeError("unsupported", "HEIF cannot be read here", hint)

@@ -34,15 +34,20 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One thing to look at: a photo as it is (number 0) or augmented.
+    """A photo as it is (number 0), or one of its augmented views.
 
-    `digest` identifies the photo: the hex SHA-256 of its bytes, or another unique text where
-    nothing is augmented.
+    Attributes:
+        digest: hex SHA-256 of the photo's bytes; may be left out where nothing is augmented.
     """
 
     path: Path
-    digest: str
+    digest: str = ""
     number: int = 0
+
+    @property
+    def photo(self) -> str:
+        """What tells the photo from others: its bytes, or its path where they are not known."""
+        return self.digest or str(self.path)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class PixelSettings:
 
     @classmethod
     def of(cls, recipe: Recipe) -> PixelSettings:
-        """The look a recipe asks for."""
+        """The settings of a recipe."""
         return cls(*recipe.base.image_size, recipe.base.resize, recipe.augment)
 
 
@@ -77,7 +82,9 @@ class Batch:
     errors: dict[Path, Problem]
 
 
-def batches(wanted: Iterable[Sequence[View]], look: PixelSettings) -> Generator[Batch, None, None]:
+def batches(
+    chunks: Iterable[Sequence[View]], settings: PixelSettings
+) -> Generator[Batch, None, None]:
     """The pixels of each batch of views, decoded some batches ahead.
 
     Memory stays at a few batches whatever the number of photos. Views of one photo that follow each
@@ -86,7 +93,9 @@ def batches(wanted: Iterable[Sequence[View]], look: PixelSettings) -> Generator[
 
     def load(path: Path) -> Array | ImageError:
         try:
-            return decode.load_image(path, height=look.height, width=look.width, resize=look.resize)
+            return decode.load_image(
+                path, height=settings.height, width=settings.width, resize=settings.resize
+            )
         except ImageError as error:
             return error
 
@@ -98,15 +107,16 @@ def batches(wanted: Iterable[Sequence[View]], look: PixelSettings) -> Generator[
             nonlocal previous
             photos: Photos = {}
             for view in views:
-                if view.digest not in photos:
-                    known = previous.get(view.digest)
-                    photos[view.digest] = known or pool.submit(load, view.path)
+                if view.photo not in photos:
+                    known = previous.get(view.photo)
+                    photos[view.photo] = known or pool.submit(load, view.path)
             previous = photos
             return views, photos
 
         try:
-            for views, photos in _ahead(map(submit, wanted), AHEAD):
-                yield _batch(views, {key: photo.result() for key, photo in photos.items()}, look)
+            for views, photos in _ahead(map(submit, chunks), AHEAD):
+                results = {photo: future.result() for photo, future in photos.items()}
+                yield _batch(views, results, settings)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -122,18 +132,18 @@ def _ahead(iterable: Iterable[Element], depth: int) -> Iterator[Element]:
 
 
 def _batch(
-    views: Sequence[View], photos: dict[str, Array | ImageError], look: PixelSettings
+    views: Sequence[View], photos: dict[str, Array | ImageError], settings: PixelSettings
 ) -> Batch:
     errors = {}
     readable, pixels = [], []
     for view in views:
-        photo = photos[view.digest]
+        photo = photos[view.photo]
         if isinstance(photo, ImageError):
             errors[view.path] = photo.problems[0]
         else:
             readable.append(view)
             pixels.append(photo)
-    return Batch(views, readable, _augmented(readable, pixels, look), errors)
+    return Batch(views, readable, _augmented(readable, pixels, settings), errors)
 
 
 def chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
@@ -143,10 +153,11 @@ def chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
         yield chunk
 
 
-def _augmented(views: Sequence[View], pixels: list[Array], look: PixelSettings) -> Any:
+def _augmented(views: Sequence[View], pixels: list[Array], settings: PixelSettings) -> Any:
     if not views:
-        return np.empty((0, look.height, look.width, 3), np.float32)
+        return np.empty((0, settings.height, settings.width, 3), np.float32)
     numbers = [view.number for view in views]
-    if look.augment is None or not any(numbers):
+    if settings.augment is None or not any(numbers):
         return np.stack(pixels).astype(np.float32)
-    return augment.views(look.augment, np.stack(pixels), [view.digest for view in views], numbers)
+    digests = [view.digest for view in views]
+    return augment.views(settings.augment, np.stack(pixels), digests, numbers)

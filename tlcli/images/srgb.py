@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from tlcli.images import pillow_fixes
+from tlcli.images import pillow_tiff
 
 #: What shows through where an image is transparent.
 BACKGROUND = (255, 255, 255)
@@ -59,10 +59,10 @@ def _deep_grey(image: Image.Image) -> Callable[[Image.Image], _Band]:
     0..1, 0..255 or 0..65535, whichever is the first to hold all of them; values that fit none
     of these are stretched from their least to their greatest. What is not finite becomes 0.
     """
-    clear, negative = image.info.get("transparency"), pillow_fixes.is_negative(image)
-    unsigned = image.mode == "I" and pillow_fixes.is_unsigned(image)
+    clear, negative = image.info.get("transparency"), pillow_tiff.is_negative(image)
+    unsigned = image.mode == "I" and pillow_tiff.is_unsigned(image)
     if image.mode.startswith("I;16"):
-        low, full = 0.0, float(pillow_fixes.white(image))
+        low, full = 0.0, float(pillow_tiff.white_level(image))
     else:
         low, full = _range(image, unsigned=unsigned)
 

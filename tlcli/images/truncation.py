@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from tlcli.images import pillow_fixes
+from tlcli.images import pillow_png
 from tlcli.images.decode_errors import DecodeError
 
 #: Pillow's names of what libjpeg decodes.
@@ -26,12 +26,12 @@ _BLOCK = 1 << 16
 _PIXELS_PER_ZERO, _ZEROS = 128, 64
 
 
-def expect_whole(image: Image.Image, stream: BinaryIO) -> None:
+def check_not_truncated(image: Image.Image, stream: BinaryIO) -> None:
     """Raise `Fault` where pixels of a loaded image were made of no data, or of damaged ones."""
     if image.format in JPEGS:
         _expect_end_mark(stream)
     elif image.format == "PNG":
-        pillow_fixes.expect_sums(stream)
+        pillow_png.check_checksums(stream)
     elif image.format in ("WEBP", "AVIF", "HEIF"):
         end = _end_of_riff(stream) if image.format == "WEBP" else _end_of_boxes(stream)
         allowed = _ZEROS + image.width * image.height // _PIXELS_PER_ZERO
