@@ -9,7 +9,7 @@ import pytest
 
 from tlcli.errors import RunError
 from tlcli.runs import directory
-from tlcli.runs.create import check_output, create_run, move_into_place, replacements
+from tlcli.runs.create import check_output, create_run, list_replacements, move_into_place
 from tlcli.runs.directory import Run
 from tlcli.system import files
 
@@ -87,7 +87,7 @@ def test_a_run_is_replaced_by_force_only(tmp_path: Path):
     kept = {"mine.txt", "evaluation-mine.txt", "evaluation-mine.json"}
     assert {path.name for path in out.iterdir()} == {*directory.FILES, *kept}
     assert (out / directory.MODEL).read_text() == f"new {directory.MODEL}"
-    assert replacements(out) == [again.path], "whole until somebody removes it"
+    assert list_replacements(out) == [again.path], "whole until somebody removes it"
 
 
 def test_a_run_behind_a_link_is_replaced_where_it_is(tmp_path: Path):

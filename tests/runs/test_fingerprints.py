@@ -14,20 +14,20 @@ from tlcli.errors import RecipeError, RunError
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory, fingerprints
 from tlcli.runs.create import create_run
-from tlcli.runs.inputs import read_split, recipe_of
+from tlcli.runs.inputs import read_recipe, read_split
 
 
 @pytest.fixture
 def run(parts) -> directory.Run:
     """One that began with the recipe and the photos as they are."""
     made = create_run("small", None)
-    fingerprints.write(made, *parts())
+    fingerprints.record_inputs(made, *parts())
     return made
 
 
 def test_the_same_does_not_differ(run, parts):
     assert fingerprints.differences(run, *parts()) == []
-    assert run.record().items() >= fingerprints.of(*parts()).items()
+    assert run.record().items() >= fingerprints.compute_fingerprints(*parts()).items()
 
 
 def test_changed_settings_are_told_one_by_one(run, parts):
@@ -66,9 +66,11 @@ def test_a_damaged_record_is_a_difference(run, parts):
     run.file(directory.RECORD).write_text("[]", encoding="utf-8")
     with pytest.raises(RunError):
         fingerprints.differences(run, *parts())
-    assert fingerprints.differences_told(run, *parts()) == ["run.json: is not the record of a run"]
+    assert fingerprints.differences_or_damage(run, *parts()) == [
+        "run.json: is not the record of a run"
+    ]
     run.file(directory.RECORD).unlink()
-    assert fingerprints.differences_told(run, *parts()) == ["has no run.json"]
+    assert fingerprints.differences_or_damage(run, *parts()) == ["has no run.json"]
 
 
 @pytest.mark.parametrize(
@@ -80,13 +82,13 @@ def test_a_damaged_record_is_a_difference(run, parts):
 )
 def test_a_damaged_recipe_is_a_difference_and_says_of_which_run(run, parts, text: bytes, said: str):
     run.file(directory.RECIPE).write_bytes(text)
-    assert fingerprints.differences_told(run, *parts("seed=3")) == [f"recipe.yaml{said}"]
+    assert fingerprints.differences_or_damage(run, *parts("seed=3")) == [f"recipe.yaml{said}"]
     with pytest.raises(RecipeError) as caught:
-        recipe_of(run)
+        read_recipe(run)
     assert str(caught.value).startswith(f"{run.path}/recipe.yaml{said}")
     run.file(directory.RECIPE).unlink()
     with pytest.raises(RecipeError) as gone:
-        recipe_of(run)
+        read_recipe(run)
     assert str(gone.value).startswith(f"{run.path}/recipe.yaml: no such file")
 
 
@@ -94,10 +96,10 @@ def test_a_difference_is_one_line_of_bounded_length(run, parts):
     record = run.file(directory.RECIPE).read_text()
     other = record.replace("seed: 0", 'seed: "x\\nerror: your disk is full' + "y" * 9_000 + '"', 1)
     run.file(directory.RECIPE).write_text(other)
-    (told,) = fingerprints.differences_told(run, *parts("seed=3"))
+    (told,) = fingerprints.differences_or_damage(run, *parts("seed=3"))
     assert told.endswith("y..., is now 3")
     assert len(told) < 100
-    line = fingerprints.not_resumed(run, [told])
+    line = fingerprints.describe_not_resumed(run, [told])
     assert "\n" not in line
     assert "x\\nerror: your" in line
 
@@ -105,13 +107,13 @@ def test_a_difference_is_one_line_of_bounded_length(run, parts):
 def test_other_photos_are_readable_than_then(run, parts):
     _, index = parts()
     bad = index.items[0].path
-    fingerprints.leave_out(run, index.without({bad}))
-    fingerprints.check_photos(run, index)  # nothing was trained: it begins with these
-    fingerprints.check_photos(run, index)
+    fingerprints.record_readable_photos(run, index.without({bad}))
+    fingerprints.check_same_photos(run, index)  # nothing was trained: it begins with these
+    fingerprints.check_same_photos(run, index)
     run.file(directory.CHECKPOINTS).mkdir()
     (run.file(directory.CHECKPOINTS) / "epoch-00001.npz").touch()
     with pytest.raises(RunError) as error:
-        fingerprints.check_photos(run, index.without({bad}))
+        fingerprints.check_same_photos(run, index.without({bad}))
     assert str(error.value) == (
         f"{run.path}: 1 photo is gone; "
         "make the same photos readable again, or start a new run with --fresh"
@@ -127,9 +129,9 @@ def test_a_folder_whose_name_is_no_utf_8_keeps_its_bytes(photos: Path, tmp_path:
     chosen = load_recipe(Path("r.yaml"))
     index = dataset.read_index(chosen.data)
     run = create_run("small", Path("run"))
-    fingerprints.write(run, chosen, index)
+    fingerprints.record_inputs(run, chosen, index)
     assert fingerprints.differences(run, chosen, index) == []
-    assert recipe_of(run).data.dir == here / "photos"
+    assert read_recipe(run).data.dir == here / "photos"
     assert {here / "photos" / row.path for row in read_split(run)} == {
         item.path for item in index.items
     }
@@ -138,13 +140,13 @@ def test_a_folder_whose_name_is_no_utf_8_keeps_its_bytes(photos: Path, tmp_path:
 def test_where_photos_were_moved_to_is_written_down(run, parts, photos: Path, tmp_path: Path):
     places = [run.file(name) for name in (directory.RECIPE, directory.SPLIT)]
     before = [path.stat().st_mtime_ns for path in places]
-    fingerprints.update_places(run, *parts())
+    fingerprints.update_paths(run, *parts())
     assert [path.stat().st_mtime_ns for path in places] == before, "nothing was moved"
     old = [path.read_text("utf-8") for path in places]
     photos.rename(tmp_path / "moved")
     moved = parts(f"data.dir={tmp_path / 'moved'}")
     assert fingerprints.differences(run, *moved) == []
-    fingerprints.update_places(run, *moved)
+    fingerprints.update_paths(run, *moved)
     now = [text.replace(str(photos), str(tmp_path / "moved")) for text in old]
     assert [path.read_text("utf-8") for path in places] == now
     assert now != old

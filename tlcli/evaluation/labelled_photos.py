@@ -12,7 +12,7 @@ from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.inputs import RecordedPhoto, read_split, recipe_of
+from tlcli.runs.inputs import RecordedPhoto, read_recipe, read_split
 from tlcli.system import console
 from tlcli.system.console import counted
 
@@ -44,7 +44,7 @@ class LabelledPhotos:
 
 def data_folder_of(run: Run) -> Path:
     """The data folder that a run was trained on."""
-    return recipe_of(run).data.root
+    return read_recipe(run).data.root
 
 
 def read_recorded_split(run: Run, split: str) -> tuple[RecordedPhoto, ...]:

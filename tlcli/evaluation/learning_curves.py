@@ -12,7 +12,7 @@ from tlcli.evaluation.chart_data import BestEpoch, Curve, LearningCurves
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.metrics import read_metrics
-from tlcli.runs.records import BriefRecord, BriefSummary, Epoch, checked
+from tlcli.runs.records import BriefRecord, BriefSummary, Epoch, validate_record
 
 #: The widest name of a stage that stays legible above its epochs.
 STAGE_NAME = 20
@@ -38,7 +38,9 @@ def read_epochs(run: Run) -> tuple[Epoch, ...]:
 def read_curves(run: Run) -> LearningCurves:
     """The learning curves of a run; raises `RunError` where its metrics cannot be read."""
     epochs = read_epochs(run)
-    outcome = checked(run.file(directory.SUMMARY), run.read(directory.SUMMARY), BriefSummary)
+    outcome = validate_record(
+        run.file(directory.SUMMARY), run.read(directory.SUMMARY), BriefSummary
+    )
     return chart_data.learning_curves(epochs, [stage.best_epoch for stage in outcome.stages])
 
 
@@ -161,7 +163,7 @@ def _created(run: Run) -> float:
     """When a run was created, in seconds since 1970."""
     path = run.file(directory.RECORD)
     try:
-        created = checked(path, run.read(directory.RECORD), BriefRecord).created
+        created = validate_record(path, run.read(directory.RECORD), BriefRecord).created
         return datetime.fromisoformat(created).timestamp()
     except (ValueError, OverflowError) as error:
         raise RunError(Problem(str(path), f"created: {reason(error)}")) from error

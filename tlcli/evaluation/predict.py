@@ -27,7 +27,7 @@ from tlcli.networks.probabilities import class_probabilities
 from tlcli.recipe.augment import Augment
 from tlcli.runs.directory import MODEL, SPLIT, Run
 from tlcli.runs.inputs import read_split
-from tlcli.runs.model_file import open_model, read_card, run_of
+from tlcli.runs.model_file import open_model, read_card, run_of_model
 from tlcli.system import console
 
 Array = npt.NDArray[Any]
@@ -87,7 +87,7 @@ class Predictor:
     def __init__(self, source: Path, *, raw: bool = False) -> None:
         path = source / MODEL if source.is_dir() else source
         self.path = path
-        run = run_of(path)
+        run = run_of_model(path)
         self.calibration = None if raw or run is None else calibration.read_calibration(run)
         self._run = run
         card = read_card(path)

@@ -24,7 +24,7 @@ from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import EvaluatedModel, Guess
-from tlcli.runs.records import AGAIN, checked
+from tlcli.runs.records import AGAIN, validate_record
 from tlcli.system import console, files
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def read_guesses(path: Path) -> tuple[Guess, ...] | None:
                 probability = row[COLUMN_PREFIX + row["predicted"]]
                 names = {key: row[key] for key in ("path", "label", "predicted")}
                 value = {**names, "probability": probability}
-                guesses.append(checked(path, value, Guess, reader.line_num))
+                guesses.append(validate_record(path, value, Guess, reader.line_num))
     except KeyError as error:
         message = f"has no column '{error.args[0]}'"
         raise RunError(Problem(f"{path}:1", message, AGAIN)) from None
@@ -123,7 +123,7 @@ class RunProbabilities:
         self.classes = tuple(map(str, classes))
         model = {"run": run.path.resolve().name}
         model |= {key: record.get(key) for key in ("base", "created")}
-        self.model = checked(run.file(directory.RECORD), model, EvaluatedModel)
+        self.model = validate_record(run.file(directory.RECORD), model, EvaluatedModel)
 
     @cached_property
     def _predictor(self) -> Predictor:

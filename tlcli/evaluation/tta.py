@@ -10,7 +10,7 @@ from pathlib import Path
 from tlcli.errors import Problem, RunError
 from tlcli.recipe.augment import Augment
 from tlcli.runs.directory import RECIPE, Run
-from tlcli.runs.inputs import recipe_of
+from tlcli.runs.inputs import read_recipe
 
 
 def read_tta_settings(run: Path) -> Augment:
@@ -23,7 +23,7 @@ def read_tta_settings(run: Path) -> Augment:
         message = f"test-time augmentation needs the {RECIPE} of the run beside the model"
         hint = "name the run directory with --run, or leave --tta out"
         raise RunError(Problem(str(run), message, hint))
-    augment = recipe_of(Run(run)).augment
+    augment = read_recipe(Run(run)).augment
     if not augment.changes_pixels:
         message = "no setting of `augment` changes a photo, so there are no views to average over"
         raise RunError(Problem(str(path), message, "leave --tta out"))

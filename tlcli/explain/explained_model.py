@@ -23,7 +23,7 @@ from tlcli.networks import bases
 from tlcli.networks.framework import keras
 from tlcli.networks.probabilities import class_logits, softmax
 from tlcli.pretrained.weights import WeightSource, load_weights
-from tlcli.runs.model_file import open_model, read_card, run_of
+from tlcli.runs.model_file import open_model, read_card, run_of_model
 
 Array = npt.NDArray[Any]
 #: Types of Keras, which has no useful type hints.
@@ -145,7 +145,7 @@ def open_run(path: Path) -> ExplainedModel:
 
 def _temperature(path: Path) -> float:
     """The temperature of the calibration of the run that a model lies in, or 1."""
-    run = run_of(path)
+    run = run_of_model(path)
     calibrated = calibration.read_calibration(run) if run else None
     return calibrated.temperature if calibrated else 1.0
 

@@ -25,9 +25,9 @@ from tlcli.runs.evaluation_records import (
     Guess,
     read_evaluation,
 )
-from tlcli.runs.inputs import read_split, recipe_of
+from tlcli.runs.inputs import read_recipe, read_split
 from tlcli.runs.metrics import read_metrics
-from tlcli.runs.records import Epoch, Record, Summary, checked
+from tlcli.runs.records import Epoch, RunRecord, Summary, validate_record
 from tlcli.system import files
 
 
@@ -42,7 +42,7 @@ class RunData:
     """
 
     run: Run
-    record: Record
+    record: RunRecord
     recipe: Recipe
     outcome: Summary
     epochs: tuple[Epoch, ...]
@@ -57,10 +57,10 @@ class RunData:
 
 def read_run_data(run: Run) -> RunData:
     """Read a finished run; raises `RunError` for a damaged file, or a missing one it must have."""
-    record = _required(run, directory.RECORD, Record)
+    record = _required(run, directory.RECORD, RunRecord)
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
     explanations = f"{directory.EXPLANATIONS}/{directory.EXPLANATIONS_INDEX}"
-    recipe = recipe_of(run)
+    recipe = read_recipe(run)
     evaluation = read_evaluation(run, split)
     predictions = read_guesses(run.file(directory.predictions(split)))
     if evaluation is not None and predictions is not None:
@@ -82,7 +82,7 @@ def read_run_data(run: Run) -> RunData:
 
 
 def _required(run: Run, name: str, kind: Any) -> Any:
-    return checked(run.file(name), run.read(name, files.TABLE_BYTES), kind)
+    return validate_record(run.file(name), run.read(name, files.TABLE_BYTES), kind)
 
 
 def _optional(run: Run, name: str, kind: Any) -> Any:

@@ -92,7 +92,7 @@ def create_run(name: str, out: Path | None, *, force: bool = False) -> Run:
             return Run(out)
         folder = directory.runs_root()
         make_folder(folder)
-        number = 1 + max((number_of(path, name) for path in folder.iterdir()), default=0)
+        number = 1 + max((run_number(path, name) for path in folder.iterdir()), default=0)
         while True:
             with suppress(FileExistsError):  # another process took the number
                 path = folder / f"{name}-{number}"
@@ -106,13 +106,13 @@ def create_run(name: str, out: Path | None, *, force: bool = False) -> Run:
         ) from error
 
 
-def number_of(path: Path, name: str) -> int:
+def run_number(path: Path, name: str) -> int:
     """Which of the runs of that name a directory is, from 1; 0 for one of another name."""
     stem, _, number = path.name.rpartition("-")
     return int(number) if stem == name and number.isdecimal() else 0
 
 
-def replacements(out: Path) -> list[Path]:
+def list_replacements(out: Path) -> list[Path]:
     """The folders in which runs that are to replace the one in `out` were begun."""
     old = out.resolve()
     return [path for path in old.parent.iterdir() if path.name.startswith(_replacement(old))]

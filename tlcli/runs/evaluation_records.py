@@ -15,7 +15,7 @@ from pydantic import (
 
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.records import Count, RecordPart, Share, checked
+from tlcli.runs.records import Count, RecordPart, Share, validate_record
 from tlcli.system import files
 
 #: A probability, or a mean of some; in float32 it may come out above 1 by a rounding error.
@@ -224,7 +224,7 @@ def read_evaluation(run: Run, split: str) -> Evaluation | None:
     path = run.file(name)
     if not path.is_file():
         return None
-    return checked(path, run.read(name, files.TABLE_BYTES), Evaluation)
+    return validate_record(path, run.read(name, files.TABLE_BYTES), Evaluation)
 
 
 def write_evaluation(run: Run, evaluation: Evaluation) -> Path:

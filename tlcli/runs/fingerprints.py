@@ -16,7 +16,7 @@ from tlcli.errors import SHOWN, Problem, RunError, TlcliError
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.inputs import RecordedPhoto, naming, read_split, write_split
+from tlcli.runs.inputs import RecordedPhoto, problems_naming_the_run, read_split, write_split
 from tlcli.system import console, files
 from tlcli.system.yamlfile import read_yaml
 
@@ -26,14 +26,14 @@ _KEYS = ("recipe_fingerprint", "dataset_fingerprint", "photo_order")
 NAMED = 5
 
 
-def of(chosen: Recipe, index: Index) -> dict[str, str]:
+def compute_fingerprints(chosen: Recipe, index: Index) -> dict[str, str]:
     """What must be equal for a run to go on: recipe, photos, and the order that paths give them."""
     order = hashlib.sha256("".join(item.digest for item in index.items).encode())
     values = chosen.fingerprint(), index.fingerprint, order.hexdigest()
     return dict(zip(_KEYS, values, strict=True))
 
 
-def recorded(run: Run) -> dict[str, Any]:
+def recorded_fingerprints(run: Run) -> dict[str, Any]:
     """What a run was told by when it began; see `of`. Raises `RunError` for a damaged record."""
     record = run.record()
     return {key: record.get(key) for key in _KEYS}
@@ -41,13 +41,13 @@ def recorded(run: Run) -> dict[str, Any]:
 
 def differences(run: Run, chosen: Recipe, index: Index) -> list[str]:
     """How recipe and photos differ from those of a run, a line each; [] if they do not."""
-    if recorded(run) == of(chosen, index):
+    if recorded_fingerprints(run) == compute_fingerprints(chosen, index):
         return []
     found = [*_recipe_differences(run, chosen), *_photo_differences(run, chosen, index)]
     return found or ["another version of tlcli started it"]
 
 
-def differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
+def differences_or_damage(run: Run, chosen: Recipe, index: Index) -> list[str]:
     """As `differences`; a run whose record is damaged differs in that."""
     try:
         return differences(run, chosen, index)
@@ -59,36 +59,36 @@ def differences_told(run: Run, chosen: Recipe, index: Index) -> list[str]:
         ]
 
 
-def not_resumed(run: Run, different: list[str]) -> str:
+def describe_not_resumed(run: Run, different: list[str]) -> str:
     """The line about a stopped run that is left alone."""
     said = f"{run.path} was stopped and is not resumed: {'; '.join(different)}"
     return f"note: {console.one_line(said)}"
 
 
 def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
-    with naming(run):
-        then = _flat(read_yaml(run.file(directory.RECIPE)).value)
-    now = _flat(chosen.resolved())
+    with problems_naming_the_run(run):
+        then = _flattened(read_yaml(run.file(directory.RECIPE)).value)
+    now = _flattened(chosen.resolved())
     for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what
         then.pop(key, None)
         now.pop(key, None)
     changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
     for key in changed[:NAMED]:
-        yield f"{key} was {_said(then.get(key))}, is now {_said(now.get(key))}"
+        yield f"{key} was {_short_text(then.get(key))}, is now {_short_text(now.get(key))}"
     if len(changed) > NAMED:
         yield f"{console.counted(len(changed) - NAMED, 'more setting')} changed"
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
+def _flattened(value: Any, key: str = "") -> dict[str, Any]:
     """{'a': {'b': [1]}} -> {'a.b.0': 1}."""
     if isinstance(value, dict) or (isinstance(value, list) and value):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        parts = [_flat(entry, f"{key}.{name}" if key else str(name)) for name, entry in pairs]
+        parts = [_flattened(entry, f"{key}.{name}" if key else str(name)) for name, entry in pairs]
         return {name: entry for part in parts for name, entry in part.items()}
     return {key: value}
 
 
-def _said(value: Any) -> str:
+def _short_text(value: Any) -> str:
     text = "not set" if value is None else str(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
@@ -97,7 +97,10 @@ def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:
     changed = list(_changed_photos(run, index))
     yield from changed
     record = run.record()
-    if not changed and record.get("photo_order") != of(chosen, index)["photo_order"]:
+    if (
+        not changed
+        and record.get("photo_order") != compute_fingerprints(chosen, index)["photo_order"]
+    ):
         yield "photos were renamed, which changes their order"
 
 
@@ -121,7 +124,7 @@ def _changed_photos(run: Run, index: Index) -> Iterator[str]:
             yield f"{console.counted(count, 'photo')} {verb} {what}"
 
 
-def write(run: Run, chosen: Recipe, index: Index) -> None:
+def record_inputs(run: Run, chosen: Recipe, index: Index) -> None:
     """What a run is told by, and what it has been given."""
     files.write_text(run.file(directory.RECIPE), chosen.as_yaml())
     _write_split(run, index)
@@ -130,14 +133,14 @@ def write(run: Run, chosen: Recipe, index: Index) -> None:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "base": chosen.base.name,
         "seed": chosen.seed,
-        **of(chosen, index),
+        **compute_fingerprints(chosen, index),
         "classes": list(index.classes),
         "photos": index.counts(),
     }
     files.write_json(run.file(directory.RECORD), record)
 
 
-def check_photos(run: Run, index: Index) -> None:
+def check_same_photos(run: Run, index: Index) -> None:
     """A run that goes on must be able to read the photos that it began with, and no others.
 
     Where nothing was trained yet, it begins with these. Raises `RunError` otherwise.
@@ -146,13 +149,13 @@ def check_photos(run: Run, index: Index) -> None:
     if not different:
         return
     if not run.has_checkpoints:
-        leave_out(run, index)
+        record_readable_photos(run, index)
         return
     hint = "make the same photos readable again, or start a new run with --fresh"
     raise RunError([Problem(str(run.path), line, hint) for line in different])
 
 
-def update_places(run: Run, chosen: Recipe, index: Index) -> None:
+def update_paths(run: Run, chosen: Recipe, index: Index) -> None:
     """Write down where recipe and photos are now, if they were moved while the run was stopped."""
     path, text, known = run.file(directory.RECIPE), chosen.as_yaml(), ""
     with suppress(OSError, ValueError):
@@ -163,7 +166,7 @@ def update_places(run: Run, chosen: Recipe, index: Index) -> None:
         _write_split(run, index)
 
 
-def leave_out(run: Run, index: Index) -> None:
+def record_readable_photos(run: Run, index: Index) -> None:
     """Note that only these photos are left to train and test on; the others cannot be read."""
     _write_split(run, index)
     record = {**run.record(), "photos": index.counts()}

@@ -60,14 +60,14 @@ def _row(line: dict[str, str | None], path: Path, number: int) -> RecordedPhoto:
     return RecordedPhoto(Path(name), label, split, sha256)
 
 
-def recipe_of(run: Run, overrides: Sequence[str] = ()) -> Recipe:
+def read_recipe(run: Run, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe that a run has kept; its problems name the run."""
-    with naming(run):
+    with problems_naming_the_run(run):
         return load_recipe(run.file(directory.RECIPE), overrides)
 
 
 @contextmanager
-def naming(run: Run) -> Iterator[None]:
+def problems_naming_the_run(run: Run) -> Iterator[None]:
     """Have the problems of a run's recipe say of which run: `recipe.yaml` are all of them."""
     try:
         yield

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from tlcli.errors import RunError
 from tlcli.runs import directory
-from tlcli.runs.records import BriefRecord, BriefSummary, checked
+from tlcli.runs.records import BriefRecord, BriefSummary, validate_record
 from tlcli.system import console
 
 Brief = TypeVar("Brief", BriefRecord, BriefSummary)
@@ -53,7 +53,7 @@ def _readable(run: directory.Run, name: str, otherwise: Brief) -> Brief:
     One bad run must not hide the others.
     """
     try:
-        return checked(run.file(name), run.read(name), type(otherwise))
+        return validate_record(run.file(name), run.read(name), type(otherwise))
     except RunError as error:
         console.warn(str(error))
         return otherwise

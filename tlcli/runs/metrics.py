@@ -8,7 +8,7 @@ from typing import Any
 
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runs.directory import METRICS, Run
-from tlcli.runs.records import Epoch, checked
+from tlcli.runs.records import Epoch, validate_record
 from tlcli.system import files
 
 
@@ -39,7 +39,7 @@ def read_metrics(run: Run) -> tuple[Epoch, ...]:
         raise RunError(Problem(str(run.path), f"has no {METRICS}")) from None
     except (OSError, ValueError) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
-    return tuple(checked(path, value, Epoch, number) for number, value in lines)
+    return tuple(validate_record(path, value, Epoch, number) for number, value in lines)
 
 
 def _line(values: Mapping[str, Any]) -> str:

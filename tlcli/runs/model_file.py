@@ -21,7 +21,7 @@ CARD_BYTES = 10_000_000
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
-def run_of(model: Path) -> Run | None:
+def run_of_model(model: Path) -> Run | None:
     """The run that a model lies in, if it lies in one."""
     run = Run(model.parent)
     return run if model.name == MODEL and run.file(RECORD).is_file() else None

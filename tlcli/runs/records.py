@@ -38,7 +38,7 @@ class RecordPart(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-def checked(path: Path, value: Any, kind: type[Part], line: int | None = None) -> Part:
+def validate_record(path: Path, value: Any, kind: type[Part], line: int | None = None) -> Part:
     """The value of a file, or of one of its lines, as one of the kinds below.
 
     Raises `RunError` with the first place in it that does not fit.
@@ -59,7 +59,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-class Record(RecordPart):
+class RunRecord(RecordPart):
     """`run.json`: what was known before training."""
 
     created: str

@@ -21,9 +21,9 @@ from tlcli.runs.create import (
     check_output,
     create_run,
     is_first,
-    number_of,
+    list_replacements,
     refuse_links,
-    replacements,
+    run_number,
 )
 from tlcli.runs.directory import Run
 from tlcli.system import console, files, locks
@@ -65,8 +65,8 @@ def claim(wanted: RunRequest, chosen: Recipe, index: Index) -> Iterator[Claim]:
     told: list[str] = []
     with ExitStack() as stack:
         if wanted.resume is not None:
-            run = _named(wanted.resume, chosen, index)
-            _hold(stack, run)
+            run = _requested_run(wanted.resume, chosen, index)
+            _lock(stack, run)
             _check_unfinished(run, wanted.resume)  # it may have ended since it was looked at
             claimed = Claim(run, resumed=True)
         elif wanted.out is not None:
@@ -80,7 +80,7 @@ def claim(wanted: RunRequest, chosen: Recipe, index: Index) -> Iterator[Claim]:
             yield claimed
         finally:
             if not claimed.resumed and not _worth_keeping(claimed.run):
-                discard(claimed.run)
+                remove_run(claimed.run)
 
 
 def _claim_new(
@@ -94,21 +94,21 @@ def _claim_new(
         for run in [] if wanted.fresh else stopped:
             if run.name.rpartition("-")[0] != chosen.name:
                 continue
-            different = fingerprints.differences_told(run, chosen, index)
+            different = fingerprints.differences_or_damage(run, chosen, index)
             if not different:
-                _hold(stack, run)
+                _lock(stack, run)
                 if run.closed:  # since it was looked at
                     continue
                 return Claim(run, resumed=True)
             # Of several, the last is the one that somebody may have in mind.
             if not told and not locks.is_locked(run.path):
-                told.append(fingerprints.not_resumed(run, different))
-        _remove_stillborn(folder, chosen.name)
+                told.append(fingerprints.describe_not_resumed(run, different))
+        _remove_unstarted(folder, chosen.name)
         for run in directory.list_runs(folder):
-            tidy(run)
+            remove_leftovers(run)
         run = create_run(chosen.name, None)
-        _hold(stack, run)
-        return _begin(run, chosen, index)  # before another process looks for it
+        _lock(stack, run)
+        return _start(run, chosen, index)  # before another process looks for it
 
 
 def _claim_in(
@@ -118,43 +118,43 @@ def _claim_in(
     if problems := check_output(out, force=wanted.force):
         raise RunError(problems)
     files.make_folder(out)
-    _hold(stack, Run(out))
-    for run in _begun(out):
-        different = [] if wanted.fresh else fingerprints.differences_told(run, chosen, index)
+    _lock(stack, Run(out))
+    for run in _stopped_runs(out):
+        different = [] if wanted.fresh else fingerprints.differences_or_damage(run, chosen, index)
         if not (different or wanted.fresh):
             _remove_temporary(run)
             return Claim(run, resumed=True)
-        _pass_over(run, different, wanted, told)
+        _make_way(run, different, wanted, told)
     if (out / directory.RECORD).is_file() and not wanted.force:
         hint = "name another folder, or replace it with --force"
         raise RunError(Problem(f"--out {out}", "a stopped run is already there", hint))
-    return _begin(create_run(chosen.name, out, force=wanted.force), chosen, index)
+    return _start(create_run(chosen.name, out, force=wanted.force), chosen, index)
 
 
-def _begin(run: Run, chosen: Recipe, index: Index) -> Claim:
+def _start(run: Run, chosen: Recipe, index: Index) -> Claim:
     """Write down what a new run is told by; nothing is left of it where that fails."""
     try:
-        fingerprints.write(run, chosen, index)
+        fingerprints.record_inputs(run, chosen, index)
     except BaseException:
-        discard(run)
+        remove_run(run)
         raise
     return Claim(run, resumed=False)
 
 
-def _begun(out: Path) -> Iterator[Run]:
+def _stopped_runs(out: Path) -> Iterator[Run]:
     """The runs of `out` that were stopped: those that were to replace it, and its own."""
-    yield from (Run(path, replaces=out.resolve()) for path in replacements(out))
+    yield from (Run(path, replaces=out.resolve()) for path in list_replacements(out))
     if (out / directory.RECORD).is_file() and not Run(out).closed:
         yield Run(out)
 
 
-def _pass_over(run: Run, different: list[str], wanted: RunRequest, told: list[str]) -> None:
+def _make_way(run: Run, different: list[str], wanted: RunRequest, told: list[str]) -> None:
     """Make way for another run, if the user says so; raises `RunError` where it is in the way."""
     if run.replaces is not None:
         if wanted.force:
-            discard(run)  # half a replacement that nobody can ask for any more
+            remove_run(run)  # half a replacement that nobody can ask for any more
     elif different and wanted.force:
-        told.append(fingerprints.not_resumed(run, different))
+        told.append(fingerprints.describe_not_resumed(run, different))
     elif different:
         where = f"--out {run.path}"
         hint = "name another folder, or replace it with --force"
@@ -162,7 +162,7 @@ def _pass_over(run: Run, different: list[str], wanted: RunRequest, told: list[st
         raise RunError([*problems, Problem(where, "the stopped run there cannot be resumed", hint)])
 
 
-def _named(which: str, chosen: Recipe, index: Index) -> Run:
+def _requested_run(which: str, chosen: Recipe, index: Index) -> Run:
     """The run of `--resume`."""
     run = directory.run_named(which, where=f"--resume {which}")
     _check_unfinished(run, which)
@@ -185,7 +185,7 @@ def _check_unfinished(run: Run, which: str) -> None:
         raise RunError(Problem(f"--resume {which}", "this run is finished", hint))
 
 
-def _hold(stack: ExitStack, run: Run) -> None:
+def _lock(stack: ExitStack, run: Run) -> None:
     refuse_links(run)
     try:
         left = stack.enter_context(locks.lock_folder(run.path))
@@ -198,7 +198,7 @@ def _hold(stack: ExitStack, run: Run) -> None:
         console.note(console.one_line(f"{run.path}: taken over from {left}, which has ended"))
 
 
-def tidy(run: Run) -> None:
+def remove_leftovers(run: Run) -> None:
     """Remove what a process leaves in its finished run when it is killed while it tidies up."""
     left = (checkpoints.trash(run.file(directory.CHECKPOINTS)), *map(run.file, locks.LOCK_FILES))
     if run.closed and any(path.exists() for path in left):
@@ -211,16 +211,16 @@ def _worth_keeping(run: Run) -> bool:
     return run.finished or run.has_checkpoints or not run.path.exists()
 
 
-def _remove_stillborn(folder: Path, name: str) -> None:
+def _remove_unstarted(folder: Path, name: str) -> None:
     """Remove folders of runs that were killed before they had a record; nobody is at them.
 
     A folder with anything else in it, if only a model, is what a user has kept of a run.
     """
     for path in folder.iterdir():
-        if not number_of(path, name) or path.is_symlink() or not path.is_dir():
+        if not run_number(path, name) or path.is_symlink() or not path.is_dir():
             continue
         if all(map(is_first, path.iterdir())) and not locks.is_locked(path):
-            discard(Run(path))
+            remove_run(Run(path))
 
 
 def _remove_temporary(run: Run) -> None:
@@ -230,7 +230,7 @@ def _remove_temporary(run: Run) -> None:
             path.unlink(missing_ok=True)
 
 
-def discard(run: Run) -> None:
+def remove_run(run: Run) -> None:
     """Remove the files of a run that has come to nothing, and its folder if that is all."""
     _remove_temporary(run)
     for name in (*directory.FILES, *locks.LOCK_FILES):

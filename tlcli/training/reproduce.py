@@ -18,9 +18,9 @@ from tlcli.errors import Problem, RunError, reason
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.directory import Run
-from tlcli.runs.inputs import recipe_of
+from tlcli.runs.inputs import read_recipe
 from tlcli.runs.metrics import read_metrics
-from tlcli.runs.records import Epoch, Summary, checked
+from tlcli.runs.records import Epoch, Summary, validate_record
 from tlcli.system import console
 from tlcli.training import saving
 from tlcli.training.plan import make_plan
@@ -107,18 +107,18 @@ def reproduce(
     if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
     run = directory.find_run(which, where="RUN")
-    recipe = recipe_of(run)
+    recipe = read_recipe(run)
     source = "data.csv" if recipe.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
     if moved:
         overrides = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
-        recipe = recipe_of(run, overrides)
+        recipe = read_recipe(run, overrides)
     out = out or run.path.with_name(f"{run.path.name}-again")
     again = Run(out)
     _check_place(run, again)
     if again.closed:
         console.note(f"{out}: is its repetition already, which is compared once more")
-        resume.tidy(again)
+        resume.remove_leftovers(again)
         return compare(run, again)
     plan = make_plan(preflight(recipe, cache=cache, out=out, access=access))
     different = fingerprints.differences(run, recipe, plan.index)
@@ -139,7 +139,7 @@ def _check_place(run: Run, again: Run) -> None:
     if again.path.resolve() == run.path.resolve():
         raise RunError(Problem(where, "is the run itself", "name another folder with --out"))
     try:
-        same = fingerprints.recorded(again) == fingerprints.recorded(run)
+        same = fingerprints.recorded_fingerprints(again) == fingerprints.recorded_fingerprints(run)
     except RunError as error:
         problem = error.problems[0]
         raise RunError(Problem(problem.where, problem.message, hint)) from error
@@ -173,7 +173,7 @@ def _different_epochs(earlier: Sequence[Epoch], repeated: Sequence[Epoch]) -> It
 
 
 def _summary(run: Run) -> Summary:
-    return checked(run.file(directory.SUMMARY), run.read(directory.SUMMARY), Summary)
+    return validate_record(run.file(directory.SUMMARY), run.read(directory.SUMMARY), Summary)
 
 
 def _different_scores(earlier: Summary, repeated: Summary) -> Iterator[Difference]:

@@ -108,7 +108,7 @@ def train(
         if run.replaces is None:
             stages.close()
         else:
-            resume.discard(run)
+            resume.remove_run(run)
         signals.ignore_from_now_on()
     return TrainedRun(final, summary)
 
@@ -160,8 +160,8 @@ def _readable(plan: Plan, report: ExtractionReport, claimed: Claim) -> Plan:
     """The plan of the photos that could be read, which are the same after a stop as before."""
     reduced = without_unreadable(plan, report.unreadable)
     if claimed.resumed:
-        fingerprints.check_photos(claimed.run, reduced.index)
-        fingerprints.update_places(claimed.run, plan.recipe, reduced.index)
+        fingerprints.check_same_photos(claimed.run, reduced.index)
+        fingerprints.update_paths(claimed.run, plan.recipe, reduced.index)
     elif reduced is not plan:
-        fingerprints.leave_out(claimed.run, reduced.index)
+        fingerprints.record_readable_photos(claimed.run, reduced.index)
     return reduced
