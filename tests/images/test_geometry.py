@@ -227,7 +227,7 @@ def test_crops_have_the_area_the_shape_and_the_place_that_the_settings_say():
     crop = Augment(random_resized_crop={"scale": [0.2, 0.6], "ratio": [0.5, 2]})
     uniform = addresses(10_000).uniform("crop", 22)
     found = geometry.boxes(uniform, (0.2, 0.6), (0.5, 2.0), 100, 150)
-    assert found.found.all()
+    assert found.fits.all()
     area, shape = found.height * found.width / 15_000, found.width / found.height
     assert (area.min(), area.max()) == pytest.approx((0.2, 0.6), abs=0.001)
     assert (shape.min(), shape.max()) == pytest.approx((0.5, 2.0), abs=0.01)

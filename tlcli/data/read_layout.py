@@ -46,17 +46,17 @@ def read_folder_layout(root: Path, exclude: Path | None = None) -> Layout:
     rest = contents.rest
     dangling = [path for path in rest.dangling if is_photo(path)]
     problems = (*rest.problems, *splits.problems)
-    found = Layout(root, parts, contents.photos, dangling, problems)
-    if len(found.classes) < 2:
-        raise DataError([*_errors(problems), _too_few_classes(found, len(rest.photos))])
+    folder_layout = Layout(root, parts, contents.photos, dangling, problems)
+    if len(folder_layout.classes) < 2:
+        raise DataError([*_errors(problems), _too_few_classes(folder_layout, len(rest.photos))])
     return replace(
-        found,
+        folder_layout,
         problems=(
             *problems,
-            *layout.name_problems(found),
-            *layout.empty_class_problems(found),
-            *layout.mismatch_problems(found),
-            *layout.nesting_problems(found),
+            *layout.name_problems(folder_layout),
+            *layout.empty_class_problems(folder_layout),
+            *layout.mismatch_problems(folder_layout),
+            *layout.nesting_problems(folder_layout),
         ),
         findings=tuple(find_ignored(rest, {root, *parts.values()}, exclude)),
     )
@@ -76,7 +76,7 @@ def read_table_layout(table: Path) -> Layout:
     photos: dict[tuple[SplitName, str], list[Path]] = {}
     for row in rows:
         photos.setdefault((row.split or "train", row.label), []).append(row.path)
-    found = Layout(
+    table_layout = Layout(
         table.parent,
         {**parts, "train": parts.get("train", table)},
         photos,
@@ -85,14 +85,14 @@ def read_table_layout(table: Path) -> Layout:
         groups={row.path: row.group for row in rows if row.group},
         lines={row.path: row.line for row in rows},
     )
-    if len(found.classes) < 2:
+    if len(table_layout.classes) < 2:
         what = "no photo to train on"
-        if found.classes:
-            what = f"only one class to train on, '{found.classes[0]}'"
+        if table_layout.classes:
+            what = f"only one class to train on, '{table_layout.classes[0]}'"
         too_few = Problem(str(table), what, "a classifier needs two or more")
-        raise DataError([*_errors(found.problems), too_few])
-    more = (*layout.name_problems(found), *layout.mismatch_problems(found))
-    return replace(found, problems=(*found.problems, *more))
+        raise DataError([*_errors(table_layout.problems), too_few])
+    more = (*layout.name_problems(table_layout), *layout.mismatch_problems(table_layout))
+    return replace(table_layout, problems=(*table_layout.problems, *more))
 
 
 def _undecided(table: Path, rows: Iterable[TableRow]) -> list[Problem]:
@@ -205,11 +205,11 @@ def _read_parts(parts: dict[SplitName, Path], above: list[FolderListing]) -> _Co
     return _Contents(photos, join_listings(listings))
 
 
-def _too_few_classes(found: Layout, loose: int) -> Problem:
+def _too_few_classes(layout: Layout, loose: int) -> Problem:
     """What to say of less than two classes, with `loose` photos outside of class folders."""
-    where = str(found.parts["train"])
-    if found.classes:
-        what = f"only one class folder, '{found.classes[0]}'"
+    where = str(layout.parts["train"])
+    if layout.classes:
+        what = f"only one class folder, '{layout.classes[0]}'"
         return Problem(where, what, "a classifier needs two or more")
     hint = "make a folder for each class and move its photos there"
     if loose:

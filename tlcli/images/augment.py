@@ -106,17 +106,17 @@ def views(
     photo itself, and so is a view that `probability` leaves alone.
     """
     changed = changes(settings, digests, numbers)
-    made = np.empty(pixels.shape, np.float32)
-    made[~changed] = pixels[~changed]
+    result = np.empty(pixels.shape, np.float32)
+    result[~changed] = pixels[~changed]
     at = np.flatnonzero(changed).tolist()
     if not at:
-        return made
+        return result
     addresses = RandomAddresses(settings.seed, [digests[i] for i in at], [numbers[i] for i in at])
     height, width = pixels.shape[1:3]
     batch = _Batch(settings, addresses, height, width)
 
     def make(position: int) -> None:
-        view = made[at[position]]
+        view = result[at[position]]
         # Plane by plane, as numpy copies long runs faster than triples.
         for channel, plane in enumerate(batch.view(pixels[at[position]], position)):
             view[..., channel] = plane
@@ -127,16 +127,16 @@ def views(
     else:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="augment") as pool:
             list(pool.map(make, range(len(at))))
-    return made
+    return result
 
 
 def changes(settings: Augment, digests: Sequence[str], numbers: Sequence[int]) -> NDArray[np.bool_]:
     """Which views differ from their photos, shape (n,)."""
-    wanted = np.asarray(numbers, np.int64) != 0
-    if settings.probability < 1 and wanted.any():
+    differs = np.asarray(numbers, np.int64) != 0
+    if settings.probability < 1 and differs.any():
         uniform = RandomAddresses(settings.seed, digests, numbers).uniform("apply", 1)
-        wanted &= uniform[:, 0] < settings.probability
-    return np.asarray(wanted)
+        differs &= uniform[:, 0] < settings.probability
+    return np.asarray(differs)
 
 
 class _Batch:
@@ -158,7 +158,7 @@ class _Batch:
         if erasing := settings.random_erasing:
             uniform = addresses.uniform("erase", _ERASING)
             self._boxes = geometry.boxes(uniform, erasing.scale, erasing.ratio, height, width)
-            hit = self._boxes.found & (uniform[:, 22] < erasing.probability)
+            hit = self._boxes.fits & (uniform[:, 22] < erasing.probability)
             self._erased = np.where(hit, uniform[:, 23], -1.0)
 
     def view(self, photo: NDArray[Any], position: int) -> Planes:

@@ -113,13 +113,13 @@ def _apply(planes: Planes, matrix: NDArray[np.float32], offset: NDArray[np.float
 
     Written out, since a library's matrix product may round otherwise on another processor.
     """
-    made = np.empty_like(planes)
-    for weights, constant, plane in zip(matrix, offset, made, strict=True):
+    mixed = np.empty_like(planes)
+    for weights, constant, plane in zip(matrix, offset, mixed, strict=True):
         plane.fill(constant)
         for weight, source in zip(weights, planes, strict=True):
             if weight:
                 plane += weight * source
-    return np.clip(made, 0, 255, out=made)
+    return np.clip(mixed, 0, 255, out=mixed)
 
 
 def _blurred(planes: Planes, sigma: float) -> Planes:

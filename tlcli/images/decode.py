@@ -123,10 +123,10 @@ def examine(source: Path | bytes, *, name: str | None = None) -> tuple[Image.Ima
         # A plugin that scales deep colours down itself still names the layout that it reads.
         deep = image.mode[0] in "IF" or ";16" in str(image.tile)
         stored = (image.format or "", image.mode)
-        made = _decoded(image, stream, where, most=1)
-        turned = (turn or made.turn) is not None
-        size = made.image.size
-        return made.image, Facts(*stored, *size, turned, deep, made.transparent, made.cut)
+        upright = _decoded(image, stream, where, most=1)
+        turned = (turn or upright.turn) is not None
+        size = upright.image.size
+        return upright.image, Facts(*stored, *size, turned, deep, upright.transparent, upright.cut)
 
 
 def fit(
@@ -176,8 +176,8 @@ def load_image(path: Path, *, height: int, width: int, resize: Resize) -> NDArra
         image = read_header(stream, where)
         wide, high = image.size[::-1] if _turn_by_header(image) in _ON_THEIR_SIDE else image.size
         scale = _scale(wide, high, height, width, resize)
-        made = _decoded(image, stream, where, most=1 / (GAP * scale))
-    return np.array(fit(made.image, height, width, resize, made.extent), dtype=np.uint8)
+        upright = _decoded(image, stream, where, most=1 / (GAP * scale))
+    return np.array(fit(upright.image, height, width, resize, upright.extent), dtype=np.uint8)
 
 
 def verify(path: Path) -> Problem | None:
@@ -212,7 +212,7 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
             least = (max(1, image.width // reduction), max(1, image.height // reduction))
             box = (image.draft(None, least) or (None, None))[1]
         with _one_by_one if image.width * image.height > _HUGE else nullcontext():
-            return _made(image, stream, box)
+            return _decode_upright(image, stream, box)
     except DecodeError as fault:
         raise fault.of(where) from fault.__cause__
     # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
@@ -220,7 +220,7 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
         raise _fault(image.format, error).of(where) from error
 
 
-def _made(image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None) -> _Upright:
+def _decode_upright(image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None) -> _Upright:
     """The same; `box` is the part of the stored pixels that counts, if not all of them do."""
     image.load()
     truncation.check_not_truncated(image, stream)

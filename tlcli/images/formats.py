@@ -106,13 +106,13 @@ def pixel_limit() -> int:
 
     `PIXEL_LIMIT`, or what the environment variable TLCLI_PIXEL_LIMIT says.
     """
-    said = os.environ.get("TLCLI_PIXEL_LIMIT")
-    if not said:
+    text = os.environ.get("TLCLI_PIXEL_LIMIT")
+    if not text:
         return PIXEL_LIMIT
-    if not said.isascii() or not said.isdecimal() or int(said) == 0:
+    if not text.isascii() or not text.isdecimal() or int(text) == 0:
         hint = f"give a whole number of pixels, as in {PIXEL_LIMIT}"
-        raise DataError(Problem("TLCLI_PIXEL_LIMIT", f"'{said}' is not a number of pixels", hint))
-    return int(said)
+        raise DataError(Problem("TLCLI_PIXEL_LIMIT", f"'{text}' is not a number of pixels", hint))
+    return int(text)
 
 
 def _lift_limit() -> None:
@@ -125,9 +125,9 @@ def _lift_limit() -> None:
         Image.MAX_IMAGE_PIXELS = (pixel_limit() + 1) // 2
 
 
-def _too_large(found: str) -> DecodeError:
+def _too_large(size: str) -> DecodeError:
     hint = f"scale it down to {pixel_limit():,} pixels or fewer, or raise TLCLI_PIXEL_LIMIT"
-    return DecodeError("too large", "too many pixels", hint, detail=found)
+    return DecodeError("too large", "too many pixels", hint, detail=size)
 
 
 def _reader(

@@ -78,7 +78,7 @@ class Boxes:
     left: Floats
     height: Floats
     width: Floats
-    found: Flags
+    fits: Flags
 
 
 def draw(settings: Augment, addresses: RandomAddresses) -> GeometryDraws:
@@ -125,7 +125,7 @@ def boxes(
         left=uniform[:, 21] * (width - across),
         height=down,
         width=across,
-        found=np.asarray(fits.any(axis=1)),
+        fits=np.asarray(fits.any(axis=1)),
     )
 
 
@@ -138,12 +138,12 @@ def crops(settings: Augment, addresses: RandomAddresses, height: int, width: int
     crop = settings.random_resized_crop
     if crop is None:
         return None
-    found = boxes(addresses.uniform("crop", 22), crop.scale, crop.ratio, height, width)
+    box = boxes(addresses.uniform("crop", 22), crop.scale, crop.ratio, height, width)
     shape = np.clip(width / height, *crop.ratio)
-    across = np.where(found.found, found.width, min(width, height * shape))
-    down = np.where(found.found, found.height, min(height, width / shape))
-    left = np.where(found.found, found.left, (width - across) / 2)
-    top = np.where(found.found, found.top, (height - down) / 2)
+    across = np.where(box.fits, box.width, min(width, height * shape))
+    down = np.where(box.fits, box.height, min(height, width / shape))
+    left = np.where(box.fits, box.left, (width - across) / 2)
+    top = np.where(box.fits, box.top, (height - down) / 2)
     # The last column is the way from the photo's centre to the box's.
     return _stack(
         len(addresses),
@@ -154,11 +154,11 @@ def crops(settings: Augment, addresses: RandomAddresses, height: int, width: int
 
 def _stack(count: int, *rows: tuple[Any, Any, Any]) -> Floats:
     """Two rows of scalars or arrays (count,) -> matrices (count, 3, 3)."""
-    made = np.zeros((count, 3, 3))
+    matrices = np.zeros((count, 3, 3))
     for row, values in enumerate((*rows, (0, 0, 1))):
         for column, value in enumerate(values):
-            made[:, row, column] = value
-    return made
+            matrices[:, row, column] = value
+    return matrices
 
 
 def rotation(degrees: Floats) -> Floats:
@@ -219,10 +219,10 @@ def warp(photo: NDArray[Any], matrix: Matrices, fill_mode: str, cval: float) -> 
     """
     height, width = photo.shape[:2]
     if np.array_equal(matrix, _IDENTITY):
-        made = np.empty((3, height, width), np.float32)
-        for channel, plane in enumerate(made):
+        canvas = np.empty((3, height, width), np.float32)
+        for channel, plane in enumerate(canvas):
             plane[...] = photo[..., channel]
-        return made
+        return canvas
     x, y = _places(matrix, height, width)
     before = 0
     if fill_mode == "constant":
@@ -239,7 +239,7 @@ def warp(photo: NDArray[Any], matrix: Matrices, fill_mode: str, cval: float) -> 
         np.clip(x0, -2, width, out=x0)
         np.clip(y0, -2, height, out=y0)
     at = (y0.astype(np.intp) + before) * across + (x0.astype(np.intp) + before)
-    made = np.empty((3, height, width), np.float32)
+    canvas = np.empty((3, height, width), np.float32)
     near, far, taken = (np.empty((height, width), np.float32) for _ in range(3))
 
     def blend(plane: NDArray[np.float32], into: NDArray[np.float32]) -> None:
@@ -250,14 +250,14 @@ def warp(photo: NDArray[Any], matrix: Matrices, fill_mode: str, cval: float) -> 
         np.multiply(taken, to_right, out=taken)
         np.add(into, taken, out=into)
 
-    for plane, result in zip(planes.reshape(3, -1), made, strict=True):
+    for plane, result in zip(planes.reshape(3, -1), canvas, strict=True):
         blend(plane, near)
         blend(plane[across:], far)
         np.multiply(near, to_above, out=near)
         np.multiply(far, to_below, out=far)
         np.add(near, far, out=result)
     # Two weights can round to a sum above 1.
-    return np.minimum(made, np.float32(255), out=made)
+    return np.minimum(canvas, np.float32(255), out=canvas)
 
 
 def _places(matrix: Matrices, height: int, width: int) -> tuple[Planes, Planes]:

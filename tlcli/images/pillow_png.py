@@ -26,15 +26,15 @@ def check_checksums(stream: BinaryIO) -> None:
     Pillow compares the checksums of the chunks before the pixels alone. A checksum that is cut off
     counts as right: the pixels before it are there.
     """
-    position, found = 8, False
+    position, in_pixels = 8, False
     while True:
         stream.seek(position)
         head = stream.read(8)
         length, name = int.from_bytes(head[:4]), head[4:]
-        if len(head) < 8 or (found and name != b"IDAT"):
+        if len(head) < 8 or (in_pixels and name != b"IDAT"):
             return
         if name == b"IDAT":
-            found = True
+            in_pixels = True
             right, stored = _checksum(stream, length, zlib.crc32(name)), stream.read(4)
             if len(stored) == 4 and stored != right:
                 raise DecodeError("damaged", "damaged PNG data", detail="a checksum is wrong")
@@ -81,6 +81,6 @@ def _apply_deep_key(image: Image.Image, stream: BinaryIO, key: tuple[int, ...]) 
             table[part >> shift & 255] = 0
             differs = ImageChops.lighter(differs, bytes_of.getchannel(band).point(table))
     del image.info["transparency"]
-    found = image.convert("RGB")
-    found.putalpha(differs)
-    return found
+    converted = image.convert("RGB")
+    converted.putalpha(differs)
+    return converted

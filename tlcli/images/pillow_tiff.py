@@ -91,13 +91,13 @@ def has_all_strips(image: ImageFile.ImageFile) -> bool:
     """
     if any(tile[0] == "libtiff" for tile in image.tile):
         return True
-    found = 0
+    area = 0
     for tile in image.tile:
         left, top, right, bottom = tile[1] or (0, 0, *image.size)
-        found += (right - left) * (bottom - top)
+        area += (right - left) * (bottom - top)
     tags = _tags(image)
     channels = tags.get(SAMPLESPERPIXEL, 1) if _is_planar(tags) else 1
-    return bool(found >= channels * image.width * image.height)
+    return bool(area >= channels * image.width * image.height)
 
 
 def _tags(image: Image.Image) -> TiffImagePlugin.ImageFileDirectory_v2:
@@ -123,8 +123,8 @@ def _safe_raw(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
 
 def _all_of(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, default: int) -> set[object]:
     """The values of a tag that has one for each channel."""
-    said = tags.get(tag, default)
-    return set(said) if isinstance(said, tuple) else {said}
+    value = tags.get(tag, default)
+    return set(value) if isinstance(value, tuple) else {value}
 
 
 def _unknown_layout(tags: TiffImagePlugin.ImageFileDirectory_v2) -> DecodeError | None:

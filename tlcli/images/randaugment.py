@@ -71,7 +71,7 @@ def draw(settings: RandAugment, addresses: RandomAddresses) -> Picks:
 def matrices(picks: Picks, height: int, width: int) -> list[Floats]:
     """What the picks do to the geometry of the views: matrices (n, 3, 3), one for each pick."""
     strength = picks.magnitude / MOST
-    made = []
+    transforms = []
     for operations, signs in zip(picks.operations.T, picks.signs.T, strict=True):
 
         def of(
@@ -85,8 +85,8 @@ def matrices(picks: Picks, height: int, width: int) -> list[Floats]:
         shifted = geometry.shift(
             of("translate_x", SHIFT * width), of("translate_y", SHIFT * height)
         )
-        made.append(turned @ sheared @ shifted)  # of which one at most is not the identity
-    return made
+        transforms.append(turned @ sheared @ shifted)  # of which one at most is not the identity
+    return transforms
 
 
 def changed(planes: geometry.Planes, picks: Picks, view: int) -> geometry.Planes:

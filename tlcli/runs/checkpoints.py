@@ -69,18 +69,19 @@ class Checkpoints:
         self._folder = folder
         self._needed: list[set[int]] = []  # by each of those that a new one leaves in place
 
-    def write(self, made: Checkpoint) -> None:
+    def write(self, checkpoint: Checkpoint) -> None:
         """Add a checkpoint, make sure that it can be read, and drop those it makes needless."""
         make_folder(self._folder)
-        path = self._path(made.epoch)
-        state = {**made.state, _COUNT: len(made.arrays)}
+        path = self._path(checkpoint.epoch)
+        state = {**checkpoint.state, _COUNT: len(checkpoint.arrays)}
         text = json.dumps(state, allow_nan=False).encode()
         with replacing(path) as temporary:
             with temporary.open("wb") as file:
-                arrays: dict[str, Any] = {_STATE: np.frombuffer(text, np.uint8), **made.arrays}
+                header = np.frombuffer(text, np.uint8)
+                arrays: dict[str, Any] = {_STATE: header, **checkpoint.arrays}
                 np.savez(file, **arrays)
             _verify(temporary)
-        self._needed = [*self._needed, _needs(made)][-KEPT:]
+        self._needed = [*self._needed, _needs(checkpoint)][-KEPT:]
         for epoch in self._epochs().difference(*self._needed):
             self._path(epoch).unlink(missing_ok=True)
 
@@ -94,12 +95,13 @@ class Checkpoints:
         for epoch in sorted(self._epochs(), reverse=True):
             reading = epoch
             try:
-                found = self._read(epoch)
-                needed = _needs(found)
+                checkpoint = self._read(epoch)
+                needed = _needs(checkpoint)
                 if needed != {epoch}:
-                    reading = found.state["best"]
+                    reading = checkpoint.state["best"]
                     best = self._read(reading).arrays
-                    found.arrays.update({f"{BEST}{name}": array for name, array in best.items()})
+                    best_arrays = {f"{BEST}{name}": array for name, array in best.items()}
+                    checkpoint.arrays.update(best_arrays)
             except _Damaged as error:
                 where = str(self._path(reading))
                 message = f"this checkpoint cannot be read: {reason(error)}"
@@ -107,7 +109,7 @@ class Checkpoints:
                 problems.append(Problem(where, message, hint, "warning"))
             else:
                 self._needed = [needed]
-                return found, problems
+                return checkpoint, problems
         return None, problems
 
     def clear(self) -> None:

@@ -20,9 +20,9 @@ _FIRST, _LOCKS, TEMPORARY = (directory.RECIPE, directory.SPLIT), (LOCK_FILE, HOL
 
 
 def check_output(out: Path | None, *, force: bool) -> list[Problem]:
-    """What stands in the way of a run in `out` (`None`: a new folder under `directory.root()`).
+    """What is in the way of a run in `out`; None stands for a new folder of `directory.runs_root`.
 
-    A run that was stopped there does not: it may go on, which `claims` decides.
+    A run that was stopped there is not: it may be resumed, which `resume.claim` decides.
     """
     if out is None:
         return files.check_writable(directory.runs_root())
@@ -45,17 +45,17 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
 
 
 def is_blank(folder: Path) -> bool:
-    """Whether there is nothing in a folder but what tlcli leaves when it is killed at the start.
+    """Whether a folder has only files that tlcli leaves when it is killed at the start of a run.
 
-    A recipe without the lock under which it was written is a user's.
+    A recipe without the lock under which tlcli writes it is a user's own file.
     """
-    found = list(folder.iterdir())
-    locked = any(path.name in _LOCKS for path in found)
-    return all(path.name in _LOCKS or (locked and is_first(path)) for path in found)
+    paths = list(folder.iterdir())
+    locked = any(path.name in _LOCKS for path in paths)
+    return all(path.name in _LOCKS or (locked and is_first(path)) for path in paths)
 
 
 def is_first(path: Path) -> bool:
-    """Whether a path may be a file of a run that has no record yet, or a part of any file."""
+    """Whether a path may be a file of a run that has no record yet, or a half written file."""
     named = path.name in (*_FIRST, *_LOCKS) or path.match(TEMPORARY)
     return named and path.is_file() and not path.is_symlink()
 
@@ -66,14 +66,14 @@ def refuse_links(run: Run) -> None:
     tlcli makes none there, and what such a link leads to would be changed or removed.
     """
     names = (directory.CHECKPOINTS, *directory.FILES, LOCK_FILE, HOLDER_FILE)
-    found = [run.file(name) for name in names if run.file(name).is_symlink()]
-    if found:
+    links = [run.file(name) for name in names if run.file(name).is_symlink()]
+    if links:
         hint = "remove the link, or train another run with --fresh"
-        raise RunError([Problem(str(path), "is a link", hint) for path in found])
+        raise RunError([Problem(str(path), "is a link", hint) for path in links])
 
 
 def create_run(name: str, out: Path | None, *, force: bool = False) -> Run:
-    """Make the directory of a new run: `out`, or `NAME-1`, `NAME-2`, ... under `directory.root()`.
+    """Make the directory of a new run: `out`, or `NAME-1`, `NAME-2`, ... in `directory.runs_root`.
 
     Raises `RunError` where something is in the way; see `check_output`.
     """
@@ -113,7 +113,7 @@ def run_number(path: Path, name: str) -> int:
 
 
 def list_replacements(out: Path) -> list[Path]:
-    """The folders in which runs that are to replace the one in `out` were begun."""
+    """The folders of runs that were started to replace the one in `out`."""
     old = out.resolve()
     return [path for path in old.parent.iterdir() if path.name.startswith(_replacement(old))]
 

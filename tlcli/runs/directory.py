@@ -221,9 +221,9 @@ def list_runs(folder: Path) -> list[Run]:
     """Every run in `folder`, oldest first."""
     if not folder.is_dir():
         return []
-    found = []
+    runs = []
     for path in folder.iterdir():
         if not path.is_symlink() and path.name[0] != ".":
             with suppress(FileNotFoundError, NotADirectoryError):  # others come and go
-                found.append(((path / RECORD).stat().st_ctime_ns, path))
-    return [Run(path) for _, path in sorted(found)]
+                runs.append(((path / RECORD).stat().st_ctime_ns, path))
+    return [Run(path) for _, path in sorted(runs)]

@@ -1,4 +1,4 @@
-"""What a run is told by: its recipe and its photos, and in what another recipe or photos differ."""
+"""What identifies a run, its recipe and its photos, and how others differ from them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _KEYS = ("recipe_fingerprint", "dataset_fingerprint", "photo_order")
 NAMED = 5
 
 
-def compute_fingerprints(chosen: Recipe, index: Index) -> dict[str, str]:
-    """What must be equal for a run to go on: recipe, photos, and the order that paths give them."""
+def compute_fingerprints(recipe: Recipe, index: Index) -> dict[str, str]:
+    """What must be equal for a run to be resumed: recipe, photos, and the order of their paths."""
     order = hashlib.sha256("".join(item.digest for item in index.items).encode())
-    values = chosen.fingerprint(), index.fingerprint, order.hexdigest()
+    values = recipe.fingerprint(), index.fingerprint, order.hexdigest()
     return dict(zip(_KEYS, values, strict=True))
 
 
@@ -39,18 +39,18 @@ def recorded_fingerprints(run: Run) -> dict[str, Any]:
     return {key: record.get(key) for key in _KEYS}
 
 
-def differences(run: Run, chosen: Recipe, index: Index) -> list[str]:
+def differences(run: Run, recipe: Recipe, index: Index) -> list[str]:
     """How recipe and photos differ from those of a run, a line each; [] if they do not."""
-    if recorded_fingerprints(run) == compute_fingerprints(chosen, index):
+    if recorded_fingerprints(run) == compute_fingerprints(recipe, index):
         return []
-    found = [*_recipe_differences(run, chosen), *_photo_differences(run, chosen, index)]
-    return found or ["another version of tlcli started it"]
+    lines = [*_recipe_differences(run, recipe), *_photo_differences(run, recipe, index)]
+    return lines or ["another version of tlcli started it"]
 
 
-def differences_or_damage(run: Run, chosen: Recipe, index: Index) -> list[str]:
+def differences_or_damage(run: Run, recipe: Recipe, index: Index) -> list[str]:
     """As `differences`; a run whose record is damaged differs in that."""
     try:
-        return differences(run, chosen, index)
+        return differences(run, recipe, index)
     except TlcliError as error:
         places = (problem.where.removeprefix(f"{run.path}/") for problem in error.problems)
         return [
@@ -61,15 +61,15 @@ def differences_or_damage(run: Run, chosen: Recipe, index: Index) -> list[str]:
 
 def describe_not_resumed(run: Run, different: list[str]) -> str:
     """The line about a stopped run that is left alone."""
-    said = f"{run.path} was stopped and is not resumed: {'; '.join(different)}"
-    return f"note: {console.one_line(said)}"
+    line = f"{run.path} was stopped and is not resumed: {'; '.join(different)}"
+    return f"note: {console.one_line(line)}"
 
 
-def _recipe_differences(run: Run, chosen: Recipe) -> Iterator[str]:
+def _recipe_differences(run: Run, recipe: Recipe) -> Iterator[str]:
     with problems_naming_the_run(run):
         then = _flattened(read_yaml(run.file(directory.RECIPE)).value)
-    now = _flattened(chosen.resolved())
-    for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they say where, not what
+    now = _flattened(recipe.resolved())
+    for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they are places, not contents
         then.pop(key, None)
         now.pop(key, None)
     changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
@@ -93,13 +93,13 @@ def _short_text(value: Any) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
-def _photo_differences(run: Run, chosen: Recipe, index: Index) -> Iterator[str]:
+def _photo_differences(run: Run, recipe: Recipe, index: Index) -> Iterator[str]:
     changed = list(_changed_photos(run, index))
     yield from changed
     record = run.record()
     if (
         not changed
-        and record.get("photo_order") != compute_fingerprints(chosen, index)["photo_order"]
+        and record.get("photo_order") != compute_fingerprints(recipe, index)["photo_order"]
     ):
         yield "photos were renamed, which changes their order"
 
@@ -124,16 +124,16 @@ def _changed_photos(run: Run, index: Index) -> Iterator[str]:
             yield f"{console.counted(count, 'photo')} {verb} {what}"
 
 
-def record_inputs(run: Run, chosen: Recipe, index: Index) -> None:
-    """What a run is told by, and what it has been given."""
-    files.write_text(run.file(directory.RECIPE), chosen.as_yaml())
+def record_inputs(run: Run, recipe: Recipe, index: Index) -> None:
+    """Write the recipe, the photos and their fingerprints into a new run."""
+    files.write_text(run.file(directory.RECIPE), recipe.as_yaml())
     _write_split(run, index)
     record = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "base": chosen.base.name,
-        "seed": chosen.seed,
-        **compute_fingerprints(chosen, index),
+        "base": recipe.base.name,
+        "seed": recipe.seed,
+        **compute_fingerprints(recipe, index),
         "classes": list(index.classes),
         "photos": index.counts(),
     }
@@ -141,9 +141,10 @@ def record_inputs(run: Run, chosen: Recipe, index: Index) -> None:
 
 
 def check_same_photos(run: Run, index: Index) -> None:
-    """A run that goes on must be able to read the photos that it began with, and no others.
+    """Check that a resumed run reads the same photos as when it began.
 
-    Where nothing was trained yet, it begins with these. Raises `RunError` otherwise.
+    A run that has not trained an epoch yet begins with those of `index`. Raises `RunError` for a
+    difference in any other run.
     """
     different = list(_changed_photos(run, index))
     if not different:
@@ -155,9 +156,9 @@ def check_same_photos(run: Run, index: Index) -> None:
     raise RunError([Problem(str(run.path), line, hint) for line in different])
 
 
-def update_paths(run: Run, chosen: Recipe, index: Index) -> None:
-    """Write down where recipe and photos are now, if they were moved while the run was stopped."""
-    path, text, known = run.file(directory.RECIPE), chosen.as_yaml(), ""
+def update_paths(run: Run, recipe: Recipe, index: Index) -> None:
+    """Record where recipe and photos are now, if they were moved while the run was stopped."""
+    path, text, known = run.file(directory.RECIPE), recipe.as_yaml(), ""
     with suppress(OSError, ValueError):
         known = path.read_text(encoding="utf-8")
     if known != text:
@@ -167,7 +168,7 @@ def update_paths(run: Run, chosen: Recipe, index: Index) -> None:
 
 
 def record_readable_photos(run: Run, index: Index) -> None:
-    """Note that only these photos are left to train and test on; the others cannot be read."""
+    """Record that only these photos are left to train and test on: the others cannot be read."""
     _write_split(run, index)
     record = {**run.record(), "photos": index.counts()}
     files.write_json(run.file(directory.RECORD), record)

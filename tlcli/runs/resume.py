@@ -1,7 +1,7 @@
-"""Which run a `finetune` is: a new one, or one of the same recipe and photos that was stopped.
+"""Which run a `finetune` trains: a new one, or one of the same recipe and photos that was stopped.
 
-A run belongs to the process that claims it until that ends. It is told by what went into it, the
-recipe's fingerprint and that of the photos; a run of anything else is never gone on with.
+A run belongs to the process that claims it until that process ends. It is recognised by the
+fingerprints of its recipe and its photos; a run of anything else is never resumed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.data.dataset import Index
@@ -34,10 +34,10 @@ class RunRequest:
     """What the user said about the run to make.
 
     Attributes:
-        out: its directory; None for a new one under `directory.root()`.
+        out: its directory; None for a new one under `directory.runs_root()`.
         force: replace a finished run that is in `out`.
         fresh: start anew even where one of the same recipe and photos was stopped.
-        resume: go on with this run and no other: a directory, or a name under `directory.root()`.
+        resume: resume this run and no other: a directory, or a name under `directory.runs_root()`.
     """
 
     out: Path | None = None
@@ -48,32 +48,37 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Claim:
-    """A run that this process may write to; `resumed` if an earlier one began it."""
+    """A run that this process alone may write to.
+
+    Attributes:
+        resumed: whether an earlier process began it.
+        notes: lines for the user about stopped runs that were left alone.
+    """
 
     run: Run
     resumed: bool
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
-def claim(wanted: RunRequest, chosen: Recipe, index: Index) -> Iterator[Claim]:
+def claim(request: RunRequest, recipe: Recipe, index: Index) -> Iterator[Claim]:
     """Find or make the run, and keep other processes from it until the block ends.
 
-    What a failed run has not brought to a first checkpoint is removed again. Raises `RunError`
-    where another process is at it, where `wanted.out` is taken, and where the run that is asked
-    for does not fit, with the differences.
+    A new run that fails before its first checkpoint is removed again. Raises `RunError` where
+    another process trains the run, where `request.out` is taken, and where the run to resume is one
+    of another recipe or other photos, with the differences.
     """
-    told: list[str] = []
     with ExitStack() as stack:
-        if wanted.resume is not None:
-            run = _requested_run(wanted.resume, chosen, index)
+        if request.resume is not None:
+            run = _requested_run(request.resume, recipe, index)
             _lock(stack, run)
-            _check_unfinished(run, wanted.resume)  # it may have ended since it was looked at
+            _check_unfinished(run, request.resume)  # it may have ended before it was locked
             claimed = Claim(run, resumed=True)
-        elif wanted.out is not None:
-            claimed = _claim_in(stack, wanted.out, wanted, chosen, index, told)
+        elif request.out is not None:
+            claimed = _claim_in(stack, request.out, request, recipe, index)
         else:
-            claimed = _claim_new(stack, wanted, chosen, index, told)
-        for line in told:
+            claimed = _claim_new(stack, request, recipe, index)
+        for line in claimed.notes:
             console.note(line)
         refuse_links(claimed.run)
         try:
@@ -83,58 +88,60 @@ def claim(wanted: RunRequest, chosen: Recipe, index: Index) -> Iterator[Claim]:
                 remove_run(claimed.run)
 
 
-def _claim_new(
-    stack: ExitStack, wanted: RunRequest, chosen: Recipe, index: Index, told: list[str]
-) -> Claim:
-    """A stopped run of the same recipe under `directory.root()`, or a new one there."""
+def _claim_new(stack: ExitStack, request: RunRequest, recipe: Recipe, index: Index) -> Claim:
+    """A stopped run of the same recipe under `directory.runs_root()`, or a new one there."""
     folder = directory.runs_root()
     files.make_folder(folder)
+    notes: tuple[str, ...] = ()
     with locks.lock_folder(folder, waiting="it is choosing its run"):
         stopped = [run for run in reversed(directory.list_runs(folder)) if not run.closed]
-        for run in [] if wanted.fresh else stopped:
-            if run.name.rpartition("-")[0] != chosen.name:
+        for run in [] if request.fresh else stopped:
+            if run.name.rpartition("-")[0] != recipe.name:
                 continue
-            different = fingerprints.differences_or_damage(run, chosen, index)
+            different = fingerprints.differences_or_damage(run, recipe, index)
             if not different:
                 _lock(stack, run)
-                if run.closed:  # since it was looked at
+                if run.closed:  # it ended before it was locked
                     continue
-                return Claim(run, resumed=True)
-            # Of several, the last is the one that somebody may have in mind.
-            if not told and not locks.is_locked(run.path):
-                told.append(fingerprints.describe_not_resumed(run, different))
-        _remove_unstarted(folder, chosen.name)
+                return Claim(run, resumed=True, notes=notes)
+            # Of several stopped runs, the newest is the one that the user may have in mind.
+            if not notes and not locks.is_locked(run.path):
+                notes = (fingerprints.describe_not_resumed(run, different),)
+        _remove_unstarted(folder, recipe.name)
         for run in directory.list_runs(folder):
             remove_leftovers(run)
-        run = create_run(chosen.name, None)
+        run = create_run(recipe.name, None)
         _lock(stack, run)
-        return _start(run, chosen, index)  # before another process looks for it
+        # Before the folder is unlocked, so that another process sees the run.
+        return replace(_start(run, recipe, index), notes=notes)
 
 
 def _claim_in(
-    stack: ExitStack, out: Path, wanted: RunRequest, chosen: Recipe, index: Index, told: list[str]
+    stack: ExitStack, out: Path, request: RunRequest, recipe: Recipe, index: Index
 ) -> Claim:
     """The run in `out`, or the one that is going to replace it."""
-    if problems := check_output(out, force=wanted.force):
+    if problems := check_output(out, force=request.force):
         raise RunError(problems)
     files.make_folder(out)
     _lock(stack, Run(out))
+    notes: list[str] = []
     for run in _stopped_runs(out):
-        different = [] if wanted.fresh else fingerprints.differences_or_damage(run, chosen, index)
-        if not (different or wanted.fresh):
+        different = [] if request.fresh else fingerprints.differences_or_damage(run, recipe, index)
+        if not (different or request.fresh):
             _remove_temporary(run)
-            return Claim(run, resumed=True)
-        _make_way(run, different, wanted, told)
-    if (out / directory.RECORD).is_file() and not wanted.force:
+            return Claim(run, resumed=True, notes=tuple(notes))
+        notes += _make_way(run, different, force=request.force)
+    if (out / directory.RECORD).is_file() and not request.force:
         hint = "name another folder, or replace it with --force"
         raise RunError(Problem(f"--out {out}", "a stopped run is already there", hint))
-    return _start(create_run(chosen.name, out, force=wanted.force), chosen, index)
+    started = _start(create_run(recipe.name, out, force=request.force), recipe, index)
+    return replace(started, notes=tuple(notes))
 
 
-def _start(run: Run, chosen: Recipe, index: Index) -> Claim:
-    """Write down what a new run is told by; nothing is left of it where that fails."""
+def _start(run: Run, recipe: Recipe, index: Index) -> Claim:
+    """Record what a new run is made from; nothing is left of the run where that fails."""
     try:
-        fingerprints.record_inputs(run, chosen, index)
+        fingerprints.record_inputs(run, recipe, index)
     except BaseException:
         remove_run(run)
         raise
@@ -148,25 +155,30 @@ def _stopped_runs(out: Path) -> Iterator[Run]:
         yield Run(out)
 
 
-def _make_way(run: Run, different: list[str], wanted: RunRequest, told: list[str]) -> None:
-    """Make way for another run, if the user says so; raises `RunError` where it is in the way."""
+def _make_way(run: Run, different: list[str], *, force: bool) -> list[str]:
+    """Make way for another run if `force` allows it; returns notes for the user.
+
+    Raises `RunError` where the stopped run is in the way.
+    """
     if run.replaces is not None:
-        if wanted.force:
-            remove_run(run)  # half a replacement that nobody can ask for any more
-    elif different and wanted.force:
-        told.append(fingerprints.describe_not_resumed(run, different))
-    elif different:
+        if force:
+            remove_run(run)  # an unfinished replacement that no command can resume any more
+        return []
+    if different and force:
+        return [fingerprints.describe_not_resumed(run, different)]
+    if different:
         where = f"--out {run.path}"
         hint = "name another folder, or replace it with --force"
         problems = [Problem(where, line) for line in different]
         raise RunError([*problems, Problem(where, "the stopped run there cannot be resumed", hint)])
+    return []
 
 
-def _requested_run(which: str, chosen: Recipe, index: Index) -> Run:
+def _requested_run(which: str, recipe: Recipe, index: Index) -> Run:
     """The run of `--resume`."""
     run = directory.run_named(which, where=f"--resume {which}")
     _check_unfinished(run, which)
-    different = fingerprints.differences(run, chosen, index)
+    different = fingerprints.differences(run, recipe, index)
     if different:
         where = f"--resume {which}"
         hint = "undo the change, or leave out --resume to train a new run"
@@ -188,18 +200,18 @@ def _check_unfinished(run: Run, which: str) -> None:
 def _lock(stack: ExitStack, run: Run) -> None:
     refuse_links(run)
     try:
-        left = stack.enter_context(locks.lock_folder(run.path))
-    except locks.LockHeldError as held:
+        previous = stack.enter_context(locks.lock_folder(run.path))
+    except locks.LockHeldError as error:
         hint = "wait for it, stop it, or train another run with --fresh"
-        raise RunError(Problem(str(run.path), f"is being trained by {held}", hint)) from None
+        raise RunError(Problem(str(run.path), f"is being trained by {error}", hint)) from None
     stack.callback(lambda: locks.remove_lock_files(run.path) if run.closed else None)
     _remove_temporary(run)
-    if left is not None:
-        console.note(console.one_line(f"{run.path}: taken over from {left}, which has ended"))
+    if previous is not None:
+        console.note(console.one_line(f"{run.path}: taken over from {previous}, which has ended"))
 
 
 def remove_leftovers(run: Run) -> None:
-    """Remove what a process leaves in its finished run when it is killed while it tidies up."""
+    """Remove what is left in a finished run where its process was killed while it cleaned up."""
     left = (checkpoints.trash(run.file(directory.CHECKPOINTS)), *map(run.file, locks.LOCK_FILES))
     if run.closed and any(path.exists() for path in left):
         with suppress(locks.LockHeldError), locks.lock_folder(run.path):
@@ -212,9 +224,9 @@ def _worth_keeping(run: Run) -> bool:
 
 
 def _remove_unstarted(folder: Path, name: str) -> None:
-    """Remove folders of runs that were killed before they had a record; nobody is at them.
+    """Remove folders of runs that were killed before they had a record, and that nobody trains.
 
-    A folder with anything else in it, if only a model, is what a user has kept of a run.
+    A folder with any other file in it, such as a model, is one that a user has kept.
     """
     for path in folder.iterdir():
         if not run_number(path, name) or path.is_symlink() or not path.is_dir():
@@ -224,14 +236,14 @@ def _remove_unstarted(folder: Path, name: str) -> None:
 
 
 def _remove_temporary(run: Run) -> None:
-    """Remove what a kill in the middle of a write has left; see `files.replacing`."""
+    """Remove files that a kill has left half written; see `files.replacing`."""
     for folder in (run.path, run.file(directory.CHECKPOINTS)):
         for path in folder.glob(TEMPORARY):
             path.unlink(missing_ok=True)
 
 
 def remove_run(run: Run) -> None:
-    """Remove the files of a run that has come to nothing, and its folder if that is all."""
+    """Remove the files of a run, and its folder if nothing else is in it."""
     _remove_temporary(run)
     for name in (*directory.FILES, *locks.LOCK_FILES):
         run.file(name).unlink(missing_ok=True)
