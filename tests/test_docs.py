@@ -16,6 +16,7 @@ from tlcli.recipe.load import load_recipe
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
 
 def section(path: Path, title: str) -> str:
@@ -66,10 +67,20 @@ def test_the_settings_of_augmentation_are_listed_with_their_defaults():
         assert getattr(Augment.model_validate({name: value}), name) == getattr(default, name), name
 
 
-@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, *PAGES, *OTHERS], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path):
     assert [str(target) for target in sorted(links(page)) if not target.exists()] == []
 
 
 def test_the_readme_links_every_page():
-    assert set(PAGES) <= links(README)
+    assert {*PAGES, *OTHERS} <= links(README)
+
+
+def test_the_files_that_the_architecture_names_are_there():
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    paths = re.findall(r"`((?:tests|scripts|[a-z]+)/[\w/.<>]*)`", text)
+    assert len(paths) > 50
+    missing = [
+        path for path in paths if not ((ROOT / path).exists() or (ROOT / "tlcli" / path).exists())
+    ]
+    assert missing == []

@@ -3,129 +3,122 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "tlcli"
+PAGE = ROOT / "docs" / "architecture.md"
 
-#: From the ground up: a package imports only those before it.
-PACKAGES = (
-    "system",
-    "networks",
-    "pretrained",
-    "recipe",
-    "images",
-    "data",
-    "features",
-    "runs",
-    "training",
-    "evaluation",
-    "explain",
-    "report",
-    "commands",
-)
-#: Modules that belong to no package, below and above all of them.
-BELOW, ABOVE = ("_version", "errors", "__init__"), ("cli", "__main__")
+#: Lines of a module and of a function at most, and how long most functions are.
+MODULE_LINES, FUNCTION_LINES, USUAL_LINES = 300, 60, 25
 
 
-def name_of(path: Path) -> str:
-    """'tlcli/data/audit.py' -> 'data.audit', and 'tlcli/data/__init__.py' -> 'data.__init__'."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+def _load_script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-MODULES = sorted(map(name_of, PACKAGE.rglob("*.py")))
-
-
-def rank(module: str) -> int:
-    """A number that grows with the rank of a module's package."""
-    order = (*BELOW, *PACKAGES, *ABOVE)
-    return order.index(module.partition(".")[0])
-
-
-def imports(module: str, *, typing: bool = True) -> Iterator[str]:
-    """The full names that a module imports, inside functions too, and those that only type
-    checkers see unless `typing` is false."""
-    path = PACKAGE / f"{module.replace('.', '/')}.py"
-    pending: list[ast.AST] = [ast.parse(path.read_text("utf-8"))]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not typing:
-            pending += node.orelse
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        pending += ast.iter_child_nodes(node)
-
-
-def imported_modules(module: str) -> set[str]:
-    """The modules of tlcli that a module imports."""
-    modules = set()
-    for name in imports(module):
-        package, _, rest = name.partition(".")
-        if package != "tlcli":
-            continue
-        parts = rest.split(".")
-        ends = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-        modules.add(next((end for end in ends if end in MODULES), "__init__"))
-    return modules
+graph = _load_script("import_graph")
+MODULES: list[str] = graph.modules()
+KNOWN = frozenset(MODULES)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_to_packages_below(module: str):
-    package = module.partition(".")[0]
     upward = {
         name
-        for name in imported_modules(module)
-        if name.partition(".")[0] != package and rank(name) > rank(module)
+        for name in graph.imported_modules(module, KNOWN)
+        if graph.package_of(name) != graph.package_of(module)
+        and graph.rank(name) > graph.rank(module)
     }
     assert not upward, f"{module} imports {sorted(upward)}"
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", graph.PACKAGES)
 def test_no_circle_inside_a_package(package: str):
-    members = [name for name in MODULES if name.startswith(f"{package}.")]
-    left = {name: imported_modules(name) & set(members) for name in members}
-    while free := [name for name, needs in left.items() if not needs & set(left)]:
+    members = {name for name in MODULES if graph.package_of(name) == package}
+    left = {name: members & {*graph.imported_modules(name, KNOWN)} for name in members}
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in free:
             del left[name]
     assert not left, f"a circle among {sorted(left)}"
 
 
-def test_no_init_imports_anything():
-    """So that no package pulls TensorFlow in by itself."""
+def test_packages_import_nothing_by_themselves():
+    """So that no package pulls TensorFlow in before it is needed."""
     for module in MODULES:
         if module.endswith(".__init__"):
-            assert not [*imports(module)], module
+            assert not [*graph.imports(module)], module
 
 
-def test_training_and_evaluation_do_not_know_each_other():
-    for package, other in (("training", "evaluation"), ("evaluation", "training")):
-        for module in MODULES:
-            if module.startswith(f"{package}."):
-                names = imported_modules(module)
-                assert not [name for name in names if name.startswith(f"{other}.")], module
+def test_no_import_is_relative():
+    for module in MODULES:
+        assert not [name for name in graph.imports(module) if name.startswith(".")], module
+
+
+@pytest.mark.parametrize(
+    ("package", "other"), [("training", "evaluation"), ("evaluation", "training")]
+)
+def test_training_and_evaluation_do_not_know_each_other(package: str, other: str):
+    for module in MODULES:
+        if graph.package_of(module) == package:
+            packages = map(graph.package_of, graph.imported_modules(module, KNOWN))
+            assert other not in packages, module
 
 
 @pytest.mark.parametrize(
     ("packages", "only"),
-    [({"tensorflow", "keras"}, "framework"), ({"tqdm"}, "console")],
+    [({"tensorflow", "keras"}, "networks.framework"), ({"tqdm"}, "system.console")],
 )
 def test_one_module_imports_it(packages: set[str], only: str):
     users = [
-        module.rpartition(".")[2]
+        module
         for module in MODULES
-        if packages & {name.partition(".")[0] for name in imports(module)}
+        if packages & {name.partition(".")[0] for name in graph.imports(module)}
     ]
     assert users == [only]
+
+
+def test_the_page_shows_the_graph_as_it_is():
+    text = PAGE.read_text("utf-8")
+    assert graph.table(graph.graph()) in text, "run: python scripts/import_graph.py --write"
+
+
+def _trees() -> Iterator[tuple[Path, str, ast.Module]]:
+    for path in sorted(graph.PACKAGE.rglob("*.py")):
+        text = path.read_text("utf-8")
+        yield path, text, ast.parse(text)
+
+
+def test_modules_and_functions_are_short():
+    lengths = []
+    for path, text, tree in _trees():
+        assert len(text.splitlines()) <= MODULE_LINES, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                assert lines <= FUNCTION_LINES, f"{path}: {node.name}"
+                lengths.append(lines)
+    assert sum(lines <= USUAL_LINES for lines in lengths) >= 0.9 * len(lengths)
+
+
+def test_a_class_name_stands_once():
+    homes: dict[str, list[str]] = {}
+    for path, _, tree in _trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(path.name)
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
 PROBE = """

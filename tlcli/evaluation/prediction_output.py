@@ -28,7 +28,7 @@ def print_predictions(
     it, and CSV gets a column for it. Photos the run was trained on are counted in one warning at
     the end.
     """
-    tally = _Tally()
+    tally = _PhotoCounts()
     counted = tally.counting(predictions)
     if form == "json":
         console.result_json([prediction.as_dict() for prediction in counted])
@@ -43,7 +43,7 @@ def print_predictions(
     return tally.failed
 
 
-class _Tally:
+class _PhotoCounts:
     """Counts of the predictions that were printed."""
 
     def __init__(self) -> None:

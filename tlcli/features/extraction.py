@@ -219,7 +219,7 @@ def _views(passes: Sequence[Pass]) -> int:
     return sum(len(step.views) for step in passes)
 
 
-class _Batch(NamedTuple):
+class _ComputedBatch(NamedTuple):
     """Views that go through the network together.
 
     Attributes:
@@ -237,7 +237,7 @@ class _Batch(NamedTuple):
 
 def _run_pass(
     network: Network, recipe: Recipe, step: Pass, rows: Mapping[str, TrunkRows]
-) -> Iterator[_Batch]:
+) -> Iterator[_ComputedBatch]:
     """Compute and commit batch by batch; yields each when its rows are in the store."""
     source, targets = step.source, step.targets
     model = network.between(source, targets) if source else network.trunk(targets)
@@ -263,15 +263,15 @@ def _stored_rows(
     boundary: str,
     groups: Iterable[Sequence[View]],
     rows: Mapping[str, TrunkRows],
-) -> Iterator[_Batch]:
+) -> Iterator[_ComputedBatch]:
     for views in groups:
         reader = RowReader(network, recipe, rows, boundary, views, lock=False)
-        yield _Batch(len(views), views, reader.read(np.arange(len(views))), {})
+        yield _ComputedBatch(len(views), views, reader.read(np.arange(len(views))), {})
 
 
-def _pixels(recipe: Recipe, groups: Iterable[Sequence[View]]) -> Iterator[_Batch]:
+def _pixels(recipe: Recipe, groups: Iterable[Sequence[View]]) -> Iterator[_ComputedBatch]:
     for batch in loader.batches(groups, loader.PixelSettings.of(recipe)):
-        yield _Batch(len(batch.views), batch.readable, batch.pixels, batch.errors)
+        yield _ComputedBatch(len(batch.views), batch.readable, batch.pixels, batch.errors)
 
 
 def _check_range(values: Array, boundary: str) -> None:
