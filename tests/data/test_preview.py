@@ -39,9 +39,9 @@ def cell(sheet: Image.Image, row: int, column: int, height: int) -> np.ndarray:
 
 def test_rows_are_photos_and_their_views_of_training(chosen, tmp_path):
     index = dataset.read_index(chosen.data)
-    made = preview.sheet(chosen, index, tmp_path / "v.png", number=2)
-    assert (made.rows, made.views, made.left_out) == (6, 3, ())
-    sheet = Image.open(made.path).convert("RGB")
+    written = preview.sheet(chosen, index, tmp_path / "v.png", number=2)
+    assert (written.rows, written.views, written.left_out) == (6, 3, ())
+    sheet = Image.open(written.path).convert("RGB")
     rows = []
     for label in range(3):
         mine = [item for item in index.of("train") if item.label == label]
@@ -99,8 +99,8 @@ def test_copies_and_bad_photos_take_no_rows_of_good_ones(chosen, photos, tmp_pat
     (photos / "train/red/copy.png").write_bytes((photos / "train/red/00.png").read_bytes())
     for name in ("a", "b", "c"):
         (photos / f"train/blue/{name}.jpg").write_bytes(b"<html>" + name.encode())
-    made = preview.sheet(chosen, dataset.read_index(chosen.data), tmp_path / "v.png", number=8)
-    assert (made.rows, made.left_out) == (24, ())
+    written = preview.sheet(chosen, dataset.read_index(chosen.data), tmp_path / "v.png", number=8)
+    assert (written.rows, written.left_out) == (24, ())
     assert 1 <= capsys.readouterr().err.count("left out") <= 3  # those before the last good one
 
 
@@ -133,8 +133,8 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_named(chosen, photos, tmp_p
         if item.label == 0:
             item.path.write_bytes(b"<html>")
     index = dataset.read_index(chosen.data)
-    made = preview.sheet(chosen, index, tmp_path / "v.png", number=1)
-    assert made.rows == 2
+    written = preview.sheet(chosen, index, tmp_path / "v.png", number=1)
+    assert written.rows == 2
     assert "not an image" in capsys.readouterr().err
     for path in photos.glob("train/*/*"):
         path.write_bytes(path.name.encode() + b"<html>")
@@ -149,9 +149,9 @@ def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
         shutil.copy(photos / f"train/red/0{number}.png", folder / "a\nb.png")
     monkeypatch.setattr(preview, "MAX_ROWS", 5)
     index = dataset.read_index(Data(dir=photos / "train", split=Split(val=0, test=0)))
-    made = preview.sheet(chosen, index, tmp_path / "v.png", number=3)
-    assert made.rows <= 5
-    assert len(made.left_out) == len(index.classes) - 5
+    written = preview.sheet(chosen, index, tmp_path / "v.png", number=3)
+    assert written.rows <= 5
+    assert len(written.left_out) == len(index.classes) - 5
     assert preview.sheet(chosen, index, tmp_path / "w.png", number=3, most=2).rows == 2
 
 
@@ -159,11 +159,11 @@ def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):
     for views, shown in ((0, 0), (2, 2), (9, 6), ("live", 6)):
         augment = chosen.augment.model_copy(update={"views": views})
         other = chosen.model_copy(update={"augment": augment})
-        made = preview.preview(other, out=tmp_path / f"{views}.png")
-        assert made.views == shown
+        written = preview.preview(other, out=tmp_path / f"{views}.png")
+        assert written.views == shown
 
 
 def test_without_settings_the_photos_are_shown(chosen, tmp_path):
     plain = chosen.model_copy(update={"augment": Augment(mixup=0.3)})
-    made = preview.sheet(plain, dataset.read_index(chosen.data), tmp_path / "v.png", number=1)
-    assert (made.rows, made.views) == (3, 0)
+    written = preview.sheet(plain, dataset.read_index(chosen.data), tmp_path / "v.png", number=1)
+    assert (written.rows, written.views) == (3, 0)

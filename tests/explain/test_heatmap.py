@@ -19,9 +19,9 @@ def test_heat_lands_where_the_network_saw_it(resize, size):
     photo = np.zeros((height, width), np.uint8)
     down, across = height // 2 - height // 8, width // 2 + width // 10
     photo[down - 3 : down + 3, across - 3 : across + 3] = 255
-    look = PixelSettings(64, 64, resize)
+    pixel_settings = PixelSettings(64, 64, resize)
     seen = decode.fit(Image.fromarray(photo).convert("RGB"), 64, 64, resize)
-    laid, _ = heatmap.stretch_to_photo(np.float32(seen)[:, :, 0] / 255, size, look)
+    laid, _ = heatmap.stretch_to_photo(np.float32(seen)[:, :, 0] / 255, size, pixel_settings)
     rows, columns = np.mgrid[:height, :width] + 0.5
     assert (laid * rows).sum() / laid.sum() == pytest.approx(down, abs=1)
     assert (laid * columns).sum() / laid.sum() == pytest.approx(across, abs=1)
@@ -38,21 +38,23 @@ def test_a_coarse_grid_covers_the_photo_evenly():
 
 def test_what_a_crop_leaves_out_is_dark_and_cold():
     photo = Image.new("RGB", (90, 30), (200, 100, 50))
-    look = PixelSettings(32, 32, "crop")
-    laid, seen = heatmap.stretch_to_photo(np.ones((4, 4), np.float32), photo.size, look)
+    pixel_settings = PixelSettings(32, 32, "crop")
+    laid, seen = heatmap.stretch_to_photo(np.ones((4, 4), np.float32), photo.size, pixel_settings)
     assert seen.sum() == 30 * 30 and not seen[:, :30].any() and not seen[:, 60:].any()
     assert not laid[~seen].any()
-    pixels = np.asarray(heatmap.overlay_heat(photo, np.zeros((4, 4), np.float32), look))
+    pixels = np.asarray(heatmap.overlay_heat(photo, np.zeros((4, 4), np.float32), pixel_settings))
     assert pixels[15, 5].tolist() == [70, 35, 18]
     assert pixels[15, 45].tolist() == [200, 100, 50]
 
 
 def test_no_heat_leaves_the_photo_and_full_heat_hides_most_of_it():
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
-    look = PixelSettings(32, 32, "squash")
-    cold = heatmap.overlay_heat(photo, np.zeros((3, 3), np.float32), look)
+    pixel_settings = PixelSettings(32, 32, "squash")
+    cold = heatmap.overlay_heat(photo, np.zeros((3, 3), np.float32), pixel_settings)
     np.testing.assert_array_equal(np.asarray(cold), np.asarray(photo))
-    hot = np.asarray(heatmap.overlay_heat(photo, np.ones((3, 3), np.float32), look), float)
+    hot = np.asarray(
+        heatmap.overlay_heat(photo, np.ones((3, 3), np.float32), pixel_settings), float
+    )
     expected = 0.25 * np.asarray(photo, float) + 0.75 * heatmap.heat_colours(np.array(1.0))
     np.testing.assert_allclose(hot, expected, atol=0.51)
 

@@ -75,10 +75,10 @@ def test_a_view_has_the_same_bits_in_every_batch(settings: Augment):
         np.testing.assert_array_equal(all_views(settings, size), whole)
     photos, digests = some_photos()
     shuffled = np.random.default_rng(1).permutation(64)
-    made = augment.views(
+    rows = augment.views(
         settings, photos[shuffled], [digests[n] for n in shuffled], [n % 5 for n in shuffled]
     )
-    np.testing.assert_array_equal(made, whole[shuffled])
+    np.testing.assert_array_equal(rows, whole[shuffled])
 
 
 PROGRAM = """
@@ -204,13 +204,13 @@ DRAWN_FROM = {
 
 def numbers_of(settings: Augment) -> dict[str, Any]:
     at = RandomAddresses(settings.seed, [str(n) for n in range(50)], [1 + n % 3 for n in range(50)])
-    found: dict[str, Any] = {}
+    draws: dict[str, Any] = {}
     for drawn in (geometry.draw(settings, at), color_jitter.draw(settings, at)):
-        found |= {name: value for name, value in vars(drawn).items() if np.ndim(value)}
-    found["crop"] = geometry.crops(settings, at, 20, 30)
+        draws |= {name: value for name, value in vars(drawn).items() if np.ndim(value)}
+    draws["crop"] = geometry.crops(settings, at, 20, 30)
     assert settings.randaugment is not None
-    found["operations"] = randaugment.draw(settings.randaugment, at).operations
-    return found
+    draws["operations"] = randaugment.draw(settings.randaugment, at).operations
+    return draws
 
 
 @pytest.mark.parametrize("name", sorted(set(CHANGED) - {"seed"}))

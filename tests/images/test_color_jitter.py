@@ -31,9 +31,9 @@ def changed(pixels: Any, **values: float) -> Any:
     drawn = ColorDraws(**{name: np.array([value]) for name, value in {**plain, **values}.items()})
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
     before = planes.copy()
-    made = color_jitter.changed(planes, drawn, 0)
+    result = color_jitter.changed(planes, drawn, 0)
     assert (planes == before).all(), "the photo is left alone"
-    return made.transpose(1, 2, 0)
+    return result.transpose(1, 2, 0)
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.25])
@@ -64,9 +64,11 @@ def test_brightness_and_channel_shift_are_those_of_keras_generator(values: dict[
 def test_hue_keeps_luma_and_grey_and_turns_as_far_as_it_says():
     pixels = np.random.default_rng(1).integers(110, 146, (20, 20, 3), dtype="uint8")
     for turns in (0.1, -0.25, 0.5):
-        made = changed(pixels, hue=turns)
-        np.testing.assert_allclose(made @ color_jitter.LUMA, pixels @ color_jitter.LUMA, atol=1e-3)
-        np.testing.assert_allclose(changed(made, hue=-turns), pixels, atol=1e-3)
+        result = changed(pixels, hue=turns)
+        np.testing.assert_allclose(
+            result @ color_jitter.LUMA, pixels @ color_jitter.LUMA, atol=1e-3
+        )
+        np.testing.assert_allclose(changed(result, hue=-turns), pixels, atol=1e-3)
     grey = np.full((4, 4, 3), 99, "uint8")
     np.testing.assert_allclose(changed(grey, hue=0.3), 99, atol=1e-3)
     # A third of a turn takes red to about where green is on the wheel of HSV, or blue.
@@ -80,8 +82,8 @@ def test_hue_keeps_luma_and_grey_and_turns_as_far_as_it_says():
 
 def test_grey_is_pillows():
     expected = np.asarray(Image.fromarray(photo()).convert("L"), np.float32)
-    made = changed(photo(), grey=True, saturation=1.4, hue=0.2)
-    assert np.abs(made - expected[..., None]).max() <= 1
+    result = changed(photo(), grey=True, saturation=1.4, hue=0.2)
+    assert np.abs(result - expected[..., None]).max() <= 1
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
@@ -106,8 +108,8 @@ def test_pixels_stay_in_range():
     pixels = np.random.default_rng(0).integers(0, 256, (24, 31, 3), dtype="uint8")
     for values in ({"brightness": 9.0}, {"channel_shift": -255.0}, {"contrast": 10.0},
                    {"saturation": 10.0}, {"hue": 0.5}, {"sigma": 2.0}):  # fmt: skip
-        made = changed(pixels, **values)
-        assert made.min() >= 0 and made.max() <= 255
+        result = changed(pixels, **values)
+        assert result.min() >= 0 and result.max() <= 255
 
 
 def test_distributions_are_those_of_the_settings():

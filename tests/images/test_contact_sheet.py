@@ -12,18 +12,18 @@ from tlcli.images import contact_sheet
 RED, BLUE = Image.new("RGB", (50, 40), (255, 0, 0)), Image.new("RGB", (30, 20), (0, 0, 255))
 
 
-def where(made: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    rows, columns = np.nonzero((np.asarray(made) == colour).all(axis=-1))
+def where(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero((np.asarray(sheet) == colour).all(axis=-1))
     return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
 
 
 def test_pictures_stand_in_rows():
-    made = contact_sheet.lay_out_cells(
+    sheet = contact_sheet.lay_out_cells(
         [contact_sheet.SheetCell([RED]), contact_sheet.SheetCell([BLUE])], 2, gap=10
     )
-    assert made.size == (2 * 16 + 50 + 10 + 50, 2 * 16 + 40)
-    assert where(made, (255, 0, 0)) == (16, 16, 65, 55)
-    assert where(made, (0, 0, 255)) == (76, 16, 105, 35)
+    assert sheet.size == (2 * 16 + 50 + 10 + 50, 2 * 16 + 40)
+    assert where(sheet, (255, 0, 0)) == (16, 16, 65, 55)
+    assert where(sheet, (0, 0, 255)) == (76, 16, 105, 35)
     below = contact_sheet.lay_out_cells(
         [contact_sheet.SheetCell([RED]), contact_sheet.SheetCell([BLUE])], 1, gap=10
     )
@@ -32,9 +32,9 @@ def test_pictures_stand_in_rows():
 
 def test_words_take_room_below_and_never_beside():
     long = "a name that is much wider than the picture it belongs to " * 5
-    made = contact_sheet.lay_out_cells([contact_sheet.SheetCell([BLUE], [long, "x"])], 1)
-    assert made.width == 30 + 2 * 16
-    dark = np.asarray(made).astype(int).sum(axis=-1) < 300
+    sheet = contact_sheet.lay_out_cells([contact_sheet.SheetCell([BLUE], [long, "x"])], 1)
+    assert sheet.width == 30 + 2 * 16
+    dark = np.asarray(sheet).astype(int).sum(axis=-1) < 300
     assert not dark[:, 16 + 30 :].any() and dark[16 + 20 :].any()
 
 
@@ -47,7 +47,7 @@ def test_a_sheet_that_no_viewer_opens_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("sheet.jpg", "sheets are written as PNG; name a file.png"),
         ("none/sheet.png", "its folder does not exist"),
@@ -55,10 +55,10 @@ def test_a_sheet_that_no_viewer_opens_is_refused(monkeypatch):
         ("there.png", "exists already; name another, or add --force"),
     ],
 )
-def test_where_no_sheet_may_be_written(tmp_path, name, said):
+def test_where_no_sheet_may_be_written(tmp_path, name, message):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "there.png").touch()
-    with pytest.raises(TlcliError, match=said):
+    with pytest.raises(TlcliError, match=message):
         contact_sheet.sheet_path(tmp_path / name, "", force=False)
     assert (
         contact_sheet.sheet_path(tmp_path / "there.png", "", force=True) == tmp_path / "there.png"
@@ -81,8 +81,8 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_any_name_can_be_written(name):
-    made = contact_sheet.lay_out_cells([contact_sheet.SheetCell([RED], [name])], 1)
-    assert made.width == 50 + 2 * 16
+    sheet = contact_sheet.lay_out_cells([contact_sheet.SheetCell([RED], [name])], 1)
+    assert sheet.width == 50 + 2 * 16
     text, _ = contact_sheet.fit_text(name, 10_000, 14)
     assert not any(steering in text for steering in "\n\t\u202e\ud800")
 

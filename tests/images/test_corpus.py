@@ -64,12 +64,12 @@ def test_there_are_enough_kinds():
 
 @pytest.mark.parametrize("kind", corpus.SOUND)
 def test_pixels_are_those_of_opencv(kind: str):
-    found = np.asarray(decode.decode(corpus.SOUND[kind], name=kind)).astype(float)
+    actual = np.asarray(decode.decode(corpus.SOUND[kind], name=kind)).astype(float)
     expected = None if kind in BY_HAND else by_opencv(corpus.SOUND[kind])
     if expected is None:
         pytest.skip(BY_HAND.get(kind, "this OpenCV cannot read it"))
-    assert found.shape == expected.shape
-    assert np.abs(found - expected).max() <= NEAR
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max() <= NEAR
 
 
 def original(kind: str) -> np.ndarray:
@@ -113,8 +113,8 @@ def grey(kind: str) -> np.ndarray:
 def test_pixels_are_those_that_were_saved(kind: str, near: int):
     if kind not in corpus.SOUND:
         pytest.skip("this Pillow cannot write it")
-    found = np.asarray(decode.decode(corpus.SOUND[kind])).astype(float)
-    assert np.abs(found - original(kind)).max() <= near
+    actual = np.asarray(decode.decode(corpus.SOUND[kind])).astype(float)
+    assert np.abs(actual - original(kind)).max() <= near
 
 
 def test_truncated_files_are_refused():
@@ -148,37 +148,37 @@ def test_every_file_is_in_the_index_or_in_the_report(tmp_path: Path, write_recip
     )
     checked = check_recipe(config)
     assert checked.passed
-    said = "\n".join(map(str, checked.all_problems(each_file=True)))
+    report = "\n".join(map(str, checked.all_problems(each_file=True)))
     trained = {item.path for item in checked.plan.index.items}
     good = set(corpus.SOUND)
     for path, (kind, _) in zip(written, files, strict=True):
         assert (path in trained) == (kind in good), kind
-        assert path in trained or str(path) in said, kind
+        assert path in trained or str(path) in report, kind
     for name in ("folder.jpg", "dangling.jpg", "raw.CR2", "pipe.jpg"):
-        assert name in said, name
-    assert locked in trained or "locked.jpg" in said
+        assert name in report, name
+    assert locked in trained or "locked.jpg" in report
 
 
 def _survives(kind: str, data: bytes, path: Path) -> str:
-    """Look at a file as a run does; the file must decode, or be refused by its name, at once."""
+    """Decode a file as a run does: it must decode, or be refused by its name, within seconds."""
     path.write_bytes(data)
     started = time.process_time()
     try:
         decode.decode(path)
-        said = "decoded"
+        outcome = "decoded"
     except ImageError as error:
         (problem,) = error.problems
         assert problem.where == str(path), kind
         assert problem.message.startswith("cannot be decoded: "), kind
-        said = "refused"
+        outcome = "refused"
     try:
         decode.load_image(path, height=32, width=32, resize="squash")
-        assert said == "decoded", kind
+        assert outcome == "decoded", kind
     except ImageError:
-        assert said == "refused", kind
+        assert outcome == "refused", kind
     # Of processor time, since machines that run tests are busy; decoding twice.
     assert time.process_time() - started < 4, kind
-    return said
+    return outcome
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ def _survives(kind: str, data: bytes, path: Path) -> str:
 )
 def test_mutated_files_decode_or_are_refused(tmp_path: Path, number: int):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    said = [_survives(kind, data, tmp_path / "mutated.jpg") for kind, data in mutations(number)]
-    assert len(said) == number
-    assert said.count("decoded") > number / 10
-    assert said.count("refused") > number / 10
+    outcomes = [_survives(kind, data, tmp_path / "mutated.jpg") for kind, data in mutations(number)]
+    assert len(outcomes) == number
+    assert outcomes.count("decoded") > number / 10
+    assert outcomes.count("refused") > number / 10
     unit = 1 if sys.platform == "darwin" else 1024
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
     # A header may claim as many pixels as are allowed, of four bytes each, and they are copied.

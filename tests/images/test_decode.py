@@ -55,8 +55,8 @@ def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.rint(colours * share + 255 * (1 - share))
 
 
-def close(found: np.ndarray, expected: np.ndarray, within: int = 1) -> bool:
-    return np.abs(found.astype(int) - expected.astype(int)).max() <= within
+def close(actual: np.ndarray, expected: np.ndarray, within: int = 1) -> bool:
+    return np.abs(actual.astype(int) - expected.astype(int)).max() <= within
 
 
 def message(source: Path | bytes, name: str | None = None) -> str:
@@ -184,14 +184,14 @@ def test_orientation_of_deep_grey():
     exif = Image.Exif()
     exif[0x0112] = 6
     grey = (noise(4, 7, channels=1).astype(np.uint16)) * 257
-    found = decoded(encoded(Image.fromarray(grey), "PNG", exif=exif))
-    assert np.array_equal(found[..., 0], np.rot90(grey // 257, -1))
+    actual = decoded(encoded(Image.fromarray(grey), "PNG", exif=exif))
+    assert np.array_equal(actual[..., 0], np.rot90(grey // 257, -1))
 
 
 def test_alpha_is_laid_over_white():
     pixels = noise(channels=4)
-    found = decoded(encoded(Image.fromarray(pixels), "PNG"))
-    assert close(found, over_white(pixels[..., :3], pixels[..., 3]))
+    actual = decoded(encoded(Image.fromarray(pixels), "PNG"))
+    assert close(actual, over_white(pixels[..., :3], pixels[..., 3]))
 
 
 def test_grey_with_alpha_is_laid_over_white():
@@ -211,8 +211,8 @@ def test_a_palette_with_transparency(transparency: int | bytes, alpha: list[int]
     image = Image.new("P", (3, 1))
     image.putpalette(palette.tobytes())
     image.putdata([0, 1, 2])
-    found = decoded(encoded(image, "PNG", transparency=transparency))
-    assert close(found, over_white(palette[None], np.array([alpha])))
+    actual = decoded(encoded(image, "PNG", transparency=transparency))
+    assert close(actual, over_white(palette[None], np.array([alpha])))
 
 
 def test_a_transparent_colour_of_an_rgb_png_is_white():
@@ -248,9 +248,9 @@ def test_one_bit_images():
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_and_not_clipped(format: str):
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    found = decoded(encoded(Image.fromarray(ramp), format))
+    actual = decoded(encoded(Image.fromarray(ramp), format))
     expected = np.rint(ramp / 257)
-    assert np.array_equal(found, np.repeat(expected[..., None], 3, axis=2))
+    assert np.array_equal(actual, np.repeat(expected[..., None], 3, axis=2))
 
 
 def test_big_endian_16_bit_grey():
@@ -592,16 +592,16 @@ def test_warnings_of_pillow_stay_inside():
 
 def test_threads_decode_alike():
     data = encoded(Image.fromarray(noise(40, 50)), "PNG")
-    expected, found = decoded(data), []
+    expected, agreements = decoded(data), []
     threads = [
-        threading.Thread(target=lambda: found.append(np.array_equal(decoded(data), expected)))
+        threading.Thread(target=lambda: agreements.append(np.array_equal(decoded(data), expected)))
         for _ in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [True] * 8
+    assert agreements == [True] * 8
 
 
 def columns(*greys: int, height: int = 4, each: int = 4) -> Image.Image:
@@ -611,18 +611,18 @@ def columns(*greys: int, height: int = 4, each: int = 4) -> Image.Image:
 
 
 def test_squash_uses_every_pixel():
-    found = np.asarray(decode.fit(columns(0, 100, 200, height=8), 4, 6, "squash"))
-    assert found.shape == (4, 6, 3)
+    actual = np.asarray(decode.fit(columns(0, 100, 200, height=8), 4, 6, "squash"))
+    assert actual.shape == (4, 6, 3)
     # Half size: a bilinear filter of twice its usual support, (1, 3, 3, 1) / 8 on each row.
     row = np.pad(np.repeat([0.0, 100.0, 200.0], 4), 1, mode="edge")
     expected = [row[i : i + 4] @ np.array([1, 3, 3, 1]) / 8 for i in range(0, 12, 2)]
-    assert close(found[0, 1:-1, 0], np.rint(expected[1:-1]))
+    assert close(actual[0, 1:-1, 0], np.rint(expected[1:-1]))
 
 
 def test_a_reduction_averages_instead_of_aliasing():
     board = Image.fromarray(np.tile(np.array([[0, 255], [255, 0]], np.uint8), (64, 64)))
-    found = np.asarray(decode.fit(board.convert("RGB"), 8, 8, "squash"))
-    assert close(found, np.full((8, 8, 3), 127), within=3)
+    actual = np.asarray(decode.fit(board.convert("RGB"), 8, 8, "squash"))
+    assert close(actual, np.full((8, 8, 3), 127), within=3)
 
 
 @pytest.mark.parametrize("upright", [False, True])
@@ -630,8 +630,8 @@ def test_crop_keeps_the_centre(upright: bool):
     image = columns(0, 90, 180, 255)  # 16 x 4: the middle 4 columns are half 90, half 180
     if upright:
         image = image.transpose(Image.Transpose.TRANSPOSE)
-    found = np.asarray(decode.fit(image, 4, 4, "crop"))[..., 0]
-    assert (found.T if upright else found).tolist() == [[90, 90, 180, 180]] * 4
+    actual = np.asarray(decode.fit(image, 4, 4, "crop"))[..., 0]
+    assert (actual.T if upright else actual).tolist() == [[90, 90, 180, 180]] * 4
 
 
 def test_crop_to_another_shape():
@@ -645,29 +645,29 @@ def test_pad_keeps_everything_on_black(upright: bool):
     image = Image.new("RGB", (16, 8), "white")
     if upright:
         image = image.transpose(Image.Transpose.TRANSPOSE)
-    found = np.asarray(decode.fit(image, 16, 16, "pad"))[..., 0]
+    actual = np.asarray(decode.fit(image, 16, 16, "pad"))[..., 0]
     expected = np.zeros((16, 16))
     expected[4:12] = 255
-    assert np.array_equal(found.T if upright else found, expected)
+    assert np.array_equal(actual.T if upright else actual, expected)
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 7), (333, 1000), (224, 224)])
 def test_every_shape_comes_out_at_the_size_asked_for(resize: decode.Resize, size: tuple[int, int]):
-    found = decode.fit(Image.new("RGB", size, "white"), 31, 47, resize)
-    assert found.size == (47, 31)
+    actual = decode.fit(Image.new("RGB", size, "white"), 31, 47, resize)
+    assert actual.size == (47, 31)
     if resize != "pad":
-        assert np.asarray(found).min() == 255
+        assert np.asarray(actual).min() == 255
 
 
 def test_load_gives_writable_bytes_in_height_width_channels(tmp_path: Path):
     path = tmp_path / "a.png"
     pixels = noise(6, 9)
     path.write_bytes(encoded(Image.fromarray(pixels), "PNG"))
-    found = decode.load_image(path, height=6, width=9, resize="squash")
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, pixels)
-    found[0, 0] = 0
+    actual = decode.load_image(path, height=6, width=9, resize="squash")
+    assert actual.dtype == np.uint8
+    assert np.array_equal(actual, pixels)
+    actual[0, 0] = 0
 
 
 def test_verify_and_sniff(tmp_path: Path):
@@ -679,10 +679,10 @@ def test_verify_and_sniff(tmp_path: Path):
     assert decode.verify(good) is None
     assert decode.sniff(good) is None
     assert decode.sniff(cut) is None  # its header is whole
-    found = decode.verify(cut)
-    assert found is not None
-    assert str(found).startswith(f"{cut}: cannot be decoded: truncated: the PNG data end early")
+    problem = decode.verify(cut)
+    assert problem is not None
+    assert str(problem).startswith(f"{cut}: cannot be decoded: truncated: the PNG data end early")
     for check in (decode.verify, decode.sniff):
-        found = check(html)
-        assert found is not None
-        assert "not an image" in found.message
+        problem = check(html)
+        assert problem is not None
+        assert "not an image" in problem.message

@@ -168,8 +168,8 @@ def test_a_view_has_the_bits_of_tensorflows_resampling(fill_mode: str, shape: tu
         fill_mode=fill_mode.upper(),
     ).numpy()
     for photo, matrix, view in zip(photos, matrices, expected, strict=True):
-        made = geometry.warp(photo, matrix, fill_mode, 77.7).transpose(1, 2, 0)
-        np.testing.assert_array_equal(made, np.minimum(view, 255))
+        warped = geometry.warp(photo, matrix, fill_mode, 77.7).transpose(1, 2, 0)
+        np.testing.assert_array_equal(warped, np.minimum(view, 255))
 
 
 def test_rounding_does_not_lift_white_above_255():
@@ -179,10 +179,10 @@ def test_rounding_does_not_lift_white_above_255():
 
 
 def test_a_range_from_one_on_is_in_pixels():
-    one = RandomAddresses(0, ["a"], [1])
-    drawn = geometry.draw(Augment(height_shift_range=6.0), one)
+    address = RandomAddresses(0, ["a"], [1])
+    drawn = geometry.draw(Augment(height_shift_range=6.0), address)
     assert geometry.matrices(drawn, 100, 200)[0, 5] == np.float32(drawn.rows[0])
-    share = geometry.draw(Augment(height_shift_range=0.5), one)
+    share = geometry.draw(Augment(height_shift_range=0.5), address)
     offset = geometry.matrices(share, 100, 200)[0, 5]
     assert offset == pytest.approx(100 * 0.5 * drawn.rows[0] / 6.0)
 
@@ -226,12 +226,12 @@ def test_distributions_are_those_of_the_settings():
 def test_crops_have_the_area_the_shape_and_the_place_that_the_settings_say():
     crop = Augment(random_resized_crop={"scale": [0.2, 0.6], "ratio": [0.5, 2]})
     uniform = addresses(10_000).uniform("crop", 22)
-    found = geometry.boxes(uniform, (0.2, 0.6), (0.5, 2.0), 100, 150)
-    assert found.fits.all()
-    area, shape = found.height * found.width / 15_000, found.width / found.height
+    boxes = geometry.boxes(uniform, (0.2, 0.6), (0.5, 2.0), 100, 150)
+    assert boxes.fits.all()
+    area, shape = boxes.height * boxes.width / 15_000, boxes.width / boxes.height
     assert (area.min(), area.max()) == pytest.approx((0.2, 0.6), abs=0.001)
     assert (shape.min(), shape.max()) == pytest.approx((0.5, 2.0), abs=0.01)
-    assert (found.top + found.height).max() <= 100 and (found.left + found.width).max() <= 150
+    assert (boxes.top + boxes.height).max() <= 100 and (boxes.left + boxes.width).max() <= 150
     fully = geometry.boxes(uniform, (0.2, 0.2), (1.0, 1.0), 100, 150)
     assert_uniform(fully.left, 0, 150 - np.sqrt(3_000))
     assert_uniform(fully.top, 0, 100 - np.sqrt(3_000))
@@ -240,8 +240,8 @@ def test_crops_have_the_area_the_shape_and_the_place_that_the_settings_say():
     assert_uniform(np.log(square.width / square.height), np.log(0.5), np.log(2))
     matrices = geometry.crops(crop, addresses(10_000), 100, 150)
     assert matrices is not None
-    np.testing.assert_allclose(matrices[:, 0, 0], found.width / 150)
-    np.testing.assert_allclose(matrices[:, 1, 1], found.height / 100)
+    np.testing.assert_allclose(matrices[:, 0, 0], boxes.width / 150)
+    np.testing.assert_allclose(matrices[:, 1, 1], boxes.height / 100)
 
 
 def test_a_crop_that_never_fits_is_the_largest_of_the_nearest_shape():

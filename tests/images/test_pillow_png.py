@@ -1,4 +1,4 @@
-"""PNG files whose checksums and keys Pillow leaves out."""
+"""Checksums of pixel data and transparent colours of PNG files, which Pillow gets wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, kind: int, depth: int, rows: list[bytes], key: tuple[int, ...]):
-    """A PNG of raw rows with the colour that stands for nothing."""
+    """A PNG of raw rows with `key` as its transparent colour."""
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row for row in rows))
     return (
@@ -43,8 +43,8 @@ def test_a_key_of_shallow_grey_is_of_its_own_depth(depth: int):
     bits = "".join(f"{value:0{depth}b}" for value in values)
     row = int(bits, 2).to_bytes(depth)
     for key in {0, 1, most}:
-        found = first_channel(png(8, 1, 0, depth, [row], (key,)))
-        assert found == [255 if v == key else v * 255 // most for v in values], key
+        actual = first_channel(png(8, 1, 0, depth, [row], (key,)))
+        assert actual == [255 if v == key else v * 255 // most for v in values], key
 
 
 def test_a_key_of_deep_rgb_is_compared_in_full():

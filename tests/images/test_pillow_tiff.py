@@ -113,15 +113,15 @@ def test_pixels_are_right_or_refused(layout: Layout):
             apart=apart, deflated=deflated, mirrored=mirrored,
             palette=palette if photometric == PALETTE else None,
         )  # fmt: skip
-        way = f"{order} {apart=} {deflated=} {mirrored=}"
+        variant = f"{order} {apart=} {deflated=} {mirrored=}"
         try:
-            found = np.asarray(decode.decode(data, name=way)).astype(float)
+            actual = np.asarray(decode.decode(data, name=variant)).astype(float)
         except ImageError as error:
             (problem,) = error.problems
             assert problem.kind == "unsupported", problem
             continue
         read += 1
-        assert np.abs(found - truth).max() < NEAR, way
+        assert np.abs(actual - truth).max() < NEAR, variant
     assert read or layout not in READ
 
 
@@ -150,14 +150,14 @@ def test_what_is_sound_and_not_read_is_told_from_damage():
 
 def test_whole_numbers_of_12_bits_are_scaled_by_their_own_range():
     ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64, 1)
-    found = np.asarray(decode.decode(tiff(ramp, bits=12, photometric=GREY)))
-    assert np.array_equal(found[..., 0], np.rint(ramp[..., 0] * (255 / 4095)))
+    actual = np.asarray(decode.decode(tiff(ramp, bits=12, photometric=GREY)))
+    assert np.array_equal(actual[..., 0], np.rint(ramp[..., 0] * (255 / 4095)))
 
 
 def test_whole_numbers_above_2_to_the_31_do_not_wrap():
     values = np.array([[[0], [2**31 - 1], [2**31], [2**32 - 1]]], np.uint32)
-    found = np.asarray(decode.decode(tiff(values, bits=32, photometric=GREY)))
-    assert found[0, :, 0].tolist() == [0, 127, 128, 255]
+    actual = np.asarray(decode.decode(tiff(values, bits=32, photometric=GREY)))
+    assert actual[0, :, 0].tolist() == [0, 127, 128, 255]
 
 
 def test_the_hook_into_pillow_is_there():

@@ -63,10 +63,10 @@ def test_magnitude_0_changes_nothing(name: str):
 
 
 def test_operations_follow_each_other_in_their_order():
-    one, other = picks("posterize", "solarize"), picks("solarize", "posterize")
+    posterize_first, solarize_first = picks("posterize", "solarize"), picks("solarize", "posterize")
     expected = 255 - (PHOTO & 0b11110000).astype("float32")
-    assert (changed(PHOTO, one) == expected).all()
-    assert (changed(PHOTO, other) != expected).any()
+    assert (changed(PHOTO, posterize_first) == expected).all()
+    assert (changed(PHOTO, solarize_first) != expected).any()
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def plainly(path: Path, height: int, width: int, resize: decode.Resize) -> np.nd
 
 
 def differences(path: Path, height: int, width: int, resize: decode.Resize) -> np.ndarray:
-    found = decode.load_image(path, height=height, width=width, resize=resize).astype(int)
-    return np.abs(found - plainly(path, height, width, resize))
+    actual = decode.load_image(path, height=height, width=width, resize=resize).astype(int)
+    return np.abs(actual - plainly(path, height, width, resize))
 
 
 @pytest.fixture
@@ -90,9 +90,9 @@ def test_a_reduced_decode_is_close_to_the_full_one(
 ):
     image = photo(803, 601).convert(str(options.get("mode", "RGB")))
     rest = {key: value for key, value in options.items() if key != "mode"}
-    found = differences(save(tmp_path / "a.jpg", image, **rest), *target, resize)
-    assert found.mean() < 1
-    assert np.percentile(found, 99.9) <= 10
+    levels = differences(save(tmp_path / "a.jpg", image, **rest), *target, resize)
+    assert levels.mean() < 1
+    assert np.percentile(levels, 99.9) <= 10
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -140,18 +140,18 @@ def test_photos_near_the_size_asked_for_are_resampled_in_one_step(tmp_path: Path
 
 def test_other_formats_are_averaged_in_blocks(tmp_path: Path):
     path = save(tmp_path / "a.png", photo(803, 601))
-    found = differences(path, 48, 48, "squash")
-    assert 0 < found.max() <= 10
-    assert found.mean() < 1
+    levels = differences(path, 48, 48, "squash")
+    assert 0 < levels.max() <= 10
+    assert levels.mean() < 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (5000, 3), (7, 4000), (4001, 9)])
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_extreme_shapes(tmp_path: Path, size: tuple[int, int], resize: decode.Resize):
     path = save(tmp_path / "a.jpg", Image.new("RGB", size, "white"), orientation=6)
-    found = decode.load_image(path, height=31, width=47, resize=resize)
-    assert found.shape == (31, 47, 3)
-    assert found.max() == 255
+    actual = decode.load_image(path, height=31, width=47, resize=resize)
+    assert actual.shape == (31, 47, 3)
+    assert actual.max() == 255
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -4,10 +4,10 @@ The settings have the names and documented meanings of Keras' `ImageDataGenerato
 has an address instead of a state: its numbers come from (seed, image, view number) and nothing
 else, so it can be made again alone, in any batch, in any order, after a crash.
 
-A view is made in this order: geometry in one resampling (`geometry`), colours in one pass and focus
-(`colour`), what RandAugment does to colours (`randaugment`), and a rectangle of noise. NumPy does
-it, on the processor, so that kept views do not depend on the device. A batch goes over threads,
-photo by photo: the planes of one photo stay in a processor's cache, those of a batch do not.
+A view is made in this order: geometry in one resampling (`geometry`), colours in one pass and
+focus (`color_jitter`), what RandAugment does to colours (`randaugment`), and a rectangle of noise.
+NumPy computes it on the processor, so that kept views do not depend on the device. Threads share a
+batch photo by photo: the planes of one photo fit into a processor's cache, those of a batch do not.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ NAMED = (
     "seed",
 )
 
-#: Of `fill_mode: wrap`, which once had another period.
+#: Version of `fill_mode: wrap`, whose period was another one at first.
 WRAP_VERSION: int = 2
 
-#: Settings by which a view can show what lies beyond the photo, for which `fill_mode` is.
+#: Settings by which a view can reach beyond the border of the photo, so that `fill_mode` matters.
 REACH_BEYOND = (
     "rotation_range",
     "width_shift_range",
@@ -62,7 +62,7 @@ REACH_BEYOND = (
     "randaugment",
 )
 
-#: Settings that do not change the pixels of a view, or are gone once a recipe is loaded.
+#: Settings that do not change the pixels of a view, and `preset`, which loading a recipe replaces.
 WITHOUT_PIXELS = ("preset", "views", "mixup", "cutmix")
 
 #: Numbers of a view's rectangle of noise: where it lies, whether it is there, and its noise.
@@ -73,12 +73,13 @@ THREADS = min(os.cpu_count() or 1, 8)
 Pixels = NDArray[np.float32]
 
 
-@lru_cache(maxsize=16)  # asked for with every row of the store
+@lru_cache(maxsize=16)  # called for every row of the store
 def address(settings: Augment) -> str:
     """16 hex digits that stand for everything that decides the pixels of views above 0.
 
-    How many views there are is left out: asking for more of them keeps the ones at hand. Settings
-    that came later are named where they are used, so that a new one moves no row that is stored.
+    The number of views is left out, so that rows stay valid when a recipe asks for more views.
+    Settings that were added later count only where they are not at their default, so that a new
+    setting leaves the addresses of stored rows as they are.
     """
     fields = type(settings).model_fields
     values = {name: getattr(settings, name) for name in NAMED}

@@ -177,7 +177,7 @@ def sheet_path(out: Path | None, default: str, *, force: bool) -> Path:
     return path
 
 
-#: Files that systems call their fonts by, the widest coverage of scripts first within each kind;
+#: Names of font files on common systems, the widest coverage of scripts first within each kind;
 #: Pillow looks for them in the system's font folders.
 FONTS = (
     "DejaVuSans.ttf",
@@ -199,7 +199,7 @@ FONTS = (
 )
 
 
-# No font has a picture for this character: what it draws is what a missing letter looks like.
+# No font has a glyph for this character, so that drawing it gives the sign for a missing glyph.
 _NOWHERE = "\U0010fffe"
 
 

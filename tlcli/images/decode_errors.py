@@ -1,14 +1,16 @@
-"""What can be wrong with an image file: each fault has a kind, which decides, and words, which do
-not."""
+"""What can be wrong with an image file.
+
+Every error has a kind, which the code decides by, and a message, which is for people alone.
+"""
 
 from __future__ import annotations
 
 from tlcli.errors import ImageError, Kind, Problem
 
-#: Troubles of the moment: another look may not find them again.
+#: Temporary: the same file may be readable later.
 PASSING: frozenset[Kind] = frozenset({"no access", "no memory"})
 
-#: Of files that are whole, for all one can tell, but of no kind that is read.
+#: Files that seem undamaged, but are not of a format that is read.
 FOREIGN: frozenset[Kind] = frozenset({"no image", "unsupported"})
 
 _HINTS: dict[Kind, str] = {
@@ -21,7 +23,7 @@ _HINTS: dict[Kind, str] = {
 class DecodeError(Exception):
     """What keeps a file from being decoded, raised where its name is not known.
 
-    `what` is the same for every file with that fault; `detail` is what is found in this one.
+    `what` is the same for every file with that error; `detail` belongs to this file.
     """
 
     def __init__(self, kind: Kind, what: str, hint: str = "", *, detail: str = "") -> None:

@@ -71,7 +71,7 @@ class GeometryDraws:
 class Boxes:
     """Rectangles in n photos, in pixels; every array has shape (n,).
 
-    `found` is False where none of the sizes that were drawn fits.
+    `fits` is False where none of the sizes that were drawn fits.
     """
 
     top: Floats
@@ -144,7 +144,7 @@ def crops(settings: Augment, addresses: RandomAddresses, height: int, width: int
     down = np.where(box.fits, box.height, min(height, width / shape))
     left = np.where(box.fits, box.left, (width - across) / 2)
     top = np.where(box.fits, box.top, (height - down) / 2)
-    # The last column is the way from the photo's centre to the box's.
+    # The last column is the shift from the photo's centre to the box's.
     return _stack(
         len(addresses),
         (across / width, 0, left + (across - width) / 2),
@@ -243,7 +243,7 @@ def warp(photo: NDArray[Any], matrix: Matrices, fill_mode: str, cval: float) -> 
     near, far, taken = (np.empty((height, width), np.float32) for _ in range(3))
 
     def blend(plane: NDArray[np.float32], into: NDArray[np.float32]) -> None:
-        # Every place lies in the plane; clipping is numpy's way to take without a second look.
+        # Every place lies in the plane; with mode="clip", numpy skips its check of the indices.
         np.take(plane, at, out=into, mode="clip")
         np.multiply(into, to_left, out=into)
         np.take(plane[1:], at, out=taken, mode="clip")

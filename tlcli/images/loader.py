@@ -46,7 +46,7 @@ class View:
 
     @property
     def photo(self) -> str:
-        """What tells the photo from others: its bytes, or its path where they are not known."""
+        """The identity of the photo: the digest of its bytes, or its path if that is not known."""
         return self.digest or str(self.path)
 
 
@@ -70,7 +70,7 @@ class Batch:
     """Pixels of some views.
 
     Attributes:
-        views: what was asked for, in order.
+        views: all that the batch was to hold, in order.
         readable: those that could be decoded, in order.
         pixels: raw RGB of the readable ones, float32, shape (n, height, width, 3), 0..255.
         errors: why the others could not be decoded, by path.

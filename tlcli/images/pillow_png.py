@@ -1,6 +1,7 @@
-"""What Pillow leaves out when it reads PNG files: checksums of pixels, and keys of deep colours.
+"""What Pillow does not do when it reads PNG files: check pixel data, compare transparent colours.
 
-A key is the one colour that is transparent in a file without an alpha channel.
+A file without an alpha channel can name one colour as transparent, called its key here (chunk
+tRNS). Pillow ignores the checksums of pixel data, and compares keys in the wrong bit depth.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _GREY, _RGB = 0, 2
 def check_checksums(stream: BinaryIO) -> None:
     """Raise `DecodeError` for pixel data with a wrong checksum.
 
-    Pillow compares the checksums of the chunks before the pixels alone. A checksum that is cut off
-    counts as right: the pixels before it are there.
+    Pillow checks only the chunks before the pixels. A checksum that is cut off counts as right,
+    since all the pixels before it are there.
     """
     position, in_pixels = 8, False
     while True:
@@ -49,9 +50,9 @@ def _checksum(stream: BinaryIO, length: int, start: int) -> bytes:
 
 
 def apply_key(image: Image.Image, stream: BinaryIO) -> Image.Image:
-    """A loaded PNG whose one colour that stands for nothing, if it has one, is the right one.
+    """A loaded PNG with the key, if it has one, at the bit depth of its pixels.
 
-    Pillow compares the pixels that it has made, of 8 bits, with a value of the file's own depth.
+    Pillow compares pixels that it has converted to 8 bits with a key of the file's own depth.
     """
     key = image.info.get("transparency")
     if not isinstance(key, int | tuple):
@@ -69,7 +70,7 @@ def apply_key(image: Image.Image, stream: BinaryIO) -> Image.Image:
 
 
 def _apply_deep_key(image: Image.Image, stream: BinaryIO, key: tuple[int, ...]) -> Image.Image:
-    """The same of 16-bit RGB, of which Pillow keeps the high bytes: the low ones are read again."""
+    """The same for 16-bit RGB. Pillow keeps only the high bytes, so the low ones are read again."""
     stream.seek(0)
     low = PngImagePlugin.PngImageFile(stream)
     low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]

@@ -1,6 +1,8 @@
-"""What Pillow makes of TIFF files, put right: layouts that it scrambles, and those it cannot read.
+"""Corrections to how Pillow reads TIFF files.
 
-Compared with NumPy over every layout that Pillow lists, in `tests/images/test_pillow_tiff.py`.
+Some layouts it scrambles, so that they are read another way here; those that it cannot read are
+named in the error. `tests/images/test_pillow_tiff.py` compares every layout that Pillow lists with
+NumPy.
 """
 
 from __future__ import annotations
@@ -27,14 +29,15 @@ _FILL_ORDER = 266
 _STRIPS, _TILES = 273, 324
 _RGB, _CMYK = 2, 5
 
-# Where libtiff has put numbers into the order of this machine, and Pillow still turns them.
+# libtiff has already put these numbers into this machine's byte order; Pillow's own names for
+# the layouts would swap the bytes a second time.
 _AS_HERE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 _NUMBERS = {1: "whole numbers", 2: "whole numbers with a sign", 3: "floating point numbers"}
 
 
 class Tiff(TiffImagePlugin.TiffImageFile):
-    """A TIFF as Pillow reads it, with `Fault` for one that is sound and that it cannot read."""
+    """Pillow's reader of TIFF, which raises `DecodeError` for a sound file of an unknown layout."""
 
     def _setup(self) -> None:
         # Pillow's step from tags to a plan of reading: no other hook is early enough.
@@ -61,14 +64,14 @@ class Tiff(TiffImagePlugin.TiffImageFile):
         ]
 
     def _expect_bands(self) -> None:
-        """Raise `Fault` for channels that lie apart and that Pillow puts into the wrong places."""
+        """Raise `DecodeError` for planar channels that Pillow puts into the wrong places."""
         extra = self.tag_v2.get(EXTRASAMPLES, ())
         if self.mode == "LA" or (len(extra) > 1 and max(extra) > 0):
             raise _unsupported("alpha among channels that are in strips of their own")
 
 
 def is_negative(image: Image.Image) -> bool:
-    """Whether 0 is white, which Pillow sees to for up to 8 bits alone."""
+    """Whether 0 is white. Pillow inverts such images itself only up to 8 bits a channel."""
     return _tags(image).get(PHOTOMETRIC_INTERPRETATION) == 0
 
 
@@ -78,7 +81,7 @@ def white_level(image: Image.Image) -> int:
 
 
 def is_unsigned(image: Image.Image) -> bool:
-    """Whether an image in mode I has values up to 2**32 - 1, which Pillow takes for negative."""
+    """Whether an image in mode I is unsigned: Pillow reads values from 2**31 on as negative."""
     tags = _tags(image)
     wide = _all_of(tags, BITSPERSAMPLE, 16) == {32}
     return wide and _all_of(tags, SAMPLEFORMAT, _UNSIGNED) == {_UNSIGNED}
@@ -87,7 +90,7 @@ def is_unsigned(image: Image.Image) -> bool:
 def has_all_strips(image: ImageFile.ImageFile) -> bool:
     """Whether there are data for every pixel of a TIFF; Pillow leaves the others black.
 
-    libtiff, which reads what is compressed, looks for itself: its one tile is the whole image.
+    libtiff, which reads compressed data, checks this itself; its only tile is the whole image.
     """
     if any(tile[0] == "libtiff" for tile in image.tile):
         return True
@@ -110,10 +113,11 @@ def _is_planar(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
 
 
 def _safe_raw(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
-    """Whether Pillow itself reads data that are not compressed; libtiff knows better.
+    """Whether Pillow's own reader is right about these uncompressed data; else libtiff reads them.
 
-    Of channels that lie apart, Pillow takes a letter of its name of the layout each, which fits
-    8-bit RGB and CMYK alone. Of bits in the other order, it lacks what its table names.
+    For planar channels, Pillow uses one letter of the mode's name as the layout of each channel,
+    which is right for 8-bit RGB and CMYK only. For reversed bits (fill order 2), its table of
+    layouts names decoders that do not exist.
     """
     if tags.get(_FILL_ORDER, 1) != 1:
         return False
@@ -128,7 +132,7 @@ def _all_of(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, default: int)
 
 
 def _unknown_layout(tags: TiffImagePlugin.ImageFileDirectory_v2) -> DecodeError | None:
-    """The fault of a TIFF that Pillow has refused, if it holds together all the same."""
+    """The error for a TIFF that Pillow refuses, or None if its tags are not even sound."""
     compression = tags.get(COMPRESSION, _RAW)
     if compression not in TiffImagePlugin.COMPRESSION_INFO:
         return _unsupported(f"compression {compression}")

@@ -53,11 +53,11 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _deep_grey(image: Image.Image) -> Callable[[Image.Image], _Band]:
-    """What makes 8 bits of grey of more, and tells where it has the colour that stands for nothing.
+    """A function that converts bands of deep grey to 8 bits, with the alpha of a transparent value.
 
-    Of 16 bits, the largest value is 255. Other whole numbers are taken as 16-bit ones, fractions as
-    0..1, 0..255 or 0..65535, whichever is the first to hold all of them; values that fit none
-    of these are stretched from their least to their greatest. What is not finite becomes 0.
+    Of 16 bits, the largest value becomes 255. Other whole numbers are taken as 16-bit ones,
+    fractions as 0..1, 0..255 or 0..65535, the first range that holds all of them; values that fit
+    none of these are stretched from their least to their greatest. What is not finite becomes 0.
     """
     clear, negative = image.info.get("transparency"), pillow_tiff.is_negative(image)
     unsigned = image.mode == "I" and pillow_tiff.is_unsigned(image)
@@ -112,7 +112,7 @@ def _separated(image: Image.Image) -> _Band:
 
 
 def _bare_mode(image: Image.Image) -> str:
-    """The mode of what `_separated` or `_deep_grey` gives first."""
+    """The mode of the colours without alpha, which `_separated` and `_deep_grey` return first."""
     if image.mode in ("La", "LA", "1") or _is_deep(image):
         return "L"
     fits = image.mode in _PROFILE_SPACES and not image.has_transparency_data
@@ -120,8 +120,7 @@ def _bare_mode(image: Image.Image) -> str:
 
 
 def _to_srgb(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """What makes RGB of the bare colours of an image: through its colour profile if there is a
-    usable one, else plainly."""
+    """A function that converts colours without alpha to RGB, by a usable colour profile if any."""
     icc, mode = image.info.get("icc_profile"), _bare_mode(image)
     try:
         profile = None

@@ -27,7 +27,7 @@ _PIXELS_PER_ZERO, _ZEROS = 128, 64
 
 
 def check_not_truncated(image: Image.Image, stream: BinaryIO) -> None:
-    """Raise `Fault` where pixels of a loaded image were made of no data, or of damaged ones."""
+    """Raise `DecodeError` where some pixels of a loaded image have no data, or damaged data."""
     if image.format in JPEGS:
         _expect_end_mark(stream)
     elif image.format == "PNG":
@@ -42,7 +42,8 @@ def check_not_truncated(image: Image.Image, stream: BinaryIO) -> None:
 def ends_in_grey(image: Image.Image) -> bool:
     """Whether the last stored rows of a loaded JPEG are what libjpeg puts where there are no data.
 
-    To be asked before it is turned or converted: then that is neither below nor grey any more.
+    Call it before the image is turned or converted: afterwards these rows are neither at the
+    bottom nor of this grey.
     """
     if image.format not in JPEGS or image.height <= _CUT_ROWS:
         return False
@@ -56,7 +57,7 @@ def _truncated(name: str) -> DecodeError:
 
 
 def _expect_end_mark(stream: BinaryIO) -> None:
-    """Raise `Fault` for a JPEG without an end mark behind the start of its pixels.
+    """Raise `DecodeError` for a JPEG without an end mark behind the start of its pixels.
 
     Half a download in a file of the full size ends in zeros, which decode as pixels.
     """
