@@ -152,7 +152,7 @@ class Data(Block):
 
     @property
     def root(self) -> Path:
-        """The folder that the paths of photos are told relative to."""
+        """The folder that the paths of photos are shown relative to."""
         return self.dir or self.source.parent
 
 

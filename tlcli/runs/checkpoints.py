@@ -70,7 +70,7 @@ class Checkpoints:
         self._needed: list[set[int]] = []  # by each of those that a new one leaves in place
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Add a checkpoint, make sure that it can be read, and drop those it makes needless."""
+        """Add a checkpoint, check that it can be read, and remove those that are not needed now."""
         make_folder(self._folder)
         path = self._path(checkpoint.epoch)
         state = {**checkpoint.state, _COUNT: len(checkpoint.arrays)}
@@ -113,7 +113,7 @@ class Checkpoints:
         return None, problems
 
     def clear(self) -> None:
-        """Remove all of them; at once, so that a crash meanwhile leaves all or none."""
+        """Remove all of them at once, so that a crash leaves either all or none."""
         if self._folder.is_dir():
             away = trash(self._folder)
             shutil.rmtree(away, ignore_errors=True)
@@ -159,7 +159,7 @@ def _needs(sound: Checkpoint) -> set[int]:
 
 @contextmanager
 def _checkpoint_errors(path: Path) -> Iterator[None]:
-    """Tell a damaged file, a `_Damaged`, from one that cannot be read just now, a `RunError`."""
+    """Raise `_Damaged` for a damaged file, and `RunError` for one that cannot be read just now."""
     try:
         yield
     except OSError as error:

@@ -134,7 +134,7 @@ def move_into_place(run: Run) -> Run:
     if run.replaces is None:
         return run
     (run.replaces / directory.SUMMARY).unlink(missing_ok=True)
-    # A stopped run there is not to be gone on with as if it were this one.
+    # A stopped run there must not be resumed as if it were this one.
     shutil.rmtree(run.replaces / directory.CHECKPOINTS, ignore_errors=True)
     for path in (run.replaces / name for name in directory.DERIVED):
         if path.is_dir() and not path.is_symlink():

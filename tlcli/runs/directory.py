@@ -36,7 +36,7 @@ REPORT = "report.html"
 
 
 def evaluation(split: str) -> str:
-    """The file with what `tlcli evaluate` found on a split."""
+    """The file with the results of `tlcli evaluate` on a split."""
     return f"evaluation-{split}.json"
 
 
@@ -122,12 +122,12 @@ class Run:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is left to do for it, not even tidying up."""
+        """Whether it is finished and cleaned up."""
         return self.finished and not self.file(CHECKPOINTS).exists()
 
     @property
     def has_checkpoints(self) -> bool:
-        """Whether an epoch was trained that it can go on from."""
+        """Whether there is a checkpoint from which it can be resumed."""
         return any(self.file(CHECKPOINTS).glob("*.npz"))
 
 

@@ -34,7 +34,7 @@ def compute_fingerprints(recipe: Recipe, index: Index) -> dict[str, str]:
 
 
 def recorded_fingerprints(run: Run) -> dict[str, Any]:
-    """What a run was told by when it began; see `of`. Raises `RunError` for a damaged record."""
+    """The fingerprints that a run began with. Raises `RunError` for a damaged record."""
     record = run.record()
     return {key: record.get(key) for key in _KEYS}
 

@@ -67,7 +67,7 @@ class Estimate:
 
     @property
     def total(self) -> float:
-        """Of all of it."""
+        """Of the whole run."""
         return self.extract + sum(seconds for _, seconds in self.stages)
 
     def text(self) -> str:
@@ -198,14 +198,14 @@ def _seconds(act: Callable[[], Any]) -> float:
 
 
 def _decoding(items: Sequence[Item], size: tuple[int, int]) -> float:
-    """Seconds to decode a photo in all threads, on average over some that lie evenly among all."""
+    """Seconds to decode a photo in all threads: the mean over an even sample of the photos."""
     started = time.perf_counter()
     count = 0
     for item in items[:: max(len(items) // 32, 1)]:
         try:
             load_image(item.path, height=size[0], width=size[1], resize="squash")
         except ImageError:
-            continue  # told elsewhere
+            continue  # the check of photos reports it
         count += 1
         if time.perf_counter() - started > BUDGET:
             break

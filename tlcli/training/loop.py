@@ -1,8 +1,8 @@
 """The training loop: one stage, from activations at its cut.
 
-Everything a stage decides between its epochs, which was the best, when patience ends, what a
-plateau does to the rate, follows from the metrics of the epochs so far. So a stage that goes on
-after a stop is told its history and the variables as they were, and needs no other state.
+Everything that a stage decides between its epochs (which one is the best, when patience ends, what
+a plateau does to the rate) follows from the metrics of the epochs so far. So a stage that is
+resumed after a stop needs its history and its variables, and no other state.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class Snapshot:
 
 
 class Listener(Protocol):
-    """Who is told of the end of every epoch."""
+    """What is called at the end of every epoch."""
 
     def keep(self, snapshot: Snapshot) -> None:
-        """Keep the snapshot, so that the stage can go on from it after a stop."""
+        """Keep the snapshot, so that the stage can be resumed from it after a stop."""
         ...
 
     def report(self, epoch: Epoch) -> None:
@@ -113,8 +113,8 @@ def run_stage(
     """Train one stage and leave the weights of its best epoch in the network.
 
     The order of an epoch and the views it shows are drawn from (seed, stage, epoch) alone, so that
-    any epoch can be repeated by itself. `listener` is told of the end of every epoch; `stopped` is
-    the last snapshot that it kept before a stop. Raises `RunError` when the loss stops being a
+    any epoch can be repeated by itself. `listener` is called at the end of every epoch; `stopped`
+    is the last snapshot that it kept before a stop. Raises `RunError` when the loss stops being a
     number.
     """
     stage = planned.stage

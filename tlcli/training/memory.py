@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_memory(chosen: Recipe, stages: Collection[StagePlan]) -> Iterator[Problem]:
-    """Whether the least that a forward pass or a stage can do with is more than the machine has."""
+    """Errors where a forward pass or a stage needs at least more memory than the machine has."""
     available = available_memory()
     if available is None:
         return
@@ -54,7 +54,7 @@ def _least_memory(planned: StagePlan) -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes of this machine's memory, or of the container's limit; None where nobody says."""
+    """Bytes of memory of this machine or container; None where the system does not say."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

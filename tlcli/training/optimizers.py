@@ -74,7 +74,7 @@ class Rate:
         return rate * self._reduced
 
     def end_epoch(self, val_loss: float | None) -> None:
-        """Tell a plateau schedule how the epoch went."""
+        """Let a plateau schedule take in the validation loss of an epoch."""
         self._epochs += 1
         if self._schedule.name != "plateau" or val_loss is None:
             return

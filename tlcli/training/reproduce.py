@@ -132,10 +132,10 @@ def reproduce(
 
 
 def _check_place(run: Run, again: Run) -> None:
-    """What is where the repetition goes must be that repetition, whole or not."""
+    """Raise `RunError` where another run, or anything else, is where the repetition goes."""
     where, hint = f"--out {again.path}", "name another folder with --out, or remove this one"
     if not again.file(directory.RECORD).is_file():
-        return  # of a folder of anything else the survey tells
+        return  # the preflight reports a folder that holds anything else
     if again.path.resolve() == run.path.resolve():
         raise RunError(Problem(where, "is the run itself", "name another folder with --out"))
     try:

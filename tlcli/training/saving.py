@@ -104,7 +104,7 @@ def machine() -> dict[str, Any]:
 
 
 def _usable_cores() -> int | None:
-    """Cores that this process may use, which decide how sums are split."""
+    """The number of cores that this process may use: it decides how sums are split."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()

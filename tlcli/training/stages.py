@@ -1,4 +1,4 @@
-"""Stage after stage, with a checkpoint after every epoch to go on from."""
+"""Stage after stage, with a checkpoint after every epoch from which a stopped run is resumed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
 
 
 class Clock:
-    """Seconds of the acts of a run."""
+    """Measures how many seconds each act of a run takes."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -50,7 +50,7 @@ class Clock:
             self._running = None
 
     def add(self, earlier: Mapping[str, float]) -> None:
-        """Count in the seconds of acts before a stop."""
+        """Add the seconds that acts took before a stop."""
         for act, seconds in earlier.items():
             self.seconds[act] = self.seconds.get(act, 0) + float(seconds)
 
@@ -89,8 +89,8 @@ class Stages:
         self._finished: list[_FinishedStage] = []
         self._stopped: Snapshot | None = None  # of the stage that was training when it stopped
 
-    def go_back(self) -> None:
-        """Take up the newest checkpoint of a run that was stopped, and say so."""
+    def load_checkpoint(self) -> None:
+        """Load the newest checkpoint of a run that was stopped, and say so."""
         last, problems = self._checkpoints.newest()
         for problem in problems:
             console.warn(str(problem))
@@ -102,7 +102,7 @@ class Stages:
             )
             return
         try:
-            self._take_up(last)
+            self._resume_from(last)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             hint = "another version of tlcli may have written it; start a new run with --fresh"
             message = "this tlcli cannot read its checkpoint"
@@ -158,11 +158,11 @@ class Stages:
 
     @property
     def _epochs(self) -> list[Epoch]:
-        """Those of the stages that are finished."""
+        """The epochs of the stages that are finished."""
         return [epoch for stage in self._finished for epoch in stage.outcome.history]
 
-    def _take_up(self, last: Checkpoint) -> None:
-        """Go on from a checkpoint: what `keep` has written."""
+    def _resume_from(self, last: Checkpoint) -> None:
+        """Continue from a checkpoint: what `keep` has written."""
         state = last.state
         self._finished = [_FinishedStage.from_state(values) for values in state["results"]]
         self._clock.add(state["seconds"])

@@ -57,8 +57,8 @@ class _Tally:
         self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int64)))
         self._seen.assign_add(tf.cast(tf.size(labels), tf.int64))
 
-    def read(self) -> Means:
-        """The means since the last reading."""
+    def take(self) -> Means:
+        """Return the means of what was counted, and start counting anew."""
         n = int(self._seen.numpy())
         loss, correct = float(self._loss.numpy()), int(self._correct.numpy())
         for variable in (self._loss, self._correct, self._seen):
@@ -87,7 +87,7 @@ class Scorer:
         for (positions, _), rows in zip(picks, feed.stream(picks), strict=True):
             self._step(_input(self._tail, rows), feed.labels[positions])
             signals.raise_if_interrupted()
-        return self._tally.read()
+        return self._tally.take()
 
     def _add(self, x: Any, labels: Any) -> None:
         logits = self._head(self._tail(x, training=False), training=False)
@@ -149,7 +149,7 @@ class Trainer:
             self._step(x, *map(tf.convert_to_tensor, inputs))
             bar.update(len(positions))
             signals.raise_if_interrupted()
-        return self._tally.read()
+        return self._tally.take()
 
     def _mix(self, epoch: int, step: int, count: int) -> Mix | None:
         if not self._mixed:

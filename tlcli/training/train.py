@@ -1,4 +1,4 @@
-"""The story of a run, from a plan to a directory that predicts."""
+"""How a run is trained, act by act: from a plan to a directory that predicts."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def train(
 ) -> TrainedRun:
     """Carry out a plan: load, extract, train stage after stage, test, save, check.
 
-    The features come first and stay in the store, and every epoch leaves a checkpoint, so that a
-    run that ends early goes on from there when it is asked for again. With `latest`, the run is
-    what `directory.LATEST` points to from now on. `checksum` is what that of the pretrained weights
-    must be. Raises a `TlcliError` for photos, weights, disks and numbers that do not allow it to
-    end well, and `Interrupted` after a signal.
+    The features come first and stay in the store, and every epoch leaves a checkpoint, so that the
+    same request resumes a run that ended early. With `latest`, `directory.LATEST` points to the run
+    from now on. `checksum` is the one that the pretrained weights must have. Raises a `TlcliError`
+    for photos, weights, disks and numbers that do not allow the run to end well, and `Interrupted`
+    after a signal.
     """
     with signals.defer(), resume.claim(request, plan.recipe, plan.index) as claimed:
         clock = Clock()
@@ -91,7 +91,7 @@ def train(
             plan = _readable(plan, report, claimed)
             stages = Stages(network, plan, opened.all_rows, run, clock, report)
             if claimed.resumed:
-                stages.go_back()
+                stages.load_checkpoint()
             results = stages.run()
         with clock("save"):
             saving.save_model(network, plan.recipe, plan.index.classes, run)
@@ -104,7 +104,7 @@ def train(
         if latest:
             _mark_latest(final)
         _draw_views(plan.recipe, plan.index, final)
-        # From here on the run is finished; whoever asks for it again gets another.
+        # From here on the run is finished; the same request makes another one.
         if run.replaces is None:
             stages.close()
         else:
