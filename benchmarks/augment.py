@@ -84,7 +84,7 @@ def contestants(pixels: Any, digests: list[str]) -> dict[str, Callable[[], Any]]
         def run() -> None:
             for start in range(0, len(pixels), BATCH):
                 chosen = slice(start, start + BATCH)
-                augment.views(settings, pixels[chosen], digests[chosen], numbers[chosen])
+                augment.make_views(settings, pixels[chosen], digests[chosen], numbers[chosen])
 
         return run
 
@@ -148,7 +148,7 @@ def share_of_extract(
         for opened in rows.values():
             opened.close()
         views = timed(
-            lambda: augment.views(chosen.augment, pixels[:BATCH], digests[:BATCH], [1] * BATCH)
+            lambda: augment.make_views(chosen.augment, pixels[:BATCH], digests[:BATCH], [1] * BATCH)
         )
         if turn:
             shares.append(views / whole)

@@ -84,7 +84,7 @@ def cell(photo: Any, ours: dict[str, Any], theirs: dict[str, Any], mode: str) ->
         rows_in_pixels=True,
         columns_in_pixels=True,
     )
-    (matrix,) = geometry.matrices(drawn, SIDE, SIDE)
+    (matrix,) = geometry.compose(drawn, SIDE, SIDE)
     view = geometry.warp(photo, matrix, mode, 0.0).transpose(1, 2, 0)
     difference = np.abs(view - legacy(photo, theirs, mode)).max(axis=2)
     if mode in ("nearest", "reflect"):
@@ -115,7 +115,7 @@ def coloured(pixels: Any, values: dict[str, float]) -> Any:
     }  # fmt: skip
     drawn = color_jitter.ColorDraws(**{n: np.array([v]) for n, v in {**plain, **values}.items()})
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return color_jitter.changed(planes, drawn, 0).transpose(1, 2, 0)
+    return color_jitter.change_colours(planes, drawn, 0).transpose(1, 2, 0)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def cell(sheet: Image.Image, row: int, column: int, height: int) -> np.ndarray:
 
 def test_rows_are_photos_and_their_views_of_training(chosen, tmp_path):
     index = dataset.read_index(chosen.data)
-    written = preview.sheet(chosen, index, tmp_path / "v.png", number=2)
+    written = preview.write_sheet(chosen, index, tmp_path / "v.png", number=2)
     assert (written.rows, written.views, written.left_out) == (6, 3, ())
     sheet = Image.open(written.path).convert("RGB")
     rows = []
@@ -50,12 +50,12 @@ def test_rows_are_photos_and_their_views_of_training(chosen, tmp_path):
         photo = decode.load_image(item.path, height=64, width=64, resize="squash")
         assert (cell(sheet, row, 0, 6) == photo).all()
         for view in (1, 2, 3):
-            (pixels,) = augment.views(chosen.augment, photo[None], [item.digest], [view])
+            (pixels,) = augment.make_views(chosen.augment, photo[None], [item.digest], [view])
             assert (cell(sheet, row, view, 6) == np.rint(pixels)).all()
 
 
 def test_the_settings_are_told(chosen):
-    assert preview.settings(chosen) == {
+    assert preview.describe_settings(chosen) == {
         "views": "3",
         "rotation_range": "30",
         "random_resized_crop": "{scale: [0.08, 1], ratio: [0.75, 1.333]}",
@@ -99,7 +99,9 @@ def test_copies_and_bad_photos_take_no_rows_of_good_ones(chosen, photos, tmp_pat
     (photos / "train/red/copy.png").write_bytes((photos / "train/red/00.png").read_bytes())
     for name in ("a", "b", "c"):
         (photos / f"train/blue/{name}.jpg").write_bytes(b"<html>" + name.encode())
-    written = preview.sheet(chosen, dataset.read_index(chosen.data), tmp_path / "v.png", number=8)
+    written = preview.write_sheet(
+        chosen, dataset.read_index(chosen.data), tmp_path / "v.png", number=8
+    )
     assert (written.rows, written.left_out) == (24, ())
     assert 1 <= capsys.readouterr().err.count("left out") <= 3  # those before the last good one
 
@@ -133,13 +135,13 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_named(chosen, photos, tmp_p
         if item.label == 0:
             item.path.write_bytes(b"<html>")
     index = dataset.read_index(chosen.data)
-    written = preview.sheet(chosen, index, tmp_path / "v.png", number=1)
+    written = preview.write_sheet(chosen, index, tmp_path / "v.png", number=1)
     assert written.rows == 2
     assert "not an image" in capsys.readouterr().err
     for path in photos.glob("train/*/*"):
         path.write_bytes(path.name.encode() + b"<html>")
     with pytest.raises(DataError, match="no training photo can be shown"):
-        preview.sheet(chosen, dataset.read_index(chosen.data), tmp_path / "w.png")
+        preview.write_sheet(chosen, dataset.read_index(chosen.data), tmp_path / "w.png")
 
 
 def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
@@ -149,10 +151,10 @@ def test_many_classes_and_odd_names(chosen, photos, tmp_path, monkeypatch):
         shutil.copy(photos / f"train/red/0{number}.png", folder / "a\nb.png")
     monkeypatch.setattr(preview, "MAX_ROWS", 5)
     index = dataset.read_index(Data(dir=photos / "train", split=Split(val=0, test=0)))
-    written = preview.sheet(chosen, index, tmp_path / "v.png", number=3)
+    written = preview.write_sheet(chosen, index, tmp_path / "v.png", number=3)
     assert written.rows <= 5
     assert len(written.left_out) == len(index.classes) - 5
-    assert preview.sheet(chosen, index, tmp_path / "w.png", number=3, most=2).rows == 2
+    assert preview.write_sheet(chosen, index, tmp_path / "w.png", number=3, most=2).rows == 2
 
 
 def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):
@@ -165,5 +167,7 @@ def test_by_default_as_many_views_as_training_shows(chosen, tmp_path):
 
 def test_without_settings_the_photos_are_shown(chosen, tmp_path):
     plain = chosen.model_copy(update={"augment": Augment(mixup=0.3)})
-    written = preview.sheet(plain, dataset.read_index(chosen.data), tmp_path / "v.png", number=1)
+    written = preview.write_sheet(
+        plain, dataset.read_index(chosen.data), tmp_path / "v.png", number=1
+    )
     assert (written.rows, written.views) == (3, 0)

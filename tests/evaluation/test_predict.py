@@ -87,7 +87,7 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
     for path, line in zip(paths, printed.splitlines(), strict=True):
         photo = decode.load_image(path, height=32, width=32, resize="squash")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        views = augment.views(settings, photo[None].repeat(4, 0), [digest] * 4, [0, 1, 2, 3])
+        views = augment.make_views(settings, photo[None].repeat(4, 0), [digest] * 4, [0, 1, 2, 3])
         mean = network.whole(views, training=False).numpy().mean(axis=0)
         probabilities = {top["label"]: top["probability"] for top in json.loads(line)["top"]}
         assert [probabilities[name] for name in card_of(run)["classes"]] == pytest.approx(
@@ -104,7 +104,7 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     for path in sorted((photos / "test").rglob("*.png")):
         photo = decode.load_image(path, height=32, width=32, resize="squash")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        views = augment.views(settings, photo[None].repeat(3, 0), [digest] * 3, [0, 1, 2])
+        views = augment.make_views(settings, photo[None].repeat(3, 0), [digest] * 3, [0, 1, 2])
         mean = network.whole(views, training=False).numpy().mean(axis=0)
         losses.append(-np.log(mean[card_of(run)["classes"].index(path.parent.name)]))
     assert value["tta"] == 2

@@ -78,6 +78,6 @@ def test_views_that_probability_leaves_alone_have_the_row_of_their_photo(loaded)
     digests = sorted({item.digest for item in index.of("train")})
     kept = {digest: [view.number for view in views if view.digest == digest] for digest in digests}
     for digest, numbers in kept.items():
-        changed = augment.changes(chosen.augment, [digest] * 8, range(8))
+        changed = augment.mark_changed(chosen.augment, [digest] * 8, range(8))
         assert numbers == [0, *np.flatnonzero(changed)]
     assert 2 * len(digests) < sum(map(len, kept.values())) < 7 * len(digests)

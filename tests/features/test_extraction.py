@@ -211,7 +211,9 @@ def test_views_in_the_store_are_those_of_augment(network, loaded, photos, tmp_pa
     rows = open_rows(network, chosen, tmp_path / "store", [TOP])
     extraction.extract(network, chosen, views, rows)
     photo = np.asarray(Image.open(first.path).convert("RGB").resize((32, 32), 2))
-    pixels = augment.views(chosen.augment, np.stack([photo] * 3), [first.digest] * 3, [0, 1, 2])
+    pixels = augment.make_views(
+        chosen.augment, np.stack([photo] * 3), [first.digest] * 3, [0, 1, 2]
+    )
     expected = network.base(pixels, training=False).numpy()
     found = rows_of(chosen, rows[TOP], views)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

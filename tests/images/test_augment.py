@@ -59,7 +59,7 @@ def all_views(settings: Augment, size: int) -> Any:
     numbers = [n % 5 for n in range(64)]
     return np.concatenate(
         [
-            augment.views(
+            augment.make_views(
                 settings, photos[i : i + size], digests[i : i + size], numbers[i : i + size]
             )
             for i in range(0, 64, size)
@@ -75,7 +75,7 @@ def test_a_view_has_the_same_bits_in_every_batch(settings: Augment):
         np.testing.assert_array_equal(all_views(settings, size), whole)
     photos, digests = some_photos()
     shuffled = np.random.default_rng(1).permutation(64)
-    rows = augment.views(
+    rows = augment.make_views(
         settings, photos[shuffled], [digests[n] for n in shuffled], [n % 5 for n in shuffled]
     )
     np.testing.assert_array_equal(rows, whole[shuffled])
@@ -114,17 +114,19 @@ def test_one_thread_makes_the_same_bits(monkeypatch):
 def test_view_0_is_the_photo_itself():
     photos = np.random.default_rng(0).uniform(0, 255, (4, 33, 20, 3)).astype("float32")
     digests = ["a", "b", "c", "d"]
-    views = augment.views(FIRST, photos, digests, [0, 1, 0, 7])
+    views = augment.make_views(FIRST, photos, digests, [0, 1, 0, 7])
     assert (views[[0, 2]] == photos[[0, 2]]).all()
     assert (views[[1, 3]] != photos[[1, 3]]).any(axis=(1, 2, 3)).all()
-    assert (augment.views(EVERYTHING, photos, digests, [0] * 4) == photos).all()
+    assert (augment.make_views(EVERYTHING, photos, digests, [0] * 4) == photos).all()
 
 
 def test_width_shifts_go_along_the_width():
     photo = np.zeros((1, 20, 40, 3), "uint8")
     photo[0, 10, 20] = 200
     digests = [hashlib.sha256(bytes([n])).hexdigest() for n in range(64)]
-    shown = augment.views(Augment(width_shift_range=0.25), photo.repeat(64, 0), digests, [1] * 64)
+    shown = augment.make_views(
+        Augment(width_shift_range=0.25), photo.repeat(64, 0), digests, [1] * 64
+    )
     _, rows, columns, _ = np.nonzero(shown > 1)
     assert set(rows) == {10}
     assert columns.min() in (10, 11, 12) and columns.max() in (28, 29, 30)
@@ -132,12 +134,12 @@ def test_width_shifts_go_along_the_width():
 
 def test_probability_is_the_share_of_views_that_change():
     digests, numbers = [str(n) for n in range(10_000)], [1 + n % 4 for n in range(10_000)]
-    share = augment.changes(with_(FIRST, probability=0.3), digests, numbers)
+    share = augment.mark_changed(with_(FIRST, probability=0.3), digests, numbers)
     assert abs(share.mean() - 0.3) < 0.023
     photos, digests = some_photos()
-    some = augment.views(with_(FIRST, probability=0.5), photos, digests, [1] * 64)
-    every = augment.views(FIRST, photos, digests, [1] * 64)
-    changed = augment.changes(with_(FIRST, probability=0.5), digests, [1] * 64)
+    some = augment.make_views(with_(FIRST, probability=0.5), photos, digests, [1] * 64)
+    every = augment.make_views(FIRST, photos, digests, [1] * 64)
+    changed = augment.mark_changed(with_(FIRST, probability=0.5), digests, [1] * 64)
     assert (some[changed] == every[changed]).all(), "those that change are the same"
     assert (some[~changed] == photos[~changed]).all() and 16 < changed.sum() < 48
 
@@ -145,7 +147,7 @@ def test_probability_is_the_share_of_views_that_change():
 def test_erased_rectangles_have_the_share_and_the_noise_that_the_settings_say():
     settings = Augment(random_erasing={"probability": 0.4, "scale": [0.1, 0.2], "ratio": [0.5, 2]})
     photos = np.broadcast_to(np.float32(300), (10_000, 30, 30, 3))  # no noise has this value
-    views = augment.views(settings, photos, [str(n) for n in range(10_000)], [1] * 10_000)
+    views = augment.make_views(settings, photos, [str(n) for n in range(10_000)], [1] * 10_000)
     gone = (views < 256).all(axis=3)
     hit = gone.any(axis=(1, 2))
     assert abs(hit.mean() - 0.4) < 0.02
@@ -207,7 +209,7 @@ def numbers_of(settings: Augment) -> dict[str, Any]:
     draws: dict[str, Any] = {}
     for drawn in (geometry.draw(settings, at), color_jitter.draw(settings, at)):
         draws |= {name: value for name, value in vars(drawn).items() if np.ndim(value)}
-    draws["crop"] = geometry.crops(settings, at, 20, 30)
+    draws["crop"] = geometry.draw_crops(settings, at, 20, 30)
     assert settings.randaugment is not None
     draws["operations"] = randaugment.draw(settings.randaugment, at).operations
     return draws
@@ -222,8 +224,10 @@ def test_a_changed_setting_changes_its_own_numbers_only(name: str):
 
 def test_a_new_setting_leaves_the_geometry_of_every_view_alone():
     photos, digests = some_photos(8)
-    plain = augment.views(FIRST, photos, digests, [3] * 8)
-    brighter = augment.views(with_(FIRST, brightness_range=(0.5, 0.5)), photos, digests, [3] * 8)
+    plain = augment.make_views(FIRST, photos, digests, [3] * 8)
+    brighter = augment.make_views(
+        with_(FIRST, brightness_range=(0.5, 0.5)), photos, digests, [3] * 8
+    )
     np.testing.assert_allclose(brighter, plain / 2, atol=1e-4)
 
 
@@ -236,18 +240,19 @@ def test_the_address_changes_with_each_setting(name: str):
         if name == "cval":
             settings = with_(settings, fill_mode="constant")
         changed = with_(settings, **{name: CHANGED[name]})
-        assert augment.address(changed) != augment.address(settings)
+        assert augment.compute_address(changed) != augment.compute_address(settings)
 
 
 def test_the_address_does_not_change_with_what_moves_no_pixel():
     for values in ({"views": 0}, {"views": 9}, {"views": "live"}, {"mixup": 0.2}, {"cutmix": 1}):
-        assert augment.address(with_(FIRST, **values)) == augment.address(FIRST)
-    assert augment.address(with_(FIRST, cval=9)) == augment.address(FIRST)  # nearest
+        assert augment.compute_address(with_(FIRST, **values)) == augment.compute_address(FIRST)
+    # With `fill_mode: nearest`, no pixel has the value of `cval`.
+    assert augment.compute_address(with_(FIRST, cval=9)) == augment.compute_address(FIRST)
     colours = Augment(brightness_range=0.2, horizontal_flip=True)  # nothing beyond the photo shows
     for values in ({"fill_mode": "wrap"}, {"fill_mode": "constant", "cval": 9}):
-        assert augment.address(with_(colours, **values)) == augment.address(colours)
+        assert augment.compute_address(with_(colours, **values)) == augment.compute_address(colours)
     explicit = Augment(**PRESETS["medium"])
-    assert augment.address(Augment(preset="medium")) == augment.address(explicit)
+    assert augment.compute_address(Augment(preset="medium")) == augment.compute_address(explicit)
 
 
 def test_every_setting_is_part_of_the_address_or_moves_no_pixel():
@@ -263,8 +268,8 @@ def test_numbers_are_the_published_ones():
     assert [round(float(getattr(drawn, name)[0]), 6) for name in names] == [
         -0.138564, 1.0, 0.0, 0.044128, -8.693838, 14.431626, 1.196201, 1.028756
     ]  # fmt: skip
-    assert augment.address(FIRST) == "8d51adb4c0e99b0a"
-    assert augment.address(EVERYTHING) == "126e328770d50f6a"
+    assert augment.compute_address(FIRST) == "8d51adb4c0e99b0a"
+    assert augment.compute_address(EVERYTHING) == "126e328770d50f6a"
     photos, digests = some_photos(4)
-    means = augment.views(EVERYTHING, photos, digests, [1, 2, 3, 4]).mean(axis=(1, 2, 3))
+    means = augment.make_views(EVERYTHING, photos, digests, [1, 2, 3, 4]).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(means, [159.477, 103.138, 128.167, 106.352], atol=0.05)

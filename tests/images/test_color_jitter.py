@@ -31,7 +31,7 @@ def changed(pixels: Any, **values: float) -> Any:
     drawn = ColorDraws(**{name: np.array([value]) for name, value in {**plain, **values}.items()})
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
     before = planes.copy()
-    result = color_jitter.changed(planes, drawn, 0)
+    result = color_jitter.change_colours(planes, drawn, 0)
     assert (planes == before).all(), "the photo is left alone"
     return result.transpose(1, 2, 0)
 

@@ -94,8 +94,8 @@ def test_a_long_name_keeps_its_end():
 
 
 def test_a_font_with_the_letters_is_chosen():
-    korean = contact_sheet.font("고양이", 14)
-    plain = contact_sheet.font("cat", 14)
+    korean = contact_sheet.choose_font("고양이", 14)
+    plain = contact_sheet.choose_font("cat", 14)
     if korean == plain:
         pytest.skip("no font with Korean letters is installed")
     assert contact_sheet._has(korean, "고")

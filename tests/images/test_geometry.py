@@ -71,7 +71,7 @@ def fixed(drawn: dict[str, Any]) -> GeometryDraws:
 
 
 def ours(photo: Any, values: dict[str, Any], fill_mode: str, cval: float = 0.0) -> Any:
-    (matrix,) = geometry.matrices(fixed(values), *photo.shape[:2])
+    (matrix,) = geometry.compose(fixed(values), *photo.shape[:2])
     return geometry.warp(photo, matrix, fill_mode, cval).transpose(1, 2, 0)
 
 
@@ -158,7 +158,7 @@ def test_a_view_has_the_bits_of_tensorflows_resampling(fill_mode: str, shape: tu
     """Rows that are stored were made by it."""
     count = 40
     photos = np.random.default_rng(0).integers(0, 256, (count, *shape, 3), dtype="uint8")
-    matrices = geometry.matrices(geometry.draw(ANYTHING, addresses(count)), *shape)
+    matrices = geometry.compose(geometry.draw(ANYTHING, addresses(count)), *shape)
     expected = tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(photos, tf.float32),
         transforms=matrices,
@@ -173,7 +173,7 @@ def test_a_view_has_the_bits_of_tensorflows_resampling(fill_mode: str, shape: tu
 
 
 def test_rounding_does_not_lift_white_above_255():
-    matrices = geometry.matrices(geometry.draw(ANYTHING, addresses(20)), 64, 64)
+    matrices = geometry.compose(geometry.draw(ANYTHING, addresses(20)), 64, 64)
     white = np.full((64, 64, 3), 255, "uint8")
     assert max(geometry.warp(white, matrix, "nearest", 0).max() for matrix in matrices) == 255
 
@@ -181,9 +181,9 @@ def test_rounding_does_not_lift_white_above_255():
 def test_a_range_from_one_on_is_in_pixels():
     address = RandomAddresses(0, ["a"], [1])
     drawn = geometry.draw(Augment(height_shift_range=6.0), address)
-    assert geometry.matrices(drawn, 100, 200)[0, 5] == np.float32(drawn.rows[0])
+    assert geometry.compose(drawn, 100, 200)[0, 5] == np.float32(drawn.rows[0])
     share = geometry.draw(Augment(height_shift_range=0.5), address)
-    offset = geometry.matrices(share, 100, 200)[0, 5]
+    offset = geometry.compose(share, 100, 200)[0, 5]
     assert offset == pytest.approx(100 * 0.5 * drawn.rows[0] / 6.0)
 
 
@@ -226,19 +226,19 @@ def test_distributions_are_those_of_the_settings():
 def test_crops_have_the_area_the_shape_and_the_place_that_the_settings_say():
     crop = Augment(random_resized_crop={"scale": [0.2, 0.6], "ratio": [0.5, 2]})
     uniform = addresses(10_000).uniform("crop", 22)
-    boxes = geometry.boxes(uniform, (0.2, 0.6), (0.5, 2.0), 100, 150)
+    boxes = geometry.fit_boxes(uniform, (0.2, 0.6), (0.5, 2.0), 100, 150)
     assert boxes.fits.all()
     area, shape = boxes.height * boxes.width / 15_000, boxes.width / boxes.height
     assert (area.min(), area.max()) == pytest.approx((0.2, 0.6), abs=0.001)
     assert (shape.min(), shape.max()) == pytest.approx((0.5, 2.0), abs=0.01)
     assert (boxes.top + boxes.height).max() <= 100 and (boxes.left + boxes.width).max() <= 150
-    fully = geometry.boxes(uniform, (0.2, 0.2), (1.0, 1.0), 100, 150)
+    fully = geometry.fit_boxes(uniform, (0.2, 0.2), (1.0, 1.0), 100, 150)
     assert_uniform(fully.left, 0, 150 - np.sqrt(3_000))
     assert_uniform(fully.top, 0, 100 - np.sqrt(3_000))
-    square = geometry.boxes(uniform, (0.1, 0.3), (0.5, 2.0), 100, 100)
+    square = geometry.fit_boxes(uniform, (0.1, 0.3), (0.5, 2.0), 100, 100)
     assert_uniform(square.height * square.width / 10_000, 0.1, 0.3)
     assert_uniform(np.log(square.width / square.height), np.log(0.5), np.log(2))
-    matrices = geometry.crops(crop, addresses(10_000), 100, 150)
+    matrices = geometry.draw_crops(crop, addresses(10_000), 100, 150)
     assert matrices is not None
     np.testing.assert_allclose(matrices[:, 0, 0], boxes.width / 150)
     np.testing.assert_allclose(matrices[:, 1, 1], boxes.height / 100)
@@ -246,7 +246,7 @@ def test_crops_have_the_area_the_shape_and_the_place_that_the_settings_say():
 
 def test_a_crop_that_never_fits_is_the_largest_of_the_nearest_shape():
     crop = Augment(random_resized_crop={"scale": [1, 1], "ratio": [2, 3]})
-    matrices = geometry.crops(crop, addresses(5), 80, 80)
+    matrices = geometry.draw_crops(crop, addresses(5), 80, 80)
     assert matrices is not None
     for matrix in matrices:
         np.testing.assert_allclose(matrix, [[1, 0, 0], [0, 0.5, 0], [0, 0, 1]], atol=1e-12)
@@ -257,7 +257,7 @@ def test_a_crop_shows_its_part_of_the_photo():
     photo = smooth(40, 60)
     matrix = np.array([[[0.5, 0, 5.0], [0, 0.5, -3.0], [0, 0, 1]]])
     plain = fixed({})
-    (whole,) = geometry.matrices(plain, 40, 60, matrix)
+    (whole,) = geometry.compose(plain, 40, 60, matrix)
     view = geometry.warp(photo, whole, "nearest", 0)[0]
     # Centred 5 right and 3 up of the middle, 30 wide and 20 high: columns 20 to 50, rows 7 to 27.
     plane = Image.fromarray(np.ascontiguousarray(photo[..., 0]))

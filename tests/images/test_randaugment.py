@@ -22,7 +22,7 @@ def picks(*names: str, sign: float = 1.0, magnitude: int = 30) -> Picks:
 
 def changed(photo: Any, picked: Picks) -> Any:
     planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
-    return randaugment.changed(planes, picked, 0).transpose(1, 2, 0)
+    return randaugment.change_colours(planes, picked, 0).transpose(1, 2, 0)
 
 
 def test_every_operation_is_as_likely_as_any_other():
@@ -82,7 +82,7 @@ def test_operations_follow_each_other_in_their_order():
 )  # fmt: skip
 def test_where_geometry_takes_a_point_at_full_strength(name: str, corner: tuple[float, float]):
     """A point 4 right and 2 below the centre of a photo of 80 x 100 pixels."""
-    (matrix,) = randaugment.matrices(picks(name), 80, 100)
+    (matrix,) = randaugment.build_matrices(picks(name), 80, 100)
     np.testing.assert_allclose(matrix[0] @ [4, 2, 1], [*corner, 1])
     assert (changed(PHOTO, picks(name)) == PHOTO).all()
 
@@ -91,10 +91,10 @@ def test_geometry_becomes_part_of_the_one_matrix():
     at = RandomAddresses(0, ["a"], [1])
     settings = RandAugment()
     drawn = randaugment.draw(settings, at)
-    after = randaugment.matrices(drawn, 20, 30)
+    after = randaugment.build_matrices(drawn, 20, 30)
     assert [matrix.shape for matrix in after] == [(1, 3, 3)] * 2
-    still = randaugment.matrices(picks("color", "identity"), 20, 30)
+    still = randaugment.build_matrices(picks("color", "identity"), 20, 30)
     np.testing.assert_array_equal(still, np.tile(np.eye(3), (2, 1, 1, 1)))
-    turned = randaugment.matrices(picks("rotate"), 20, 30)[0]
+    turned = randaugment.build_matrices(picks("rotate"), 20, 30)[0]
     plain = geometry.rotation(np.array([30.0]))
     np.testing.assert_allclose(turned, plain)

@@ -9,7 +9,7 @@ from tlcli.data import dataset
 from tlcli.features import addresses, extraction
 from tlcli.features.store import TrunkRows
 from tlcli.images import augment
-from tlcli.images.loader import PixelSettings, View, batches
+from tlcli.images.loader import PixelSettings, View, load_batches
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
@@ -88,7 +88,7 @@ def test_views_that_are_as_their_photos_are_read_from_the_row_of_those(parts):
     feed = StoredFeed(network, some, {"block5_pool": rows}, "block5_pool", items, 2)
     every = np.arange(len(items))
     (photo,), (view,) = (feed.stream([(every, np.full(len(items), n))]) for n in (0, 2))
-    changed = augment.changes(settings, [item.digest for item in items], [2] * len(items))
+    changed = augment.mark_changed(settings, [item.digest for item in items], [2] * len(items))
     assert ((photo == view).all(axis=(1, 2, 3)) == ~changed).all() and 0 < changed.sum() < 24
 
 
@@ -109,7 +109,7 @@ def test_live_photos_are_mixed_before_the_trunk(parts):
     picks = [(np.array([3, 9]), np.array([1, 4]))]
     mix = Mix(np.array([1, 0]), np.array([0.5, 0.9], np.float32), np.array([[0, 0, 16, 32]] * 2))
     views = [View(items[p].path, items[p].digest, n) for p, n in ((3, 1), (9, 4))]
-    (batch,) = batches([views], PixelSettings.of(chosen))
+    (batch,) = load_batches([views], PixelSettings.from_recipe(chosen))
     pixels = batch.pixels.copy()
     pixels[:, :16] = pixels[::-1, :16].copy()
     expected = network.trunk(["block5_pool"])(pixels, training=False)

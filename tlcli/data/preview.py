@@ -83,10 +83,10 @@ def preview(
     path = sheet_path(out, f"{recipe.name}-views.png", force=force)
     if problems := files.check_writable(path.parent):
         raise DataError(problems)
-    return sheet(recipe, dataset.read_index(recipe.data), path, number=number, views=views)
+    return write_sheet(recipe, dataset.read_index(recipe.data), path, number=number, views=views)
 
 
-def sheet(
+def write_sheet(
     recipe: Recipe,
     index: Index,
     path: Path,
@@ -129,7 +129,7 @@ def _rows(
     items = [different[digest] for digest in sorted(different)][: number + SPARE]
     chunks = ([View(item.path, item.digest, n) for n in range(views + 1)] for item in items)
     count = 0
-    with closing(loader.batches(chunks, PixelSettings.of(recipe))) as batches:
+    with closing(loader.load_batches(chunks, PixelSettings.from_recipe(recipe))) as batches:
         for item, batch in zip(items, batches, strict=False):
             for problem in batch.errors.values():
                 console.warn(f"{problem}; left out")
@@ -163,7 +163,7 @@ def _draw(
 
 def _caption(recipe: Recipe, views: int, across: int) -> Iterator[str]:
     """What the views are made with, in lines that fit."""
-    text = "  ".join(f"{name}: {value}" for name, value in settings(recipe).items())
+    text = "  ".join(f"{name}: {value}" for name, value in describe_settings(recipe).items())
     if not recipe.augment.changes_pixels:
         text = "no setting changes a photo  " + text
     elif not views:
@@ -173,7 +173,7 @@ def _caption(recipe: Recipe, views: int, across: int) -> Iterator[str]:
         yield "mixup and cutmix mix the photos of a batch in training and are not shown"
 
 
-def settings(recipe: Recipe) -> dict[str, str]:
+def describe_settings(recipe: Recipe) -> dict[str, str]:
     """The settings of `augment` that are not at their default, as text."""
     shown = {}
     for name, value in recipe.augment.model_dump(mode="json").items():

@@ -21,7 +21,7 @@ from tlcli.errors import DataError, Problem, RunError
 from tlcli.evaluation import calibration
 from tlcli.evaluation.tta import read_tta_settings
 from tlcli.images import augment
-from tlcli.images.loader import Batch, PixelSettings, View, batches, chunks
+from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_into_chunks
 from tlcli.networks.framework import tf
 from tlcli.networks.probabilities import class_probabilities
 from tlcli.recipe.augment import Augment
@@ -110,8 +110,8 @@ class Predictor:
     def tta_probabilities(self, pixels: Array, digests: Sequence[str], views: int) -> Array:
         """The mean of the probabilities over each photo and its views 1 to `views`, (n, classes).
 
-        Test-time augmentation with the views of the run's recipe; see `augment.views`. `digests`
-        are the SHA-256 of the photos' bytes.
+        Test-time augmentation with the views of the run's recipe; see `augment.make_views`.
+        `digests` are the SHA-256 of the photos' bytes.
 
         Raises:
             RunError: where no recipe lies beside the model, or its views do not differ.
@@ -125,7 +125,7 @@ class Predictor:
     ) -> Array:
         total = self.probabilities(pixels).astype(np.float64)
         for number in range(1, views + 1):
-            augmented = augment.views(settings, pixels, digests, [number] * len(digests))
+            augmented = augment.make_views(settings, pixels, digests, [number] * len(digests))
             total += self.probabilities(augmented)
         return (total / (1 + views)).astype(np.float32)
 
@@ -176,7 +176,7 @@ class Predictor:
         # Photos are read some batches ahead of the answers.
         given, read_ahead = tee(paths)
         views = (View(Path(path)) for path in read_ahead)
-        for batch in batches(chunks(views, BATCH_SIZE), self._pixel_settings):
+        for batch in load_batches(split_into_chunks(views, BATCH_SIZE), self._pixel_settings):
             answers = (
                 self._answers(batch)
                 if settings is None

@@ -16,7 +16,7 @@ from tlcli.explain import gradcam, heatmap
 from tlcli.explain.explained_model import ExplainedModel
 from tlcli.explain.gradcam import Method
 from tlcli.images import contact_sheet, decode
-from tlcli.images.loader import PixelSettings, View, batches, chunks
+from tlcli.images.loader import PixelSettings, View, load_batches, split_into_chunks
 from tlcli.system import console
 
 Array = npt.NDArray[Any]
@@ -91,7 +91,9 @@ class Explainer:
         """Explanations in the order of the photos: of class `name`, or each photo's likeliest."""
         number = gradcam.LIKELIEST if name is None else self.network.class_number(name)
         views = (View(path) for path in photos)
-        for batch in batches(chunks(views, gradcam.BATCH), self.network.pixel_settings):
+        for batch in load_batches(
+            split_into_chunks(views, gradcam.BATCH), self.network.pixel_settings
+        ):
             readable = iter(self._explained(batch.pixels, number) if batch.readable else ())
             for view in batch.views:
                 problem = batch.errors.get(view.path)

@@ -36,7 +36,7 @@ def trunk_address(network: Network, recipe: Recipe, boundary: str, weights: str)
 
 def row_key(settings: Augment, digest: str, number: int) -> RowKey:
     """The key of a view's row; that of an augmented one holds the address of the settings."""
-    return (digest, f"{augment.address(settings)}/{number}" if number else "0")
+    return (digest, f"{augment.compute_address(settings)}/{number}" if number else "0")
 
 
 def views_of(items: Iterable[Item], settings: Augment, kept_views: int) -> list[View]:
@@ -63,7 +63,7 @@ def without_unchanged(views: list[View], settings: Augment) -> list[View]:
     if settings.probability == 1:
         return views
     digests, numbers = [view.digest for view in views], [view.number for view in views]
-    changed = augment.changes(settings, digests, numbers)
+    changed = augment.mark_changed(settings, digests, numbers)
     return [
         view if is_changed else replace(view, number=0)
         for view, is_changed in zip(views, changed.tolist(), strict=True)

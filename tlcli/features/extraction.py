@@ -270,7 +270,7 @@ def _stored_rows(
 
 
 def _pixels(recipe: Recipe, groups: Iterable[Sequence[View]]) -> Iterator[_ComputedBatch]:
-    for batch in loader.batches(groups, loader.PixelSettings.of(recipe)):
+    for batch in loader.load_batches(groups, loader.PixelSettings.from_recipe(recipe)):
         yield _ComputedBatch(len(batch.views), batch.readable, batch.pixels, batch.errors)
 
 

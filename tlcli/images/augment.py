@@ -74,7 +74,7 @@ Pixels = NDArray[np.float32]
 
 
 @lru_cache(maxsize=16)  # called for every row of the store
-def address(settings: Augment) -> str:
+def compute_address(settings: Augment) -> str:
     """16 hex digits that stand for everything that decides the pixels of views above 0.
 
     The number of views is left out, so that rows stay valid when a recipe asks for more views.
@@ -98,7 +98,7 @@ def address(settings: Augment) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def views(
+def make_views(
     settings: Augment, pixels: NDArray[Any], digests: Sequence[str], numbers: Sequence[int]
 ) -> Pixels:
     """The views of photos (n, h, w, 3), uint8 or float32 of 0..255, as float32 of the same shape.
@@ -106,7 +106,7 @@ def views(
     `digests` and `numbers` are the SHA-256 of each photo and the number of its view. View 0 is the
     photo itself, and so is a view that `probability` leaves alone.
     """
-    changed = changes(settings, digests, numbers)
+    changed = mark_changed(settings, digests, numbers)
     result = np.empty(pixels.shape, np.float32)
     result[~changed] = pixels[~changed]
     at = np.flatnonzero(changed).tolist()
@@ -131,7 +131,9 @@ def views(
     return result
 
 
-def changes(settings: Augment, digests: Sequence[str], numbers: Sequence[int]) -> NDArray[np.bool_]:
+def mark_changed(
+    settings: Augment, digests: Sequence[str], numbers: Sequence[int]
+) -> NDArray[np.bool_]:
     """Which views differ from their photos, shape (n,)."""
     differs = np.asarray(numbers, np.int64) != 0
     if settings.probability < 1 and differs.any():
@@ -147,27 +149,27 @@ class _Batch:
         self, settings: Augment, addresses: RandomAddresses, height: int, width: int
     ) -> None:
         self._settings = settings
-        crop = geometry.crops(settings, addresses, height, width)
+        crop = geometry.draw_crops(settings, addresses, height, width)
         self._picks, after = None, []
         if settings.randaugment is not None:
             self._picks = randaugment.draw(settings.randaugment, addresses)
-            after = randaugment.matrices(self._picks, height, width)
+            after = randaugment.build_matrices(self._picks, height, width)
         drawn = geometry.draw(settings, addresses)
-        self._matrices = geometry.matrices(drawn, height, width, crop, *after)
+        self._matrices = geometry.compose(drawn, height, width, crop, *after)
         self._colours = color_jitter.draw(settings, addresses)
         self._erased, self._boxes = None, None
         if erasing := settings.random_erasing:
             uniform = addresses.uniform("erase", _ERASING)
-            self._boxes = geometry.boxes(uniform, erasing.scale, erasing.ratio, height, width)
+            self._boxes = geometry.fit_boxes(uniform, erasing.scale, erasing.ratio, height, width)
             hit = self._boxes.fits & (uniform[:, 22] < erasing.probability)
             self._erased = np.where(hit, uniform[:, 23], -1.0)
 
     def view(self, photo: NDArray[Any], position: int) -> Planes:
         settings = self._settings
         planes = geometry.warp(photo, self._matrices[position], settings.fill_mode, settings.cval)
-        planes = color_jitter.changed(planes, self._colours, position)
+        planes = color_jitter.change_colours(planes, self._colours, position)
         if self._picks is not None:
-            planes = randaugment.changed(planes, self._picks, position)
+            planes = randaugment.change_colours(planes, self._picks, position)
         if self._boxes is not None and self._erased is not None and self._erased[position] >= 0:
             _erase(planes, self._boxes, position, float(self._erased[position]))
         return planes

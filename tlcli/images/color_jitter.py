@@ -67,7 +67,7 @@ def draw(settings: Augment, addresses: RandomAddresses) -> ColorDraws:
     )
 
 
-def changed(planes: Planes, draws: ColorDraws, view: int) -> Planes:
+def change_colours(planes: Planes, draws: ColorDraws, view: int) -> Planes:
     """Planes (3, h, w), 0..255, in the colours and the focus of a view; clipped to 0..255."""
     matrix, offset = _colours(draws, view, planes)
     if not (np.array_equal(matrix, np.eye(3)) and not offset.any()):

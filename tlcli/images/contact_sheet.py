@@ -206,7 +206,7 @@ _NOWHERE = "\U0010fffe"
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def font(text: str, size: int) -> Font:
+def choose_font(text: str, size: int) -> Font:
     """The first font at `size` pixels that has every letter of `text`.
 
     Where none has, the one that lacks the fewest; its sign for a missing letter stands for them.
@@ -253,7 +253,7 @@ def fit_text(text: str, width: int, size: int) -> tuple[str, Font]:
     terminal is shown as an escape, as everywhere.
     """
     plain = one_line(text)[:1000]
-    chosen = font(plain, size)
+    chosen = choose_font(plain, size)
     if chosen.getlength(plain) <= width:
         return plain, chosen
     kept = len(plain)

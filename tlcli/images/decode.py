@@ -214,10 +214,10 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
         with _one_by_one if image.width * image.height > _HUGE else nullcontext():
             return _decode_upright(image, stream, box)
     except DecodeError as fault:
-        raise fault.of(where) from fault.__cause__
+        raise fault.for_file(where) from fault.__cause__
     # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
     except Exception as error:
-        raise _fault(image.format, error).of(where) from error
+        raise _fault(image.format, error).for_file(where) from error
 
 
 def _decode_upright(image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None) -> _Upright:

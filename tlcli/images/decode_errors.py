@@ -31,7 +31,7 @@ class DecodeError(Exception):
         self.kind, self.what, self.detail = kind, what, detail
         self.hint = hint or _HINTS.get(kind, "replace or remove the file")
 
-    def of(self, where: str) -> ImageError:
+    def for_file(self, where: str) -> ImageError:
         """The error that names the file."""
         message = f"cannot be decoded: {self.what}"
         if self.detail:

@@ -44,7 +44,7 @@ def open_file(source: Path | bytes, where: str) -> BinaryIO:
     try:
         return _opened(source)
     except DecodeError as fault:
-        raise fault.of(where) from fault.__cause__
+        raise fault.for_file(where) from fault.__cause__
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -74,7 +74,7 @@ def read_header(stream: BinaryIO, where: str) -> ImageFile.ImageFile:
     try:
         return _recognised(stream)
     except DecodeError as fault:
-        raise fault.of(where) from fault.__cause__
+        raise fault.for_file(where) from fault.__cause__
 
 
 def _recognised(stream: BinaryIO) -> ImageFile.ImageFile:

@@ -69,15 +69,13 @@ class GeometryDraws:
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Rectangles in n photos, in pixels; every array has shape (n,).
-
-    `fits` is False where none of the sizes that were drawn fits.
-    """
+    """Rectangles in n photos, in pixels; every array has shape (n,)."""
 
     top: Floats
     left: Floats
     height: Floats
     width: Floats
+    #: False where none of the sizes that were drawn fits.
     fits: Flags
 
 
@@ -105,7 +103,7 @@ def draw(settings: Augment, addresses: RandomAddresses) -> GeometryDraws:
     )
 
 
-def boxes(
+def fit_boxes(
     uniform: Floats, scale: tuple[float, float], ratio: tuple[float, float], height: int, width: int
 ) -> Boxes:
     """Rectangles within `height` x `width` pixels from 22 numbers in [0, 1) a view, (n, 22).
@@ -129,7 +127,9 @@ def boxes(
     )
 
 
-def crops(settings: Augment, addresses: RandomAddresses, height: int, width: int) -> Floats | None:
+def draw_crops(
+    settings: Augment, addresses: RandomAddresses, height: int, width: int
+) -> Floats | None:
     """Matrices (n, 3, 3) that map a view, from its centre, to a random part of the photo.
 
     Where no part fits, the largest one of the nearest allowed shape is taken around the centre, as
@@ -138,7 +138,7 @@ def crops(settings: Augment, addresses: RandomAddresses, height: int, width: int
     crop = settings.random_resized_crop
     if crop is None:
         return None
-    box = boxes(addresses.uniform("crop", 22), crop.scale, crop.ratio, height, width)
+    box = fit_boxes(addresses.uniform("crop", 22), crop.scale, crop.ratio, height, width)
     shape = np.clip(width / height, *crop.ratio)
     across = np.where(box.fits, box.width, min(width, height * shape))
     down = np.where(box.fits, box.height, min(height, width / shape))
@@ -173,12 +173,11 @@ def shift(right: Floats, down: Floats) -> Floats:
 
 
 def slant(across: Floats, along: Floats) -> Floats:
-    """Matrices (n, 3, 3) that shear by pixels a pixel: `across` with the rows, `along` with the
-    columns."""
+    """Matrices (n, 3, 3) of shears: pixels `across` for each row, `along` for each column."""
     return _stack(len(across), (1, across, 0), (along, 1, 0))
 
 
-def matrices(draws: GeometryDraws, height: int, width: int, *others: Floats | None) -> Matrices:
+def compose(draws: GeometryDraws, height: int, width: int, *others: Floats | None) -> Matrices:
     """One projective matrix a view, (n, 8), for photos of `height` x `width` pixels.
 
     Each maps a pixel (x, y) of the view to the place in the photo it shows, row by row without the

@@ -60,7 +60,7 @@ class PixelSettings:
     augment: Augment | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe) -> PixelSettings:
+    def from_recipe(cls, recipe: Recipe) -> PixelSettings:
         """The settings of a recipe."""
         return cls(*recipe.base.image_size, recipe.base.resize, recipe.augment)
 
@@ -82,7 +82,7 @@ class Batch:
     errors: dict[Path, Problem]
 
 
-def batches(
+def load_batches(
     chunks: Iterable[Sequence[View]], settings: PixelSettings
 ) -> Generator[Batch, None, None]:
     """The pixels of each batch of views, decoded some batches ahead.
@@ -146,7 +146,7 @@ def _batch(
     return Batch(views, readable, _augmented(readable, pixels, settings), errors)
 
 
-def chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
+def split_into_chunks(views: Iterable[View], size: int) -> Iterator[Sequence[View]]:
     """Views in the order they come, `size` at a time; no more are asked for than it takes."""
     iterator = iter(views)
     while chunk := list(islice(iterator, size)):
@@ -160,4 +160,4 @@ def _augmented(views: Sequence[View], pixels: list[Array], settings: PixelSettin
     if settings.augment is None or not any(numbers):
         return np.stack(pixels).astype(np.float32)
     digests = [view.digest for view in views]
-    return augment.views(settings.augment, np.stack(pixels), digests, numbers)
+    return augment.make_views(settings.augment, np.stack(pixels), digests, numbers)

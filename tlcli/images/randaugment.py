@@ -68,7 +68,7 @@ def draw(settings: RandAugment, addresses: RandomAddresses) -> Picks:
     return Picks(operations, signs, settings.magnitude)
 
 
-def matrices(picks: Picks, height: int, width: int) -> list[Floats]:
+def build_matrices(picks: Picks, height: int, width: int) -> list[Floats]:
     """What the picks do to the geometry of the views: matrices (n, 3, 3), one for each pick."""
     strength = picks.magnitude / MOST
     transforms = []
@@ -89,7 +89,7 @@ def matrices(picks: Picks, height: int, width: int) -> list[Floats]:
     return transforms
 
 
-def changed(planes: geometry.Planes, picks: Picks, view: int) -> geometry.Planes:
+def change_colours(planes: geometry.Planes, picks: Picks, view: int) -> geometry.Planes:
     """Planes (3, h, w), 0..255, after the picks of a view that change colours."""
     names = [OPERATIONS[number] for number in picks.operations[view]]
     chosen = [

@@ -117,7 +117,9 @@ class LiveFeed:
             for positions, views in picks
         )
         for batch, mix in zip(
-            loader.batches(batches, loader.PixelSettings.of(self._recipe)), mixes, strict=False
+            loader.load_batches(batches, loader.PixelSettings.from_recipe(self._recipe)),
+            mixes,
+            strict=False,
         ):
             if batch.errors:
                 raise DataError(batch.errors.values())

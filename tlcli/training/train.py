@@ -151,7 +151,7 @@ def _draw_views(recipe: Recipe, index: Index, run: Run) -> None:
     augment = recipe.augment
     if augment.changes_pixels and (augment.views == "live" or augment.kept_views):
         try:
-            preview.sheet(recipe, index, run.file(directory.VIEWS_SHEET), most=SHEET_ROWS)
+            preview.write_sheet(recipe, index, run.file(directory.VIEWS_SHEET), most=SHEET_ROWS)
         except (TlcliError, OSError) as error:
             console.warn(f"no sheet of views: {reason(error)}")
 
