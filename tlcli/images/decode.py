@@ -1,14 +1,14 @@
 """From a file to pixels: the one path that every command takes.
 
-A file is recognised by its first bytes, never by its name (`headers`), and comes out as 8-bit sRGB:
+A file is recognised by its first bytes, never by its name (`formats`), and comes out as 8-bit sRGB:
 
-- EXIF orientation is applied; of an animation or a file of several pages, the first one counts;
-- deep grey, colour profiles and transparency become sRGB on white as `colours` says;
+- EXIF orientation is applied; of an animation or a file of several pages, the first is read;
+- deep grey, colour profiles and transparency become sRGB on white (`srgb`);
 - a file whose data end before its last pixel is refused, and so is one with too many pixels, and
-  one that would come out scrambled (`endings`, `pngs`, `tiffs`);
-- where a small image is wanted of a large one, it is reduced before it is resampled: a JPEG while
+  one that would come out scrambled (`truncation`, `pillow_png`, `pillow_tiff`);
+- where a small image is made from a large one, it is reduced before it is resampled: a JPEG while
   it is decoded, by leaving out high frequencies, any other by averaging whole blocks of pixels.
-  `GAP` says how far.
+  `GAP` limits how far.
 
 Pixels that could come out differently than before need a new `DECODER_VERSION`.
 """
@@ -67,7 +67,7 @@ _FROM_BELOW = tuple(_ORIENTATIONS[number] for number in (3, 4, 7, 8))
 _HUGE = 50_000_000
 _one_by_one = Semaphore()
 
-# What a system says of positions that a damaged file asks for; anything else is the disk's fault.
+# Error numbers of seeks to positions that a damaged file names; any other is a fault of the disk.
 _OF_THE_FILE = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
@@ -81,7 +81,7 @@ class Facts:
         width, height: of the upright image, in pixels.
         turned: whether EXIF asks for another orientation than the stored one.
         deep: whether a channel has more than 8 bits.
-        transparent: whether any of it is see-through.
+        transparent: whether any pixel is not opaque.
         cut: whether its last stored rows look as if the data of a JPEG had ended before them.
     """
 
@@ -96,7 +96,7 @@ class Facts:
 
 
 class _Upright(NamedTuple):
-    """A decoded image: the part of it that counts, and what is only known before converting it."""
+    """A decoded image, the part of it to use, and facts that are lost once it is converted."""
 
     image: Image.Image
     extent: Box
@@ -118,7 +118,7 @@ def examine(source: Path | bytes, *, name: str | None = None) -> tuple[Image.Ima
     where = name or (str(source) if isinstance(source, Path) else "image")
     with open_file(source, where) as stream:
         image = read_header(stream, where)
-        # Asked of the header: Pillow forgets some of it once pixels are loaded.
+        # Read from the header: Pillow forgets some of it once pixels are loaded.
         turn = _turn_by_header(image)
         # A plugin that scales deep colours down itself still names the layout that it reads.
         deep = image.mode[0] in "IF" or ";16" in str(image.tile)
@@ -137,7 +137,7 @@ def fit(
     `squash` ignores the aspect ratio; `crop` keeps it and cuts the long side around the centre;
     `pad` keeps it and centres the whole image on black. The filter is Pillow's: its support grows
     with the reduction, so that small results are not aliased. Of more than twice `GAP` times the
-    pixels a side, whole blocks are averaged first. `extent` is the part of `image` that counts:
+    pixels a side, whole blocks are averaged first. `extent` is the part of `image` to use:
     left, top, right, bottom; all of it by default.
     """
     left, top, right, bottom = extent or (0, 0, image.width, image.height)
@@ -200,7 +200,7 @@ def sniff(path: Path) -> Problem | None:
 
 
 def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: float) -> _Upright:
-    """The upright RGB image behind a header, and the part of it that counts.
+    """The upright RGB image behind a header, and the part of it to use.
 
     A JPEG is decoded at a half, a quarter or an eighth where it may shrink by that factor (`most`).
     Its sides are then rounded up to whole pixels, of which the last counts in part.
@@ -215,13 +215,13 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
             return _decode_upright(image, stream, box)
     except DecodeError as fault:
         raise fault.for_file(where) from fault.__cause__
-    # What a decoder raises on a hostile file is anybody's guess; all of it is about the file.
+    # A decoder can raise anything on a hostile file; whatever it is, the file is the cause.
     except Exception as error:
         raise _fault(image.format, error).for_file(where) from error
 
 
 def _decode_upright(image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None) -> _Upright:
-    """The same; `box` is the part of the stored pixels that counts, if not all of them do."""
+    """The same; `box` is the part of the stored pixels to use, None for all of them."""
     image.load()
     truncation.check_not_truncated(image, stream)
     turn = _turn(image)  # asked now, since Pillow turns a TIFF while loading it
@@ -266,5 +266,5 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _turn_by_header(image: Image.Image) -> Image.Transpose | None:
-    """The same before pixels are loaded, where Pillow can tell: asked of a PNG, it loads them."""
+    """The same before pixels are loaded, where Pillow can tell: for a PNG, it would load them."""
     return _turn(image) if image.format in (*JPEGS, "TIFF") else None

@@ -74,16 +74,16 @@ def build_matrices(picks: Picks, height: int, width: int) -> list[Floats]:
     transforms = []
     for operations, signs in zip(picks.operations.T, picks.signs.T, strict=True):
 
-        def of(
+        def signed(
             name: str, most: float, operations: NDArray[np.int64] = operations,
             signs: Floats = signs,
         ) -> Floats:  # fmt: skip
             return np.where(operations == OPERATIONS.index(name), signs * strength * most, 0.0)
 
-        turned = geometry.rotation(of("rotate", 30.0))
-        sheared = geometry.slant(of("shear_x", 0.3), of("shear_y", 0.3))
+        turned = geometry.rotation(signed("rotate", 30.0))
+        sheared = geometry.slant(signed("shear_x", 0.3), signed("shear_y", 0.3))
         shifted = geometry.shift(
-            of("translate_x", SHIFT * width), of("translate_y", SHIFT * height)
+            signed("translate_x", SHIFT * width), signed("translate_y", SHIFT * height)
         )
         transforms.append(turned @ sheared @ shifted)  # of which one at most is not the identity
     return transforms
