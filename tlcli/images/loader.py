@@ -44,6 +44,10 @@ class View:
     digest: str = ""
     number: int = 0
 
+    def __post_init__(self) -> None:
+        if self.number and not self.digest:
+            raise ValueError("the numbers that draw a view come from the digest of its photo")
+
     @property
     def photo(self) -> str:
         """The identity of the photo: the digest of its bytes, or its path if that is not known."""

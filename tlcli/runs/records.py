@@ -125,7 +125,7 @@ class Extraction(RecordPart):
 
 
 class Summary(RecordPart):
-    """`summary.json`: what a run came to; `seconds` are those of each of its acts."""
+    """`summary.json`: the results of a run; `seconds` are those of each of its acts."""
 
     stages: Annotated[tuple[StageResult, ...], Field(min_length=1)]
     test: Score | None = None

@@ -151,7 +151,7 @@ def run_stage(
                     Snapshot(history, course.best.epoch, weights, optimizer, best_weights)
                 )
                 listener.report(epoch)
-    # Of the best epoch come the weights; the state of dropout goes on.
+    # The weights are those of the best epoch; the state of dropout stays that of the last one.
     state = network.weights_above(planned.cut.name)
     _assign(state, best_weights[: len(state)], stage.name)
     return StageOutcome(stage.name, tuple(course.history), course.best)

@@ -1,4 +1,4 @@
-"""A cheap look at everything a run needs, before anything is spent: every problem at once."""
+"""A cheap check of everything that a run needs, before anything is spent: all problems at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Preflight:
-    """What a cheap look at everything that a run needs has given.
+    """The parts of a run, checked before anything is spent, and every problem with them.
 
     Attributes:
         cache: the folder of the feature store and of fetched weights.
@@ -131,7 +131,7 @@ def check_classes(before: Index, after: Index) -> list[Problem]:
 
 @dataclass(frozen=True)
 class _Attempt(Generic[Value]):
-    """What a piece of work has given, or the problems that kept it from giving anything."""
+    """The value of a piece of work, or the problems that kept it from having one."""
 
     value: Value | None
     problems: tuple[Problem, ...] = ()

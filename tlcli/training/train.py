@@ -32,7 +32,7 @@ SHEET_ROWS = 12
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run that is finished, and what it came to."""
+    """A finished run and its summary."""
 
     run: Run
     summary: Summary
