@@ -25,7 +25,7 @@ _LIGHT: dict[str, Any] = {
     "horizontal_flip": True,
 }
 
-#: What each preset stands for; whatever else the block says goes before.
+#: The settings that each preset stands for; settings beside it in the block take precedence.
 PRESETS: dict[str, dict[str, Any]] = {
     "none": {"views": 0},
     "light": _LIGHT,
@@ -58,7 +58,7 @@ def _views(value: Any) -> Any:
 def _around_one(value: Any) -> Any:
     """z -> (1 - z, 1 + z), as Keras reads `zoom_range`."""
     if isinstance(value, int | float):
-        # Rounded, so that 0.3 is [0.7, 1.3] and has the address of that.
+        # Rounded, so that 0.3 means exactly [0.7, 1.3] and has the same address in the store.
         return (round(1 - value, 12), round(1 + value, 12))
     if isinstance(value, list | tuple) and len(value) == 2:
         return value

@@ -185,7 +185,7 @@ def _fill_in(raw: dict[str, Any], stem: str) -> None:
             if base.get("freeze_until") is None and raw.get("stages") is None:
                 base["freeze_until"] = row.default_boundary
         if base.get("image_size") is None:
-            # Without a row the name is the problem, and the size is none.
+            # An unknown name is reported; any valid size keeps it from being reported twice.
             base["image_size"] = row.native_size if row else 224
     if raw.get("stages") is None:
         raw["stages"] = [{"name": "head"}]

@@ -1,7 +1,7 @@
-"""The blocks of a recipe, one model each: what may be said, within which bounds, by default what.
+"""The blocks of a recipe, one model each: their settings, with bounds and defaults.
 
-Every default of tlcli stands here, those of augmentation in `augment_settings`, and nowhere else.
-`recipe` puts the blocks together and loads them.
+Every default of tlcli is here, those of augmentation are in `augment`, and there are no others.
+`recipe` puts the blocks together, and `load` reads them from a file.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ OptimizerName = Literal["adam", "rmsprop", "sgd", "adamw"]
 
 
 class Optimizer(_Named):
-    """How weights follow gradients; Keras' defaults where nothing is said."""
+    """How weights follow gradients; what is left out has Keras' default."""
 
     name: OptimizerName = Field("adam", description="adam, rmsprop, sgd or adamw")
     momentum: float | None = Field(None, ge=0, lt=1, description="of sgd and rmsprop")
