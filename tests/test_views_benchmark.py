@@ -59,5 +59,5 @@ def test_it_measures_goes_on_and_writes_table_and_plot(
     stages = "stages=[{name: head, epochs: 2, learning_rate: 1.0e-3}]"
     live = load_recipe(config, ["augment.views=live", "seed=1", stages])
     ran = train(make_plan(preflight(live)))
-    assert ran.test is not None
-    assert found["runs"]["live/1"]["test_loss"] == ran.test.loss, "as live training does it"
+    assert ran.summary.test is not None
+    assert found["runs"]["live/1"]["test_loss"] == ran.summary.test.loss, "as live training does it"
