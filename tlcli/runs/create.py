@@ -15,7 +15,7 @@ from tlcli.system.files import make_folder, replacing, sync_folder
 from tlcli.system.locks import HOLDER_FILE, LOCK_FILE
 
 #: All that a run holds before it has a record, and what a kill in the middle of a write leaves; see
-#: `fingerprints.write` and `files.replacing`.
+#: `fingerprints.record_inputs` and `files.replacing`.
 _FIRST, _LOCKS, TEMPORARY = (directory.RECIPE, directory.SPLIT), (LOCK_FILE, HOLDER_FILE), ".*.tmp*"
 
 

@@ -137,7 +137,7 @@ def runs_root() -> Path:
 
 
 def mark_latest(run: Run) -> None:
-    """Point `latest` under `root()` at a run, wherever that is.
+    """Point `latest` under `runs_root()` at a run, wherever that is.
 
     A link, or a file with the path where links fail; a file or folder of somebody else's is left.
     """
@@ -167,14 +167,14 @@ def _pointed_at(pointer: Path) -> Path | None:
 
 
 def find_model(which: str | None) -> Path:
-    """The model a user means: a `.keras` file, or that of the run `find` finds."""
+    """The model a user means: a `.keras` file, or that of the run from `find_run`."""
     if which is not None and Path(which).is_file():
         return Path(which)
     return find_run(which).file(MODEL)
 
 
 def find_run(which: str | None, *, where: str = "--run") -> Run:
-    """The finished run a user means: a directory, a name under `root()`, or the latest.
+    """The finished run a user means: a directory, a name under `runs_root()`, or the latest.
 
     Raises a `RunError` at `where` if there is none.
     """
@@ -186,7 +186,7 @@ def find_run(which: str | None, *, where: str = "--run") -> Run:
 
 
 def run_named(which: str, *, where: str) -> Run:
-    """The run, finished or not, that a directory or a name under `root()` means.
+    """The run, finished or not, that a directory or a name under `runs_root()` means.
 
     Raises a `RunError` at `where` if there is none.
     """
