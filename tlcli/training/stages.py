@@ -110,10 +110,11 @@ class Stages:
 
     def run(self) -> tuple[StageResult, ...]:
         """Train what is left of every stage, and test after each."""
-        first, stopped = len(self._finished), self._stopped
+        # Held no longer than its stage needs it: it is as large as everything that stage trains.
+        stopped, self._stopped = self._stopped, None
         write_metrics(self._run, [*self._epochs, *(stopped.history if stopped else ())])
         val, test = self._plan.index.of("val"), self._plan.index.of("test")
-        for number in range(first, len(self._plan.stages)):
+        for number in range(len(self._finished), len(self._plan.stages)):
             planned = self._plan.stages[number]
             cut = planned.cut.name
             val_feed = self._stored_feed(val, cut) if val else None
@@ -121,9 +122,9 @@ class Stages:
             with self._clock(f"stage {planned.stage.name}"):
                 outcome = run_stage(
                     self._network, planned, self._plan.recipe, self._training_feed(cut), val_feed,
-                    Position(number, len(self._epochs)), self,
-                    stopped if number == first else None,
+                    Position(number, len(self._epochs)), self, stopped,
                 )  # fmt: skip
+            stopped = None
             with self._clock("test"):
                 score = self._score(test, planned)
             self._finished.append(_FinishedStage(outcome, score))
