@@ -46,6 +46,12 @@ def test_curves_have_a_part_for_each_stage():
     assert curves.learning_rate.values == [1e-3] * 7
 
 
+def test_best_epochs_may_come_one_by_one():
+    curves = learning_curves(epochs("head", 4), iter([3]))
+    assert [best.epoch for best in curves.accuracy.best] == [3]
+    assert [best.epoch for best in curves.loss.best] == [3]
+
+
 def test_what_was_not_measured_is_not_drawn():
     curves = learning_curves(epochs("head", 2, val=False), [5])
     assert [series.kind for series in curves.accuracy.series] == ["train"]

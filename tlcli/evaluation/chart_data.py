@@ -123,7 +123,7 @@ def learning_curves(epochs: Sequence[Epoch], best: Iterable[int | None]) -> Lear
         epochs: of all stages, in their order.
         best: the best epoch of each stage, from 1; None, or one that is not there, is not marked.
     """
-    stages = split_stages(epochs)
+    stages, best = split_stages(epochs), list(best)
     spans: list[StageSpan] = []
     for stage in stages:
         start = spans[-1].start + spans[-1].length if spans else 0
@@ -131,8 +131,8 @@ def learning_curves(epochs: Sequence[Epoch], best: Iterable[int | None]) -> Lear
     rates = tuple(StageValues(tuple(epoch.learning_rate for epoch in stage)) for stage in stages)
     return LearningCurves(
         tuple(spans),
-        _curve("accuracy", stages, spans, list(best)),
-        _curve("loss", stages, spans, list(best)),
+        _curve("accuracy", stages, spans, best),
+        _curve("loss", stages, spans, best),
         Curve("learning_rate", (Series("rate", "learning rate", rates),)),
     )
 
