@@ -2,14 +2,14 @@
 
 A network for two classes has one logit for a photo, that of the second class before the sigmoid;
 one for more classes has a logit for each class before the softmax. Every function takes both
-forms, (n, 1) and (n, classes), as TensorFlow tensors.
-
-TensorFlow is imported inside the functions, so that light commands can import this module.
+forms, (n, 1) and (n, classes), as TensorFlow tensors; `probabilities` has the same in NumPy.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from tlcli.networks.framework import tf
 
 
 def class_scores(logits: Any, class_numbers: Any) -> Any:
@@ -17,8 +17,6 @@ def class_scores(logits: Any, class_numbers: Any) -> Any:
 
     A single logit is the score of the second class; that of the first is the same negated.
     """
-    from tlcli.networks.framework import tf
-
     if logits.shape[-1] == 1:
         return tf.where(class_numbers == 1, logits[:, 0], -logits[:, 0])
     return tf.gather(logits, class_numbers, batch_dims=1)
@@ -29,8 +27,6 @@ def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
 
     Smoothing spreads that share of the target evenly over the classes, as Keras' losses do.
     """
-    from tlcli.networks.framework import tf
-
     classes = logits.shape[-1]
     if classes == 1:
         targets = tf.cast(labels, tf.float32) * (1 - smoothing) + 0.5 * smoothing
@@ -41,8 +37,6 @@ def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
 
 def likeliest_class(logits: Any) -> Any:
     """The number of the class with the highest probability, int32, shape (n,)."""
-    from tlcli.networks.framework import tf
-
     if logits.shape[-1] == 1:
         return tf.cast(logits[:, 0] > 0, tf.int32)
     return tf.argmax(logits, axis=-1, output_type=tf.int32)
