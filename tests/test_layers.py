@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from builders.scripts import load_script
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
@@ -20,15 +19,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 MODULE_LINES, FUNCTION_LINES, USUAL_LINES = 300, 60, 25
 
 
-def _load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-graph = _load_script("import_graph")
+graph = load_script("scripts/import_graph.py")
 MODULES: list[str] = graph.modules()
 KNOWN = frozenset(MODULES)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from builders.scripts import load_script
 from PIL import Image
 
 from tlcli.recipe.load import load_recipe
@@ -16,7 +14,6 @@ from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.train import train
 
-PATH = Path(__file__).parents[1] / "benchmarks/views.py"
 TEXT = """
 data: {dir: 'PHOTOS'}
 base: {name: VGG16, weights: random, image_size: 32}
@@ -28,12 +25,7 @@ batch_size: 8
 
 @pytest.fixture
 def views(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("views_benchmark", PATH)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/views.py", monkeypatch)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders.scripts import load_script
 
 from tlcli.errors import BoundaryError
 from tlcli.networks import bases
@@ -36,11 +36,7 @@ def plain(name: str, size: int) -> Any:
 
 @pytest.fixture(scope="module")
 def generator() -> Any:
-    spec = importlib.util.spec_from_file_location("boundaries", ROOT / "scripts/boundaries.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("scripts/boundaries.py")
 
 
 @pytest.mark.parametrize(
