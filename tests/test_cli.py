@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -200,13 +201,62 @@ def test_an_interrupt(cli, config, monkeypatch: pytest.MonkeyPatch):
     assert done.stderr == "error: interrupted\n"
 
 
-def test_a_reader_that_goes_away(tmp_path: Path):
-    line = f"{sys.executable} -m tlcli schema | head -c 10; echo; echo ${{PIPESTATUS[0]}}"
+# Readers that have enough
+
+
+def run_unread(*words: object, unread: str = "stdout", **environ: str) -> tuple[int, str]:
+    """The exit code and stderr of a command whose output goes to a pipe that nobody reads.
+
+    With `unread="both"` stderr goes there too, as with `2>&1 |`.
+    """
+    reader, writer = os.pipe()
+    os.close(reader)
     done = subprocess.run(
-        ["bash", "-c", line],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+        [sys.executable, "-m", "tlcli", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+        stdout=writer,
+        stderr=subprocess.PIPE if unread == "stdout" else writer,
         text=True,
     )
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[0] == "{"
+    os.close(writer)
+    return done.returncode, done.stderr or ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "--version", "check --help", "weights list --help", "schema", "bases",
+     "bases --json", "weights list --json", "cache"],
+)  # fmt: skip
+def test_a_reader_that_has_enough_is_no_error(words: str, unbuffered: str):
+    assert run_unread(*words.split(), PYTHONUNBUFFERED=unbuffered) == (0, "")
+
+
+def test_what_a_command_says_of_the_data_does_not_hang_on_its_reader(config: Path):
+    bad = ("check", "--config", config, "--set", "head.dropout=2")
+    code, err = run_unread(*bad, "--json")
+    assert (code, err) == (1, "")
+    assert run_unread(*bad, unread="both")[0] == 1
+    assert run_unread("schema", unread="both")[0] == 0
+
+
+def test_all_of_a_command_is_done_without_a_reader(config: Path, tmp_path: Path):
+    code, err = run_unread("check", "--config", config, "--fix-list", tmp_path / "bad.txt")
+    assert code == 0
+    assert err.endswith("bad.txt lists 0 photos to leave out\n")
+    assert (tmp_path / "bad.txt").is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", ["schema", "--help", "weights list --help"])
+def test_a_full_disk_behind_the_output_is_one_line(words: str):
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [sys.executable, "-m", "tlcli", *words.split()],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: (standard output|system): no space left on device\n", done.stderr)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +109,34 @@ def test_photos_of_the_training_set_are_warned_of(
     err = capsys.readouterr().err
     assert err.startswith(warning)
     assert err.endswith("predictions for such photos say nothing about new ones\n")
+
+
+ENDLESS = """
+import itertools, sys
+from tlcli.evaluation.prediction_output import print_predictions
+sys.path.append(sys.argv[2])
+from test_prediction_output import StandIn
+photos = (StandIn(f"{n}.jpg", (("cat", 1.0),), error=n == 1 and "is empty" or None)
+          for n in itertools.count())
+sys.exit(print_predictions(photos, sys.argv[1], ("cat",)))
+"""
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+def test_no_photo_is_predicted_for_nobody(form: str):
+    folder = str(Path(__file__).parent)
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, form, folder],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as predicting:
+        assert predicting.stdout is not None
+        assert predicting.stderr is not None
+        lines = [predicting.stdout.readline() for _ in range(4)]
+        predicting.stdout.close()
+        err = predicting.stderr.read()
+    assert predicting.returncode == 0
+    assert "2.jpg" in "".join(lines)
+    assert err == ("error: 1.jpg: is empty\n" if form == "table" else "")

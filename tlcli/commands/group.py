@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tlcli.errors import Problem, TlcliError, reason
-from tlcli.system import console
+from tlcli.system import console, streams
 from tlcli.system.signals import Interrupted
 
 _NO_MEMORY = Problem(
@@ -38,27 +38,42 @@ class CommandGroup(click.Group):
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
         """Read the command line."""
-        with _escaped_usage_errors():
+        with _failures_as_lines():
             return super().make_context(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; exit with 1 for a problem of the user's, 128 + n for a signal."""
-        try:
-            with _escaped_usage_errors():
-                return super().invoke(ctx)
-        except Interrupted as stop:
-            console.error(console.one_line(f"stopped; finished work is saved. {_how_to_resume()}"))
-            ctx.exit(stop.exit_code)
-        except KeyboardInterrupt:
-            console.error("interrupted")
-            ctx.exit(130)
-        except BrokenPipeError:
-            sys.stderr.close()  # nobody reads the pipe any more, and nobody needs to know
-        except Exception as error:
-            if (message := _message(error)) is None:
-                raise
-            console.error(message)
-        ctx.exit(1)
+        """Run a command."""
+        with _failures_as_lines():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _failures_as_lines() -> Iterator[None]:
+    """Print what stops a command, and exit with its code; a bug keeps its traceback."""
+    try:
+        with _escaped_usage_errors():
+            yield
+    except (Exception, KeyboardInterrupt) as error:
+        if (code := _report(error)) is None:
+            raise
+        raise click.exceptions.Exit(code) from None
+
+
+def _report(error: BaseException) -> int | None:
+    """Print what stops a command; its exit code, or None for a bug and for Click's exceptions."""
+    if isinstance(error, Interrupted):
+        console.error(console.one_line(f"stopped; finished work is saved. {_how_to_resume()}"))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        console.error("interrupted")
+        return 130
+    # Click prints help, whose reader may leave. A connection can break in the same way.
+    if isinstance(error, BrokenPipeError) and streams.discard_closed():
+        return 0
+    if (message := _message(error)) is None:
+        return None
+    console.error(message)
+    return 1
 
 
 @contextmanager
@@ -87,7 +102,7 @@ def _how_to_resume() -> str:
     return f"To continue: {shlex.join(['tlcli', *words])}"
 
 
-def _message(error: Exception) -> str | None:
+def _message(error: BaseException) -> str | None:
     """What the user reads of a failure that is no bug; None for a bug."""
     if isinstance(error, TlcliError):
         return str(error)

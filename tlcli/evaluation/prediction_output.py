@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tlcli.errors import Problem
-from tlcli.system import console
+from tlcli.system import console, streams
 
 if TYPE_CHECKING:
     from tlcli.evaluation.predict import Prediction
@@ -26,7 +26,7 @@ def print_predictions(
     In the table, photos that cannot be read are reported on stderr; the other forms keep them in
     place. A model that abstains has a threshold: the table says "unsure" before what stays below
     it, and CSV gets a column for it. Photos the run was trained on are counted in one warning at
-    the end.
+    the end. It stops, and nothing has failed, once nobody reads stdout any more.
     """
     tally = _PhotoCounts()
     counted = tally.counting(predictions)
@@ -39,6 +39,8 @@ def print_predictions(
         _print_csv(counted, abstains=abstains)
     else:
         _print_table(counted, classes, abstains=abstains)
+    if streams.reader_left():
+        return 0
     tally.warn_of_training_photos()
     return tally.failed
 
@@ -52,13 +54,15 @@ class _PhotoCounts:
         self.seen: list[str] = []
 
     def counting(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Hand predictions on, one by one, and count them."""
+        """Hand predictions on, one by one, while somebody reads them, and count them."""
         for prediction in predictions:
             self.total += 1
             self.failed += prediction.error is not None
             if prediction.seen_in_training:
                 self.seen.append(prediction.path)
             yield prediction
+            if streams.reader_left():
+                return
 
     def warn_of_training_photos(self) -> None:
         """One warning for all photos of the run's training set."""

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from tlcli.system import streams
+
 _quiet = False
 
 # The bars on the screen, innermost last. tqdm is imported where a bar begins: it takes a tenth of a
@@ -56,13 +58,22 @@ def one_line(text: str) -> str:
 
 
 def result(text: str = "") -> None:
-    """Print a result on stdout."""
-    print(printable(text), flush=True)
+    """Print a result on stdout; once nobody reads it, nothing happens."""
+    _write_result(printable(text))
 
 
 def result_json(value: Any, *, lines: bool = False) -> None:
     """Print a result as JSON: indented, or on one line for `jsonl`."""
-    print(json.dumps(value, indent=None if lines else 2, allow_nan=False), flush=True)
+    _write_result(json.dumps(value, indent=None if lines else 2, allow_nan=False))
+
+
+def _write_result(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        streams.discard(sys.stdout)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def note(text: str = "") -> None:
@@ -100,22 +111,10 @@ def _write_line(text: str) -> None:
         else:
             print(printable(text), file=sys.stderr, flush=True)
     except OSError as error:
-        if error.errno != errno.EIO:
+        if error.errno not in (errno.EPIPE, errno.EIO):
             raise
-        _discard_output()
-
-
-def _discard_output() -> None:
-    """Send all further output to nowhere, since the terminal was closed.
-
-    Otherwise the buffered text would fail again. The work itself goes on until the next safe point,
-    where the SIGHUP of the closed terminal ends it.
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    if os.path.sameopenfile(1, 2):
-        os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+        # The work goes on; where the terminal was closed (EIO), until its SIGHUP ends it.
+        streams.discard(sys.stderr)
 
 
 class Progress(Protocol):

@@ -1,0 +1,58 @@
+"""stdout and stderr where nobody reads them any more.
+
+A reader that has enough, as in `tlcli runs | head -1`, is no error: what is written from then on is
+discarded, and the command ends as it would have. Work that is done for its output alone asks
+`reader_left` and stops.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+_reader_left = False
+
+
+def reader_left() -> bool:
+    """Whether nobody reads stdout any more."""
+    return _reader_left
+
+
+def discard(stream: TextIO) -> None:
+    """Discard all further output of stdout or stderr, and of the other one if both are the same.
+
+    The text in its buffer would fail again otherwise, at the latest when Python ends.
+    """
+    global _reader_left
+    number = stream.fileno()
+    both = [other for other in (1, 2) if _same_file(other, number)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for closed in both:
+        os.dup2(nowhere, closed)
+    os.close(nowhere)
+    _reader_left = _reader_left or 1 in both
+
+
+def discard_closed() -> bool:
+    """Discard the output of every stream that is a pipe without a reader; whether there is one."""
+    closed = [stream for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream)]
+    for stream in closed:
+        discard(stream)
+    return bool(closed)
+
+
+def _has_no_reader(stream: TextIO | None) -> bool:
+    if stream is None:
+        return False
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)  # these two events are always reported
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _same_file(first: int, second: int) -> bool:
+    with suppress(OSError):  # one of them is not open at all
+        return os.path.sameopenfile(first, second)
+    return False
