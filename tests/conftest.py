@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -113,8 +114,12 @@ def cli() -> Callable[..., click.testing.Result]:
     """
     from tlcli.cli import main
 
+    # Click before 8.2 puts stderr into stdout, unless it is asked not to.
+    settable = inspect.signature(click.testing.CliRunner).parameters
+    apart: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in settable else {}
+
     def invoke(*arguments: object, **settings: Any) -> click.testing.Result:
-        runner = click.testing.CliRunner()
+        runner = click.testing.CliRunner(**apart)
         return runner.invoke(main, list(map(str, arguments)), catch_exceptions=False, **settings)
 
     return invoke

@@ -61,6 +61,24 @@ def test_every_option_has_a_help_text(path: tuple[str, ...]):
     assert any("--quiet" in option.opts for option in options)
 
 
+GROUPS = [(), *((name,) for name, it in main.commands.items() if isinstance(it, click.Group))]
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=" ".join)
+def test_the_bare_name_of_a_group_is_no_mistake(cli, path: tuple[str, ...]):
+    """The first thing that a person types: help, or what the group has to say."""
+    shown = cli(*path, prog_name="tlcli")
+    assert shown.exit_code == 0
+    assert shown.stderr == ""
+    if path == ("cache",):
+        assert shown.stdout.startswith("the feature store ")
+        return
+    assert shown.stdout == cli(*path, "--help", prog_name="tlcli").stdout
+    assert shown.stdout.startswith(" ".join(("Usage: tlcli", *path, "[OPTIONS] COMMAND")))
+    assert "\\n" not in shown.stdout
+    assert len(shown.stdout.splitlines()) > 10
+
+
 def test_the_version(cli):
     assert cli("--version").stdout == f"tlcli, version {__version__}\n"
 
@@ -225,7 +243,7 @@ def run_unread(*words: object, unread: str = "stdout", **environ: str) -> tuple[
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     "words",
-    ["--help", "--version", "check --help", "weights list --help", "schema", "bases",
+    ["", "--help", "--version", "weights", "check --help", "weights list --help", "schema", "bases",
      "bases --json", "weights list --json", "cache"],
 )  # fmt: skip
 def test_a_reader_that_has_enough_is_no_error(words: str, unbuffered: str):

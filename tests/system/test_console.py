@@ -177,5 +177,5 @@ def test_usage_errors_without_control_characters_stay_as_they_are(cli):
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (
         2, "Error: Got unexpected extra argument (more)"
     )  # fmt: skip
-    assert cli().exit_code == 2
+    assert cli("weights", "--cache-dir", "x").exit_code == 2
     assert "Fine-tune pretrained" in cli().output

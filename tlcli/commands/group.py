@@ -19,7 +19,18 @@ _NO_MEMORY = Problem(
 )
 
 
-class CommandGroup(click.Group):
+class HelpfulGroup(click.Group):
+    """A group whose bare name prints its help, which is no mistake, unless it does something."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words after the name of the group."""
+        if not args and not self.invoke_without_command:
+            click.echo(ctx.get_help(), color=ctx.color)  # an error in Click 8.2 and later
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+
+class CommandGroup(HelpfulGroup):
     """A group whose commands fail with lines and an exit code; only a bug has a traceback."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tlcli.commands.group import HelpfulGroup
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
 from tlcli.commands.options import PATH, print_result, with_json
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tlcli.explain.network_choice import NetworkChoice
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 def visualize() -> None:
     """Show what the layers of a network respond to.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tlcli.commands.group import HelpfulGroup
 from tlcli.commands.options import (
     PATH,
     print_problems,
@@ -20,7 +21,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
 
-@click.group()
+@click.group(cls=HelpfulGroup)
 @with_cache
 @click.pass_context
 def weights(ctx: click.Context, cache_dir: Path | None) -> None:
