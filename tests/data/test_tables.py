@@ -215,8 +215,9 @@ def test_tables_that_cannot_be_trained_on(tmp_path: Path):
     assert failures(write(tmp_path, "path,label,split\na,x,train\nb,y,train\nc,x,\n"))[0] == (
         "TABLE: 1 line without a split, such as that of c; write train, val or test on every line"
     )
-    assert failures(write(tmp_path, "a,cat\nb,Cat\nc,dog\n"))[0].startswith(
-        "TABLE: labels 'Cat' and 'cat' differ only in letter case, spaces or accent encoding"
+    assert failures(write(tmp_path, "a,cat\nb,Cat\nc,dog\n"))[-1] == (
+        "TABLE: label 'cat': has the name of another but for letter case, spaces or accent "
+        "encoding: like 'Cat'; merge or rename them"
     )
 
 

@@ -325,6 +325,18 @@ def test_a_damaged_file_is_named(run: Run):
     )
 
 
+def test_findings_about_labels_name_them(run: Run):
+    names = ["'nan'", "'N/A'", *(f"'none {number}'" for number in range(18))]
+    finding = {
+        "kind": "no label", "severity": "warning", "message": "looks like no label", "hint": "",
+        "count": 31, "paths": [], "names": names,
+    }  # fmt: skip
+    files.write_json(run.file(directory.AUDIT), {"findings": [finding], "counts": {}})
+    shown = text(section(parsed(report.write_report(run).path), "data"))
+    assert "warning looks like no label 'nan', 'N/A', 'none 0'," in shown
+    assert "'none 7' and 21 more" in shown
+
+
 def test_another_file_is_not_overwritten(run: Run, tmp_path: Path):
     mine = tmp_path / "mine.html"
     mine.write_text("<p>mine")

@@ -1,14 +1,15 @@
-"""Flaws of labelled photos: one finding for each kind, with the files that have it.
+"""Flaws of labelled photos: one finding for each kind, with the files or labels that have it.
 
 `check`, `finetune` and the report of a run show findings alike: grouped, counted, the first few
-files named. The JSON form is that of `as_dict` and nothing else.
+files or labels named. The JSON form is that of `as_dict` and nothing else.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,9 +40,11 @@ class Finding:
         message: what was found. Of one file it follows the file's name, of several their number:
             'is 3 x 4 pixels' would be odd of ten, so it must fit both.
         hint: what to do about it.
-        paths: the files, those to exclude where some of a pair could be.
-        details: about each file, in their order; empty where there is nothing to add.
-        noun: what the files are called, counted.
+        paths: the files or folders, those to exclude where some of a pair could be.
+        details: about each of them, in their order; empty where there is nothing to add.
+        noun: what they are called, counted.
+        names: in place of paths, labels or other things that are no files, as they are shown.
+        where: the place of the names, if it is not the folder of the data.
     """
 
     kind: str
@@ -51,34 +54,45 @@ class Finding:
     paths: tuple[Path, ...] = ()
     details: tuple[str, ...] = ()
     noun: str = "photo"
+    names: tuple[str, ...] = ()
+    where: str = ""
 
     def as_problem(self, root: Path) -> Problem:
-        """The finding in one line: a single file by its path, several by count and first names."""
-        if not self.paths:
-            return Problem(str(root), self.message, self.hint, self.severity)
-        if len(self.paths) == 1:
-            return self.as_problems()[0]
-        details = self.details or ("",) * len(self.paths)
-        named = [
-            relative_name(path, root) + (f" ({detail})" if detail else "")
-            for path, detail in zip(self.paths[:MAX_NAMED], details, strict=False)
-        ]
-        more = len(self.paths) - MAX_NAMED
-        listed = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
-        message = f"{counted(len(self.paths), self.noun)}: {self.message}: {listed}"
-        return Problem(str(root), message, self.hint, self.severity)
+        """The finding in one line: what is the only one by its name, several by count and names."""
+        number = len(self.paths or self.names)
+        if number == 1:
+            return self.as_problems(root)[0]
+        message = self.message
+        if number:
+            named = [
+                name + (f" ({detail})" if detail else "")
+                for name, detail in islice(self._named(root), MAX_NAMED)
+            ]
+            more = f" and {number - MAX_NAMED:,} more" if number > MAX_NAMED else ""
+            message = f"{counted(number, self.noun)}: {message}: {', '.join(named)}{more}"
+        return Problem(self.where or str(root), message, self.hint, self.severity)
 
-    def as_problems(self) -> list[Problem]:
-        """A line for each file."""
-        details = self.details or ("",) * len(self.paths)
+    def _named(self, root: Path) -> Iterator[tuple[str, str]]:
+        """The name and the detail of everything that it is about."""
+        names = [relative_name(path, root) for path in self.paths[:MAX_NAMED]] or self.names
+        return zip(names, self._every_detail(), strict=False)
+
+    def _every_detail(self) -> Sequence[str]:
+        return self.details or ("",) * len(self.paths or self.names)
+
+    def as_problems(self, root: Path) -> list[Problem]:
+        """A line for each file, folder or name."""
+        where = self.where or str(root)
+        places = [(str(path), "") for path in self.paths]
+        places += [(where, f"{self.noun} {name}: ") for name in self.names]
         return [
             Problem(
-                str(path),
-                f"{self.message}: {detail}" if detail else self.message,
+                place,
+                f"{prefix}{self.message}" + (f": {detail}" if detail else ""),
                 self.hint,
                 self.severity,
             )
-            for path, detail in zip(self.paths, details, strict=True)
+            for (place, prefix), detail in zip(places, self._every_detail(), strict=True)
         ]
 
     def as_dict(self, root: Path, *, most: int | None = None) -> dict[str, Any]:
@@ -88,9 +102,11 @@ class Finding:
             "severity": self.severity,
             "message": self.message,
             "hint": self.hint,
-            "count": len(self.paths),
+            "count": len(self.paths or self.names),
             "paths": [relative_name(path, root) for path in self.paths[:most]],
         }
+        if self.names:
+            listed["names"] = list(self.names[:most])
         if self.details:
             listed["details"] = list(self.details[:most])
         return listed

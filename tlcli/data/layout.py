@@ -13,8 +13,7 @@ A table may take the place of the folders; see `tables`. `read_layout` reads bot
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +56,15 @@ class Layout:
         return f"{self.table}: {name}" if self.table else str(self.parts[split] / name)
 
     @property
+    def class_counts(self) -> dict[str, int]:
+        """The photos of each class, of all splits together."""
+        counts = dict.fromkeys(self.classes, 0)
+        for (_, name), paths in self.photos.items():
+            if name in counts:
+                counts[name] += len(paths)
+        return counts
+
+    @property
     def is_unsplit(self) -> bool:
         """Whether neither folders nor table say which split a photo belongs to."""
         return self.parts["train"] == self.root
@@ -65,32 +73,6 @@ class Layout:
     def classes(self) -> tuple[str, ...]:
         """The classes that have a folder to train on, in the order of their labels."""
         return tuple(sorted(name for split, name in self.photos if split == "train"))
-
-
-def name_problems(layout: Layout) -> Iterator[Problem]:
-    """Names of classes that are easily taken for each other, or not sorted as people expect."""
-    twins = defaultdict(list)
-    for name in layout.classes:
-        twins[unicodedata.normalize("NFC", name).strip().casefold()].append(name)
-    where = str(layout.table or layout.parts["train"])
-    for names in twins.values():
-        if len(names) > 1:
-            quoted = " and ".join(f"'{name}'" for name in names)
-            noun = "labels" if layout.table else "class folders"
-            what = f"{noun} {quoted} differ only in letter case, spaces or accent encoding"
-            yield Problem(where, what, "merge or rename them")
-    numeric = [name for name in layout.classes if name.isdecimal()]
-    by_value = sorted(numeric, key=_by_value)
-    first = next((pair for pair in zip(numeric, by_value, strict=True) if pair[0] != pair[1]), None)
-    if first:
-        what = f"numeric class names are sorted as text: '{first[0]}' comes before '{first[1]}'"
-        yield Problem(where, what, "pad them with zeros to sort them by value", "note")
-
-
-def _by_value(name: str) -> tuple[int, str]:
-    """A key that sorts digits of any script by value; `int` takes at most 4,300 digits."""
-    digits = "".join(str(unicodedata.decimal(digit)) for digit in name).lstrip("0")
-    return len(digits), digits
 
 
 def empty_class_problems(layout: Layout) -> Iterator[Problem]:

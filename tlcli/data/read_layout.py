@@ -18,6 +18,7 @@ from tlcli.data.folders import (
     list_tree,
 )
 from tlcli.data.ignored_files import find_ignored
+from tlcli.data.label_findings import find_label_flaws
 from tlcli.data.layout import SPLITS, Layout
 from tlcli.data.tables import SPLIT_WORDS, SplitName, TableRow
 from tlcli.errors import DataError, Problem
@@ -53,12 +54,14 @@ def read_folder_layout(root: Path, exclude: Path | None = None) -> Layout:
         folder_layout,
         problems=(
             *problems,
-            *layout.name_problems(folder_layout),
             *layout.empty_class_problems(folder_layout),
             *layout.mismatch_problems(folder_layout),
             *layout.nesting_problems(folder_layout),
         ),
-        findings=tuple(find_ignored(rest, {root, *parts.values()}, exclude)),
+        findings=(
+            *find_label_flaws(folder_layout.class_counts, str(parts["train"]), "class folder"),
+            *find_ignored(rest, {root, *parts.values()}, exclude),
+        ),
     )
 
 
@@ -91,8 +94,11 @@ def read_table_layout(table: Path) -> Layout:
             what = f"only one class to train on, '{table_layout.classes[0]}'"
         too_few = Problem(str(table), what, "a classifier needs two or more")
         raise DataError([*_errors(table_layout.problems), too_few])
-    more = (*layout.name_problems(table_layout), *layout.mismatch_problems(table_layout))
-    return replace(table_layout, problems=(*table_layout.problems, *more))
+    return replace(
+        table_layout,
+        problems=(*table_layout.problems, *layout.mismatch_problems(table_layout)),
+        findings=tuple(find_label_flaws(table_layout.class_counts, str(table), "label")),
+    )
 
 
 def _undecided(table: Path, rows: Iterable[TableRow]) -> list[Problem]:

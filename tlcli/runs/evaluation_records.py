@@ -253,6 +253,7 @@ class FindingRecord(RecordPart):
     hint: str = ""
     count: Count = 0
     paths: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 class AuditRecord(RecordPart):

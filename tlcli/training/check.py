@@ -47,8 +47,8 @@ class CheckResult:
         """Problems, and a line for each kind of finding, or with `each_file` for each file."""
         problems = [*self.problems]
         for finding in self.findings:
-            if each_file and finding.paths:
-                problems += finding.as_problems()
+            if each_file and (finding.paths or finding.names):
+                problems += finding.as_problems(self.root)
             else:
                 problems.append(finding.as_problem(self.root))
         return tuple(problems)
