@@ -47,6 +47,22 @@ def test_permissions_are_those_of_a_new_file(tmp_path: Path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_the_mask_of_the_process_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Threads that make files at the same moment would make them with another one."""
+
+    def refuse(mask: int) -> int:
+        raise AssertionError(f"the mask was set to {mask:o}")
+
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "umask", refuse)
+            files.write_text(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+
+
 def test_errors_name_the_file_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "missing" / "a.txt"
     with pytest.raises(FileNotFoundError) as caught:

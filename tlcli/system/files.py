@@ -13,9 +13,9 @@ import json
 import math
 import os
 import re
+import secrets
 import sqlite3
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,19 +41,29 @@ def replacing(path: Path) -> Iterator[Path]:
     one, never a part of it. After a failure the temporary file is removed.
     """
     with errors_about(path):
-        handle, name = tempfile.mkstemp(prefix=".", suffix=f".tmp{path.suffix}", dir=path.parent)
-        os.close(handle)
-    temporary = Path(name)
+        temporary = _create_temporary(path)
     try:
         with errors_about(path):
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
             _sync(temporary, os.O_RDWR)
             temporary.replace(path)
         sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _create_temporary(path: Path) -> Path:
+    """Make an empty file beside `path`, with the permissions that the system gives to new files.
+
+    `tempfile` gives its files to their owner alone. The mask that would have to be added to that
+    can be asked for only by setting it, in the whole process, while threads make files.
+    """
+    while True:
+        temporary = path.with_name(f".{secrets.token_hex(4)}.tmp{path.suffix}")
+        with suppress(FileExistsError):
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+            return temporary
 
 
 @contextmanager
@@ -216,17 +226,6 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    """The permissions that the user's system takes away from new files.
-
-    mkstemp gives its files to their owner alone, whatever the mask. The system tells the mask only
-    when it is set, so it is set back at once.
-    """
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def check_writable(folder: Path) -> list[Problem]:
