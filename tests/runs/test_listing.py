@@ -51,6 +51,27 @@ def test_runs_with_their_scores():
     }
 
 
+def test_runs_are_in_the_order_in_which_they_were_begun():
+    """Not in that of the last change of their files, and number 10 after number 9."""
+    begun = {
+        "cats-9": "2030-01-02T10:00:00+00:00",
+        "cats-10": "2030-01-02T10:00:00+00:00",
+        "birds-1": "2030-01-03",
+        "apes-1": "2030-01-02T23:30:00+02:00",
+    }
+    for name in ("birds-1", "cats-10", "apes-1", "cats-9"):
+        run = create_run("any", directory.runs_root() / name)
+        files.write_json(run.file(directory.RECORD), {"created": begun[name], "base": "VGG16"})
+    broken = create_run("old", directory.runs_root() / "old-1")
+    broken.file(directory.RECORD).write_text("{")
+    os.utime(broken.file(directory.RECORD), (1e9, 1e9))
+    oldest = directory.runs_root() / "cats-9" / directory.RECORD
+    oldest.chmod(0o600)
+    _, value = runs_table()
+    names = [entry["name"] for entry in value]
+    assert names == ["old-1", "cats-9", "cats-10", "apes-1", "birds-1"]
+
+
 def test_a_damaged_run_does_not_hide_the_others(capsys: pytest.CaptureFixture[str]):
     finish(0.9)
     broken = finish(0.8)
@@ -85,6 +106,7 @@ def test_whatever_a_run_holds_it_is_listed(
     finish(0.9)
     broken = finish(0.8, test=0.5)
     broken.file(name).write_text(text)
+    os.utime(broken.file(name), (2e9, 2e9))  # after the other run, whose record says 2030
     told, value = runs_table()
     assert len(told.split("\n")) == 4
     assert (value[0]["val_accuracy"], value[1]["name"]) == (0.9, "cats-2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -218,12 +219,29 @@ def _finished(run: Run, where: str) -> Run:
 
 
 def list_runs(folder: Path) -> list[Run]:
-    """Every run in `folder`, oldest first."""
+    """Every run in `folder`, oldest first by the time in its record.
+
+    Times of files would not do: copying a run, resuming it or changing its permissions moves them.
+    """
     if not folder.is_dir():
         return []
     runs = []
     for path in folder.iterdir():
         if not path.is_symlink() and path.name[0] != ".":
             with suppress(FileNotFoundError, NotADirectoryError):  # others come and go
-                runs.append(((path / RECORD).stat().st_ctime_ns, path))
-    return [Run(path) for _, path in sorted(runs)]
+                runs.append((_age(path), Run(path)))
+    return [run for _, run in sorted(runs, key=lambda pair: pair[0])]
+
+
+def _age(path: Path) -> tuple[float, str, int]:
+    """What runs are ordered by: when they were begun, and in the same second the number.
+
+    A record that cannot be read does not tell, so the time at which it was written stands in.
+    """
+    record = path / RECORD
+    seconds = record.stat().st_mtime
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        created = datetime.fromisoformat(read_json(record)["created"])
+        seconds = (created if created.tzinfo else created.replace(tzinfo=UTC)).timestamp()
+    stem, _, number = path.name.rpartition("-")
+    return (seconds, stem, int(number)) if number.isdecimal() else (seconds, path.name, 0)
