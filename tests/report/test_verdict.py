@@ -8,6 +8,8 @@ import pytest
 from builders.runs import Stage, write_finished_run
 
 from tlcli.evaluation.intervals import PairedCounts
+from tlcli.report import verdict
+from tlcli.report.report import write_report
 from tlcli.report.run_data import read_run_data
 from tlcli.report.verdict import MeasuredAccuracy, Verdict, judge_run, widest_gain
 from tlcli.runs.evaluation_records import MajorityBaseline
@@ -66,6 +68,17 @@ def test_what_fine_tuning_gained(first: int, second: int, beginning: str):
     sentence = judged(second, 200, 0.1, gain=widest_gain("head", first, second, 200)).sentences()[2]
     assert sentence.startswith(beginning)
     assert sentence.endswith(" points), which may be chance.") == (second - first == 2)
+
+
+def test_the_confidence_level_is_written_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = write_finished_run(tmp_path / "run", tmp_path / "photos", each=4)
+    before = write_report(run).path.read_text(encoding="utf-8")
+    monkeypatch.setattr(verdict, "CONFIDENCE_LEVEL", 0.995)
+    after = write_report(run).path.read_text(encoding="utf-8")
+    for words in ("(95% interval ", "95%: ", "with 95% intervals.", "score interval at 95%."):
+        assert words in before
+        assert words not in after
+        assert words.replace("95%", "99.5%") in after
 
 
 def test_cautions():

@@ -86,6 +86,11 @@ class Verdict:
             else "even"
         )
 
+    @property
+    def level(self) -> str:
+        """The confidence level of the intervals, as a percentage."""
+        return f"{100 * CONFIDENCE_LEVEL:g}%"
+
     def sentences(self) -> list[str]:
         """The verdict in words, the most important sentence first."""
         if self.network is None:
@@ -120,7 +125,7 @@ class Verdict:
             return []
         low, high = (percentage_points(end) for end in self.gain.interval)
         change = self.gain.difference
-        between = f"(95% interval {low} to {high} points)"
+        between = f"({self.level} interval {low} to {high} points)"
         if change == 0:
             return [f"Fine-tuning gained nothing over the head alone on these photos {between}."]
         verb = "gained" if change > 0 else "lost"
