@@ -27,7 +27,7 @@ Severity = Literal["error", "warning", "note"]
 #: Empty for problems that no code needs to tell apart.
 Kind = Literal[
     "", "truncated", "damaged", "unsupported", "no image", "too large", "no access", "no memory",
-    "bad name",
+    "bad name", "changed",
 ]  # fmt: skip
 
 

@@ -16,9 +16,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from tlcli.data import audit, exclude_list
+from tlcli.data.audit_cache import AuditCache
+from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding, audit_record, files_to_exclude
 from tlcli.images import decode
 from tlcli.recipe.load import load_recipe
+from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.training.check import check_recipe
 
@@ -115,7 +118,7 @@ def test_flaws_of_single_photos(data: Path, config: Path):
 
 def test_huge_photos(data: Path, config: Path, monkeypatch: pytest.MonkeyPatch):
     facts = decode.Facts("JPEG", "RGB", 10_000, 5_001, False, False, False)
-    monkeypatch.setattr(decode, "examine", lambda path: (blobs(1), facts))
+    monkeypatch.setattr(decode, "examine", lambda *_, **__: (blobs(1), facts))
     huge = findings_by_kind(config)["huge"]
     assert huge.severity == "note"
     assert huge.message == "has more than 50 megapixels"
@@ -363,7 +366,7 @@ def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: p
     (data / "train/cats/0.jpg").write_bytes(b"")
     first = check_recipe(config)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded again")
 
     monkeypatch.setattr(decode, "examine", refuse)
@@ -377,6 +380,29 @@ def test_a_second_check_decodes_nothing(data: Path, config: Path, monkeypatch: p
     save(data / "val/dogs/0.jpg", blobs(77))
     with pytest.raises(AssertionError, match="decoded again"):
         check_recipe(config)
+
+
+def test_a_photo_that_changes_during_the_check_is_an_error(
+    data: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And its new picture is not stored under the hash of the old one."""
+    place = data / "train/cats/0.jpg"
+    other, original = (data / "train/dogs/0.jpg").read_bytes(), place.read_bytes()
+    audit_photos = audit.audit_photos
+
+    def change_and_audit(index: Index, recipe: Recipe, cache: AuditCache) -> Index:
+        place.write_bytes(other[:1000])
+        return audit_photos(index, recipe, cache)
+
+    monkeypatch.setattr(audit, "audit_photos", change_and_audit)
+    checked = check_recipe(config)
+    assert [str(problem) for problem in checked.problems] == [
+        f"{place}: has changed since this command listed it; "
+        "leave the photos alone while a command runs, and run it again"
+    ]
+    monkeypatch.undo()
+    place.write_bytes(original)
+    assert check_recipe(config).passed
 
 
 def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest.MonkeyPatch):

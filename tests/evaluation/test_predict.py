@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tlcli.data import hashing
 from tlcli.errors import RunError
 from tlcli.evaluation import calibration, predict
 from tlcli.images import augment, decode
@@ -132,21 +132,30 @@ def test_tta_reports_a_bad_photo_in_its_place(model, photos):
     assert [prediction.error is None for prediction in predictions] == [False, True, True, False]
 
 
-def test_tta_reports_a_photo_that_disappears_meanwhile(model, photos, monkeypatch):
+@pytest.mark.parametrize("tta", [0, 1])
+def test_a_photo_that_changes_meanwhile_is_answered_as_it_was_read(model, photos, monkeypatch, tta):
+    """Probabilities, views and `seen_in_training` are of the same bytes."""
     _, run = model
-    augmented(run, "{horizontal_flip: true}")
-    good = next(photos.rglob("*.png"))
-    gone = good.with_name("gone.png")
-    gone.write_bytes(good.read_bytes())
+    augmented(run, "{rotation_range: 20, horizontal_flip: true}")
+    known = next((photos / "train").rglob("*.png"))
+    unknown = photos / "unknown.png"
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(unknown)
+    place = photos / "changing.png"
+    predictor = predict.Predictor(run.path)
+    before, new = (next(predictor.predict([path], tta=tta)) for path in (known, unknown))
+    assert (before.seen_in_training, new.seen_in_training) == (True, False)
 
-    def late(path: Path) -> str:
-        gone.unlink(missing_ok=True)
-        return hashing.hash_file(path)
+    place.write_bytes(known.read_bytes())
+    compute = predict.Predictor.probabilities
 
-    monkeypatch.setattr(predict, "hash_file", late)
-    predictions = list(predict.Predictor(run.path).predict([good, gone, good], tta=1))
-    assert [prediction.error is None for prediction in predictions] == [True, False, True]
-    assert predictions[0].top == predictions[2].top
+    def compute_late(self, pixels):
+        place.write_bytes(unknown.read_bytes())
+        return compute(self, pixels)
+
+    monkeypatch.setattr(predict.Predictor, "probabilities", compute_late)
+    answer = next(predictor.predict([place], tta=tta))
+    assert answer.seen_in_training
+    assert answer.top == before.top
 
 
 def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, cli, tmp_path):

@@ -13,6 +13,7 @@ from PIL import Image
 from tlcli.explain import explain, gradcam
 from tlcli.explain.explained_model import open_run
 from tlcli.images import decode
+from tlcli.images.loader import View
 
 COLOURS = ("blue", "green", "red")
 
@@ -32,7 +33,7 @@ def test_heat_is_that_of_the_photo_and_class_asked_for(opened, photos):
     paths = sorted((photos / "test").rglob("*.png"))
     explainer = explain.Explainer(opened)
     assert explainer.layer == "block5_conv3"
-    explanations = list(explainer.explain(paths, "green"))
+    explanations = list(explainer.explain(map(View, paths), "green"))
     assert [explanation.path for explanation in explanations] == paths
     pixels = np.stack([decode.load_image(p, height=64, width=64, resize="squash") for p in paths])
     probe = gradcam.Probe(opened, "block5_conv3")
@@ -42,7 +43,7 @@ def test_heat_is_that_of_the_photo_and_class_asked_for(opened, photos):
         np.testing.assert_allclose(explanation.heat, heat, atol=1e-5)
         assert (explanation.name, explanation.predicted) == ("green", COLOURS[row.argmax()])
         assert explanation.probability == pytest.approx(row[1], abs=1e-6)
-    assert [explanation.name for explanation in explainer.explain(paths)] == [
+    assert [explanation.name for explanation in explainer.explain(map(View, paths))] == [
         explanation.predicted for explanation in explanations
     ]
 

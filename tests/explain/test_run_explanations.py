@@ -49,3 +49,9 @@ def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
         assert max(picture.size) == run_explanations.REPORT_SIDE
     explain_for_report(run, items[4:])
     assert sorted(path.name for path in folder.iterdir()) == ["0001.png", "index.json"]
+
+    (photos / "test/green/00.png").write_bytes((photos / "test/red/01.png").read_bytes())
+    assert [entry["path"] for entry in explain_for_report(run, items)] == [
+        "test/red/00.png",
+        items[2]["path"],
+    ]

@@ -154,10 +154,10 @@ def test_a_higher_boundary_is_computed_from_stored_rows(
 
 
 def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, tmp_path, open_rows):
-    chosen, views = loaded(), views_of(photos)
-    bad = views[4].path
+    chosen, bad = loaded(), sorted(photos.rglob("*.png"))[4]
     whole = bad.read_bytes()
     bad.write_bytes(whole[: len(whole) // 2])
+    views = views_of(photos)
     rows = open_rows(network, chosen, tmp_path / "store")
     with pytest.raises(DataError) as raised:
         extraction.extract(network, chosen, views, rows)
@@ -171,6 +171,35 @@ def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, t
     report = extraction.extract(network, skipping, views, rows)
     assert set(report.unreadable) == {bad}
     assert report.images == 0
+
+
+@pytest.mark.parametrize("policy", ["error", "skip"])
+@pytest.mark.parametrize("change", ["replaced", "truncated", "emptied"])
+def test_a_photo_that_changes_after_it_was_hashed_gets_no_row(
+    network, loaded, photos, tmp_path, open_rows, policy, change
+):
+    chosen, views = loaded(f"data.on_bad_image={policy}"), views_of(photos)
+    changed, original = views[4].path, views[4].path.read_bytes()
+    other = views[5].path.read_bytes()
+    contents = {"replaced": other, "truncated": original[:-100], "emptied": b""}
+    changed.write_bytes(contents[change])
+    rows = open_rows(network, chosen, tmp_path / "store", [LOW])
+    with pytest.raises(DataError) as raised:
+        extraction.extract(network, chosen, views, rows)
+    assert [str(problem) for problem in raised.value.problems] == [
+        f"{changed}: has changed since this command listed it; "
+        "leave the photos alone while a command runs, and run it again"
+    ]
+    present = rows[LOW].locate([(view.digest, "0") for view in views]).present
+    assert present.tolist() == [index != 4 for index in range(len(views))]
+
+    changed.write_bytes(original)
+    extraction.extract(network, chosen, views, rows)
+    clean = open_rows(network, chosen, tmp_path / "clean", [LOW])
+    extraction.extract(network, chosen, views, clean)
+    np.testing.assert_array_equal(
+        rows_of(chosen, rows[LOW], views), rows_of(chosen, clean[LOW], views)
+    )
 
 
 def test_float16_rounds_and_refuses_what_does_not_fit(loaded, photos, tmp_path, open_rows):

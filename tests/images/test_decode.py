@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
@@ -676,13 +677,15 @@ def test_verify_and_sniff(tmp_path: Path):
     good.write_bytes(whole)
     cut.write_bytes(whole[:3000])
     html.write_bytes(b"<html>")
-    assert decode.verify(good) is None
+    digest = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (good, cut, html)}
+    assert decode.verify(good, digest[good]) is None
     assert decode.sniff(good) is None
     assert decode.sniff(cut) is None  # its header is whole
-    problem = decode.verify(cut)
+    problem = decode.verify(cut, digest[cut])
     assert problem is not None
     assert str(problem).startswith(f"{cut}: cannot be decoded: truncated: the PNG data end early")
-    for check in (decode.verify, decode.sniff):
-        problem = check(html)
+    for problem in (decode.verify(html, digest[html]), decode.sniff(html)):
         assert problem is not None
         assert "not an image" in problem.message
+    other = decode.verify(good, digest[cut])
+    assert other is not None and other.kind == "changed"

@@ -18,8 +18,9 @@ from tlcli.data.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCa
 from tlcli.data.dataset import Index, Item, drop_unusable
 from tlcli.data.findings import Finding, relative_name
 from tlcli.data.layout import SPLITS
-from tlcli.errors import ImageError, Problem
+from tlcli.errors import DataError, ImageError, Problem
 from tlcli.images import decode, loader
+from tlcli.images.contents import read_contents
 from tlcli.images.decode_errors import PASSING
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
@@ -49,7 +50,10 @@ _SUFFIXES = {
 
 
 def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
-    """The index without photos that cannot be decoded, and with the findings of all photos."""
+    """The index without photos that cannot be decoded, and with the findings of all photos.
+
+    Raises DataError naming every photo that has changed since the index was made.
+    """
     inspections = _inspect_all(index.items, cache)
     bad, decoded = [], []
     for item in index.items:
@@ -67,10 +71,10 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
     return replace(left, findings=(*left.findings, *flaws))
 
 
-def inspect_photo(path: Path) -> Inspection:
-    """Decode a file: what it is, or why it cannot be decoded."""
+def inspect_photo(path: Path, digest: str) -> Inspection:
+    """Decode a photo whose bytes have this hash: what it is, or why it cannot be decoded."""
     try:
-        image, facts = decode.examine(path)
+        image, facts = decode.examine(read_contents(path, digest).content, name=str(path))
     except ImageError as error:
         return Inspection.of_unusable(error.problems[0])
     flags = {
@@ -99,11 +103,14 @@ def _inspect_all(items: Sequence[Item], cache: AuditCache) -> dict[str, Inspecti
     paths = {item.digest: item.path for item in items}
     inspections = cache.inspections(paths)
     new = [digest for digest in paths if digest not in inspections]
+
+    def inspect(digest: str) -> Inspection:
+        return inspect_photo(paths[digest], digest)
+
     unsaved: dict[str, Inspection] = {}
-    new_paths = (paths[digest] for digest in new)
     try:
         with (
-            closing(map_in_order(inspect_photo, new_paths, workers=loader.THREADS)) as results,
+            closing(map_in_order(inspect, new, workers=loader.THREADS)) as results,
             console.progress(len(new), "decoding", unit="photos") as bar,
         ):
             for digest, inspection in zip(new, results, strict=True):
@@ -116,6 +123,8 @@ def _inspect_all(items: Sequence[Item], cache: AuditCache) -> dict[str, Inspecti
                 bar.update(1)
     finally:  # after an interruption the next check need not decode these again
         cache.store_inspections(unsaved)
+    if changed := [digest for digest in new if inspections[digest].kind == "changed"]:
+        raise DataError(inspections[digest].problem(paths[digest]) for digest in changed)
     return inspections
 
 

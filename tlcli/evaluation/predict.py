@@ -6,18 +6,17 @@ recognised.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, tee
+from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.data.hashing import hash_file
-from tlcli.errors import DataError, Problem, RunError
+from tlcli.errors import Problem, RunError
 from tlcli.evaluation import calibration
 from tlcli.evaluation.tta import read_tta_settings
 from tlcli.images import augment
@@ -71,6 +70,16 @@ class Prediction:
         values |= {"unsure": True} if self.unsure else {}
         values |= {"seen_in_training": True} if self.seen_in_training else {}
         return values
+
+
+class Answer(NamedTuple):
+    """A model's uncalibrated probabilities for a photo, shape (classes,).
+
+    `digest` is the hex SHA-256 of the bytes that they were computed from.
+    """
+
+    probabilities: Array
+    digest: str
 
 
 class Predictor:
@@ -154,83 +163,47 @@ class Predictor:
         fitted, threshold = (None, None) if tta else (self.calibration, self.threshold)
         if fitted is not self.calibration:
             console.note("--tta: not calibrated, which the run is for photos without views")
-        for path, answer in self.stream(paths, tta=tta):
+        # Photos are read some batches ahead of the answers.
+        given, read_ahead = tee(paths)
+        answers = self.stream((View(Path(path)) for path in read_ahead), tta=tta)
+        for path, answer in zip(given, answers, strict=True):
             if isinstance(answer, Problem):
                 yield Prediction(str(path), (), error=answer.message)
                 continue
-            values = answer if fitted is None else fitted.apply(answer[None])[0]
+            values = answer.probabilities
+            values = values if fitted is None else fitted.apply(values[None])[0]
             unsure = threshold is not None and bool(values.max() < threshold)
-            ranked, seen = self._ranked(values, top), self._seen_in_training(Path(path))
+            ranked, seen = self._ranked(values, top), answer.digest in self._trained_on
             yield Prediction(str(path), ranked, unsure=unsure, seen_in_training=seen)
 
-    def stream(
-        self, paths: Iterable[str | Path], *, tta: int = 0
-    ) -> Iterator[tuple[str | Path, Array | Problem]]:
-        """Each path with its photo's uncalibrated probabilities, shape (classes,), or why it cannot
-        be read.
+    def stream(self, photos: Iterable[View], *, tta: int = 0) -> Iterator[Answer | Problem]:
+        """The answer for each photo, in order, or why it cannot be read.
 
-        With `tta` they are means over the photo and so many of its views. A run without views is
-        refused before any photo is read.
+        With `tta` probabilities are means over the photo and so many of its views. A run without
+        views is refused before any photo is read.
         """
         settings = self._tta_settings if tta else None
-        # Photos are read some batches ahead of the answers.
-        given, read_ahead = tee(paths)
-        views = (View(Path(path)) for path in read_ahead)
-        for batch in load_batches(split_into_chunks(views, BATCH_SIZE), self._pixel_settings):
-            answers = (
-                self._answers(batch)
-                if settings is None
-                else self._answers_with_views(batch, tta, settings)
-            )
-            yield from zip(islice(given, len(batch.views)), answers, strict=True)
+        for batch in load_batches(split_into_chunks(photos, BATCH_SIZE), self._pixel_settings):
+            yield from self._answers(batch, tta, settings)
 
-    def _answers(self, batch: Batch) -> Iterator[Array | Problem]:
-        """The probabilities of each photo of a batch, or its problem."""
-        values = self.probabilities(batch.pixels) if batch.readable else ()
-        return _in_order(batch.views, values, batch.errors)
-
-    def _answers_with_views(
-        self, batch: Batch, count: int, settings: Augment
-    ) -> Iterator[Array | Problem]:
-        """The same as means over each photo and its views, which its bytes determine.
-
-        The bytes are read again for it: a photo may have disappeared since it was decoded.
-        """
-        digests: list[str] = []
-        positions: list[int] = []
-        problems = dict(batch.errors)
-        for position, view in enumerate(batch.readable):
-            try:
-                digests.append(hash_file(view.path))
-                positions.append(position)
-            except DataError as error:
-                problems[view.path] = error.problems[0]
+    def _answers(
+        self, batch: Batch, tta: int, settings: Augment | None
+    ) -> Iterator[Answer | Problem]:
+        """The answer for each photo of a batch, or its problem."""
+        digests = [view.digest for view in batch.readable]
         values: Iterable[Array] = ()
-        if positions:
-            values = self._mean_over_views(batch.pixels[positions], digests, count, settings)
-        return _in_order(batch.views, values, problems)
-
-    def _seen_in_training(self, path: Path) -> bool:
-        if not self._trained_on:
-            return False
-        try:
-            return hash_file(path) in self._trained_on
-        except DataError:  # it has disappeared since it was decoded
-            return False
+        if digests and settings is not None:
+            values = self._mean_over_views(batch.pixels, digests, tta, settings)
+        elif digests:
+            values = self.probabilities(batch.pixels)
+        readable = map(Answer, values, digests)
+        for view in batch.views:
+            problem = batch.errors.get(view.path)
+            yield next(readable) if problem is None else problem
 
     def _ranked(self, values: Array, top: int) -> tuple[tuple[str, float], ...]:
         order = np.argsort(-values, kind="stable")[:top]
         return tuple((self.classes[i], float(values[i])) for i in order)
-
-
-def _in_order(
-    views: Sequence[View], values: Iterable[Array], problems: Mapping[Path, Problem]
-) -> Iterator[Array | Problem]:
-    """For each view its problem or, where it has none, the next of the values."""
-    remaining = iter(values)
-    for view in views:
-        problem = problems.get(view.path)
-        yield next(remaining) if problem is None else problem
 
 
 def _training_photos(run: Run) -> frozenset[str]:

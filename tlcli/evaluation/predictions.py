@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.evaluation import labelled_photos
 from tlcli.evaluation.labelled_photos import LabelledPhotos
+from tlcli.images.loader import View
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -169,17 +170,21 @@ class RunProbabilities:
         return read_predictions(path, names, labels, self.classes)
 
     def predict(self, photos: LabelledPhotos, *, tta: int = 0) -> LabelledProbabilities:
-        """Compute the probabilities. Raises `DataError` with every photo that cannot be read."""
+        """Compute the probabilities.
+
+        Raises `DataError` with every photo that cannot be read, or that has changed since its hash
+        was taken.
+        """
         predictor = self._predictor
         problems: list[Problem] = []
         rows: list[Array] = []
         with console.progress(len(photos.photos), f"evaluating {photos.name}") as bar:
-            paths = (photo.path for photo in photos.photos)
-            for _, answer in predictor.stream(paths, tta=tta):
+            views = (View(photo.path, photo.sha256) for photo in photos.photos)
+            for answer in predictor.stream(views, tta=tta):
                 if isinstance(answer, Problem):
                     problems.append(answer)
                 else:
-                    rows.append(answer)
+                    rows.append(answer.probabilities)
                 bar.update(1)
         if problems:
             raise DataError(problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from tlcli.explain import gradcam, heatmap
 from tlcli.explain.explained_model import ExplainedModel
 from tlcli.explain.gradcam import Method
 from tlcli.images import contact_sheet, decode
-from tlcli.images.loader import PixelSettings, View, load_batches, split_into_chunks
+from tlcli.images.contents import read_contents
+from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_into_chunks
 from tlcli.system import console
 
 Array = npt.NDArray[Any]
@@ -35,6 +36,7 @@ class Explanation:
         probability: its probability.
         predicted: the likeliest class.
         heat: float32 0..1 on a grid over the network's input; zeros where nothing supports it.
+        digest: hex SHA-256 of the bytes that were explained.
         error: why the photo could not be read; then the other attributes are empty.
     """
 
@@ -43,6 +45,7 @@ class Explanation:
     probability: float = 0.0
     predicted: str = ""
     heat: Array | None = None
+    digest: str = ""
     error: str | None = None
 
     @property
@@ -87,14 +90,15 @@ class Explainer:
         self.layer = layer or network.last_block
         self._probe = gradcam.Probe(network, self.layer)
 
-    def explain(self, photos: Iterable[Path], name: str | None = None) -> Iterator[Explanation]:
+    def explain(
+        self, photos: Iterable[View], name: str | None = None
+    ) -> Generator[Explanation, None, None]:
         """Explanations in the order of the photos: of class `name`, or each photo's likeliest."""
         number = gradcam.LIKELIEST if name is None else self.network.class_number(name)
-        views = (View(path) for path in photos)
         for batch in load_batches(
-            split_into_chunks(views, gradcam.BATCH), self.network.pixel_settings
+            split_into_chunks(photos, gradcam.BATCH), self.network.pixel_settings
         ):
-            readable = iter(self._explained(batch.pixels, number) if batch.readable else ())
+            readable = iter(self._explained(batch, number) if batch.readable else ())
             for view in batch.views:
                 problem = batch.errors.get(view.path)
                 if problem is not None:
@@ -102,14 +106,17 @@ class Explainer:
                 else:
                     yield Explanation(view.path, *next(readable))
 
-    def _explained(self, pixels: Array, number: int) -> Iterator[tuple[str, float, str, Array]]:
-        """Class, probability, likeliest class and heat of each photo."""
-        numbers = np.full(len(pixels), number)
-        maps, layer = gradcam.heat_maps(self._probe, pixels, numbers, self.method)
+    def _explained(self, batch: Batch, number: int) -> Iterator[tuple[str, float, str, Array, str]]:
+        """Class, probability, likeliest class, heat and digest of each readable photo."""
+        numbers = np.full(len(batch.readable), number)
+        maps, layer = gradcam.heat_maps(self._probe, batch.pixels, numbers, self.method)
         classes = self.network.classes
         probabilities = self.network.probabilities(layer.logits)
-        for heat, explained, row in zip(maps, layer.numbers, probabilities, strict=True):
-            yield classes[explained], float(row[explained]), classes[row.argmax()], heat
+        for view, heat, explained, row in zip(
+            batch.readable, maps, layer.numbers, probabilities, strict=True
+        ):
+            likeliest = classes[row.argmax()]
+            yield classes[explained], float(row[explained]), likeliest, heat, view.digest
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,7 @@ def explain(
     """
     explanations = []
     with console.progress(len(photos), explainer.method, "photos") as bar:
-        for explanation in explainer.explain(photos, name):
+        for explanation in explainer.explain(map(View, photos), name):
             explanations.append(explanation)
             bar.update(1)
     for explanation in explanations:
@@ -198,9 +205,13 @@ def _columns(cells: int) -> int:
 def photo_with_heat(
     explanation: Explanation, settings: PixelSettings, side: int
 ) -> tuple[Image.Image, Image.Image]:
-    """The photo with its longer side at `side` pixels, and the same under its heat."""
+    """The photo with its longer side at `side` pixels, and the same under its heat.
+
+    Raises `ImageError` for a photo that has changed since it was explained.
+    """
     assert explanation.heat is not None
-    photo = decode.decode(explanation.path)
+    content = read_contents(explanation.path, explanation.digest).content
+    photo = decode.decode(content, name=str(explanation.path))
     shrink = side / max(photo.size)
     size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
     photo = photo.resize(size, Image.Resampling.LANCZOS)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tlcli.data.hashing import hash_file
-from tlcli.errors import DataError, TlcliError
+from tlcli.errors import TlcliError
 from tlcli.evaluation import labelled_photos
 from tlcli.explain.explain import Explainer, photo_with_heat
 from tlcli.explain.explained_model import open_run
 from tlcli.images import contact_sheet
+from tlcli.images.loader import View
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_split
@@ -46,48 +47,52 @@ def explain_for_report(
         that have changed, or that the run does not know are left out.
     """
     root = data or labelled_photos.data_folder_of(run)
-    unchanged = _unchanged(run, items, root)[:limit]
     explainer = Explainer(open_run(run.file(directory.MODEL)))
     # The explanations of before stay until the new ones are complete.
     folder = run.file(directory.EXPLANATIONS)
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
-    entries = _write_pictures(explainer, unchanged, root, new)
+    photos = _photos_of_run(run, items, root) if limit else []
+    entries = _write_pictures(explainer, photos, new, limit)
     files.write_json(new / directory.EXPLANATIONS_INDEX, entries)
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
     return entries
 
 
-def _unchanged(run: Run, items: Sequence[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
-    """The items whose photos are those that the run was made with, each path once."""
+def _photos_of_run(
+    run: Run, items: Sequence[dict[str, Any]], root: Path
+) -> list[tuple[dict[str, Any], View]]:
+    """The items that name photos of the run, each path once, with the bytes that the run knows."""
     recorded = labelled_photos.data_folder_of(run)
     digests = {
         str(root / labelled_photos.photo_name(row, recorded)): row.sha256 for row in read_split(run)
     }
     once = {item["path"]: item for item in items}
-    return [item for item in once.values() if _has_digest(root / item["path"], digests)]
-
-
-def _has_digest(path: Path, digests: dict[str, str]) -> bool:
-    try:
-        return digests.get(str(path)) == hash_file(path)
-    except DataError:
-        return False
+    located = ((item, root / item["path"]) for item in once.values())
+    return [
+        (item, View(path, digests[str(path)])) for item, path in located if str(path) in digests
+    ]
 
 
 def _write_pictures(
-    explainer: Explainer, items: Sequence[dict[str, Any]], root: Path, folder: Path
+    explainer: Explainer, photos: Sequence[tuple[dict[str, Any], View]], folder: Path, limit: int
 ) -> list[dict[str, Any]]:
-    """Write the heat map of each item as a file of `folder`; returns the entries of its index."""
+    """Write the heat maps of the first `limit` photos that can be read and have not changed.
+
+    Each is a file of `folder`. Returns the entries of its index.
+    """
     entries: list[dict[str, Any]] = []
-    with console.progress(len(items), "explanations", "photos") as bar:
-        explanations = explainer.explain(root / item["path"] for item in items)
-        for item, explanation in zip(items, explanations, strict=True):
-            bar.update(1)
+    explanations = explainer.explain(view for _, view in photos)
+    with (
+        closing(explanations),
+        console.progress(min(limit, len(photos)), "explanations", "photos") as bar,
+    ):
+        for (item, _), explanation in zip(photos, explanations, strict=True):
             if explanation.error is not None:
                 continue
+            bar.update(1)
             name = f"{len(entries) + 1:04d}.png"
             try:
                 settings = explainer.network.pixel_settings
@@ -107,4 +112,6 @@ def _write_pictures(
                     "image": name,
                 }
             )
+            if len(entries) == limit:
+                break
     return entries

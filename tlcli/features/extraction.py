@@ -81,9 +81,9 @@ def extract(
     """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
 
     `sources` are rows of other boundaries to compute from, where they lie lower. Raises
-    `StoreError` where the disk has no room for them, and `DataError` naming every photo that cannot
-    be decoded, unless the recipe says `on_bad_image: skip`; the rows of the others are computed and
-    kept either way.
+    `StoreError` where the disk has no room for them, and `DataError` naming every photo that has
+    changed since its hash was taken, or that cannot be decoded; with `on_bad_image: skip`, the
+    latter are in the report instead. The rows of the others are computed and kept either way.
     """
     all_rows = {**(sources or {}), **rows}
     plan = _plan(network, recipe, views, all_rows, targets=rows)
@@ -95,9 +95,16 @@ def extract(
             # Another process may have computed rows while this one waited.
             plan = _plan(network, recipe, views, all_rows, targets=rows)
         report = _compute(network, recipe, plan, all_rows)
-    if report.unreadable and recipe.data.on_bad_image == "error":
-        raise DataError([*report.unreadable.values(), _how_to_go_on(report)])
+    check_unreadable(report.unreadable, recipe)
     return report
+
+
+def check_unreadable(unreadable: Mapping[Path, Problem], recipe: Recipe) -> None:
+    """Raise `DataError` for photos that have changed, and for others unless they may be skipped."""
+    if changed := [problem for problem in unreadable.values() if problem.kind == "changed"]:
+        raise DataError(changed)
+    if unreadable and recipe.data.on_bad_image == "error":
+        raise DataError([*unreadable.values(), _how_to_go_on(len(unreadable))])
 
 
 class RowReader:
@@ -164,10 +171,10 @@ class RowReader:
         self._locations = self._locations.replaced(positions, newer)
 
 
-def _how_to_go_on(report: ExtractionReport) -> Problem:
+def _how_to_go_on(count: int) -> Problem:
     return Problem(
         "data",
-        f"{console.counted(len(report.unreadable), 'photo')} cannot be read",
+        f"{console.counted(count, 'photo')} cannot be read",
         "repair or remove them, or set data.on_bad_image=skip to train without them; what was "
         "computed for the others is kept",
     )

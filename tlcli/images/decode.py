@@ -28,6 +28,7 @@ from PIL import Image, ImageFile
 
 from tlcli.errors import ImageError, Problem, reason
 from tlcli.images import pillow_png, srgb, truncation
+from tlcli.images.contents import read_contents
 from tlcli.images.decode_errors import DecodeError
 from tlcli.images.formats import open_file, read_header
 from tlcli.images.truncation import JPEGS
@@ -115,7 +116,7 @@ def decode(source: Path | bytes, *, name: str | None = None) -> Image.Image:
 
 def examine(source: Path | bytes, *, name: str | None = None) -> tuple[Image.Image, Facts]:
     """What `decode` gives, and how it is stored."""
-    where = name or (str(source) if isinstance(source, Path) else "image")
+    where = _name_source(source, name)
     with open_file(source, where) as stream:
         image = read_header(stream, where)
         # Read from the header: Pillow forgets some of it once pixels are loaded.
@@ -127,6 +128,11 @@ def examine(source: Path | bytes, *, name: str | None = None) -> tuple[Image.Ima
         turned = (turn or upright.turn) is not None
         size = upright.image.size
         return upright.image, Facts(*stored, *size, turned, deep, upright.transparent, upright.cut)
+
+
+def _name_source(source: Path | bytes, name: str | None) -> str:
+    """What messages call a file."""
+    return name or (str(source) if isinstance(source, Path) else "image")
 
 
 def fit(
@@ -166,13 +172,15 @@ def _scale(wide: float, high: float, height: int, width: int, resize: Resize) ->
     return min(sides) if resize == "pad" else max(sides)
 
 
-def load_image(path: Path, *, height: int, width: int, resize: Resize) -> NDArray[np.uint8]:
-    """The pixels of an image file: uint8 (height, width, 3), RGB, 0..255.
+def load_image(
+    source: Path | bytes, *, height: int, width: int, resize: Resize, name: str | None = None
+) -> NDArray[np.uint8]:
+    """The pixels of an image file, or of its bytes: uint8 (height, width, 3), RGB, 0..255.
 
-    Raises ImageError as `decode` does.
+    `name` and errors are as with `decode`.
     """
-    where = str(path)
-    with open_file(path, where) as stream:
+    where = _name_source(source, name)
+    with open_file(source, where) as stream:
         image = read_header(stream, where)
         wide, high = image.size[::-1] if _turn_by_header(image) in _ON_THEIR_SIDE else image.size
         scale = _scale(wide, high, height, width, resize)
@@ -180,10 +188,13 @@ def load_image(path: Path, *, height: int, width: int, resize: Resize) -> NDArra
     return np.array(fit(upright.image, height, width, resize, upright.extent), dtype=np.uint8)
 
 
-def verify(path: Path) -> Problem | None:
-    """What keeps a file from being decoded, found by decoding it; None if nothing does."""
+def verify(path: Path, digest: str) -> Problem | None:
+    """What keeps a photo from being decoded, found by decoding it; None if nothing does.
+
+    `digest` is the hash of its bytes; other bytes are a problem of the kind "changed".
+    """
     try:
-        decode(path)
+        decode(read_contents(path, digest).content, name=str(path))
     except ImageError as error:
         return error.problems[0]
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tlcli.errors import ImageError, Kind, Problem
 
 #: Temporary: the same file may be readable later.
-PASSING: frozenset[Kind] = frozenset({"no access", "no memory"})
+PASSING: frozenset[Kind] = frozenset({"no access", "no memory", "changed"})
 
 #: Files that seem undamaged, but are not of a format that is read.
 FOREIGN: frozenset[Kind] = frozenset({"no image", "unsupported"})

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import ImageError, Problem
 from tlcli.images import augment, decode
+from tlcli.images.contents import read_contents
 
 if TYPE_CHECKING:
     from tlcli.recipe.augment import Augment
@@ -37,7 +38,8 @@ class View:
     """A photo as it is (number 0), or one of its augmented views.
 
     Attributes:
-        digest: hex SHA-256 of the photo's bytes; may be left out where nothing is augmented.
+        digest: hex SHA-256 of the photo's bytes. Where it is left out, the photo is whatever the
+            file holds when it is read; no augmented view can be drawn then.
     """
 
     path: Path
@@ -75,7 +77,8 @@ class Batch:
 
     Attributes:
         views: all that the batch was to hold, in order.
-        readable: those that could be decoded, in order.
+        readable: those that could be decoded, in order, each with the digest of the bytes that its
+            pixels come from.
         pixels: raw RGB of the readable ones, float32, shape (n, height, width, 3), 0..255.
         errors: why the others could not be decoded, by path.
     """
@@ -92,18 +95,18 @@ def load_batches(
     """The pixels of each batch of views, decoded some batches ahead.
 
     Memory stays at a few batches whatever the number of photos. Views of one photo that follow each
-    other are decoded once, across the border of two batches too.
+    other are decoded once, across the border of two batches too. A photo whose bytes do not have
+    the digest of its view is among the errors, as a problem of the kind "changed".
     """
 
-    def load(path: Path) -> Array | ImageError:
+    def load(view: View) -> _Photo | ImageError:
         try:
-            return decode.load_image(
-                path, height=settings.height, width=settings.width, resize=settings.resize
-            )
+            content, digest = read_contents(view.path, view.digest)
+            return _Photo(digest, _decode(content, view.path, settings))
         except ImageError as error:
             return error
 
-    Photos = dict[str, Future[Array | ImageError]]
+    Photos = dict[str, Future[_Photo | ImageError]]
     previous: Photos = {}
     with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="decode") as pool:
 
@@ -113,7 +116,7 @@ def load_batches(
             for view in views:
                 if view.photo not in photos:
                     known = previous.get(view.photo)
-                    photos[view.photo] = known or pool.submit(load, view.path)
+                    photos[view.photo] = known or pool.submit(load, view)
             previous = photos
             return views, photos
 
@@ -123,6 +126,18 @@ def load_batches(
                 yield _batch(views, results, settings)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Photo(NamedTuple):
+    """The digest of a photo's bytes, and the pixels that they hold."""
+
+    digest: str
+    pixels: Array
+
+
+def _decode(content: bytes, path: Path, settings: PixelSettings) -> Array:
+    height, width, resize = settings.height, settings.width, settings.resize
+    return decode.load_image(content, height=height, width=width, resize=resize, name=str(path))
 
 
 def _ahead(iterable: Iterable[Element], depth: int) -> Iterator[Element]:
@@ -136,7 +151,7 @@ def _ahead(iterable: Iterable[Element], depth: int) -> Iterator[Element]:
 
 
 def _batch(
-    views: Sequence[View], photos: dict[str, Array | ImageError], settings: PixelSettings
+    views: Sequence[View], photos: dict[str, _Photo | ImageError], settings: PixelSettings
 ) -> Batch:
     errors = {}
     readable, pixels = [], []
@@ -145,8 +160,8 @@ def _batch(
         if isinstance(photo, ImageError):
             errors[view.path] = photo.problems[0]
         else:
-            readable.append(view)
-            pixels.append(photo)
+            readable.append(view if view.digest else replace(view, digest=photo.digest))
+            pixels.append(photo.pixels)
     return Batch(views, readable, _augmented(readable, pixels, settings), errors)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from tlcli.errors import ImageError, Problem, reason
+from tlcli.errors import ImageError, Problem
 from tlcli.images import decode
+from tlcli.images.contents import read_contents
 from tlcli.images.loader import THREADS
 
 #: Quality of the JPEGs: a photo of 160 px takes about 5 kB, without visible faults at that size.
@@ -115,17 +115,14 @@ class PhotoThumbnails:
 
     def _picture(self, path: str, side: int) -> Thumbnail | Problem:
         place = self.current_path(path)
+        if not place.is_file():
+            return Problem(str(place), "is missing", "name the folder of the photos with --data")
+        other = Problem(str(place), "is not a photo of the run, or has changed since")
+        digest = self.digests.get(path)
+        if digest is None:
+            return other
         try:
-            if not place.is_file():  # a pipe would be read for ever
-                return Problem(
-                    str(place), "is missing", "name the folder of the photos with --data"
-                )
-            content = place.read_bytes()
-        except (OSError, ValueError) as error:
-            return Problem(str(place), reason(error))
-        if self.digests.get(path) != hashlib.sha256(content).hexdigest():
-            return Problem(str(place), "is not a photo of the run, or has changed since")
-        try:
+            content = read_contents(place, digest).content
             return make_thumbnail(decode.decode(content, name=str(place)), side)
         except ImageError as error:
-            return error.problems[0]
+            return other if error.problems[0].kind == "changed" else error.problems[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tlcli.data.audit import check_photos
 from tlcli.data.dataset import Index
-from tlcli.errors import DataError, Problem
+from tlcli.errors import Problem
 from tlcli.features import addresses, extraction
 from tlcli.features.extraction import ExtractionReport
 from tlcli.features.open_store import OpenedStore
@@ -57,10 +57,9 @@ def fill_store(
 
 def _check_live(recipe: Recipe, index: Index) -> dict[Path, Problem]:
     """Decode every training photo once: with live views, damaged ones would show up late."""
-    paths = [item.path for item in index.of("train")]
-    problems = dict(check_photos(paths, decode.verify))
-    if problems and recipe.data.on_bad_image == "error":
-        raise DataError(problems.values())
+    digests = {item.path: item.digest for item in index.of("train")}
+    problems = dict(check_photos([*digests], lambda path: decode.verify(path, digests[path])))
+    extraction.check_unreadable(problems, recipe)
     return problems
 
 
