@@ -192,9 +192,10 @@ def test_the_command(run: Run, cli):
     assert "The temperature was fitted on these photos." in val.stdout
     assert "fitted on these" not in done.stdout
     assert run.file(directory.evaluation("val")).exists()
-    both = cli("evaluate", "--csv", "a.csv", "--split", "val")
-    assert both.exit_code == 2
-    assert "--csv brings its own photos: leave out --split and --data" in both.stderr
+    for words in (["--csv", "a.csv", "--split", "val"], ["--csv", "a.csv", "--dir", "a"]):
+        both = cli("evaluate", *words)
+        assert both.exit_code == 2
+        assert "--split, --dir and --csv: give only one of them" in both.stderr
 
 
 PROBE = """
@@ -260,11 +261,11 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     assert (np.float32(values) == values).all()
     assert value["accuracy"] == np.mean(truth.argmax(axis=1) == labels)
 
-    as_data = json.loads(cli("evaluate", "--data", photos / "test", "--json").stdout)
-    assert as_data["split"] == "data"
-    assert as_data["log_loss"] == pytest.approx(value["log_loss"])
-    assert as_data["confusion"] == value["confusion"]
-    assert not trained.file(directory.evaluation("data")).exists()
+    others = json.loads(cli("evaluate", "--dir", photos / "test", "--json").stdout)
+    assert others["split"] == "dir"
+    assert others["log_loss"] == pytest.approx(value["log_loss"])
+    assert others["confusion"] == value["confusion"]
+    assert not trained.file(directory.evaluation("dir")).exists()
 
     source = RunProbabilities(trained)  # one model for the rest
     listed = tmp_path / "labels.csv"

@@ -77,7 +77,7 @@ def test_photos_that_changed(run: Run, photos: Path):
     other.write_bytes((photos / "test/red/01.png").read_bytes())
     assert refusal(labelled_photos.find_split_photos, run, "test", CLASSES) == (
         f"{photos}: 1 photo ({other}) changed since the run (by SHA-256); "
-        "restore them, or evaluate what is there now as new photos with --data DIR"
+        "restore them, or evaluate what is there now as new photos with --dir DIR"
     )
     assert len(labelled_photos.find_split_photos(run, "val", CLASSES).photos) == 9
 
@@ -92,7 +92,7 @@ def test_a_model_of_other_classes(run: Run):
 def test_class_folders(photos: Path):
     folder = photos / "test"
     labelled = labelled_photos.find_folder_photos(folder, CLASSES)
-    assert (labelled.name, labelled.root) == ("data", folder)
+    assert (labelled.name, labelled.root) == ("dir", folder)
     assert [(photo.name, photo.label) for photo in labelled.photos[1:3]] == [
         ("blue/01.png", 0), ("green/00.png", 1)
     ]  # fmt: skip
@@ -113,12 +113,12 @@ def test_folders_that_are_no_classes(photos: Path, tmp_path: Path):
         f"{folder}/redd: is not a class of the run; did you mean 'red'? (allowed: blue, green, red)"
     )
     assert refusal(labelled_photos.find_folder_photos, photos, CLASSES) == (
-        f"--data {photos}: holds folders of splits; name one of them, such as {photos}/val, "
-        "or a split of the run with --split and --data"
+        f"--dir {photos}: holds folders of splits; name one of them, such as {photos}/val, "
+        "or a split of the run with --split"
     )
     (tmp_path / "empty").mkdir()
     assert refusal(labelled_photos.find_folder_photos, tmp_path / "empty", CLASSES) == (
-        f"--data {tmp_path}/empty: no photos in class folders; "
+        f"--dir {tmp_path}/empty: no photos in class folders; "
         "sort photos into folders named blue, green, red"
     )
     assert "no such folder" in refusal(

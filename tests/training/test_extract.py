@@ -86,7 +86,7 @@ def test_a_boundary_is_computed_from_a_lower_one_that_another_command_has_stored
 
 def test_photos_without_labels(config, cli, photos, tmp_path):
     out = tmp_path / "features"
-    done = cli("extract", "-c", config, "--data", photos / "test" / "red", "--out", out)
+    done = cli("extract", "-c", config, "--unlabelled", photos / "test" / "red", "--out", out)
     assert done.exit_code == 0, done.stderr
     found, table, meta = read(out)
     assert found.shape == (2, 512)
@@ -96,7 +96,7 @@ def test_photos_without_labels(config, cli, photos, tmp_path):
 
 def test_photos_without_labels_for_a_recipe_with_balanced_classes(config, cli, photos):
     done = cli(
-        "extract", "-c", config, "--data", photos / "test", "--set",
+        "extract", "-c", config, "--unlabelled", photos / "test", "--set",
         "stages=[{name: head, class_weights: balanced}]",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr

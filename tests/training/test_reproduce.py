@@ -170,6 +170,6 @@ def test_other_weights_are_refused_before_anything_is_trained(run, cli):
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1].endswith(
         f"the weights have the checksum {found[:16]}; the run began with {'0' * 16}; "
-        "bring back those it began with; --weights says where they are"
+        "bring back those it began with; --weights-file says where they are"
     )
     assert not Path(f"{run.path}-again").exists()

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tlcli.commands.options import PATH, print_problems, recipe_path, with_json, with_recipe
+from tlcli.commands.options import (
+    PATH,
+    RecipeCommand,
+    print_problems,
+    recipe_path,
+    with_json,
+    with_recipe,
+)
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
@@ -15,7 +22,7 @@ if TYPE_CHECKING:
     from tlcli.training.check import CheckResult
 
 
-@click.command()
+@click.command(cls=RecipeCommand)
 @with_recipe
 @click.option("--all", "all_files", is_flag=True,
               help="Name every file, not only the first few of each kind.")  # fmt: skip

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, SPLITS, print_result, with_json, with_run
+from tlcli.commands.options import PATH, SPLITS, print_result, with_data, with_json, with_run
+from tlcli.runs import directory
 from tlcli.system import console
 
 
 @click.command()
 @with_run
 @click.option("--split", type=SPLITS, help="Split of the run.  [default: test]")
-@click.option("--data", type=PATH, help="Class folders of other photos; with --split, "
-              "where the data folder is now.")  # fmt: skip
-@click.option("--csv", "table", type=PATH, help="A table of other photos: path,label.")
+@click.option("--dir", "folder", type=PATH, help="Other photos: a folder of class folders.")
+@click.option("--csv", "table", type=PATH, help="Other photos: a table, path,label.")
+@with_data
 @click.option("--target-precision", type=click.FloatRange(0, 1, min_open=True),
               help="Choose the threshold for 'unsure' so that this share of the other answers is "
               "right; predict then uses it too.")  # fmt: skip
@@ -30,9 +31,9 @@ from tlcli.system import console
               help="Average over each photo and N augmented views of it.")  # fmt: skip
 @with_json
 def evaluate(
-    run_name: str | None, split: str | None, data: Path | None, table: Path | None,
-    target_precision: float | None, out: Path | None, force: bool, again: bool, tta: int,
-    json_: bool,
+    run_name: str | None, split: str | None, folder: Path | None, table: Path | None,
+    data: Path | None, target_precision: float | None, out: Path | None, force: bool, again: bool,
+    tta: int, json_: bool,
 ) -> None:  # fmt: skip
     """Show how good a run is, how certain that is, and what it gets wrong.
 
@@ -40,16 +41,17 @@ def evaluate(
     Example:
       tlcli evaluate
       tlcli evaluate --target-precision 0.99
-      tlcli evaluate --data new_photos
+      tlcli evaluate cats_dogs-1 --dir new_photos
     """
-    _check_options(split, data, table, target_precision, tta)
+    _check_photos(run_name, split, folder, table, data)
+    if tta and target_precision is not None:
+        raise click.UsageError("--target-precision is for answers without --tta")
     from tlcli.evaluation import evaluate as evaluation
     from tlcli.evaluation import text
-    from tlcli.runs import directory
 
-    split = split if split or data or table else "test"
+    split = split if split or folder or table else "test"
     request = evaluation.EvaluationRequest(
-        split, data, table, target_precision, out, force, again, tta
+        split, folder, table, data, target_precision, out, force, again, tta
     )
     result = evaluation.evaluate(directory.find_run(run_name), request)
     print_result((text.format_evaluation(result.evaluation), result.evaluation.as_dict()), json_)
@@ -58,11 +60,19 @@ def evaluate(
         console.note(f"\nwritten: {path}")
 
 
-def _check_options(
-    split: str | None, data: Path | None, table: Path | None, target_precision: float | None,
-    tta: int,
+def _check_photos(
+    run_name: str | None, split: str | None, folder: Path | None, table: Path | None,
+    data: Path | None,
 ) -> None:  # fmt: skip
-    if table is not None and (split is not None or data is not None):
-        raise click.UsageError("--csv brings its own photos: leave out --split and --data")
-    if tta and target_precision is not None:
-        raise click.UsageError("--target-precision is for answers without --tta")
+    """Refuse options that name two sets of photos, and photos in the place of the run."""
+    if sum(photos is not None for photos in (split, folder, table)) > 1:
+        raise click.UsageError("--split, --dir and --csv: give only one of them")
+    if data and not (split or folder or table):
+        raise click.UsageError(
+            "--data says where the photos of the run are now, and needs --split; "
+            f"to evaluate on other photos: --dir {data}"
+        )
+    if run_name and Path(run_name).is_dir() and not directory.names_run(run_name):
+        raise click.UsageError(
+            f"{run_name} is a folder, not a run; to evaluate on its photos: --dir {run_name}"
+        )

@@ -9,6 +9,7 @@ import click
 
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
 from tlcli.commands.options import print_result, with_json
+from tlcli.commands.photo_arguments import with_photos
 
 if TYPE_CHECKING:
     from tlcli.explain.network_choice import NetworkChoice
@@ -18,7 +19,7 @@ METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...")
+@with_photos("photos", nargs=-1, required=True, metavar="PHOTO...")
 @with_network("A file of the base with its classifier.  [default: Keras' cache]")
 @click.option("--class", "class_name",
               help="The class to explain.  [default: each photo's likeliest]")  # fmt: skip

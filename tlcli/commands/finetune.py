@@ -6,12 +6,19 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, plan_from_options, print_result, with_json, with_recipe
+from tlcli.commands.options import (
+    PATH,
+    RecipeCommand,
+    plan_from_options,
+    print_result,
+    with_json,
+    with_recipe,
+)
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
 
-@click.command()
+@click.command(cls=RecipeCommand)
 @with_recipe
 @click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
 @click.option("--force", is_flag=True, help="Replace the run in --out, if there is one.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -24,8 +25,8 @@ SPLITS = click.Choice(["test", "val", "train"])
 
 with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 
-with_run = click.option(
-    "--run", "run_name", help="A run directory, or its name. [default: runs/latest]"
+with_data = click.option(
+    "--data", type=PATH, help="Where the photos of the run are now, if they were moved."
 )
 
 with_cache = click.option(
@@ -61,6 +62,54 @@ _SET = click.option(
     metavar="KEY=VALUE",
     help="Override a setting, as in --set stages.1.epochs=3.",
 )
+
+
+def with_run(command: Command) -> Command:
+    """Add the argument RUN and the option --run; the command takes `run_name` from either."""
+
+    @functools.wraps(command)
+    def with_name(*arguments: Any, run: str | None, run_name: str | None, **options: Any) -> Any:
+        if run and run_name:
+            raise click.UsageError("RUN and --run: name the run once")
+        return command(*arguments, run_name=run or run_name, **options)
+
+    text = "A run directory, or its name; the same as RUN.  [default: runs/latest]"
+    named = click.option("--run", "run_name", help=text)(cast(Command, with_name))
+    return click.argument("run", required=False)(named)
+
+
+def renamed(old: str, new: str) -> Callable[[Command], Command]:
+    """Add an option that says which other one has taken its place."""
+
+    def refuse(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"{old} is now {new} {shlex.quote(value)}", ctx)
+
+    return click.option(old, hidden=True, expose_value=False, callback=refuse, help=f"Now {new}.")
+
+
+class RecipeCommand(click.Command):
+    """A command that is given a recipe by --config, and says so where one is a bare word."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words of the command line; a `click.UsageError` for one that is no option."""
+        words = super().parse_args(ctx, args)
+        if words:
+            raise click.UsageError(_option_meant(words[0]), ctx)
+        return words
+
+
+def _option_meant(word: str) -> str:
+    quoted = shlex.quote(word)
+    if Path(word).suffix.lower() in (".yaml", ".yml"):
+        return f"{word} is no option; name a recipe with --config {quoted}"
+    if Path(word).is_dir():
+        return f"{word} is a folder; `tlcli init {quoted}` writes a recipe for its photos"
+    if "=" in word:
+        return f"{word} is no option; change a setting with --set {quoted}"
+    return f"{word} is no option; name a recipe with --config"
 
 
 def with_config(command: Command) -> Command:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from tlcli.commands.photo_arguments import with_photos
+
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True)
+@with_photos("photos", nargs=-1, required=True)
 @click.option("--run", "run_name", help="A run directory, its name, or a model.keras. "
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,

@@ -6,11 +6,18 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, print_result, recipe_path, with_config, with_json
+from tlcli.commands.options import (
+    PATH,
+    RecipeCommand,
+    print_result,
+    recipe_path,
+    with_config,
+    with_json,
+)
 from tlcli.system import console
 
 
-@click.command()
+@click.command(cls=RecipeCommand)
 @with_config
 @click.option("--photos", "number", type=click.IntRange(min=1), default=2, show_default=True,
               help="Training photos per class.")  # fmt: skip

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, print_result, with_json, with_run
+from tlcli.commands.options import PATH, print_result, with_data, with_json, with_run
 
 
 @click.command()
 @with_run
 @click.option("--out", type=PATH, help="The HTML file.  [default: report.html in the run]")
-@click.option("--data", type=PATH, help="Where the data folder is now, if it was moved.")
+@with_data
 @click.option("--explain", "with_heat_maps", is_flag=True, help="First make heat maps of mistakes "
               "and unsure answers, and keep them in the run.")  # fmt: skip
 @with_json

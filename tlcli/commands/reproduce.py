@@ -9,7 +9,9 @@ import click
 from tlcli.commands.options import (
     PATH,
     print_result,
+    renamed,
     with_cache,
+    with_data,
     with_json,
     with_offline,
     with_weights_access,
@@ -21,15 +23,17 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @click.command()
 @click.argument("run", required=False)
 @click.option("--out", type=PATH, help="Where to put the repeated run. [default: RUN-again]")
-@click.option("--data", type=PATH, help="Where the photos are now, if they were moved.")
-@click.option("--weights", type=PATH, help="Where the weights file is now, if it was moved.")
+@with_data
+@click.option("--weights-file", type=PATH,
+              help="Where the weights file of the run is now, if it was moved.")  # fmt: skip
+@renamed("--weights", "--weights-file")
 @with_offline
 @with_weights_dir
 @with_cache
 @with_json
 @with_weights_access
 def reproduce(
-    run: str | None, out: Path | None, data: Path | None, weights: Path | None,
+    run: str | None, out: Path | None, data: Path | None, weights_file: Path | None,
     cache_dir: Path | None, json_: bool, access: WeightsAccess,
 ) -> None:  # fmt: skip
     """Train a run again from its own record and compare: identical, or where it first differs.
@@ -42,7 +46,7 @@ def reproduce(
     from tlcli.training import reproduce as reproduction
 
     compared = reproduction.reproduce(
-        run, out=out, cache=cache_dir, data=data, weights=weights, access=access
+        run, out=out, cache=cache_dir, data=data, weights=weights_file, access=access
     )
     print_result((compared.text(), compared.as_dict()), json_)
     click.get_current_context().exit(0 if compared.difference is None else 1)

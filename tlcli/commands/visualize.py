@@ -10,6 +10,7 @@ import click
 from tlcli.commands.group import HelpfulGroup
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
 from tlcli.commands.options import PATH, print_result, with_json
+from tlcli.commands.photo_arguments import with_photos
 
 if TYPE_CHECKING:
     from tlcli.explain.network_choice import NetworkChoice
@@ -27,7 +28,7 @@ def visualize() -> None:
 
 
 @visualize.command()
-@click.argument("photo", type=PATH)
+@with_photos("photo", type=PATH)
 @with_network("A file of the base's weights, or random.  [default: ImageNet's]")
 @click.option("--layer", "layers", multiple=True,
               help="A layer; may be repeated.  [default: the last one at each size]")  # fmt: skip

@@ -134,7 +134,7 @@ def _shared_digests(first: PhotoTable, second: PhotoTable, where: str, split: st
         raise RunError(Problem(where, message, "compare runs with the same labels"))
     if not shared:
         message = f"their {split} splits have no photo in common"
-        hint = "compare runs on the same photos, or evaluate both on others with --data"
+        hint = "compare runs on the same photos, or evaluate both on others with --dir"
         raise RunError(Problem(where, message, hint))
     return shared
 

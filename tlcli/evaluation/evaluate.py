@@ -33,9 +33,10 @@ class EvaluationRequest:
     """What to evaluate on, and what to do with it.
 
     Attributes:
-        split: of the run; None where `data` or `table` brings other photos.
-        data: class folders of other photos; with `split`, where the data folder is now.
+        split: of the run; None where `folder` or `table` brings other photos.
+        folder: class folders of other photos.
         table: a CSV table of other photos.
+        data: where the data folder of the run is now, if it has moved.
         target_precision: choose a threshold that reaches it, and write that into the run.
         out: a folder for the files; by default those of a split go into the run.
         force: replace an evaluation that is in `out`.
@@ -46,8 +47,9 @@ class EvaluationRequest:
     """
 
     split: str | None = "test"
-    data: Path | None = None
+    folder: Path | None = None
     table: Path | None = None
+    data: Path | None = None
     target_precision: float | None = None
     out: Path | None = None
     force: bool = False
@@ -114,7 +116,7 @@ def _photos(run: Run, source: RunProbabilities, request: EvaluationRequest) -> _
     photos = (
         labelled_photos.find_table_photos(request.table, source.classes)
         if request.table is not None
-        else labelled_photos.find_folder_photos(request.data or Path(), source.classes)
+        else labelled_photos.find_folder_photos(request.folder or Path(), source.classes)
     )
     seen = _count_seen(run, [photo.sha256 for photo in photos.photos])
     return _PhotoSet(photos.name, photos.root, seen, lambda tta: source.predict(photos, tta=tta))
@@ -161,11 +163,10 @@ def _calibrate(source: RunProbabilities, request: EvaluationRequest) -> Calibrat
     target = request.target_precision
     if target is None and existing is not None and not request.again:
         return existing
-    data = request.data if request.split is not None else None
     # Where the split is val, its probabilities have just been computed again.
     again = request.again and request.split != "val"
     try:
-        val = source.split_probabilities("val", data=data, again=again)
+        val = source.split_probabilities("val", data=request.data, again=again)
     except TlcliError as error:
         if target is not None:
             raise

@@ -35,7 +35,7 @@ class LabelledPhoto:
 
 @dataclass(frozen=True)
 class LabelledPhotos:
-    """Photos to evaluate on: `name` is the split's, or `data` or `csv`."""
+    """Photos to evaluate on: `name` is the split's, or `dir` or `csv`."""
 
     name: str
     root: Path
@@ -116,18 +116,18 @@ def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
             labelled += [(path, numbers[class_folder.name]) for path in listing.photos]
     if not problems and not labelled:
         hint = f"sort photos into folders named {', '.join(classes[:6])}"
-        problems.append(Problem(f"--data {folder}", "no photos in class folders", hint))
+        problems.append(Problem(f"--dir {folder}", "no photos in class folders", hint))
     if problems:
         raise DataError(problems)
-    return _hashed("data", folder, labelled, lambda path: path.relative_to(folder).as_posix())
+    return _hashed("dir", folder, labelled, lambda path: path.relative_to(folder).as_posix())
 
 
 def _check_no_splits(folder: Path, unknown: Sequence[str]) -> None:
     """Raise `DataError` where folders that are no classes are named as splits are."""
     if {name.lower() for name in unknown} & tables.SPLIT_WORDS.keys():
         hint = f"name one of them, such as {folder / unknown[-1]}"
-        hint += ", or a split of the run with --split and --data"
-        raise DataError(Problem(f"--data {folder}", "holds folders of splits", hint))
+        hint += ", or a split of the run with --split"
+        raise DataError(Problem(f"--dir {folder}", "holds folders of splits", hint))
 
 
 def find_table_photos(table: Path, classes: Sequence[str]) -> LabelledPhotos:
@@ -200,7 +200,7 @@ def _check_unchanged(paths: Sequence[Path], rows: Sequence[RecordedPhoto], root:
     ]
     if changed:
         message = f"{_named(changed, 'photo')} changed since the run (by SHA-256)"
-        hint = "restore them, or evaluate what is there now as new photos with --data DIR"
+        hint = "restore them, or evaluate what is there now as new photos with --dir DIR"
         raise DataError(Problem(str(root), message, hint))
 
 

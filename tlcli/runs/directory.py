@@ -186,6 +186,16 @@ def find_run(which: str | None, *, where: str = "--run") -> Run:
     return _finished(run_named(which, where=place), place)
 
 
+def is_run(path: Path) -> bool:
+    """Whether there is a run in a directory, finished or not."""
+    return (path / RECORD).is_file()
+
+
+def names_run(which: str) -> bool:
+    """Whether a word is the directory of a run, or the name of one under `runs_root()`."""
+    return is_run(Path(which)) or is_run(runs_root() / which)
+
+
 def run_named(which: str, *, where: str) -> Run:
     """The run, finished or not, that a directory or a name under `runs_root()` means.
 

@@ -131,7 +131,7 @@ def _check_weights(source: WeightSource, checksum: str, expected: str) -> None:
         message = (
             f"the weights have the checksum {checksum[:16]}; the run began with {expected[:16]}"
         )
-        hint = "bring back those it began with; --weights says where they are"
+        hint = "bring back those it began with; --weights-file says where they are"
         raise RunError(Problem(str(source), message, hint))
 
 
