@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+
+from PIL import Image
 
 
 def test_check(cli, config: Path, photos: Path):
@@ -42,6 +45,64 @@ def test_check_as_json(cli, config: Path, photos: Path):
 def test_the_only_recipe_of_a_folder_is_found(cli, config: Path, monkeypatch):
     monkeypatch.chdir(config.parent)
     assert cli("check").exit_code == 0
+
+
+def _write_many_classes(folder: Path) -> None:
+    """300 classes of 3 photos."""
+    for number in range(300):
+        for photo in range(3):
+            path = folder / f"c{number:03d}" / f"{photo}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            colour = (number % 256, 90 * photo, 40 + number // 256)
+            Image.new("RGB", (40, 40), colour).save(path)
+
+
+def test_each_kind_of_trouble_is_one_line(cli, tmp_path: Path, write_recipe):
+    _write_many_classes(tmp_path / "many")
+    more = "stages: [{name: a, class_weights: {x1: 1, x2: 2, x3: 3, x4: 4}}]"
+    config = write_recipe(f"data: {{dir: many}}\nbase: {{name: VGG16, weights: random}}\n{more}\n")
+    lines = cli("check", "-c", config).stderr.splitlines()
+    kinds = [re.sub(r"c\d\d\d.*", "", line) for line in lines]
+    assert len(set(kinds)) == len(kinds) == len(lines) < 12
+    without_val = next(line for line in lines if "assigned to val" in line)
+    assert re.fullmatch(
+        rf"warning: {tmp_path}/many: \d+ folders: no photo was assigned to val by content: "
+        r"c\d\d\d \(of 3 photos\), c\d\d\d \(of 3 photos\), c\d\d\d \(of 3 photos\) and \d+ more; "
+        r"add photos, or raise data.split.val \(now 0.15\)",
+        without_val,
+    )
+    assert lines[-1] == (
+        "note: data: of each kind, the first 3 are named here; `tlcli check --all` or `--json` "
+        "names all"
+    )
+    number = int(re.search(r"(\d+) folders", without_val)[1])
+    every = cli("check", "-c", config, "--all").stderr.splitlines()
+    assert sum("assigned to val" in line for line in every) == number
+    listed = json.loads(cli("check", "-c", config, "--json").stdout)
+    (thin,) = (flaw for flaw in listed["findings"] if "assigned to val" in flaw["message"])
+    assert (thin["count"], len(thin["paths"])) == (number, number)
+
+
+def test_classes_that_differ_between_splits_are_a_line_for_each_split(
+    cli, tmp_path: Path, write_recipe
+):
+    for split, first in (("train", 0), ("val", 100), ("test", 200)):
+        for number in range(first, first + 100):
+            path = tmp_path / "many" / split / f"c{number:03d}" / "0.jpg"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(b"%d" % number)
+    text = f"data: {{dir: {tmp_path / 'many'}}}\nbase: {{name: VGG16, weights: random}}\n"
+    done = cli("finetune", "--dry-run", "-c", write_recipe(text))
+    lines = [line for line in done.stderr.splitlines() if "in train" in line]
+    assert len(lines) == 4
+    assert lines[0].startswith(
+        f"error: {tmp_path}/many: 100 folders: a class that is not in train: val/c100 (like 'c0"
+    )
+    assert lines[1] == (
+        f"error: {tmp_path}/many/val: 100 classes: missing here, but in train: 'c000', 'c001', "
+        "'c002' and 97 more; add photos of it, or delete the val folder"
+    )
+    assert "error: data: of each kind, the first 3 are named here" in done.stderr
 
 
 def test_warnings_and_notes(cli, config: Path, photos: Path):

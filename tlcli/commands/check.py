@@ -56,7 +56,11 @@ def check(
 
 
 def _print_result(result: CheckResult, all_files: bool) -> None:
+    from tlcli.data.findings import name_them_all
+
     print_problems(result.all_problems(each_file=all_files))
+    if not all_files:
+        print_problems(name_them_all(result.findings))
     if result.plan:
         console.result(result.plan.text())
 

@@ -177,6 +177,7 @@ def plan_from_options(
 
     Raises a `TlcliError` with every problem that is in the way.
     """
+    from tlcli.data.findings import name_them_all
     from tlcli.recipe.load import load_recipe
     from tlcli.training.plan import make_plan
     from tlcli.training.preflight import preflight
@@ -191,7 +192,7 @@ def plan_from_options(
         run=run,
     )
     plan = make_plan(checked)
-    print_problems(plan.problems)
+    print_problems([*plan.problems, *name_them_all(checked.findings)])
     return plan
 
 

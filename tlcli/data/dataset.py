@@ -96,7 +96,8 @@ def read_index(data: Data) -> Index:
     index = build_index(data)
     problems = [*index.notes, *(finding.as_problem(index.root) for finding in index.findings)]
     if errors := [problem for problem in problems if problem.severity == "error"]:
-        raise DataError(errors)
+        stopping = [finding for finding in index.findings if finding.severity == "error"]
+        raise DataError([*errors, *findings.name_them_all(stopping, "error")])
     return replace(index, notes=tuple(problems), findings=())
 
 
@@ -116,14 +117,16 @@ def build_index(data: Data, cache: DigestCache | None = None) -> Index:
     digests, unread = hash_files(paths, cache)
     val, test = _shares(layout, data)
     index = Index(layout.root, layout.classes, _items(layout, digests, val, test))
-    notes = (
-        *layout.problems,
-        *_emptied(layout, unread),
-        *_thin_classes(index, layout, val, test),
-        *_split_notes(layout, val, test),
+    return replace(
+        index,
+        notes=(*layout.problems, *_split_notes(layout, val, test)),
+        findings=(
+            *_emptied(layout, unread),
+            *_thin_classes(index, layout, val, test),
+            *_unread_findings(layout, unread, skip=data.on_bad_image == "skip"),
+            *layout.findings,
+        ),
     )
-    lost = _unread_findings(layout, unread, skip=data.on_bad_image == "skip")
-    return replace(index, notes=notes, findings=(*lost, *layout.findings))
 
 
 def index_unlabelled(folder: Path) -> Index:
@@ -133,7 +136,8 @@ def index_unlabelled(folder: Path) -> Index:
     """
     digests, unread = hash_files(sorted(find_images([folder])))
     if unread:
-        raise DataError(unread.values())
+        lost = group_unreadable(unread.items(), skip=False)
+        raise DataError(finding.as_problem(folder) for finding in lost)
     items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
     return Index(folder, ("unlabelled",), items)
 
@@ -180,14 +184,15 @@ def _draw(digest: str, val: float, test: float) -> SplitName:
     return "val" if draw < test + val else "train"
 
 
-def _emptied(layout: Layout, unread: Collection[Path]) -> Iterator[Problem]:
-    for (part, name), paths in layout.photos.items():
-        if paths and set(unread) >= set(paths):
-            where = layout.location(part, name)
-            yield Problem(where, "none of its photos can be read", "a class needs photos")
+def _emptied(layout: Layout, unread: Collection[Path]) -> Iterator[Finding]:
+    emptied = [key for key, paths in layout.photos.items() if paths and set(unread) >= set(paths)]
+    if emptied:
+        what = "none of its photos can be read"
+        finding = Finding("unreadable class", "error", what, "a class needs photos")
+        yield layout.class_finding(finding, emptied)
 
 
-def _thin_classes(index: Index, layout: Layout, val: float, test: float) -> Iterator[Problem]:
+def _thin_classes(index: Index, layout: Layout, val: float, test: float) -> Iterator[Finding]:
     """Classes that the hash left without photos in a split that it fills."""
     counts = index.counts()
     filled: tuple[tuple[SplitName, bool, str, Severity], ...] = (
@@ -195,15 +200,17 @@ def _thin_classes(index: Index, layout: Layout, val: float, test: float) -> Iter
         ("val", val > 0, f"add photos, or raise data.split.val (now {val:g})", "warning"),
         ("test", test > 0, f"add photos, or raise data.split.test (now {test:g})", "warning"),
     )
-    for name in index.classes:
-        total = sum(counts[split][name] for split, used, _, _ in filled if used)
-        for split, used, hint, severity in filled:
-            if total and used and not counts[split][name]:
-                what = (
-                    f"no {split} photo: of {counted(total, 'photo')}, none was assigned to {split}"
-                )
-                where = layout.location("train", name)
-                yield Problem(where, f"{what} by content", hint, severity)
+    totals = {
+        name: sum(counts[split][name] for split, used, _, _ in filled if used)
+        for name in index.classes
+    }
+    for split, used, hint, severity in filled:
+        thin = [name for name in index.classes if totals[name] and not counts[split][name]]
+        if used and thin:
+            what = f"no photo was assigned to {split} by content"
+            details = tuple(f"of {counted(totals[name], 'photo')}" for name in thin)
+            finding = Finding(f"class without {split}", severity, what, hint, details=details)
+            yield layout.class_finding(finding, [("train", name) for name in thin])
 
 
 def _split_notes(layout: Layout, val: float, test: float) -> Iterator[Problem]:

@@ -41,14 +41,20 @@ def exclude_listed(layout: Layout, fix_list: Path) -> Layout:
     left = {
         key: [path for path in paths if path not in listed] for key, paths in layout.photos.items()
     }
-    problems = [*layout.problems, *_emptied_classes(layout, left)]
+    problems = [*layout.problems]
     if excluded := photos & listed:
         what = f"{counted(len(excluded), 'photo')} excluded by {fix_list.name}"
         problems.append(Problem(str(layout.root), what, severity="note"))
     if unknown:
         problems.append(_unknown_lines(where, unknown, layout.root, photos))
     dangling = [path for path in layout.dangling if path not in listed]
-    return replace(layout, photos=left, dangling=dangling, problems=tuple(problems))
+    return replace(
+        layout,
+        photos=left,
+        dangling=dangling,
+        problems=tuple(problems),
+        findings=(*layout.findings, *_emptied_classes(layout, left)),
+    )
 
 
 def _find_listed(
@@ -104,13 +110,17 @@ def _group_by_folder(
 
 def _emptied_classes(
     layout: Layout, left: Mapping[tuple[SplitName, str], Sequence[Path]]
-) -> Iterator[Problem]:
+) -> Iterator[Finding]:
     """Classes of a split that had photos before the list was read, and have none `left`."""
-    for (split, name), paths in layout.photos.items():
-        if paths and not left[split, name]:
-            severity: Severity = "error" if split == "train" else "warning"
-            what = "all of its photos are excluded"
-            yield Problem(layout.location(split, name), what, "exclude fewer", severity)
+    emptied = [key for key, paths in layout.photos.items() if paths and not left[key]]
+    severities: dict[Severity, list[tuple[SplitName, str]]] = {"error": [], "warning": []}
+    for split, name in emptied:
+        severities["error" if split == "train" else "warning"].append((split, name))
+    for severity, keys in severities.items():
+        what = "all of its photos are excluded"
+        if keys:
+            finding = Finding("excluded class", severity, what, "exclude fewer")
+            yield layout.class_finding(finding, keys)
 
 
 def _unknown_lines(

@@ -162,6 +162,25 @@ def group_unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) ->
     ]  # fmt: skip
 
 
+def group_alike(problems: Iterable[Problem], noun: str = "folder") -> list[Finding]:
+    """A finding for all problems that say the same of several files or folders."""
+    alike: dict[tuple[Severity, str, str], list[Path]] = defaultdict(list)
+    for problem in problems:
+        alike[problem.severity, problem.message, problem.hint].append(Path(problem.where))
+    return [
+        Finding("folder", severity, message, hint, tuple(paths), noun=noun)
+        for (severity, message, hint), paths in alike.items()
+    ]
+
+
+def name_them_all(findings: Iterable[Finding], severity: Severity = "note") -> list[Problem]:
+    """How to see everything that findings are about, if their lines do not name it all."""
+    if all(len(finding.paths or finding.names) <= MAX_NAMED for finding in findings):
+        return []
+    what = f"of each kind, the first {MAX_NAMED} are named here"
+    return [Problem("data", what, "`tlcli check --all` or `--json` names all", severity)]
+
+
 def separate_misnamed(
     problems: Iterable[Problem], *, skip: bool
 ) -> tuple[list[Problem], list[Finding]]:

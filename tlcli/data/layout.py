@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tlcli.data.findings import Finding
@@ -23,6 +23,9 @@ from tlcli.data.tables import SplitName
 from tlcli.errors import Problem, nearest
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+# Unknown classes for which a similar one is looked for, as each takes a while.
+_COMPARED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,16 @@ class Layout:
     groups: Mapping[Path, str] = field(default_factory=dict)
     lines: Mapping[Path, int] = field(default_factory=dict)
 
-    def location(self, split: SplitName, name: str) -> str:
-        """Where the photos of a class in a split are, as a problem names it."""
-        return f"{self.table}: {name}" if self.table else str(self.parts[split] / name)
+    def class_finding(self, finding: Finding, classes: Sequence[tuple[SplitName, str]]) -> Finding:
+        """The finding with its subject, classes of splits: their folders, or in a table labels."""
+        if self.table:
+            names = tuple(f"'{name}'" for _, name in classes)
+            return replace(finding, names=names, where=str(self.table), noun="label")
+        return replace(
+            finding,
+            paths=tuple(self.parts[split] / name for split, name in classes),
+            noun="folder",
+        )
 
     @property
     def class_counts(self) -> dict[str, int]:
@@ -75,13 +85,12 @@ class Layout:
         return tuple(sorted(name for split, name in self.photos if split == "train"))
 
 
-def empty_class_problems(layout: Layout) -> Iterator[Problem]:
+def find_empty_classes(layout: Layout) -> Iterator[Finding]:
     """Class folders without a photo."""
-    for (split, name), photos in sorted(layout.photos.items()):
-        if not photos:
-            folder = layout.parts[split] / name
-            hint = "add photos to it, or delete it if it is not a class"
-            yield Problem(str(folder), "class folder without a photo", hint)
+    if empty := [key for key, photos in sorted(layout.photos.items()) if not photos]:
+        hint = "add photos to it, or delete it if it is not a class"
+        finding = Finding("empty class", "error", "class folder without a photo", hint)
+        yield layout.class_finding(finding, empty)
 
 
 def nesting_problems(layout: Layout) -> Iterator[Problem]:
@@ -109,23 +118,44 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(shown) + (", ..." if len(names) > 3 else "")
 
 
-def mismatch_problems(layout: Layout) -> Iterator[Problem]:
-    """Classes of the val and test folders that are not those of train."""
-    trained = set(layout.classes)
+def splits_without_classes(layout: Layout) -> Iterator[Problem]:
+    """Folders of splits in which there are no class folders."""
     for split, folder in layout.parts.items():
-        names = {name for part, name in layout.photos if part == split}
-        if not names:
+        if not any(part == split for part, _ in layout.photos):
             hint = "sort its photos into class folders, or move the folder elsewhere"
             yield Problem(str(folder), "no class folders", hint)
-            continue
-        for name in sorted(names - trained):
-            guess = nearest(name, layout.classes)
-            hint = f"did you mean '{guess}'?" if guess else "add it to train, or delete it here"
-            yield Problem(layout.location(split, name), f"class '{name}' is not in train", hint)
-        for name in sorted(trained - names):
-            hint = f"add photos of it, or delete the {folder.name} folder"
-            what = f"class '{name}' is missing, but is in train"
-            if layout.table:
-                hint = f"add photos of it to {split}, or leave that split to tlcli"
-                what = f"class '{name}' is missing from {split}, but is in train"
-            yield Problem(str(folder), what, hint)
+
+
+def find_mismatches(layout: Layout) -> Iterator[Finding]:
+    """Classes of the val and test folders that are not those of train."""
+    trained = set(layout.classes)
+    for split in layout.parts:
+        names = {name for part, name in layout.photos if part == split}
+        if names and (unknown := sorted(names - trained)):
+            yield _unknown_classes(layout, split, unknown)
+        if names and (missing := sorted(trained - names)):
+            yield _missing_classes(layout, split, missing)
+
+
+def _unknown_classes(layout: Layout, split: SplitName, names: Sequence[str]) -> Finding:
+    guesses = [nearest(name, layout.classes) for name in names[:_COMPARED]]
+    details = [f"like '{guess}' there" if guess else "" for guess in guesses]
+    details += [""] * (len(names) - len(guesses))
+    hint = "rename it, " if any(details) else ""
+    hint += "add it to train, or delete it here"
+    what = "a class that is not in train"
+    finding = Finding("unknown class", "error", what, hint, details=tuple(details))
+    return layout.class_finding(finding, [(split, name) for name in names])
+
+
+def _missing_classes(layout: Layout, split: SplitName, names: Sequence[str]) -> Finding:
+    folder = layout.parts[split]
+    what = "missing here, but in train"
+    hint = f"add photos of it, or delete the {folder.name} folder"
+    if layout.table:
+        what = f"missing from {split}, but in train"
+        hint = f"add photos of it to {split}, or leave that split to tlcli"
+    return Finding(
+        "missing class", "error", what, hint, noun="class",
+        names=tuple(f"'{name}'" for name in names), where=str(folder),
+    )  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.data import layout, tables
+from tlcli.data.findings import group_alike
 from tlcli.data.folders import (
     FolderListing,
     expect_folder,
@@ -46,19 +47,24 @@ def read_folder_layout(root: Path, exclude: Path | None = None) -> Layout:
     contents = _read_parts(parts, [top] if splits.parts else [])
     rest = contents.rest
     dangling = [path for path in rest.dangling if is_photo(path)]
-    problems = (*rest.problems, *splits.problems)
+    misnamed = [problem for problem in rest.problems if problem.kind == "bad name"]
+    of_folders = group_alike(problem for problem in rest.problems if problem.kind != "bad name")
+    problems = (*misnamed, *splits.problems)
     folder_layout = Layout(root, parts, contents.photos, dangling, problems)
     if len(folder_layout.classes) < 2:
-        raise DataError([*_errors(problems), _too_few_classes(folder_layout, len(rest.photos))])
+        lines = (*problems, *(finding.as_problem(root) for finding in of_folders))
+        raise DataError([*_errors(lines), _too_few_classes(folder_layout, len(rest.photos))])
     return replace(
         folder_layout,
         problems=(
             *problems,
-            *layout.empty_class_problems(folder_layout),
-            *layout.mismatch_problems(folder_layout),
+            *layout.splits_without_classes(folder_layout),
             *layout.nesting_problems(folder_layout),
         ),
         findings=(
+            *of_folders,
+            *layout.find_empty_classes(folder_layout),
+            *layout.find_mismatches(folder_layout),
             *find_label_flaws(folder_layout.class_counts, str(parts["train"]), "class folder"),
             *find_ignored(rest, {root, *parts.values()}, exclude),
         ),
@@ -96,8 +102,10 @@ def read_table_layout(table: Path) -> Layout:
         raise DataError([*_errors(table_layout.problems), too_few])
     return replace(
         table_layout,
-        problems=(*table_layout.problems, *layout.mismatch_problems(table_layout)),
-        findings=tuple(find_label_flaws(table_layout.class_counts, str(table), "label")),
+        findings=(
+            *layout.find_mismatches(table_layout),
+            *find_label_flaws(table_layout.class_counts, str(table), "label"),
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.data import findings, folders, tables
+from tlcli.data.findings import Finding
 from tlcli.data.hashing import hash_files
 from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
@@ -105,15 +106,20 @@ def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
     unknown = [path.name for path in top.folders if path.name not in numbers]
     if not problems:
         _check_no_splits(folder, unknown)
-    for name in unknown:
-        message = "is not a class of the run"
-        problems.append(Problem(str(folder / name), message, suggestion(name, list(classes))))
+    if unknown:
+        hint = suggestion(unknown[0], list(classes))
+        paths = tuple(folder / name for name in unknown)
+        what = "is not a class of the run"
+        finding = Finding("unknown class", "error", what, hint, paths, noun="folder")
+        problems.append(finding.as_problem(folder))
     labelled: list[tuple[Path, int]] = []
+    lost: list[Problem] = []
     for class_folder in top.folders:
         listing = folders.list_tree(class_folder)
-        problems += [problem for problem in listing.problems if problem.severity == "error"]
+        lost += [problem for problem in listing.problems if problem.severity == "error"]
         if class_folder.name in numbers:
             labelled += [(path, numbers[class_folder.name]) for path in listing.photos]
+    problems += [finding.as_problem(folder) for finding in findings.group_alike(lost)]
     if not problems and not labelled:
         hint = f"sort photos into folders named {', '.join(classes[:6])}"
         problems.append(Problem(f"--dir {folder}", "no photos in class folders", hint))
@@ -160,13 +166,24 @@ def find_table_photos(table: Path, classes: Sequence[str]) -> LabelledPhotos:
 def _label_problems(
     table: Path, rows: Sequence[tables.TableRow], classes: Sequence[str]
 ) -> Iterator[Problem]:
-    """A problem for each line whose label is not a class."""
+    """A problem for each label that is not a class, with its first line."""
+    lines: dict[str, list[int]] = {}
     for row in rows:
         if row.label not in classes:
-            guess = nearest(row.label, classes)
-            hint = f"did you mean '{guess}'?" if guess else suggestion(row.label, list(classes))
-            message = f"'{row.label}' is not a class of the run"
-            yield Problem(f"{table}:{row.line}", message, hint)
+            lines.setdefault(row.label, []).append(row.line)
+    if len(lines) > findings.MAX_NAMED:
+        yield Finding(
+            "unknown class", "error", "is not a class of the run", suggestion("", list(classes)),
+            noun="label", names=tuple(f"'{label}'" for label in lines), where=str(table),
+            details=tuple(counted(len(numbers), "line") for numbers in lines.values()),
+        ).as_problem(table)  # fmt: skip
+        return
+    for label, numbers in lines.items():
+        guess = nearest(label, classes)
+        hint = f"did you mean '{guess}'?" if guess else suggestion(label, list(classes))
+        more = f" (and {counted(len(numbers) - 1, 'more line')} like that)" * (len(numbers) > 1)
+        message = f"'{label}' is not a class of the run{more}"
+        yield Problem(f"{table}:{numbers[0]}", message, hint)
 
 
 def _class_numbers(classes: Sequence[str]) -> dict[str, int]:
@@ -177,7 +194,7 @@ def _hashed(
     kind: str, root: Path, labelled: Sequence[tuple[Path, int]], name: Callable[[Path], str]
 ) -> LabelledPhotos:
     """Photos with the hashes of their bytes; `name` gives the name of a path."""
-    digests = _digests([path for path, _ in labelled])
+    digests = _digests([path for path, _ in labelled], root)
     photos = (
         LabelledPhoto(path, name(path), label, sha256)
         for (path, label), sha256 in zip(labelled, digests, strict=True)
@@ -194,7 +211,7 @@ def _check_existence(paths: Sequence[Path], root: Path, hint: str) -> None:
 
 def _check_unchanged(paths: Sequence[Path], rows: Sequence[RecordedPhoto], root: Path) -> None:
     """Raise `DataError` where a file has other bytes than the run recorded."""
-    digests = _digests(paths)
+    digests = _digests(paths, root)
     changed = [
         path for path, row, digest in zip(paths, rows, digests, strict=True) if digest != row.sha256
     ]
@@ -204,11 +221,12 @@ def _check_unchanged(paths: Sequence[Path], rows: Sequence[RecordedPhoto], root:
         raise DataError(Problem(str(root), message, hint))
 
 
-def _digests(paths: Sequence[Path]) -> list[str]:
+def _digests(paths: Sequence[Path], root: Path) -> list[str]:
     """The hash of each file. Raises `DataError` with every file that cannot be read."""
     digests, unreadable = hash_files(paths)
     if unreadable:
-        raise DataError(unreadable.values())
+        lost = findings.group_unreadable(unreadable.items(), skip=False)
+        raise DataError(finding.as_problem(root) for finding in lost)
     return [digests[path] for path in paths]
 
 

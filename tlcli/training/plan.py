@@ -138,12 +138,10 @@ def make_plan(checked: Preflight) -> Plan:
 
 
 def _how_to_proceed(photo_findings: Iterable[Finding]) -> Iterator[Problem]:
-    """What can be done about photos that cannot be used, in one line at the end of all."""
+    """What can be done about photos that cannot be used, in lines at the end of all."""
+    stopping = [finding for finding in photo_findings if finding.severity == "error"]
     unusable = [
-        path
-        for finding in photo_findings
-        if finding.severity == "error" and finding.kind in findings.UNUSABLE
-        for path in finding.paths
+        path for finding in stopping if finding.kind in findings.UNUSABLE for path in finding.paths
     ]
     if unusable:
         message = f"{console.counted(len(unusable), 'photo')} cannot be used"
@@ -152,6 +150,7 @@ def _how_to_proceed(photo_findings: Iterable[Finding]) -> Iterator[Problem]:
             "train without them with data.on_bad_image=skip"
         )
         yield Problem("data", message, hint)
+    yield from findings.name_them_all(stopping, "error")
 
 
 def without_unreadable(plan: Plan, unreadable: Collection[Path]) -> Plan:
@@ -163,7 +162,9 @@ def without_unreadable(plan: Plan, unreadable: Collection[Path]) -> Plan:
         return plan
     unreadable_digests = {item.digest for item in plan.index.items if item.path in unreadable}
     index = plan.index.without({i.path for i in plan.index.items if i.digest in unreadable_digests})
-    problems = [*check_classes(plan.index, index), *check_validation(plan.recipe, index)]
+    lost = check_classes(plan.index, index)
+    problems = [finding.as_problem(index.root) for finding in lost]
+    problems += check_validation(plan.recipe, index)
     if any(problem.severity == "error" for problem in problems):
         raise DataError(problems)
     for problem in problems:

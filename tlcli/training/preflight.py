@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -12,7 +12,7 @@ from tlcli.data import audit, audit_cache, dataset, findings, leakage
 from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
 from tlcli.data.hashing import DigestCache
-from tlcli.errors import Problem, TlcliError, nearest
+from tlcli.errors import Problem, TlcliError, suggestion
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained.weight_access import WeightsAccess
@@ -104,29 +104,30 @@ def preflight(
         usable = leakage.resolve_copies(usable, recipe.data.duplicates)
         problems += _check_class_weights(recipe, usable)
         problems += check_validation(recipe, usable)
-        problems += check_classes(named, usable)
+        lost = check_classes(named, usable)
+        usable = replace(usable, findings=(*usable.findings, *lost))
     return Preflight(recipe, folder, tuple(problems), usable, source.value)
 
 
-def check_classes(before: Index, after: Index) -> list[Problem]:
+def check_classes(before: Index, after: Index) -> list[Finding]:
     """Classes that have lost all their photos of a split to unreadable or dropped ones.
 
     Without training photos that is an error, and a warning in a split that others still fill. A
     class that had none before is not among them: that was said when the photos were indexed.
     """
-    problems, root = [], str(after.root)
-    counts_before = before.counts()
+    lost, counts_before = [], before.counts()
     for split, left in after.counts().items():
-        for name in after.classes:
-            if left[name] or not counts_before[split][name]:
-                continue
-            if split == "train":
-                message = f"class '{name}' has no readable training photo"
-                problems.append(Problem(root, message, "repair some"))
-            elif any(left.values()):
-                message = f"class '{name}' has no photo left in {split}, so no score covers it"
-                problems.append(Problem(root, message, "add some, or repair them", "warning"))
-    return problems
+        names = [name for name in after.classes if counts_before[split][name] and not left[name]]
+        finding = Finding(
+            "lost class", "warning", f"no photo left in {split}, so no score covers it",
+            "add some, or repair them", noun="class", names=tuple(f"'{name}'" for name in names),
+        )  # fmt: skip
+        if split == "train":
+            what = "no readable training photo"
+            finding = replace(finding, severity="error", message=what, hint="repair some")
+        if names and (split == "train" or any(left.values())):
+            lost.append(finding)
+    return lost
 
 
 @dataclass(frozen=True)
@@ -180,14 +181,20 @@ def _check_class_weights(recipe: Recipe, index: Index) -> Iterator[Problem]:
         if not isinstance(stage.class_weights, dict):
             continue
         where = recipe.where("stages", number, "class_weights")
-        for name in stage.class_weights:
-            if name not in index.classes:
-                near = nearest(name, index.classes)
-                hint = f"did you mean '{near}'?" if near else f"classes: {', '.join(index.classes)}"
-                yield Problem(where, f"'{name}' is not a class", hint)
+        if unknown := [name for name in stage.class_weights if name not in index.classes]:
+            what = "is not a class" if len(unknown) == 1 else "are no classes"
+            hint = suggestion(unknown[0], index.classes)
+            yield Problem(where, f"{_quote(unknown)} {what}", hint)
         missing = [name for name in index.classes if name not in stage.class_weights]
         if missing:
-            yield Problem(where, f"no weight for {', '.join(missing)}", "name every class")
+            yield Problem(where, f"no weight for {_quote(missing)}", "name every class")
+
+
+def _quote(names: Sequence[str]) -> str:
+    """The first of some names in quotes, and how many more there are."""
+    shown = ", ".join(f"'{name}'" for name in names[: findings.MAX_NAMED])
+    more = len(names) - findings.MAX_NAMED
+    return shown + (f" and {more:,} more" if more > 0 else "")
 
 
 def check_validation(recipe: Recipe, index: Index) -> Iterator[Problem]:
