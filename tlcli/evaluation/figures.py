@@ -16,6 +16,7 @@ from tlcli.evaluation.chart_data import (
     confusion_table,
     reliability_charts,
 )
+from tlcli.evaluation.colours import BLUE, ORANGE
 from tlcli.runs.evaluation_records import EvaluationScores
 from tlcli.system import files
 from tlcli.system.console import one_line
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 #: The most classes whose names, and whose numbers, are still legible.
 MOST_NAMED, MOST_NUMBERED = 60, 30
 
-#: Blue and vermilion of Okabe and Ito, which everybody can tell apart; ink, and faint lines.
-FIRST, SECOND, INK, FAINT = "#0072b2", "#d55e00", "#222222", "#bbbbbb"
+#: Ink, and faint lines.
+INK, FAINT = "#222222", "#bbbbbb"
 
 #: The font that matplotlib brings along; others only for the letters it lacks.
 FONT = "DejaVu Sans"
@@ -66,9 +67,9 @@ def _draw_accuracy(axes: Any, chart: ReliabilityChart) -> None:
     for row, confidence, accuracy in chart.filled:
         middle = (row.low + row.high) / 2
         width = 0.9 * (row.high - row.low)
-        axes.bar(middle, accuracy, width, color=FIRST, alpha=0.55)
+        axes.bar(middle, accuracy, width, color=BLUE.light, alpha=0.55)
         # Where the network is as sure as it should be, the mark lies at the top of the bar.
-        axes.plot(confidence, confidence, "_", color=SECOND, markersize=11, markeredgewidth=2)
+        axes.plot(confidence, confidence, "_", color=ORANGE.light, markersize=11, markeredgewidth=2)
     title = f"{chart.calibration or 'uncalibrated'}\ncalibration error {chart.error:.4f}"
     axes.set(xlim=(0, 1), ylim=(0, 1.02), title=title)
 

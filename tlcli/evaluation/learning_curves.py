@@ -9,6 +9,7 @@ from typing import Any
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.evaluation import chart_data, figures
 from tlcli.evaluation.chart_data import BestEpoch, Curve, LearningCurves
+from tlcli.evaluation.colours import SERIES
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.metrics import read_metrics
@@ -85,7 +86,7 @@ def _draw_stage(axes: Any, curves: LearningCurves, curve: Curve, number: int) ->
     """One stage of a curve, raw and smoothed, its best epoch, and the border before it."""
     positions = curves.stages[number].positions
     for series in curve.series:
-        colour = {"train": figures.FIRST, "val": figures.SECOND}[series.kind]
+        colour = SERIES[series.kind].light
         stage = series.stages[number]
         axes.plot(positions, stage.values, color=colour, linewidth=0.8, alpha=0.45)
         axes.plot(positions, stage.smooth, color=colour, linewidth=1.8,
@@ -107,7 +108,8 @@ def _mark(axes: Any, best: BestEpoch) -> None:
 
 def _draw_rates(axes: Any, curves: LearningCurves, number: int) -> None:
     (rates,) = curves.learning_rate.series
-    axes.plot(curves.stages[number].positions, rates.stages[number].values, color=figures.INK)
+    axes.plot(curves.stages[number].positions, rates.stages[number].values,
+              color=SERIES[rates.kind].light)  # fmt: skip
     _draw_border(axes, curves, number)
 
 

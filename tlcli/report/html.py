@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from tlcli.evaluation.colours import ChartColour
 from tlcli.system import console
 
 #: Names longer than this are shown with their middle left out.
@@ -56,10 +57,18 @@ def percentage_points(value: float) -> str:
     return "0.0" if text.endswith("0.0") and len(text) == 4 else text
 
 
-def render_page(template: str, values: Mapping[str, Any], *, style: str, script: str) -> str:
+def render_page(
+    template: str,
+    values: Mapping[str, Any],
+    *,
+    style: str,
+    script: str,
+    colours: Mapping[str, ChartColour] | None = None,
+) -> str:
     """A page from a template, with a style sheet and a script that are files beside it.
 
-    `values` are plain data; a string in them is text, never markup.
+    `values` are plain data; a string in them is text, never markup. `colours` are the style sheet's
+    variables of these names.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tlcli.report"),
@@ -73,7 +82,7 @@ def render_page(template: str, values: Mapping[str, Any], *, style: str, script:
         name=visible_name, share=percent, number=decimal, points=percentage_points,
         count=console.count, counted=console.counted, duration=console.duration,
     )  # fmt: skip
-    css, js = _source(style), _source(script)
+    css, js = _colour_rules(colours or {}) + _source(style), _source(script)
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -92,6 +101,12 @@ def render_page(template: str, values: Mapping[str, Any], *, style: str, script:
 def _printable(value: Any) -> Any:
     """A value for a template, without control characters and those that UTF-8 cannot write."""
     return console.printable(value) if type(value) is str else value
+
+
+def _colour_rules(colours: Mapping[str, ChartColour]) -> str:
+    light = "".join(f"--{name}:{colour.light};" for name, colour in colours.items())
+    dark = "".join(f"--{name}:{colour.dark};" for name, colour in colours.items())
+    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
 
 
 def _source(path: str) -> str:

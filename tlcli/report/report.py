@@ -12,7 +12,7 @@ from typing import Any
 
 from tlcli import __version__
 from tlcli.errors import Problem, RunError
-from tlcli.evaluation import chart_data
+from tlcli.evaluation import chart_data, colours
 from tlcli.report import contents
 from tlcli.report.contents import ReportContents
 from tlcli.report.examples import photos_to_explain
@@ -140,7 +140,8 @@ def report_html(shown: ReportContents) -> str:
         "smoothing": chart_data.SMOOTHING,
         "version": __version__,
     }
-    return render_page("page.html", values, style="report.css", script="report.js")
+    palette = {"blue": colours.BLUE, "orange": colours.ORANGE, **colours.SERIES}
+    return render_page("page.html", values, style="report.css", script="report.js", colours=palette)
 
 
 def _commands(run: Run) -> tuple[tuple[str, str], ...]:
