@@ -453,6 +453,7 @@ def test_findings_as_json(cli, data: Path, config: Path):
             "message": "cannot be decoded: empty file (0 bytes)",
             "hint": "replace or remove the file",
             "count": 1,
+            "noun": "photo",
             "paths": ["train/cats/0.jpg"],
         }
     ]

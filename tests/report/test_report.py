@@ -23,6 +23,7 @@ import pytest
 from builders.runs import HOSTILE, HOSTILE_CLASSES, Stage, write_explanations, write_finished_run
 from PIL import Image
 
+from tlcli.data.findings import Finding
 from tlcli.errors import RunError
 from tlcli.report import contents, report
 from tlcli.runs import directory
@@ -329,12 +330,33 @@ def test_findings_about_labels_name_them(run: Run):
     names = ["'nan'", "'N/A'", *(f"'none {number}'" for number in range(18))]
     finding = {
         "kind": "no label", "severity": "warning", "message": "looks like no label", "hint": "",
-        "count": 31, "paths": [], "names": names,
+        "count": 31, "noun": "label", "paths": [], "names": names,
     }  # fmt: skip
     files.write_json(run.file(directory.AUDIT), {"findings": [finding], "counts": {}})
     shown = text(section(parsed(report.write_report(run).path), "data"))
-    assert "warning looks like no label 'nan', 'N/A', 'none 0'," in shown
+    assert "warning 31 labels: looks like no label 'nan', 'N/A', 'none 0'," in shown
     assert "'none 7' and 21 more" in shown
+
+
+def test_what_was_found_is_said_of_something(run: Run):
+    """A finding goes on from its file, or from how many there are and what they are called."""
+    found = [
+        Finding("no image suffix", "warning", "ignored", "h", (Path("notes.txt"),), noun="file"),
+        Finding("dangling", "note", "ignored", "", (Path("a"), Path("b")), noun="link"),
+        Finding("flat", "warning", "is one colour all over", "", (Path("c.png"),)),
+        Finding("class", "warning", "has 2 photos", noun="class", names=("cats",)),
+        Finding("other", "note", "photos: something else"),
+    ]
+    listed = [finding.as_dict(Path()) for finding in found]
+    old = {"kind": "x", "severity": "note", "message": "y", "count": 2, "paths": ["p", "q"]}
+    files.write_json(run.file(directory.AUDIT), {"findings": [*listed, old], "counts": {}})
+    shown = text(section(parsed(report.write_report(run).path), "data"))
+    audit = shown.partition("Audit ")[2]
+    assert audit.startswith(
+        "warning notes.txt: ignored; h note 2 links: ignored 2 links a b "
+        "warning c.png: is one colour all over warning class cats: has 2 photos "
+        "note photos: something else note 2 files: y 2 files p q"
+    )
 
 
 def test_another_file_is_not_overwritten(run: Run, tmp_path: Path):

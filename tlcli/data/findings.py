@@ -103,6 +103,7 @@ class Finding:
             "message": self.message,
             "hint": self.hint,
             "count": len(self.paths or self.names),
+            "noun": self.noun,
             "paths": [relative_name(path, root) for path in self.paths[:most]],
         }
         if self.names:

@@ -245,13 +245,14 @@ class ExplanationRecord(RecordPart):
 
 
 class FindingRecord(RecordPart):
-    """A finding of the check of the photos."""
+    """A finding of the check of the photos; `noun` is what the counted things are called."""
 
     kind: str
     severity: Literal["error", "warning", "note"] = "note"
     message: str
     hint: str = ""
     count: Count = 0
+    noun: str = "file"
     paths: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
