@@ -138,6 +138,18 @@ def test_a_killed_run_ends_with_the_same_bits(rig: Rig, undisturbed):
     assert not list((rig.work / RUN).glob(".*"))
 
 
+def test_a_run_that_is_killed_after_its_last_epoch_saves_the_same_model(rig: Rig, undisturbed):
+    expected, changes = undisturbed
+    killed = rig.run(*COMMAND, action="kill", at=changes - 35)  # while the model is written
+    assert killed.code == -signal.SIGKILL
+    assert "\n  best epoch" in killed.said.rpartition("stage 2 of 2")[2], "it had trained them all"
+    assert not (rig.work / RUN / "model.keras").exists()
+    happened = finish(rig, killed)
+    assert "resuming after epoch 3 of stage 'top'" in happened[-1].said
+    check_repeated(happened)
+    assert outcome(rig.work / RUN) == expected
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_between_steps_and_says_how_to_go_on(rig: Rig, undisturbed, number, code):

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders.model_archives import read_model_archive
 
 from tlcli.data import dataset
 from tlcli.errors import DataError, RunError
@@ -273,9 +274,50 @@ def test_the_same_recipe_gives_the_same_bits(run):
         return [{k: v for k, v in line.items() if k != "seconds"} for line in ran.metrics()]
 
     assert without_times(first) == without_times(second)
-    one, other = (keras.saving.load_model(ran.path / directory.MODEL) for ran in (first, second))
-    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    one, other = (read_model_archive(ran.path / directory.MODEL) for ran in (first, second))
+    assert one == other
+
+
+#: Stages of which the last trains much, little or nothing of the base, and ends early or not.
+LAST_STAGES = {
+    "fine-tuning": STAGES,
+    "head": "stages:\n  - {name: top, freeze_until: BOUNDARY, epochs: 1}\n"
+    "  - {name: head, epochs: 1}\n",
+    "patience": "stages:\n  - {name: head, epochs: 1}\n"
+    "  - {name: top, freeze_until: BOUNDARY, epochs: 9, learning_rate: 0.5, early_stopping: 1}\n",
+}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["fine-tuning", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("head", "patience"))],
+)
+def test_a_run_with_nothing_left_to_train_saves_the_model_of_one_that_was_not_stopped(
+    run, pair, monkeypatch, kind
+):
+    """It was killed after the checkpoint of its last epoch, so no stage is trained again."""
+    undisturbed = run("VGG16", LAST_STAGES[kind])
+    with monkeypatch.context() as patched:
+        patched.setattr(saving, "save_model", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run("VGG16", LAST_STAGES[kind])
+    resumed = run("VGG16", LAST_STAGES[kind])
+    assert resumed.path.name == "small-2", "the one that was stopped"
+    assert losses(resumed) == losses(undisturbed)
+    one, other = (read_model_archive(ran.path / directory.MODEL) for ran in (undisturbed, resumed))
+    assert one == other
+    layers = {
+        layer["config"]["name"]: layer["config"] for layer in one["config.json"]["config"]["layers"]
+    }
+    trained = [name for name in layers if layers[name].get("trainable")]
+    assert ("block5_conv1" in trained) == (kind != "head")
+    assert "block4_conv1" not in trained
+    assert "head_logits" in trained
+
+
+def stop(*_: Any) -> None:
+    """What takes the place of a function in which a run is stopped."""
+    raise KeyboardInterrupt
 
 
 def test_a_second_run_with_another_head_or_rate_extracts_nothing(run):

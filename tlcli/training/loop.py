@@ -25,7 +25,7 @@ from tlcli.system import console, stateless_random
 from tlcli.training.batches import Feed, Pick
 from tlcli.training.optimizers import Rate
 from tlcli.training.stage_plan import StagePlan
-from tlcli.training.step import Means, Scorer, Trainer
+from tlcli.training.step import Means, Scorer, Trainer, set_trainable
 
 Array = npt.NDArray[Any]
 
@@ -110,7 +110,7 @@ def run_stage(
     listener: Listener,
     stopped: Snapshot | None = None,
 ) -> StageOutcome:
-    """Train one stage and leave the weights of its best epoch in the network.
+    """Train one stage; the network has the weights of its best epoch and its flags afterwards.
 
     The order of an epoch and the views it shows are drawn from (seed, stage, epoch) alone, so that
     any epoch can be repeated by itself. `listener` is called at the end of every epoch; `stopped`
@@ -118,6 +118,8 @@ def run_stage(
     number.
     """
     stage = planned.stage
+    # Also where no epoch is left to train: the model that is saved keeps the flags of its layers.
+    trainable = set_trainable(network, planned, recipe)
     variables = network.variables_above(planned.cut.name)
     course = _Progress(planned)
     best_weights: list[Array] = []
@@ -127,7 +129,7 @@ def run_stage(
         _assign(variables, stopped.weights, stage.name)
         best_weights = stopped.best_weights
     if not course.ended:
-        trainer = Trainer(network, planned, recipe)
+        trainer = Trainer(network, planned, recipe, trainable)
         scorer = Scorer(network, planned.cut.name)
         if stopped is not None:
             _assign(trainer.optimizer_variables, stopped.optimizer, stage.name)

@@ -94,16 +94,29 @@ class Scorer:
         self._tally.add(labels, logits, cross_entropy(labels, logits, 0.0))
 
 
-class Trainer:
-    """The compiled training step of one stage."""
+def set_trainable(network: Network, planned: StagePlan, recipe: Recipe) -> list[Variable]:
+    """Have the network train what the plan of a stage says; returns the trainable variables.
 
-    def __init__(self, network: Network, planned: StagePlan, recipe: Recipe) -> None:
+    Nothing else sets the flags of layers, which are part of a saved model. Raises `RunError` where
+    the plan counts other parameters.
+    """
+    stage = planned.stage
+    variables = network.freeze(stage.freeze_until, batch_norm=recipe.base.batch_norm)
+    count = sum(math.prod(variable.shape) for variable in variables)
+    if count != planned.trainable:
+        message = f"{count:,} parameters would train, the plan says {planned.trainable:,}"
+        raise RunError(Problem(f"stage '{stage.name}'", message, "report this bug of tlcli"))
+    return variables
+
+
+class Trainer:
+    """The compiled training step of one stage; `variables` are those of `set_trainable`."""
+
+    def __init__(
+        self, network: Network, planned: StagePlan, recipe: Recipe, variables: list[Variable]
+    ) -> None:
         stage = planned.stage
-        self._variables = network.freeze(stage.freeze_until, batch_norm=recipe.base.batch_norm)
-        count = sum(math.prod(variable.shape) for variable in self._variables)
-        if count != planned.trainable:
-            message = f"{count:,} parameters would train, the plan says {planned.trainable:,}"
-            raise RunError(Problem(f"stage '{stage.name}'", message, "report this bug of tlcli"))
+        self._variables = variables
         self._tail, self._head = network.tail(planned.cut.name), network.head
         self._train_mode = bool(stage.freeze_until) and recipe.base.batch_norm == "train"
         self._smoothing = stage.label_smoothing
