@@ -69,11 +69,15 @@ def test_the_command(cli, photos, write_recipe, tmp_path):
     assert (done.exit_code, done.stdout, done.stderr) == (0, "pets-views.png\n", "")
     with Image.open("pets-views.png") as sheet:
         assert sheet.format == "PNG"
+    assert cli("preview", "--config", path).exit_code == 0, "its own sheet is replaced"
+    Path("pets-views.png").write_text("mine")
     done = cli("preview", "--config", path)
     assert done.exit_code == 1
     assert done.stderr == (
-        "error: --out pets-views.png: exists already; name another, or add --force\n"
+        "error: pets-views.png: exists already; "
+        "name another with --out, or replace it with --force\n"
     )
+    assert Path("pets-views.png").read_text() == "mine"
     out = tmp_path / "v.png"
     done = cli("preview", "-c", path, "--out", out, "--json", "--photos", 1, "--views", 8)
     assert json.loads(done.stdout) == {

@@ -60,9 +60,14 @@ def test_one_photo(model, photos, cli):
         left = np.asarray(picture)[40:300, 40:300].astype(float)
     photo_mean = decode.load_image(photo, height=8, width=8, resize="squash").mean(axis=(0, 1))
     np.testing.assert_allclose(left.mean(axis=(0, 1)), photo_mean, atol=8)
+    assert cli("explain", photo, "--run", model).exit_code == 0, "its own sheet is replaced"
+    out.write_bytes(photo.read_bytes())
     again = cli("explain", photo, "--run", model)
     assert (again.exit_code, again.stdout) == (1, "")
-    assert again.stderr == f"error: --out {out}: exists already; name another, or add --force\n"
+    assert again.stderr == (
+        f"error: {out}: exists already; name another with --out, or replace it with --force\n"
+    )
+    assert out.read_bytes() == photo.read_bytes()
 
 
 def test_several_photos_make_one_sheet_and_bad_ones_are_named(model, photos, cli, tmp_path):

@@ -114,9 +114,10 @@ def test_the_command(cli, tmp_path):
     words = ("--base", "VGG16", "--weights", "random", "--layer", "block1_conv1", "--size", 32)
     done = cli("visualize", "filters", *words, "--filters", "0-4", "--steps", 1, "--out", out)
     assert (done.exit_code, done.stdout) == (0, f"{out}\n"), done.stderr
+    out.write_text("mine")
     again = cli("visualize", "filters", *words, "--out", out)
     assert again.exit_code == 1
-    assert f"--out {out}: exists already; name another, or add --force" in again.stderr
+    assert f"--out {out}: exists already; name another, or replace it with --force" in again.stderr
     unknown = cli("visualize", "filters", *words[:4], "--layer", "block9_conv1")
     assert unknown.exit_code == 1
     assert "VGG16 has no layer 'block9_conv1'; did you mean 'block" in unknown.stderr

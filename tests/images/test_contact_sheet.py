@@ -52,7 +52,7 @@ def test_a_sheet_that_no_viewer_opens_is_refused(monkeypatch):
         ("sheet.jpg", "sheets are written as PNG; name a file.png"),
         ("none/sheet.png", "its folder does not exist"),
         ("folder.png", "is a folder"),
-        ("there.png", "exists already; name another, or add --force"),
+        ("there.png", "exists already; name another, or replace it with --force"),
     ],
 )
 def test_where_no_sheet_may_be_written(tmp_path, name, message):

@@ -362,7 +362,7 @@ def test_what_was_found_is_said_of_something(run: Run):
 def test_another_file_is_not_overwritten(run: Run, tmp_path: Path):
     mine = tmp_path / "mine.html"
     mine.write_text("<p>mine")
-    with pytest.raises(RunError, match=r"exists and is not a report; name another, or remove it"):
+    with pytest.raises(RunError, match=r"exists already; name another, or replace it with --force"):
         report.write_report(run, out=mine)
     assert mine.read_text() == "<p>mine"
     with pytest.raises(RunError, match=r"is a folder; name a file, such as report.html"):

@@ -12,9 +12,12 @@ from tlcli.commands.options import PATH, print_result, with_json, with_run
 @click.command()
 @with_run
 @click.option("--out", type=PATH, help="A folder for the pictures.  [default: the run]")
+@click.option("--force", is_flag=True, help="Replace those files even if they are not by tlcli.")
 @click.option("--tensorboard", type=PATH, metavar="DIR", help="Write TensorBoard event files here.")
 @with_json
-def curves(run_name: str | None, out: Path | None, tensorboard: Path | None, json_: bool) -> None:
+def curves(
+    run_name: str | None, out: Path | None, force: bool, tensorboard: Path | None, json_: bool
+) -> None:
     """Draw accuracy, loss and learning rate over all stages, as PNG and SVG.
 
     \b
@@ -26,7 +29,9 @@ def curves(run_name: str | None, out: Path | None, tensorboard: Path | None, jso
     from tlcli.runs import directory
 
     run = directory.find_run(run_name)
-    written = learning_curves.draw_curves(run, out) if out or not tensorboard else ()
+    written: tuple[Path, ...] = ()
+    if out or not tensorboard:
+        written = learning_curves.draw_curves(run, out, force=force)
     if tensorboard is not None:
         written = (*written, learning_curves.write_events(run, tensorboard))
     paths = [str(path) for path in written]

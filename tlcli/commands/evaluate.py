@@ -23,7 +23,7 @@ from tlcli.system import console
 @click.option(
     "--out", type=PATH, help="A folder for the files.  [default: the run, for its splits]"
 )
-@click.option("--force", is_flag=True, help="Replace the evaluation in --out, if there is one.")
+@click.option("--force", is_flag=True, help="Replace the files of an evaluation in --out.")
 @click.option(
     "--again", is_flag=True, help="Compute the probabilities again, even if the run has them."
 )

@@ -22,7 +22,9 @@ with_picture_out = click.option(
     "--out", type=PATH, help="The PNG to write.  [default: named after the photo or layer]"
 )
 
-with_picture_force = click.option("--force", is_flag=True, help="Replace that file if it exists.")
+with_picture_force = click.option(
+    "--force", is_flag=True, help="Replace that file even if it is not by tlcli."
+)
 
 
 def with_network(weights_help: str) -> Callable[[Command], Command]:

@@ -24,7 +24,7 @@ from tlcli.system import console
 @click.option("--views", type=click.IntRange(min=1, max=24),
               help="Views of each photo. [default: those the recipe keeps, at most 6]")  # fmt: skip
 @click.option("--out", type=PATH, help="The picture to write. [default: NAME-views.png]")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--force", is_flag=True, help="Replace that file even if it is not by tlcli.")
 @with_json
 def preview(
     config: Path | None, overrides: tuple[str, ...], number: int, views: int | None,

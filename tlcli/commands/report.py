@@ -12,6 +12,7 @@ from tlcli.commands.options import PATH, print_result, with_data, with_json, wit
 @click.command()
 @with_run
 @click.option("--out", type=PATH, help="The HTML file.  [default: report.html in the run]")
+@click.option("--force", is_flag=True, help="Replace that file even if it is not by tlcli.")
 @with_data
 @click.option("--explain", "with_heat_maps", is_flag=True, help="First make heat maps of mistakes "
               "and unsure answers, and keep them in the run.")  # fmt: skip
@@ -19,6 +20,7 @@ from tlcli.commands.options import PATH, print_result, with_data, with_json, wit
 def report(
     run_name: str | None,
     out: Path | None,
+    force: bool,
     data: Path | None,
     with_heat_maps: bool,
     json_: bool,
@@ -36,5 +38,5 @@ def report(
     run = directory.find_run(run_name)
     if with_heat_maps:
         reports.explain_photos(run, data)
-    written = reports.write_report(run, out=out, data=data)
+    written = reports.write_report(run, out=out, data=data, force=force)
     print_result((str(written.path), written.as_json()), json_)

@@ -111,8 +111,7 @@ def write_sheet(
     shown = [row for label in labels for row in _rows(recipe, index, label, number, views)]
     if not shown:
         raise DataError(Problem(str(index.root), "no training photo can be shown"))
-    with files.replacing(path) as temporary:
-        _draw(recipe, index, shown, views).save(temporary, "PNG")
+    contact_sheet.save_sheet(_draw(recipe, index, shown, views), path)
     left_out = set(range(len(index.classes))) - {item.label for item, _ in shown}
     names = tuple(index.classes[label] for label in sorted(left_out))
     return Sheet(path, len(shown), number, views, names)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli.errors import Problem, RunError, TlcliError
+from tlcli.errors import TlcliError
 from tlcli.evaluation import calibration, figures, labelled_photos, metrics, predictions
 from tlcli.evaluation.calibration import Calibration
 from tlcli.evaluation.predictions import LabelledProbabilities, RunProbabilities
@@ -22,7 +22,7 @@ from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation, Guess, ScoresWithoutViews, write_evaluation
 from tlcli.runs.inputs import read_split
-from tlcli.system import console, files
+from tlcli.system import console
 
 #: Mistakes, and right but unsure answers, that are listed at most.
 MOST_EXAMPLES = 100
@@ -73,7 +73,8 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
     precision that no threshold reaches.
     """
     if request.out is not None:
-        _check_out(request.out, force=request.force)
+        name = request.split or ("csv" if request.table else "dir")
+        directory.check_out(request.out, directory.evaluation_files(name), force=request.force)
     if request.tta:
         read_tta_settings(run.path)  # refuses a run without views before anything is computed
     source = RunProbabilities(run)
@@ -139,22 +140,6 @@ def _photos_of_split(
 def _scores_without_views(predicted: LabelledProbabilities) -> ScoresWithoutViews:
     scores = metrics.measure(predicted.probabilities, predicted.labels, predicted.classes)
     return ScoresWithoutViews(accuracy=scores.accuracy, log_loss=scores.log_loss)
-
-
-def _check_out(out: Path, *, force: bool) -> None:
-    """Refuse a folder of `--out` that is a run, whose own numbers would be lost, or that holds an
-    evaluation already, unless `force`."""
-    where = f"--out {out}"
-    if problems := files.check_writable(out):
-        raise RunError(problems)
-    if (out / directory.RECORD).is_file():
-        hint = "name another folder; without --out, the numbers are kept in the run"
-        raise RunError(Problem(where, "is a run", hint))
-    if out.is_dir() and not force:
-        taken = [path.name for path in out.iterdir() if path.name.startswith("evaluation-")]
-        if taken:
-            hint = "name another folder, or replace it with --force"
-            raise RunError(Problem(where, f"has {taken[0]} already", hint))
 
 
 def _calibrate(source: RunProbabilities, request: EvaluationRequest) -> Calibration | None:

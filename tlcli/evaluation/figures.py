@@ -18,7 +18,7 @@ from tlcli.evaluation.chart_data import (
 )
 from tlcli.evaluation.colours import BLUE, ORANGE
 from tlcli.runs.evaluation_records import EvaluationScores
-from tlcli.system import files
+from tlcli.system import files, own_files
 from tlcli.system.console import one_line
 
 if TYPE_CHECKING:
@@ -153,9 +153,12 @@ def picture_style(names: Iterable[str] = ()) -> Iterator[None]:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure, whole, in the format its suffix names; without the time of day.
 
+    It says that tlcli wrote it.
+
     Call it inside `style`: letters are looked up while the picture is drawn.
     """
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    maker = own_files.GENERATOR
+    metadata = {"Date": None, "Creator": maker} if path.suffix == ".svg" else {"Software": maker}
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=DPI, metadata=metadata)
 

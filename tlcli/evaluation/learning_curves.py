@@ -45,10 +45,16 @@ def read_curves(run: Run) -> LearningCurves:
     return chart_data.learning_curves(epochs, [stage.best_epoch for stage in outcome.stages])
 
 
-def draw_curves(run: Run, out: Path | None = None) -> tuple[Path, ...]:
-    """Draw the curves as PNG and SVG, into the run or the folder `out`."""
+def draw_curves(run: Run, out: Path | None = None, *, force: bool = False) -> tuple[Path, ...]:
+    """Draw the curves as PNG and SVG, into the run or the folder `out`.
+
+    Raises `RunError` for a folder that is another run, or where, without `force`, they would
+    replace files that are not by tlcli.
+    """
     curves = read_curves(run)
     folder = out or run.path
+    if folder.resolve() != run.path.resolve():
+        directory.check_out(folder, directory.CURVES, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in directory.CURVES)
     with figures.picture_style([stage.name for stage in curves.stages]):

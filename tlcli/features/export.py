@@ -13,7 +13,7 @@ from tlcli.data.dataset import Item
 from tlcli.errors import DataError, Problem
 from tlcli.features import extraction
 from tlcli.features.store import TrunkRows
-from tlcli.system import files
+from tlcli.system import files, own_files
 
 Pooling = Literal["none", "avg", "max", "flatten"]
 
@@ -41,14 +41,13 @@ class Origin:
 
 
 def check_target(out: Path, *, force: bool) -> None:
+    """Raise `DataError` where features may not be written into the folder `out`."""
     if out.exists() and not out.is_dir():
         raise DataError(Problem(f"--out {out}", "exists and is not a folder", "name another"))
     if problems := files.check_writable(out):
         raise DataError(problems)
-    present = [name for name in (FEATURES, INDEX, META) if (out / name).exists()]
-    if present and not force:
-        hint = "name another folder, or replace them with --force"
-        raise DataError(Problem(f"--out {out}", f"has {', '.join(present)} already", hint))
+    if problems := own_files.check_folder(out, (FEATURES, INDEX, META), force=force):
+        raise DataError(problems)
 
 
 def write(

@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from tlcli.errors import Problem, TlcliError
-from tlcli.system import files
+from tlcli.system import files, own_files
 from tlcli.system.console import one_line
 
 PAPER, INK, FAINT = (255, 255, 255), (25, 25, 30), (105, 105, 115)
@@ -154,9 +155,11 @@ def _place(canvas: Image.Image, cell: SheetCell, left: int, top: int) -> None:
 
 
 def save_sheet(picture: Image.Image, path: Path) -> None:
-    """Write a picture as PNG, whole."""
+    """Write a picture as PNG, whole, which says that tlcli wrote it."""
+    maker = PngInfo()
+    maker.add_text("Software", own_files.GENERATOR)
     with files.replacing(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True)
+        picture.save(temporary, format="PNG", optimize=True, pnginfo=maker)
 
 
 def sheet_path(out: Path | None, default: str, *, force: bool) -> Path:
@@ -165,15 +168,15 @@ def sheet_path(out: Path | None, default: str, *, force: bool) -> Path:
     Raises a `TlcliError` where no PNG may be written there.
     """
     path = out or Path(default)
-    where = f"--out {path}"
+    where = f"--out {path}" if out else str(path)
     if path.suffix.lower() != ".png":
         raise TlcliError(Problem(where, "sheets are written as PNG", "name a file.png"))
     if path.is_dir():
         raise TlcliError(Problem(where, "is a folder", "name a file.png in it"))
     if not path.parent.is_dir():
         raise TlcliError(Problem(where, "its folder does not exist", "make it, or name another"))
-    if path.exists() and not force:
-        raise TlcliError(Problem(where, "exists already", "name another, or add --force"))
+    if problems := own_files.check_file(path, named=out is not None, force=force):
+        raise TlcliError(problems)
     return path
 
 

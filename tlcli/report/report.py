@@ -20,16 +20,13 @@ from tlcli.report.html import render_page
 from tlcli.report.run_data import read_run_data
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.system import console, files
+from tlcli.system import console, files, own_files
 
 #: Bytes of the largest report: what mail and messengers carry.
 LIMIT = 10_000_000
 
 #: Epochs that are listed one by one, findings of the audit, and photos named in each.
 MOST_EPOCHS, MOST_FINDINGS, MOST_PATHS = 200, 50, 10
-
-#: What a file contains that is a report, and may be replaced by another.
-_MARK = '<meta name="generator" content="tlcli report">'
 
 
 @dataclass(frozen=True)
@@ -57,18 +54,21 @@ class WrittenReport:
         }
 
 
-def write_report(run: Run, *, out: Path | None = None, data: Path | None = None) -> WrittenReport:
+def write_report(
+    run: Run, *, out: Path | None = None, data: Path | None = None, force: bool = False
+) -> WrittenReport:
     """Write the report of a finished run.
 
     Args:
         run: what to report on.
         out: the file; by default `report.html` in the run.
         data: the folder where the photos are now; by default that of the recipe.
+        force: replace a file that is not by tlcli.
 
     Raises `RunError` for files of the run that are damaged, or a file in the way.
     """
     path = out or run.file(directory.REPORT)
-    _check_out(path)
+    _check_out(path, named=out is not None, force=force)
     if data is not None and not data.is_dir():
         raise RunError(
             Problem(f"--data {data}", "is not a folder", "name the folder of the photos")
@@ -108,16 +108,12 @@ def explain_photos(run: Run, data: Path | None = None) -> None:
     explain_for_report(run, photos, limit=len(photos), data=data or contents.photo_folder(recorded))
 
 
-def _check_out(path: Path) -> None:
-    """Refuse to overwrite a file that is not a report."""
+def _check_out(path: Path, *, named: bool, force: bool) -> None:
+    """Raise `RunError` where the page cannot be written, or would replace what is not by tlcli."""
     if path.is_dir():
         raise RunError(Problem(f"--out {path}", "is a folder", "name a file, such as report.html"))
-    if path.is_file():
-        with path.open("rb") as file:
-            if _MARK.encode() not in file.read(1000):
-                hint = "name another, or remove it"
-                raise RunError(Problem(f"--out {path}", "exists and is not a report", hint))
-    elif problems := files.check_writable(path.absolute().parent):
+    problems = own_files.check_file(path, named=named, force=force)
+    if problems := problems or files.check_writable(path.absolute().parent):
         raise RunError(problems)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.system import files
+from tlcli.system import files, own_files
 from tlcli.system.files import RECORD_BYTES, read_bytes, read_json
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
@@ -54,6 +55,11 @@ def reliability(split: str, form: str = "png") -> str:
 def confusion(split: str, form: str = "png") -> str:
     """The confusion matrix of a split as a picture, `png` or `svg`."""
     return f"confusion-{split}.{form}"
+
+
+def evaluation_files(split: str) -> tuple[str, ...]:
+    """The files of one evaluation: its numbers, its table and its pictures."""
+    return (evaluation(split), predictions(split), reliability(split), confusion(split))
 
 
 _SPLITS, _FORMS = ("train", "val", "test"), ("png", "svg")
@@ -189,6 +195,21 @@ def find_run(which: str | None, *, where: str = "--run") -> Run:
 def is_run(path: Path) -> bool:
     """Whether there is a run in a directory, finished or not."""
     return (path / RECORD).is_file()
+
+
+def check_out(out: Path, names: Iterable[str], *, force: bool) -> None:
+    """Raise `RunError` where no files of these names may be written into the folder of --out.
+
+    So it is in a run, whose own files they would replace, and, unless `force`, where files are that
+    tlcli may not replace on its own.
+    """
+    if problems := files.check_writable(out):
+        raise RunError(problems)
+    if is_run(out):
+        hint = "name another folder; without --out, files are kept in the run they are about"
+        raise RunError(Problem(f"--out {out}", "is a run", hint))
+    if problems := own_files.check_folder(out, names, force=force):
+        raise RunError(problems)
 
 
 def names_run(which: str) -> bool:
