@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.data.folders import find_images
+from tlcli.data.folders import list_tree
 from tlcli.data.hashing import hash_file
 from tlcli.features import addresses, extraction
 from tlcli.features.store import TrunkRows
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    paths = list(find_images([arguments.photos]))[: arguments.images]
+    paths = list_tree(arguments.photos).photos[: arguments.images]
     pixels = [decode.load_image(path, height=SIDE, width=SIDE, resize="squash") for path in paths]
     digests = [hash_file(path) for path in paths]
     rates = by_turns(contestants(np.stack(pixels), digests), len(paths), arguments.rounds)

@@ -25,7 +25,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from tlcli.data.folders import find_images
+from tlcli.data.folders import list_tree
 from tlcli.images import decode
 
 Pixels = np.ndarray[Any, Any]
@@ -85,7 +85,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def enlarge(arguments: argparse.Namespace, folder: Path) -> list[Path]:
     """Photos of the wanted number of pixels, 4 to 3, made of the largest ones there are."""
-    found = sorted(find_images([arguments.photos]), key=lambda path: path.stat().st_size)
+    found = sorted(list_tree(arguments.photos).photos, key=lambda path: path.stat().st_size)
     height = round((arguments.megapixels * 1e6 * 3 / 4) ** 0.5)
     width = height * 4 // 3
     rng = np.random.default_rng(0)

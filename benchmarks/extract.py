@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from harness import Bench, Measured, parser, scratch, spread
 
-from tlcli.data.folders import find_images
+from tlcli.data.folders import list_tree
 from tlcli.data.hashing import hash_file
 from tlcli.features import addresses, extraction
 from tlcli.features.store import TrunkRows
@@ -53,7 +53,7 @@ def main() -> None:
 def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both ways, warm: each is a function that measures one turn."""
     recipe = _recipe(arguments, folder)
-    paths = list(find_images([arguments.photos]))[: arguments.images]
+    paths = list_tree(arguments.photos).photos[: arguments.images]
     views = [View(path, hash_file(path)) for path in paths]
     row = BASES[recipe.base.name]
     network = build_network(row, recipe.base.image_size, recipe.head, 2, seed=0)

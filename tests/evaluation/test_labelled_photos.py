@@ -116,6 +116,10 @@ def test_folders_that_are_no_classes(photos: Path, tmp_path: Path):
         f"--dir {photos}: holds folders of splits; name one of them, such as {photos}/val, "
         "or a split of the run with --split"
     )
+    address = "https://example.org/photos"
+    assert refusal(labelled_photos.find_folder_photos, Path(address), CLASSES) == (
+        f"{address}: is a web address; tlcli reads files: download it and name the file"
+    )
     (tmp_path / "empty").mkdir()
     assert refusal(labelled_photos.find_folder_photos, tmp_path / "empty", CLASSES) == (
         f"--dir {tmp_path}/empty: no photos in class folders; "
@@ -123,6 +127,19 @@ def test_folders_that_are_no_classes(photos: Path, tmp_path: Path):
     )
     assert "no such folder" in refusal(
         labelled_photos.find_folder_photos, tmp_path / "none", CLASSES
+    )
+
+
+def test_what_is_no_photo_of_a_class_folder_is_said(photos: Path, capsys):
+    folder = photos / "test"
+    (folder / "red" / "notes.txt").touch()
+    (folder / "loose.jpg").touch()
+    assert len(labelled_photos.find_folder_photos(folder, CLASSES).photos) == 6
+    assert capsys.readouterr().err == (
+        f"warning: {folder}/loose.jpg: ignored, outside the class folders; "
+        "move photos into the folder of their class\n"
+        f"warning: {folder}/red/notes.txt: ignored, without an image extension; "
+        "photos need a file extension such as .jpg\n"
     )
 
 

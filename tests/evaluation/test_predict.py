@@ -189,10 +189,14 @@ def test_a_bad_photo_is_reported_in_its_place(model, photos, cli):
         str(good[0]), str(bad), str(photos / "none.jpg"), str(good[1])
     ]  # fmt: skip
     assert [sorted(line) for line in lines] == [
-        ["label", "path", "probability", "top"], ["error", "path"], ["error", "path"],
-        ["label", "path", "probability", "top"],
+        ["label", "path", "probability", "top"], ["error", "hint", "path"],
+        ["error", "hint", "path"], ["label", "path", "probability", "top"],
     ]  # fmt: skip
-    assert "not an image" in lines[1]["error"]
+    assert lines[1]["error"].startswith("cannot be decoded: not an image: it starts with")
+    # The hint is that of `check`, in every form.
+    hint = "it looks like a web page or markup: fetch the photo itself"
+    assert lines[1]["hint"] == hint
+    assert cli("predict", bad).stderr == f"error: {bad}: {lines[1]['error']}; {hint}\n"
 
 
 def test_a_source_without_photos_does_not_stop_the_others(model, photos, cli, tmp_path):
@@ -209,6 +213,43 @@ def test_a_source_without_photos_does_not_stop_the_others(model, photos, cli, tm
     assert done.exit_code == 1
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert ["error" in line for line in records] == [False, True, True, False, False, True]
+
+
+def test_the_folder_is_what_it_is(model, photos, cli, tmp_path):
+    """What is said of a folder fits a folder, and what is passed over is counted on stderr."""
+    (tmp_path / "empty").mkdir()
+    done = cli("predict", tmp_path / "empty")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"error: {tmp_path}/empty: no photos in this folder; looked for .apng, .avif"
+    )
+    folder = photos / "test" / "red"
+    quiet = cli("predict", folder, "--format", "json")
+    for name in ("notes.txt", "sizes.csv"):
+        (folder / name).write_text("x")
+    said = cli("predict", folder, "--format", "json")
+    assert said.stdout == quiet.stdout
+    assert (quiet.exit_code, said.exit_code) == (0, 0)
+    assert said.stderr == quiet.stderr + (
+        f"warning: {folder}: 2 files: ignored, without an image extension: notes.txt, sizes.csv; "
+        "photos need a file extension such as .jpg\n"
+    )
+
+
+def test_an_address_in_the_place_of_a_photo(model, photos, cli):
+    address, good = "https://example.org/a/cat.jpg", next(photos.rglob("*.png"))
+    what = "is a web address; tlcli reads files: download it and name the file"
+    done = cli("predict", address, good)
+    assert done.exit_code == 1
+    assert done.stderr == f"error: {address}: {what}\n"
+    assert str(good) in done.stdout
+    listed = cli("predict", "-", "--format", "jsonl", input=f"\ufeff{good}\r\n{address}\r\n")
+    lines = [json.loads(line) for line in listed.stdout.splitlines()]
+    assert lines[0]["path"] == str(good) and "label" in lines[0]
+    assert lines[1]["path"] == address
+    for words in (["explain", address], ["visualize", "activations", address]):
+        done = cli(*words, "--run", "latest")
+        assert (done.exit_code, f"error: {address}: {what}\n" in done.stderr) == (1, True)
 
 
 def test_every_form_has_the_same_content(model, photos, cli):

@@ -23,6 +23,7 @@ class StandIn:
     path: str
     top: tuple[tuple[str, float], ...] = ()
     error: str | None = None
+    hint: str = ""
     unsure: bool = False
     seen_in_training: bool = False
 

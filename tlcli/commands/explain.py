@@ -9,7 +9,7 @@ import click
 
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
 from tlcli.commands.options import print_result, with_json
-from tlcli.commands.photo_arguments import with_photos
+from tlcli.commands.photo_arguments import named_photos, with_photos
 
 if TYPE_CHECKING:
     from tlcli.explain.network_choice import NetworkChoice
@@ -40,16 +40,15 @@ def explain(
       tlcli explain photo.jpg
       tlcli explain holiday --class dogs --method grad-cam++ --out dogs.png
     """
-    from tlcli.data.folders import find_images
     from tlcli.images import contact_sheet
 
-    paths = list(find_images(photos, strict=False))
-    stem = paths[0].stem if len(paths) == 1 else "photos"
+    named = list(named_photos(photos))
+    stem = named[0].stem if len(named) == 1 and isinstance(named[0], Path) else "photos"
     target = contact_sheet.sheet_path(out, f"{stem}-{method}.png", force=force)
     model = network.open_classifier()
     from tlcli.explain import explain as explanations
 
     explainer = explanations.Explainer(model, method, layer)
-    result = explanations.explain(explainer, paths, class_name, target)
+    result = explanations.explain(explainer, named, class_name, target)
     print_result((result.text, result.value), json_)
     click.get_current_context().exit(1 if result.failed else 0)

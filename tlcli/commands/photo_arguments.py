@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tlcli.commands.options import Command
+from tlcli.commands.options import Command, print_problems
+from tlcli.errors import DataError, Problem
 from tlcli.runs import directory
+from tlcli.system import web
 
 
 def with_photos(name: str, **settings: Any) -> Callable[[Command], Command]:
@@ -19,8 +22,29 @@ def with_photos(name: str, **settings: Any) -> Callable[[Command], Command]:
     return click.argument(name, callback=_refuse_networks, **settings)
 
 
+def named_photos(words: tuple[str, ...]) -> Iterator[Path | Problem]:
+    """The photos of a command line; - stands for a list on stdin.
+
+    What gives no photo is an error in its place; what is passed over is printed on stderr.
+    """
+    from tlcli.data.named_photos import find_named_photos, read_list
+
+    for word in words:
+        found = read_list(sys.stdin.buffer) if word == "-" else find_named_photos([word])
+        for photo in found:
+            if isinstance(photo, Path) or photo.severity == "error":
+                yield photo
+            else:
+                print_problems([photo])
+
+
 def _refuse_networks(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """The argument as it is; a `click.UsageError` if it names what --run is for."""
+    """The argument as it is; a `click.UsageError` if it names what --run is for.
+
+    A command that takes one photo has no place to report an address in: `DataError`.
+    """
+    if isinstance(value, Path) and (address := web.as_web_address(value)):
+        raise DataError(web.not_a_file(address))
     for word in map(str, value if isinstance(value, tuple) else (value,)):
         what = "a run" if _is_run(word) else "a model" if word.endswith(".keras") else None
         if what is not None:

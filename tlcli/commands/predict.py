@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import click
 
-from tlcli.commands.photo_arguments import with_photos
+from tlcli.commands.photo_arguments import named_photos, with_photos
 
 
 @click.command()
@@ -40,19 +35,7 @@ def predict(
     from tlcli.evaluation.predict import Predictor
 
     predictor = Predictor(model, raw=raw)
-    predictions = predictor.predict(_photo_paths(photos), top=top, tta=tta)
+    predictions = predictor.predict(named_photos(photos), top=top, tta=tta)
     abstains = predictor.threshold is not None and not tta
     failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
-
-
-def _photo_paths(photos: tuple[str, ...]) -> Iterator[Path]:
-    """The photos of a command line; lines on stdin are paths as they are, in any encoding."""
-    from tlcli.data.folders import find_images
-
-    for photo in photos:
-        if photo == "-":
-            lines = (line.rstrip(b"\r\n") for line in sys.stdin.buffer)
-            yield from (Path(os.fsdecode(line)) for line in lines if line)
-        else:
-            yield from find_images([photo], strict=False)

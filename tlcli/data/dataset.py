@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from tlcli.data import findings
 from tlcli.data.exclude_list import exclude_listed
 from tlcli.data.findings import Finding, group_unreadable
-from tlcli.data.folders import find_images
 from tlcli.data.hashing import DigestCache, hash_files, unreadable_file
 from tlcli.data.layout import SPLITS, Layout
+from tlcli.data.named_photos import find_named_photos
 from tlcli.data.read_layout import read_folder_layout, read_table_layout
 from tlcli.data.tables import SplitName, find_missing
 from tlcli.errors import DataError, Problem, Severity
@@ -132,14 +132,19 @@ def build_index(data: Data, cache: DigestCache | None = None) -> Index:
 def index_unlabelled(folder: Path) -> Index:
     """The photos of a folder, without labels: one class, and the test split, which has no views.
 
-    Raises `DataError` where there are none, or where one cannot be read.
+    Its notes say which files are passed over by their names. Raises `DataError` where there are no
+    photos, or where one cannot be read.
     """
-    digests, unread = hash_files(sorted(find_images([folder])))
+    named = list(find_named_photos([folder]))
+    problems = [problem for problem in named if isinstance(problem, Problem)]
+    if errors := [problem for problem in problems if problem.severity == "error"]:
+        raise DataError(errors)
+    digests, unread = hash_files(sorted(path for path in named if isinstance(path, Path)))
     if unread:
         lost = group_unreadable(unread.items(), skip=False)
         raise DataError(finding.as_problem(folder) for finding in lost)
     items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
-    return Index(folder, ("unlabelled",), items)
+    return Index(folder, ("unlabelled",), items, notes=tuple(problems))
 
 
 def _unread_findings(

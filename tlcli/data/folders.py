@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tlcli.errors import DataError, Kind, Problem, nearest, reason
+from tlcli.system import web
 
 #: Lower-case suffixes of photos; whether a file is one shows only when it is decoded.
 EXTENSIONS = frozenset(
@@ -18,8 +18,8 @@ EXTENSIONS = frozenset(
     | {".tif", ".tiff", ".webp", ".avif", ".heic", ".heif"}
 )
 
-# Files of file managers, archivers and network drives, in lower case.
-_SYSTEM = frozenset(
+#: Files of file managers, archivers and network drives, in lower case.
+SYSTEM = frozenset(
     {"__macosx", "icon\r", "desktop.ini", "thumbs.db", "ehthumbs.db", "$recycle.bin"}
     | {"system volume information", "@eadir", "#recycle", "lost+found", "__pycache__"}
 )
@@ -61,7 +61,7 @@ def _names_photo(name: str) -> bool:
 
 def is_junk(name: str) -> bool:
     """Whether a file is hidden, or something that an operating system leaves behind."""
-    return name.startswith(".") or name.lower() in _SYSTEM
+    return name.startswith(".") or name.lower() in SYSTEM
 
 
 def list_folder(folder: Path) -> FolderListing:
@@ -150,6 +150,8 @@ def expect_folder(folder: Path) -> None:
         elif guess := nearest(folder.name, _folder_names(folder.parent)):
             hint = f"did you mean '{folder.parent / guess}'?"
         problem = Problem(str(folder), "no such folder", hint)
+        if address := web.as_web_address(folder):
+            problem = web.not_a_file(address)
     except OSError as error:
         problem = Problem(str(folder), f"cannot be read: {reason(error)}", "check the path")
     raise DataError(problem)
@@ -157,59 +159,6 @@ def expect_folder(folder: Path) -> None:
 
 def _folder_names(folder: Path) -> list[str]:
     return [path.name for path in list_folder(folder).folders]
-
-
-def find_images(sources: Iterable[str | Path], *, strict: bool = True) -> Iterator[Path]:
-    """The images that a user names: files, folders and patterns, in the order given.
-
-    A file is handed on as it is, whether it exists or not and whatever its suffix. A folder gives
-    every file with an image suffix under it, sorted; so does a pattern (`*.jpg`, `photos/**`)
-    where no file has that very name. Hidden files and system leftovers are left out. Raises
-    DataError, on reaching it, for a folder or pattern that yields nothing or cannot be read;
-    unless `strict`, hands it on as it is, for the decoder to say so in its place.
-    """
-    for source in sources:
-        path = Path(source)
-        try:
-            if is_folder(path):
-                images = _images_under(path)
-            elif any(sign in str(source) for sign in "*?[") and _mode(path) is None:
-                images = _matches(str(source))
-            else:
-                images = [path]
-        except DataError:
-            if strict:
-                raise
-            images = [path]
-        yield from images
-
-
-def _images_under(folder: Path) -> list[Path]:
-    tree = list_tree(folder)
-    if errors := [problem for problem in tree.problems if problem.severity == "error"]:
-        raise DataError(errors)
-    # A dangling link is handed on: it is the decoder that says what is wrong with an image.
-    images = sorted([*tree.photos, *filter(is_photo, tree.dangling)])
-    if not images:
-        hint = f"looked for {', '.join(sorted(EXTENSIONS))}"
-        raise DataError(Problem(str(folder), "no photos in this folder", hint))
-    return images
-
-
-def _matches(pattern: str) -> list[Path]:
-    images: set[Path] = set()
-    system = _SYSTEM - set(Path(pattern.lower()).parts)
-    # Not Path.glob, which takes no absolute pattern.
-    for path in map(Path, glob.glob(pattern, recursive=True)):  # noqa: PTH207
-        if not system.isdisjoint(Path(str(path).lower()).parts):
-            continue
-        if is_folder(path):
-            images.update(list_tree(path).photos)
-        elif is_photo(path):
-            images.add(path)
-    if not images:
-        raise DataError(Problem(pattern, "no photo matches this pattern", "check its spelling"))
-    return sorted(images)
 
 
 def _already_read(path: Path) -> Problem:
@@ -231,6 +180,11 @@ def _mode(path: Path) -> int | None:
         return path.stat().st_mode
     except (OSError, ValueError):
         return None
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at the end of `path`, links followed; raises nothing."""
+    return _mode(path) is not None
 
 
 def is_folder(path: Path) -> bool:

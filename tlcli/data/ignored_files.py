@@ -41,9 +41,21 @@ def find_ignored(
     if others:
         yield _without_suffix(others)
     yield from _dangling(rest.dangling, tops)
-    if rest.junk:
+    yield from _hidden(rest)
+
+
+def find_passed_over(listing: FolderListing) -> Iterator[Finding]:
+    """A finding for each kind of thing that is no photo by its name, where there are no classes."""
+    if others := [path for path in listing.others if not _is_fix_list(path)]:
+        yield _without_suffix(others)
+    yield from _dangling(listing.dangling, ())
+    yield from _hidden(listing)
+
+
+def _hidden(listing: FolderListing) -> Iterator[Finding]:
+    if listing.junk:
         what = "ignored, hidden or made by the system"
-        yield Finding("hidden", "note", what, "", tuple(rest.junk), noun="file")
+        yield Finding("hidden", "note", what, "", tuple(listing.junk), noun="file")
 
 
 def _without_suffix(others: Sequence[Path]) -> Finding:

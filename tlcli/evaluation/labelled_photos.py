@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.data import findings, folders, tables
 from tlcli.data.findings import Finding
 from tlcli.data.hashing import hash_files
+from tlcli.data.ignored_files import find_ignored
 from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
 from tlcli.runs import directory
@@ -114,17 +115,22 @@ def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
         problems.append(finding.as_problem(folder))
     labelled: list[tuple[Path, int]] = []
     lost: list[Problem] = []
+    rest = [top]
     for class_folder in top.folders:
         listing = folders.list_tree(class_folder)
         lost += [problem for problem in listing.problems if problem.severity == "error"]
         if class_folder.name in numbers:
             labelled += [(path, numbers[class_folder.name]) for path in listing.photos]
+            rest.append(replace(listing, photos=[]))
     problems += [finding.as_problem(folder) for finding in findings.group_alike(lost)]
     if not problems and not labelled:
         hint = f"sort photos into folders named {', '.join(classes[:6])}"
         problems.append(Problem(f"--dir {folder}", "no photos in class folders", hint))
     if problems:
         raise DataError(problems)
+    for finding in find_ignored(folders.join_listings(rest), {folder}, None):
+        say = console.warn if finding.severity == "warning" else console.note
+        say(str(finding.as_problem(folder)))
     return _hashed("dir", folder, labelled, lambda path: path.relative_to(folder).as_posix())
 
 

@@ -39,6 +39,7 @@ class Prediction:
     """A model's answer for one photo: classes by falling probability, or why it cannot be read.
 
     Attributes:
+        error: what is wrong; `hint` is what to do about it, if anything.
         unsure: whether the likeliest class stays below the run's threshold for an answer.
         seen_in_training: whether the run was trained on a photo with the same bytes.
     """
@@ -46,6 +47,7 @@ class Prediction:
     path: str
     top: tuple[tuple[str, float], ...]
     error: str | None = None
+    hint: str = ""
     unsure: bool = False
     seen_in_training: bool = False
 
@@ -62,7 +64,8 @@ class Prediction:
     def as_dict(self) -> dict[str, Any]:
         """One line of `--format jsonl`."""
         if self.error is not None:
-            return {"path": self.path, "error": self.error}
+            hint = {"hint": self.hint} if self.hint else {}
+            return {"path": self.path, "error": self.error, **hint}
         top = [{"label": label, "probability": value} for label, value in self.top]
         values: dict[str, Any] = {
             "path": self.path, "label": self.label, "probability": self.probability, "top": top
@@ -153,9 +156,11 @@ class Predictor:
         return threshold.probability if threshold else None
 
     def predict(
-        self, paths: Iterable[str | Path], *, top: int = 1, tta: int = 0
+        self, photos: Iterable[str | Path | Problem], *, top: int = 1, tta: int = 0
     ) -> Iterator[Prediction]:
-        """Predictions in the order of `paths`, one by one; an unreadable file gets an error.
+        """Predictions in the order of `photos`, one by one; an unreadable file gets an error.
+
+        A problem that stands in the place of photos gets one, too.
 
         With `tta` each is the mean over the photo and so many of its views. Temperature and
         threshold of the run were fitted without views, and are then left aside.
@@ -164,17 +169,20 @@ class Predictor:
         if fitted is not self.calibration:
             console.note("--tta: not calibrated, which the run is for photos without views")
         # Photos are read some batches ahead of the answers.
-        given, read_ahead = tee(paths)
-        answers = self.stream((View(Path(path)) for path in read_ahead), tta=tta)
-        for path, answer in zip(given, answers, strict=True):
+        given, read_ahead = tee(photos)
+        views = (View(Path(photo)) for photo in read_ahead if not isinstance(photo, Problem))
+        answers = self.stream(views, tta=tta)
+        for photo in given:
+            answer = photo if isinstance(photo, Problem) else next(answers)
+            path = photo.where if isinstance(photo, Problem) else str(photo)
             if isinstance(answer, Problem):
-                yield Prediction(str(path), (), error=answer.message)
+                yield Prediction(path, (), error=answer.message, hint=answer.hint)
                 continue
             values = answer.probabilities
             values = values if fitted is None else fitted.apply(values[None])[0]
             unsure = threshold is not None and bool(values.max() < threshold)
             ranked, seen = self._ranked(values, top), answer.digest in self._trained_on
-            yield Prediction(str(path), ranked, unsure=unsure, seen_in_training=seen)
+            yield Prediction(path, ranked, unsure=unsure, seen_in_training=seen)
 
     def stream(self, photos: Iterable[View], *, tta: int = 0) -> Iterator[Answer | Problem]:
         """The answer for each photo, in order, or why it cannot be read.

@@ -83,7 +83,7 @@ def _print_table(
     width = max(map(len, map(console.printable, classes)))
     for prediction in predictions:
         if prediction.error is not None:
-            console.error(_in_one_line(f"{prediction.path}: {prediction.error}"))
+            console.error(str(Problem(prediction.path, prediction.error, prediction.hint)))
             continue
         ranked = "  ".join(f"{label:<{width}}  {value:.4f}" for label, value in prediction.top)
         unsure = "unsure: " if prediction.unsure else " " * len("unsure: ") * abstains
@@ -105,7 +105,7 @@ def _print_csv(predictions: Iterable[Prediction], *, abstains: bool) -> None:
 
 def _csv_values(prediction: Prediction) -> list[list[str]]:
     if prediction.error is not None:
-        return [[prediction.path, "", "", prediction.error]]
+        return [[prediction.path, "", "", str(Problem("", prediction.error, prediction.hint))]]
     return [[prediction.path, label, f"{value:.6f}", ""] for label, value in prediction.top]
 
 

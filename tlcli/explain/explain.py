@@ -37,7 +37,7 @@ class Explanation:
         predicted: the likeliest class.
         heat: float32 0..1 on a grid over the network's input; zeros where nothing supports it.
         digest: hex SHA-256 of the bytes that were explained.
-        error: why the photo could not be read; then the other attributes are empty.
+        problem: why the photo could not be read; then the other attributes are empty.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class Explanation:
     predicted: str = ""
     heat: Array | None = None
     digest: str = ""
-    error: str | None = None
+    problem: Problem | None = None
 
     @property
     def cold(self) -> bool:
@@ -55,8 +55,10 @@ class Explanation:
 
     def as_dict(self) -> dict[str, Any]:
         """The form printed by `--json`."""
-        if self.error is not None or self.heat is None:
-            return {"path": str(self.path), "error": self.error}
+        if (problem := self.problem) is not None:
+            hint = {"hint": problem.hint} if problem.hint else {}
+            return {"path": problem.where, "error": problem.message, **hint}
+        assert self.heat is not None
         row, column = np.unravel_index(int(self.heat.argmax()), self.heat.shape)
         rows, columns = self.heat.shape
         return {
@@ -102,7 +104,7 @@ class Explainer:
             for view in batch.views:
                 problem = batch.errors.get(view.path)
                 if problem is not None:
-                    yield Explanation(view.path, error=problem.message)
+                    yield Explanation(view.path, problem=problem)
                 else:
                     yield Explanation(view.path, *next(readable))
 
@@ -129,25 +131,31 @@ class ExplainResult:
 
 
 def explain(
-    explainer: Explainer, photos: Sequence[Path], name: str | None, target: Path
+    explainer: Explainer, photos: Sequence[Path | Problem], name: str | None, target: Path
 ) -> ExplainResult:
     """Explain photos and write their sheet to `target`.
 
     Args:
         explainer: the network, its layer and the method.
-        photos: their paths; those that cannot be read are printed as errors and left out.
+        photos: their paths, or the problems in the place of some; those that cannot be read are
+            printed as errors and left out.
         name: of the class to explain; by default each photo's likeliest.
         target: the PNG.
     """
     explanations = []
+    views = (View(photo) for photo in photos if isinstance(photo, Path))
+    answers = explainer.explain(views, name)
     with console.progress(len(photos), explainer.method, "photos") as bar:
-        for explanation in explainer.explain(map(View, photos), name):
-            explanations.append(explanation)
+        for photo in photos:
+            if isinstance(photo, Problem):
+                explanations.append(Explanation(Path(photo.where), problem=photo))
+            else:
+                explanations.append(next(answers))
             bar.update(1)
     for explanation in explanations:
-        if explanation.error is not None:
-            console.error(str(Problem(str(explanation.path), explanation.error)))
-    readable = [explanation for explanation in explanations if explanation.error is None]
+        if explanation.problem is not None:
+            console.error(str(explanation.problem))
+    readable = [explanation for explanation in explanations if explanation.problem is None]
     if readable:
         contact_sheet.save_sheet(draw_sheet(explainer, readable), target)
     value = {

@@ -90,7 +90,7 @@ def _write_pictures(
         console.progress(min(limit, len(photos)), "explanations", "photos") as bar,
     ):
         for (item, _), explanation in zip(photos, explanations, strict=True):
-            if explanation.error is not None:
+            if explanation.problem is not None:
                 continue
             bar.update(1)
             name = f"{len(entries) + 1:04d}.png"
