@@ -8,6 +8,7 @@ For each base the file holds
 - `parameters`, `parameters_with_classifier`: weights without and with the ImageNet classifier;
 - `boundaries`, bottom to top, each `[name, channels, stride, offset, padding,
   parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.networks.bases.Boundary`;
+- `dropout`: whether it has layers of dropout or stochastic depth, which draw in training mode;
 - `layers`: the names of all layers in topological order, without the input;
 - `classifier`: the names of the layers that the classifier adds.
 """
@@ -59,6 +60,8 @@ def measure(base: PretrainedBase) -> dict[str, Any]:
         "parameters": parameters,
         "parameters_with_classifier": whole.count_params(),
         "boundaries": rows,
+        # Keras counts the seeds of layers that draw as variables, not as weights.
+        "dropout": any(len(layer.variables) > len(layer.weights) for layer in layers),
         "layers": layer_names,
         "classifier": [layer.name for layer in whole.layers if layer.name not in known],
     }

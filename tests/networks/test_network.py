@@ -105,6 +105,35 @@ def test_freezing_leaves_exactly_what_is_above_to_train(network):
     assert sum(int(np.prod(v.shape)) for v in head_only) == in_head
 
 
+def test_in_a_training_step_only_batch_norm_that_trains_is_in_training_mode():
+    """Against plain Keras without stochastic depth, in one call that trains everything else."""
+    network = build_network(BASES["EfficientNetB0"], (32, 32), Head(), 2, seed=3)
+    low, high = "block6b_add", "block6d_add"
+    x = network.trunk([low])(pixels(32, 16), training=False)
+    tail = network.tail(low)
+    inference = tail(x, training=False).numpy()
+
+    network.freeze(high)
+    np.testing.assert_array_equal(network.training_tail(low)(x).numpy(), inference)
+
+    network.freeze(high, batch_norm="train")
+    before = tail.get_weights()
+    first, second = (network.training_tail(low)(x).numpy() for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - inference).max() > 0.1
+    statistics = tail.get_weights()
+
+    tail.set_weights(before)
+    for layer in tail.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    for _ in range(2):  # the statistics move with every call
+        expected = tail(x, training=True).numpy()
+    np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-5)
+    for actual, values in zip(statistics, tail.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, values, rtol=1e-4, atol=1e-6)
+
+
 def test_the_checksum_covers_the_weights_up_to_the_boundary_and_no_others():
     def checksum(network):
         return network.checksums(["block4_pool", "block5_pool"])["block4_pool"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -15,6 +17,7 @@ from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory, fingerprints
 from tlcli.runs.create import create_run
 from tlcli.runs.inputs import read_recipe, read_split
+from tlcli.system import files
 
 
 @pytest.fixture
@@ -39,6 +42,28 @@ def test_changed_settings_are_told_one_by_one(run, parts):
     ]
     more = parts("head.hidden=[1,2,3,4,5,6,7]")
     assert fingerprints.differences(run, *more)[fingerprints.NAMED :] == ["2 more settings changed"]
+
+
+@pytest.mark.parametrize(
+    ("base", "batch_norm", "same"),
+    [
+        ("EfficientNetB0", "train", False),
+        ("EfficientNetB0", "frozen", True),
+        ("MobileNetV3Small", "train", True),  # it has no dropout below its classifier
+    ],
+)
+def test_a_run_of_a_version_that_trained_otherwise_is_another(parts, base, batch_norm, same):
+    """Earlier versions ran stochastic depth of the base too where batch norm trained."""
+    recipe, index = parts(f"base.name={base}", f"base.batch_norm={batch_norm}")
+    run = create_run("small", None)
+    fingerprints.record_inputs(run, recipe, index)
+    assert fingerprints.differences(run, recipe, index) == []
+    values = recipe.resolved()
+    del values["name"], values["data"]["dir"], values["data"]["csv"], values["data"]["exclude"]
+    earlier = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    files.write_json(run.file(directory.RECORD), {**run.record(), "recipe_fingerprint": earlier})
+    lines = [] if same else ["another version of tlcli started it"]
+    assert fingerprints.differences(run, recipe, index) == lines
 
 
 def test_changed_photos_are_counted(run, parts, photos: Path):

@@ -95,6 +95,11 @@ class PretrainedBase:
         """The names of all layers in topological order, without the input."""
         return tuple(_measured()[self.name]["layers"])
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether it has dropout or stochastic depth inside, which draw in training mode."""
+        return bool(_measured()[self.name]["dropout"])
+
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
         """The clean boundaries, bottom to top."""

@@ -11,6 +11,7 @@ tail(trunk(x)) equals base(x) bit for bit, and what a stage trains is at once pa
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,6 +89,28 @@ class Network:
             top = keras.Input(self.base.output.shape[1:], dtype=self.base.output.dtype)
             return keras.Model(top, keras.layers.Identity(dtype=top.dtype)(top))
         return keras.Model(self._tensor(boundary), self.base.output)
+
+    def training_tail(self, boundary: str) -> Callable[[Any], Any]:
+        """The tail as a training step calls it: only batch norm that trains is in training mode.
+
+        Which layers those are is what `freeze` has set. All others stay in inference mode: batch
+        norm that is frozen, and the dropout and stochastic depth that some bases have inside.
+        """
+        tail = self.tail(boundary)
+        norms = (keras.layers.BatchNormalization,)
+        if not any(isinstance(layer, norms) and layer.trainable for layer in tail.layers):
+            return lambda x: tail(x, training=False)
+
+        def call(operation: Any, *args: Any, **options: Any) -> Any:
+            if "training" in inspect.signature(operation.call).parameters:
+                options["training"] = isinstance(operation, norms) and operation.trainable
+            return operation(*args, **options)
+
+        # A graph of the same layers, in which the mode of each is part of its call.
+        graph: Callable[[Any], Any] = keras.models.clone_model(
+            tail, clone_function=lambda layer: layer, call_function=call
+        )
+        return graph
 
     def freeze(self, boundary: str | None, *, batch_norm: str = "frozen") -> list[Variable]:
         """Freeze up to `boundary` (`None`: the whole base) and return the trainable variables.

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
+from tlcli.networks.bases import BASES
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.settings import Base, Block, Data, Features, Head, Stage
 from tlcli.system.yamlfile import Document, dump_yaml
@@ -81,6 +82,9 @@ class Recipe(Block):
         del values["name"], values["data"]["dir"], values["data"]["csv"], values["data"]["exclude"]
         if values["base"]["weights"] not in ("imagenet", "random"):
             values["base"]["weights"] = "file"  # a run records what it held
+        if self.base.batch_norm == "train" and BASES[self.base.name].has_dropout:
+            # Earlier versions had the dropout of the base on too: what began so is another run.
+            values["base"]["batch_norm"] = "train without dropout"
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

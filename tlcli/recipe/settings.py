@@ -173,7 +173,9 @@ class Base(Block):
         None, description="last frozen layer of the default fine-tuning stage"
     )
     batch_norm: Literal["frozen", "train"] = Field(
-        "frozen", description="batch norm above the boundary stays in inference mode, or trains"
+        "frozen",
+        description="batch norm above the boundary stays in inference mode, or trains; the rest of "
+        "the base, dropout inside it too, is in inference mode always",
     )
 
 

@@ -118,7 +118,7 @@ class Trainer:
         stage = planned.stage
         self._variables = variables
         self._tail, self._head = network.tail(planned.cut.name), network.head
-        self._train_mode = bool(stage.freeze_until) and recipe.base.batch_norm == "train"
+        self._forward = network.training_tail(planned.cut.name)
         self._smoothing = stage.label_smoothing
         self._class_weights = np.asarray(planned.class_weights, np.float32)
         self._optimizer = make_optimizer(stage.optimizer, stage.learning_rate, recipe.precision)
@@ -189,10 +189,9 @@ class Trainer:
 
     def _descend(self, x: Any, labels: Any, losses_of: Callable[[Any], Any]) -> None:
         with tf.GradientTape() as tape:
-            # The base stays in inference mode, unfrozen or not, so that its batch norm keeps the
-            # statistics it was trained with; dropout of the head is on.
-            features = self._tail(x, training=self._train_mode)
-            logits = self._head(features, training=True)
+            # Of the base only batch norm may be in training mode, where the recipe says so; dropout
+            # of the head is on.
+            logits = self._head(self._forward(x), training=True)
             losses = losses_of(logits)
             total = tf.reduce_mean(losses) + sum(self._head.losses)
             total = self._optimizer.scale_loss(total)
