@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from tlcli.data.dataset import Item
 from tlcli.features.store import RowKey, TrunkAddress
-from tlcli.images import augment, decode
+from tlcli.images import augment
+from tlcli.images.decoder_identity import decoder_identity
 from tlcli.images.loader import View
 from tlcli.recipe.augment import Augment
 
@@ -28,7 +29,7 @@ def trunk_address(network: Network, recipe: Recipe, boundary: str, weights: str)
         "weights": weights,
         "image_size": list(recipe.base.image_size),
         "resize": recipe.base.resize,
-        "decoder": decode.DECODER_VERSION,
+        "decoder": decoder_identity(),
         "precision": recipe.precision,
     }
     return TrunkAddress(description, network.shape(boundary), recipe.features.dtype)
