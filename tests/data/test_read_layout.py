@@ -44,13 +44,13 @@ def test_split_folders_by_other_words(tmp_path: Path):
     [
         (["test/a", "test/b", "val/a", "val/b"],
          "ROOT: val, test are named like splits, but there is no folder 'train' with class folders "
-         "in it; put the class folders to train on in a folder 'train', or rename them"),
+         "in it; put the class folders to train on in a folder 'train', or rename the folders"),
         (["a", "b", "Testing/a", "Testing/b"],
          "ROOT: Testing is named like a split, but there is no folder 'train' with class folders "
          "in it; put the class folders to train on in a folder 'train', or rename it"),
         (["train", "test"],
          "ROOT: train, test are named like splits, but there is no folder 'train' with class "
-         "folders in it; make a folder for each class in each of them, or rename them"),
+         "folders in it; make a folder for each class in each of them, or rename the folders"),
     ],
 )  # fmt: skip
 def test_split_folders_without_classes_to_train_on(
@@ -107,10 +107,19 @@ def test_a_missing_folder_names_its_near_miss(tmp_path: Path):
 
 
 def test_a_file_instead_of_a_folder(tmp_path: Path):
-    write_files(tmp_path, "photos.zip")
-    assert index_errors(tmp_path / "photos.zip") == [
+    write_files(tmp_path, "photos.jpg", "photos.zip", "my photos.tar.gz", "photos.7z")
+    assert index_errors(tmp_path / "photos.jpg") == [
         "ROOT: is a file, not a folder; name the folder that holds it"
     ]
+    what = "ROOT: is a packed archive, not a folder; unpack it"
+    for name, command in {
+        "photos.zip": f": `unzip ROOT -d {tmp_path}`",
+        "my photos.tar.gz": f": `tar -xf 'ROOT' -C {tmp_path}`",
+        "photos.7z": "",
+    }.items():
+        assert index_errors(tmp_path / name) == [
+            f"{what}{command}, and name the folder of the photos"
+        ]
 
 
 def test_a_table_and_a_folder_in_place_of_each_other(tmp_path: Path):

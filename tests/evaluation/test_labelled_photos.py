@@ -106,6 +106,14 @@ def test_class_folders_of_some_classes(photos: Path):
     assert [photo.label for photo in labelled.photos] == [1, 1, 2, 2]
 
 
+def test_doubled_folders_are_entered(photos: Path, tmp_path: Path):
+    (tmp_path / "test_set").mkdir()
+    (photos / "test").rename(tmp_path / "test_set/test_set")
+    labelled = labelled_photos.find_folder_photos(tmp_path / "test_set", CLASSES)
+    assert [photo.label for photo in labelled.photos] == [0, 0, 1, 1, 2, 2]
+    assert labelled.photos[0].name == "test_set/blue/00.png"
+
+
 def test_folders_that_are_no_classes(photos: Path, tmp_path: Path):
     folder = photos / "test"
     (folder / "red").rename(folder / "redd")

@@ -11,17 +11,25 @@ from tlcli.system import console
 
 
 @click.command()
-@click.argument("folder", type=PATH)
-@click.option("--out", type=PATH, help="The recipe to write. [default: FOLDER's name.yaml]")
+@click.argument("photos", type=PATH)
+@click.option("--out", type=PATH, help="The recipe to write. [default: name of PHOTOS.yaml]")
 @click.option("--base", default="VGG16", show_default=True, help="The pretrained base.")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
-def init(folder: Path, out: Path | None, base: str, force: bool) -> None:
-    """Look at a folder of photos and write a starter recipe.
+@click.option("--labels-from-names", is_flag=True,
+              help="Write a table of the labels in names such as cat.1.jpg.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the files if they exist.")
+def init(
+    photos: Path, out: Path | None, base: str, labels_from_names: bool, force: bool
+) -> None:  # fmt: skip
+    """Look at a folder of photos, or a table of them, and write a starter recipe.
 
     \b
     Example:
       tlcli init photos --base ResNet50
+      tlcli init train --labels-from-names
     """
     from tlcli.data.starter_recipe import write_starter
 
-    console.result(str(write_starter(folder, out=out, base=base, force=force)))
+    path = write_starter(
+        photos, out=out, base=base, force=force, labels_from_names=labels_from_names
+    )
+    console.result(str(path))

@@ -208,9 +208,4 @@ def print_result(result: tuple[str, Any], json_: bool) -> None:
 def print_problems(problems: Iterable[Problem]) -> None:
     """Print problems on stderr, each as an error, a warning or a note, by its severity."""
     for problem in problems:
-        if problem.severity == "error":
-            console.error(str(problem))
-        elif problem.severity == "warning":
-            console.warn(str(problem))
-        else:
-            console.note(f"note: {problem}")
+        console.print_problem(problem)

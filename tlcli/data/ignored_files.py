@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tlcli.data.archives import is_archive
 from tlcli.data.findings import Finding
 from tlcli.data.folders import FolderListing, is_photo
 from tlcli.errors import ImageError
@@ -38,6 +39,10 @@ def find_ignored(
         yield Finding("outside the classes", "warning", what, hint, tuple(rest.photos))
     lists = {path for path in rest.others if path.parent in tops and _is_fix_list(path)}
     others = [path for path in rest.others if path not in lists and not _same(path, exclude)]
+    if packed := [path for path in others if is_archive(path)]:
+        what, hint = "ignored, a packed archive", "unpack it if it contains photos"
+        yield Finding("packed", "warning", what, hint, tuple(packed), noun="file")
+        others = [path for path in others if not is_archive(path)]
     if others:
         yield _without_suffix(others)
     yield from _dangling(rest.dangling, tops)

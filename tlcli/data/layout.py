@@ -4,11 +4,11 @@ split folders            class folders
 ├── train                ├── cats
 │   ├── cats             └── dogs
 │   └── dogs
-├── val                  `val` may be called `valid` or `validation`; `val` and `test` may be
-└── test                 missing; see `tables.SPLIT_WORDS`. Photos may lie at any depth inside
-                         their class folder.
+├── val                  `val` and `test` may be missing and have other names; see `folder_words`.
+└── test                 Photos may lie at any depth inside their class folder.
 
-A table may take the place of the folders; see `tables`. `read_layout` reads both.
+`class_folders` finds those of other layouts. A table may take the place of the folders; see
+`tables`. `read_layout` reads both.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ class Layout:
 
     Attributes:
         root: the data folder; of a table, the folder that it lies in.
-        parts: the folder of each split, or the table. Plain class folders are all of `train`, whose
-            folder is then the data folder itself.
+        parts: the folder in which the class folders of each split lie, or the table. Plain class
+            folders are all of `train`.
         photos: a class folder without photos is there, with an empty list.
+        is_unsplit: whether neither folders nor table say which split a photo belongs to.
+        folders: the folder of each class in each split; none in a table.
         dangling: links to nothing that are named as photos are.
         problems: of the folders or the table.
         findings: of files that are not photos of a class.
@@ -47,6 +49,8 @@ class Layout:
     root: Path
     parts: Mapping[SplitName, Path]
     photos: Mapping[tuple[SplitName, str], Sequence[Path]]
+    is_unsplit: bool
+    folders: Mapping[tuple[SplitName, str], Path] = field(default_factory=dict)
     dangling: Sequence[Path] = ()
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -61,7 +65,7 @@ class Layout:
             return replace(finding, names=names, where=str(self.table), noun="label")
         return replace(
             finding,
-            paths=tuple(self.parts[split] / name for split, name in classes),
+            paths=tuple(self.folders[key] for key in classes),
             noun="folder",
         )
 
@@ -73,11 +77,6 @@ class Layout:
             if name in counts:
                 counts[name] += len(paths)
         return counts
-
-    @property
-    def is_unsplit(self) -> bool:
-        """Whether neither folders nor table say which split a photo belongs to."""
-        return self.parts["train"] == self.root
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -96,10 +95,10 @@ def find_empty_classes(layout: Layout) -> Iterator[Finding]:
 def nesting_problems(layout: Layout) -> Iterator[Problem]:
     """Class folders whose photos lie deeper, in folders of the same names: are those classes?"""
     where = layout.parts["train"]
-    depth = len(where.parts) + 1
     inside: dict[str, set[str]] = {}
     for name in layout.classes:
         photos = layout.photos["train", name]
+        depth = len(layout.folders["train", name].parts)
         if photos and all(len(path.parts) > depth + 1 for path in photos):
             inside[name] = {path.parts[depth] for path in photos}
     holders = Counter(folder for folders in inside.values() for folder in folders)
@@ -152,7 +151,7 @@ def _missing_classes(layout: Layout, split: SplitName, names: Sequence[str]) -> 
     folder = layout.parts[split]
     what = "missing here, but in train"
     hint = f"add photos of it, or delete the {folder.name} folder"
-    if layout.table:
+    if layout.parts["train"] == folder:  # a table, or folders of splits in those of classes
         what = f"missing from {split}, but in train"
         hint = f"add photos of it to {split}, or leave that split to tlcli"
     return Finding(

@@ -1,4 +1,4 @@
-"""`tlcli init`: write a starter recipe for a folder of photos."""
+"""`tlcli init`: write a starter recipe for a folder of photos, or for a table of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from pathlib import Path
 
 from tlcli.data import dataset
 from tlcli.data.dataset import Index
+from tlcli.data.findings import relative_name
+from tlcli.data.folders import is_folder
+from tlcli.data.labels_in_names import read_names
 from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
 from tlcli.recipe.recipe import plain_name
 from tlcli.recipe.settings import Data
+from tlcli.system import console
 from tlcli.system.console import one_line
-from tlcli.system.files import write_text
+from tlcli.system.files import write_table, write_text
 from tlcli.system.yamlfile import quote_scalar
 
 #: With more training photos than this, views of them buy little and cost as much as ever.
@@ -20,31 +24,69 @@ ENOUGH_PHOTOS = 5_000
 
 
 def write_starter(
-    folder: Path, *, out: Path | None = None, base: str = "VGG16", force: bool = False
+    source: Path,
+    *,
+    out: Path | None = None,
+    base: str = "VGG16",
+    force: bool = False,
+    labels_from_names: bool = False,
 ) -> Path:
-    """Write a commented recipe for the photos in `folder`; returns its path.
+    """Write a commented recipe for a folder of photos or a table of them; returns its path.
 
-    Raises `DataError` for a folder that cannot be trained on, and `RecipeError` where the file is
-    there already or the base is unknown.
+    With `labels_from_names` the names of the photos tell their labels (`cat.1.jpg`): they are
+    written to a table beside the recipe. Prints warnings and notes. Raises `DataError` for photos
+    that cannot be trained on, and `RecipeError` where a file is there already or the base is
+    unknown.
     """
     row = bases.lookup(base)
     if row is None:
         raise RecipeError(bases.unknown_base(base, "--base"))
-    index = dataset.read_index(Data(dir=folder.absolute()))
-    name = plain_name(folder.absolute().name)
+    source = source.absolute()
+    is_table = source.suffix.lower() in (".csv", ".tsv") and not is_folder(source)
+    name = plain_name(source.stem if is_table else source.name)
     path = out or Path(f"{name}.yaml")
-    if path.exists() and not force:
-        raise RecipeError(Problem(str(path), "exists", "name another with --out, or use --force"))
-    write_text(path, _text(index, row, name, path))
+    table = source if is_table else path.with_suffix(".csv")
+    for new in (path, *([table] if labels_from_names else ())):
+        if new.exists() and not force:
+            hint = "name another with --out, or use --force"
+            raise RecipeError(Problem(str(new), "exists", hint))
+    if labels_from_names:
+        _write_table(source, table)
+    data = Data(csv=table.absolute()) if is_table or labels_from_names else Data(dir=source)
+    index = dataset.read_index(data)
+    for problem in index.notes:
+        console.print_problem(problem)
+    write_text(path, _text(index, data, row, path))
     return path
 
 
-def _text(index: Index, row: bases.PretrainedBase, name: str, path: Path) -> str:
+def _write_table(folder: Path, table: Path) -> None:
+    """Write a table of the photos under a folder with the labels in their names."""
+    named = read_names(folder)
+    is_split = any(split for _, _, split in named.rows)
+    columns = ("path", "label", "split") if is_split else ("path", "label")
+    rows = [
+        (os.path.relpath(path, table.absolute().parent), label, split)[: len(columns)]
+        for path, label, split in named.rows
+    ]
+    write_table(table, columns, rows)
+    labels = len({label for _, label, _ in named.rows})
+    photos = console.counted(len(rows), "photo")
+    console.note(f"{table}: {photos} with {console.counted(labels, 'label')} from their names")
+    if named.others:
+        lost = console.counted(len(named.others), "photo")
+        first = relative_name(named.others[0], folder)
+        what = f"left out {lost} whose names show no label, such as {first}"
+        console.warn(str(Problem(str(folder), what)))
+
+
+def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> str:
     counts = index.counts()
     photos = {split: sum(by_class.values()) for split, by_class in counts.items()}
     # Relative to the recipe where that is short, so that folder and recipe can move together.
-    relative = os.path.relpath(index.root, path.absolute().parent)
-    folder = str(index.root) if relative.startswith("../../..") else relative
+    source = data.source
+    relative = os.path.relpath(source, path.absolute().parent)
+    place = str(source) if relative.startswith("../../..") else relative
     classes = ", ".join(index.classes[:6]) + (", ..." if len(index.classes) > 6 else "")
     views = 0 if photos["train"] > ENOUGH_PHOTOS else 3
     lines = [
@@ -55,8 +97,8 @@ def _text(index: Index, row: bases.PretrainedBase, name: str, path: Path) -> str
         "",
         "seed: 0                     # of the head's weights, dropout and order",
         "data:",
-        f"  dir: {quote_scalar(folder)}",
-        "  split: {val: 0.15, test: 0.15}   # used if the folder has no val or test of its own",
+        f"  {'csv' if data.csv else 'dir'}: {quote_scalar(place)}",
+        "  split: {val: 0.15, test: 0.15}   # used if the data have no val or test of their own",
         "  on_bad_image: error       # or skip: leave out unreadable photos and name them",
         "base:",
         f"  name: {row.name}",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tlcli.data import findings, folders, tables
 from tlcli.data.findings import Finding
+from tlcli.data.folder_descent import descend
+from tlcli.data.folder_words import split_of_folder
 from tlcli.data.hashing import hash_files
 from tlcli.data.ignored_files import find_ignored
 from tlcli.data.layout import SPLITS
@@ -98,20 +100,20 @@ def find_split_photos(
 def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
     """The photos in the class folders of `folder`; a class may be missing, none may be unknown.
 
+    A single folder in which class folders lie is entered, as in training (`folder_descent`).
     Raises `DataError` with every problem of the folders.
     """
     folders.expect_folder(folder)
     numbers = _class_numbers(classes)
-    top = folders.list_folder(folder)
+    top = descend(folder, split_of_folder(folder.name), classes).listing
     problems = [problem for problem in top.problems if problem.severity == "error"]
-    unknown = [path.name for path in top.folders if path.name not in numbers]
+    unknown = tuple(path for path in top.folders if path.name not in numbers)
     if not problems:
         _check_no_splits(folder, unknown)
     if unknown:
-        hint = suggestion(unknown[0], list(classes))
-        paths = tuple(folder / name for name in unknown)
+        hint = suggestion(unknown[0].name, list(classes))
         what = "is not a class of the run"
-        finding = Finding("unknown class", "error", what, hint, paths, noun="folder")
+        finding = Finding("unknown class", "error", what, hint, unknown, noun="folder")
         problems.append(finding.as_problem(folder))
     labelled: list[tuple[Path, int]] = []
     lost: list[Problem] = []
@@ -134,10 +136,10 @@ def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
     return _hashed("dir", folder, labelled, lambda path: path.relative_to(folder).as_posix())
 
 
-def _check_no_splits(folder: Path, unknown: Sequence[str]) -> None:
+def _check_no_splits(folder: Path, unknown: Sequence[Path]) -> None:
     """Raise `DataError` where folders that are no classes are named as splits are."""
-    if {name.lower() for name in unknown} & tables.SPLIT_WORDS.keys():
-        hint = f"name one of them, such as {folder / unknown[-1]}"
+    if splits := [path for path in unknown if split_of_folder(path.name)]:
+        hint = f"name one of them, such as {splits[-1]}"
         hint += ", or a split of the run with --split"
         raise DataError(Problem(f"--dir {folder}", "holds folders of splits", hint))
 

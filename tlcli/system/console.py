@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from tlcli.errors import Problem
 from tlcli.system import streams
 
 _quiet = False
@@ -91,6 +92,16 @@ def error(text: str) -> None:
     """Print an error on stderr, one line for each problem."""
     for line in text.split("\n"):
         _write_line(f"error: {line}")
+
+
+def print_problem(problem: Problem) -> None:
+    """Print a problem on stderr: an error, a warning, or unless `--quiet` a note."""
+    if problem.severity == "error":
+        error(str(problem))
+    elif problem.severity == "warning":
+        warn(str(problem))
+    else:
+        note(f"note: {problem}")
 
 
 def urgent(text: str) -> None:
