@@ -122,6 +122,22 @@ def test_a_folder_for_another_machine(
     assert (done.exit_code, done.stdout) == (0, f"{path}\n")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert (tmp_path / "usb" / SUMS_FILE).read_text() == f"{digest}  {cached.name}\n"
+    # Once more: the same weights are left alone, and what else the folder holds stays.
+    before = path.stat().st_mtime_ns
+    sums = tmp_path / "usb" / SUMS_FILE
+    sums.write_text(f"{'0' * 64}  other.h5\n{'1' * 64}  {cached.name}\n")
+    assert cli("weights", "export", tmp_path / "usb").exit_code == 0
+    assert path.stat().st_mtime_ns == before
+    assert sums.read_text() == f"{'0' * 64}  other.h5\n{digest}  {cached.name}\n"
+    path.write_text("mine")
+    done = cli("weights", "export", tmp_path / "usb")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        f"error: {path}: exists already and holds something else; "
+        "name another folder, or replace it with --force\n",
+    )
+    assert path.read_text() == "mine"
+    assert cli("weights", "export", tmp_path / "usb", "--force").exit_code == 0
     for actual, expected in zip(
         read_weights(path, SMALL, ""), read_weights(weights_file, SMALL, ""), strict=True
     ):

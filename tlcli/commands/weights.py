@@ -115,9 +115,12 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
 @click.argument("target", type=PATH, metavar="DIR")
 @click.argument("names", nargs=-1, metavar="[BASE...]")
 @with_weights_dir
+@click.option("--force", is_flag=True, help="Replace files that hold something else.")
 @click.pass_obj
 @with_weights_access
-def export(folder: Path, target: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
+def export(
+    folder: Path, target: Path, names: tuple[str, ...], access: WeightsAccess, force: bool
+) -> None:
     """Copy the weights on this machine to a folder, for a machine without a network.
 
     On that machine, name the folder with --weights-dir or TLCLI_WEIGHTS.
@@ -128,5 +131,5 @@ def export(folder: Path, target: Path, names: tuple[str, ...], access: WeightsAc
     """
     from tlcli.pretrained.weight_inventory import export_weights
 
-    for path in export_weights(target, names, folder, access):
+    for path in export_weights(target, names, folder, access, force=force):
         console.result(str(path))

@@ -14,6 +14,7 @@ from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weight_cache import (
+    Provenance,
     read_cached_weights,
     read_provenance,
     weights_file_name,
@@ -168,12 +169,18 @@ def import_weights(file: Path, base: str, folder: Path, *, force: bool = False) 
 
 
 def export_weights(
-    target: Path, names: Sequence[str], folder: Path, access: WeightsAccess
+    target: Path,
+    names: Sequence[str],
+    folder: Path,
+    access: WeightsAccess,
+    *,
+    force: bool = False,
 ) -> list[Path]:
     """Write the weights on this machine to a folder that another machine uses with `--weights-dir`.
 
-    Every file is verified first. Raises `WeightsError` if there are none, or if those of one of the
-    named bases are missing.
+    Every file is verified first; one with the same tensors that is there already stays as it is.
+    Raises `WeightsError` if there are none, if those of one of the named bases are missing, and
+    unless `force` for a file in the way that holds something else.
     """
     first: dict[str, WeightFile] = {}
     for file in find_weight_files(names, folder, access):
@@ -184,13 +191,40 @@ def export_weights(
         hint = f"run `tlcli weights fetch {missing[0] if missing else 'NAME'}` first"
         message = f"the weights of {what} are not on this machine"
         raise WeightsError(Problem("weights", message, hint))
+    verified = {
+        target / weights_file_name(name): (
+            file, verify_file(file.path, file.row, str(file.path), "its name says")
+        )
+        for name, file in first.items()
+    }  # fmt: skip
+    present = {path for path in verified if path.exists() or path.is_symlink()}
+    same = {path for path in present if _has_tensors(path, *verified[path])}
+    if present - same and not force:
+        hint = "name another folder, or replace it with --force"
+        message = "exists already and holds something else"
+        raise WeightsError(Problem(str(path), message, hint) for path in sorted(present - same))
     target.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for file in first.values():
-        provenance = verify_file(file.path, file.row, str(file.path), "its name says")
-        path = target / weights_file_name(file.row.name)
-        write_weights(path, file.row, read_weights(file.path, file.row, ""), provenance)
-        paths.append(path)
-    sums = [f"{download.hash_file(path, '0' * 64)}  {path.name}\n" for path in paths]
-    files.write_text(target / SUMS_FILE, "".join(sums))
-    return paths
+    for path, (file, provenance) in verified.items():
+        if path not in same:
+            write_weights(path, file.row, read_weights(file.path, file.row, ""), provenance)
+    _write_sums(target / SUMS_FILE, list(verified))
+    return list(verified)
+
+
+def _has_tensors(path: Path, file: WeightFile, provenance: Provenance) -> bool:
+    """Whether a file holds the tensors that another one was verified to hold."""
+    try:
+        return verify_file(path, file.row, str(path)).fingerprint == provenance.fingerprint
+    except WeightsError:
+        return False
+
+
+def _write_sums(path: Path, exported: Sequence[Path]) -> None:
+    """Put the SHA-256 sums of files into a list, whose lines about other files stay."""
+    sums = {file.name: download.hash_file(file, "0" * 64) for file in exported}
+    kept = []
+    if path.is_file():
+        lines = files.read_lines(path)
+        kept = [line for line in lines if line and line.partition("  ")[2] not in sums]
+    new = [f"{digest}  {name}" for name, digest in sums.items()]
+    files.write_text(path, "".join(f"{line}\n" for line in (*kept, *new)))
