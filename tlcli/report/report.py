@@ -111,7 +111,8 @@ def explain_photos(run: Run, data: Path | None = None) -> None:
 def _check_out(path: Path, *, named: bool, force: bool) -> None:
     """Raise `RunError` where the page cannot be written, or would replace what is not by tlcli."""
     if path.is_dir():
-        raise RunError(Problem(f"--out {path}", "is a folder", "name a file, such as report.html"))
+        where = f"--out {path}" if named else str(path)
+        raise RunError(Problem(where, "is a folder", "name a file, such as report.html"))
     problems = own_files.check_file(path, named=named, force=force)
     if problems := problems or files.check_writable(path.absolute().parent):
         raise RunError(problems)

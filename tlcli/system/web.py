@@ -9,15 +9,16 @@ from pathlib import Path
 from tlcli.errors import Problem
 
 # `pathlib` makes one slash of two. A scheme has two letters at least, unlike a drive of Windows.
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
+_ADDRESS = re.compile(r"(?:^|/)([A-Za-z][A-Za-z0-9+.-]+):/+(?=[^/])")
 
 
 def as_web_address(text: str | Path) -> str | None:
     """The web address that a text is, with both slashes; None for a path.
 
-    A file that has such a name is a file.
+    So it is where it was taken for a path in a folder: `/home/me/https:/example.org`. A file that
+    has such a name is a file.
     """
-    begin = _ADDRESS.match(str(text))
+    begin = _ADDRESS.search(str(text))
     if begin is None or os.path.lexists(text):
         return None
     return f"{begin[1]}://{str(text)[begin.end() :]}"
