@@ -114,3 +114,31 @@ def test_runs_of_the_same_name_are_shown_by_their_paths(tmp_path: Path):
     assert [run.run for run in compare.compare(first, second).runs] == [
         str(first.path), str(second.path)
     ]  # fmt: skip
+
+
+def repeat_photos(run: Run, numbers: list[int]) -> None:
+    """Give the test split of a run copies of its first photos, under other names."""
+    table, predicted = run.file(directory.SPLIT), run.file(directory.predictions("test"))
+    for path in (table, predicted):
+        lines = path.read_text().splitlines()
+        copies = [f"copy{lines[1 + number]}" for number in numbers]
+        path.write_text("\n".join([*lines, *copies]) + "\n")
+
+
+def test_copies_count_as_they_do_in_an_evaluation(cli):
+    first = write_run("a-1", [True, False, True, True])
+    second = write_run("b-1", [True, True, True, False])
+    repeat_photos(first, [1, 1, 2])
+    repeat_photos(second, [1, 2])
+    compared = compare.compare(first, second)
+    evaluated = [json.loads(cli("evaluate", run.name, "--json").stdout) for run in (first, second)]
+    assert [(value["n"], value["copies"]) for value in evaluated] == [(7, 3), (6, 2)]
+    assert (compared.n, compared.copies, compared.left_out) == (6, 2, (1, 0))
+    assert compared.pairs == PairedCounts(3, 1, 2, 0)
+    assert cli("compare", "a-1", "b-1").stdout.startswith(
+        "test: 6 photos that both runs have, 2 of them copies of others; "
+        "left out: 1 that only a-1 has\n"
+    )
+    assert "test: 7 photos of 2 classes, 3 of them copies of others\n" in (
+        cli("evaluate", "a-1").stdout
+    )

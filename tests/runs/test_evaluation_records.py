@@ -19,6 +19,7 @@ WRITTEN = """{
   "model": {"run": "pets-1", "base": "VGG16", "created": "2030-01-02T03:04:05+00:00"},
   "data": "/photos/\\udcff",
   "seen_in_training": 1,
+  "copies": 1,
   "tta": 2,
   "without_tta": {"accuracy": 0.5, "log_loss": 0.75},
   "n": 2,
@@ -70,12 +71,12 @@ def test_the_file_keeps_every_byte(tmp_path: Path):
 
 
 def test_what_an_earlier_version_left_out_has_a_default(tmp_path: Path):
-    """`tta` came later than the other keys."""
+    """`tta` and `copies` came later than the other keys."""
     value = json.loads(WRITTEN)
-    later = {"tta", "without_tta"}
+    later = {"tta", "without_tta", "copies"}
     kept = {key: part for key, part in value.items() if key not in later}
     evaluation = Evaluation.model_validate({**kept, "of a later version": 1})
-    assert (evaluation.tta, evaluation.without_tta) == (0, None)
+    assert (evaluation.tta, evaluation.without_tta, evaluation.copies) == (0, None, 0)
 
 
 def test_a_run_without_an_evaluation_has_none(tmp_path: Path):

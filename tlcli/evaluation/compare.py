@@ -24,8 +24,9 @@ from tlcli.system.console import counted
 
 Array = npt.NDArray[Any]
 
-#: Label and probabilities of photos by the SHA-256 of their bytes.
-PhotoTable = dict[str, tuple[int, Array]]
+#: Label and probabilities of photos by the SHA-256 of their bytes; of copies one entry each, in the
+#: order of their labels.
+PhotoTable = dict[str, list[tuple[int, Array]]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class RunComparison:
     """Two runs on the photos that both have in a split.
 
     Attributes:
-        n: the shared photos.
+        n: the shared photos. Copies, which have the same bytes, count each, as in training and
+            evaluation; of a photo that one run has more often, the surplus is left out.
+        copies: how many of the shared photos are copies of another one.
         left_out: photos of the split that only one run has, for each run.
         level: the confidence level of the intervals.
         pairs: the shared photos by which of the runs is right.
@@ -55,6 +58,7 @@ class RunComparison:
 
     split: str
     n: int
+    copies: int
     left_out: tuple[int, int]
     level: float
     runs: tuple[RunScores, RunScores]
@@ -79,9 +83,9 @@ def compare(first: Run, second: Run, split: str = "test") -> RunComparison:
     sources = (RunProbabilities(first), RunProbabilities(second))
     _check_classes(*sources)
     tables = (_by_digest(sources[0], split), _by_digest(sources[1], split))
-    shared = _shared_digests(*tables, f"{first.path} and {second.path}", split)
-    labels = np.array([tables[0][digest][0] for digest in shared])
-    values = [np.array([table[digest][1] for digest in shared]) for table in tables]
+    shared = _shared_photos(*tables, f"{first.path} and {second.path}", split)
+    labels = np.array([label for (label, _), _ in shared])
+    values = [np.array([photo[which][1] for photo in shared]) for which in (0, 1)]
     pairs = _paired_counts(*(likeliest_class(rows) == labels for rows in values))
     test = pairs.mcnemar_test()
     first_scores = _scores(_shown_name(first, second), first, values[0], labels)
@@ -89,7 +93,8 @@ def compare(first: Run, second: Run, split: str = "test") -> RunComparison:
     return RunComparison(
         split=split,
         n=pairs.n,
-        left_out=(len(tables[0]) - len(shared), len(tables[1]) - len(shared)),
+        copies=pairs.n - len(tables[0].keys() & tables[1].keys()),
+        left_out=(_count(tables[0]) - len(shared), _count(tables[1]) - len(shared)),
         level=CONFIDENCE_LEVEL,
         runs=(first_scores, second_scores),
         pairs=pairs,
@@ -114,23 +119,36 @@ def _by_digest(source: RunProbabilities, split: str) -> PhotoTable:
     order = np.argsort(source.classes)
     rank = np.argsort(order)
     predicted = source.split_probabilities(split)
-    return {
-        row.sha256: (int(rank[label]), values[order])
-        for row, label, values in zip(
-            labelled_photos.read_recorded_split(source.run, split),
-            predicted.labels,
-            predicted.probabilities,
-            strict=True,
-        )
-    }
+    table: PhotoTable = {}
+    for row, label, values in zip(
+        labelled_photos.read_recorded_split(source.run, split),
+        predicted.labels,
+        predicted.probabilities,
+        strict=True,
+    ):
+        table.setdefault(row.sha256, []).append((int(rank[label]), values[order]))
+    return {digest: sorted(copies, key=lambda copy: copy[0]) for digest, copies in table.items()}
 
 
-def _shared_digests(first: PhotoTable, second: PhotoTable, where: str, split: str) -> list[str]:
-    """The photos of both tables. Raises `RunError` where there are none or their labels differ."""
-    shared = [digest for digest in first if digest in second]
-    differing = [digest for digest in shared if first[digest][0] != second[digest][0]]
+def _count(table: PhotoTable) -> int:
+    return sum(map(len, table.values()))
+
+
+def _shared_photos(
+    first: PhotoTable, second: PhotoTable, where: str, split: str
+) -> list[tuple[tuple[int, Array], tuple[int, Array]]]:
+    """The photos of both tables, each with what either says of it.
+
+    Raises `RunError` where there are none or their labels differ.
+    """
+    shared = [
+        pair
+        for digest, copies in first.items()
+        for pair in zip(copies, second.get(digest, ()), strict=False)
+    ]
+    differing = sum(one[0] != other[0] for one, other in shared)
     if differing:
-        message = f"label {counted(len(differing), 'shared photo')} differently"
+        message = f"label {counted(differing, 'shared photo')} differently"
         raise RunError(Problem(where, message, "compare runs with the same labels"))
     if not shared:
         message = f"their {split} splits have no photo in common"

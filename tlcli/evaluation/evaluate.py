@@ -87,6 +87,7 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
         model=source.model,
         data=str(photos.root.absolute()),
         seen_in_training=photos.seen_in_training,
+        copies=photos.copies,
         tta=request.tta,
         without_tta=_scores_without_views(photos.predict(0)) if request.tta else None,
         **dict(metrics.measure(predicted.probabilities, predicted.labels, source.classes, fitted)),
@@ -102,12 +103,14 @@ class _PhotoSet:
 
     Attributes:
         seen_in_training: how many of them the run was trained on; such photos flatter it.
+        copies: how many of them have the bytes of another one; each counts, as in training.
         predict: their probabilities, as means over each photo and so many views of it.
     """
 
     name: str
     root: Path
     seen_in_training: int
+    copies: int
     predict: Callable[[int], LabelledProbabilities]
 
 
@@ -119,8 +122,14 @@ def _photos(run: Run, source: RunProbabilities, request: EvaluationRequest) -> _
         if request.table is not None
         else labelled_photos.find_folder_photos(request.folder or Path(), source.classes)
     )
-    seen = _count_seen(run, [photo.sha256 for photo in photos.photos])
-    return _PhotoSet(photos.name, photos.root, seen, lambda tta: source.predict(photos, tta=tta))
+    digests = [photo.sha256 for photo in photos.photos]
+    return _PhotoSet(
+        photos.name,
+        photos.root,
+        _count_seen(run, digests),
+        _count_copies(digests),
+        lambda tta: source.predict(photos, tta=tta),
+    )
 
 
 def _photos_of_split(
@@ -134,7 +143,8 @@ def _photos_of_split(
 
     digests = [row.sha256 for row in labelled_photos.read_recorded_split(run, split)]
     seen = len(digests) if split == "train" else _count_seen(run, digests)
-    return _PhotoSet(split, request.data or labelled_photos.data_folder_of(run), seen, predict)
+    root = request.data or labelled_photos.data_folder_of(run)
+    return _PhotoSet(split, root, seen, _count_copies(digests), predict)
 
 
 def _scores_without_views(predicted: LabelledProbabilities) -> ScoresWithoutViews:
@@ -173,6 +183,11 @@ def _count_seen(run: Run, digests: Sequence[str]) -> int:
     """How many of these photos the run was trained on."""
     trained = {row.sha256 for row in read_split(run) if row.split == "train"}
     return sum(digest in trained for digest in digests)
+
+
+def _count_copies(digests: Sequence[str]) -> int:
+    """How many of these photos have the bytes of an earlier one."""
+    return len(digests) - len(set(digests))
 
 
 def _examples(

@@ -52,6 +52,7 @@ def _overall(evaluation: Evaluation) -> str:
 def _title(evaluation: Evaluation) -> str:
     classes = counted(len(evaluation.classes), "class")
     title = f"{evaluation.split}: {counted(evaluation.n, 'photo')} of {classes}"
+    title += _copies(evaluation.copies)
     if evaluation.tta:
         title += f", mean over each photo and {counted(evaluation.tta, 'view')} of it"
     return title
@@ -150,7 +151,7 @@ def format_comparison(comparison: RunComparison) -> str:
 
 def _comparison_lines(comparison: RunComparison) -> Iterator[str]:
     level = f"{comparison.level:.0%}"
-    yield f"{comparison.split}: {counted(comparison.n, 'photo')} that both runs have"
+    yield _shared_photos(comparison)
     yield ""
     heads = ("run", "accuracy", f"{level} interval", "log loss", "balanced accuracy")
     yield table(heads, list(map(_run_row, comparison.runs)))
@@ -164,6 +165,19 @@ def _comparison_lines(comparison: RunComparison) -> Iterator[str]:
     yield f"difference {comparison.difference:+.4f}, {level} interval {low:+.4f} to {high:+.4f}"
     verdict, test = console.one_line(comparison.verdict), comparison.test
     yield f"{verdict} (McNemar, {test.method}, p = {test.p:.4g})"
+
+
+def _shared_photos(comparison: RunComparison) -> str:
+    """Which photos the runs are compared on, and how many of each are not among them."""
+    line = f"{comparison.split}: {counted(comparison.n, 'photo')} that both runs have"
+    line += _copies(comparison.copies)
+    runs = zip(comparison.left_out, comparison.runs, strict=True)
+    left = [f"{n:,} that only {console.one_line(run.run)} has" for n, run in runs if n]
+    return line + (f"; left out: {', '.join(left)}" if left else "")
+
+
+def _copies(count: int) -> str:
+    return f", {count:,} of them copies of others" if count else ""
 
 
 def _run_row(scores: RunScores) -> tuple[str, ...]:

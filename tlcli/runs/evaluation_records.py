@@ -145,6 +145,7 @@ class EvaluationSubject(RecordPart):
         split: of the run, or `data` or `csv` for other photos.
         data: the folder of the photos.
         seen_in_training: how many of the photos the model was trained on.
+        copies: how many of the photos have the bytes of another one; each counts.
         tta: augmented views of each photo whose probabilities were averaged; 0 for none.
         without_tta: scores of the photos alone, where there were views.
     """
@@ -153,6 +154,7 @@ class EvaluationSubject(RecordPart):
     model: EvaluatedModel | None = None
     data: str | None = None
     seen_in_training: Count = 0
+    copies: Count = 0
     tta: Count = 0
     without_tta: ScoresWithoutViews | None = None
 
