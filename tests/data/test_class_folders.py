@@ -170,8 +170,8 @@ def test_flat_splits(tmp_path: Path):
     ]
     write_files(tmp_path, "labels.csv", "sample_submission.csv")
     assert index_errors(tmp_path) == [
-        f"{there}folders in it; if labels.csv lists their labels, use data.csv=ROOT/labels.csv "
-        "instead of data.dir, or rename the folders"
+        f"{there}folders in it; if labels.csv lists their labels, use data.csv=ROOT/labels.csv, or "
+        "`tlcli init ROOT/labels.csv`, or rename the folders"
     ]
 
 
@@ -287,13 +287,50 @@ def test_splits_beside_classes_are_doubted(tmp_path: Path):
     ]
 
 
-# Archives
+def test_annotations_beside_a_folder_of_another_name_are_doubted(tmp_path: Path):
+    write_classes(tmp_path, "CUB/black", "CUB/grey", "segmentations/black")
+    assert said(tmp_path) == [
+        "warning: ROOT: segmentations is named like annotations, but is used as a class; if not "
+        "all folders are classes, name that of the classes, or move the others away"
+    ]
+
+
+# Other things
+
+
+def test_runs_of_tlcli_are_no_class(tmp_path: Path):
+    write_classes(tmp_path, "photos/cats", "photos/dogs")
+    write_files(tmp_path, "runs/pets-1/run.json", "runs/pets-1/curves.png", "pets.yaml")
+    assert counts(tmp_path) == {"train": PAIR}
+    assert "note: ROOT/runs: ignored, as it holds runs of tlcli" in said(tmp_path)
+    write_classes(tmp_path / "events", "runs", "jumps")
+    assert counts(tmp_path / "events") == {"train": {"jumps": 2, "runs": 2}}
+
+
+def test_a_class_folder_in_the_place_of_the_data_folder(tmp_path: Path):
+    write_classes(tmp_path, "photos/cats", "photos/dogs", "photos/owls")
+    assert index_errors(tmp_path / "photos/cats") == [
+        "ROOT: 2 photos but no class folders; if the classes are cats, dogs, owls, name the folder "
+        f"above: {tmp_path}/photos"
+    ]
+
+
+def test_no_photos_at_all(tmp_path: Path):
+    write_files(tmp_path, "data/train-0.parquet", "README.md")
+    assert index_errors(tmp_path) == [
+        "ROOT: only one class folder, 'data', without a photo; a classifier needs two or more"
+    ]
+    write_files(tmp_path, "data/more.tgz")
+    assert index_errors(tmp_path) == [
+        "ROOT: no photos, but 1 packed archive: data/more.tgz; "
+        "unpack it: `tar -xf ROOT/data/more.tgz -C ROOT/data`"
+    ]
 
 
 def test_packed_archives(tmp_path: Path):
     write_files(tmp_path, "train.zip", "test1.zip", "sampleSubmission.csv")
     assert index_errors(tmp_path) == [
-        "ROOT: no class folders, but 2 packed archives: test1.zip, train.zip; "
+        "ROOT: no photos, but 2 packed archives: test1.zip, train.zip; "
         "unpack it: `unzip ROOT/test1.zip -d ROOT`"
     ]
     write_files(tmp_path, "cats/1.jpg", "dogs/dogs.tar.gz", "dogs/1.jpg", "cats/x.rar")

@@ -160,8 +160,9 @@ def test_a_table_and_a_folder_in_place_of_each_other(tmp_path: Path):
     ],
 )
 def test_too_little_to_train_on(tmp_path: Path, names: list[str], expected: str):
-    write_files(tmp_path, *names)
-    assert index_errors(tmp_path) == [expected]
+    (tmp_path / "in").mkdir()
+    write_files(tmp_path / "in", *names)
+    assert index_errors(tmp_path / "in") == [expected]
 
 
 def test_what_is_passed_over_is_counted_and_named(tmp_path: Path):

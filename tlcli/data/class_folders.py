@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlcli.data.folder_descent import Descent, descend, list_names, relative
-from tlcli.data.folder_words import is_portion, is_split_word, split_of_folder
+from tlcli.data.folder_words import is_portion, is_split_word, names_annotations, split_of_folder
 from tlcli.data.folders import FolderListing, holds_folders, list_folder
 from tlcli.data.labels_in_names import how_to_label
 from tlcli.data.layout import SPLITS
@@ -68,7 +68,7 @@ def find_class_folders(root: Path) -> ClassFolders:
         [
             *_note_way(root, top),
             *splits_used_as_classes(top.folder, splits),
-            *_portions(top.folder, folders),
+            *_doubtful_names(top.folder, folders),
         ],
     )
 
@@ -104,8 +104,15 @@ def _note_way(root: Path, top: Descent) -> Iterator[Problem]:
         yield Problem(str(root), what, severity="note")
 
 
-def _portions(root: Path, folders: Sequence[Path]) -> Iterator[Problem]:
-    """A warning where all class folders are named as portions of a data set are."""
+def _doubtful_names(root: Path, folders: Sequence[Path]) -> Iterator[Problem]:
+    """Warnings where class folders are named as annotations, or all as portions of a data set."""
+    if annotations := [path for path in folders if names_annotations(path.name)]:
+        like = "is named like annotations, but is used as a class"
+        if len(annotations) > 1:
+            like = "are named like annotations, but are used as classes"
+        hint = "if not all folders are classes, name that of the classes, or move the others away"
+        what = f"{list_names(annotations, root)} {like}"
+        yield Problem(str(root), what, hint, "warning")
     if len(folders) > 1 and all(is_portion(path.name) for path in folders):
         what = f"the class folders {list_names(folders, root)} are named like portions of a whole"
         hint = how_to_label(root, root, [root])

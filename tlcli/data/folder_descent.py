@@ -7,7 +7,7 @@ or one of photos beside what is known of them (`images` beside `annotations`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tlcli.data.folder_words import holds_annotations, holds_photos, split_of_folder
@@ -30,7 +30,7 @@ class Descent:
     folder: Path
     listing: FolderListing
     passed: Sequence[FolderListing] = ()
-    problems: Sequence[Problem] = field(default=())
+    problems: Sequence[Problem] = ()
 
 
 def descend(start: Path, split: SplitName | None = None, classes: Collection[str] = ()) -> Descent:
@@ -44,16 +44,29 @@ def descend(start: Path, split: SplitName | None = None, classes: Collection[str
         split: the split that `start` is the folder of, if it is.
         classes: names of folders that are classes, and are not entered.
     """
-    here, seen = Descent(start, list_folder(start)), {start.resolve()}
+    here, seen = _list_without_runs(start), {start.resolve()}
     while (inner := _way_down(here, split, classes)) and inner.resolve() not in seen:
         seen.add(inner.resolve())
-        here = Descent(
-            inner,
-            list_folder(inner),
-            (*here.passed, here.listing),
-            (*here.problems, *_left_aside(here, inner)),
+        below = _list_without_runs(inner)
+        here = replace(
+            below,
+            passed=(*here.passed, here.listing),
+            problems=(*here.problems, *_left_aside(here, inner), *below.problems),
         )
     return here
+
+
+def _list_without_runs(folder: Path) -> Descent:
+    """What a folder holds, without a folder `runs` in which tlcli has left its runs."""
+    listing = list_folder(folder)
+    runs = [
+        path for path in listing.folders if path.name == "runs" and any(path.glob("*/run.json"))
+    ]
+    if not runs:
+        return Descent(folder, listing)
+    listing.folders.remove(runs[0])
+    note = Problem(str(runs[0]), "ignored, as it holds runs of tlcli", severity="note")
+    return Descent(folder, listing, problems=[note])
 
 
 def _way_down(here: Descent, split: SplitName | None, classes: Collection[str]) -> Path | None:

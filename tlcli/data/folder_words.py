@@ -35,6 +35,12 @@ _ANNOTATIONS = re.compile(
     "|meta|metadata|imdb|attributes?|parts|targets?|outputs?"
 )
 
+# Those of them that hardly anything else is called.
+_ONLY_ANNOTATIONS = re.compile(
+    ".*annotations?|.*annots?|trimaps?|groundtruths?|bbox(es)?|boundingbox(es)?|imagesets?|xmls?"
+    "|jsons?|.*segmentations?|segmentation(class|object)|metadata|imdb"
+)
+
 # Of one of several portions of a whole, such as those of a large archive.
 _PORTION = re.compile(
     r"(.*[\W_])?(part|batch|chunk|fold|shard|vol|volume|disk|archive|data|images?|imgs?|photos?)"
@@ -88,6 +94,11 @@ def holds_photos(name: str) -> bool:
 def holds_annotations(name: str) -> bool:
     """Whether a folder is named as one for what is known of photos: `masks`, `Annotations`."""
     return _ANNOTATIONS.fullmatch(_letters(name)) is not None
+
+
+def names_annotations(name: str) -> bool:
+    """Whether a folder's name can hardly be anything but that of annotations: `bboxes`."""
+    return _ONLY_ANNOTATIONS.fullmatch(_letters(name)) is not None
 
 
 def is_portion(name: str) -> bool:

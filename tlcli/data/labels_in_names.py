@@ -114,8 +114,14 @@ def how_to_label(data: Path, photos_in: Path, tables_in: Iterable[Path] = ()) ->
         shown = ", ".join(labels[:3]) + (", ..." if len(labels) > 3 else "")
         command = f"tlcli init {shlex.quote(str(data))} --labels-from-names"
         return f"if the names of photos tell their labels ({shown}), `{command}` writes a table"
-    tables = (path for folder in tables_in for path in list_folder(folder).others)
-    for table in tables:
-        if table.suffix.lower() in (".csv", ".tsv") and "submission" not in table.name.lower():
-            return f"if {table.name} lists their labels, use data.csv={table} instead of data.dir"
+    tables = [
+        path
+        for folder in tables_in
+        for path in list_folder(folder).others
+        if path.suffix.lower() in (".csv", ".tsv") and "submission" not in path.name.lower()
+    ]
+    if tables:
+        table = min(tables, key=lambda path: not re.search("label|train", path.name.lower()))
+        command = f"tlcli init {shlex.quote(str(table))}"
+        return f"if {table.name} lists their labels, use data.csv={table}, or `{command}`"
     return ""

@@ -28,6 +28,9 @@ from tlcli.data.tables import SplitName, TableRow
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
 
+# Folders beside the data folder that are looked into.
+_COMPARED = 20
+
 
 def read_folder_layout(root: Path, exclude: Path | None = None) -> Layout:
     """Find the photos under `root`, and every problem that their folders show.
@@ -135,19 +138,28 @@ def _too_few_classes(layout: Layout, rest: FolderListing) -> Problem:
     """What to say of less than two classes, with `rest` outside of class folders."""
     where = layout.parts["train"]
     tables_in = [layout.root, where]
+    is_empty = not rest.photos and not any(layout.photos.values())
+    if is_empty and (packed := [path for path in rest.others if is_archive(path)]):
+        what = f"no photos, but {counted(len(packed), 'packed archive')}: "
+        return Problem(str(where), what + list_names(packed, layout.root), how_to_unpack(packed[0]))
     if layout.classes:
         name = layout.classes[0]
-        what = f"only one class folder, '{name}'"
+        what = f"only one class folder, '{name}'" + ", without a photo" * is_empty
         hint = how_to_label(layout.root, layout.folders["train", name], tables_in)
         return Problem(str(where), what, hint or "a classifier needs two or more")
-    if rest.photos:
-        what = f"{counted(len(rest.photos), 'photo')} but no class folders"
-        hint = how_to_label(layout.root, layout.root, tables_in)
-        hint = hint or "make a folder for each class and move its photos there"
-        return Problem(str(where), what, hint)
-    if packed := [path for path in rest.others if is_archive(path)]:
-        what = f"no class folders, but {counted(len(packed), 'packed archive')}: "
-        return Problem(str(where), what + list_names(packed, layout.root), how_to_unpack(packed[0]))
-    return Problem(
-        str(where), "no class folders", "make a folder for each class and move its photos there"
-    )
+    hint = "make a folder for each class and move its photos there"
+    if not rest.photos:
+        return Problem(str(where), "no class folders", hint)
+    what = f"{counted(len(rest.photos), 'photo')} but no class folders"
+    hint = how_to_label(layout.root, layout.root, tables_in) or _folder_above(layout.root) or hint
+    return Problem(str(where), what, hint)
+
+
+def _folder_above(root: Path) -> str:
+    """A hint to name the folder above, if `root` is one of several folders of photos in it."""
+    above = root.absolute().parent
+    beside = [path for path in list_folder(above).folders if path.name != root.absolute().name]
+    if others := [path for path in beside[:_COMPARED] if list_folder(path).photos]:
+        names = list_names([root.absolute(), *others], above)
+        return f"if the classes are {names}, name the folder above: {above}"
+    return ""
