@@ -7,7 +7,7 @@ For each base the file holds
 
 - `parameters`, `parameters_with_classifier`: weights without and with the ImageNet classifier;
 - `boundaries`, bottom to top, each `[name, channels, stride, offset, padding,
-  parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.networks.bases.Boundary`;
+  parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.networks.boundaries.Boundary`;
 - `dropout`: whether it has layers of dropout or stochastic depth, which draw in training mode;
 - `layers`: the names of all layers in topological order, without the input;
 - `classifier`: the names of the layers that the classifier adds.
@@ -34,7 +34,7 @@ Pair = tuple[int, int]
 BUILT: tuple[Pair, ...] = ((256, 257), (131, 125), (223, 299))
 #: Padding by layer and by whether the side it pads is odd.
 Pads = dict[tuple[str, int], int]
-#: Stride, offset and padding of `tlcli.networks.bases.Boundary.shape`.
+#: Stride, offset and padding of `tlcli.networks.boundaries.Boundary.shape`.
 Formula = tuple[int, int, int]
 
 

@@ -30,6 +30,8 @@ def test_the_boundaries_of_one():
     assert text.split("\n")[0].startswith("freeze_until  output at 224 px")
     line = next(line for line in text.split("\n") if line.startswith("block4_pool"))
     assert line.split() == ["block4_pool", "14", "x", "14", "x", "512", "7,079,424", "default"]
+    alone = [line.split()[0] for line in text.split("\n") if line.endswith("  head alone")]
+    assert alone == ["block5_conv3", "block5_pool"]
     assert value[-1] == {
         "boundary": "block5_pool",
         "shape": [7, 7, 512],

@@ -17,6 +17,7 @@ from tlcli.errors import RecipeError
 from tlcli.networks import bases
 from tlcli.recipe.advice import advise
 from tlcli.recipe.load import find_recipe, load_recipe
+from tlcli.recipe.problems import check_fine_tuning
 from tlcli.recipe.recipe import Recipe, plain_name, recipe_schema
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples/configs").glob("*.yaml"))
@@ -198,7 +199,22 @@ BAD = [
     (
         "stages: [{name: a, freeze_until: block5_pool}]",
         "stages[0].freeze_until: 'block5_pool' is the top of VGG16: no layer of the base is left "
-        "to train; name a lower boundary, or leave freeze_until out to train the head alone",
+        "to train; name a lower boundary ('block5_conv2', 'block5_conv1', 'block4_pool'); "
+        "a stage without freeze_until trains the head alone",
+    ),
+    *(
+        (
+            f"stages: [{{name: a, freeze_until: {count}}}]",
+            f"stages[0].freeze_until: found {count.strip('[]')}, but boundaries have names: Keras' "
+            f"layers[:{count.strip('[]')}] of VGG16{whose} ends with 'block4_pool'; "
+            "write `freeze_until: block4_pool`",
+        )
+        for count in ("15", "-4", "[-4]")
+        for whose in (" without classifier" if "-" in count else "",)
+    ),
+    (
+        "stages: [{name: a, freeze_until: {b: 1}}]",
+        'stages[0].freeze_until: found {"b": 1}; must be the name of a layer',
     ),
 ]  # fmt: skip
 
@@ -253,6 +269,12 @@ BAD_BASES = [
         "5: base.freeze_until: 'conv4_block6_2_conv' is inside a block: paths run around it; "
         "the clean boundaries just before and after it are 'conv4_block5_out' and "
         "'conv4_block6_add'",
+    ),
+    (
+        "name: MobileNetV2\n  freeze_until: '100'",
+        "5: base.freeze_until: found 100, but boundaries have names: Keras' layers[:100] of "
+        "MobileNetV2 ends inside a block, and the last boundary before that is "
+        "'block_10_project_BN'; write `freeze_until: block_10_project_BN`",
     ),
     (
         "name: VGG16\n  freeze_until: fc1",
@@ -344,6 +366,7 @@ stages:
 
 
 def test_a_bad_default_boundary_is_told_once(refused):
+    assert len(refused(f"{SHORT}  freeze_until: 15\n")) == 1
     assert len(refused(f"{SHORT}  freeze_until: nowhere\n")) == 1
     assert len(refused(f"{SHORT}  freeze_until: nowhere\nstages:\n  - {{name: a}}\n")) == 1
 
@@ -650,6 +673,48 @@ def test_advice(load, text: str, message: str):
 
 def test_a_wise_recipe_needs_no_advice(load):
     assert advise(load(SHORT)) == []
+
+
+# Fine-tuning of nothing
+
+
+@pytest.mark.parametrize(
+    ("base", "lines", "message"),
+    [
+        (
+            "VGG16",
+            "stages: [{name: a}, {name: b, freeze_until: block5_conv3}]",
+            "r.yaml:5: stages[1].freeze_until: no layer with weights is above 'block5_conv3', so "
+            "the stage would train the head alone; name a lower boundary ('block5_conv2', "
+            "'block5_conv1', 'block4_pool'); a stage without freeze_until trains the head alone",
+        ),
+        (
+            "MobileNetV2",
+            "  freeze_until: Conv_1_bn",
+            "r.yaml:5: base.freeze_until: no layer with weights is above 'Conv_1_bn', so the stage "
+            "would train the head alone; name a lower boundary ('block_16_project_BN', "
+            "'block_16_depthwise_relu', 'block_12_add'); "
+            "a stage without freeze_until trains the head alone",
+        ),
+        (
+            "MobileNetV2",
+            "  freeze_until: Conv_1",
+            "r.yaml:5: base.freeze_until: only batch norm is above 'Conv_1', so the stage would "
+            "train the head alone; name a lower boundary ('block_16_project_BN', "
+            "'block_16_depthwise_relu', 'block_12_add'); a stage without freeze_until trains the "
+            "head alone, and base.batch_norm=train trains batch norm",
+        ),
+        ("MobileNetV2", "  freeze_until: Conv_1\n  batch_norm: train", None),
+        ("VGG16", "  freeze_until: block5_conv2", None),
+        ("VGG16", "stages: [{name: a}]", None),
+        ("NASNetMobile", "", None),
+    ],
+)
+def test_a_stage_that_would_fine_tune_nothing(load, base: str, lines: str, message: str | None):
+    text = f"{SHORT.replace('VGG16', base)}{lines}\n"
+    found = list(check_fine_tuning(load(text)))  # it loads, as the record of an older run must
+    assert [str(problem) for problem in found] == ([message] if message else [])
+    assert all(problem.severity == "error" for problem in found)
 
 
 # Finding

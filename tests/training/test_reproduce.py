@@ -13,6 +13,9 @@ from tlcli.errors import RunError
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
 from tlcli.training import reproduce
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
+from tlcli.training.train import train
 
 RECIPE = """
 data: {dir: 'PHOTOS'}
@@ -104,6 +107,19 @@ def test_weights_are_compared_bit_by_bit(run, tmp_path: Path):
     assert found.where.startswith("tensor layers/dense")
     assert found.what == "value [1]"
     assert found.now == pytest.approx(found.then + 1e-6, abs=1e-9)
+
+
+def test_a_run_with_a_stage_that_is_refused_today_is_repeated(
+    quiet_environ, cli, write_recipe, photos
+):
+    """Version 0.1.0 took a boundary with nothing to train above it."""
+    stages = "  - {name: top, epochs: 1, freeze_until: block5_conv3, learning_rate: 0.001}\n"
+    path = write_recipe(RECIPE.replace("PHOTOS", str(photos)) + stages, "small.yaml")
+    done = cli("finetune", "--config", path)
+    assert done.exit_code == 1
+    assert "no layer with weights is above 'block5_conv3', so the stage would train" in done.stderr
+    train(make_plan(preflight(load_recipe(path), repeated=True)))
+    assert cli("reproduce").stdout.startswith("identical: the metrics of 3 epochs, 30 tensors")
 
 
 def test_what_else_has_changed_is_told(run, tmp_path: Path):

@@ -7,9 +7,7 @@ are known in milliseconds, without TensorFlow.
 
 from __future__ import annotations
 
-import difflib
 import json
-from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -18,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tlcli.errors import BoundaryError, Problem, suggestion
+from tlcli.networks.boundaries import Boundary, LayerNames
 
 #: The pixels that a base expects. `caffe`: BGR minus the ImageNet mean; `tf`: -1..1; `torch`:
 #: standardised by channel; `raw`: 0..255, the network rescales by itself; `efficientnet`: 0..255,
@@ -30,42 +29,8 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
-@dataclass(frozen=True)
-class Boundary:
-    """A layer that every path from input to output crosses: a place to cut a base.
-
-    Attributes:
-        channels, stride, offset, padding: the shape of its output, see `shape`.
-    """
-
-    name: str
-    channels: int
-    stride: int
-    offset: int
-    #: 0, except for the layers that pad even sides and odd sides differently: see `shape`.
-    padding: int
-    #: All weights of the layers above.
-    parameters_above: int
-    #: The trainable ones among them, without batch norm: what fine-tuning from here changes.
-    trainable_above: int
-    #: Scales and shifts of batch norm above, trained as well if the recipe says so.
-    batch_norm_above: int
-    #: Whether this is the highest of the boundaries that leave the same kernels to train. The lower
-    #: ones need more disk space in the feature store and more time for the same result.
-    practical: bool = True
-
-    def shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """(height, width, channels) of the activations for images of that size in pixels.
-
-        A side of n pixels becomes (n + offset) // stride: padding, windows and strides only add and
-        floor-divide, and a chain of such steps is one step of the same form. A layer whose padding
-        depends on whether the side is even breaks the form, but the layer after it, which halves
-        the side, restores it. So the side of such a layer is twice that number plus `padding`.
-        """
-        rows, columns = ((side + self.offset) // self.stride for side in (height, width))
-        if self.padding:
-            rows, columns = 2 * rows + self.padding, 2 * columns + self.padding
-        return rows, columns, self.channels
+#: Boundaries that are named where one leaves nothing to train.
+NEXT_LOWER = 2
 
 
 @dataclass(frozen=True)
@@ -117,34 +82,44 @@ class PretrainedBase:
         """The last boundary: the output of the base."""
         return self.boundaries[-1]
 
-    def boundary(self, name: str, *, where: str = "freeze_until") -> Boundary:
-        """The clean boundary `name`; raises `BoundaryError`, placed at `where`, for other names."""
+    def boundary(
+        self, name: str, *, where: str = "freeze_until", line: str = "freeze_until: {}"
+    ) -> Boundary:
+        """The clean boundary `name`.
+
+        Raises `BoundaryError`, placed at `where`, for other names; see `explain_boundary`.
+        """
         for boundary in self.boundaries:
             if boundary.name == name:
                 return boundary
-        raise BoundaryError(Problem(where, *self._unclean(name)))
+        raise BoundaryError(Problem(where, *self.explain_boundary(name, line)))
 
-    def _unclean(self, name: str) -> tuple[str, str]:
-        """What is wrong with a name that is no clean boundary: message and hint."""
-        names = [boundary.name for boundary in self.boundaries]
-        order = {layer: position for position, layer in enumerate(self.layers)}
-        if name in order:
-            after = bisect([order[clean] for clean in names], order[name])
-            return (
-                f"'{name}' is inside a block: paths run around it",
-                "the clean boundaries just before and after it are "
-                f"'{names[after - 1]}' and '{names[after]}'",
-            )
-        if name in _measured()[self.name]["classifier"]:
-            return (
-                f"'{name}' is above the top of the base",
-                f"the last boundary is '{names[-1]}'",
-            )
-        by_lower = {clean.lower(): clean for clean in names}
-        close = difflib.get_close_matches(name.lower(), by_lower, n=3)
-        guess = " or ".join(f"'{by_lower[clean]}'" for clean in close)
-        hint = f"did you mean {guess}?" if guess else f"`tlcli bases {self.name}` lists them"
-        return f"{self.name} has no boundary '{name}'", hint
+    def explain_boundary(self, value: Any, line: str = "freeze_until: {}") -> tuple[str, str]:
+        """What is wrong with a value that is no clean boundary, as `LayerNames.explain` says it."""
+        return self._layer_names.explain(value, line)
+
+    def lower_boundaries(self, name: str, batch_norm: str) -> list[str]:
+        """The next boundaries below `name` that leave more to train, the default one included.
+
+        Of those that leave the same kernels it is the highest; `batch_norm` is that of the recipe.
+        """
+        order = [boundary.name for boundary in self.boundaries]
+        at = order.index(name)
+        now = self.boundaries[at].trainable(batch_norm)
+        lower = [
+            boundary.name
+            for boundary in reversed(self.boundaries[:at])
+            if boundary.practical and boundary.trainable(batch_norm) > now
+        ]
+        default = [self.default_boundary] if self.default_boundary in lower[NEXT_LOWER:] else []
+        return [*lower[:NEXT_LOWER], *map(str, default)]
+
+    @property
+    def _layer_names(self) -> LayerNames:
+        # With ImageNet's weights Keras puts one more layer in front of EfficientNets.
+        in_front = 2 if self.convention == "efficientnet" else 1
+        classifier = tuple(_measured()[self.name]["classifier"])
+        return LayerNames(self.name, self.layers, self.boundaries, classifier, in_front)
 
     def preprocess(self, x: Any) -> Any:
         """Turn raw RGB pixels 0..255 into those that the base expects.

@@ -6,6 +6,7 @@ from typing import Any
 
 from tlcli.errors import RecipeError
 from tlcli.networks import bases
+from tlcli.networks.boundaries import Boundary
 from tlcli.system import console
 
 
@@ -71,10 +72,17 @@ def _boundaries(row: bases.PretrainedBase) -> tuple[str, Any]:
             entry["boundary"],
             " x ".join(map(str, entry["shape"])),
             console.count(entry["parameters_above"]),
-            "default" if entry["default"] else "" if entry["practical"] else "as the next",
+            _remark(boundary, entry["default"]),
         ]
-        for entry in value
+        for boundary, entry in zip(row.boundaries, value, strict=True)
     ]
     text = console.table(("freeze_until", f"output at {size} px", "parameters above", ""), rows)
     text += "\n\n'as the next': the next boundary trains the same layers and stores less."
+    text += "\n'head alone': nothing above is fine-tuned; these are for `tlcli extract`."
     return text, value
+
+
+def _remark(boundary: Boundary, default: bool) -> str:
+    if not boundary.trainable("frozen"):
+        return "head alone"
+    return "default" if default else "" if boundary.practical else "as the next"

@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 
 from tlcli.errors import BoundaryError, Problem, brief, nearest, suggestion
 from tlcli.networks import bases
+from tlcli.networks.boundaries import HEAD_ALONE, NAME_EXPECTED
+from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import Block
 from tlcli.system.yamlfile import Document, KeyPath, format_key
 
@@ -71,11 +73,40 @@ def _check_boundaries(
             yield from error.problems
             continue
         if boundary == row.top:
-            yield Problem(
-                document.where(key),
-                f"'{name}' is the top of {row.name}: no layer of the base is left to train",
-                "name a lower boundary, or leave freeze_until out to train the head alone",
-            )
+            message = f"'{name}' is the top of {row.name}: no layer of the base is left to train"
+            hint = _lower_boundaries(row, name, raw["base"].get("batch_norm"))
+            yield Problem(document.where(key), message, hint)
+
+
+def check_fine_tuning(recipe: Recipe) -> Iterator[Problem]:
+    """Stages that are to train layers of the base, above a boundary with nothing to train.
+
+    A run that an earlier version of tlcli has recorded may have such stages, so that this is no
+    part of loading a recipe.
+    """
+    row, batch_norm = bases.BASES[recipe.base.name], recipe.base.batch_norm
+    for position, stage in enumerate(recipe.stages):
+        if not stage.freeze_until:
+            continue
+        boundary = row.boundary(stage.freeze_until)
+        if boundary.trainable(batch_norm):
+            continue
+        above = "no layer with weights" if not boundary.parameters_above else "only batch norm"
+        hint = _lower_boundaries(row, boundary.name, batch_norm)
+        if boundary.batch_norm_above:
+            hint += ", and base.batch_norm=train trains batch norm"
+        default = not recipe.has_key("stages")  # then the stage has the boundary of the base
+        key = ("base", "freeze_until") if default else ("stages", position, "freeze_until")
+        yield Problem(
+            recipe.where(*key),
+            f"{above} is above '{boundary.name}', so the stage would train the head alone",
+            hint,
+        )
+
+
+def _lower_boundaries(row: bases.PretrainedBase, name: str, batch_norm: Any) -> str:
+    lower = ", ".join(f"'{lower}'" for lower in row.lower_boundaries(name, str(batch_norm)))
+    return f"name a lower boundary ({lower}); {HEAD_ALONE}"
 
 
 def _check_mixing(augment: Any, document: Document) -> Iterator[Problem]:
@@ -97,7 +128,20 @@ def explain_errors(
         if detail["type"] == "too_short" and detail["input"]:
             continue  # pydantic counts only valid entries, and reports the invalid ones anyway
         key = _key(detail, raw)
-        yield Problem(document.where(key), *_words(detail, key, model))
+        if key[:1] == ("stages",) and not document.has_key(("stages",)):
+            continue  # the default stages have what is reported of the base
+        words = _words(detail, key, model)
+        if key[-1:] == ("freeze_until",) and detail["type"] == "string_type":
+            row = _base_of(raw)
+            words = row.explain_boundary(detail["input"]) if row else (words[0], NAME_EXPECTED)
+        yield Problem(document.where(key), *words)
+
+
+def _base_of(raw: dict[str, Any]) -> bases.PretrainedBase | None:
+    """The base that a raw recipe names, if it is one."""
+    base = raw.get("base")
+    name = base.get("name") if isinstance(base, dict) else None
+    return bases.lookup(name) if isinstance(name, str) else None
 
 
 def _key(detail: ErrorDetails, raw: Any) -> KeyPath:

@@ -61,6 +61,10 @@ class Recipe(Block):
         """The file it was loaded from."""
         return self._document.path
 
+    def has_key(self, *key: str | int) -> bool:
+        """Whether the file or an override has `key`, so that it is no default."""
+        return self._document.has_key(key)
+
     def where(self, *key: str | int) -> str:
         """`file:line: key`, to begin a problem with."""
         return self._document.where(key)

@@ -23,7 +23,8 @@ from tlcli.data.dataset import Item
 from tlcli.errors import ImageError
 from tlcli.images.decode import load_image
 from tlcli.images.loader import THREADS
-from tlcli.networks.bases import Boundary, PretrainedBase
+from tlcli.networks.bases import PretrainedBase
+from tlcli.networks.boundaries import Boundary
 from tlcli.system.console import duration
 from tlcli.training.plan import Plan
 from tlcli.training.stage_plan import StagePlan

@@ -38,7 +38,7 @@ def extract(plan: Plan, request: ExportRequest, *, force: bool = False) -> dict[
     if request.out is not None:
         export.check_target(request.out, force=force)
     if request.boundary is not None:
-        plan.row.boundary(request.boundary, where="--boundary")
+        plan.row.boundary(request.boundary, where="--boundary", line="--boundary {}")
     with signals.defer():
         done = _extract(plan, request)
         signals.ignore_from_now_on()

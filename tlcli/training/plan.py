@@ -16,7 +16,8 @@ from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.features import disk_space
-from tlcli.networks.bases import BASES, Boundary, PretrainedBase
+from tlcli.networks.bases import BASES, PretrainedBase
+from tlcli.networks.boundaries import Boundary
 from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console

@@ -18,6 +18,7 @@ from tlcli.networks.bases import BASES
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weights import WeightSource, find_weights
 from tlcli.recipe.advice import advise
+from tlcli.recipe.problems import check_fine_tuning
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs.create import check_output
 from tlcli.system import files
@@ -71,19 +72,23 @@ def preflight(
     digests: DigestCache | None = None,
     unlabelled: Path | None = None,
     run: bool = True,
+    repeated: bool = False,
 ) -> Preflight:
     """Collect every problem of data, weights, settings and folders; raises none of them.
 
     Of each photo the header is read; `examine` looks closer, returning the index without photos
     that cannot be used and with its findings. `digests` has the hashes of files that have not
     changed. `unlabelled` is a folder of photos to take instead of the recipe's, for extraction
-    alone. `out` and `force` are those of a run; without `run` none is going to be made. Without
-    `access` the environment says how weights may be had.
+    alone. `out` and `force` are those of a run; without `run` none is going to be made, and
+    `repeated` is one from the record of another. Without `access` the environment says how weights
+    may be had.
     """
     folder = files.cache_folder(cache)
     problems = [*advise(recipe)]
     if run:
         problems += check_output(out, force=force)
+    if run and not repeated:
+        problems += check_fine_tuning(recipe)
     problems += _check_cache(folder)
     index = _attempt(
         lambda: (

@@ -120,7 +120,7 @@ def reproduce(
         console.note(f"{out}: is its repetition already, which is compared once more")
         resume.remove_leftovers(again)
         return compare(run, again)
-    plan = make_plan(preflight(recipe, cache=cache, out=out, access=access))
+    plan = make_plan(preflight(recipe, cache=cache, out=out, access=access, repeated=True))
     different = fingerprints.differences(run, recipe, plan.index)
     if different:
         hint = "a run can only be repeated with what it was made from; --data says where it is now"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tlcli.data.dataset import Index
-from tlcli.networks.bases import BASES, Boundary, PretrainedBase
+from tlcli.networks.bases import BASES, PretrainedBase
+from tlcli.networks.boundaries import Boundary
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import Head, Stage
 
@@ -48,9 +49,7 @@ def stage_plans(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
         trainable = in_head
         if stage.freeze_until:
             boundary = row.boundary(stage.freeze_until)
-            trainable += boundary.trainable_above
-            if chosen.base.batch_norm == "train":
-                trainable += boundary.batch_norm_above
+            trainable += boundary.trainable(chosen.base.batch_norm)
             if order.index(boundary.name) < order.index(cut.name):
                 cut = boundary
         class_weights = _class_weights(stage, index)
