@@ -256,6 +256,7 @@ def test_what_a_command_says_of_the_data_does_not_hang_on_its_reader(config: Pat
     assert (code, err) == (1, "")
     assert run_unread(*bad, unread="both")[0] == 1
     assert run_unread("schema", unread="both")[0] == 0
+    assert run_unread("predict", "--bogus", unread="both")[0] == 2
 
 
 def test_all_of_a_command_is_done_without_a_reader(config: Path, tmp_path: Path):

@@ -47,6 +47,15 @@ class CommandGroup(HelpfulGroup):
             )
         super().add_command(cmd, name)
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run as a program; Click's own lines about the command line may have no reader either."""
+        try:
+            return super().main(*args, **settings)
+        except BrokenPipeError:
+            if not streams.discard_closed():
+                raise
+            sys.exit(2)
+
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
         """Read the command line."""
         with _failures_as_lines():
