@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from tlcli.commands import photo_arguments
+from tlcli.errors import DataError
 from tlcli.runs import directory
 
 
@@ -30,6 +33,12 @@ def test_a_run_or_a_model_in_the_place_of_photos(cli, command: str):
         assert done.stderr.splitlines()[-1] == (
             f"Error: {name}, not a photo; name it with --run {option}"
         )
+
+
+def test_a_list_from_nowhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", None)  # as with `tlcli predict - <&-`
+    with pytest.raises(DataError, match="-: standard input is closed; pipe a list of photos to it"):
+        list(photo_arguments.named_photos(("-",)))
 
 
 def test_photos_that_share_their_name_with_a_run(cli):

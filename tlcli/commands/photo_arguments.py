@@ -30,8 +30,10 @@ def named_photos(words: tuple[str, ...]) -> Iterator[Path | Problem]:
     from tlcli.data.named_photos import find_named_photos, read_list
 
     for word in words:
-        found = read_list(sys.stdin.buffer) if word == "-" else find_named_photos([word])
-        for photo in found:
+        if word == "-" and sys.stdin is None:
+            raise DataError(Problem("-", "standard input is closed", "pipe a list of photos to it"))
+        named = read_list(sys.stdin.buffer) if word == "-" else find_named_photos([word])
+        for photo in named:
             if isinstance(photo, Path) or photo.severity == "error":
                 yield photo
             else:
