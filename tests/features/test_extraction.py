@@ -173,6 +173,20 @@ def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, t
     assert report.images == 0
 
 
+def test_many_bad_photos_are_one_line(network, loaded, photos, tmp_path, open_rows):
+    views = views_of(photos)
+    for view in views[:6]:
+        view.path.write_bytes(view.path.read_bytes()[:-200])
+    views = views_of(photos)
+    rows = open_rows(network, loaded(), tmp_path / "store")
+    with pytest.raises(DataError) as raised:
+        extraction.extract(network, loaded(), views, rows)
+    named, advice = raised.value.problems
+    assert str(named).startswith(f"{photos}: 6 photos: cannot be decoded: truncated")
+    assert "and 3 more" in named.message
+    assert advice.message == "6 photos cannot be read"
+
+
 @pytest.mark.parametrize("policy", ["error", "skip"])
 @pytest.mark.parametrize("change", ["replaced", "truncated", "emptied"])
 def test_a_photo_that_changes_after_it_was_hashed_gets_no_row(

@@ -141,8 +141,7 @@ def index_unlabelled(folder: Path) -> Index:
         raise DataError(errors)
     digests, unread = hash_files(sorted(path for path in named if isinstance(path, Path)))
     if unread:
-        lost = group_unreadable(unread.items(), skip=False)
-        raise DataError(finding.as_problem(folder) for finding in lost)
+        raise DataError(findings.unreadable_lines(unread, folder))
     items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
     return Index(folder, ("unlabelled",), items, notes=tuple(problems))
 

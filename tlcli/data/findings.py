@@ -7,7 +7,7 @@ files or labels named. The JSON form is that of `as_dict` and nothing else.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -161,6 +161,17 @@ def group_unreadable(problems: Iterable[tuple[Path, Problem]], *, skip: bool) ->
         )
         for (kind, message, hint), files in alike.items()
     ]  # fmt: skip
+
+
+def unreadable_lines(
+    problems: Mapping[Path, Problem], root: Path, *, skip: bool = False
+) -> list[Problem]:
+    """One line for each reason why files cannot be read or decoded, with the first of them.
+
+    `root` is the folder that their names are relative to.
+    """
+    grouped = group_unreadable(problems.items(), skip=skip)
+    return [finding.as_problem(root) for finding in grouped]
 
 
 def group_alike(problems: Iterable[Problem], noun: str = "folder") -> list[Finding]:

@@ -233,8 +233,7 @@ def _digests(paths: Sequence[Path], root: Path) -> list[str]:
     """The hash of each file. Raises `DataError` with every file that cannot be read."""
     digests, unreadable = hash_files(paths)
     if unreadable:
-        lost = findings.group_unreadable(unreadable.items(), skip=False)
-        raise DataError(finding.as_problem(root) for finding in lost)
+        raise DataError(findings.unreadable_lines(unreadable, root))
     return [digests[path] for path in paths]
 
 

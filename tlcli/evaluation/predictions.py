@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.data.findings import unreadable_lines
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.evaluation import labelled_photos
 from tlcli.evaluation.labelled_photos import LabelledPhotos
@@ -176,18 +177,18 @@ class RunProbabilities:
         was taken.
         """
         predictor = self._predictor
-        problems: list[Problem] = []
+        problems: dict[Path, Problem] = {}
         rows: list[Array] = []
         with console.progress(len(photos.photos), f"evaluating {photos.name}") as bar:
             views = (View(photo.path, photo.sha256) for photo in photos.photos)
             for answer in predictor.stream(views, tta=tta):
                 if isinstance(answer, Problem):
-                    problems.append(answer)
+                    problems[Path(answer.where)] = answer
                 else:
                     rows.append(answer.probabilities)
                 bar.update(1)
         if problems:
-            raise DataError(problems)
+            raise DataError(unreadable_lines(problems, photos.root))
         return LabelledProbabilities(
             tuple(photo.name for photo in photos.photos),
             np.array([photo.label for photo in photos.photos], np.int64),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.data.findings import unreadable_lines
 from tlcli.errors import DataError, Problem, StoreError
 from tlcli.features import disk_space
 from tlcli.features.addresses import row_key
@@ -101,10 +102,11 @@ def extract(
 
 def check_unreadable(unreadable: Mapping[Path, Problem], recipe: Recipe) -> None:
     """Raise `DataError` for photos that have changed, and for others unless they may be skipped."""
-    if changed := [problem for problem in unreadable.values() if problem.kind == "changed"]:
-        raise DataError(changed)
+    root = recipe.data.root
+    if changed := {path: why for path, why in unreadable.items() if why.kind == "changed"}:
+        raise DataError(unreadable_lines(changed, root))
     if unreadable and recipe.data.on_bad_image == "error":
-        raise DataError([*unreadable.values(), _how_to_go_on(len(unreadable))])
+        raise DataError([*unreadable_lines(unreadable, root), _how_to_go_on(len(unreadable))])
 
 
 class RowReader:
@@ -163,7 +165,7 @@ class RowReader:
             plan = _plan(network, recipe, views, rows, targets=[self._boundary])
             report = _compute(network, recipe, plan, rows)
             if report.unreadable:
-                raise DataError(report.unreadable.values())
+                raise DataError(unreadable_lines(report.unreadable, recipe.data.root))
             self._locate_again(damaged)
 
     def _locate_again(self, positions: Array) -> None:

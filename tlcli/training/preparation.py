@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tlcli.data.audit import check_photos
 from tlcli.data.dataset import Index
+from tlcli.data.findings import unreadable_lines
 from tlcli.errors import Problem
 from tlcli.features import addresses, extraction
 from tlcli.features.extraction import ExtractionReport
@@ -50,8 +51,8 @@ def fill_store(
         _tell_extraction(report, len(views))
     if live:
         report = replace(report, unreadable={**report.unreadable, **_check_live(recipe, index)})
-    for problem in report.unreadable.values():
-        console.warn(f"{problem}; left out")
+    for problem in unreadable_lines(report.unreadable, recipe.data.root, skip=True):
+        console.warn(str(problem))
     return report
 
 
