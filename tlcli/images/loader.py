@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tlcli.errors import ImageError, Problem
 from tlcli.images import augment, decode
 from tlcli.images.contents import read_contents
+from tlcli.system.threads import WorkerPool, result_of
 
 if TYPE_CHECKING:
     from tlcli.recipe.augment import Augment
@@ -108,7 +109,7 @@ def load_batches(
 
     Photos = dict[str, Future[_Photo | ImageError]]
     previous: Photos = {}
-    with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="decode") as pool:
+    with WorkerPool(THREADS, "decode") as pool:
 
         def submit(views: Sequence[View]) -> tuple[Sequence[View], Photos]:
             nonlocal previous
@@ -120,12 +121,9 @@ def load_batches(
             previous = photos
             return views, photos
 
-        try:
-            for views, photos in _ahead(map(submit, chunks), AHEAD):
-                results = {photo: future.result() for photo, future in photos.items()}
-                yield _batch(views, results, settings)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for views, photos in _ahead(map(submit, chunks), AHEAD):
+            results = {photo: result_of(future) for photo, future in photos.items()}
+            yield _batch(views, results, settings)
 
 
 class _Photo(NamedTuple):

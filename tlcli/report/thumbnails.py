@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tlcli.errors import ImageError, Problem
 from tlcli.images import decode
 from tlcli.images.contents import read_contents
 from tlcli.images.loader import THREADS
+from tlcli.system.threads import WorkerPool, result_of
 
 #: Quality of the JPEGs: a photo of 160 px takes about 5 kB, without visible faults at that size.
 QUALITY = 72
@@ -90,12 +90,13 @@ class PhotoThumbnails:
         says why.
         """
         thumbnails: dict[str, Thumbnail] = {}
-        with ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="decode") as pool:
+        with WorkerPool(THREADS, "decode") as pool:
             waiting = list(dict.fromkeys(paths))
             while waiting and self.bytes_left > 0:
                 chunk, waiting = waiting[: 4 * THREADS], waiting[4 * THREADS :]
-                pictures = pool.map(lambda path: self._picture(path, side), chunk)
-                for path, picture in zip(chunk, pictures, strict=True):
+                futures = [pool.submit(lambda path: self._picture(path, side), p) for p in chunk]
+                for path, future in zip(chunk, futures, strict=True):
+                    picture = result_of(future)
                     if isinstance(picture, Problem):
                         self.problems[path] = picture
                     elif self._take(picture):

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from tlcli.system import locks
+from tlcli.system import locks, signals
 from tlcli.system.files import make_folder
 
 try:
@@ -42,6 +42,7 @@ class SharedLock:
             with suppress(FileNotFoundError, BlockingIOError):  # it is being removed
                 self._handle = _open_locked(folder / IN_USE_FILE, exclusive=False)
                 return
+            signals.raise_if_interrupted()
             time.sleep(locks.POLL_SECONDS)
 
     def close(self) -> None:

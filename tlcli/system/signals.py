@@ -2,6 +2,10 @@
 
 Long loops call `raise_if_interrupted` where it is safe to stop. What they have finished is on the
 disk by then, so that a second signal, which ends the process at once, loses nothing either.
+
+A wait is no step: nothing is gained by waiting to its end. What may wait for long (for the network,
+for another process, for a file that a thread reads) does so in `interruptible`, where the first
+signal ends it at once.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ _SIGNALS = tuple(
 
 _pending: int | None = None
 _ignored = False  # the work is complete: nothing is left to stop
+_waiting = False  # nothing is being done: there is no step to finish
 
 
 class Interrupted(KeyboardInterrupt):
@@ -56,6 +61,8 @@ def defer() -> Iterator[None]:
         # A handler in Python would run only between two steps of Python, and a step of the network
         # can take long. The system's own handler ends the process at once.
         signal.signal(number, signal.SIG_DFL)
+        if _waiting:
+            raise_if_interrupted()
         console.urgent("stopping after this step; the same signal again stops immediately")
 
     _pending, _ignored = None, False
@@ -68,6 +75,25 @@ def defer() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _pending, _ignored = None, False
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have a signal raise `Interrupted` at once in this block, also within `defer`.
+
+    For waits, and for work that can be dropped anywhere. Outside of `defer` a signal does what it
+    does by default, which is no less.
+    """
+    global _waiting
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+    before, _waiting = _waiting, True
+    try:
+        raise_if_interrupted()
+        yield
+    finally:
+        _waiting = before
 
 
 def raise_if_interrupted() -> None:

@@ -1,0 +1,77 @@
+"""The first signal ends a wait for photos, wherever threads read them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders.interrupts import MODES, interrupt, interrupted
+from builders.slow_files import blocking
+
+WAITS = {
+    "hash": """
+from tlcli.data.hashing import hash_files
+hash_files(paths)
+""",
+    "check": """
+from tlcli.data import audit
+from tlcli.images import decode
+audit.check_photos(paths, decode.sniff)
+""",
+    "decode": """
+from tlcli.images.loader import PixelSettings, View, load_batches
+list(load_batches([[View(path) for path in paths]], PixelSettings(32, 32, "squash")))
+""",
+    "thumbnails": """
+from tlcli.report.thumbnails import PhotoThumbnails
+names = [str(path) for path in paths]
+digests = dict.fromkeys(names, "0" * 64)
+PhotoThumbnails(Path("/"), Path("/"), digests, 10**6).pictures(names, 50)
+""",
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("wait", WAITS)
+def test_a_photo_that_cannot_be_opened(photos: Path, wait: str, mode: str):
+    paths = sorted(photos.rglob("*.png"))
+    with blocking(paths[3]):
+        lines = "paths = [Path(name) for name in sys.argv[2:]]\n" + WAITS[wait].strip()
+        interrupted(mode, lines, *paths)
+
+
+@pytest.mark.parametrize("command", ["check", "preview"])
+def test_commands_that_read_photos(config: Path, photos: Path, command: str):
+    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script = f"{begin}; from tlcli.cli import main; print('ready', flush=True); main()"
+    with blocking(sorted(photos.rglob("*.png"))[3]):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, command, "--config", str(config)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert interrupt(process).splitlines()[-1] == "error: interrupted"
+        finally:
+            process.kill()
+            process.communicate()
+
+
+WHOLE_AUDIT = """
+import numpy as np
+from tlcli.data import near_duplicates
+rng = np.random.default_rng(0)
+kinds = rng.integers(0, 256, (50, 16, 16), np.uint8)
+thumbnails = kinds[rng.integers(0, 50, 60_000)] ^ rng.integers(0, 2, (60_000, 16, 16), np.uint8)
+prepared = near_duplicates.PreparedThumbnails(thumbnails)
+others = near_duplicates.PreparedThumbnails(255 - thumbnails[::-1])
+while True:
+    near_duplicates.find_pairs(prepared, others)
+"""
+
+
+def test_a_long_search_for_near_duplicates():
+    interrupted("plain", WHOLE_AUDIT)
