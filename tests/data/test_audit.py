@@ -520,3 +520,13 @@ def test_seeded_leaks_among_real_photos(tmp_path: Path, write_recipe):
     expected = planted["q60"] | planted["small"] | planted["mirror"]
     assert expected <= near
     assert len(near - expected) <= 2  # one in a thousand
+
+
+def test_photos_in_the_dark_are_named(data: Path, config: Path):
+    """Photos of 8 bits, too; one that is all black is flat and nothing else."""
+    save(data / "train/cats/0.jpg", Image.eval(blobs(1), lambda value: value // 5))
+    save(data / "train/cats/1.jpg", Image.new("RGB", (60, 60)))
+    findings_of_kind = findings_by_kind(config)
+    assert [path.name for path in findings_of_kind["dark"].paths] == ["0.jpg"]
+    assert findings_of_kind["dark"].severity == "warning"
+    assert [path.name for path in findings_of_kind["flat"].paths] == ["1.jpg"]

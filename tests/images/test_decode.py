@@ -548,7 +548,7 @@ def test_huge_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch):
     inside, most = [], []
     to_srgb = decode.srgb.to_srgb
 
-    def counted(image: Image.Image) -> tuple[Image.Image, bool]:
+    def counted(image: Image.Image, depth: object) -> tuple[Image.Image, bool]:
         inside.append(1)
         most.append(len(inside))
         time.sleep(0.01)

@@ -304,8 +304,8 @@ def test_bad_bases(refused, lines: str, message: str):
             "3: data.split: val and test together must leave photos to train on (below 1)",
         ),
         ("dir: p\n  csv: x", "1: data: dir and csv are two sources; give one of them"),
-        ("dir: p\n  path: x", "3: data.path: unknown key 'path'; "
-         "allowed: dir, csv, split, on_bad_image, duplicates, exclude"),
+        ("dir: p\n  path: x", "3: data.path: 'path' is not a setting of tlcli; "
+         "it is called dir for folders of photos, and csv for a table of them"),
         ("dir: p\n  duplicates: keep",
          "3: data.duplicates: found 'keep'; allowed: 'error', 'drop' or 'allow'"),
         ("dir: p\n  on_bad_image: ignore",
@@ -466,7 +466,7 @@ def test_an_empty_override_restores_the_default(load):
         ("stages.².epochs=3", "there is no stages.²"),
         ("stages={}", "found {}; must be a list"),
         ("data=3", "found 3; must be a block of dir, csv, split, "
-         "on_bad_image, duplicates, exclude"),
+         "on_bad_image, duplicates, depth, exclude"),
         (
             "stages.1.optimizer.momentum=0.9",
             "momentum is a setting of sgd and rmsprop, not of adam",

@@ -14,12 +14,22 @@ import numpy as np
 from PIL import Image
 
 from tlcli.data import leakage, near_duplicates
-from tlcli.data.audit_cache import CUT, DEEP, FLAT, TRANSPARENT, TURNED, AuditCache, Inspection
+from tlcli.data.audit_cache import (
+    CUT,
+    DARK,
+    DEEP,
+    FLAT,
+    TRANSPARENT,
+    TURNED,
+    AuditCache,
+    Inspection,
+)
 from tlcli.data.dataset import Index, Item, drop_unusable
 from tlcli.data.findings import Finding, relative_name
 from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, ImageError, Problem
 from tlcli.images import decode, loader
+from tlcli.images.bit_depth import Depth
 from tlcli.images.contents import read_contents
 from tlcli.images.decode_errors import PASSING
 from tlcli.recipe.recipe import Recipe
@@ -32,6 +42,9 @@ TINY, HUGE, EXTREME = 32, 50_000_000, 5
 
 #: A channel whose values differ by no more than this is of one colour; JPEG may be one level off.
 _FLAT = 2
+
+#: A photo without a brighter value is dark. Of 12 bits in 16, the brightest is 15; of 14 bits, 63.
+_DARK = 64
 
 #: Results that are stored together, so that little is lost when a check is interrupted.
 _STORED_AT_ONCE = 500
@@ -54,7 +67,7 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
 
     Raises DataError naming every photo that has changed since the index was made.
     """
-    inspections = _inspect_all(index.items, cache)
+    inspections = _inspect_all(index.items, cache, chosen.data.depth)
     bad, decoded = [], []
     for item in index.items:
         inspection = inspections[item.digest]
@@ -71,18 +84,21 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
     return replace(left, findings=(*left.findings, *flaws))
 
 
-def inspect_photo(path: Path, digest: str) -> Inspection:
+def inspect_photo(path: Path, digest: str, depth: Depth | None) -> Inspection:
     """Decode a photo whose bytes have this hash: what it is, or why it cannot be decoded."""
     try:
-        image, facts = decode.examine(read_contents(path, digest).content, name=str(path))
+        content = read_contents(path, digest).content
+        image, facts = decode.examine(content, name=str(path), depth=depth)
     except ImageError as error:
         return Inspection.of_unusable(error.problems[0])
+    extrema = _extrema(image)
     flags = {
         TURNED: facts.turned,
         DEEP: facts.deep,
         TRANSPARENT: facts.transparent,
-        FLAT: all(high - low <= _FLAT for low, high in _extrema(image)),
+        FLAT: all(high - low <= _FLAT for low, high in extrema),
         CUT: facts.cut,
+        DARK: max(high for _, high in extrema) < _DARK,
     }
     return Inspection(
         format=facts.format,
@@ -98,14 +114,16 @@ def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
 
 
-def _inspect_all(items: Sequence[Item], cache: AuditCache) -> dict[str, Inspection]:
+def _inspect_all(
+    items: Sequence[Item], cache: AuditCache, depth: Depth | None
+) -> dict[str, Inspection]:
     """The inspection of each photo, by hash; those not in the cache are decoded, copies once."""
     paths = {item.digest: item.path for item in items}
     inspections = cache.inspections(paths)
     new = [digest for digest in paths if digest not in inspections]
 
     def inspect(digest: str) -> Inspection:
-        return inspect_photo(paths[digest], digest)
+        return inspect_photo(paths[digest], digest, depth)
 
     unsaved: dict[str, Inspection] = {}
     try:
@@ -177,6 +195,18 @@ _RULES: tuple[_Rule, ...] = (
     (
         Finding("flat", "warning", "is all of one colour", "is it a photo at all?"),
         _flagged(FLAT),
+        None,
+    ),
+    (
+        Finding("few bits", "warning", "uses a quarter of its 16 bits or less, and comes out dark",
+                "set data.depth to the bits of the camera (10, 12, 14), or to auto"),
+        lambda _, seen: seen.flags & (DARK | DEEP | FLAT) == DARK | DEEP,
+        None,
+    ),
+    (
+        Finding("dark", "warning", "has no value in the brighter three quarters of its range",
+                "is it exposed, and saved, as it should be?"),
+        lambda _, seen: seen.flags & (DARK | DEEP | FLAT) == DARK,
         None,
     ),
     (

@@ -22,12 +22,13 @@ import PIL
 from tlcli.data.hashing import FileState
 from tlcli.errors import Kind, Problem
 from tlcli.images import decode, formats
+from tlcli.images.bit_depth import Depth
 from tlcli.system.files import is_damaged_database
 
 FILE = "audit.sqlite"
 
 #: Stored with every result, so that a later version that inspects otherwise does so again.
-VERSION = 2
+VERSION = 3
 
 #: Seconds to wait for another process that writes.
 _BUSY_TIMEOUT = 30.0
@@ -56,6 +57,10 @@ CREATE TABLE IF NOT EXISTS looks2 (
 """
 
 
+# Between the method of an inspection and the bits that deep photos use, where a recipe gives them.
+_DEPTH = "-depth-"
+
+
 class Inspection(NamedTuple):
     """The result of decoding a file.
 
@@ -63,7 +68,7 @@ class Inspection(NamedTuple):
         message, hint: why it cannot be decoded; empty where it can.
         format, mode: as in `decode.Facts`.
         width, height: of the upright image.
-        flags: `TURNED`, `DEEP`, `TRANSPARENT`, `FLAT` and `CUT`, added up.
+        flags: `TURNED`, `DEEP`, `TRANSPARENT`, `FLAT`, `CUT` and `DARK`, added up.
         thumbnail: the bytes of `near_duplicates.thumbnail`.
         kind, detail: as in `Problem`, where it cannot be decoded.
     """
@@ -91,22 +96,24 @@ class Inspection(NamedTuple):
 
 _COLUMNS = ", ".join(Inspection._fields)
 
-#: EXIF turns it; more than 8 bits; see-through in places; all one colour; ends in one grey.
-TURNED, DEEP, TRANSPARENT, FLAT, CUT = (1 << bit for bit in range(5))
+#: EXIF turns it; more than 8 bits; see-through in places; all one colour; ends in one grey; has no
+#: value in the brighter three quarters of its range.
+TURNED, DEEP, TRANSPARENT, FLAT, CUT, DARK = (1 << bit for bit in range(6))
 
 
-def inspection_method() -> str:
-    """What results depend on beside the file: the version of the decoder, and its limits."""
+def inspection_method(depth: Depth | None = None) -> str:
+    """What results depend on beside the file: the version of the decoder, its limits, and the bits
+    that deep photos use."""
     heif = importlib.util.find_spec("pillow_heif") is not None
     parts = (VERSION, decode.DECODER_VERSION, PIL.__version__, formats.pixel_limit(), int(heif))
-    return "-".join(map(str, parts))
+    return "-".join(map(str, parts)) + (f"{_DEPTH}{depth}" if depth is not None else "")
 
 
-def load_unusable(folder: Path) -> dict[str, Inspection]:
+def load_unusable(folder: Path, depth: Depth | None = None) -> dict[str, Inspection]:
     """The results of earlier checks for files that cannot be decoded, by hash."""
     if not (folder / FILE).exists():
         return {}
-    with AuditCache(folder) as cache:
+    with AuditCache(folder, depth) as cache:
         return cache.unusable()
 
 
@@ -136,11 +143,12 @@ def prune_cache(folder: Path, *, everything: bool = False) -> tuple[int, int]:
 class AuditCache:
     """The cache as one command uses it, as a context manager.
 
-    Where the file cannot be opened, or breaks meanwhile, it is empty and stores nothing.
+    Where the file cannot be opened, or breaks meanwhile, it is empty and stores nothing. `depth` is
+    that of the recipe, which results depend on.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._method = inspection_method()
+    def __init__(self, folder: Path, depth: Depth | None = None) -> None:
+        self._method = inspection_method(depth)
         self._working_folder = ""
         self._base: sqlite3.Connection | None = None
         with suppress(OSError, sqlite3.Error):
@@ -226,8 +234,8 @@ class AuditCache:
         removed = 0
         with self._connection() as base:
             if base is not None:
-                condition = "" if everything else "WHERE way <> ?"
-                values = [] if everything else [self._method]
+                condition = "" if everything else "WHERE way <> ? AND way NOT LIKE ?"
+                values = [] if everything else [self._method, f"{self._method}{_DEPTH}%"]
                 removed = base.execute(f"DELETE FROM looks2 {condition}", values).rowcount
                 if everything:
                     base.execute("DELETE FROM hashes")

@@ -104,8 +104,8 @@ class Predictor:
         self._run = run
         card = read_card(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
+        self._pixel_settings = PixelSettings.from_card(card)
         height, width = card["image_size"]
-        self._pixel_settings = PixelSettings(height, width, card["resize"])
         model = open_model(path, card)
         self._model = tf.function(
             lambda x: model(x, training=False),

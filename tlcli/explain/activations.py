@@ -87,7 +87,11 @@ def photo_activations(
     """The activations of those layers for one photo; raises `ImageError` if it is none."""
     settings = network.pixel_settings
     pixels = decode.load_image(
-        photo, height=settings.height, width=settings.width, resize=settings.resize
+        photo,
+        height=settings.height,
+        width=settings.width,
+        resize=settings.resize,
+        depth=settings.depth,
     )
     outputs = [network.grid(name).output for name in layers]
     inner = keras.Model(network.model.inputs[0], outputs)

@@ -219,7 +219,7 @@ def photo_with_heat(
     """
     assert explanation.heat is not None
     content = read_contents(explanation.path, explanation.digest).content
-    photo = decode.decode(content, name=str(explanation.path))
+    photo = decode.decode(content, name=str(explanation.path), depth=settings.depth)
     shrink = side / max(photo.size)
     size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))
     photo = photo.resize(size, Image.Resampling.LANCZOS)

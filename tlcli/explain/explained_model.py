@@ -137,8 +137,7 @@ def open_run(path: Path) -> ExplainedModel:
     if not isinstance(last, keras.layers.Activation) or last.activation not in _OUTPUTS:
         raise RunError(Problem(str(path), "does not end in softmax or sigmoid", hint))
     classes = tuple(card["classes"])
-    height, width = card["image_size"]
-    settings = PixelSettings(height, width, card["resize"])
+    settings = PixelSettings.from_card(card)
     whole = _in_float32(model)
     return ExplainedModel(str(path), row, whole, settings, last.input, classes, _temperature(path))
 

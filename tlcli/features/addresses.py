@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlcli.data.dataset import Item
 from tlcli.features.store import RowKey, TrunkAddress
@@ -23,7 +23,7 @@ def trunk_address(network: Network, recipe: Recipe, boundary: str, weights: str)
 
     `weights` is the checksum of the network's weights up to the boundary.
     """
-    description = {
+    description: dict[str, Any] = {
         "base": network.row.name,
         "boundary": boundary,
         "weights": weights,
@@ -32,6 +32,8 @@ def trunk_address(network: Network, recipe: Recipe, boundary: str, weights: str)
         "decoder": decoder_identity(),
         "precision": recipe.precision,
     }
+    if recipe.data.depth is not None:
+        description["depth"] = recipe.data.depth
     return TrunkAddress(description, network.shape(boundary), recipe.features.dtype)
 
 

@@ -27,10 +27,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from tlcli.errors import ImageError, Problem, reason
-from tlcli.images import pillow_png, srgb, truncation
+from tlcli.images import bit_depth, pillow_png, srgb, truncation
+from tlcli.images.bit_depth import Depth
 from tlcli.images.contents import read_contents
 from tlcli.images.decode_errors import DecodeError
 from tlcli.images.formats import open_file, read_header
+from tlcli.images.orientation import (
+    Box,
+    find_extent,
+    find_turn,
+    find_turn_by_header,
+    swaps_sides,
+)
 from tlcli.images.truncation import JPEGS
 
 #: Part of every address in the feature store, so that other pixels get other rows.
@@ -43,25 +51,6 @@ DECODER_VERSION: int = 4
 GAP = 2.5
 
 Resize = Literal["squash", "crop", "pad"]
-
-#: Left, top, right, bottom, in pixels.
-Box = tuple[float, float, float, float]
-
-_ORIENTATION_TAG = 0x0112
-_ORIENTATIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-# What lies on its side, and where the stored top left corner then comes from.
-_ON_THEIR_SIDE = tuple(_ORIENTATIONS[number] for number in (5, 6, 7, 8))
-_FROM_THE_RIGHT = tuple(_ORIENTATIONS[number] for number in (2, 3, 6, 7))
-_FROM_BELOW = tuple(_ORIENTATIONS[number] for number in (3, 4, 7, 8))
 
 # Images of more pixels than this are decoded one at a time, for the sake of memory: docs/data.md
 # says what a pixel takes.
@@ -106,25 +95,29 @@ class _Upright(NamedTuple):
     cut: bool
 
 
-def decode(source: Path | bytes, *, name: str | None = None) -> Image.Image:
+def decode(
+    source: Path | bytes, *, name: str | None = None, depth: Depth | None = None
+) -> Image.Image:
     """The upright 8-bit RGB image in a file, or in its bytes, every pixel of it.
 
-    `name` is what messages call it: its path unless given. Raises ImageError with one problem.
+    `name` is what messages call it: its path unless given. `depth` is that of deep images: all the
+    bits that the file has by default. Raises ImageError with one problem.
     """
-    return examine(source, name=name)[0]
+    return examine(source, name=name, depth=depth)[0]
 
 
-def examine(source: Path | bytes, *, name: str | None = None) -> tuple[Image.Image, Facts]:
+def examine(
+    source: Path | bytes, *, name: str | None = None, depth: Depth | None = None
+) -> tuple[Image.Image, Facts]:
     """What `decode` gives, and how it is stored."""
     where = _name_source(source, name)
     with open_file(source, where) as stream:
         image = read_header(stream, where)
         # Read from the header: Pillow forgets some of it once pixels are loaded.
-        turn = _turn_by_header(image)
-        # A plugin that scales deep colours down itself still names the layout that it reads.
-        deep = image.mode[0] in "IF" or ";16" in str(image.tile)
+        turn = find_turn_by_header(image)
+        deep = bit_depth.is_deep(image)
         stored = (image.format or "", image.mode)
-        upright = _decoded(image, stream, where, most=1)
+        upright = _decoded(image, stream, where, most=1, depth=depth)
         turned = (turn or upright.turn) is not None
         size = upright.image.size
         return upright.image, Facts(*stored, *size, turned, deep, upright.transparent, upright.cut)
@@ -173,28 +166,35 @@ def _scale(wide: float, high: float, height: int, width: int, resize: Resize) ->
 
 
 def load_image(
-    source: Path | bytes, *, height: int, width: int, resize: Resize, name: str | None = None
+    source: Path | bytes,
+    *,
+    height: int,
+    width: int,
+    resize: Resize,
+    name: str | None = None,
+    depth: Depth | None = None,
 ) -> NDArray[np.uint8]:
     """The pixels of an image file, or of its bytes: uint8 (height, width, 3), RGB, 0..255.
 
-    `name` and errors are as with `decode`.
+    `name`, `depth` and errors are as with `decode`.
     """
     where = _name_source(source, name)
     with open_file(source, where) as stream:
         image = read_header(stream, where)
-        wide, high = image.size[::-1] if _turn_by_header(image) in _ON_THEIR_SIDE else image.size
+        turned = swaps_sides(find_turn_by_header(image))
+        wide, high = image.size[::-1] if turned else image.size
         scale = _scale(wide, high, height, width, resize)
-        upright = _decoded(image, stream, where, most=1 / (GAP * scale))
+        upright = _decoded(image, stream, where, most=1 / (GAP * scale), depth=depth)
     return np.array(fit(upright.image, height, width, resize, upright.extent), dtype=np.uint8)
 
 
-def verify(path: Path, digest: str) -> Problem | None:
+def verify(path: Path, digest: str, *, depth: Depth | None = None) -> Problem | None:
     """What keeps a photo from being decoded, found by decoding it; None if nothing does.
 
     `digest` is the hash of its bytes; other bytes are a problem of the kind "changed".
     """
     try:
-        decode(read_contents(path, digest).content, name=str(path))
+        decode(read_contents(path, digest).content, name=str(path), depth=depth)
     except ImageError as error:
         return error.problems[0]
     return None
@@ -210,7 +210,9 @@ def sniff(path: Path) -> Problem | None:
     return None
 
 
-def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: float) -> _Upright:
+def _decoded(
+    image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: float, depth: Depth | None
+) -> _Upright:
     """The upright RGB image behind a header, and the part of it to use.
 
     A JPEG is decoded at a half, a quarter or an eighth where it may shrink by that factor (`most`).
@@ -223,7 +225,7 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
             least = (max(1, image.width // reduction), max(1, image.height // reduction))
             box = (image.draft(None, least) or (None, None))[1]
         with _one_by_one if image.width * image.height > _HUGE else nullcontext():
-            return _decode_upright(image, stream, box)
+            return _decode_upright(image, stream, box, depth)
     except DecodeError as fault:
         raise fault.for_file(where) from fault.__cause__
     # A decoder can raise anything on a hostile file; whatever it is, the file is the cause.
@@ -231,26 +233,24 @@ def _decoded(image: ImageFile.ImageFile, stream: BinaryIO, where: str, most: flo
         raise _fault(image.format, error).for_file(where) from error
 
 
-def _decode_upright(image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None) -> _Upright:
+def _decode_upright(
+    image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None, depth: Depth | None
+) -> _Upright:
     """The same; `box` is the part of the stored pixels to use, None for all of them."""
+    deep = bit_depth.is_deep(image)
     image.load()
     truncation.check_not_truncated(image, stream)
-    turn = _turn(image)  # asked now, since Pillow turns a TIFF while loading it
+    turn = find_turn(image)  # asked now, since Pillow turns a TIFF while loading it
     cut = truncation.ends_in_grey(image)
     stored = pillow_png.apply_key(image, stream) if image.format == "PNG" else image
-    whole, transparent = srgb.to_srgb(stored)
+    if depth is not None and deep and stored.mode[0] not in "IF":
+        stream.seek(0)
+        header = read_header(stream, "")
+        stored = bit_depth.rescale_colours(stored, header, depth)
+    whole, transparent = srgb.to_srgb(stored, depth)
     upright = whole if turn is None else whole.transpose(turn)
     _, _, wide, high = box or (0, 0, image.width, image.height)
-    return _Upright(upright, _extent(upright, wide, high, turn), turn, transparent, cut)
-
-
-def _extent(upright: Image.Image, wide: float, high: float, turn: Image.Transpose | None) -> Box:
-    """Where the top left `wide` x `high` pixels of a stored image lie once it is upright."""
-    if turn in _ON_THEIR_SIDE:
-        wide, high = high, wide
-    left = upright.width - wide if turn in _FROM_THE_RIGHT else 0.0
-    top = upright.height - high if turn in _FROM_BELOW else 0.0
-    return left, top, min(left + wide, upright.width), min(top + high, upright.height)
+    return _Upright(upright, find_extent(upright, wide, high, turn), turn, transparent, cut)
 
 
 def _fault(name: str | None, error: Exception) -> DecodeError:
@@ -265,17 +265,3 @@ def _fault(name: str | None, error: Exception) -> DecodeError:
     if "truncated" in str(error).lower():  # Pillow has no other sign of it
         return DecodeError("truncated", f"truncated: the {name} data end early")
     return DecodeError("damaged", f"damaged {name} data", detail=reason(error))
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What puts an image upright."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG)
-    except Exception:  # broken EXIF says nothing about the pixels
-        return None
-    return _ORIENTATIONS.get(orientation) if isinstance(orientation, int) else None
-
-
-def _turn_by_header(image: Image.Image) -> Image.Transpose | None:
-    """The same before pixels are loaded, where Pillow can tell: for a PNG, it would load them."""
-    return _turn(image) if image.format in (*JPEGS, "TIFF") else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tlcli.errors import ImageError, Problem
 from tlcli.images import augment, decode
+from tlcli.images.bit_depth import Depth
 from tlcli.images.contents import read_contents
 from tlcli.system.threads import WorkerPool, result_of
 
@@ -59,17 +60,25 @@ class View:
 
 @dataclass(frozen=True)
 class PixelSettings:
-    """How a photo becomes pixels."""
+    """How a photo becomes pixels; `depth` is the number of bits that deep photos use."""
 
     height: int
     width: int
     resize: Literal["squash", "crop", "pad"]
     augment: Augment | None = None
+    depth: Depth | None = None
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> PixelSettings:
         """The settings of a recipe."""
-        return cls(*recipe.base.image_size, recipe.base.resize, recipe.augment)
+        size, resize = recipe.base.image_size, recipe.base.resize
+        return cls(*size, resize, recipe.augment, recipe.data.depth)
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> PixelSettings:
+        """The settings in the card of a saved model, whose photos are not augmented."""
+        height, width = card["image_size"]
+        return cls(height, width, card["resize"], depth=card.get("depth"))
 
 
 @dataclass(frozen=True)
@@ -134,8 +143,14 @@ class _Photo(NamedTuple):
 
 
 def _decode(content: bytes, path: Path, settings: PixelSettings) -> Array:
-    height, width, resize = settings.height, settings.width, settings.resize
-    return decode.load_image(content, height=height, width=width, resize=resize, name=str(path))
+    return decode.load_image(
+        content,
+        height=settings.height,
+        width=settings.width,
+        resize=settings.resize,
+        name=str(path),
+        depth=settings.depth,
+    )
 
 
 def _ahead(iterable: Iterable[Element], depth: int) -> Iterator[Element]:

@@ -87,6 +87,11 @@ def is_unsigned(image: Image.Image) -> bool:
     return wide and _all_of(tags, SAMPLEFORMAT, _UNSIGNED) == {_UNSIGNED}
 
 
+def is_planar(image: Image.Image) -> bool:
+    """Whether each channel is in strips of its own."""
+    return _is_planar(_tags(image))
+
+
 def has_all_strips(image: ImageFile.ImageFile) -> bool:
     """Whether there are data for every pixel of a TIFF; Pillow leaves the others black.
 

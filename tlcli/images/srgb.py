@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from tlcli.images import pillow_tiff
+from tlcli.images import bit_depth, pillow_tiff
+from tlcli.images.bit_depth import Depth
 
 #: What shows through where an image is transparent.
 BACKGROUND = (255, 255, 255)
@@ -27,10 +28,13 @@ _PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}
 _Band = tuple[Image.Image, Image.Image | None]
 
 
-def to_srgb(image: Image.Image) -> tuple[Image.Image, bool]:
+def to_srgb(image: Image.Image, depth: Depth | None = None) -> tuple[Image.Image, bool]:
     """A loaded image of any mode as 8-bit sRGB, laid over `BACKGROUND` where it is transparent,
-    and whether it is so anywhere."""
-    separated = _deep_grey(image) if _is_deep(image) else _separated
+    and whether it is so anywhere.
+
+    `depth` is that of deep grey. Raises `DecodeError` where its values do not fit.
+    """
+    separated = _deep_grey(image, depth) if _is_deep(image) else _separated
     convert = _to_srgb(image)
     if image.mode in ("RGB", "L") and not image.has_transparency_data:
         return convert(image), False
@@ -52,12 +56,13 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
-def _deep_grey(image: Image.Image) -> Callable[[Image.Image], _Band]:
+def _deep_grey(image: Image.Image, depth: Depth | None) -> Callable[[Image.Image], _Band]:
     """A function that converts bands of deep grey to 8 bits, with the alpha of a transparent value.
 
-    Of 16 bits, the largest value becomes 255. Other whole numbers are taken as 16-bit ones,
-    fractions as 0..1, 0..255 or 0..65535, the first range that holds all of them; values that fit
-    none of these are stretched from their least to their greatest. What is not finite becomes 0.
+    Of 16 bits, or of `depth`, the largest value becomes 255. Other whole numbers are taken as
+    16-bit ones, fractions as 0..1, 0..255 or 0..65535, the first range that holds all of them;
+    values that fit none of these are stretched from their least to their greatest. What is not
+    finite becomes 0.
     """
     clear, negative = image.info.get("transparency"), pillow_tiff.is_negative(image)
     unsigned = image.mode == "I" and pillow_tiff.is_unsigned(image)
@@ -65,6 +70,8 @@ def _deep_grey(image: Image.Image) -> Callable[[Image.Image], _Band]:
         low, full = 0.0, float(pillow_tiff.white_level(image))
     else:
         low, full = _range(image, unsigned=unsigned)
+    if depth is not None and image.mode != "F" and (low, full) == (0.0, 65535.0):
+        full = float(bit_depth.find_white(depth, _extrema(image, unsigned=unsigned)[1]))
 
     def convert(band: Image.Image) -> _Band:
         values = _numbers(band, unsigned=unsigned)
@@ -85,16 +92,20 @@ def _numbers(image: Image.Image, *, unsigned: bool) -> NDArray[np.float64]:
 
 def _range(image: Image.Image, *, unsigned: bool) -> tuple[float, float]:
     """The value that is black, and how far above it white is."""
+    low, high = _extrema(image, unsigned=unsigned)
+    for scale in (65535.0,) if image.mode == "I" else (1.0, 255.0, 65535.0):
+        if low >= 0 and high <= scale:
+            return 0.0, scale
+    return low, (high - low) or 1.0
+
+
+def _extrema(image: Image.Image, *, unsigned: bool) -> tuple[float, float]:
     lows, highs = [], []
     for box in _bands(image):
         values = _numbers(image.crop(box), unsigned=unsigned)
         lows.append(float(values.min()))
         highs.append(float(values.max()))
-    low, high = min(lows), max(highs)
-    for scale in (65535.0,) if image.mode == "I" else (1.0, 255.0, 65535.0):
-        if low >= 0 and high <= scale:
-            return 0.0, scale
-    return low, (high - low) or 1.0
+    return min(lows), max(highs)
 
 
 def _separated(image: Image.Image) -> _Band:

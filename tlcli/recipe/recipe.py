@@ -84,6 +84,8 @@ class Recipe(Block):
         """
         values = self.resolved()
         del values["name"], values["data"]["dir"], values["data"]["csv"], values["data"]["exclude"]
+        if self.data.depth is None:  # as it was before there was this setting
+            del values["data"]["depth"]
         if values["base"]["weights"] not in ("imagenet", "random"):
             values["base"]["weights"] = "file"  # a run records what it held
         if self.base.batch_norm == "train" and BASES[self.base.name].has_dropout:

@@ -117,6 +117,10 @@ class Split(Block):
 class Data(Block):
     """Where the labelled photos are."""
 
+    refused: ClassVar[dict[str, str]] = {
+        "path": "it is called dir for folders of photos, and csv for a table of them"
+    }
+
     dir: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None, description="folder of train/val/test folders, or of class folders"
     )
@@ -130,6 +134,9 @@ class Data(Block):
     duplicates: Literal["error", "drop", "allow"] = Field(
         "error",
         description="the same photo in two splits stops the run, is dropped from one, or stays",
+    )
+    depth: Annotated[int, Field(ge=8, le=16)] | Literal["auto"] | None = Field(
+        None, description="bits that 16-bit files use: 10, 12, auto (by photo); default: all"
     )
     exclude: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None, description="a list of photos to leave out, as `check --fix-list` writes it"

@@ -104,7 +104,11 @@ def gather_contents(
     data = read_run_data(run)
     evaluation = data.evaluation
     thumbnails = PhotoThumbnails(
-        data.recipe.data.root, folder or photo_folder(data), data.digests, most_bytes
+        data.recipe.data.root,
+        folder or photo_folder(data),
+        data.digests,
+        most_bytes,
+        depth=data.recipe.data.depth,
     )
     # In this order, since each picture takes bytes that the later ones cannot have.
     sheet_path = run.file(directory.VIEWS_SHEET)

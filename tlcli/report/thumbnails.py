@@ -12,6 +12,7 @@ from PIL import Image
 
 from tlcli.errors import ImageError, Problem
 from tlcli.images import decode
+from tlcli.images.bit_depth import Depth
 from tlcli.images.contents import read_contents
 from tlcli.images.loader import THREADS
 from tlcli.system.threads import WorkerPool, result_of
@@ -54,6 +55,7 @@ class PhotoThumbnails:
         digests: hex SHA-256 of the photos, by the paths that the run records.
         bytes_left: bytes of data URIs that thumbnails may still take.
         bytes_used: bytes of those that were made.
+        depth: bits that deep photos use, as in the recipe of the run.
         problems: why photos could not be shown, by recorded path.
     """
 
@@ -62,6 +64,7 @@ class PhotoThumbnails:
     digests: Mapping[str, str]
     bytes_left: int
     bytes_used: int = 0
+    depth: Depth | None = None
     problems: dict[str, Problem] = field(default_factory=dict)
 
     def relative_name(self, path: str) -> str:
@@ -124,6 +127,7 @@ class PhotoThumbnails:
             return other
         try:
             content = read_contents(place, digest).content
-            return make_thumbnail(decode.decode(content, name=str(place)), side)
+            photo = decode.decode(content, name=str(place), depth=self.depth)
+            return make_thumbnail(photo, side)
         except ImageError as error:
             return other if error.problems[0].kind == "changed" else error.problems[0]

@@ -82,4 +82,5 @@ def _is_card(card: Any) -> bool:
         and len(size) == 2
         and all(type(side) is int and 0 < side <= MAX_SIDE for side in size)
         and card.get("resize") in ("squash", "crop", "pad")
+        and card.get("depth") in (None, "auto", *range(8, 17))
     )

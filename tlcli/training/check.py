@@ -89,7 +89,7 @@ def check_recipe(
     """Load a recipe, plan its run and decode every photo; problems are returned, not raised."""
     try:
         recipe = load_recipe(path, overrides)
-        with AuditCache(files.cache_folder(cache)) as audit_cache:
+        with AuditCache(files.cache_folder(cache), recipe.data.depth) as audit_cache:
             checked = preflight(
                 recipe,
                 cache=cache,

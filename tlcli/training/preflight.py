@@ -14,6 +14,7 @@ from tlcli.data.findings import Finding
 from tlcli.data.hashing import DigestCache
 from tlcli.errors import Problem, TlcliError, suggestion
 from tlcli.images import decode
+from tlcli.images.bit_depth import Depth
 from tlcli.networks.bases import BASES
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weights import WeightSource, find_weights
@@ -161,14 +162,14 @@ def _skips_unusable(recipe: Recipe) -> bool:
 
 
 def _without_unusable(index: Index, recipe: Recipe, cache: Path) -> Index:
-    unusable = _unusable_photos(index, cache)
+    unusable = _unusable_photos(index, cache, recipe.data.depth)
     return dataset.drop_unusable(index, unusable, skip=_skips_unusable(recipe))
 
 
-def _unusable_photos(index: Index, cache: Path) -> list[tuple[Path, Problem]]:
+def _unusable_photos(index: Index, cache: Path, depth: Depth | None) -> list[tuple[Path, Problem]]:
     """Photos whose header is damaged, and those that an earlier `check` could not decode."""
     problems = dict(audit.check_photos([item.path for item in index.items], decode.sniff))
-    known = audit_cache.load_unusable(cache)
+    known = audit_cache.load_unusable(cache, depth)
     for item in index.items:
         if item.path not in problems and (inspection := known.get(item.digest)):
             problems[item.path] = inspection.problem(item.path)

@@ -59,7 +59,11 @@ def fill_store(
 def _check_live(recipe: Recipe, index: Index) -> dict[Path, Problem]:
     """Decode every training photo once: with live views, damaged ones would show up late."""
     digests = {item.path: item.digest for item in index.of("train")}
-    problems = dict(check_photos([*digests], lambda path: decode.verify(path, digests[path])))
+
+    def verify(path: Path) -> Problem | None:
+        return decode.verify(path, digests[path], depth=recipe.data.depth)
+
+    problems = dict(check_photos([*digests], verify))
     extraction.check_unreadable(problems, recipe)
     return problems
 

@@ -145,6 +145,8 @@ def save_model(network: Network, recipe: Recipe, classes: Sequence[str], run: Ru
         "decoder": decode.DECODER_VERSION,
         "base": network.row.name,
     }
+    if recipe.data.depth is not None:
+        card["depth"] = recipe.data.depth
     with files.replacing(run.file(directory.MODEL)) as temporary:
         network.whole.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
