@@ -66,12 +66,20 @@ def test_labels_from_names(cli, tmp_path: Path):
         )
         Path(path).rename(other)
     assert not Path("pets.csv").exists()
+    done = cli("init", tmp_path / "pet", "--labels-from-names")
+    assert done.stderr == (
+        f"error: {tmp_path}/pet: no such folder; did you mean '{tmp_path}/pets'?\n"
+    )
 
 
 def test_a_table_has_a_starter_recipe_too(cli, tmp_path: Path):
     write_flat(tmp_path / "pets")
     rows = [f"pets/train/{label}.{n}.png,{label}\n" for label in ("cat", "dog") for n in range(12)]
     (tmp_path / "my labels.csv").write_text("".join(["path,label\n", *rows]))
+    assert cli("init", tmp_path / "my labels.csv", "--labels-from-names", "--force").stderr == (
+        "error: --labels-from-names: my labels.csv is a table; leave it out, or name the folder of "
+        "the photos\n"
+    )
     done = cli("init", tmp_path / "my labels.csv")
     assert (done.exit_code, done.stdout) == (0, "my_labels.yaml\n")
     assert "my labels.csv" in Path("my_labels.yaml").read_text()

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tlcli.data.findings import group_alike
 from tlcli.data.folder_words import holds_annotations, split_of_folder
-from tlcli.data.folders import list_folder, list_tree
+from tlcli.data.folders import expect_folder, list_folder, list_tree
 from tlcli.data.tables import SplitName
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
@@ -69,9 +70,10 @@ def read_names(folder: Path) -> NamedPhotos:
     Folders that are named like those of annotations are left out. Raises DataError where fewer
     than two labels are found.
     """
+    expect_folder(folder)
     tree = list_tree(folder)
     if errors := [problem for problem in tree.problems if problem.severity == "error"]:
-        raise DataError(errors)
+        raise DataError(finding.as_problem(folder) for finding in group_alike(errors, "name"))
     groups: dict[SplitName | Literal[""], list[Path]] = defaultdict(list)
     for path in tree.photos:
         above = path.relative_to(folder).parts[:-1]

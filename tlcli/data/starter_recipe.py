@@ -43,6 +43,9 @@ def write_starter(
         raise RecipeError(bases.unknown_base(base, "--base"))
     source = source.absolute()
     is_table = source.suffix.lower() in (".csv", ".tsv") and not is_folder(source)
+    if is_table and labels_from_names:
+        hint = "leave it out, or name the folder of the photos"
+        raise RecipeError(Problem("--labels-from-names", f"{source.name} is a table", hint))
     name = plain_name(source.stem if is_table else source.name)
     path = out or Path(f"{name}.yaml")
     table = source if is_table else path.with_suffix(".csv")
