@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tlcli.errors import BoundaryError
 from tlcli.networks.bases import BASES
 from tlcli.networks.boundaries import parse_layer_count
 from tlcli.networks.framework import keras
@@ -67,6 +68,15 @@ def test_the_layer_that_keras_adds_with_the_weights_of_imagenet_is_counted():
     assert hint == "write `freeze_until: block5c_add`"
     assert row.explain_boundary(at + 2)[1] != hint
     assert row.explain_boundary(at + 1 - len(row.layers))[1] == hint
+
+
+def test_the_hint_is_what_the_user_would_write():
+    with pytest.raises(BoundaryError) as caught:
+        BASES["VGG16"].boundary("-4", where="--boundary", line="--boundary {}")
+    assert str(caught.value) == (
+        "--boundary: found -4, but boundaries have names: Keras' layers[:-4] of VGG16 without "
+        "classifier ends with 'block4_pool'; write `--boundary block4_pool`"
+    )
 
 
 def test_lower_boundaries_leave_more_to_train():

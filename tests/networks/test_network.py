@@ -134,6 +134,30 @@ def test_in_a_training_step_only_batch_norm_that_trains_is_in_training_mode():
         np.testing.assert_allclose(actual, values, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("base", list(BASES))
+def test_a_training_step_of_every_base_computes_what_keras_does_without_dropout(base, precision):
+    row = BASES[base]
+    side = row.smallest_size
+    network = build_network(row, (side, side), Head(), 2, seed=3, precision=precision)
+    boundary = row.default_boundary or row.boundaries[0].name
+    x = network.trunk([boundary])(pixels(side, 8), training=False)
+    network.freeze(boundary, batch_norm="train")
+    tail = network.tail(boundary)
+    before = tail.get_weights()
+    actual, statistics = network.training_tail(boundary)(x).numpy(), tail.get_weights()
+    tail.set_weights(before)
+    for layer in tail.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    np.testing.assert_array_equal(actual, tail(x, training=True).numpy())
+    for values, expected in zip(statistics, tail.get_weights(), strict=True):
+        np.testing.assert_array_equal(values, expected)
+    layers = network.whole.get_config()["layers"]
+    assert max(len(layer["inbound_nodes"]) for layer in layers) == 1, "saved as it was built"
+
+
 def test_the_checksum_covers_the_weights_up_to_the_boundary_and_no_others():
     def checksum(network):
         return network.checksums(["block4_pool", "block5_pool"])["block4_pool"]
