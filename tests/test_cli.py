@@ -161,7 +161,7 @@ def test_every_problem_is_a_line(cli, write_recipe):
     assert done.stderr.splitlines() == [
         "error: r.yaml:3: seed: found 'x'; must be a whole number",
         "error: r.yaml:1: data.dri: unknown key 'dri'; did you mean 'dir'? "
-        "(allowed: dir, csv, split, on_bad_image, duplicates, exclude)",
+        "(allowed: dir, csv, columns, split, on_bad_image, duplicates, depth, exclude)",
         "error: --set head.dropout=2: found 2; must be less than 1",
     ]
 

@@ -81,17 +81,20 @@ def test_a_tsv_may_hold_commas(tmp_path: Path):
         (b"a.jpg,caf\xe9\n", "TABLE: is not UTF-8 text (byte 9); save it as UTF-8 (CSV UTF-8)"),
         ("a.jpg\n", "TABLE:1: has no columns path and label (found 'a.jpg'); "
          "begin with a line `path,label`, and `split` or `group` if there are any"),
-        ("file,label\na.jpg,cat\n", "TABLE:1: has no columns path and label (found 'file,label'); "
-         "rename the column 'file' to path"),
-        ("image_path, class_name\na.jpg,cat\n", "TABLE:1: has no columns path and label "
-         "(found 'image_path, class_name'); rename the columns 'image_path' to path, "
-         "'class_name' to label"),
-        ("path,x\n", "TABLE:1: names no column 'label'; begin with `path,label`"),
-        ("path,Class\n", "TABLE:1: names no column 'label'; if 'class' contains the labels, "
-         "rename it to label"),
-        ("path,lable\n", "TABLE:1: names no column 'label'; if 'lable' contains the labels, "
-         "rename it to label"),
-        ("path,label,path\n", "TABLE:1: names the column 'path' twice; begin with `path,label`"),
+        ("file,label\na.jpg,cat\n", "TABLE:1: names columns, but not path (found 'file,label'); "
+         "say in the recipe which is which: data.columns: {path: file}"),
+        ("image_path, class_name\na.jpg,cat\n", "TABLE:1: names columns, but not path and label "
+         "(found 'image_path,class_name'); say in the recipe which is which: "
+         "data.columns: {path: image_path, label: class_name}"),
+        ("path,x\n", "TABLE:1: names no column 'label' (found 'path,x'); "
+         "say in the recipe which is which: data.columns: {label: x}"),
+        ("path,x,y\n", "TABLE:1: names no column 'label' (found 'path,x,y'); begin with a line "
+         "`path,label`, and `split` or `group` if there are any"),
+        ("path,Class,x\n", "TABLE:1: names no column 'label' (found 'path,Class,x'); "
+         "say in the recipe which is which: data.columns: {label: Class}"),
+        ("path,lable,x\n", "TABLE:1: names no column 'label' (found 'path,lable,x'); "
+         "say in the recipe which is which: data.columns: {label: lable}"),
+        ("path,label,path\n", "TABLE:1: names the column 'path' twice; rename one of them"),
         ('path,label\na.jpg,"cat\n', "TABLE:2: is not a line of a table: unexpected end of data; "
          'close the quotes, and double those inside: "5"" disk.jpg"'),
     ],
@@ -103,33 +106,22 @@ def test_what_is_no_table(tmp_path: Path, text: str | bytes, expected: str):
     assert str(caught.value).replace(str(path), "TABLE") == expected
 
 
-SPLIT = "if it contains train, val or test, rename it to split"
-GROUP = "if photos with the same value must stay in one split, rename it to group"
-
-
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        ("groups", [f"warning: the column 'groups' is ignored; {GROUP}"]),
-        ("Group ID", [f"warning: the column 'group id' is ignored; {GROUP}"]),
-        ("gruop", [f"warning: the column 'gruop' is ignored; {GROUP}"]),
-        ("patient_id,group", ["note: ignored 1 column: 'patient_id'"]),
-        ("Subset,spilt", [f"warning: the column 'subset' is ignored; {SPLIT}",
-                          f"warning: the column 'spilt' is ignored; {SPLIT}"]),
         ("site,width,path2", ["note: ignored 3 columns: 'site', 'width', 'path2'"]),
-        ("a,b,c,patient,d,e,f", [f"warning: the column 'patient' is ignored; {GROUP}",
-                                 "note: ignored 6 columns: 'a', 'b', 'c', 'd', 'e', ..."]),
+        ("a,b,c,d,e,f", ["note: ignored 6 columns: 'a', 'b', 'c', 'd', 'e', ..."]),
         ("split,group,,", []),
     ],
-)  # fmt: skip
-def test_columns_of_other_names_are_told(tmp_path: Path, columns: str, expected: list[str]):
+)
+def test_columns_that_are_not_read_are_a_note(tmp_path: Path, columns: str, expected: list[str]):
     row = "," * columns.count(",")
     path = write(tmp_path, f"path,label,{columns}\na.jpg,cat,{row}\n")
     rows, problems = tables.read_rows(path)
     assert len(rows) == 1
     assert {problem.where for problem in problems} <= {f"{path}:1"}
-    told = [f"{problem.severity}: {problem}" for problem in problems]
-    assert [line.replace(f"{path}:1: ", "") for line in told] == expected
+    lines = [f"{problem.severity}: {problem}" for problem in problems]
+    assert [line.replace(f"{path}:1: ", "") for line in lines] == expected
 
 
 def test_a_photo_may_be_called_as_a_column(tmp_path: Path):
@@ -236,12 +228,16 @@ def test_missing_photos_of_a_table(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("in\\b.jpg", "write / instead of \\ between folders"),
-        ("in/B.JPG", "did you mean 'b.jpg', in different letter case?"),
+        ("on\\b.jpg", "write / instead of \\ between folders"),
+        ("b.jpg", "did you mean 'in/b.jpg'? move the table into 'in', or write 'in/' before the "
+         "paths"),
+        ("b", "did you mean 'in/b.jpg'? move the table into 'in', or write 'in/' before the "
+         "paths"),
+        ("in/B.jpg", "did you mean 'b.jpg', in different letter case?"),
         ("none/b.jpg", "check the path; it is relative to the table"),
         ("in/" + "b" * 300, "check the path; it is relative to the table"),
     ],
-)
+)  # fmt: skip
 def test_hints_for_a_missing_photo(tmp_path: Path, name: str, hint: str):
     plant(tmp_path, "in/b.jpg", "x", "y")
     table = write(tmp_path, f"x,x\ny,y\n{name},y\n")

@@ -10,6 +10,7 @@ import pytest
 from tlcli.data.hashing import hash_file
 from tlcli.errors import DataError, RunError, TlcliError
 from tlcli.evaluation import labelled_photos
+from tlcli.recipe.settings import Columns
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
@@ -178,10 +179,25 @@ def test_a_table_reads_as_in_recipes_and_its_splits_do_not_count(photos: Path, c
     )
 
 
+def test_a_table_may_have_the_columns_of_the_recipe(photos: Path, capsys):
+    table = photos / "labels.csv"
+    columns = Columns(path="id", label="colour", split="is_valid")
+    photo = min(photos.rglob("*.png"))
+    for head in ("id,colour,is_valid", "path,label,is_test"):
+        table.write_text(f"{head}\n{photo.relative_to(photos).with_suffix('')},red,True\n")
+        labelled = labelled_photos.find_table_photos(table, CLASSES, columns)
+        assert [each.path for each in labelled.photos] == [photo]
+        assert "1 path completed by a suffix, such as " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,class\na.png,red\n", ":1: has no columns path and label (found 'file,class'); "),
+        (
+            "file,class\na.png,red\n",
+            ":1: names columns, but not path and label (found 'file,class'); rename the columns "
+            "'file' to path, 'class' to label",
+        ),
         ("", ": is empty; write a line `path,label` for each photo"),
         ("path,label\n", ": has no lines; write one for each photo: path,label"),
         ("path,label\nx.png,rad\n", ":2: 'rad' is not a class of the run; did you mean 'red'?"),

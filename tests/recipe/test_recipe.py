@@ -289,6 +289,9 @@ def test_bad_bases(refused, lines: str, message: str):
     assert refused(f"data:\n  dir: photos\nbase:\n  {lines}\n") == [f"r.yaml:{message}"]
 
 
+COLUMN = "must be the name of a column; put numbers in quotes"
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -306,6 +309,20 @@ def test_bad_bases(refused, lines: str, message: str):
         ("dir: p\n  csv: x", "1: data: dir and csv are two sources; give one of them"),
         ("dir: p\n  path: x", "3: data.path: 'path' is not a setting of tlcli; "
          "it is called dir for folders of photos, and csv for a table of them"),
+        ("dir: p\n  columns: {path: x}",
+         "1: data: columns are those of a table; give csv, or leave columns out"),
+        ("csv: t\n  columns: {path: }", f"3: data.columns.path: found null; {COLUMN}"),
+        ("csv: t\n  columns: {label: 3}", f"3: data.columns.label: found 3; {COLUMN}"),
+        ("csv: t\n  columns: {split: ' '}", f"3: data.columns.split: found ' '; {COLUMN}"),
+        ("csv: t\n  columns: {group: [a]}", f'3: data.columns.group: found ["a"]; {COLUMN}'),
+        ("csv: t\n  columns: {group: true}",
+         "3: data.columns.group: found true; must not be true or false"),
+        ("csv: t\n  columns: {label: Split}",
+         "3: data.columns: 'split' stands for two of them; name each column once"),
+        ("csv: t\n  columns: {lable: x}", "3: data.columns.lable: unknown key 'lable'; "
+         "did you mean 'label'? (allowed: path, label, split, group)"),
+        ("csv: t\n  columns: x",
+         "3: data.columns: found 'x'; must be a block of path, label, split, group"),
         ("dir: p\n  duplicates: keep",
          "3: data.duplicates: found 'keep'; allowed: 'error', 'drop' or 'allow'"),
         ("dir: p\n  on_bad_image: ignore",
@@ -465,7 +482,7 @@ def test_an_empty_override_restores_the_default(load):
         ("stages.-1.epochs=3", "there is no stages.-1"),
         ("stages.².epochs=3", "there is no stages.²"),
         ("stages={}", "found {}; must be a list"),
-        ("data=3", "found 3; must be a block of dir, csv, split, "
+        ("data=3", "found 3; must be a block of dir, csv, columns, split, "
          "on_bad_image, duplicates, depth, exclude"),
         (
             "stages.1.optimizer.momentum=0.9",
@@ -621,6 +638,9 @@ def test_the_fingerprint_is_of_everything_that_matters(load):
     assert len(set(prints)) == len(prints)
     assert all(re.fullmatch("[0-9a-f]{64}", one) for one in prints)
     assert load(SHORT, "name=x", "data.dir=elsewhere").fingerprint() == prints[-1]
+    # The labels and splits that a table has under these names count, as those of folders do.
+    table = "data: {csv: t.csv, columns: {label: breed, split: null}}\nbase: {name: VGG16}\n"
+    assert load(table).fingerprint() == prints[-1]
 
 
 @pytest.mark.parametrize("change", ["seed=0", *CHANGES])

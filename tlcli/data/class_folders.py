@@ -24,7 +24,7 @@ from tlcli.data.split_folders import (
     expect_classes,
     splits_used_as_classes,
 )
-from tlcli.data.tables import SplitName
+from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem
 
 

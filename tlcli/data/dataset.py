@@ -21,7 +21,9 @@ from tlcli.data.hashing import DigestCache, hash_files, unreadable_file
 from tlcli.data.layout import SPLITS, Layout
 from tlcli.data.named_photos import find_named_photos
 from tlcli.data.read_layout import read_folder_layout, read_table_layout
-from tlcli.data.tables import SplitName, find_missing
+from tlcli.data.splits import SplitName
+from tlcli.data.table_columns import ColumnNames
+from tlcli.data.table_paths import find_missing
 from tlcli.errors import DataError, Problem, Severity
 from tlcli.system.console import counted
 
@@ -110,7 +112,7 @@ def build_index(data: Data, cache: DigestCache | None = None) -> Index:
     if data.dir is not None:
         layout = read_folder_layout(data.dir, data.exclude)
     else:
-        layout = read_table_layout(data.source)
+        layout = read_table_layout(data.source, ColumnNames(data.columns))
     if data.exclude is not None:
         layout = exclude_listed(layout, data.exclude)
     paths = [path for photos in layout.photos.values() for path in photos]

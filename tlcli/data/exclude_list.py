@@ -16,7 +16,7 @@ from tlcli.data import findings
 from tlcli.data.findings import MAX_NAMED, Finding, relative_name
 from tlcli.data.ignored_files import FIX_LIST_TITLE
 from tlcli.data.layout import Layout
-from tlcli.data.tables import SplitName
+from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem, Severity, nearest, reason
 from tlcli.system import files
 from tlcli.system.console import counted

@@ -13,7 +13,7 @@ from pathlib import Path
 from tlcli.data.folder_words import holds_annotations, holds_photos, split_of_folder
 from tlcli.data.folders import FolderListing, list_folder, list_tree
 from tlcli.data.labels_in_names import how_to_label
-from tlcli.data.tables import SplitName
+from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem
 
 

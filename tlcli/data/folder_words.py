@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tlcli.data.tables import SPLIT_WORDS, SplitName
+from tlcli.data.splits import SPLIT_WORDS, SplitName
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 

@@ -13,7 +13,7 @@ from typing import Literal
 from tlcli.data.findings import group_alike
 from tlcli.data.folder_words import holds_annotations, split_of_folder
 from tlcli.data.folders import expect_folder, list_folder, list_tree
-from tlcli.data.tables import SplitName
+from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
 

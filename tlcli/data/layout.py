@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tlcli.data.findings import Finding
-from tlcli.data.tables import SplitName
+from tlcli.data.splits import SplitName
 from tlcli.errors import Problem, nearest
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")

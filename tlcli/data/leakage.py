@@ -14,7 +14,7 @@ from typing import Literal
 
 from tlcli.data.dataset import Index, Item
 from tlcli.data.findings import Finding, relative_name
-from tlcli.data.tables import SplitName
+from tlcli.data.splits import SplitName
 from tlcli.errors import Severity
 
 Policy = Literal["error", "drop", "allow"]

@@ -24,7 +24,9 @@ from tlcli.data.ignored_files import find_ignored
 from tlcli.data.label_findings import find_label_flaws
 from tlcli.data.labels_in_names import how_to_label
 from tlcli.data.layout import SPLITS, Layout
-from tlcli.data.tables import SplitName, TableRow
+from tlcli.data.splits import SplitName
+from tlcli.data.table_columns import ColumnNames
+from tlcli.data.tables import TableRow
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
 
@@ -81,15 +83,16 @@ def read_folder_layout(root: Path, exclude: Path | None = None) -> Layout:
     )
 
 
-def read_table_layout(table: Path) -> Layout:
+def read_table_layout(table: Path, names: ColumnNames | None = None) -> Layout:
     """The photos that a table lists, and every problem that it shows; the files are not opened.
 
+    `names` is what its columns are called, if not path, label, split and group.
     Raises DataError where nothing can be trained on: no table, or not even two classes.
     """
     if is_folder(table):
         hint = "for a folder, use data.dir instead of data.csv"
         raise DataError(Problem(str(table), "is a folder, not a table", hint))
-    rows, slips = tables.read_rows(table)
+    rows, slips = tables.read_rows(table, names)
     named = {row.split for row in rows if row.split}
     parts = {split: table for split in SPLITS if split in named} or {"train": table.parent}
     photos: dict[tuple[SplitName, str], list[Path]] = {}

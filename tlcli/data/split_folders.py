@@ -23,7 +23,7 @@ from tlcli.data.folder_words import (
 from tlcli.data.folders import list_folder
 from tlcli.data.labels_in_names import how_to_label
 from tlcli.data.layout import SPLITS
-from tlcli.data.tables import SplitName
+from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
 

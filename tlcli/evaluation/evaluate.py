@@ -21,7 +21,7 @@ from tlcli.networks.probabilities import likeliest_class
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation, Guess, ScoresWithoutViews, write_evaluation
-from tlcli.runs.inputs import read_split
+from tlcli.runs.inputs import read_recipe, read_split
 from tlcli.system import console
 
 #: Mistakes, and right but unsure answers, that are listed at most.
@@ -118,7 +118,9 @@ def _photos(run: Run, source: RunProbabilities, request: EvaluationRequest) -> _
     if request.split is not None:
         return _photos_of_split(run, source, request.split, request)
     photos = (
-        labelled_photos.find_table_photos(request.table, source.classes)
+        labelled_photos.find_table_photos(
+            request.table, source.classes, read_recipe(run).data.columns
+        )
         if request.table is not None
         else labelled_photos.find_folder_photos(request.folder or Path(), source.classes)
     )

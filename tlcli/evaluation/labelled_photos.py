@@ -13,7 +13,10 @@ from tlcli.data.folder_words import split_of_folder
 from tlcli.data.hashing import hash_files
 from tlcli.data.ignored_files import find_ignored
 from tlcli.data.layout import SPLITS
+from tlcli.data.table_columns import ColumnNames
+from tlcli.data.table_paths import find_missing
 from tlcli.errors import DataError, Problem, RunError, nearest, suggestion
+from tlcli.recipe.settings import Columns
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import RecordedPhoto, read_recipe, read_split
@@ -144,12 +147,16 @@ def _check_no_splits(folder: Path, unknown: Sequence[Path]) -> None:
         raise DataError(Problem(f"--dir {folder}", "holds folders of splits", hint))
 
 
-def find_table_photos(table: Path, classes: Sequence[str]) -> LabelledPhotos:
+def find_table_photos(
+    table: Path, classes: Sequence[str], columns: Columns | None = None
+) -> LabelledPhotos:
     """The photos of a table in the form that recipes take (`tables`), whatever split a line names.
 
-    Raises `DataError` with every line that is wrong, and for photos that are missing.
+    `columns` are the names of the run's recipe, which the table may use. Raises `DataError` with
+    every line that is wrong, and for photos that are missing.
     """
-    rows, problems = tables.read_rows(table)
+    names = ColumnNames(columns or Columns(), is_fixed=True)
+    rows, problems = tables.read_rows(table, names)
     errors = [problem for problem in problems if problem.severity == "error"]
     errors += _label_problems(table, rows, classes)
     if not errors and not rows:
@@ -157,14 +164,14 @@ def find_table_photos(table: Path, classes: Sequence[str]) -> LabelledPhotos:
     if errors:
         raise DataError(errors)
     for problem in problems:
-        if problem.severity == "warning":
-            console.warn(str(problem))
+        show = console.warn if problem.severity == "warning" else console.note
+        show(str(problem))
     if count := sum(bool(row.split) for row in rows):
         lines = counted(count, "line")
         console.note(f"{table}: the split of {lines} is ignored: all lines are evaluated")
     root = table.parent
     lines_by_path = {row.path: row.line for row in rows}
-    if missing := tables.find_missing(lines_by_path, lines_by_path, skip=False):
+    if missing := find_missing(lines_by_path, lines_by_path, skip=False):
         raise DataError(missing.as_problem(root))
     numbers = _class_numbers(classes)
     labelled = [(row.path, numbers[row.label]) for row in rows]

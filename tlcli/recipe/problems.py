@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 from tlcli.errors import BoundaryError, Problem, brief, nearest, suggestion
 from tlcli.networks import bases
 from tlcli.networks.boundaries import HEAD_ALONE, NAME_EXPECTED
+from tlcli.recipe.block import Block
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import Block
 from tlcli.system.yamlfile import Document, KeyPath, format_key
 
 

@@ -15,11 +15,15 @@ from pydantic import AfterValidator, Field, PrivateAttr
 
 from tlcli.networks.bases import BASES
 from tlcli.recipe.augment import Augment
-from tlcli.recipe.settings import Base, Block, Data, Features, Head, Stage
+from tlcli.recipe.block import Block
+from tlcli.recipe.settings import Base, Data, Features, Head, Stage
 from tlcli.system.yamlfile import Document, dump_yaml
 
 #: Bytes of a name: a folder's may have 255, and a run adds its number, or what it replaces.
 MAX_NAME_BYTES = 200
+
+#: Settings of `data` that say where photos and labels are; what is found there is compared instead.
+PLACES = ("dir", "csv", "columns", "exclude")
 
 
 def _folder_name(name: str) -> str:
@@ -80,10 +84,12 @@ class Recipe(Block):
     def fingerprint(self) -> str:
         """Hex SHA-256 of every setting that can change the result.
 
-        The name and the places of the photos are left out: they say where, not what.
+        The name, and the places of photos and labels, are left out: they say where, not what.
         """
         values = self.resolved()
-        del values["name"], values["data"]["dir"], values["data"]["csv"], values["data"]["exclude"]
+        del values["name"]
+        for place in PLACES:
+            del values["data"][place]
         if self.data.depth is None:  # as it was before there was this setting
             del values["data"]["depth"]
         if values["base"]["weights"] not in ("imagenet", "random"):

@@ -9,59 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from tlcli.recipe.block import Block, NamedBlock
 
 #: The largest numbers that make sense; beyond them a recipe is a mistake or an attack. What the
 #: machine has memory for is less, and `plan` says so.
 MAX_UNITS, MAX_SIDE, MAX_EPOCHS = 1_000_000_000, 4_096, 100_000
-
-
-class Block(BaseModel):
-    """A mapping of the recipe: unknown keys are errors, nothing changes after loading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    #: Keys that people expect here and that are left out on purpose, with the reason.
-    refused: ClassVar[dict[str, str]] = {}
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """pydantic takes `true` for 1."""
-        kind = cls.model_fields[info.field_name or ""].annotation
-        values = value if isinstance(value, list | tuple) else [value]
-        if kind not in (bool, bool | None) and any(isinstance(entry, bool) for entry in values):
-            raise ValueError("must not be true or false")
-        return value
-
-
-class _Named(Block):
-    """A block that may be written as its first field alone: `optimizer: adam`."""
-
-    shorthand: ClassVar[str] = "name"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand(cls, value: Any) -> Any:
-        return value if isinstance(value, dict | BaseModel) else {cls.shorthand: value}
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        schema = handler.resolve_ref_schema(handler(core_schema))
-        return {"anyOf": [schema["properties"][cls.shorthand], schema]}
 
 
 def _pair(value: Any) -> Any:
@@ -77,6 +31,16 @@ def _path(value: Any) -> Any:
     if isinstance(value, str) and (not value.strip() or "\0" in value):
         raise ValueError("must be a path")
     return value
+
+
+def _column(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be the name of a column; put numbers in quotes")
+    return value.strip()
+
+
+def _column_or_none(value: Any) -> Any:
+    return None if value is None else _column(value)
 
 
 def _listed(value: Any) -> Any:
@@ -114,6 +78,30 @@ class Split(Block):
         return self
 
 
+ColumnName = Annotated[str, BeforeValidator(_column)]
+OptionalColumn = Annotated[str | None, BeforeValidator(_column_or_none)]
+
+
+class Columns(Block):
+    """The columns of a table, by the names in its first line."""
+
+    path: ColumnName = Field("path", description="of the photo, relative to the table")
+    label: ColumnName = Field("label", description="the class")
+    split: OptionalColumn = Field(
+        "split", description="train, val or test, or true and false; null to use data.split instead"
+    )
+    group: OptionalColumn = Field(
+        "group", description="photos with the same value stay in one split; null for no groups"
+    )
+
+    @model_validator(mode="after")
+    def _differ(self) -> Columns:
+        names = [name.casefold() for name in self.model_dump().values() if name]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"'{twice[0]}' stands for two of them; name each column once")
+        return self
+
+
 class Data(Block):
     """Where the labelled photos are."""
 
@@ -127,6 +115,7 @@ class Data(Block):
     csv: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None, description="or a table: path,label[,split][,group]; paths relative to it"
     )
+    columns: Columns = Field(Columns(), description="what the table calls its columns")
     split: Split = Field(Split(), description="used where the data have no split of their own")
     on_bad_image: Literal["error", "skip"] = Field(
         "error", description="an unreadable photo stops the run, or is left out and named"
@@ -148,6 +137,8 @@ class Data(Block):
             raise ValueError("dir and csv are two sources; give one of them")
         if self.dir is None and self.csv is None:
             raise ValueError("needs dir (a folder of photos) or csv (a table of them)")
+        if self.csv is None and self.columns != Columns():
+            raise ValueError("columns are those of a table; give csv, or leave columns out")
         return self
 
     @property
@@ -202,7 +193,7 @@ class Head(Block):
 OptimizerName = Literal["adam", "rmsprop", "sgd", "adamw"]
 
 
-class Optimizer(_Named):
+class Optimizer(NamedBlock):
     """How weights follow gradients; what is left out has Keras' default."""
 
     name: OptimizerName = Field("adam", description="adam, rmsprop, sgd or adamw")
@@ -219,7 +210,7 @@ class Optimizer(_Named):
         return self
 
 
-class Schedule(_Named):
+class Schedule(NamedBlock):
     """How the learning rate moves during a stage."""
 
     name: Literal["constant", "cosine", "exponential", "plateau"] = Field(
@@ -233,7 +224,7 @@ class Schedule(_Named):
     )
 
 
-class EarlyStopping(_Named):
+class EarlyStopping(NamedBlock):
     """Ends a stage that no longer improves."""
 
     shorthand: ClassVar[str] = "patience"

@@ -13,7 +13,7 @@ from typing import Any
 
 from tlcli.data.dataset import Index
 from tlcli.errors import SHOWN, Problem, RunError, TlcliError
-from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.recipe import PLACES, Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import RecordedPhoto, problems_naming_the_run, read_split, write_split
@@ -69,14 +69,21 @@ def _recipe_differences(run: Run, recipe: Recipe) -> Iterator[str]:
     with problems_naming_the_run(run):
         then = _flattened(read_yaml(run.file(directory.RECIPE)).value)
     now = _flattened(recipe.resolved())
-    for key in ("name", "data.dir", "data.csv", "data.exclude"):  # they are places, not contents
-        then.pop(key, None)
-        now.pop(key, None)
-    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    changed = sorted(
+        key
+        for key in then.keys() | now.keys()
+        if then.get(key) != now.get(key) and not _is_place(key)
+    )
     for key in changed[:NAMED]:
         yield f"{key} was {_short_text(then.get(key))}, is now {_short_text(now.get(key))}"
     if len(changed) > NAMED:
         yield f"{console.counted(len(changed) - NAMED, 'more setting')} changed"
+
+
+def _is_place(key: str) -> bool:
+    """Whether a setting does not decide the result."""
+    block, _, rest = key.partition(".")
+    return key == "name" or (block == "data" and rest.partition(".")[0] in PLACES)
 
 
 def _flattened(value: Any, key: str = "") -> dict[str, Any]:
