@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from tlcli.data.findings import Finding
+from tlcli.data.unclear_labels import find_unclear_labels
 from tlcli.system.console import counted
 
 # Words for 'no label', in lower case and without anything but letters.
@@ -62,6 +63,7 @@ def find_label_flaws(counts: Mapping[str, int], where: str, noun: str) -> Iterat
             names=tuple(f"'{name}'" for name in empty),
             where=where,
         )
+    yield from find_unclear_labels(counts, where, noun)
     yield from _number_order(sorted(counts), where)
 
 
