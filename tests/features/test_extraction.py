@@ -231,6 +231,21 @@ def test_float16_rounds_and_refuses_what_does_not_fit(loaded, photos, tmp_path, 
         extraction.extract(network, chosen, views, rows)
 
 
+def test_activations_that_are_not_finite_are_refused(loaded, photos, tmp_path, open_rows):
+    chosen, views = loaded(), views_of(photos)
+    network = build_network(BASES["VGG16"], (32, 32), chosen.head, 2, seed=1)
+    last = network.base.get_layer("block5_conv3")
+    last.set_weights([values + 3e38 for values in last.get_weights()])
+    rows = open_rows(network, chosen, tmp_path / "store", [TOP])
+    with pytest.raises(StoreError) as caught:
+        extraction.extract(network, chosen, views, rows)
+    assert str(caught.value) == (
+        f"base.weights: the base's activations at '{TOP}' are not finite numbers; "
+        "name other weights"
+    )
+    assert not rows[TOP].locate([(view.digest, "0") for view in views]).present.any()
+
+
 def test_a_full_disk_is_told_before_anything_is_computed(
     network, loaded, photos, tmp_path, monkeypatch, open_rows
 ):

@@ -76,6 +76,22 @@ def test_branches_go_by_name():
         ONNXGraph(model(two, draw(two), names="w{1}{0}x")).tensors(two)
 
 
+@pytest.mark.parametrize("second", ["right/{}/{}:0", "left/{}_1/{}:0"])
+def test_copies_of_a_network(second: str):
+    files = [
+        onnx.load_from_string(model(CHAIN, values, names=names))
+        for values, names in ((draw(CHAIN), "left/{}/{}:0"), (draw(CHAIN), second))
+    ]
+    files[0].graph.node.extend(files[1].graph.node)
+    files[0].graph.initializer.extend(files[1].graph.initializer)
+    graph = ONNXGraph(files[0].SerializeToString())
+    first = second.format("c1", 0)
+    assert [name for name, _ in graph.named_copies(CHAIN)] == ["left/c1/0:0", first]
+    for actual, expected in zip(graph.tensors(CHAIN), draw(CHAIN), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    assert ONNXGraph(model(CHAIN, draw(CHAIN))).named_copies(CHAIN) == []
+
+
 @pytest.mark.parametrize(
     ("file_layers", "base_layers", "message"),
     [

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from builders.weight_files import SMALL, write_small
 
+from tlcli.errors import WeightsError
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weight_cache import weights_file_name
+from tlcli.pretrained.weight_sources import mirrors_in_order
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,23 @@ def test_a_folder(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TLCLI_WEIGHTS", "usb")
     assert WeightsAccess.from_options().folder == Path("usb")
     assert WeightsAccess.from_options(folder=Path("mine")).folder == Path("mine")
+
+
+def test_an_address_is_no_folder(monkeypatch: pytest.MonkeyPatch):
+    words = (
+        "https://example.org/w is a web address; tlcli reads files: download it and name the file"
+    )
+    with pytest.raises(WeightsError) as caught:
+        WeightsAccess.from_options(folder=Path("https://example.org/w"))
+    assert str(caught.value) == f"--weights-dir: {words}"
+    monkeypatch.setenv("TLCLI_WEIGHTS", "https://example.org/w")
+    with pytest.raises(WeightsError) as caught:
+        WeightsAccess.from_options()
+    assert str(caught.value) == f"TLCLI_WEIGHTS: {words}"
+    monkeypatch.setenv("TLCLI_MIRRORS", "https://example.org/w")
+    with pytest.raises(WeightsError) as caught:
+        mirrors_in_order("VGG16")
+    assert str(caught.value) == f"TLCLI_MIRRORS: {words}"
 
 
 def test_options_of_one_command_do_not_reach_the_next(cli, photos, write_recipe, tmp_path: Path):

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
-from builders.weight_files import HINT, VGG16, promise, refusal
+from builders.weight_files import HINT, SMALL, VGG16, draw, promise, refusal
 
 from tlcli.errors import WeightsError
 from tlcli.networks import bases
 from tlcli.networks.bases import BASES
-from tlcli.pretrained.tensors import tensor_shapes
-from tlcli.pretrained.weight_files import base_from_file_name, check_weights_file, read_weights
+from tlcli.pretrained.tensors import tensor_shapes, weighted_layers
+from tlcli.pretrained.weight_files import base_from_file_name, read_weights
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_every_base_is_recognised_by_its_layers(tmp_path: Path, base: str):
     path = promise(tmp_path / "w.h5", base, keras_3=base not in ("Xception", "DenseNet121"))
-    check_weights_file(path, BASES[base], "x")
+    read_weights(path, BASES[base], "x")
     row = BASES["VGG16" if base != "VGG16" else "VGG19"]
     with pytest.raises(WeightsError) as caught:
-        check_weights_file(path, row, "x")
+        read_weights(path, row, "x")
     assert str(caught.value).startswith(f"x: {path} is {base}; the recipe asks for {row.name}; ")
 
 
@@ -30,10 +32,10 @@ def test_every_base_is_recognised_by_its_layers(tmp_path: Path, base: str):
 def test_a_classifier_is_left_out(tmp_path: Path, keras_3: bool):
     more = [VGG16.parameters_with_classifier - VGG16.parameters]
     path = promise(tmp_path / "w.h5", "VGG16", keras_3=keras_3, more=more)
-    check_weights_file(path, VGG16, "x")
+    read_weights(path, VGG16, "x")
     assert [tensor.shape for tensor in read_weights(path, VGG16, "x")] == tensor_shapes("VGG16")
     path = promise(tmp_path / "w2.h5", "VGG16", keras_3=keras_3, more=[7, 8])
-    check_weights_file(path, VGG16, "x")
+    read_weights(path, VGG16, "x")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,137 @@ def test_a_bug_of_tlcli_is_not_reported_as_damage(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(bases, "identify_by_parameters", fail)
     with pytest.raises(KeyError):
-        check_weights_file(path, VGG16, "x")
+        read_weights(path, VGG16, "x")
+
+
+def test_a_folder_names_its_files(tmp_path: Path):
+    for name in ("b.h5", "a.weights.h5", "notes.txt"):
+        (tmp_path / name).touch()
+    assert refusal(tmp_path) == (
+        "base.weights: FILE is a folder; name one of the files in it: a.weights.h5, b.h5"
+    )
+
+
+def test_a_web_address(cli, photos: Path, write_recipe):
+    words = "https://example.org/w.h5 is a web address; tlcli reads files: "
+    words += "download it and name the file"
+    with pytest.raises(WeightsError) as caught:
+        read_weights(Path("https://example.org/w.h5"), VGG16, "--weights")
+    assert str(caught.value) == f"--weights: {words}"
+    text = f"data: {{dir: {photos}}}\nbase: {{name: VGG16, weights: 'https://example.org/w.h5'}}\n"
+    done = cli("check", "--config", write_recipe(text, "r.yaml"))
+    assert done.exit_code == 1
+    assert f"error: r.yaml:2: base.weights: {words}\n" in done.stderr
+
+
+def _changed(path: Path, change: Callable[[list[np.ndarray]], None]) -> str:
+    """The refusal of weights of the smallest base in which something was changed."""
+    values = draw(SMALL.name)
+    change(values)
+    with h5py.File(path, "w") as file:
+        places = [p for layer in weighted_layers(SMALL.name) for p in layer.paths]
+        for place, value in zip(places, values, strict=True):
+            file[place] = value
+    try:
+        read_weights(path, SMALL, "base.weights")
+    except WeightsError as error:
+        message = str(error)
+        assert message.startswith(f"base.weights: {path}: ")
+        assert message.endswith(
+            "; the file is damaged, or was saved by a training that failed; name another one"
+        )
+        return message.removeprefix(f"base.weights: {path}: ").partition(";")[0]
+    return ""
+
+
+def _set(number: int, position: object, value: float) -> Callable[[list[np.ndarray]], None]:
+    def change(values: list[np.ndarray]) -> None:
+        values[number] = values[number].astype("f8")
+        values[number][position] = value
+
+    return change
+
+
+#: Of the smallest base: the first kernel (3, 3, 3, 16), then the four tensors of a batch norm.
+@pytest.mark.parametrize(
+    ("number", "position", "value", "message"),
+    [
+        (0, (1, 1, 2, 7), np.nan, "0 (3 x 3 x 3 x 16) of layer conv holds numbers that are not "
+                                  "finite"),
+        (0, (1, 1, 2, 7), -np.inf, "0 (3 x 3 x 3 x 16) of layer conv holds numbers that are not "
+                                   "finite"),
+        (0, (1, 1, 2, 7), 1e300, "0 (3 x 3 x 3 x 16) of layer conv holds numbers that are not "
+                                 "finite"),
+        (0, ..., 0, "0 (3 x 3 x 3 x 16) of layer conv holds one value alone, 0"),
+        (0, ..., 0.25, "0 (3 x 3 x 3 x 16) of layer conv holds one value alone, 0.25"),
+        (2, 3, np.nan, "1 (16) of layer conv_bn holds numbers that are not finite"),
+        (4, 3, -1, "3 (16) of layer conv_bn holds a variance below 0"),
+        (0, (..., 3), 0, ""),  # a filter that has died
+        (1, ..., 1, ""),
+        (2, ..., 0, ""),
+        (3, 3, -1, ""),
+        (4, ..., 1, ""),
+    ],
+)  # fmt: skip
+def test_numbers_are_looked_at(
+    tmp_path: Path, number: int, position: object, value: float, message: str
+):
+    expected = f"tensor {message}" if message else ""
+    assert _changed(tmp_path / "w.h5", _set(number, position, value)) == expected
+
+
+def test_many_impossible_tensors_are_one_line(tmp_path: Path):
+    def change(values: list[np.ndarray]) -> None:
+        for value in values:
+            value[...] = 0
+
+    assert _changed(tmp_path / "w.h5", change).startswith(
+        "tensor 0 (3 x 3 x 3 x 16) of layer conv holds one value alone, 0, and "
+    )
+
+
+def test_check_refuses_weights_with_nan(cli, photos: Path, write_recipe, tmp_path: Path):
+    _changed(tmp_path / "w.h5", _set(0, 0, np.nan))
+    base = f"base: {{name: {SMALL.name}, weights: w.h5, image_size: 48}}\n"
+    done = cli("check", "--config", write_recipe(f"data: {{dir: {photos}}}\n{base}", "r.yaml"))
+    assert done.exit_code == 1
+    assert f"error: r.yaml:2: base.weights: {tmp_path / 'w.h5'}: tensor 0 (3 x 3 x 3 x 16) of " in (
+        done.stderr
+    )
+
+
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("form", ["new", "old"])
+def test_several_candidates_in_a_file(tmp_path: Path, form: str, alike: bool):
+    """A model with two copies of the base, as a network for pairs of photos may have."""
+    copies = [draw(SMALL.name), draw(SMALL.name, 0 if alike else 1)]
+    path = tmp_path / "pair.weights.h5"
+    with h5py.File(path, "w") as file:
+        for name, values in zip(("left", "right"), copies, strict=True):
+            layers = weighted_layers(SMALL.name)
+            places = [place for layer in layers for place in layer.paths]
+            if form == "new":
+                names = [f"layers/{name}/{place}" for place in places]
+            else:
+                names = [f"{name}/{place.replace('/', '_')}" for place in places]
+                file.create_group(name).attrs["weight_names"] = [
+                    place.partition("/")[2].encode() for place in names
+                ]
+            for place, value in zip(names, values, strict=True):
+                file[place] = value
+        if form == "old":
+            file.attrs["layer_names"] = [b"left", b"right"]
+    if alike:
+        np.testing.assert_array_equal(read_weights(path, SMALL, "x")[0], copies[0][0])
+        return
+    with pytest.raises(WeightsError) as caught:
+        read_weights(path, SMALL, "base.weights")
+    first = "layers/{}/layers/conv2d/vars/0" if form == "new" else "{}/layers_conv2d_vars_0"
+    assert str(caught.value) == (
+        f"base.weights: {path} holds the weights of MobileNetV3Small 2 times, with different "
+        f"numbers, from {first.format('left')}, {first.format('right')}; "
+        "save those that are meant in a file of their own"
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all files")

@@ -18,7 +18,7 @@ from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
 from tlcli.pretrained.tensors import weighted_layers
 from tlcli.pretrained.weight_cache import Provenance, write_weights
-from tlcli.pretrained.weight_files import check_weights_file, read_weights
+from tlcli.pretrained.weight_files import read_weights
 from tlcli.pretrained.weight_formats import UnreadableWeightsError, open_weights_file
 from tlcli.pretrained.weights import WeightSource, load_weights
 
@@ -174,6 +174,42 @@ def test_a_zip_of_something_else(tmp_path: Path):
     )
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_with_two_of_them(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "w.keras", "w") as archive:
+        archive.writestr("model.weights.h5", b"x")
+        archive.writestr("model.weights.h5", b"y")
+    assert refusal(tmp_path / "w.keras") == (
+        f"base.weights: FILE is a zip archive with several files model.weights.h5; {HINT}"
+    )
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_copies_of_a_base_in_an_onnx_file(tmp_path: Path, alike: bool):
+    onnx = pytest.importorskip("onnx")
+    nodes, kept = [], []
+    for name, seed in (("left", 0), ("right", 0 if alike else 1)):
+        values = iter(draw("VGG16", seed))
+        for layer in weighted_layers("VGG16"):
+            inputs = [f"{name}/{layer.name}/{n}:0" for n in range(2)]
+            for tensor_name in inputs:
+                value = next(values)
+                value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+                array = np.ascontiguousarray(value)
+                kept.append(onnx.numpy_helper.from_array(array, tensor_name))
+            nodes.append(onnx.helper.make_node("Conv", ["x", *inputs], ["y"]))
+    graph = onnx.helper.make_graph(nodes, "g", [], [], kept)
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "w.onnx")
+    if alike:
+        _same(read_weights(tmp_path / "w.onnx", BASES["VGG16"], "x"), draw("VGG16"))
+    else:
+        assert refusal(tmp_path / "w.onnx") == (
+            "base.weights: FILE holds the weights of VGG16 2 times, with different numbers, from "
+            "left/block1_conv1/0:0, right/block1_conv1/0:0; "
+            "save those that are meant in a file of their own"
+        )
+
+
 def test_a_file_that_broke_off(tmp_path: Path):
     write_small(tmp_path / "w.weights.h5")
     with zipfile.ZipFile(tmp_path / "w.keras", "w") as archive:
@@ -208,7 +244,7 @@ def test_files_outside_are_never_read(tmp_path: Path):
         file["circle"] = h5py.SoftLink("/circle")
         file["layers"] = h5py.ExternalLink("secret.h5", "/layers")
     with pytest.raises(WeightsError, match="holds 1 parameters, MobileNetV3Small has"):
-        check_weights_file(tmp_path / "w.h5", SMALL, "x")
+        read_weights(tmp_path / "w.h5", SMALL, "x")
     with h5py.File(tmp_path / "v.h5", "w") as file:
         for layer in weighted_layers(SMALL.name):
             for place, shape in zip(layer.paths, layer.shapes, strict=True):
@@ -216,7 +252,7 @@ def test_files_outside_are_never_read(tmp_path: Path):
                 virtual[...] = h5py.VirtualSource("secret.h5", place, shape)
                 file.create_virtual_dataset(place, virtual)
     with pytest.raises(WeightsError, match="holds 0 parameters, MobileNetV3Small has"):
-        check_weights_file(tmp_path / "v.h5", SMALL, "x")
+        read_weights(tmp_path / "v.h5", SMALL, "x")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path):

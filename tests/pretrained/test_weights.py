@@ -22,6 +22,7 @@ from tlcli.pretrained.weight_cache import (
     weights_folder,
     write_weights,
 )
+from tlcli.pretrained.weight_files import read_weights
 from tlcli.pretrained.weight_sources import published_weights
 from tlcli.pretrained.weights import (
     WeightSource,
@@ -129,6 +130,26 @@ def test_the_order_of_places(find, hashed, tmp_path: Path, monkeypatch: pytest.M
     assert find().path == named / name
 
 
+def test_several_files_for_a_base(find, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path))
+    first = tmp_path / "mobilenetv3small-a-notop.weights.h5"
+    second = tmp_path / "mobilenetv3small-b-notop.weights.h5"
+    write_small(first)
+    write_small(second)
+    assert find().path == first  # the same numbers
+    write_small(second, seed=1)
+    with pytest.raises(WeightsError) as caught:
+        find()
+    assert str(caught.value) == (
+        f"TLCLI_WEIGHTS: several files in {tmp_path} may hold the weights of MobileNetV3Small, "
+        f"with different numbers: {first.name}, {second.name}; "
+        "keep one of them there, or rename it to mobilenetv3small_imagenet_notop.weights.h5"
+    )
+    own = tmp_path / "mobilenetv3small_imagenet_notop.weights.h5"
+    write_small(own, seed=2)
+    assert find().path == own  # its name is no guess
+
+
 def test_wrong_files(find, hashed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     data, name = hashed
     keras = Path(os.environ["KERAS_HOME"]) / "models" / name
@@ -173,10 +194,10 @@ def test_other_tensors_than_those_of_imagenet(find, tmp_path: Path, monkeypatch)
     path = promise(tmp_path / "vgg16-notop.h5", "VGG16")
     with pytest.raises(WeightsError) as caught:
         find(name="VGG16")
-    zeros = tensor_fingerprint(np.zeros(shape) for shape in tensor_shapes("VGG16"))
+    actual = tensor_fingerprint(read_weights(path, BASES["VGG16"], "x"))[:12]
     assert str(caught.value) == (
         "TLCLI_WEIGHTS: these are not the ImageNet weights of VGG16: their fingerprint is "
-        f"{zeros[:12]}..., not 367e97357726...; get the right ones with `tlcli weights fetch VGG16`"
+        f"{actual}..., not 367e97357726...; get the right ones with `tlcli weights fetch VGG16`"
     )
     assert find(str(path), "VGG16").path == path  # one's own weights are one's own choice
 

@@ -7,6 +7,7 @@ photo. Photos are decoded ahead in threads while the trunk computes.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -259,8 +260,7 @@ def _run_pass(
         if batch.readable:
             keys = [row_key(recipe.augment, view.digest, view.number) for view in batch.readable]
             for target, values in zip(targets, forward(batch.inputs), strict=True):
-                if recipe.features.dtype == "float16":
-                    _check_range(values, target)
+                _check_range(values, target, recipe.features.dtype)
                 rows[target].append(keys, values)
         signals.raise_if_interrupted()
         yield batch
@@ -283,8 +283,12 @@ def _pixels(recipe: Recipe, groups: Iterable[Sequence[View]]) -> Iterator[_Compu
         yield _ComputedBatch(len(batch.views), batch.readable, batch.pixels, batch.errors)
 
 
-def _check_range(values: Array, boundary: str) -> None:
+def _check_range(values: Array, boundary: str, dtype: str) -> None:
+    """Raise `StoreError` for activations that no row may hold."""
     largest = float(np.abs(values).max())
-    if not largest <= FLOAT16_MAX:
+    if not math.isfinite(largest):
+        message = f"the base's activations at '{boundary}' are not finite numbers"
+        raise StoreError(Problem("base.weights", message, "name other weights"))
+    if dtype == "float16" and largest > FLOAT16_MAX:
         message = f"an activation of {largest:,.0f} at '{boundary}' does not fit float16"
         raise StoreError(Problem("features.dtype", message, "use float32 for this base"))

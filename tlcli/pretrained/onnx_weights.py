@@ -9,6 +9,7 @@ length is checked against the bytes of the file, and arrays are views until they
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -52,9 +53,13 @@ class _Unit:
     kind: str
     inputs: tuple[str, ...]
 
-    def is_named_after(self, layer: str) -> bool:
-        """Whether one of its tensors is named after a layer: `model/conv1_conv/kernel`."""
-        return any(layer in name.replace(":", "/").split("/") for name in self.inputs)
+    def prefix_before(self, layer: str) -> str | None:
+        """The `model/` of a tensor named after a layer, `model/conv1_conv/kernel`; else None."""
+        for name in self.inputs:
+            parts = name.replace(":", "/").split("/")
+            if layer in parts:
+                return "".join(f"{part}/" for part in parts[: parts.index(layer)])
+        return None
 
 
 class ONNXGraph:
@@ -107,7 +112,33 @@ class ONNXGraph:
             if all(units):
                 break
         else:
-            units = list(self._units_in_order(layers))
+            copies = self._copies(layers)
+            units = list(copies[0] if copies else self._units_in_order(layers))
+        return self._all_arrays(layers, units)
+
+    def named_copies(self, layers: Sequence[WeightedLayer]) -> list[tuple[str, Tensors]]:
+        """The tensors of each copy of a base, with the name of the first, if there are several.
+
+        Copies are told apart by what stands before the names of Keras' layers.
+        """
+        copies = self._copies(layers)
+        if len(copies) < 2:
+            return []
+        return [(units[0].inputs[0], self._all_arrays(layers, units)) for units in copies]
+
+    def _copies(self, layers: Sequence[WeightedLayer]) -> list[list[_Unit]]:
+        copies: list[list[_Unit]] = []
+        for suffix in ("", "_1"):
+            units: dict[str, dict[str, _Unit]] = defaultdict(dict)
+            for layer in layers:
+                for unit in self._units_named(layer, layer.name + suffix):
+                    units[unit.prefix_before(layer.name + suffix) or ""][layer.name] = unit
+            copies += [[*copy.values()] for copy in units.values() if len(copy) == len(layers)]
+        return copies
+
+    def _all_arrays(
+        self, layers: Sequence[WeightedLayer], units: Sequence[_Unit | None]
+    ) -> Tensors:
         return [
             array
             for layer, unit in zip(layers, units, strict=True)
@@ -116,9 +147,13 @@ class ONNXGraph:
         ]
 
     def _unit_named(self, layer: WeightedLayer, name: str) -> _Unit | None:
-        kind = "BatchNormalization" if layer.kind == "batch_normalization" else "Conv"
-        matching = [unit for unit in self._units if unit.kind == kind and unit.is_named_after(name)]
+        matching = self._units_named(layer, name)
         return matching[0] if len(matching) == 1 else None
+
+    def _units_named(self, layer: WeightedLayer, name: str) -> list[_Unit]:
+        kind = "BatchNormalization" if layer.is_batch_norm else "Conv"
+        units = [unit for unit in self._units if unit.kind == kind]
+        return [unit for unit in units if unit.prefix_before(name) is not None]
 
     def _units_in_order(self, layers: Sequence[WeightedLayer]) -> Iterator[_Unit]:
         convolutions = [unit for unit in self._units if unit.kind == "Conv"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +46,11 @@ class WeightedLayer:
         return stem if number.isdigit() else last
 
     @property
+    def is_batch_norm(self) -> bool:
+        """Whether its last tensor is a moving variance."""
+        return self.kind == "batch_normalization"
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Where Keras 3 keeps the variables in a weights file."""
         return tuple(f"layers/{self.place}/vars/{n}" for n in range(len(self.shapes)))
@@ -72,6 +78,32 @@ def tensor_fingerprint(tensors: Iterable[npt.NDArray[Any]]) -> str:
         digest.update(str(tensor.shape).encode())
         digest.update(values.reshape(-1).data)
     return digest.hexdigest()
+
+
+def impossible_numbers(base: str, tensors: Iterable[npt.NDArray[Any]]) -> list[str]:
+    """What no network that was trained has: a line for each tensor with such numbers.
+
+    These are numbers that are not finite, a kernel (two axes or more) that is all of one value, and
+    a variance below 0. Biases of 0 and scales of 1 are common.
+    """
+    remaining = iter(tensors)
+    lines = []
+    for layer in weighted_layers(base):
+        for number, shape in enumerate(layer.shapes):
+            values = next(remaining)
+            # Both are NaN if one value is, and no copy is made.
+            low, high = float(values.min()), float(values.max())
+            what = ""
+            if not math.isfinite(low - high):
+                what = "numbers that are not finite"
+            elif low == high and len(shape) > 1 and values.size > 1:
+                what = f"one value alone, {low:g}"
+            elif low < 0 and layer.is_batch_norm and number == len(layer.shapes) - 1:
+                what = "a variance below 0"
+            if what:
+                size = " x ".join(map(str, shape))
+                lines.append(f"tensor {number} ({size}) of layer {layer.name} holds {what}")
+    return lines
 
 
 def is_chain(kernels: Sequence[Shape]) -> bool:

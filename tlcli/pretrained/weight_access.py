@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tlcli.errors import WeightsError
+from tlcli.system import web
+
 
 @dataclass(frozen=True)
 class WeightsAccess:
@@ -24,13 +27,15 @@ class WeightsAccess:
         """The values of `--offline` and `--weights-dir`.
 
         Where an option is absent its environment variable, TLCLI_OFFLINE or TLCLI_WEIGHTS, is read.
+        Raises `WeightsError` for a web address in the place of the folder.
         """
         no_network = os.environ.get("TLCLI_OFFLINE", "").strip().lower()
         named = os.environ.get("TLCLI_WEIGHTS")
-        return cls(
-            offline or no_network not in ("", "0", "false", "no"),
-            folder or (Path(named) if named else None),
-        )
+        where = "--weights-dir" if folder else "TLCLI_WEIGHTS"
+        folder = folder or (Path(named) if named else None)
+        if folder and (address := web.as_web_address(folder)):
+            raise WeightsError(web.not_a_file(address, where))
+        return cls(offline or no_network not in ("", "0", "false", "no"), folder)
 
 
 def offline_hint(base: str) -> str:

@@ -2,7 +2,7 @@
 
 Keras 3 `.weights.h5`, Keras' older `.h5` with or without the classifier, whole `.keras` models and
 ONNX all give the same tensors in the same order, that of `tensors.weighted_layers`. Only what a
-base needs is read, and only after every shape has been compared.
+base needs is read, and only after every shape has been compared. Then the numbers are looked at.
 """
 
 from __future__ import annotations
@@ -11,36 +11,41 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from tlcli.errors import Problem, WeightsError, reason
 from tlcli.networks import bases
-from tlcli.pretrained.tensors import Shape, Tensors
+from tlcli.pretrained.tensors import Shape, Tensors, impossible_numbers
 from tlcli.pretrained.weight_formats import (
     HDF5File,
     OpenWeightsFile,
     UnreadableWeightsError,
     open_weights_file,
 )
+from tlcli.system import web
 
-
-def check_weights_file(
-    path: Path, row: bases.PretrainedBase, where: str, expected_by: str = "the recipe asks for"
-) -> None:
-    """Raise a `WeightsError`, placed at `where`, unless the file holds the weights of the base.
-
-    Names and shapes are compared, values are not read: with HDF5 this takes milliseconds.
-    `expected_by` says what names the base, for the message about a file of another one.
-    """
-    with _opened_weights_file(path, row, where) as content:
-        _check_shapes(content, path, row, where, expected_by)
+#: The ends of the names of weights files, and the most names that a message lists.
+SUFFIXES, MAX_NAMED = (".h5", ".hdf5", ".keras", ".onnx"), 4
 
 
 def read_weights(
     path: Path, row: bases.PretrainedBase, where: str, expected_by: str = "the recipe asks for"
 ) -> Tensors:
-    """The tensors of a base from a file of any form; as `check_weights_file`."""
+    """The tensors of a base from a file of any form.
+
+    Raises a `WeightsError`, placed at `where`, for a file that does not hold them, holds several
+    that differ, or holds numbers that no trained network has. `expected_by` says what names the
+    base, for the message about a file of another one.
+    """
     with _opened_weights_file(path, row, where) as content:
         _check_shapes(content, path, row, where, expected_by)
-        return content.read(row.name)
+        _check_candidates(content, path, row, where)
+        tensors = content.read(row.name)
+    if lines := impossible_numbers(row.name, tensors):
+        more = f", and {len(lines) - 1:,} more such tensors" if len(lines) > 1 else ""
+        hint = "the file is damaged, or was saved by a training that failed; name another one"
+        raise WeightsError(Problem(where, f"{path}: {lines[0]}{more}", hint))
+    return tensors
 
 
 def read_classifier(
@@ -59,6 +64,9 @@ def read_classifier(
         message = f"{path} does not hold the ImageNet classifier of {row.name}"
         hint = "name Keras' .h5 or .weights.h5 file of the whole network"
         raise WeightsError(Problem(where, message, hint))
+    if not all(np.isfinite(tensor).all() for tensor in tensors):
+        message = f"{path}: its classifier holds numbers that are not finite"
+        raise WeightsError(Problem(where, message, "name another file"))
     return tensors
 
 
@@ -85,8 +93,10 @@ def _opened_weights_file(
 ) -> Iterator[OpenWeightsFile]:
     """The content of a file; one that cannot be opened or read is a `WeightsError` of one line."""
     hint = _hint(row)
+    if address := web.as_web_address(path):
+        raise WeightsError(web.not_a_file(address, where))
     if path.is_dir():
-        raise WeightsError(Problem(where, f"{path} is a folder", hint))
+        raise WeightsError(Problem(where, f"{path} is a folder", _files_in(path) or hint))
     try:
         with ExitStack() as stack:
             yield open_weights_file(path, stack)
@@ -99,6 +109,27 @@ def _opened_weights_file(
         raise WeightsError(Problem(where, f"{path} cannot be read: {reason(error)}")) from error
     except UnreadableWeightsError as error:
         raise WeightsError(Problem(where, f"{path} {error}", hint)) from error
+
+
+def _files_in(folder: Path) -> str:
+    """A hint that names the weights files in a folder, or an empty one."""
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    shown = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+    return f"name one of the files in it: {shown}" if names else ""
+
+
+def _check_candidates(
+    content: OpenWeightsFile, path: Path, row: bases.PretrainedBase, where: str
+) -> None:
+    """Raise a `WeightsError` where the file holds several sets of numbers for the base."""
+    candidates = content.candidates(row.name)
+    if len(candidates) > 1:
+        shown = ", ".join(candidates[:MAX_NAMED])
+        more = ", ..." if len(candidates) > MAX_NAMED else ""
+        message = f"{path} holds the weights of {row.name} {len(candidates)} times, with different "
+        message += f"numbers, from {shown}{more}"
+        hint = "save those that are meant in a file of their own"
+        raise WeightsError(Problem(where, message, hint))
 
 
 def _check_shapes(

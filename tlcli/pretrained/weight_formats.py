@@ -32,8 +32,17 @@ class OpenWeightsFile(Protocol):
     def fits(self, base: str) -> bool:
         """Whether all tensors of the base are in it, in their shapes."""
 
+    def candidates(self, base: str) -> list[str]:
+        """Where the first tensors of copies of the base are that hold different numbers.
+
+        Not every form of file tells where a single copy is.
+        """
+
     def read(self, base: str) -> Tensors:
-        """The tensors of the base, in the order of `tensors.weighted_layers`."""
+        """The tensors of the base, in the order of `tensors.weighted_layers`: the first of several.
+
+        Raises ValueError where they do not match.
+        """
 
 
 class UnreadableWeightsError(Exception):
@@ -101,6 +110,8 @@ def _unpacked(path: Path, stack: ExitStack) -> Any:
     """The weights in a `.keras` archive as a temporary file without a name."""
     archive = stack.enter_context(zipfile.ZipFile(path))
     names = archive.namelist()
+    if names.count("model.weights.h5") > 1:
+        raise UnreadableWeightsError("is a zip archive with several files model.weights.h5")
     if "model.weights.h5" not in names:
         raise UnreadableWeightsError("is a zip archive without the weights of a Keras model")
     member = archive.getinfo("model.weights.h5")
@@ -142,10 +153,16 @@ class HDF5File:
         return sum(int(item.size or 0) for item in self._datasets.values())
 
     def fits(self, base: str) -> bool:
-        return self._places(base) is not None
+        return next(self._places(base), None) is not None
+
+    def candidates(self, base: str) -> list[str]:
+        places = list(self._places(base))
+        if len(places) < 2:
+            return [paths[0] for paths in places]
+        return _if_different([(paths[0], self._values(paths)) for paths in places])
 
     def read(self, base: str) -> Tensors:
-        return self._values(self._places(base) or [])
+        return self._values(next(self._places(base), []))
 
     def read_above(self, base: str, places: list[str], shapes: list[Shape]) -> Tensors | None:
         """The tensors above a base, or None without them: see `weight_files.read_classifier`."""
@@ -154,18 +171,23 @@ class HDF5File:
         paths = self._if_fitting(places, shapes)
         return None if paths is None else self._values(paths)
 
-    def _places(self, base: str) -> list[str] | None:
-        """The paths of the tensors of a base, in order, or None."""
+    def _places(self, base: str) -> Iterator[list[str]]:
+        """The paths of the tensors of a base, in order; several lists if it is there repeatedly."""
         shapes = tensor_shapes(base)
         if self._legacy_paths:
-            return self._if_fitting(self._legacy_paths[: len(shapes)], shapes)
+            if first := self._if_fitting(self._legacy_paths[: len(shapes)], shapes):
+                yield first
+                for start in range(1, len(self._legacy_paths) - len(shapes) + 1):
+                    paths = self._legacy_paths[start : start + len(shapes)]
+                    if self._if_fitting(paths, shapes):
+                        yield paths
+            return
         relative = [path for layer in weighted_layers(base) for path in layer.paths]
         # The base may be a layer of the model that was saved: then it is one group further down.
         for group in self._groups:
-            paths = self._if_fitting([group + path for path in relative], shapes)
-            if paths:
-                return paths
-        return None
+            paths = [group + path for path in relative]
+            if self._if_fitting(paths, shapes):
+                yield paths
 
     @_library_errors_translated()
     def _if_fitting(self, paths: list[str], shapes: list[Shape]) -> list[str] | None:
@@ -180,7 +202,8 @@ class HDF5File:
 
     @_library_errors_translated()
     def _values(self, paths: list[str]) -> Tensors:
-        return [np.asarray(self._datasets[path][()], dtype=np.float32) for path in paths]
+        with np.errstate(over="ignore"):  # infinity, for whoever looks at the numbers
+            return [np.asarray(self._datasets[path][()], dtype=np.float32) for path in paths]
 
     def _paths_in_attributes(self) -> Iterator[str]:
         """The datasets of Keras' older form, in the order in which its attributes list them."""
@@ -192,6 +215,15 @@ class HDF5File:
                 raise ValueError(f"{layer} is missing")
             for name in _names(self._file[group].attrs, "weight_names"):
                 yield f"{group}/{name}"
+
+
+def _if_different(sets: list[tuple[str, Tensors]]) -> list[str]:
+    """The names of the sets of tensors; of those that are alike, the first."""
+    different: list[tuple[str, Tensors]] = []
+    for name, tensors in sets:
+        if not any(all(map(np.array_equal, tensors, others)) for _, others in different):
+            different.append((name, tensors))
+    return [name for name, _ in different]
 
 
 def _names(attributes: Any, key: str) -> Iterator[str]:
@@ -220,6 +252,9 @@ class ONNXFile:
             return math.prod(self.read(base)[0].shape) > 0
         except ValueError:
             return False
+
+    def candidates(self, base: str) -> list[str]:
+        return _if_different(self._graph.named_copies(weighted_layers(base)))
 
     def read(self, base: str) -> Tensors:
         return self._graph.tensors(weighted_layers(base))

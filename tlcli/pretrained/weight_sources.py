@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from tlcli.errors import Problem, WeightsError, suggestion
 from tlcli.networks import bases
-from tlcli.system import download
+from tlcli.system import download, web
 from tlcli.system.yamlfile import Document, read_yaml
 
 #: The keys of a mirror in a user's file.
@@ -103,6 +103,8 @@ def mirrors_in_order(base: str) -> tuple[Mirror, ...]:
 
 def read_user_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
     """The mirrors of a user's YAML file: under each base one `{url, sha256}`, or a list of them."""
+    if address := web.as_web_address(path):
+        raise WeightsError(web.not_a_file(address, "TLCLI_MIRRORS"))
     if not path.is_file():
         raise WeightsError(Problem("TLCLI_MIRRORS", f"no such file: {path}", "check the path"))
     document = read_yaml(path)

@@ -29,7 +29,7 @@ from tlcli.pretrained.weight_cache import (
     weights_folder,
 )
 from tlcli.pretrained.weight_fetch import download_weights
-from tlcli.pretrained.weight_files import base_from_file_name, check_weights_file, read_weights
+from tlcli.pretrained.weight_files import base_from_file_name, read_weights
 from tlcli.pretrained.weight_sources import published_weights
 from tlcli.system import files
 
@@ -69,8 +69,8 @@ def find_weights(
 ) -> WeightSource:
     """The source of a base's weights; nothing is downloaded yet.
 
-    A file with ImageNet weights is read and verified; of one that the user names, only the shapes
-    are compared.
+    A file is read: one with ImageNet weights is verified, of one that the user names the shapes
+    are compared and the numbers looked at.
 
     Args:
         row: the base.
@@ -86,7 +86,7 @@ def find_weights(
     if choice == "random":
         return WeightSource("random")
     if choice != "imagenet":
-        check_weights_file(Path(choice), row, where, expected_by)
+        read_weights(Path(choice), row, where, expected_by)
         return WeightSource("file", Path(choice))
     folder = weights_folder(files.cache_folder(cache))
     path, verified, results = None, "", []
@@ -135,17 +135,38 @@ def _search(
     A wrong file is an error, except in Keras' cache, where Keras leaves broken files behind.
     """
     for place, paths in candidate_files(row, folder, access).items():
-        path = next((path for path in paths if path.is_file()), None)
-        if path is None:
+        if not (present := _present_files(paths, row)):
             yield None, "", f"none in {place} ({paths[0].parent})"
             continue
         try:
-            where = place if place == "TLCLI_WEIGHTS" else str(path)
-            yield path, verify_file(path, row, where).verified, f"{path} in {place}"
+            path, provenance = _verify_alike(present, row, place)
+            yield path, provenance.verified, f"{path} in {place}"
         except WeightsError as error:
             if place != "Keras' cache":
                 raise
             yield None, "", f"skipped in {place}: {error.problems[0].message}"
+
+
+def _present_files(paths: list[Path], row: bases.PretrainedBase) -> list[Path]:
+    """The files among `paths`; where some have the names of tlcli or Keras, these alone."""
+    present = [path for path in paths if path.is_file()]
+    names = (weights_file_name(row.name), published_weights(row.name).file)
+    return [path for path in present if path.name in names] or present
+
+
+def _verify_alike(
+    paths: list[Path], row: bases.PretrainedBase, place: str
+) -> tuple[Path, Provenance]:
+    """The first of the files of one place, verified; a `WeightsError` if their tensors differ."""
+    where = place if place == "TLCLI_WEIGHTS" else str(paths[0])
+    verified = [verify_file(path, row, where) for path in paths]
+    if len({provenance.fingerprint for provenance in verified}) > 1:
+        names = ", ".join(path.name for path in paths)
+        message = f"several files in {paths[0].parent} may hold the weights of {row.name}, with "
+        message += f"different numbers: {names}"
+        hint = f"keep one of them there, or rename it to {weights_file_name(row.name)}"
+        raise WeightsError(Problem(where, message, hint))
+    return paths[0], verified[0]
 
 
 def _proof(verified: str) -> str:
