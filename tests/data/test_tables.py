@@ -228,13 +228,16 @@ def test_missing_photos_of_a_table(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("on\\b.jpg", "write / instead of \\ between folders"),
+        ("on\\c.jpg", "write / instead of \\ between folders"),
         ("b.jpg", "did you mean 'in/b.jpg'? move the table into 'in', or write 'in/' before the "
          "paths"),
         ("b", "did you mean 'in/b.jpg'? move the table into 'in', or write 'in/' before the "
          "paths"),
         ("in/B.jpg", "did you mean 'b.jpg', in different letter case?"),
-        ("none/b.jpg", "check the path; it is relative to the table"),
+        ("none/c.jpg", "check the path; it is relative to the table"),
+        ("C:\\me\\c.jpg", "write / instead of \\ between folders"),
+        ("here/in/b.jpg", "did you mean 'in/b.jpg'? paths are relative to the table"),
+        ("C:\\me\\in\\b.jpg", "did you mean 'in/b.jpg'? paths are relative to the table"),
         ("in/" + "b" * 300, "check the path; it is relative to the table"),
     ],
 )  # fmt: skip
@@ -284,3 +287,12 @@ def test_a_group_in_two_splits_is_an_error(tmp_path: Path):
         f"{tmp_path}: 2 photos: its group is also in another split: a (group g), c (group g); "
     )
     assert finding.severity == "error"
+
+
+def test_a_table_with_the_paths_of_another_machine(tmp_path: Path):
+    plant(tmp_path, "in/b.jpg", "x", "y")
+    table = write(tmp_path, "x,x\ny,y\n/home/me/in/b.jpg,y\n")
+    assert failures(table)[-1:] == [
+        "/home/me/in/b.jpg: no such file: line 3; "
+        "did you mean 'in/b.jpg'? paths are relative to the table"
+    ]

@@ -152,7 +152,7 @@ def _unread_findings(
     layout: Layout, unread: Mapping[Path, Problem], *, skip: bool
 ) -> list[Finding]:
     """Photos whose bytes cannot be read, and the rows of a table without a file."""
-    missing = find_missing(unread, layout.lines, skip=skip) if layout.table else None
+    missing = find_missing(unread, layout.lines, layout.root, skip=skip) if layout.table else None
     not_there = frozenset(missing.paths) if missing else frozenset()
     bad = [(path, problem) for path, problem in unread.items() if path not in not_there]
     bad += [(path, unreadable_file(path, "a link to nothing")) for path in layout.dangling]

@@ -93,34 +93,46 @@ class PhotoFinder:
 
 
 def find_missing(
-    paths: Collection[Path], lines: Mapping[Path, int], *, skip: bool
+    paths: Collection[Path], lines: Mapping[Path, int], folder: Path, *, skip: bool
 ) -> Finding | None:
     """Rows whose photos are not there, if any of `paths` is not, by their lines in the table.
 
-    With `skip` they are left out of a run, and are no more than a warning.
+    `folder` is that of the table. With `skip` they are left out of a run, and are no more than a
+    warning.
     """
     lost = tuple(path for path in paths if not os.path.lexists(path))
     if not lost:
         return None
-    hint = "left out of the run" if skip else _missing_hint(lost)
+    hint = "left out of the run" if skip else _missing_hint(lost, folder)
     severity: Severity = "warning" if skip else "error"
     details = tuple(f"line {lines[path]}" for path in lost)
     return Finding("unreadable", severity, "no such file", hint, lost, details)
 
 
-def _missing_hint(lost: Collection[Path]) -> str:
+def _missing_hint(lost: Collection[Path], folder: Path) -> str:
     first = next(iter(lost))
     with suppress(OSError, ValueError):
         for other in first.parent.iterdir():
             if other.name.casefold() == first.name.casefold():
                 return f"did you mean '{other.name}', in different letter case?"
         if len(inside := _in_folders(first)) == 1:
-            folder = inside[0].parent.name
-            hint = f"did you mean '{folder}/{inside[0].name}'? move the table into '{folder}', "
-            return f"{hint}or write '{folder}/' before the paths"
+            above = inside[0].parent.name
+            hint = f"did you mean '{above}/{inside[0].name}'? move the table into '{above}', "
+            return f"{hint}or write '{above}/' before the paths"
+    if shorter := _find_end(first, folder):
+        return f"did you mean '{shorter}'? paths are relative to the table"
     if any("\\" in path.name for path in lost):
         return "write / instead of \\ between folders"
     return "check the path; it is relative to the table"
+
+
+def _find_end(path: Path, folder: Path) -> str:
+    """The end of a path under which its file is in the folder of the table, as after a move."""
+    name = path.relative_to(folder) if path.is_relative_to(folder) else path
+    parts = str(name).replace("\\", "/").strip("/").split("/")
+    finder = PhotoFinder(folder)
+    ends = ("/".join(parts[begin:]) for begin in range(1, len(parts)))
+    return next((end for end in ends if finder.exists(end)), "")
 
 
 def _in_folders(path: Path) -> list[Path]:

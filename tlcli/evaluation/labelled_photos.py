@@ -171,7 +171,7 @@ def find_table_photos(
         console.note(f"{table}: the split of {lines} is ignored: all lines are evaluated")
     root = table.parent
     lines_by_path = {row.path: row.line for row in rows}
-    if missing := find_missing(lines_by_path, lines_by_path, skip=False):
+    if missing := find_missing(lines_by_path, lines_by_path, root, skip=False):
         raise DataError(missing.as_problem(root))
     numbers = _class_numbers(classes)
     labelled = [(row.path, numbers[row.label]) for row in rows]
