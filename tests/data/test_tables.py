@@ -132,6 +132,12 @@ def test_a_photo_may_be_called_as_a_column(tmp_path: Path):
 def test_a_missing_table(tmp_path: Path):
     with pytest.raises(DataError, match="no such table; check the path"):
         tables.read_rows(tmp_path / "x.csv")
+    with pytest.raises(DataError) as caught:
+        tables.read_rows(tmp_path / "https://example.org/x.csv")
+    assert str(caught.value) == (
+        "https://example.org/x.csv: is a web address; "
+        "tlcli reads files: download it and name the file"
+    )
     with pytest.raises(DataError, match="cannot be read: is a directory"):
         tables.read_rows(tmp_path)
 

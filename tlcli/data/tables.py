@@ -157,7 +157,9 @@ def _text(table: Path) -> str:
     try:
         return files.read_bytes(table, files.LIST_BYTES).decode("utf-8-sig").lstrip("\ufeff")
     except FileNotFoundError as error:
-        raise DataError(Problem(str(table), "no such table", "check the path")) from error
+        missing = Problem(str(table), "no such table", "check the path")
+        address = as_web_address(table)
+        raise DataError(not_a_file(address) if address else missing) from error
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text (byte {error.start:,})"
         raise DataError(Problem(str(table), what, "save it as UTF-8 (CSV UTF-8)")) from error
