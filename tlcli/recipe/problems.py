@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tlcli.errors import BoundaryError, Problem, brief, nearest, suggestion
+from tlcli.errors import BoundaryError, Problem, Severity, brief, nearest, suggestion
 from tlcli.networks import bases
 from tlcli.networks.boundaries import HEAD_ALONE, NAME_EXPECTED
 from tlcli.recipe.block import Block
@@ -91,16 +91,18 @@ def check_fine_tuning(recipe: Recipe) -> Iterator[Problem]:
         boundary = row.boundary(stage.freeze_until)
         if boundary.trainable(batch_norm):
             continue
-        above = "no layer with weights" if not boundary.parameters_above else "only batch norm"
-        hint = _lower_boundaries(row, boundary.name, batch_norm)
+        above, hint = "no layer with weights", _lower_boundaries(row, boundary.name, batch_norm)
+        severity: Severity = "error"
         if boundary.batch_norm_above:
-            hint += ", and base.batch_norm=train trains batch norm"
+            above, hint = "only batch norm", f"{hint}, and base.batch_norm=train trains batch norm"
+            severity = "warning"  # runs that version 0.1.0 left in such a stage can be resumed
         default = not recipe.has_key("stages")  # then the stage has the boundary of the base
         key = ("base", "freeze_until") if default else ("stages", position, "freeze_until")
         yield Problem(
             recipe.where(*key),
             f"{above} is above '{boundary.name}', so the stage would train the head alone",
             hint,
+            severity,
         )
 
 
