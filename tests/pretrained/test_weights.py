@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,11 @@ from tlcli.errors import WeightsError
 from tlcli.networks.bases import BASES
 from tlcli.pretrained import weight_sources
 from tlcli.pretrained.tensors import tensor_fingerprint, tensor_shapes, weighted_layers
+from tlcli.pretrained.verification_records import (
+    RECORDS,
+    Verification,
+    write_record,
+)
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weight_cache import (
     Provenance,
@@ -54,11 +60,16 @@ def messages(source: WeightSource) -> list[str]:
     return [problem.message for problem in source.notes]
 
 
-def write_to_cache(base: str = SMALL.name, seed: int = 0) -> Path:
-    """Random weights in tlcli's cache."""
+PROOF = Verification("https://elsewhere/w.h5", "published hash", "ab" * 16)
+
+
+def write_to_cache(base: str = SMALL.name, seed: int = 0, *, recorded: bool = True) -> Path:
+    """Random weights in tlcli's cache, which say that they were verified; and a record of that."""
     folder = weights_folder(files.cache_folder())
     values = draw(base, seed)
     provenance = Provenance("elsewhere", tensor_fingerprint(values), "published hash")
+    if recorded:
+        write_record(folder, base, provenance.fingerprint, PROOF)
     write_weights(folder / weights_file_name(base), BASES[base], values, provenance)
     return folder / weights_file_name(base)
 
@@ -121,10 +132,9 @@ def test_the_order_of_places(find, hashed, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TLCLI_WEIGHTS", str(named))
     assert messages(find())[0] == f"none in TLCLI_WEIGHTS ({named})"
     named.mkdir()
-    write_small(named / "mobilenetv3small-mine-notop.weights.h5")
+    write_small(named / "mobilenetv3small-mine-notop.weights.h5", seed=3)
     assert messages(find()) == [
-        f"{named}/mobilenetv3small-mine-notop.weights.h5 in TLCLI_WEIGHTS, "
-        "no checksum is known for it"
+        f"{named}/mobilenetv3small-mine-notop.weights.h5 in TLCLI_WEIGHTS, not verified"
     ]
     (named / name).write_bytes(data)
     assert find().path == named / name
@@ -189,6 +199,55 @@ def test_a_changed_file_in_the_cache(find):
     )
 
 
+SAYS = "not verified (the file itself says: by published hash)"
+
+
+def test_what_a_file_says_of_itself_vouches_for_nothing(find):
+    """As in the caches of version 0.1.0, and in any file into which somebody has written it."""
+    path = write_to_cache(recorded=False)
+    assert find().path == path  # it is used
+    assert messages(find()) == [f"{path} in tlcli's cache, {SAYS}"]
+    model = SMALL.build((32, 32), seed=1)
+    load_weights(model, SMALL, find())
+    record = describe_weights(model, SMALL, find())
+    assert record["source"] == str(path)
+    assert (record["verified"], record["published"]) == ("", "")
+    assert record["stated"] == "published hash"
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", "verified", "base", "fingerprint"])
+def test_a_record_that_is_damaged_or_of_others_vouches_for_nothing(find, damage: str):
+    path = write_to_cache()
+    (record,) = (path.parent / RECORDS).iterdir()
+    assert messages(find()) == [f"{path} in tlcli's cache, verified by published hash"]
+    values = json.loads(record.read_text())
+    changed = json.dumps({**values, damage: "x"}) if damage in values else damage
+    record.write_text(changed)
+    assert messages(find()) == [f"{path} in tlcli's cache, {SAYS}"]
+
+
+def test_a_record_is_of_numbers_not_of_names(find, tmp_path: Path, monkeypatch):
+    """The same tensors in another form of file are as good; others under the same name are not."""
+    write_to_cache().unlink()
+    monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path))
+    path = tmp_path / weights_file_name(SMALL.name)
+    write_small(path)
+    assert messages(find()) == [f"{path} in TLCLI_WEIGHTS, verified by published hash"]
+    write_small(path, seed=1)
+    assert messages(find()) == [f"{path} in TLCLI_WEIGHTS, not verified"]
+
+
+def test_the_name_of_the_official_file_needs_its_hash(find, hashed, tmp_path: Path, monkeypatch):
+    """Whatever the file says of itself."""
+    monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path / "named"))
+    values = draw(SMALL.name)
+    said = Provenance("elsewhere", tensor_fingerprint(values), "published hash")
+    path = tmp_path / "named" / hashed[1]
+    write_weights(path, SMALL, values, said)
+    with pytest.raises(WeightsError, match="has the name of the official file, but not its hash"):
+        find()
+
+
 def test_other_tensors_than_those_of_imagenet(find, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path))
     path = promise(tmp_path / "vgg16-notop.h5", "VGG16")
@@ -204,7 +263,7 @@ def test_other_tensors_than_those_of_imagenet(find, tmp_path: Path, monkeypatch)
 
 @pytest.mark.skipif(not SHARED, reason="TLCLI_TEST_VGG16 names no file")
 def test_the_fingerprint_of_vgg16():
-    provenance = verify_file(Path(SHARED or ""), BASES["VGG16"], "x")
+    provenance = verify_file(Path(SHARED or ""), BASES["VGG16"], "x", Path("nowhere"))
     assert provenance.verified == "fingerprint"
 
 
@@ -217,15 +276,17 @@ def test_what_is_loaded_is_recorded(find):
     np.testing.assert_array_equal(model.get_weights()[0], before)
     load_weights(model, SMALL, source)
     expected = {
-        "source": "elsewhere",
+        "source": PROOF.source,
         "file": str(path),
         "fingerprint": tensor_fingerprint(draw(SMALL.name)),
         "verified": "published hash",
+        "published": PROOF.published,
+        "stated": "published hash",
     }
     assert describe_weights(model, SMALL, source) == expected
     fetched = WeightSource("network", None, path.parent)
     load_weights(model, SMALL, fetched)  # it is in the cache by now
-    assert describe_weights(model, SMALL, fetched) == expected
+    assert describe_weights(model, SMALL, fetched) == {**expected, "stated": ""}
     record = describe_weights(model, SMALL, WeightSource("random"))
     assert (record["source"], record["file"], record["verified"]) == ("random weights", "", "")
 

@@ -97,6 +97,30 @@ def test_what_it_says_is_what_the_run_holds(run: Run):
     assert rows == expected
 
 
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"verified": "", "published": ""}, "not verified"),
+        ({"verified": "published hash", "published": "ab" * 16}, "by published hash"),
+        ({"verified": "fingerprint", "published": "cd" * 32}, "by fingerprint"),
+        ({"verified": "fingerprint"}, "by fingerprint"),
+        # A claim of the file itself may be among these.
+        ({"verified": "published hash"},
+         "by published hash, as an earlier version of tlcli recorded it"),
+    ],
+)  # fmt: skip
+def test_how_the_weights_were_verified(run: Run, weights: dict[str, str], words: str):
+    record = run.read(directory.RECORD)
+    files.write_json(run.file(directory.RECORD), {**record, "weights": {"source": "x", **weights}})
+    page = section(parsed(report.write_report(run).path), "reproduce")
+    facts = [[text(cell) for cell in entry] for entry in page.iter(HTML + "div")]
+    shown = {key: value for key, value in facts if key.startswith("weights, ")}
+    expected = {"weights, source": "x", "weights, verified": words}
+    if published := weights.get("published"):
+        expected["weights, published"] = published
+    assert shown == expected
+
+
 def test_the_photos_of_a_cell_are_those_that_it_counts(run: Run):
     report.write_report(run)
     page = parsed(run.file(directory.REPORT))

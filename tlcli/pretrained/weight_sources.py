@@ -74,9 +74,10 @@ class PublishedWeights:
     fingerprint: str
     mirrors: tuple[Mirror, ...]
 
-    def has_hash_of(self, path: Path) -> bool:
-        """Whether a file has one of the published hashes."""
-        return any(download.hash_file(path, known) == known for known in self.hashes)
+    def matching_hash(self, path: Path) -> str:
+        """The published hash that a file has; empty if it has none of them."""
+        hashes = (known for known in self.hashes if download.hash_file(path, known) == known)
+        return next(hashes, "")
 
 
 def published_weights(base: str) -> PublishedWeights:

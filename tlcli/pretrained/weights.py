@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tlcli.errors import Problem, WeightsError
 from tlcli.networks import bases
 from tlcli.pretrained.tensors import Tensors, tensor_fingerprint, weighted_layers
+from tlcli.pretrained.verification_records import BY_HASH, Verification
 from tlcli.pretrained.weight_access import WeightsAccess, offline_hint
 from tlcli.pretrained.weight_cache import (
-    BY_FINGERPRINT,
-    BY_HASH,
-    UNVERIFIED,
     Provenance,
-    read_cached_weights,
-    read_provenance,
+    read_statement,
+    trace_tensors,
     verify_tensors,
     weights_file_name,
     weights_folder,
@@ -43,14 +41,14 @@ class WeightSource:
             numbers.
         path: of the file.
         folder: the weights folder of tlcli's cache, which keeps what is downloaded.
-        verified: how the file was verified, one of `weight_cache.BY_...`, or empty.
+        provenance: of a file with ImageNet weights.
         notes: for the user: each place that was searched, and the result.
     """
 
     kind: Literal["file", "network", "random"]
     path: Path | None = None
-    folder: Path | None = None
-    verified: str = field(default="", compare=False)
+    folder: Path | None = field(default=None, compare=False)
+    provenance: Provenance | None = field(default=None, compare=False)
     notes: tuple[Problem, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
@@ -85,20 +83,20 @@ def find_weights(
     """
     if choice == "random":
         return WeightSource("random")
+    folder = weights_folder(files.cache_folder(cache))
     if choice != "imagenet":
         read_weights(Path(choice), row, where, expected_by)
-        return WeightSource("file", Path(choice))
-    folder = weights_folder(files.cache_folder(cache))
-    path, verified, results = None, "", []
-    for path, verified, result in _search(row, folder, access):
-        results.append(f"{result}, {_proof(verified)}" if path else result)
+        return WeightSource("file", Path(choice), folder)
+    path, provenance, results = None, None, []
+    for path, provenance, result in _search(row, folder, access):
+        results.append(f"{result}, {provenance.verification}" if provenance else result)
         if path is not None:
             break
     if path is None and access.offline:
         message = f"the weights of {row.name} are not on this machine, and tlcli is offline"
         raise WeightsError(Problem(where, message, offline_hint(row.name)))
     notes = tuple(Problem(f"weights of {row.name}", text, severity="note") for text in results)
-    return WeightSource("file" if path else "network", path, folder, verified, notes)
+    return WeightSource("file" if path else "network", path, folder, provenance, notes)
 
 
 def candidate_files(
@@ -129,37 +127,37 @@ def keras_weights_folder() -> Path:
 
 def _search(
     row: bases.PretrainedBase, folder: Path, access: WeightsAccess
-) -> Iterator[tuple[Path | None, str, str]]:
-    """Search place after place: the file in it or None, how it was verified, and a note.
+) -> Iterator[tuple[Path | None, Provenance | None, str]]:
+    """Search place after place: the file in it or None, its provenance, and a note.
 
     A wrong file is an error, except in Keras' cache, where Keras leaves broken files behind.
     """
     for place, paths in candidate_files(row, folder, access).items():
-        if not (present := _present_files(paths, row)):
-            yield None, "", f"none in {place} ({paths[0].parent})"
+        if not (present := present_files(paths, row)):
+            yield None, None, f"none in {place} ({paths[0].parent})"
             continue
         try:
-            path, provenance = _verify_alike(present, row, place)
-            yield path, provenance.verified, f"{path} in {place}"
+            path, provenance = verify_alike(present, row, place, folder)
+            yield path, provenance, f"{path} in {place}"
         except WeightsError as error:
             if place != "Keras' cache":
                 raise
-            yield None, "", f"skipped in {place}: {error.problems[0].message}"
+            yield None, None, f"skipped in {place}: {error.problems[0].message}"
 
 
-def _present_files(paths: list[Path], row: bases.PretrainedBase) -> list[Path]:
+def present_files(paths: list[Path], row: bases.PretrainedBase) -> list[Path]:
     """The files among `paths`; where some have the names of tlcli or Keras, these alone."""
     present = [path for path in paths if path.is_file()]
     names = (weights_file_name(row.name), published_weights(row.name).file)
     return [path for path in present if path.name in names] or present
 
 
-def _verify_alike(
-    paths: list[Path], row: bases.PretrainedBase, place: str
+def verify_alike(
+    paths: list[Path], row: bases.PretrainedBase, place: str, folder: Path
 ) -> tuple[Path, Provenance]:
     """The first of the files of one place, verified; a `WeightsError` if their tensors differ."""
     where = place if place == "TLCLI_WEIGHTS" else str(paths[0])
-    verified = [verify_file(path, row, where) for path in paths]
+    verified = [verify_file(path, row, where, folder) for path in paths]
     if len({provenance.fingerprint for provenance in verified}) > 1:
         names = ", ".join(path.name for path in paths)
         message = f"several files in {paths[0].parent} may hold the weights of {row.name}, with "
@@ -169,29 +167,37 @@ def _verify_alike(
     return paths[0], verified[0]
 
 
-def _proof(verified: str) -> str:
-    return f"verified by {verified}" if verified else "no checksum is known for it"
-
-
 def verify_file(
-    path: Path, row: bases.PretrainedBase, where: str, expected_by: str = "the recipe asks for"
+    path: Path,
+    row: bases.PretrainedBase,
+    where: str,
+    folder: Path,
+    expected_by: str = "the recipe asks for",
 ) -> Provenance:
-    """Verify a file with the ImageNet weights of a base.
+    """Verify a file with the ImageNet weights of a base; `folder` is that of tlcli's cache.
 
-    Raises `WeightsError` for a file with other tensors than the published ones. Where those are not
-    known, a file under the name of the official one must have its hash.
+    What the file says of itself is only compared with what it holds. Raises `WeightsError` for a
+    file with other tensors than the published ones, or than when tlcli wrote it. Where those are
+    not known, a file under the name of the official one must have its hash.
     """
-    if read_provenance(path) is not None:
-        return read_cached_weights(path, row)[1]
     tensors = read_weights(path, row, where, expected_by)
-    published = published_weights(row.name)
-    matched = published.has_hash_of(path)
-    if path.name == published.file and published.hashes and not (matched or published.fingerprint):
+    published, statement = published_weights(row.name), read_statement(path)
+    is_official = path.name == published.file
+    matched = published.matching_hash(path) if is_official or statement is None else ""
+    if is_official and published.hashes and not (matched or published.fingerprint):
         message = f"{path} has the name of the official file, but not its hash"
         hint = f"delete it, or run `tlcli weights fetch {row.name}`"
         raise WeightsError(Problem(where, message, hint))
-    proof = BY_HASH if matched else UNVERIFIED
-    return verify_tensors(row, tensors, where, proof)
+    proof = Verification(str(path), BY_HASH, matched) if matched else None
+    provenance = verify_tensors(row, tensors, where, folder, proof)
+    if statement is None:
+        return provenance
+    if statement.fingerprint != provenance.fingerprint:
+        hint = f"delete it and run `tlcli weights fetch {row.name}`"
+        raise WeightsError(
+            Problem(str(path), "its tensors have changed since it was written", hint)
+        )
+    return replace(provenance, stated=statement.stated)
 
 
 def load_weights(model: Any, row: bases.PretrainedBase, source: WeightSource) -> None:
@@ -221,24 +227,29 @@ def assign_tensors(model: Any, values: Tensors, row: bases.PretrainedBase) -> No
 
 
 def describe_weights(model: Any, row: bases.PretrainedBase, source: WeightSource) -> dict[str, str]:
-    """What a run records about its weights: source, file, fingerprint and how they were verified.
+    """What a run records about its weights, as in `weight_cache.Provenance`, with their file.
 
-    The fingerprint is that of the tensors in the model: see `tensors.tensor_fingerprint`.
+    The fingerprint is that of the tensors in the model, and nothing is recorded as verified but
+    them.
     """
-    path = source.path
-    if source.kind == "network" and source.folder is not None:
-        path = source.folder / weights_file_name(row.name)
-    provenance = read_provenance(path) if path and path.is_file() else None
-    provenance = provenance or Provenance(str(source), "", source.verified)
+    path, folder = source.path, source.folder
+    if source.kind == "network" and folder is not None:
+        path = folder / weights_file_name(row.name)
     fingerprint = tensor_fingerprint(
         values for layer in _layers(model, row) for values in layer.get_weights()
     )
-    is_published = fingerprint == published_weights(row.name).fingerprint
+    known = source.provenance
+    if known is None or known.fingerprint != fingerprint:
+        known = Provenance(str(source), fingerprint, "")
+        if folder is not None:
+            known = trace_tensors(row, fingerprint, str(path or source), folder)
     return {
-        "source": provenance.source,
+        "source": known.source,
         "file": str(path.absolute()) if path else "",
         "fingerprint": fingerprint,
-        "verified": BY_FINGERPRINT if is_published else provenance.verified,
+        "verified": known.verified,
+        "published": known.published,
+        "stated": known.stated,
     }
 
 
