@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -58,14 +59,43 @@ def test_a_finished_run_predicts_what_it_predicted(state: Path, cli: Cli):
         assert probabilities == pytest.approx(recorded, abs=1e-4)
 
 
-def test_an_evaluation_is_read_and_every_value_of_it_kept(state: Path):
+def test_a_calibration_stays_in_force_and_that_is_said(state: Path, cli: Cli):
+    temperature = json.loads((state / "runs/finished-1/calibration.json").read_text())[
+        "temperature"
+    ]
+    paths = sorted(map(str, (state / "photos").rglob("*.png")))[:3]
+    raw, done = (
+        cli("predict", *paths, *options, "--run", "finished-1", "--top", 3, "--format", "json")
+        for options in (("--raw",), ())
+    )
+    assert "calibrated by tlcli 0.1.0, from probabilities that were cut off; " in done.stderr
+    for own, photo in zip(json.loads(raw.stdout), json.loads(done.stdout), strict=True):
+        values = np.array([top["probability"] for top in own["top"]]) ** (1 / temperature)
+        calibrated = [top["probability"] for top in photo["top"]]
+        assert calibrated == pytest.approx(values / values.sum(), abs=1e-9)
+
+
+def test_an_evaluation_is_read_and_written_in_the_form_of_today(state: Path):
     run = Run(state / "runs/finished-1")
     before = run.read(directory.evaluation("test"))
     evaluation = read_evaluation(run, "test")
     assert evaluation is not None
+    calibrated, own = before.pop("calibrated"), evaluation.uncalibrated
+    assert own is not None
+    for key in ("log_loss", "brier", "ece"):
+        assert (getattr(own, key), getattr(evaluation, key)) == (before.pop(key), calibrated[key])
+    assert evaluation.temperature == calibrated["temperature"]
+    for key in ("mistakes", "unsure_correct"):
+        guesses = [guess["calibrated"] for guess in before.pop(key)]
+        assert [guess.probability for guess in getattr(evaluation, key)] == guesses
+    bins = before.pop("reliability")
+    assert evaluation.reliability.model_dump(mode="json") == {
+        "bins": bins["calibrated_bins"], "uncalibrated_bins": bins["bins"]
+    }  # fmt: skip
     write_evaluation(run, evaluation)
     after = run.read(directory.evaluation("test"))
     assert {key: after[key] for key in before} == before
+    assert read_evaluation(run, "test") == evaluation
 
 
 def test_an_evaluation_is_in_the_report(state: Path, cli: Cli):

@@ -13,11 +13,13 @@ from PIL import Image
 
 from builders.photos import paint
 from tlcli.data.hashing import hash_file
-from tlcli.evaluation import calibration, metrics
-from tlcli.evaluation.predictions import LabelledProbabilities
+from tlcli.evaluation.calibration import read_calibration
+from tlcli.evaluation.evaluate import score
+from tlcli.evaluation.predictions import LabelledLogits
 from tlcli.runs import directory
+from tlcli.runs.calibration_record import fit_calibration, write_calibration_record
 from tlcli.runs.directory import Run
-from tlcli.runs.evaluation_records import Evaluation, Guess, write_evaluation
+from tlcli.runs.evaluation_records import Evaluation, write_evaluation
 from tlcli.system import files
 
 Array = npt.NDArray[Any]
@@ -65,7 +67,7 @@ def write_finished_run(
 ) -> Run:
     """A run on `each` painted photos of every class and split; the first test photos get `names`.
 
-    The probabilities come from a seeded table: `margin` is what the logit of the true class has
+    The logits come from a seeded table: `margin` is what the logit of the true class has
     above the noise of the others.
     """
     items = _paint_photos(photos, splits, len(classes), each, names)
@@ -79,11 +81,13 @@ def write_finished_run(
         in_split = [(path, label) for path, label, of_split in items if of_split == split]
         shown = tuple(path.relative_to(photos).as_posix() for path, _ in in_split)
         labels = np.array([label for _, label in in_split])
-        values = _probabilities(labels, len(classes), margin, seed=len(split))
-        predicted = LabelledProbabilities(shown, labels, values, classes)
+        logits = _logits(labels, len(classes), margin, seed=len(split))
+        predicted = LabelledLogits(shown, labels, logits, classes)
         last = split == splits[-1]
+        if split == "val":
+            write_calibration_record(run, fit_calibration(logits, labels))
         if evaluated or not last:
-            predicted.write(run.file(directory.predictions(split)))
+            predicted.write(run.file(directory.predictions(split)), read_calibration(run))
         if evaluated and last:
             _write_evaluation(run, split, predicted)
     return run
@@ -107,34 +111,14 @@ def _paint_photos(
     return items
 
 
-def _probabilities(labels: Array, classes: int, margin: float, *, seed: int) -> Array:
+def _logits(labels: Array, classes: int, margin: float, *, seed: int) -> Array:
     logits = np.random.default_rng(seed).normal(0, 1.5, (len(labels), classes))
-    logits += margin * np.eye(classes)[labels]
-    return np.asarray(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
+    return np.asarray(logits + margin * np.eye(classes)[labels])
 
 
-def _write_evaluation(run: Run, split: str, predicted: LabelledProbabilities) -> None:
+def _write_evaluation(run: Run, split: str, predicted: LabelledLogits) -> None:
     """What `tlcli evaluate` writes, less its pictures."""
-    labels, values, classes = predicted.labels, predicted.probabilities, predicted.classes
-    best, confidence = values.argmax(axis=1), values.max(axis=1)
-    guesses = [
-        Guess(
-            path=predicted.names[index],
-            label=classes[labels[index]],
-            predicted=classes[best[index]],
-            probability=confidence[index],
-        )
-        for index in np.argsort(confidence)
-    ]
-    fitted = calibration.fit(values, labels)
-    calibration.write_calibration(run, fitted)
-    evaluation = Evaluation(
-        split=split,
-        **dict(metrics.measure(values, labels, classes, fitted)),
-        mistakes=tuple(guess for guess in reversed(guesses) if guess.label != guess.predicted),
-        unsure_correct=tuple(guess for guess in guesses if guess.label == guess.predicted),
-    )
-    write_evaluation(run, evaluation)
+    write_evaluation(run, Evaluation(split=split, **score(predicted, read_calibration(run))))
 
 
 def photo_seed(split: str, label: int, number: int) -> int:

@@ -1,87 +1,84 @@
-"""Temperature, calibration error and threshold, against SciPy and tables counted by hand."""
+"""Calibrated probabilities, calibration error and threshold, against SciPy and tables counted by
+hand."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from scipy import optimize, special
+from scipy import special
 
 from tlcli.errors import RunError
 from tlcli.evaluation import calibration
+from tlcli.evaluation.calibration import RAW, Calibration, read_calibration
 from tlcli.runs import directory
+from tlcli.runs.calibration_record import (
+    CalibrationRecord,
+    ThresholdRecord,
+    write_calibration_record,
+)
 from tlcli.runs.directory import Run
 from tlcli.system import files
 
-
-def draw_probabilities(n: int, classes: int, temperature: float, seed: int = 0):
-    """Probabilities of logits that are `temperature` times too large for their labels."""
-    random = np.random.default_rng(seed)
-    logits = random.normal(0, 2, (n, classes))
-    chances = special.softmax(logits, axis=1)
-    labels = np.array([random.choice(classes, p=row) for row in chances])
-    return special.softmax(logits * temperature, axis=1), labels
+THRESHOLD = ThresholdRecord(
+    target_precision=0.9, probability=0.7, val_coverage=0.5, val_precision=0.95
+)
 
 
-@pytest.mark.parametrize("classes", [2, 3, 10])
-@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
-def test_the_temperature_is_that_of_a_general_minimiser(classes: int, temperature: float):
-    values, labels = draw_probabilities(400, classes, temperature)
-    values = np.maximum(values, calibration.EPSILON if classes == 2 else 0)
-
-    def loss(log_t: float) -> float:
-        tempered = special.softmax(np.log(values) / math.exp(log_t), axis=1)
-        return -np.log(tempered[np.arange(len(labels)), labels]).mean()
-
-    truth = optimize.minimize_scalar(loss, bounds=(-3, 3), options={"xatol": 1e-10})
-    fitted = calibration.fit(values, labels)
-    assert fitted.temperature == pytest.approx(math.exp(truth.x), rel=1e-5)
-    assert fitted.val["log_loss_after"] == pytest.approx(truth.fun, abs=1e-8)
-    assert fitted.val["log_loss_after"] <= fitted.val["log_loss_before"]
-    assert fitted.val["n"] == 400
+def test_probabilities_are_those_of_the_divided_logits():
+    logits = np.random.default_rng(0).normal(0, 4, (40, 3))
+    assert Calibration(1.7).apply(logits) == pytest.approx(special.softmax(logits / 1.7, axis=1))
+    assert RAW.apply(np.float32(logits)).dtype == np.float64
+    assert RAW.apply(logits) == pytest.approx(special.softmax(logits, axis=1))
 
 
-def test_a_known_temperature_is_found_again():
-    values, labels = draw_probabilities(20_000, 4, 3.0)
-    assert calibration.fit(values, labels).temperature == pytest.approx(3.0, rel=0.03)
-
-
-def test_calibrating_changes_no_answer_and_keeps_rows_at_1():
-    values, labels = draw_probabilities(300, 5, 2.0)
-    after = calibration.fit(values, labels).apply(np.float32(values))
+def test_calibrating_changes_no_answer():
+    logits = np.random.default_rng(0).normal(0, 4, (300, 5))
+    after = Calibration(3.0).apply(logits)
     assert np.allclose(after.sum(axis=1), 1)
-    assert (np.argsort(after, axis=1) == np.argsort(values, axis=1)).all()
+    assert (np.argsort(after, axis=1) == np.argsort(logits, axis=1)).all()
 
 
-def test_two_classes_are_a_sigmoid_with_its_logit_divided():
-    p = np.array([0.1, 0.5, 0.93])
-    after = calibration.apply_temperature(np.stack([1 - p, p], axis=1), 1.7)
-    assert after[:, 1] == pytest.approx(special.expit(special.logit(p) / 1.7))
+def test_sure_photos_are_ranked_as_their_logits_are():
+    """Cut off at 1 - 1e-7 before the temperature, all from 16.1 on came out as 0.996056."""
+    logits = np.stack([np.zeros(40), np.linspace(14, 90, 40)], axis=1)
+    values = Calibration(2.9).apply(logits)[:, 1]
+    assert (np.diff(values) > 0).all()
+    assert values == pytest.approx(special.expit(logits[:, 1] / 2.9), rel=1e-12)
 
 
-def test_photos_that_are_all_right_determine_no_temperature():
-    values, _ = draw_probabilities(50, 3, 1.0)
-    fitted = calibration.fit(values, values.argmax(axis=1))
-    assert fitted.temperature == 1.0
-    assert fitted.val["log_loss_before"] == fitted.val["log_loss_after"]
+def test_what_is_in_force_for_a_run_is_said(tmp_path, capsys):
+    run = Run(tmp_path)
 
+    def lines(**options):
+        calibration = read_calibration(run, **options)
+        calibration.note()
+        return calibration, capsys.readouterr().err
 
-def test_a_model_worse_than_chance_is_flattened():
-    values, _ = draw_probabilities(50, 3, 1.0)
-    assert (
-        calibration.fit(values, values.argmin(axis=1)).temperature
-        == calibration.HIGHEST_TEMPERATURE
+    again = f"`tlcli evaluate --run {tmp_path} --calibrate`"
+    none, said = lines()
+    assert none.temperature is None
+    assert said == f"{tmp_path}: not calibrated, as tlcli 0.1.0 left it; {again} does it\n"
+    write_calibration_record(run, CalibrationRecord(temperature=None, fitted_on="logits"))
+    none, said = lines()
+    assert none.temperature is None
+    assert said == f"{tmp_path}: not calibrated: it had no validation photos\n"
+    files.write_json(run.file(directory.CALIBRATION), {"temperature": 1.5, "val": {"n": 3}})
+    old, said = lines()
+    assert old.temperature == 1.5
+    assert said == (
+        f"{tmp_path}: calibrated by tlcli 0.1.0, from probabilities that were cut off; "
+        f"{again} does it from logits\n"
     )
-
-
-def test_saturated_probabilities_stay_finite():
-    values = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]], np.float32)
-    labels = np.array([1, 0, 0])
-    assert calibration.log_loss(values, labels) == pytest.approx(-math.log(1e-7) / 3)
-    fitted = calibration.fit(values, labels)
-    assert 1 < fitted.temperature <= calibration.HIGHEST_TEMPERATURE
-    assert np.isfinite(fitted.apply(values)).all()
+    record = CalibrationRecord(temperature=1.5, fitted_on="logits")
+    write_calibration_record(run, record)
+    assert lines() == (Calibration(1.5), "")
+    write_calibration_record(run, record.model_copy(update={"threshold": THRESHOLD}))
+    assert lines() == (
+        Calibration(1.5, THRESHOLD),
+        "unsure below 0.7000, the threshold of --target-precision 0.9; "
+        "`tlcli evaluate --clear-threshold` removes it\n",
+    )
+    assert lines(raw=True) == (RAW, "")
 
 
 def test_the_calibration_error_counted_by_hand():
@@ -104,54 +101,24 @@ def test_the_calibration_error_counted_by_hand():
 
 @pytest.mark.parametrize("target", [0.6, 0.8, 0.9, 0.97])
 def test_the_threshold_is_the_lowest_of_all(target: float):
-    values, labels = draw_probabilities(300, 4, 1.5, seed=3)
-    values = np.round(values, 2) / np.round(values, 2).sum(axis=1, keepdims=True)  # with ties
-    fitted = calibration.fit(values, labels)
-    chosen = calibration.add_threshold(fitted, values, labels, target).threshold
-    assert chosen is not None
-    after = fitted.apply(values)
-    confidence, right = after.max(axis=1), after.argmax(axis=1) == labels
+    random = np.random.default_rng(3)
+    logits = random.normal(0, 2, (300, 4))
+    labels = np.array([random.choice(4, p=row) for row in special.softmax(logits, axis=1)])
+    values = np.round(special.softmax(1.5 * logits, axis=1), 2)  # with ties
+    chosen = calibration.choose_threshold(values, labels, target)
+    confidence, right = values.max(axis=1), values.argmax(axis=1) == labels
     reaching = [t for t in confidence if right[confidence >= t].mean() >= target]
-    assert chosen.probability == min(reaching)
+    assert (chosen.probability, chosen.target_precision) == (min(reaching), target)
     answered = confidence >= chosen.probability
-    assert chosen.coverage == pytest.approx(answered.mean())
-    assert chosen.precision == pytest.approx(right[answered].mean())
+    assert chosen.val_coverage == pytest.approx(answered.mean())
+    assert chosen.val_precision == pytest.approx(right[answered].mean())
 
 
 def test_a_precision_that_cannot_be_reached():
     values = np.array([[0.1, 0.9], [0.4, 0.6], [0.8, 0.2]])
-    fitted = calibration.Calibration(1.0, {"n": 3})
     with pytest.raises(RunError) as caught:
-        calibration.add_threshold(fitted, values, np.array([0, 1, 0]), 0.9)
+        calibration.choose_threshold(values, np.array([0, 1, 0]), 0.9)
     assert str(caught.value) == (
         "--target-precision 0.9: no threshold reaches it on the val photos; "
         "the best precision is 0.6667; ask for less"
-    )
-
-
-def test_a_run_keeps_its_calibration(tmp_path):
-    run = Run(tmp_path)
-    assert calibration.read_calibration(run) is None
-    values, labels = draw_probabilities(100, 3, 2.0)
-    plain = calibration.fit(values, labels)
-    for fitted in (plain, calibration.add_threshold(plain, values, labels, 0.8)):
-        calibration.write_calibration(run, fitted)
-        assert calibration.read_calibration(run) == fitted
-    assert sorted(run.read(directory.CALIBRATION)) == ["temperature", "threshold", "val"]
-
-
-@pytest.mark.parametrize(
-    "value",
-    [[], {}, {"temperature": 0, "val": {}, "threshold": None},
-     {"temperature": "warm", "val": {}, "threshold": None},
-     {"temperature": float(1), "val": {}, "threshold": {"probability": 1}}],
-)  # fmt: skip
-def test_a_damaged_file_is_named(tmp_path, value):
-    run = Run(tmp_path)
-    files.write_json(run.file(directory.CALIBRATION), value)
-    with pytest.raises(RunError) as caught:
-        calibration.read_calibration(run)
-    assert str(caught.value) == (
-        f"{tmp_path}/calibration.json: is not a calibration that tlcli has written; "
-        "delete it, and run `tlcli evaluate` again"
     )

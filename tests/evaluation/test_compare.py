@@ -10,9 +10,11 @@ import pytest
 
 from tlcli.errors import RunError
 from tlcli.evaluation import compare
+from tlcli.evaluation.calibration import RAW
 from tlcli.evaluation.intervals import PairedCounts
-from tlcli.evaluation.predictions import LabelledProbabilities
+from tlcli.evaluation.predictions import LabelledLogits
 from tlcli.runs import directory
+from tlcli.runs.calibration_record import CalibrationRecord, write_calibration_record
 from tlcli.runs.directory import Run
 from tlcli.system import files
 
@@ -35,10 +37,11 @@ def write_run(
     ]
     files.write_table(run.file(directory.SPLIT), ("path", "label", "split", "sha256"), rows)
     predicted = np.where(right, labels, 1 - labels)
-    values = np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)
-    LabelledProbabilities(tuple(names), labels, values, tuple(classes)).write(
-        run.file(directory.predictions("test"))
+    logits = np.log(np.where(np.eye(2)[predicted] == 1, 0.8, 0.2))
+    LabelledLogits(tuple(names), labels, logits, tuple(classes)).write(
+        run.file(directory.predictions("test")), RAW
     )
+    write_calibration_record(run, CalibrationRecord(temperature=None, fitted_on="logits"))
     return run
 
 
@@ -142,3 +145,19 @@ def test_copies_count_as_they_do_in_an_evaluation(cli):
     assert "test: 7 photos of 2 classes, 3 of them copies of others\n" in (
         cli("evaluate", "a-1").stdout
     )
+
+
+def test_the_log_loss_is_that_of_what_each_run_answers(cli):
+    first = write_run("a-1", [True, True, False, True])
+    second = write_run("b-1", [True, True, False, True])
+    write_calibration_record(second, CalibrationRecord(temperature=2.0, fitted_on="logits"))
+    done = cli("compare", "a-1", "b-1", "--json")
+    runs = json.loads(done.stdout)["runs"]
+    assert done.stderr == f"{first.path}: not calibrated: it had no validation photos\n"
+    assert [run["temperature"] for run in runs] == [None, 2.0]
+    assert runs[0]["log_loss"] == pytest.approx(-np.log([0.8, 0.8, 0.2, 0.8]).mean())
+    right = 2 / (2 + 1)  # of the odds 0.8 to 0.2 the root is 2
+    assert runs[1]["log_loss"] == pytest.approx(-np.log([right, right, 1 - right, right]).mean())
+    raw = cli("compare", "a-1", "b-1", "--raw", "--json")
+    losses = {run["log_loss"] for run in json.loads(raw.stdout)["runs"]}
+    assert (losses, raw.stderr) == ({runs[0]["log_loss"]}, "")

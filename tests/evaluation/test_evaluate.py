@@ -14,16 +14,24 @@ import pytest
 
 from tlcli.data.hashing import hash_file
 from tlcli.errors import DataError, RunError
-from tlcli.evaluation import calibration, evaluate, labelled_photos, metrics
+from tlcli.evaluation import evaluate, labelled_photos, metrics
+from tlcli.evaluation.calibration import Calibration, choose_threshold, read_calibration
 from tlcli.evaluation.evaluate import EvaluationRequest
-from tlcli.evaluation.predictions import LabelledProbabilities, RunProbabilities
+from tlcli.evaluation.predictions import LabelledLogits, RunProbabilities
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory
+from tlcli.runs.calibration_record import (
+    CalibrationRecord,
+    fit_calibration,
+    read_calibration_record,
+    write_calibration_record,
+)
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import EvaluatedModel
 from tlcli.system import files
 
 CLASSES = ("blue", "green", "red")
+CALIBRATED = CalibrationRecord(temperature=1.6, fitted_on="logits")
 
 
 def write_run(folder: Path, photos: Path, *, seed: int = 0) -> Run:
@@ -47,10 +55,11 @@ def write_run(folder: Path, photos: Path, *, seed: int = 0) -> Run:
         names = [path for path, _, where, _ in rows if where == split]
         labels = np.array([CLASSES.index(name.parent.name) for name in names])
         logits = random.normal(0, 2, (len(names), 3)) + 2 * np.eye(3)[labels]
-        values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         shown = tuple(str(name.relative_to(photos)) for name in names)
-        LabelledProbabilities(shown, labels, values, CLASSES).write(
-            run.file(directory.predictions(split))
+        if split == "val":
+            write_calibration_record(run, CALIBRATED)
+        LabelledLogits(shown, labels, logits, CLASSES).write(
+            run.file(directory.predictions(split)), read_calibration(run)
         )
     return run
 
@@ -61,21 +70,19 @@ def run(tmp_path, photos) -> Run:
 
 
 def read_table(run: Run, split: str):
-    """The kept probabilities and labels, read by hand."""
+    """The kept logits and labels, read by hand."""
     with run.file(directory.predictions(split)).open(newline="") as file:
         rows = list(csv.DictReader(file))
-    values = np.array([[float(row[f"p:{name}"]) for name in CLASSES] for row in rows])
+    values = np.array([[float(row[f"logit:{name}"]) for name in CLASSES] for row in rows])
     return values, np.array([CLASSES.index(row["label"]) for row in rows]), rows
 
 
-def test_the_file_holds_the_scores_of_the_stored_probabilities(run: Run, photos: Path):
+def test_the_file_holds_the_scores_of_the_stored_logits(run: Run, photos: Path):
     result = evaluate.evaluate(run, EvaluationRequest())
     evaluation = result.evaluation
-    values, labels, rows = read_table(run, "test")
-    fitted = calibration.fit(*read_table(run, "val")[:2])
-    assert calibration.read_calibration(run) == fitted
+    logits, labels, rows = read_table(run, "test")
     assert run.read(directory.evaluation("test")) == evaluation.as_dict()
-    truth = metrics.measure(values, labels, CLASSES, fitted)
+    truth = metrics.measure(logits, labels, CLASSES, Calibration(1.6))
     assert {key: getattr(evaluation, key) for key, _ in truth} == dict(truth)
     assert evaluation.split == "test"
     assert evaluation.model == EvaluatedModel(run="colours-1", base="VGG16", created="now")
@@ -98,44 +105,114 @@ def test_the_file_holds_the_scores_of_the_stored_probabilities(run: Run, photos:
     assert [guess.probability for guess in unsure] == sorted(guess.probability for guess in unsure)
     first = next(row for row in rows if row["path"] == unsure[0].path)
     assert unsure[0].probability == float(first[f"p:{first['label']}"])
-    assert unsure[0].calibrated == pytest.approx(
-        fitted.apply(values)[[row["path"] for row in rows].index(first["path"])].max()
+
+
+def test_nothing_changes_what_a_run_answers_unless_asked(run: Run, cli):
+    kept = run.file(directory.CALIBRATION).read_bytes()
+    for request in (
+        EvaluationRequest(), EvaluationRequest(split="val"), EvaluationRequest(raw=True)
+    ):  # fmt: skip
+        evaluate.evaluate(run, request)
+        assert run.file(directory.CALIBRATION).read_bytes() == kept
+    assert cli("evaluate", run.name, "--calibrate").stderr.startswith(
+        f"--calibrate: {run.path} is calibrated already, from its training on\n"
     )
+    assert run.file(directory.CALIBRATION).read_bytes() == kept
 
 
-def test_the_calibration_is_kept_until_a_new_one_is_requested(run: Run):
-    own = calibration.Calibration(2.0, {"n": 1})
-    calibration.write_calibration(run, own)
-    assert evaluate.evaluate(run, EvaluationRequest()).evaluation.calibrated.temperature == 2.0
+def test_a_threshold_is_chosen_seen_replaced_and_removed(run: Run, cli):
+    logits, labels, _ = read_table(run, "val")
+    values = Calibration(1.6).apply(logits)
+    for target in (0.5, 0.9):
+        evaluation = evaluate.evaluate(run, EvaluationRequest(target_precision=target)).evaluation
+        record = read_calibration_record(run)
+        assert record is not None
+        assert record.threshold == choose_threshold(values, labels, target)
+        assert record.model_copy(update={"threshold": None}) == CALIBRATED
+        assert evaluation.abstaining is not None
+    shown = cli("evaluate", run.name)
+    below = f"{record.threshold.probability:.4f}"
+    assert f"unsure below {below} (chosen on the val photos for a precision of 0.9): " in (
+        shown.stdout
+    )
+    cleared = cli("evaluate", run.name, "--clear-threshold")
+    assert cleared.stderr.startswith(
+        f"--clear-threshold: answers below {below} are no longer called unsure\n"
+    )
+    assert "unsure below" not in cleared.stdout
+    assert read_calibration_record(run) == CALIBRATED
+    assert "--clear-threshold: there is none\n" in (
+        cli("evaluate", run.name, "--clear-threshold").stderr
+    )
+    for other in ("--tta=2", "--raw", "--clear-threshold"):
+        both = cli("evaluate", run.name, "--target-precision", "0.9", other)
+        assert both.exit_code == 2
+        name = other.split("=")[0]
+        assert f"--target-precision and {name}: give only one of them" in both.stderr
+
+
+def test_raw_is_the_networks_own_and_leaves_the_files_of_the_run(run: Run, cli, tmp_path: Path):
     evaluate.evaluate(run, EvaluationRequest(target_precision=0.5))
-    fitted = calibration.read_calibration(run)
-    assert fitted is not None
-    assert fitted.threshold is not None
-    assert fitted.temperature == calibration.fit(*read_table(run, "val")[:2]).temperature
-    evaluate.evaluate(run, EvaluationRequest())
-    assert calibration.read_calibration(run) == fitted, "the threshold stays"
+    before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    done = cli("evaluate", run.name, "--raw", "--json", "--out", tmp_path / "own")
+    logits, labels, _ = read_table(run, "test")
+    truth = metrics.measure(logits, labels, CLASSES)
+    value = json.loads(done.stdout)
+    assert (value["temperature"], value["log_loss"]) == (None, truth.log_loss)
+    assert (value["abstaining"], value["uncalibrated"]) == (None, None)
+    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
+    table = Run(tmp_path / "own").file(directory.predictions("test")).read_text().splitlines()
+    assert float(table[1].split(",")[3]) == Calibration().apply(logits)[0, 0]
 
 
 def test_a_run_without_val_photos_is_not_calibrated(run: Run, capsys):
     path = run.file(directory.SPLIT)
     path.write_text(path.read_text().replace(",val,", ",train,"))
-    result = evaluate.evaluate(run, EvaluationRequest())
-    assert result.evaluation.calibrated is None
-    assert result.evaluation.reliability.calibrated_bins is None
-    assert not run.file(directory.CALIBRATION).exists()
-    assert "the probabilities are not calibrated: --split val: " in capsys.readouterr().err
-    with pytest.raises(RunError, match="has no photo in this split"):
+    record = CalibrationRecord(temperature=None, fitted_on="logits")
+    write_calibration_record(run, record)
+    evaluation = evaluate.evaluate(run, EvaluationRequest()).evaluation
+    assert (evaluation.temperature, evaluation.uncalibrated) == (None, None)
+    assert evaluation.reliability.uncalibrated_bins is None
+    assert f"{run.path}: not calibrated: it had no validation photos\n" in (capsys.readouterr().err)
+    with pytest.raises(RunError, match=r"--target-precision 0.9: .* had no validation photos"):
         evaluate.evaluate(run, EvaluationRequest(target_precision=0.9))
+    assert read_calibration_record(run) == record
 
 
-def test_a_calibration_that_cannot_be_made_again_stays(run: Run, photos: Path, capsys, monkeypatch):
-    calibration.write_calibration(run, calibration.Calibration(2.0, {"n": 1}))
-    test = RunProbabilities(run).split_probabilities("test")
-    monkeypatch.setattr(RunProbabilities, "predict", lambda source, photos: test)
-    (photos / "val/red/00.png").unlink()
-    result = evaluate.evaluate(run, EvaluationRequest(again=True))
-    assert result.evaluation.calibrated.temperature == 2.0
-    assert "warning: the existing calibration is kept: " in capsys.readouterr().err
+def test_a_run_of_0_1_0_is_calibrated_where_that_is_asked(run: Run, cli):
+    """It had no calibration, or one from probabilities that were cut off."""
+    logits, labels, _ = read_table(run, "val")
+    fitted = fit_calibration(logits, labels)
+    run.file(directory.CALIBRATION).unlink()
+    plain = cli("evaluate", run.name)
+    again = f"`tlcli evaluate --run {run.path} --calibrate`"
+    assert f"{run.path}: not calibrated, as tlcli 0.1.0 left it; {again} does it\n" in plain.stderr
+    assert not run.file(directory.CALIBRATION).exists()
+    refused = cli("evaluate", run.name, "--target-precision", "0.6")
+    assert "the run is not calibrated, as tlcli 0.1.0 left it; add --calibrate" in refused.stderr
+    done = cli("evaluate", run.name, "--calibrate", "--json")
+    assert f"{run.path}: calibrated, temperature {fitted.temperature:.3f}\n" in done.stderr
+    assert json.loads(done.stdout)["temperature"] == fitted.temperature
+    assert read_calibration_record(run) == fitted
+    for split in ("val", "test"):  # the tables follow
+        logits, _, rows = read_table(run, split)
+        values = Calibration(fitted.temperature).apply(logits)
+        assert [float(row["p:red"]) for row in rows] == values[:, 2].tolist()
+
+    threshold = {
+        "target_precision": 0.6, "probability": 0.9, "val_coverage": 0.5, "val_precision": 0.6
+    }  # fmt: skip
+    old = {"temperature": 3.0, "val": {"n": 9}, "threshold": threshold}
+    files.write_json(run.file(directory.CALIBRATION), old)
+    kept = cli("evaluate", run.name, "--json")
+    assert json.loads(kept.stdout)["temperature"] == 3.0
+    assert "calibrated by tlcli 0.1.0, from probabilities that were cut off; " in kept.stderr
+    cli("evaluate", run.name, "--calibrate")
+    record = read_calibration_record(run)
+    assert record is not None and record.threshold is not None
+    assert (record.temperature, record.fitted_on) == (fitted.temperature, "logits")
+    assert record.threshold.target_precision == 0.6
+    assert record.threshold.probability != 0.9
 
 
 def test_a_run_that_cannot_be_written_to_is_evaluated(run: Run, capsys):
@@ -154,7 +231,6 @@ def test_files_go_where_they_are_asked(run: Run, tmp_path: Path):
     result = evaluate.evaluate(run, EvaluationRequest(out=out))
     assert {path.parent for path in result.written} == {out}
     assert not run.file(directory.evaluation("test")).exists()
-    assert run.file(directory.CALIBRATION).exists()
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="is a file; runs need a folder"):
         evaluate.evaluate(run, EvaluationRequest(out=tmp_path / "file" / "out"))
@@ -255,10 +331,11 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     pixels = [np.float32(decode.load_image(p, height=32, width=32, resize="squash")) for p in paths]
     model = keras.saving.load_model(trained.file(directory.MODEL), compile=False)
     truth = model(np.stack(pixels), training=False).numpy()
-    values, labels, rows = read_table(trained, "test")
+    logits, labels, rows = read_table(trained, "test")
+    values = Calibration().apply(logits)
     assert [row["path"] for row in rows] == [str(path.relative_to(photos)) for path in paths]
     assert values == pytest.approx(truth, abs=1e-6)
-    assert (np.float32(values) == values).all()
+    assert (np.float32(logits) == logits).all()
     assert value["accuracy"] == np.mean(truth.argmax(axis=1) == labels)
 
     others = json.loads(cli("evaluate", "--dir", photos / "test", "--json").stdout)
@@ -271,7 +348,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     listed = tmp_path / "labels.csv"
     files.write_table(listed, ("path", "label"), [(path, path.parent.name) for path in paths])
     predicted = source.predict(labelled_photos.find_table_photos(listed, source.classes))
-    assert predicted.probabilities == pytest.approx(values, abs=1e-6)
+    assert Calibration().apply(predicted.logits) == pytest.approx(values, abs=1e-6)
     assert predicted.labels.tolist() == labels.tolist()
 
     broken = photos / "test" / "red" / "zz.png"
@@ -288,7 +365,7 @@ def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     with pytest.raises(DataError, match="of 6 missing; say where they are"):
         evaluate.evaluate(trained, EvaluationRequest(again=True))
     assert kept.stat().st_mtime_ns == stamp
-    again = source.split_probabilities("test", data=moved, again=True)
-    assert again.probabilities == pytest.approx(values, abs=1e-6)
+    again = source.split_logits("test", data=moved, again=True)
+    assert again.logits == pytest.approx(logits, abs=1e-5)
     assert kept.stat().st_mtime_ns != stamp
     assert evaluate.evaluate(trained, EvaluationRequest(data=moved)).evaluation.data == str(moved)

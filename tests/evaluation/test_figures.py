@@ -23,10 +23,9 @@ def measured(count: int, *, calibrated: bool = True):
     random = np.random.default_rng(0)
     labels = random.integers(0, count, 200)
     values = random.random((200, count)) + 0.4 * np.eye(count)[labels]
-    values /= values.sum(axis=1, keepdims=True)
-    fitted = calibration.fit(values, labels) if calibrated else None
+    fitted = calibration.Calibration(1.4) if calibrated else calibration.RAW
     names = (NAMES + tuple(f"class {number}" for number in range(count)))[:count]
-    return metrics.measure(values, labels, names, fitted)
+    return metrics.measure(np.log(values), labels, names, fitted)
 
 
 @pytest.fixture
@@ -72,16 +71,16 @@ def test_the_reliability_diagram_before_and_after(tmp_path: Path, drawn):
     scores = measured(3)
     draw_reliability(scores, tmp_path / "reliability.png")
     before, after, counts, _ = drawn[0].axes
-    for axes, key in ((before, "bins"), (after, "calibrated_bins")):
+    for axes, key in ((before, "uncalibrated_bins"), (after, "bins")):
         bins = [row for row in getattr(scores.reliability, key) if row.n]
         assert [bar.get_height() for bar in axes.patches] == [row.accuracy for row in bins]
         marks = [line.get_ydata()[0] for line in axes.lines[1:]]
         assert marks == [row.confidence for row in bins]
     assert [bar.get_height() for bar in counts.patches] == [
-        row.n for row in scores.reliability.bins
+        row.n for row in scores.reliability.uncalibrated_bins
     ]
-    assert f"calibration error {scores.ece:.4f}" in before.get_title(loc="left")
-    assert f"{scores.calibrated.ece:.4f}" in after.get_title(loc="left")
+    assert f"calibration error {scores.uncalibrated.ece:.4f}" in before.get_title(loc="left")
+    assert f"temperature 1.40\ncalibration error {scores.ece:.4f}" in after.get_title(loc="left")
 
 
 def test_the_reliability_diagram_without_calibration(tmp_path: Path, drawn):

@@ -13,19 +13,20 @@ from tlcli.runs.evaluation_records import MajorityBaseline
 CLASSES = ("bear", "cat", "dog", "eel", "fox", "gnu", "hen")
 
 
-def draw_probabilities(classes: int, n: int = 260, seed: int = 1):
-    """Float32 probabilities and labels; the classes are of unequal size."""
+def draw_logits(classes: int, n: int = 260, seed: int = 1):
+    """Logits and labels; the classes are of unequal size."""
     random = np.random.default_rng(seed)
     shares = np.arange(1, classes + 1) / np.arange(1, classes + 1).sum()
     labels = random.choice(classes, n, p=shares)
     logits = random.normal(0, 1.5, (n, classes)) + 2 * np.eye(classes)[labels]
-    return np.float32(special.softmax(logits, axis=1)).astype(np.float64), labels
+    return logits, labels
 
 
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_all_numbers_are_scikit_learns(count: int):
-    values, labels = draw_probabilities(count)
-    scores = metrics.measure(values, labels, CLASSES[:count])
+    logits, labels = draw_logits(count)
+    values = special.softmax(logits, axis=1)
+    scores = metrics.measure(logits, labels, CLASSES[:count])
     predicted = values.argmax(axis=1)
     hot = np.eye(count)[labels]
     assert scores.n == 260
@@ -60,14 +61,14 @@ def test_all_numbers_are_scikit_learns(count: int):
     usual = CLASSES[int(support.argmax())]
     assert scores.majority == MajorityBaseline(name=usual, accuracy=support.max() / 260)
     assert [row.support for row in scores.per_class] == support.tolist()
-    assert (scores.calibrated, scores.abstaining) == (None, None)
+    assert (scores.temperature, scores.uncalibrated, scores.abstaining) == (None, None, None)
 
 
 def test_a_table_counted_by_hand():
     """Ten photos: of 6 cats 4 are found, of 4 dogs 3."""
     labels = np.array([0] * 6 + [1] * 4)
     dog = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.9, 0.3, 0.7, 0.8, 0.95])
-    scores = metrics.measure(np.stack([1 - dog, dog], axis=1), labels, ("cat", "dog"))
+    scores = metrics.measure(np.log([1 - dog, dog]).T, labels, ("cat", "dog"))
     assert scores.confusion == ((4, 2), (1, 3))
     assert scores.accuracy == 0.7
     assert scores.balanced_accuracy == pytest.approx((4 / 6 + 3 / 4) / 2)
@@ -85,9 +86,9 @@ def test_a_table_counted_by_hand():
 
 
 def test_a_class_without_photos_does_not_count():
-    values, labels = draw_probabilities(3)
+    logits, labels = draw_logits(3)
     kept = labels != 2
-    scores = metrics.measure(values[kept], labels[kept], CLASSES[:3])
+    scores = metrics.measure(logits[kept], labels[kept], CLASSES[:3])
     missing = scores.per_class[2]
     assert missing.support == 0
     assert (missing.recall, missing.roc_auc, missing.average_precision) == (None,) * 3
@@ -97,34 +98,42 @@ def test_a_class_without_photos_does_not_count():
 
 
 def test_photos_of_one_class_have_no_roc():
-    scores = metrics.measure(np.array([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 0]), ("a", "b"))
+    scores = metrics.measure(np.log([[0.8, 0.2], [0.4, 0.6]]), np.array([0, 0]), ("a", "b"))
     assert (scores.roc_auc, scores.average_precision) == (None, None)
     assert scores.confusion == ((1, 1), (0, 0))
 
 
 def test_a_class_that_is_never_predicted_has_precision_0():
-    scores = metrics.measure(np.array([[0.8, 0.2], [0.7, 0.3]]), np.array([0, 1]), ("a", "b"))
+    scores = metrics.measure(np.log([[0.8, 0.2], [0.7, 0.3]]), np.array([0, 1]), ("a", "b"))
     assert scores.per_class[1].precision == 0.0
     assert scores.per_class[1].f1 == 0.0
 
 
-def test_the_calibrated_numbers_are_those_of_tempered_probabilities():
-    values, labels = draw_probabilities(3)
-    fitted = calibration.fit(values, labels)
-    fitted = calibration.add_threshold(fitted, values, labels, 0.95)
-    scores = metrics.measure(values, labels, CLASSES[:3], fitted)
-    tempered = fitted.apply(values)
-    assert scores.calibrated is not None
-    assert scores.calibrated.model_dump() == {
-        "temperature": fitted.temperature,
-        "log_loss": pytest.approx(truth.log_loss(labels, tempered)),
-        "brier": metrics.brier_score(tempered, labels),
-        "ece": calibration.expected_calibration_error(tempered, labels),
-    }
-    assert scores.reliability.calibrated_bins == calibration.reliability_bins(tempered, labels)
+def test_all_numbers_are_those_of_the_calibrated_probabilities():
+    logits, labels = draw_logits(3)
+    tempered = special.softmax(logits / 1.6, axis=1)
+    threshold = calibration.choose_threshold(tempered, labels, 0.95)
+    fitted = calibration.Calibration(1.6, threshold)
+    scores = metrics.measure(logits, labels, CLASSES[:3], fitted)
+    own = metrics.measure(logits, labels, CLASSES[:3])
+    assert scores.temperature == 1.6
+    assert scores.log_loss == pytest.approx(truth.log_loss(labels, tempered))
+    assert scores.brier == pytest.approx(metrics.brier_score(tempered, labels))
+    assert scores.ece == pytest.approx(calibration.expected_calibration_error(tempered, labels))
+    hot = np.eye(3)[labels]
+    assert scores.roc_auc == pytest.approx(truth.roc_auc_score(hot, tempered, average="macro"))
+    assert scores.uncalibrated is not None
+    assert scores.uncalibrated.model_dump() == {
+        "log_loss": own.log_loss, "brier": own.brier, "ece": own.ece
+    }  # fmt: skip
+    assert scores.reliability.uncalibrated_bins == own.reliability.bins
+    for found, expected in zip(
+        scores.reliability.bins, calibration.reliability_bins(tempered, labels), strict=True
+    ):
+        assert found.model_dump() == pytest.approx(expected.model_dump())
     abstaining = scores.abstaining
-    assert fitted.threshold is not None
     assert abstaining is not None
-    assert abstaining.coverage == pytest.approx(fitted.threshold.coverage)
-    assert abstaining.precision == pytest.approx(fitted.threshold.precision)
+    assert (abstaining.probability, abstaining.target_precision) == (threshold.probability, 0.95)
+    assert abstaining.coverage == pytest.approx(threshold.val_coverage)
+    assert abstaining.precision == pytest.approx(threshold.val_precision)
     assert abstaining.answered == round(abstaining.coverage * 260)

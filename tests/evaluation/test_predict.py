@@ -13,20 +13,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import special
 
 from tlcli.errors import RunError
-from tlcli.evaluation import calibration, predict
+from tlcli.evaluation import predict
 from tlcli.images import augment, decode
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory, resume
+from tlcli.runs.calibration_record import (
+    CalibrationRecord,
+    ThresholdRecord,
+    write_calibration_record,
+)
+from tlcli.runs.directory import Run
 from tlcli.runs.model_file import read_card
 from tlcli.system import files
 from tlcli.training import saving
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
+
+#: The keys of a photo in JSON.
+PREDICTED = ["calibrated", "label", "log_odds", "path", "probability", "threshold", "top", "unsure"]
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
@@ -40,6 +50,7 @@ def model(photos, write_recipe, tmp_path):
         run = claimed.run
         saving.save_model(network, plan.recipe, plan.index.classes, run)
         files.write_json(run.file(directory.SUMMARY), {"stages": [], "test": None})
+        write_calibration_record(run, CalibrationRecord(temperature=1.0, fitted_on="logits"))
     directory.mark_latest(run)
     return network, run
 
@@ -68,6 +79,11 @@ def test_probabilities_are_the_networks_in_the_order_of_the_paths(model, photos)
         ]
 
 
+def calibrated(values, temperature):
+    """Probabilities of a network as they are with its logits divided."""
+    return special.softmax(np.log(values.astype(np.float64)) / temperature, axis=1)
+
+
 def augmented(run, text):
     """Give the recipe of a run other views."""
     path = run.file(directory.RECIPE)
@@ -80,6 +96,7 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
     network, run = model
     augmented(run, "{rotation_range: 40, brightness_range: 0.5, seed: 3}")
     settings = load_recipe(run.file(directory.RECIPE)).augment
+    write_calibration_record(run, CalibrationRecord(temperature=0.3, fitted_on="logits"))
     paths = sorted(photos.rglob("*.png"))[:5]
     printed = cli("predict", *paths, "--tta", 3, "--top", 3, "--format", "jsonl").stdout
     plain = cli("predict", *paths, "--top", 3, "--format", "jsonl").stdout
@@ -88,7 +105,7 @@ def test_tta_is_the_mean_over_the_photo_and_its_views(model, photos, cli):
         photo = decode.load_image(path, height=32, width=32, resize="squash")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         views = augment.make_views(settings, photo[None].repeat(4, 0), [digest] * 4, [0, 1, 2, 3])
-        mean = network.whole(views, training=False).numpy().mean(axis=0)
+        mean = calibrated(network.whole(views, training=False).numpy(), 0.3).mean(axis=0)
         probabilities = {top["label"]: top["probability"] for top in json.loads(line)["top"]}
         assert [probabilities[name] for name in card_of(run)["classes"]] == pytest.approx(
             mean, abs=1e-5
@@ -99,13 +116,14 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     network, run = model
     augmented(run, "{rotation_range: 40, brightness_range: 0.5, seed: 3}")
     settings = load_recipe(run.file(directory.RECIPE)).augment
+    write_calibration_record(run, CalibrationRecord(temperature=0.3, fitted_on="logits"))
     value = json.loads(cli("evaluate", "--tta", 2, "--json").stdout)
     losses = []
     for path in sorted((photos / "test").rglob("*.png")):
         photo = decode.load_image(path, height=32, width=32, resize="squash")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         views = augment.make_views(settings, photo[None].repeat(3, 0), [digest] * 3, [0, 1, 2])
-        mean = network.whole(views, training=False).numpy().mean(axis=0)
+        mean = calibrated(network.whole(views, training=False).numpy(), 0.3).mean(axis=0)
         losses.append(-np.log(mean[card_of(run)["classes"].index(path.parent.name)]))
     assert value["tta"] == 2
     assert value["log_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
@@ -113,13 +131,11 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     # Those without views are kept, as they would be without --tta.
     plain = json.loads(cli("evaluate", "--json").stdout)
     assert value["without_tta"] == {name: plain[name] for name in ("accuracy", "log_loss")}
-    assert value["calibrated"] is None and plain["calibrated"] is not None
+    assert value["temperature"] == plain["temperature"] == 0.3
     done = cli("evaluate", "--tta", 2)
     assert "test: 6 photos of 3 classes, mean over each photo and 2 views of it" in done.stdout
     assert f"log loss {plain['log_loss']:.4f}, with views {value['log_loss']:.4f}" in done.stdout
-    assert done.stderr == "--tta: not calibrated, and nothing of it is kept in the run\n"
-    done = cli("evaluate", "--tta", 2, "--target-precision", 0.9)
-    assert (done.exit_code, "--target-precision is for answers without" in done.stderr) == (2, True)
+    assert done.stderr == "--tta: the threshold is left aside, and nothing is kept in the run\n"
 
 
 def test_tta_reports_a_bad_photo_in_its_place(model, photos):
@@ -146,13 +162,13 @@ def test_a_photo_that_changes_meanwhile_is_answered_as_it_was_read(model, photos
     assert (before.seen_in_training, new.seen_in_training) == (True, False)
 
     place.write_bytes(known.read_bytes())
-    compute = predict.Predictor.probabilities
+    compute = predict.Predictor.logits
 
     def compute_late(self, pixels):
         place.write_bytes(unknown.read_bytes())
         return compute(self, pixels)
 
-    monkeypatch.setattr(predict.Predictor, "probabilities", compute_late)
+    monkeypatch.setattr(predict.Predictor, "logits", compute_late)
     answer = next(predictor.predict([place], tta=tta))
     assert answer.seen_in_training
     assert answer.top == before.top
@@ -189,8 +205,7 @@ def test_a_bad_photo_is_reported_in_its_place(model, photos, cli):
         str(good[0]), str(bad), str(photos / "none.jpg"), str(good[1])
     ]  # fmt: skip
     assert [sorted(line) for line in lines] == [
-        ["label", "path", "probability", "top"], ["error", "hint", "path"],
-        ["error", "hint", "path"], ["label", "path", "probability", "top"],
+        PREDICTED, ["error", "hint", "path"], ["error", "hint", "path"], PREDICTED
     ]  # fmt: skip
     assert lines[1]["error"].startswith("cannot be decoded: not an image: it starts with")
     # The hint is that of `check`, in every form.
@@ -347,7 +362,7 @@ def test_a_model_that_would_run_code_is_refused(model, tmp_path):
 def test_the_calibration_of_the_run_is_applied(model, photos, cli):
     _, run = model
     paths = sorted((photos / "test").rglob("*.png"))
-    plain = predict.Predictor(run.path)
+    plain = predict.Predictor(run.path, raw=True)
     raw = [dict(prediction.top) for prediction in plain.predict(paths, top=3)]
     # T = 1/2 squares the probabilities: p^2 / sum(p^2).
     expected = [
@@ -355,27 +370,76 @@ def test_the_calibration_of_the_run_is_applied(model, photos, cli):
         for values in raw
     ]
     surest = sorted(max(values.values()) for values in expected)
-    threshold = calibration.Threshold(0.9, (surest[2] + surest[3]) / 2, 0.5, 0.9)
-    calibration.write_calibration(run, calibration.Calibration(0.5, {"n": 9}, threshold))
+    middle = (surest[2] + surest[3]) / 2
+    threshold = ThresholdRecord(
+        target_precision=0.9, probability=middle, val_coverage=0.5, val_precision=0.9
+    )
+    record = CalibrationRecord(temperature=0.5, fitted_on="logits", threshold=threshold)
+    write_calibration_record(run, record)
     predictions = list(predict.Predictor(run.path).predict(paths, top=3))
     for prediction, values in zip(predictions, expected, strict=True):
-        assert dict(prediction.top) == pytest.approx(values, abs=1e-6)
-        assert prediction.unsure == (max(values.values()) < threshold.probability)
+        assert dict(prediction.top) == pytest.approx(values, abs=1e-9)
+        assert prediction.unsure == (max(values.values()) < middle)
     assert sum(prediction.unsure for prediction in predictions) == 3
     again = list(predict.Predictor(run.path, raw=True).predict(paths, top=3))
     assert [dict(prediction.top) for prediction in again] == raw
     assert not any(prediction.unsure for prediction in again)
 
-    lines = cli("predict", *paths, "--format", "jsonl").stdout.splitlines()
-    records = [json.loads(line) for line in lines]
-    assert [record.get("unsure", False) for record in records] == [p.unsure for p in predictions]
-    assert all("label" in record for record in records)
+    done = cli("predict", *paths, "--format", "jsonl")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["unsure"] for record in records] == [p.unsure for p in predictions]
+    assert {(record["threshold"], record["calibrated"]) for record in records} == {(middle, True)}
+    assert done.stderr == (
+        f"unsure below {middle:.4f}, the threshold of --target-precision 0.9; "
+        "`tlcli evaluate --clear-threshold` removes it\n"
+    )
     shown = cli("predict", *paths).stdout.splitlines()
     assert [line.startswith("unsure: ") for line in shown] == [p.unsure for p in predictions]
-    assert "unsure" not in cli("predict", *paths, "--raw").stdout
-    copy = run.path.with_name("elsewhere.keras")
-    copy.write_bytes(run.file(directory.MODEL).read_bytes())
-    assert predict.Predictor(copy).calibration is None
+    own = cli("predict", *paths, "--raw", "--format", "jsonl")
+    assert own.stderr == ""
+    for line in own.stdout.splitlines():
+        value = json.loads(line)
+        assert (value["unsure"], value["threshold"], value["calibrated"]) == (False, None, False)
+
+
+def test_the_columns_of_csv_are_the_same_with_a_threshold_and_without(model, photos, cli):
+    _, run = model
+    paths = sorted((photos / "test").rglob("*.png"))
+    threshold = ThresholdRecord(
+        target_precision=0.9, probability=1.0, val_coverage=0.5, val_precision=0.9
+    )
+    record = CalibrationRecord(temperature=2.0, fitted_on="logits")
+    tables = []
+    for chosen in (None, threshold):
+        write_calibration_record(run, record.model_copy(update={"threshold": chosen}))
+        text = cli("predict", *paths, "--format", "csv").stdout
+        tables.append(list(csv.DictReader(io.StringIO(text))))
+    heads = ["path", "label", "probability", "error", "unsure", "log_odds"]
+    assert [list(row) for table in tables for row in table] == [heads] * 12
+    assert [{row["unsure"] for row in table} for table in tables] == [{""}, {"yes"}]
+
+
+def test_a_model_alone_has_the_temperature_of_its_run(model, photos, cli, tmp_path):
+    network, run = model
+    photo = sorted((photos / "test").rglob("*.png"))[0]
+    logits = np.log(expected(network, photo).astype(np.float64))
+    elsewhere = Run(tmp_path / "elsewhere")
+    elsewhere.path.mkdir()
+    recipe = load_recipe(run.file(directory.RECIPE))
+    saving.save_model(network, recipe, predict.Predictor(run.path).classes, elsewhere, 1.7)
+    copy = elsewhere.file(directory.MODEL)
+    done = cli("predict", photo, "--run", copy, "--top", 3, "--format", "jsonl")
+    assert done.stderr == ""
+    value = json.loads(done.stdout)
+    assert value["calibrated"] is True
+    assert [top["probability"] for top in value["top"]] == pytest.approx(
+        sorted(special.softmax(logits / 1.7), reverse=True), abs=1e-5
+    )
+    none = tmp_path / "none.keras"
+    none.write_bytes(run.file(directory.MODEL).read_bytes())
+    assert cli("predict", photo, "--run", none).stderr == (
+        f"{none}: not calibrated: a temperature is neither in it nor in a run around it\n"
+    )
 
 
 def test_a_damaged_calibration_is_reported(model, photos, cli):
@@ -384,7 +448,7 @@ def test_a_damaged_calibration_is_reported(model, photos, cli):
     photo = next(photos.rglob("*.png"))
     done = cli("predict", photo)
     assert done.exit_code == 1
-    assert "is not a calibration that tlcli has written" in done.stderr
+    assert "calibration.json: temperature: Field required; restore it, or remove it" in done.stderr
     assert cli("predict", photo, "--raw").exit_code == 0
 
 

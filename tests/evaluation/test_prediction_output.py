@@ -24,8 +24,13 @@ class StandIn:
     top: tuple[tuple[str, float], ...] = ()
     error: str | None = None
     hint: str = ""
+    threshold: float | None = None
     unsure: bool = False
     seen_in_training: bool = False
+
+    @property
+    def log_odds(self) -> tuple[float, ...]:
+        return (1.5, -1.5)[: len(self.top)]
 
     def as_dict(self) -> dict[str, Any]:
         return {"path": self.path, "error": self.error}
@@ -55,12 +60,12 @@ def test_predictions_as_csv(capsys: pytest.CaptureFixture[str]):
     out, err = printed("csv", capsys)
     assert err == ""
     assert list(csv.reader(out.splitlines(keepends=True))) == [
-        ["path", "label", "probability", "error"],
-        ["a.jpg", "cat", "0.750000", ""],
-        ["a.jpg", "hare", "0.250000", ""],
-        ['b,"\n\\x1b.jpg', "hare", "1.000000", ""],
-        ['b,"\n\\x1b.jpg', "cat", "0.000000", ""],
-        ["c.jpg", "", "", "is empty"],
+        ["path", "label", "probability", "error", "unsure", "log_odds"],
+        ["a.jpg", "cat", "0.75", "", "", "1.5"],
+        ["a.jpg", "hare", "0.25", "", "", "-1.5"],
+        ['b,"\n\\x1b.jpg', "hare", "1.0", "", "", "1.5"],
+        ['b,"\n\\x1b.jpg', "cat", "0.0", "", "", "-1.5"],
+        ["c.jpg", "", "", "is empty", "", ""],
     ]
 
 
@@ -72,8 +77,8 @@ def test_predictions_as_json(capsys: pytest.CaptureFixture[str]):
 
 
 UNSURE = [
-    StandIn("a.jpg", (("cat", 0.75), ("hare", 0.25)), unsure=True),
-    StandIn("b.jpg", (("hare", 1.0), ("cat", 0.0))),
+    StandIn("a.jpg", (("cat", 0.75), ("hare", 0.25)), threshold=0.8, unsure=True),
+    StandIn("b.jpg", (("hare", 0.9999999999), ("cat", 1e-10)), threshold=0.8),
 ]
 
 
@@ -83,11 +88,11 @@ def test_predictions_of_a_model_that_abstains(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.splitlines() == [
         "unsure: cat   0.7500  hare  0.2500  a.jpg",
         "        hare  1.0000  cat   0.0000  b.jpg",
-        "path,label,probability,error,unsure",
-        "a.jpg,cat,0.750000,,yes",
-        "a.jpg,hare,0.250000,,yes",
-        "b.jpg,hare,1.000000,,",
-        "b.jpg,cat,0.000000,,",
+        "path,label,probability,error,unsure,log_odds",
+        "a.jpg,cat,0.75,,yes,1.5",
+        "a.jpg,hare,0.25,,yes,-1.5",
+        "b.jpg,hare,0.9999999999,,no,1.5",
+        "b.jpg,cat,1e-10,,no,-1.5",
     ]
 
 

@@ -9,12 +9,12 @@ import pytest
 from builders.networks import network, noise, save
 
 from tlcli.errors import RunError
-from tlcli.evaluation import calibration
 from tlcli.explain import explained_model
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
 from tlcli.pretrained.weights import WeightSource
 from tlcli.runs import directory
+from tlcli.runs.calibration_record import CalibrationRecord, write_calibration_record
 from tlcli.system import files
 
 NAMES = ("cats", "dogs", "eels")
@@ -83,12 +83,15 @@ def test_logits_lead_to_what_the_model_says(tmp_path, classes):
 
 def test_the_calibration_of_the_run_is_applied(tmp_path):
     path = save(network(size=(32, 32), classes=2), tmp_path / directory.MODEL, NAMES[:2])
-    calibration.write_calibration(directory.Run(tmp_path), calibration.Calibration(2.0, {}))
+    record = CalibrationRecord(temperature=2.0, fitted_on="logits")
+    write_calibration_record(directory.Run(tmp_path), record)
     alone = explained_model.open_run(path)  # no run lies there, as `predict` sees it, too
     assert alone.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
     files.write_json(tmp_path / directory.RECORD, {})
     explained = explained_model.open_run(path)
     assert explained.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-1.5)))
+    raw = explained_model.open_run(path, raw=True)
+    assert raw.probabilities(np.array([[3.0]]))[0, 1] == pytest.approx(1 / (1 + np.exp(-3)))
 
 
 def test_mixed_precision_is_left_behind(tmp_path):
@@ -112,7 +115,7 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
     logits = keras.Model(built.base.input, built.head(built.base.output))
     object.__setattr__(built, "whole", logits)
     with pytest.raises(
-        RunError, match="does not end in softmax or sigmoid; only models written by tlcli"
+        RunError, match="does not end in softmax or sigmoid; use a model that tlcli has written"
     ):
         explained_model.open_run(save(built, built_on, NAMES))
     object.__setattr__(built, "whole", whole)

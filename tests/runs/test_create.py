@@ -71,7 +71,7 @@ def test_a_run_is_replaced_by_force_only(tmp_path: Path):
     (out / directory.CHECKPOINTS / "epoch-00003.npz").write_text("of a run that was stopped")
     (out / "evaluation-mine.txt").write_text("keep")
     names = (
-        directory.CALIBRATION, directory.evaluation("test"), directory.predictions("val"),
+        directory.evaluation("test"), directory.predictions("val"),
         *directory.CURVES,
         directory.reliability("test"), directory.confusion("val", "svg"), directory.REPORT,
     )  # fmt: skip

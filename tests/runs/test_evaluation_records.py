@@ -39,21 +39,24 @@ WRITTEN = """{
   "top_k": {"k": 5, "accuracy": 1.0},
   "roc_auc": 0.25,
   "average_precision": 0.125,
-  "log_loss": -0.0,
-  "brier": 0.25,
-  "ece": 1e-07,
-  "calibrated": {"temperature": 2.0, "log_loss": 0.5, "brier": 0.2, "ece": 0.1},
-  "abstaining": {"probability": 0.75, "answered": 0, "coverage": 0.0, "precision": null,
+  "temperature": 2.0,
+  "log_loss": 0.5,
+  "brier": 0.2,
+  "ece": 0.1,
+  "uncalibrated": {"log_loss": -0.0, "brier": 0.25, "ece": 1e-07},
+  "abstaining": {"probability": 0.75, "target_precision": 0.9, "answered": 0, "coverage": 0.0,
+                 "precision": null,
                  "precision_interval": [0.0, 1.0]},
   "reliability": {
     "bins": [{"low": 0.0, "high": 0.5, "n": 0, "confidence": null, "accuracy": null},
              {"low": 0.5, "high": 1.0, "n": 2, "confidence": 1.0000001, "accuracy": 0.5}],
-    "calibrated_bins": null
+    "uncalibrated_bins": null
   },
   "confusion": [[1, 1], [0, 0]],
-  "mistakes": [{"path": "b.png", "label": "cat", "predicted": "dog", "probability": 0.9}],
+  "mistakes": [{"path": "b.png", "label": "cat", "predicted": "dog", "probability": 0.9,
+                "log_odds": 2.1}],
   "unsure_correct": [{"path": "a.png", "label": "cat", "predicted": "cat", "probability": 0.6,
-                      "calibrated": 0.55}]
+                      "log_odds": null}]
 }"""
 
 
@@ -77,6 +80,30 @@ def test_what_an_earlier_version_left_out_has_a_default(tmp_path: Path):
     kept = {key: part for key, part in value.items() if key not in later}
     evaluation = Evaluation.model_validate({**kept, "of a later version": 1})
     assert (evaluation.tta, evaluation.without_tta, evaluation.copies) == (0, None, 0)
+
+
+def test_an_evaluation_of_0_1_0_gives_its_calibrated_numbers(tmp_path: Path):
+    """It had those of the network in their place, and the calibrated ones beside them."""
+    value = json.loads(WRITTEN)
+    own = value.pop("uncalibrated")
+    value["calibrated"] = {key: value.pop(key) for key in ("temperature", *own)}
+    value |= own
+    del value["abstaining"]["target_precision"]
+    bins = value["reliability"]["bins"]
+    calibrated = [{**row, "confidence": row["n"] and 0.75} for row in bins]
+    value["reliability"] = {"bins": bins, "calibrated_bins": calibrated}
+    value["unsure_correct"][0]["calibrated"] = 0.55
+    run = Run(tmp_path)
+    files.write_json(run.file(directory.evaluation("test")), value)
+    evaluation = read_evaluation(run, "test")
+    assert evaluation is not None
+    assert (evaluation.temperature, evaluation.log_loss, evaluation.ece) == (2.0, 0.5, 0.1)
+    assert evaluation.uncalibrated is not None
+    assert evaluation.uncalibrated.brier == 0.25
+    assert evaluation.reliability.bins[1].confidence == 0.75
+    assert evaluation.reliability.uncalibrated_bins is not None
+    assert evaluation.reliability.uncalibrated_bins[1].confidence == 1.0000001
+    assert [guess.probability for guess in evaluation.unsure_correct] == [0.55]
 
 
 def test_a_run_without_an_evaluation_has_none(tmp_path: Path):

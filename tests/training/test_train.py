@@ -232,7 +232,7 @@ def test_a_run_holds_what_it_promises(run):
 
     summary = json.loads((ran.path / directory.SUMMARY).read_text(encoding="utf-8"))
     found = ran.trained.as_json()
-    assert set(found) == {"run", "stages", "test"}
+    assert set(found) == {"run", "stages", "test", "temperature"}
     assert set(found["stages"][0]) == {
         "name", "epochs", "best_epoch", "val_loss", "val_accuracy", "seconds"
     }  # fmt: skip

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from tlcli.commands.options import SPLITS, print_result, with_json
+from tlcli.commands.options import SPLITS, print_result, with_json, with_raw
 
 
 @click.command()
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
 @click.option("--split", type=SPLITS, default="test", show_default=True, help="Split to compare.")
+@with_raw
 @with_json
-def compare(first: str, second: str, split: str, json_: bool) -> None:
+def compare(first: str, second: str, split: str, raw: bool, json_: bool) -> None:
     """Compare two runs on the same photos: is the difference more than chance?
 
     \b
@@ -23,7 +24,6 @@ def compare(first: str, second: str, split: str, json_: bool) -> None:
     from tlcli.evaluation import text
     from tlcli.runs import directory
 
-    compared = comparison.compare(
-        directory.find_run(first, where="RUN"), directory.find_run(second, where="RUN"), split
-    )
+    runs = [directory.find_run(name, where="RUN") for name in (first, second)]
+    compared = comparison.compare(runs[0], runs[1], split, raw=raw)
     print_result((text.format_comparison(compared), compared.as_dict()), json_)

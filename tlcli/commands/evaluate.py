@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tlcli.commands.options import PATH, SPLITS, print_result, with_data, with_json, with_run
+from tlcli.commands.options import (
+    PATH,
+    SPLITS,
+    print_result,
+    with_data,
+    with_json,
+    with_raw,
+    with_run,
+)
 from tlcli.runs import directory
 from tlcli.system import console
 
@@ -20,22 +29,28 @@ from tlcli.system import console
 @click.option("--target-precision", type=click.FloatRange(0, 1, min_open=True),
               help="Choose the threshold for 'unsure' so that this share of the other answers is "
               "right; predict then uses it too.")  # fmt: skip
+@click.option("--clear-threshold", is_flag=True,
+              help="Remove that threshold: no answer is 'unsure' any more.")  # fmt: skip
+@click.option("--calibrate", is_flag=True,
+              help="Calibrate a run of tlcli 0.1.0; those of later versions are.")  # fmt: skip
+@with_raw
 @click.option(
     "--out", type=PATH, help="A folder for the files.  [default: the run, for its splits]"
 )
 @click.option("--force", is_flag=True, help="Replace the files of an evaluation in --out.")
-@click.option(
-    "--again", is_flag=True, help="Compute the probabilities again, even if the run has them."
-)
+@click.option("--again", is_flag=True, help="Compute the answers again, even if the run has them.")
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
               help="Average over each photo and N augmented views of it.")  # fmt: skip
 @with_json
 def evaluate(
     run_name: str | None, split: str | None, folder: Path | None, table: Path | None,
-    data: Path | None, target_precision: float | None, out: Path | None, force: bool, again: bool,
-    tta: int, json_: bool,
+    data: Path | None, target_precision: float | None, clear_threshold: bool, calibrate: bool,
+    raw: bool, out: Path | None, force: bool, again: bool, tta: int, json_: bool,
 ) -> None:  # fmt: skip
     """Show how good a run is, how certain that is, and what it gets wrong.
+
+    What the run answers elsewhere stays as it is, unless --target-precision, --clear-threshold or
+    --calibrate change it.
 
     \b
     Example:
@@ -44,20 +59,27 @@ def evaluate(
       tlcli evaluate cats_dogs-1 --dir new_photos
     """
     _check_photos(run_name, split, folder, table, data)
-    if tta and target_precision is not None:
-        raise click.UsageError("--target-precision is for answers without --tta")
+    others = {"--tta": tta, "--raw": raw, "--clear-threshold": clear_threshold}
+    _check_alone("--target-precision", target_precision is not None, others)
     from tlcli.evaluation import evaluate as evaluation
     from tlcli.evaluation import text
 
     split = split if split or folder or table else "test"
     request = evaluation.EvaluationRequest(
-        split, folder, table, data, target_precision, out, force, again, tta
-    )
+        split, folder, table, data, target_precision, clear_threshold, calibrate, raw,
+        out, force, again, tta,
+    )  # fmt: skip
     result = evaluation.evaluate(directory.find_run(run_name), request)
     print_result((text.format_evaluation(result.evaluation), result.evaluation.as_dict()), json_)
     text.warn_of_limits(result.evaluation)
     for path in result.written[:1]:
         console.note(f"\nwritten: {path}")
+
+
+def _check_alone(name: str, given: bool, others: dict[str, Any]) -> None:
+    """Refuse an option where one of the others is given, too."""
+    for other in (other for other, value in others.items() if given and value):
+        raise click.UsageError(f"{name} and {other}: give only one of them")
 
 
 def _check_photos(

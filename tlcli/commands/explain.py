@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
-from tlcli.commands.options import print_result, with_json
+from tlcli.commands.options import print_result, with_json, with_raw
 from tlcli.commands.photo_arguments import named_photos, with_photos
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
 @click.option("--layer", help="The layer to look at.  [default: the end of the last block]")
 @click.option("--method", type=click.Choice(METHODS), default="grad-cam", show_default=True,
               help="Method of explanation.")  # fmt: skip
+@with_raw
 @with_picture_out
 @with_picture_force
 @with_json
 def explain(
     photos: tuple[str, ...], network: NetworkChoice, class_name: str | None, layer: str | None,
-    method: Any, out: Path | None, force: bool, json_: bool,
+    method: Any, raw: bool, out: Path | None, force: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show where in photos a network sees a class, as heat maps.
 
@@ -45,7 +47,8 @@ def explain(
     named = list(named_photos(photos))
     stem = named[0].stem if len(named) == 1 and isinstance(named[0], Path) else "photos"
     target = contact_sheet.sheet_path(out, f"{stem}-{method}.png", force=force)
-    model = network.open_classifier()
+    model = replace(network, raw=raw).open_classifier()
+    model.calibration.note()
     from tlcli.explain import explain as explanations
 
     explainer = explanations.Explainer(model, method, layer)

@@ -25,6 +25,10 @@ SPLITS = click.Choice(["test", "val", "train"])
 
 with_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 
+with_raw = click.option(
+    "--raw", is_flag=True, help="The network's own probabilities, not calibrated."
+)
+
 with_data = click.option(
     "--data", type=PATH, help="Where the photos of the run are now, if they were moved."
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tlcli.commands.options import with_raw
 from tlcli.commands.photo_arguments import named_photos, with_photos
 
 
@@ -13,7 +14,7 @@ from tlcli.commands.photo_arguments import named_photos, with_photos
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
               help="Classes to show for each photo.")  # fmt: skip
-@click.option("--raw", is_flag=True, help="The network's own probabilities, not calibrated.")
+@with_raw
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
               help="Average over each photo and N augmented views of it.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
@@ -36,6 +37,6 @@ def predict(
 
     predictor = Predictor(model, raw=raw)
     predictions = predictor.predict(named_photos(photos), top=top, tta=tta)
-    abstains = predictor.threshold is not None and not tta
+    abstains = predictor.calibration.threshold is not None and not tta
     failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)

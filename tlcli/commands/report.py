@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, print_result, with_data, with_json, with_run
+from tlcli.commands.options import PATH, print_result, with_data, with_json, with_raw, with_run
 
 
 @click.command()
@@ -16,6 +16,7 @@ from tlcli.commands.options import PATH, print_result, with_data, with_json, wit
 @with_data
 @click.option("--explain", "with_heat_maps", is_flag=True, help="First make heat maps of mistakes "
               "and unsure answers, and keep them in the run.")  # fmt: skip
+@with_raw
 @with_json
 def report(
     run_name: str | None,
@@ -23,6 +24,7 @@ def report(
     force: bool,
     data: Path | None,
     with_heat_maps: bool,
+    raw: bool,
     json_: bool,
 ) -> None:
     """Write one HTML file about a run: scores, mistakes, curves, how to reproduce it.
@@ -37,6 +39,6 @@ def report(
 
     run = directory.find_run(run_name)
     if with_heat_maps:
-        reports.explain_photos(run, data)
-    written = reports.write_report(run, out=out, data=data, force=force)
+        reports.explain_photos(run, data, raw=raw)
+    written = reports.write_report(run, out=out, data=data, raw=raw, force=force)
     print_result((str(written.path), written.as_json()), json_)

@@ -1,14 +1,15 @@
-"""Probabilities one can act on: temperature scaling, calibration error, and when to abstain.
+"""Probabilities one can act on: the temperature and threshold in force, and how good they are.
 
-A network that is right nine times in ten should give a probability of 0.9. Fine-tuned ones mostly
-give a higher one; dividing their logits by one number, fitted on the validation photos, corrects
-most of that and changes no answer (Guo et al., "On Calibration of Modern Neural Networks", ICML
-2017).
+There is one notion of probability: that of the logits divided by the temperature of the run, which
+was fitted on the validation photos when training ended (`networks.temperature`). Every command,
+file and picture gives it, unless `--raw` asks for the network's own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,99 +17,95 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
 from tlcli.networks.probabilities import likeliest_class, softmax
-from tlcli.runs import directory
+from tlcli.networks.temperature import log_odds
+from tlcli.runs.calibration_record import ThresholdRecord, read_calibration_record
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import ReliabilityBin
-from tlcli.system import files
+from tlcli.runs.model_file import run_of_model
+from tlcli.system import console
 
 Array = npt.NDArray[Any]
-
-#: Smaller probabilities count as this one. Of two classes one is `1 - p`, which in float32 cannot
-#: come closer to 0 than 6e-8 (Keras' epsilon is 1e-7, too); more classes come from a softmax, which
-#: can give every number that float32 has.
-EPSILON, SMALLEST_FLOAT = 1e-7, float(np.finfo(np.float32).tiny)
 
 #: Bins of equal width in the calibration error and the reliability diagram, as in the paper.
 BIN_COUNT = 15
 
-#: A temperature outside of these is no calibration: there are too few mistakes to determine one.
-LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0
-
-#: Bisection or Newton steps at most; ten are usual.
-MAX_STEPS = 200
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """The confidence from which on the model answers.
-
-    `probability` is a calibrated one. On the validation photos, `coverage` of them reach it, and
-    `precision` of those are right.
-    """
-
-    target_precision: float
-    probability: float
-    coverage: float
-    precision: float
-
 
 @dataclass(frozen=True)
 class Calibration:
-    """The temperature of a run, its effect on the validation photos, and the threshold, if any.
+    """What turns logits into the probabilities that commands give.
 
     Attributes:
-        val: n, and ece and log_loss before and after.
+        temperature: None for the network's own probabilities.
+        threshold: below which an answer is unsure, if one was chosen.
+        remark: what a user has to know of it: why there is no temperature, or an old one.
     """
 
-    temperature: float
-    val: dict[str, Any]
-    threshold: Threshold | None = None
+    temperature: float | None = None
+    threshold: ThresholdRecord | None = None
+    remark: str = ""
 
-    def apply(self, probabilities: Array) -> Array:
-        """Calibrated probabilities, shape (n, classes); the order within a row stays."""
-        return apply_temperature(probabilities, self.temperature)
+    def apply(self, logits: Array) -> Array:
+        """Logits of a softmax -> probabilities, float64, shape (n, classes)."""
+        return softmax(np.asarray(logits, np.float64) / (self.temperature or 1))
 
-    def as_dict(self) -> dict[str, Any]:
-        """The form in `calibration.json`."""
-        threshold = self.threshold and {
-            "target_precision": self.threshold.target_precision,
-            "probability": self.threshold.probability,
-            "val_coverage": self.threshold.coverage,
-            "val_precision": self.threshold.precision,
-        }
-        return {"temperature": self.temperature, "val": self.val, "threshold": threshold}
+    def log_odds(self, logits: Array) -> Array:
+        """The same as ln(p / (1 - p)), which ranks also probabilities that are 1 to every digit."""
+        return log_odds(logits, self.temperature or 1)
 
-
-def fit(probabilities: Array, labels: Array) -> Calibration:
-    """Fit the temperature that makes the labels of validation photos likeliest.
-
-    Args:
-        probabilities: of a network, shape (n, classes), n at least 1.
-        labels: the true classes, integers, shape (n,).
-    """
-    temperature = _best_temperature(_logits(probabilities), labels)
-    after = apply_temperature(probabilities, temperature)
-    val = {
-        "n": len(labels),
-        "ece_before": expected_calibration_error(probabilities, labels),
-        "ece_after": expected_calibration_error(after, labels),
-        "log_loss_before": log_loss(probabilities, labels),
-        "log_loss_after": log_loss(after, labels),
-    }
-    return Calibration(temperature, val)
+    def note(self) -> None:
+        """Say on stderr what probabilities these are, where they are not the usual ones."""
+        if self.remark:
+            console.note(self.remark)
+        if self.threshold is not None:
+            chosen = f"--target-precision {self.threshold.target_precision:g}"
+            console.note(
+                f"unsure below {self.threshold.probability:.4f}, the threshold of {chosen}; "
+                "`tlcli evaluate --clear-threshold` removes it"
+            )
 
 
-def add_threshold(
-    calibration: Calibration, probabilities: Array, labels: Array, target: float
-) -> Calibration:
-    """The calibration with the lowest threshold that keeps the precision at `target` or above.
+#: The network's own probabilities, as `--raw` asks for them.
+RAW = Calibration()
 
-    `probabilities` are the uncalibrated ones of the validation photos. The threshold is the lowest
-    of their confidences for which at least a share `target` of the photos that reach it are right.
+
+def read_calibration(run: Run, *, raw: bool = False) -> Calibration:
+    """The calibration that is in force for a run. Raises `RunError` where its file is damaged."""
+    if raw:
+        return RAW
+    record, where = read_calibration_record(run), console.one_line(str(run.path))
+    again = f"`tlcli evaluate --run {shlex.quote(str(run.path))} --calibrate`"
+    if record is None:
+        remark = f"{where}: not calibrated, as tlcli 0.1.0 left it; {again} does it"
+        return Calibration(remark=remark)
+    if record.temperature is None:
+        return Calibration(remark=f"{where}: not calibrated: it had no validation photos")
+    remark = (
+        f"{where}: calibrated by tlcli 0.1.0, from probabilities that were cut off; "
+        f"{again} does it from logits"
+    )
+    remark = "" if record.fitted_on == "logits" else remark
+    return Calibration(record.temperature, record.threshold, remark)
+
+
+def model_calibration(path: Path, card: dict[str, Any], *, raw: bool = False) -> Calibration:
+    """What is in force for a model file: that of its run, or the temperature in its card."""
+    run = run_of_model(path)
+    if run is not None:
+        return read_calibration(run, raw=raw)
+    temperature = None if raw else card.get("temperature")
+    where = console.one_line(str(path))
+    remark = f"{where}: not calibrated: a temperature is neither in it nor in a run around it"
+    return Calibration(temperature, remark="" if temperature or raw else remark)
+
+
+def choose_threshold(probabilities: Array, labels: Array, target: float) -> ThresholdRecord:
+    """The lowest threshold that keeps the precision at `target` or above.
+
+    `probabilities` are the calibrated ones of the validation photos. The threshold is the lowest of
+    their confidences for which at least a share `target` of the photos that reach it are right.
     Raises `RunError` where there is none.
     """
-    values = calibration.apply(probabilities)
-    confidence, right = values.max(axis=1), likeliest_class(values) == labels
+    confidence, right = probabilities.max(axis=1), likeliest_class(probabilities) == labels
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
@@ -120,67 +117,17 @@ def add_threshold(
         message = f"no threshold reaches it on the val photos; the best precision is {best:.4f}"
         raise RunError(Problem(f"--target-precision {target:g}", message, "ask for less"))
     last = int(candidates[-1])
-    coverage = (last + 1) / len(right)
-    threshold = Threshold(target, float(confidence[last]), coverage, float(precision[last]))
-    return replace(calibration, threshold=threshold)
-
-
-def read_calibration(run: Run) -> Calibration | None:
-    """The calibration that a run holds, or None. Raises `RunError` where the file is damaged."""
-    path = run.file(directory.CALIBRATION)
-    if not path.exists():
-        return None
-    value = run.read(directory.CALIBRATION)
-    try:
-        calibration = _from_json(value)
-    except (KeyError, TypeError, ValueError):
-        calibration = None
-    if calibration is None or not _is_plausible(calibration):
-        hint = "delete it, and run `tlcli evaluate` again"
-        raise RunError(Problem(str(path), "is not a calibration that tlcli has written", hint))
-    return calibration
-
-
-def _from_json(value: Any) -> Calibration:
-    threshold = value["threshold"]
-    if threshold:
-        keys = ("target_precision", "probability", "val_coverage", "val_precision")
-        threshold = Threshold(*(float(threshold[key]) for key in keys))
-    return Calibration(float(value["temperature"]), dict(value["val"]), threshold)
-
-
-def _is_plausible(calibration: Calibration) -> bool:
-    """Whether `fit` and `add_threshold` could have given these numbers."""
-    threshold = calibration.threshold
-    shares = vars(threshold).values() if threshold else ()
-    return LOWEST_TEMPERATURE <= calibration.temperature <= HIGHEST_TEMPERATURE and all(
-        0 <= share <= 1 for share in shares
+    return ThresholdRecord(
+        target_precision=target,
+        probability=float(confidence[last]),
+        val_coverage=(last + 1) / len(right),
+        val_precision=float(precision[last]),
     )
 
 
-def write_calibration(run: Run, calibration: Calibration) -> None:
-    """Write a calibration into a run, where `tlcli predict` finds it."""
-    files.write_json(run.file(directory.CALIBRATION), calibration.as_dict())
-
-
-def apply_temperature(probabilities: Array, temperature: float) -> Array:
-    """softmax(logits / temperature) of the logits that led to `probabilities`; float64.
-
-    The logits are known up to a constant for each row, which softmax does not see.
-    """
-    if temperature == 1:
-        return np.asarray(probabilities, np.float64)
-    return softmax(_logits(probabilities) / temperature)
-
-
-def log_loss(probabilities: Array, labels: Array) -> float:
-    """The mean of -ln(probability of the true class); see `EPSILON` for those near 0."""
-    return float(-_logits(probabilities)[np.arange(len(labels)), labels].mean())
-
-
 def reliability_bins(probabilities: Array, labels: Array) -> tuple[ReliabilityBin, ...]:
-    """The reliability diagram: `BINS` equal intervals (low, high] of confidence, with the number of
-    photos, their mean confidence and their accuracy (None where there are none).
+    """The reliability diagram: `BIN_COUNT` equal intervals (low, high] of confidence, with the
+    number of photos, their mean confidence and their accuracy (None where there are none).
 
     The confidence is the probability of the likeliest class.
     """
@@ -214,43 +161,3 @@ def expected_calibration_error(probabilities: Array, labels: Array) -> float:
         if row.confidence is not None and row.accuracy is not None
     )
     return float(sum(gaps) / len(labels))
-
-
-def _logits(probabilities: Array) -> Array:
-    floor = EPSILON if probabilities.shape[1] == 2 else SMALLEST_FLOAT
-    return np.log(np.maximum(np.asarray(probabilities, np.float64), floor))
-
-
-def _best_temperature(logits: Array, labels: Array) -> float:
-    """Minimises the log loss over b = 1 / temperature, in which it is convex.
-
-    Newton's steps, with bisection where one would leave the bracket. Where every photo is right,
-    or nearly, the loss falls for ever as b grows: such photos determine no temperature, and it
-    stays 1, so that probabilities do not become more extreme without evidence.
-    """
-    true = logits[np.arange(len(labels)), labels]
-
-    def slopes(b: float) -> tuple[float, float]:
-        p = softmax(b * logits)
-        mean = (p * logits).sum(axis=1)
-        spread = (p * (logits - mean[:, None]) ** 2).sum(axis=1)
-        return float((mean - true).mean()), float(spread.mean())
-
-    low, high = 1 / HIGHEST_TEMPERATURE, 1 / LOWEST_TEMPERATURE
-    if slopes(high)[0] <= 0:
-        return 1.0
-    if slopes(low)[0] >= 0:
-        return HIGHEST_TEMPERATURE
-    b = 1.0
-    for _ in range(MAX_STEPS):
-        slope, curvature = slopes(b)
-        if slope > 0:
-            high = b
-        else:
-            low = b
-        step = b - slope / curvature if curvature > 0 else low
-        following = step if low < step < high else (low + high) / 2
-        if abs(following - b) <= 1e-12 * b:
-            break
-        b = following
-    return 1 / b

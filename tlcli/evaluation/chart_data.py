@@ -214,11 +214,11 @@ class ReliabilityChart:
 
 
 def reliability_charts(scores: EvaluationScores) -> tuple[ReliabilityChart, ...]:
-    """The chart of the network's own probabilities, and that of the calibrated ones if any."""
-    charts = [ReliabilityChart(scores.reliability.bins, scores.ece)]
-    bins, calibrated = scores.reliability.calibrated_bins, scores.calibrated
-    if calibrated and bins:
-        charts.append(ReliabilityChart(bins, calibrated.ece, calibrated.temperature))
+    """The chart of the network's own probabilities, then that of the calibrated ones if any."""
+    bins, own_bins = scores.reliability.bins, scores.reliability.uncalibrated_bins
+    charts = [ReliabilityChart(bins, scores.ece, scores.temperature)]
+    if scores.uncalibrated and own_bins:
+        charts.insert(0, ReliabilityChart(own_bins, scores.uncalibrated.ece))
     return tuple(charts)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
-from tlcli.evaluation import calibration, labelled_photos
+from tlcli.evaluation import labelled_photos
 from tlcli.evaluation.intervals import (
     CONFIDENCE_LEVEL,
     Interval,
@@ -19,25 +19,30 @@ from tlcli.evaluation.intervals import (
 )
 from tlcli.evaluation.predictions import RunProbabilities
 from tlcli.networks.probabilities import likeliest_class
+from tlcli.networks.temperature import log_loss
 from tlcli.runs.directory import Run
 from tlcli.system.console import counted
 
 Array = npt.NDArray[Any]
 
-#: Label and probabilities of photos by the SHA-256 of their bytes; of copies one entry each, in the
+#: Label and logits of photos by the SHA-256 of their bytes; of copies one entry each, in the
 #: order of their labels.
 PhotoTable = dict[str, list[tuple[int, Array]]]
 
 
 @dataclass(frozen=True)
 class RunScores:
-    """One of the two runs: its name, its folder, and its scores on the shared photos."""
+    """One of the two runs: its name, its folder, and its scores on the shared photos.
+
+    `log_loss` is that of probabilities under `temperature`; None: of the network's own.
+    """
 
     run: str
     path: str
     accuracy: float
     accuracy_interval: Interval
     balanced_accuracy: float
+    temperature: float | None
     log_loss: float
 
 
@@ -74,22 +79,29 @@ class RunComparison:
         return asdict(self)
 
 
-def compare(first: Run, second: Run, split: str = "test") -> RunComparison:
+def compare(first: Run, second: Run, split: str = "test", *, raw: bool = False) -> RunComparison:
     """Both runs on the photos that both have in `split`, identified by their bytes.
+
+    The log loss is that of the probabilities of each run, calibrated unless `raw`.
 
     Photos that one of the runs was trained on are in the training split of that run, and so never
     among them. Raises a `TlcliError` where the runs have other classes or no photo in common.
     """
-    sources = (RunProbabilities(first), RunProbabilities(second))
+    sources = (RunProbabilities(first, raw=raw), RunProbabilities(second, raw=raw))
     _check_classes(*sources)
+    for source in sources:
+        replace(source.calibration, threshold=None).note()
     tables = (_by_digest(sources[0], split), _by_digest(sources[1], split))
     shared = _shared_photos(*tables, f"{first.path} and {second.path}", split)
     labels = np.array([label for (label, _), _ in shared])
     values = [np.array([photo[which][1] for photo in shared]) for which in (0, 1)]
     pairs = _paired_counts(*(likeliest_class(rows) == labels for rows in values))
     test = pairs.mcnemar_test()
-    first_scores = _scores(_shown_name(first, second), first, values[0], labels)
-    second_scores = _scores(_shown_name(second, first), second, values[1], labels)
+    names = (_shown_name(first, second), _shown_name(second, first))
+    first_scores, second_scores = (
+        _scores(name, source, logits, labels)
+        for name, source, logits in zip(names, sources, values, strict=True)
+    )
     return RunComparison(
         split=split,
         n=pairs.n,
@@ -115,15 +127,15 @@ def _check_classes(first: RunProbabilities, second: RunProbabilities) -> None:
 
 
 def _by_digest(source: RunProbabilities, split: str) -> PhotoTable:
-    """Label and probabilities of each photo of a split, classes in sorted order."""
+    """Label and logits of each photo of a split, classes in sorted order."""
     order = np.argsort(source.classes)
     rank = np.argsort(order)
-    predicted = source.split_probabilities(split)
+    predicted = source.split_logits(split)
     table: PhotoTable = {}
     for row, label, values in zip(
         labelled_photos.read_recorded_split(source.run, split),
         predicted.labels,
-        predicted.probabilities,
+        predicted.logits,
         strict=True,
     ):
         table.setdefault(row.sha256, []).append((int(rank[label]), values[order]))
@@ -163,16 +175,18 @@ def _paired_counts(first: Array, second: Array) -> PairedCounts:
     return PairedCounts(*(int(cell.sum()) for cell in cells))
 
 
-def _scores(name: str, run: Run, probabilities: Array, labels: Array) -> RunScores:
-    right = likeliest_class(probabilities) == labels
+def _scores(name: str, source: RunProbabilities, logits: Array, labels: Array) -> RunScores:
+    temperature = source.calibration.temperature
+    right = likeliest_class(logits) == labels
     recalls = [right[labels == label].mean() for label in np.unique(labels)]
     return RunScores(
         run=name,
-        path=str(run.path),
+        path=str(source.run.path),
         accuracy=float(right.mean()),
         accuracy_interval=wilson_interval(int(right.sum()), len(labels), CONFIDENCE_LEVEL),
         balanced_accuracy=float(np.mean(recalls)),
-        log_loss=calibration.log_loss(probabilities, labels),
+        temperature=temperature,
+        log_loss=log_loss(logits, labels, temperature or 1),
     )
 
 

@@ -1,28 +1,26 @@
 """`tlcli evaluate`: how good a run is on labelled photos, how sure that is, and what it gets wrong.
 
-The probabilities of a split are computed once and kept in the run; everything else follows from
-them without TensorFlow.
+The logits of a split are computed once and kept in the run; everything else follows from them
+without TensorFlow. What the run answers in other commands only changes where that is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from tlcli.errors import TlcliError
-from tlcli.evaluation import calibration, figures, labelled_photos, metrics, predictions
-from tlcli.evaluation.calibration import Calibration
-from tlcli.evaluation.predictions import LabelledProbabilities, RunProbabilities
+from tlcli.evaluation import figures, labelled_photos, metrics, predictions, run_calibration
+from tlcli.evaluation.calibration import RAW, Calibration
+from tlcli.evaluation.predictions import LabelledLogits, RunProbabilities
 from tlcli.evaluation.tta import read_tta_settings
 from tlcli.networks.probabilities import likeliest_class
+from tlcli.networks.temperature import log_loss
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.runs.evaluation_records import Evaluation, Guess, ScoresWithoutViews, write_evaluation
+from tlcli.runs.evaluation_records import Evaluation, ScoresWithoutViews, write_evaluation
 from tlcli.runs.inputs import read_recipe, read_split
-from tlcli.system import console
 
 #: Mistakes, and right but unsure answers, that are listed at most.
 MOST_EXAMPLES = 100
@@ -38,12 +36,15 @@ class EvaluationRequest:
         table: a CSV table of other photos.
         data: where the data folder of the run is now, if it has moved.
         target_precision: choose a threshold that reaches it, and write that into the run.
+        clear_threshold: remove the threshold from the run.
+        calibrate: calibrate a run of an earlier version on its validation photos.
+        raw: measure the network's own probabilities; nothing of them is written into the run.
         out: a folder for the files; by default those of a split go into the run.
         force: replace an evaluation that is in `out`.
-        again: compute the probabilities, also where the run has them.
-        tta: average over each photo and so many of its augmented views. The calibration was fitted
-            without views: such probabilities are not calibrated, and nothing of them is written
-            into the run.
+        again: compute the logits, also where the run has them.
+        tta: average the probabilities of each photo and so many of its augmented views. The
+            threshold was chosen without views and is left aside, and nothing is written into the
+            run.
     """
 
     split: str | None = "test"
@@ -51,6 +52,9 @@ class EvaluationRequest:
     table: Path | None = None
     data: Path | None = None
     target_precision: float | None = None
+    clear_threshold: bool = False
+    calibrate: bool = False
+    raw: bool = False
     out: Path | None = None
     force: bool = False
     again: bool = False
@@ -66,22 +70,29 @@ class EvaluationResult:
 
 
 def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
-    """Predict, calibrate, measure, and write the result.
+    """Predict, measure, and write the result.
 
-    The first evaluation of a run fits its temperature on the val photos; `calibration.json` keeps
-    it. Raises a `TlcliError` for photos that are missing, changed or unreadable, and for a
-    precision that no threshold reaches.
+    Raises a `TlcliError` for photos that are missing, changed or unreadable, and for a precision
+    that no threshold reaches.
     """
     if request.out is not None:
         name = request.split or ("csv" if request.table else "dir")
         directory.check_out(request.out, directory.evaluation_files(name), force=request.force)
     if request.tta:
         read_tta_settings(run.path)  # refuses a run without views before anything is computed
-    source = RunProbabilities(run)
+    if request.calibrate:
+        run_calibration.calibrate(run, request.data)
+    if request.clear_threshold:
+        run_calibration.clear_threshold(run)
+    if request.target_precision is not None:
+        run_calibration.set_threshold(run, request.target_precision, request.data)
+    source = RunProbabilities(run, raw=request.raw)
+    calibration = source.calibration
+    if request.tta:
+        calibration = replace(calibration, threshold=None)
+    replace(calibration, threshold=None).note()
     photos = _photos(run, source, request)
     predicted = photos.predict(request.tta)
-    fitted = None if request.tta else _calibrate(source, request)
-    mistakes, unsure_correct = _examples(predicted, fitted)
     evaluation = Evaluation(
         split=photos.name,
         model=source.model,
@@ -89,12 +100,29 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
         seen_in_training=photos.seen_in_training,
         copies=photos.copies,
         tta=request.tta,
-        without_tta=_scores_without_views(photos.predict(0)) if request.tta else None,
-        **dict(metrics.measure(predicted.probabilities, predicted.labels, source.classes, fitted)),
-        mistakes=mistakes,
-        unsure_correct=unsure_correct,
+        without_tta=_scores_without_views(photos.predict(0), calibration) if request.tta else None,
+        **score(predicted, RAW if request.tta else calibration),
     )
-    return EvaluationResult(evaluation, _write(run, request, evaluation, predicted))
+    if request.tta:  # logarithms of means are calibrated already
+        evaluation = evaluation.model_copy(update={"temperature": calibration.temperature})
+    return EvaluationResult(evaluation, _write(run, request, evaluation, predicted, calibration))
+
+
+def score(predicted: LabelledLogits, calibration: Calibration) -> dict[str, Any]:
+    """The fields of an evaluation that follow from logits: scores, and photos as examples.
+
+    Of mistakes the most confident come first, of right answers the least confident.
+    """
+    guesses = predicted.guesses(calibration)
+    by_confidence = sorted(guesses, key=lambda guess: guess.confidence)
+    mistakes = [guess for guess in reversed(by_confidence) if guess.predicted != guess.label]
+    unsure = [guess for guess in by_confidence if guess.predicted == guess.label]
+    scores = metrics.measure(predicted.logits, predicted.labels, predicted.classes, calibration)
+    return {
+        **dict(scores),
+        "mistakes": tuple(mistakes[:MOST_EXAMPLES]),
+        "unsure_correct": tuple(unsure[:MOST_EXAMPLES]),
+    }
 
 
 @dataclass(frozen=True)
@@ -104,14 +132,14 @@ class _PhotoSet:
     Attributes:
         seen_in_training: how many of them the run was trained on; such photos flatter it.
         copies: how many of them have the bytes of another one; each counts, as in training.
-        predict: their probabilities, as means over each photo and so many views of it.
+        predict: their logits; for a number of views, ln of the mean probabilities.
     """
 
     name: str
     root: Path
     seen_in_training: int
     copies: int
-    predict: Callable[[int], LabelledProbabilities]
+    predict: Callable[[int], LabelledLogits]
 
 
 def _photos(run: Run, source: RunProbabilities, request: EvaluationRequest) -> _PhotoSet:
@@ -137,9 +165,9 @@ def _photos(run: Run, source: RunProbabilities, request: EvaluationRequest) -> _
 def _photos_of_split(
     run: Run, source: RunProbabilities, split: str, request: EvaluationRequest
 ) -> _PhotoSet:
-    def predict(tta: int) -> LabelledProbabilities:
+    def predict(tta: int) -> LabelledLogits:
         if not tta:
-            return source.split_probabilities(split, data=request.data, again=request.again)
+            return source.split_logits(split, data=request.data, again=request.again)
         photos = labelled_photos.find_split_photos(run, split, source.classes, request.data)
         return source.predict(photos, tta=tta)
 
@@ -149,36 +177,14 @@ def _photos_of_split(
     return _PhotoSet(split, root, seen, _count_copies(digests), predict)
 
 
-def _scores_without_views(predicted: LabelledProbabilities) -> ScoresWithoutViews:
-    scores = metrics.measure(predicted.probabilities, predicted.labels, predicted.classes)
-    return ScoresWithoutViews(accuracy=scores.accuracy, log_loss=scores.log_loss)
-
-
-def _calibrate(source: RunProbabilities, request: EvaluationRequest) -> Calibration | None:
-    """The run's calibration: the existing one; a new one if there is none or it is requested."""
-    existing = calibration.read_calibration(source.run)
-    target = request.target_precision
-    if target is None and existing is not None and not request.again:
-        return existing
-    # Where the split is val, its probabilities have just been computed again.
-    again = request.again and request.split != "val"
-    try:
-        val = source.split_probabilities("val", data=request.data, again=again)
-    except TlcliError as error:
-        if target is not None:
-            raise
-        kept, none = "the existing calibration is kept", "the probabilities are not calibrated"
-        console.warn(f"{kept if existing else none}: {error.problems[0]}")
-        return existing
-    fitted = calibration.fit(val.probabilities, val.labels)
-    if target is None and existing is not None and existing.threshold is not None:
-        target = existing.threshold.target_precision
-    if target is not None:
-        fitted = calibration.add_threshold(fitted, val.probabilities, val.labels, target)
-    hint = "`tlcli predict` will not know it; make the run writable, or copy it"
-    with predictions.warn_if_unwritable(hint):
-        calibration.write_calibration(source.run, fitted)
-    return fitted
+def _scores_without_views(
+    predicted: LabelledLogits, calibration: Calibration
+) -> ScoresWithoutViews:
+    logits, labels = predicted.logits, predicted.labels
+    return ScoresWithoutViews(
+        accuracy=float((likeliest_class(logits) == labels).mean()),
+        log_loss=log_loss(logits, labels, calibration.temperature or 1),
+    )
 
 
 def _count_seen(run: Run, digests: Sequence[str]) -> int:
@@ -192,43 +198,21 @@ def _count_copies(digests: Sequence[str]) -> int:
     return len(digests) - len(set(digests))
 
 
-def _examples(
-    predicted: LabelledProbabilities, fitted: Calibration | None
-) -> tuple[tuple[Guess, ...], tuple[Guess, ...]]:
-    """The most confident mistakes, and the least confident right answers."""
-    probabilities = predicted.probabilities
-    best = likeliest_class(probabilities)
-    confidence = probabilities.max(axis=1)
-    tempered = None if fitted is None else fitted.apply(probabilities).max(axis=1)
-
-    def guess(index: int) -> Guess:
-        return Guess(
-            path=predicted.names[index],
-            label=predicted.classes[int(predicted.labels[index])],
-            predicted=predicted.classes[int(best[index])],
-            probability=float(confidence[index]),
-            calibrated=None if tempered is None else float(tempered[index]),
-        )
-
-    order = np.argsort(confidence, kind="stable")
-    right = best == predicted.labels
-    mistakes = [int(index) for index in order[::-1] if not right[index]]
-    unsure = [int(index) for index in order if right[index]]
-    return tuple(map(guess, mistakes[:MOST_EXAMPLES])), tuple(map(guess, unsure[:MOST_EXAMPLES]))
-
-
 def _write(
-    run: Run, request: EvaluationRequest, evaluation: Evaluation, predicted: LabelledProbabilities
-) -> tuple[Path, ...]:
+    run: Run, request: EvaluationRequest, evaluation: Evaluation, predicted: LabelledLogits,
+    calibration: Calibration,
+) -> tuple[Path, ...]:  # fmt: skip
     """Write the evaluation to where the request wants it, if anywhere; returns the files.
 
-    Evaluations of other photos, and those with views, leave nothing in the run.
+    Evaluations of other photos, those with views and those of the network's own probabilities
+    leave nothing in the run.
     """
     if request.out is not None:
         request.out.mkdir(parents=True, exist_ok=True)
-        predicted.write(request.out / directory.predictions(evaluation.split))
+        table = request.out / directory.predictions(evaluation.split)
+        predicted.write(table, RAW if request.tta else calibration)
         return _write_files(Run(request.out), evaluation)
-    if request.split is None or request.tta:
+    if request.split is None or request.tta or request.raw:
         return ()
     with predictions.warn_if_unwritable("name a folder for the files with --out"):
         return _write_files(run, evaluation)

@@ -1,4 +1,4 @@
-"""Every number that `tlcli evaluate` gives, from probabilities and labels.
+"""Every number that `tlcli evaluate` gives, from logits, their calibration and labels.
 
 Averages over classes are macro averages: every class that has photos counts the same, however many
 those are. ROC AUC and average precision of a class set it against all the others; their average
@@ -13,18 +13,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.evaluation import calibration, intervals
-from tlcli.evaluation.calibration import Calibration
+from tlcli.evaluation import intervals
+from tlcli.evaluation.calibration import (
+    RAW,
+    Calibration,
+    expected_calibration_error,
+    reliability_bins,
+)
 from tlcli.networks.probabilities import likeliest_class
+from tlcli.networks.temperature import log_loss
 from tlcli.runs.evaluation_records import (
     Abstention,
-    CalibratedScores,
     ClassScores,
     EvaluationScores,
     MacroAverages,
     MajorityBaseline,
     Reliability,
     TopK,
+    UncalibratedScores,
 )
 
 Array = npt.NDArray[Any]
@@ -34,20 +40,21 @@ TOP_K = 5
 
 
 def measure(
-    probabilities: Array, labels: Array, classes: Sequence[str], fitted: Calibration | None = None
+    logits: Array, labels: Array, classes: Sequence[str], calibration: Calibration = RAW
 ) -> EvaluationScores:
     """All scores of a model on labelled photos.
 
     Args:
-        probabilities: uncalibrated, shape (n, classes), n at least 1.
+        logits: of a softmax, shape (n, classes), n at least 1.
         labels: the true classes, integers, shape (n,).
-        fitted: the run's calibration, if it has one.
+        calibration: what makes probabilities of them.
     """
-    predicted = likeliest_class(probabilities)
+    predicted, probabilities = likeliest_class(logits), calibration.apply(logits)
     right, n = int((predicted == labels).sum()), len(labels)
     per_class = _per_class(probabilities, labels, predicted, classes)
     macro = _macro([scores for scores in per_class if scores.support])
-    tempered = None if fitted is None else fitted.apply(probabilities)
+    temperature = calibration.temperature
+    own = None if temperature is None else RAW.apply(logits)
     return EvaluationScores(
         n=n,
         classes=tuple(classes),
@@ -58,19 +65,18 @@ def measure(
         balanced_accuracy=macro.recall,
         macro=macro,
         per_class=per_class,
-        top_k=_top_k(probabilities, labels) if len(classes) > TOP_K else None,
+        top_k=_top_k(logits, labels) if len(classes) > TOP_K else None,
         roc_auc=_mean([scores.roc_auc for scores in per_class]),
         average_precision=_mean([scores.average_precision for scores in per_class]),
-        log_loss=calibration.log_loss(probabilities, labels),
+        temperature=temperature,
+        log_loss=log_loss(logits, labels, temperature or 1),
         brier=brier_score(probabilities, labels),
-        ece=calibration.expected_calibration_error(probabilities, labels),
-        calibrated=_calibrated(tempered, labels, fitted),
-        abstaining=_abstention(tempered, labels, fitted),
+        ece=expected_calibration_error(probabilities, labels),
+        uncalibrated=None if own is None else _uncalibrated(logits, own, labels),
+        abstaining=_abstention(probabilities, predicted == labels, calibration),
         reliability=Reliability(
-            bins=calibration.reliability_bins(probabilities, labels),
-            calibrated_bins=None
-            if tempered is None
-            else calibration.reliability_bins(tempered, labels),
+            bins=reliability_bins(probabilities, labels),
+            uncalibrated_bins=None if own is None else reliability_bins(own, labels),
         ),
         confusion=_confusion(labels, predicted, len(classes)),
     )
@@ -139,41 +145,34 @@ def _confusion(labels: Array, predicted: Array, count: int) -> tuple[tuple[int, 
     return tuple(tuple(map(int, row)) for row in cells.reshape(count, count))
 
 
-def _top_k(probabilities: Array, labels: Array) -> TopK:
+def _top_k(logits: Array, labels: Array) -> TopK:
     """How often the true class is among the first `TOP_K`; of equal ones, the earlier class is."""
-    ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP_K]
+    ranked = np.argsort(-logits, axis=1, kind="stable")[:, :TOP_K]
     return TopK(k=TOP_K, accuracy=float((ranked == labels[:, None]).any(axis=1).mean()))
 
 
-def _calibrated(
-    tempered: Array | None, labels: Array, fitted: Calibration | None
-) -> CalibratedScores | None:
-    if tempered is None or fitted is None:
-        return None
-    return CalibratedScores(
-        temperature=fitted.temperature,
-        log_loss=calibration.log_loss(tempered, labels),
-        brier=brier_score(tempered, labels),
-        ece=calibration.expected_calibration_error(tempered, labels),
+def _uncalibrated(logits: Array, probabilities: Array, labels: Array) -> UncalibratedScores:
+    return UncalibratedScores(
+        log_loss=log_loss(logits, labels),
+        brier=brier_score(probabilities, labels),
+        ece=expected_calibration_error(probabilities, labels),
     )
 
 
-def _abstention(
-    tempered: Array | None, labels: Array, fitted: Calibration | None
-) -> Abstention | None:
+def _abstention(probabilities: Array, right: Array, calibration: Calibration) -> Abstention | None:
     """The answers at or above the threshold of the calibration; below it the model is unsure."""
-    if tempered is None or fitted is None or fitted.threshold is None:
+    if calibration.threshold is None:
         return None
-    threshold = fitted.threshold.probability
-    answered = tempered.max(axis=1) >= threshold
-    n = int(answered.sum())
-    right = int((likeliest_class(tempered) == labels)[answered].sum())
+    threshold = calibration.threshold.probability
+    answered = probabilities.max(axis=1) >= threshold
+    n, right_answers = int(answered.sum()), int(right[answered].sum())
     return Abstention(
         probability=threshold,
+        target_precision=calibration.threshold.target_precision,
         answered=n,
-        coverage=n / len(labels),
-        precision=right / n if n else None,
-        precision_interval=intervals.wilson_interval(right, n, intervals.CONFIDENCE_LEVEL),
+        coverage=n / len(right),
+        precision=right_answers / n if n else None,
+        precision_interval=intervals.wilson_interval(right_answers, n, intervals.CONFIDENCE_LEVEL),
     )
 
 

@@ -1,13 +1,13 @@
 """From a run to probabilities: nothing but its `model.keras` is needed.
 
-Where that lies in a run, the run's calibration is applied, and photos that it was trained on are
-recognised.
+Where that lies in a run, the run's calibration and threshold are applied, and photos that it was
+trained on are recognised; a model alone has the temperature in its card.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import tee
 from pathlib import Path
@@ -17,16 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
-from tlcli.evaluation import calibration
+from tlcli.evaluation.calibration import RAW, Calibration, model_calibration
 from tlcli.evaluation.tta import read_tta_settings
 from tlcli.images import augment
 from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_into_chunks
-from tlcli.networks.framework import tf
-from tlcli.networks.probabilities import class_probabilities
+from tlcli.networks.framework import keras, tf
+from tlcli.networks.probabilities import class_logits, log_softmax
+from tlcli.networks.temperature import log_probabilities
 from tlcli.recipe.augment import Augment
 from tlcli.runs.directory import MODEL, SPLIT, Run
 from tlcli.runs.inputs import read_split
-from tlcli.runs.model_file import open_model, read_card, run_of_model
+from tlcli.runs.model_file import find_logits, open_model, read_card, run_of_model
 from tlcli.system import console
 
 Array = npt.NDArray[Any]
@@ -39,17 +40,26 @@ class Prediction:
     """A model's answer for one photo: classes by falling probability, or why it cannot be read.
 
     Attributes:
+        log_odds: ln(p / (1 - p)) of the probabilities in `top`, which rank the surest photos.
         error: what is wrong; `hint` is what to do about it, if anything.
-        unsure: whether the likeliest class stays below the run's threshold for an answer.
+        calibrated: whether the probabilities are, and not the network's own.
+        threshold: the probability below which an answer is unsure, if one is in force.
         seen_in_training: whether the run was trained on a photo with the same bytes.
     """
 
     path: str
     top: tuple[tuple[str, float], ...]
+    log_odds: tuple[float, ...] = ()
     error: str | None = None
     hint: str = ""
-    unsure: bool = False
+    calibrated: bool = False
+    threshold: float | None = None
     seen_in_training: bool = False
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the likeliest class stays below the threshold."""
+        return self.threshold is not None and self.probability < self.threshold
 
     @property
     def label(self) -> str:
@@ -66,22 +76,31 @@ class Prediction:
         if self.error is not None:
             hint = {"hint": self.hint} if self.hint else {}
             return {"path": self.path, "error": self.error, **hint}
-        top = [{"label": label, "probability": value} for label, value in self.top]
+        top = [
+            {"label": label, "probability": value, "log_odds": odds}
+            for (label, value), odds in zip(self.top, self.log_odds, strict=True)
+        ]
         values: dict[str, Any] = {
-            "path": self.path, "label": self.label, "probability": self.probability, "top": top
-        }  # fmt: skip
-        values |= {"unsure": True} if self.unsure else {}
+            "path": self.path,
+            "label": self.label,
+            "probability": self.probability,
+            "log_odds": self.log_odds[0],
+            "calibrated": self.calibrated,
+            "threshold": self.threshold,
+            "unsure": self.unsure,
+            "top": top,
+        }
         values |= {"seen_in_training": True} if self.seen_in_training else {}
         return values
 
 
 class Answer(NamedTuple):
-    """A model's uncalibrated probabilities for a photo, shape (classes,).
+    """What a model says of a photo: logits of a softmax, float64, shape (classes,).
 
     `digest` is the hex SHA-256 of the bytes that they were computed from.
     """
 
-    probabilities: Array
+    logits: Array
     digest: str
 
 
@@ -90,7 +109,7 @@ class Predictor:
 
     Args:
         source: a run directory, or a `model.keras` that tlcli has written.
-        raw: leave the run's calibration and threshold aside.
+        raw: leave the run's calibration and threshold aside, which `calibration` holds otherwise.
 
     Raises:
         RunError: where there is no model, or it is damaged, or nothing in it tells the classes.
@@ -99,25 +118,30 @@ class Predictor:
     def __init__(self, source: Path, *, raw: bool = False) -> None:
         path = source / MODEL if source.is_dir() else source
         self.path = path
-        run = run_of_model(path)
-        self.calibration = None if raw or run is None else calibration.read_calibration(run)
-        self._run = run
         card = read_card(path)
+        self.calibration = model_calibration(path, card, raw=raw)
+        self._run = run_of_model(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self._pixel_settings = PixelSettings.from_card(card)
         height, width = card["image_size"]
         model = open_model(path, card)
-        self._model = tf.function(
-            lambda x: model(x, training=False),
+        logits = keras.Model(model.inputs[0], find_logits(model, path))
+        self._logits = tf.function(
+            lambda x: logits(x, training=False),
             input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)],
         )
 
-    def probabilities(self, pixels: Array) -> Array:
-        """Raw RGB, shape (n, height, width, 3), 0..255 -> probabilities, shape (n, classes).
+    def logits(self, pixels: Array) -> Array:
+        """Raw RGB, shape (n, height, width, 3), 0..255 -> logits, float64, shape (n, classes).
 
-        They are the network's own, not calibrated.
+        They are those of a softmax; see `probabilities.class_logits`.
         """
-        return class_probabilities(self._model(tf.convert_to_tensor(pixels, tf.float32)).numpy())
+        logits = self._logits(tf.convert_to_tensor(pixels, tf.float32)).numpy()
+        return class_logits(logits.astype(np.float64))
+
+    def probabilities(self, pixels: Array) -> Array:
+        """The same pixels -> probabilities under `calibration`, float64, shape (n, classes)."""
+        return self.calibration.apply(self.logits(pixels))
 
     def tta_probabilities(self, pixels: Array, digests: Sequence[str], views: int) -> Array:
         """The mean of the probabilities over each photo and its views 1 to `views`, (n, classes).
@@ -130,16 +154,18 @@ class Predictor:
         """
         if not views:
             return self.probabilities(pixels)
-        return self._mean_over_views(pixels, digests, views, self._tta_settings)
+        return np.exp(self._log_mean_over_views(pixels, digests, views, self._tta_settings))
 
-    def _mean_over_views(
+    def _log_mean_over_views(
         self, pixels: Array, digests: Sequence[str], views: int, settings: Augment
     ) -> Array:
-        total = self.probabilities(pixels).astype(np.float64)
+        """ln of the means; adding up in logarithms keeps what is close to 0 and 1 apart."""
+        temperature = self.calibration.temperature or 1
+        total = log_probabilities(self.logits(pixels), temperature)
         for number in range(1, views + 1):
             augmented = augment.make_views(settings, pixels, digests, [number] * len(digests))
-            total += self.probabilities(augmented)
-        return (total / (1 + views)).astype(np.float32)
+            total = np.logaddexp(total, log_probabilities(self.logits(augmented), temperature))
+        return log_softmax(total)
 
     @cached_property
     def _tta_settings(self) -> Augment:
@@ -149,12 +175,6 @@ class Predictor:
     def _trained_on(self) -> frozenset[str]:
         return _training_photos(self._run) if self._run else frozenset()
 
-    @property
-    def threshold(self) -> float | None:
-        """The calibrated probability below which an answer is unsure, if the run has one."""
-        threshold = self.calibration and self.calibration.threshold
-        return threshold.probability if threshold else None
-
     def predict(
         self, photos: Iterable[str | Path | Problem], *, top: int = 1, tta: int = 0
     ) -> Iterator[Prediction]:
@@ -162,12 +182,17 @@ class Predictor:
 
         A problem that stands in the place of photos gets one, too.
 
-        With `tta` each is the mean over the photo and so many of its views. Temperature and
-        threshold of the run were fitted without views, and are then left aside.
+        With `tta` each is the mean of the probabilities of the photo and so many of its views. The
+        threshold of the run was chosen without views, and is then left aside.
         """
-        fitted, threshold = (None, None) if tta else (self.calibration, self.threshold)
-        if fitted is not self.calibration:
-            console.note("--tta: not calibrated, which the run is for photos without views")
+        if tta:
+            _ = self._tta_settings  # refuses a run without views before anything is said
+        in_force = self._in_force(tta)
+        in_force.note()
+        # Logarithms of means, unlike logits, are calibrated already.
+        scale = RAW if tta else in_force
+        threshold = in_force.threshold.probability if in_force.threshold else None
+        calibrated = in_force.temperature is not None
         # Photos are read some batches ahead of the answers.
         given, read_ahead = tee(photos)
         views = (View(Path(photo)) for photo in read_ahead if not isinstance(photo, Problem))
@@ -178,17 +203,24 @@ class Predictor:
             if isinstance(answer, Problem):
                 yield Prediction(path, (), error=answer.message, hint=answer.hint)
                 continue
-            values = answer.probabilities
-            values = values if fitted is None else fitted.apply(values[None])[0]
-            unsure = threshold is not None and bool(values.max() < threshold)
-            ranked, seen = self._ranked(values, top), answer.digest in self._trained_on
-            yield Prediction(path, ranked, unsure=unsure, seen_in_training=seen)
+            ranked, odds = self._ranked(answer.logits, scale, top)
+            seen = answer.digest in self._trained_on
+            yield Prediction(
+                path, ranked, odds, None, "", calibrated, threshold, seen_in_training=seen
+            )
+
+    def _in_force(self, tta: int) -> Calibration:
+        """The calibration without its threshold where that is left aside, which is said."""
+        if not tta or self.calibration.threshold is None:
+            return self.calibration
+        console.note("--tta: the threshold of the run, chosen without views, is left aside")
+        return replace(self.calibration, threshold=None)
 
     def stream(self, photos: Iterable[View], *, tta: int = 0) -> Iterator[Answer | Problem]:
         """The answer for each photo, in order, or why it cannot be read.
 
-        With `tta` probabilities are means over the photo and so many of its views. A run without
-        views is refused before any photo is read.
+        With `tta` logits are ln of the means, over the photo and so many of its views, of their
+        probabilities under `calibration`. A run without views is refused before any photo is read.
         """
         settings = self._tta_settings if tta else None
         for batch in load_batches(split_into_chunks(photos, BATCH_SIZE), self._pixel_settings):
@@ -201,17 +233,22 @@ class Predictor:
         digests = [view.digest for view in batch.readable]
         values: Iterable[Array] = ()
         if digests and settings is not None:
-            values = self._mean_over_views(batch.pixels, digests, tta, settings)
+            values = self._log_mean_over_views(batch.pixels, digests, tta, settings)
         elif digests:
-            values = self.probabilities(batch.pixels)
+            values = self.logits(batch.pixels)
         readable = map(Answer, values, digests)
         for view in batch.views:
             problem = batch.errors.get(view.path)
             yield next(readable) if problem is None else problem
 
-    def _ranked(self, values: Array, top: int) -> tuple[tuple[str, float], ...]:
-        order = np.argsort(-values, kind="stable")[:top]
-        return tuple((self.classes[i], float(values[i])) for i in order)
+    def _ranked(
+        self, logits: Array, scale: Calibration, top: int
+    ) -> tuple[tuple[tuple[str, float], ...], tuple[float, ...]]:
+        """Class and probability by falling logits, and the log odds of these probabilities."""
+        order = np.argsort(-logits, kind="stable")[:top]
+        values, odds = scale.apply(logits[None])[0], scale.log_odds(logits[None])[0]
+        classes = tuple((self.classes[i], float(values[i])) for i in order)
+        return classes, tuple(map(float, odds[order]))
 
 
 def _training_photos(run: Run) -> frozenset[str]:

@@ -25,7 +25,7 @@ def print_predictions(
 
     In the table, photos that cannot be read are reported on stderr; the other forms keep them in
     place. A model that abstains has a threshold: the table says "unsure" before what stays below
-    it, and CSV gets a column for it. Photos the run was trained on are counted in one warning at
+    it. CSV has the same columns always. Photos the run was trained on are counted in one warning at
     the end. It stops, and nothing has failed, once nobody reads stdout any more.
     """
     tally = _PhotoCounts()
@@ -36,7 +36,7 @@ def print_predictions(
         for prediction in counted:
             console.result_json(prediction.as_dict(), lines=True)
     elif form == "csv":
-        _print_csv(counted, abstains=abstains)
+        _print_csv(counted)
     else:
         _print_table(counted, classes, abstains=abstains)
     if streams.reader_left():
@@ -94,19 +94,26 @@ def _in_one_line(text: str) -> str:
     return text.replace("\n", "\\n")
 
 
-def _print_csv(predictions: Iterable[Prediction], *, abstains: bool) -> None:
-    heads = ["path", "label", "probability", "error", *(["unsure"] if abstains else [])]
-    console.result(_csv_line(heads))
+def _print_csv(predictions: Iterable[Prediction]) -> None:
+    console.result(_csv_line(["path", "label", "probability", "error", "unsure", "log_odds"]))
     for prediction in predictions:
-        unsure = ["yes" if prediction.unsure else ""] if abstains else []
         for values in _csv_values(prediction):
-            console.result(_csv_line([*values, *unsure]))
+            console.result(_csv_line(values))
 
 
 def _csv_values(prediction: Prediction) -> list[list[str]]:
+    """The lines of a photo; `unsure` is empty where no threshold is in force.
+
+    Numbers have all their digits, without which the surest photos could not be ranked.
+    """
     if prediction.error is not None:
-        return [[prediction.path, "", "", str(Problem("", prediction.error, prediction.hint))]]
-    return [[prediction.path, label, f"{value:.6f}", ""] for label, value in prediction.top]
+        problem = str(Problem("", prediction.error, prediction.hint))
+        return [[prediction.path, "", "", problem, "", ""]]
+    unsure = "" if prediction.threshold is None else "yes" if prediction.unsure else "no"
+    return [
+        [prediction.path, label, repr(value), "", unsure, repr(odds)]
+        for (label, value), odds in zip(prediction.top, prediction.log_odds, strict=True)
+    ]
 
 
 def _csv_line(values: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The probabilities that a run gives to labelled photos.
+"""What a run says of labelled photos, as logits, from which every probability follows.
 
 Those of a split are computed once and kept in the run, so that TensorFlow is imported, and the
 model loaded, only where there are none.
@@ -7,7 +7,7 @@ model loaded, only where there are none.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tlcli.data.findings import unreadable_lines
 from tlcli.errors import DataError, Problem, RunError, reason
 from tlcli.evaluation import labelled_photos
+from tlcli.evaluation.calibration import Calibration, read_calibration
 from tlcli.evaluation.labelled_photos import LabelledPhotos
 from tlcli.images.loader import View
 from tlcli.networks.probabilities import likeliest_class
@@ -35,89 +36,134 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-#: Before the class names in the heads of the columns of probabilities.
-COLUMN_PREFIX = "p:"
+#: Before the class names in the heads of the columns of probabilities, and in those of logits.
+COLUMN_PREFIX, LOGIT_PREFIX = "p:", "logit:"
+_HEADS = ("path", "label", "predicted")
+
+#: Tables of tlcli 0.1.0 have uncalibrated probabilities and no logits. Smaller probabilities count
+#: as this one: of two classes, one was `1 - p` in float32, which cannot come closer to 0 than 6e-8.
+EPSILON, SMALLEST_FLOAT = 1e-7, float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
-class LabelledProbabilities:
-    """The probabilities that a model gives to labelled photos.
+class LabelledLogits:
+    """What a model says of labelled photos, before any calibration.
 
     Attributes:
         names: the paths of the photos, as shown.
         labels: the true classes, integers, shape (n,).
-        probabilities: uncalibrated, float64, shape (n, classes).
+        logits: of a softmax, float64, shape (n, classes); see `probabilities.class_logits`.
         classes: in the order of the labels.
+        exact: whether they are the network's, and not worked out from rounded probabilities.
     """
 
     names: tuple[str, ...]
     labels: Array
-    probabilities: Array
+    logits: Array
     classes: tuple[str, ...]
+    exact: bool = True
 
-    def write(self, path: Path) -> None:
-        """As a table; the numbers read back are the same to the last bit."""
-        chosen = likeliest_class(self.probabilities)
+    def write(self, path: Path, calibration: Calibration) -> None:
+        """As a table, with the probabilities under `calibration`.
+
+        The logits read back are the same to the last bit.
+        """
+        chosen = likeliest_class(self.logits)
+        values = np.concatenate([calibration.apply(self.logits), self.logits], axis=1)
         rows = (
-            [name, self.classes[label], self.classes[best], *map(repr, values.tolist())]
-            for name, label, best, values in zip(
-                self.names, self.labels, chosen, self.probabilities, strict=True
+            [name, self.classes[label], self.classes[best], *map(repr, row.tolist())]
+            for name, label, best, row in zip(self.names, self.labels, chosen, values, strict=True)
+        )
+        prefixes = (COLUMN_PREFIX, LOGIT_PREFIX)
+        heads = (prefix + name for prefix in prefixes for name in self.classes)
+        files.write_table(path, (*_HEADS, *heads), rows)
+
+    def guesses(self, calibration: Calibration) -> tuple[Guess, ...]:
+        """The likeliest class of each photo with its probability, in the order of the photos."""
+        best = likeliest_class(self.logits)
+        confidence = calibration.apply(self.logits).max(axis=1)
+        odds = calibration.log_odds(self.logits).max(axis=1)
+        return tuple(
+            Guess(
+                path=name,
+                label=self.classes[label],
+                predicted=self.classes[number],
+                probability=float(value),
+                log_odds=float(odd),
+            )
+            for name, label, number, value, odd in zip(
+                self.names, self.labels, best, confidence, odds, strict=True
             )
         )
-        heads = ("path", "label", "predicted", *(COLUMN_PREFIX + name for name in self.classes))
-        files.write_table(path, heads, rows)
 
 
-def read_predictions(
-    path: Path, names: Sequence[str], labels: Sequence[int], classes: Sequence[str]
-) -> LabelledProbabilities | None:
-    """The table at `path`, if it is there, whole, and about these very photos in this order."""
-    try:
-        with files.open_text(path) as file:
-            heads, *rows = csv.reader(file, strict=True)
-        if heads != ["path", "label", "predicted", *(COLUMN_PREFIX + name for name in classes)]:
-            return None
-        if [row[:2] for row in rows] != [
-            [name, classes[label]] for name, label in zip(names, labels, strict=True)
-        ]:
-            return None
-        values = np.array([row[3:] for row in rows], np.float64)
-    except (OSError, ValueError, csv.Error):
-        return None
-    if values.shape != (len(names), len(classes)) or not np.isfinite(values).all():
-        return None
-    return LabelledProbabilities(tuple(names), np.asarray(labels, np.int64), values, tuple(classes))
-
-
-def read_guesses(path: Path) -> tuple[Guess, ...] | None:
-    """The likeliest class of each photo in a table of probabilities; None where there is no table.
+def read_table(path: Path) -> LabelledLogits:
+    """A table of a run, as `LabelledLogits.write` or tlcli 0.1.0 wrote it.
 
     Raises `RunError` with the line that does not fit.
     """
-    if not path.is_file():
-        return None
-    guesses = []
     try:
         with files.open_text(path) as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
-                probability = row[COLUMN_PREFIX + row["predicted"]]
-                names = {key: row[key] for key in ("path", "label", "predicted")}
-                value = {**names, "probability": probability}
-                guesses.append(validate_record(path, value, Guess, reader.line_num))
-    except KeyError as error:
-        message = f"has no column '{error.args[0]}'"
-        raise RunError(Problem(f"{path}:1", message, AGAIN)) from None
+            lines = csv.reader(file, strict=True)
+            heads = next(lines, [])
+            classes = _classes(path, heads)
+            numbers = {name: number for number, name in enumerate(classes)}
+            names, labels, rows = [], [], []
+            for line in lines:
+                if len(line) != len(heads) or line[1] not in numbers:
+                    raise RunError(Problem(f"{path}:{lines.line_num}", "does not fit", AGAIN))
+                names.append(line[0])
+                labels.append(numbers[line[1]])
+                rows.append(_numbers(path, lines.line_num, line[len(_HEADS) :]))
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}", AGAIN)) from error
-    return tuple(guesses)
+    values = np.asarray(rows, np.float64).reshape(len(rows), len(heads) - len(_HEADS))
+    exact = values.shape[1] > len(classes)
+    logits = values[:, len(classes) :] if exact else _rounded_logits(values)
+    return LabelledLogits(tuple(names), np.asarray(labels, np.int64), logits, classes, exact)
+
+
+def _classes(path: Path, heads: list[str]) -> tuple[str, ...]:
+    """The classes of a table. Raises `RunError` where its columns are others than they must be."""
+    for number, name in enumerate(_HEADS):
+        if heads[number : number + 1] != [name]:
+            raise RunError(Problem(f"{path}:1", f"has no column '{name}'", AGAIN))
+    columns = heads[len(_HEADS) :]
+    names = [head.removeprefix(COLUMN_PREFIX) for head in columns if head.startswith(COLUMN_PREFIX)]
+    probabilities = [COLUMN_PREFIX + name for name in names]
+    if len(names) < 2 or columns not in (
+        probabilities,
+        probabilities + [LOGIT_PREFIX + name for name in names],
+    ):
+        raise RunError(Problem(f"{path}:1", "has other columns than tlcli writes", AGAIN))
+    return tuple(names)
+
+
+def _numbers(path: Path, line: int, values: list[str]) -> list[float]:
+    try:
+        numbers = list(map(float, values))
+    except ValueError:
+        numbers = [np.nan]
+    if not np.isfinite(numbers).all():
+        raise RunError(Problem(f"{path}:{line}", "holds a value that is no number", AGAIN))
+    return numbers
+
+
+def _rounded_logits(probabilities: Array) -> Array:
+    floor = EPSILON if probabilities.shape[1] == 2 else SMALLEST_FLOAT
+    return np.asarray(np.log(np.maximum(probabilities, floor)))
 
 
 class RunProbabilities:
-    """A run as a source of probabilities; its model is loaded when one has to be computed."""
+    """A run as a source of logits; its model is loaded when some have to be computed.
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    `calibration` is what is in force for the run, or none where the network's own are asked for by
+    `raw`. The tables in the run are always written under the run's.
+    """
+
+    def __init__(self, run: Run, *, raw: bool = False) -> None:
+        self.run, self._raw = run, raw
+        self.calibration = read_calibration(run, raw=raw)
         record = run.read(directory.RECORD)
         classes = record.get("classes") if isinstance(record, dict) else None
         if not isinstance(classes, list) or len(classes) < 2:
@@ -132,16 +178,16 @@ class RunProbabilities:
         # Imported here because it brings TensorFlow.
         from tlcli.evaluation.predict import Predictor
 
-        predictor = Predictor(self.run.path, raw=True)
+        predictor = Predictor(self.run.path, raw=self._raw)
         if predictor.classes != self.classes:
             message = f"the model and {directory.RECORD} have different classes"
             raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
         return predictor
 
-    def split_probabilities(
+    def split_logits(
         self, split: str, *, data: Path | None = None, again: bool = False
-    ) -> LabelledProbabilities:
-        """The probabilities of a split: read from the run, or computed and written there.
+    ) -> LabelledLogits:
+        """The logits of a split: read from the run, or computed and written there.
 
         Args:
             data: where the data folder is now; the photos in it are then checked in any case.
@@ -150,28 +196,41 @@ class RunProbabilities:
         photos = None
         if data:
             photos = labelled_photos.find_split_photos(self.run, split, self.classes, data)
-        if not again and (stored := self._read_split(split)) is not None:
+        if not again and (stored := self.stored_logits(split)) is not None:
             return stored
         if photos is None:
             photos = labelled_photos.find_split_photos(self.run, split, self.classes)
         computed = self.predict(photos)
         with warn_if_unwritable("the next evaluation will compute them again"):
-            computed.write(self.run.file(directory.predictions(split)))
+            path = self.run.file(directory.predictions(split))
+            computed.write(path, read_calibration(self.run))
         return computed
 
-    def _read_split(self, split: str) -> LabelledProbabilities | None:
-        """The stored probabilities, if they are about the photos and classes of the run."""
+    def stored_logits(self, split: str) -> LabelledLogits | None:
+        """The logits that the run keeps, if they are about its photos in their order."""
         rows = labelled_photos.read_recorded_split(self.run, split)
         root = labelled_photos.data_folder_of(self.run)
-        if not {row.label for row in rows} <= set(self.classes):
-            return None
-        names = [labelled_photos.photo_name(row, root) for row in rows]
-        labels = [self.classes.index(row.label) for row in rows]
         path = self.run.file(directory.predictions(split))
-        return read_predictions(path, names, labels, self.classes)
+        try:
+            table = read_table(path)
+        except RunError:
+            return None
+        photos = [(labelled_photos.photo_name(row, root), row.label) for row in rows]
+        labels = [table.classes[label] for label in table.labels]
+        if table.classes != self.classes or photos != list(zip(table.names, labels, strict=True)):
+            return None
+        if not table.exact:
+            console.note(
+                f"{path}: written by tlcli 0.1.0, with probabilities that were cut off; "
+                f"`tlcli evaluate --split {split} --again` computes them from the photos"
+            )
+        return table
 
-    def predict(self, photos: LabelledPhotos, *, tta: int = 0) -> LabelledProbabilities:
-        """Compute the probabilities.
+    def predict(self, photos: LabelledPhotos, *, tta: int = 0) -> LabelledLogits:
+        """Compute the logits.
+
+        With `tta` they are ln of the mean, over each photo and so many of its views, of the
+        probabilities under `calibration`, and so need no more calibration.
 
         Raises `DataError` with every photo that cannot be read, or that has changed since its hash
         was taken.
@@ -185,11 +244,11 @@ class RunProbabilities:
                 if isinstance(answer, Problem):
                     problems[Path(answer.where)] = answer
                 else:
-                    rows.append(answer.probabilities)
+                    rows.append(answer.logits)
                 bar.update(1)
         if problems:
             raise DataError(unreadable_lines(problems, photos.root))
-        return LabelledProbabilities(
+        return LabelledLogits(
             tuple(photo.name for photo in photos.photos),
             np.array([photo.label for photo in photos.photos], np.int64),
             np.asarray(rows, np.float64),

@@ -90,15 +90,18 @@ def _confusion(evaluation: Evaluation) -> str:
 
 
 def _calibration(evaluation: Evaluation) -> str:
-    before, after = evaluation, evaluation.calibrated
-    rows = [
-        ("log loss", _number(before.log_loss), _number(after.log_loss if after else None)),
-        ("Brier score", _number(before.brier), _number(after.brier if after else None)),
-        ("expected calibration error", _number(before.ece), _number(after.ece if after else None)),
-    ]
-    second = f"temperature {after.temperature:.3f}" if after else "calibrated"
-    text = table(("probabilities", "uncalibrated", second), rows)
-    if after and evaluation.split == "val":
+    names = ("log loss", "Brier score", "expected calibration error")
+    scores = (evaluation.log_loss, evaluation.brier, evaluation.ece)
+    heads, columns = ["probabilities"], [names, tuple(map(_number, scores))]
+    if evaluation.temperature is None:
+        heads.append("uncalibrated")
+    else:
+        heads.append(f"calibrated, temperature {evaluation.temperature:.3f}")
+    if own := evaluation.uncalibrated:
+        heads.append("uncalibrated")
+        columns.append(tuple(map(_number, (own.log_loss, own.brier, own.ece))))
+    text = table(heads, list(zip(*columns, strict=True)))
+    if evaluation.temperature is not None and evaluation.split == "val":
         text += "\n\nThe temperature was fitted on these photos."
     if evaluation.abstaining:
         text += f"\n\n{_abstention(evaluation.abstaining)}"
@@ -110,6 +113,9 @@ def _abstention(abstention: Abstention) -> str:
         f"unsure below {abstention.probability:.4f}: answers {abstention.coverage:.1%} "
         "of the photos"
     )
+    if abstention.target_precision is not None:
+        chosen = f"chosen on the val photos for a precision of {abstention.target_precision:g}"
+        text = text.replace(":", f" ({chosen}):", 1)
     if abstention.precision is not None:
         low, high = abstention.precision_interval
         share = abstention.precision
@@ -120,7 +126,7 @@ def _abstention(abstention: Abstention) -> str:
 def _mistakes(evaluation: Evaluation) -> str:
     rows = [
         (
-            _number(guess.probability if guess.calibrated is None else guess.calibrated),
+            _number(guess.probability),
             shortened(guess.predicted),
             shortened(guess.label),
             guess.path,
@@ -133,7 +139,7 @@ def _mistakes(evaluation: Evaluation) -> str:
 def warn_of_limits(evaluation: Evaluation) -> None:
     """Say on stderr what makes the numbers worth less."""
     if evaluation.tta:
-        console.note("--tta: not calibrated, and nothing of it is kept in the run")
+        console.note("--tta: the threshold is left aside, and nothing is kept in the run")
     seen = evaluation.seen_in_training
     if evaluation.split == "train":
         console.warn(

@@ -9,21 +9,20 @@ small values.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, TlcliError, suggestion
-from tlcli.evaluation import calibration
+from tlcli.evaluation.calibration import RAW, Calibration, model_calibration
 from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
 from tlcli.networks.framework import keras
-from tlcli.networks.probabilities import class_logits, softmax
+from tlcli.networks.probabilities import class_logits
 from tlcli.pretrained.weights import WeightSource, load_weights
-from tlcli.runs.model_file import open_model, read_card, run_of_model
+from tlcli.runs.model_file import find_logits, open_model, read_card
 
 Array = npt.NDArray[Any]
 #: Types of Keras, which has no useful type hints.
@@ -38,7 +37,6 @@ _COLLAPSING = (
     keras.layers.Flatten,
 )
 _POOLING = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
-_OUTPUTS = (keras.activations.softmax, keras.activations.sigmoid)
 
 
 class UnknownName(TlcliError):
@@ -57,7 +55,7 @@ class ExplainedModel:
         logits: the tensor of scores, shape (n, 1) for two classes, else (n, classes); None for a
             base without classifier.
         classes: their names, in the order of the scores.
-        temperature: that of the run's calibration, so that probabilities are those of `predict`.
+        calibration: that in force, so that probabilities are those of `predict`.
     """
 
     name: str
@@ -66,7 +64,7 @@ class ExplainedModel:
     pixel_settings: PixelSettings
     logits: Tensor = None
     classes: tuple[str, ...] = ()
-    temperature: float = 1.0
+    calibration: Calibration = RAW
 
     @property
     def grids(self) -> dict[str, Layer]:
@@ -112,7 +110,7 @@ class ExplainedModel:
 
     def probabilities(self, logits: Array) -> Array:
         """Logits -> probabilities, float64, shape (n, classes)."""
-        return softmax(class_logits(np.asarray(logits, np.float64) / self.temperature))
+        return self.calibration.apply(class_logits(logits))
 
     def class_number(self, name: str, where: str = "--class") -> int:
         """The number of a class among the scores; raises `UnknownName` for a name that is none."""
@@ -122,10 +120,11 @@ class ExplainedModel:
         raise UnknownName(Problem(where, message, suggestion(name, self.classes)))
 
 
-def open_run(path: Path) -> ExplainedModel:
+def open_run(path: Path, *, raw: bool = False) -> ExplainedModel:
     """The model of a run, from the `model.keras` that tlcli has written.
 
-    Raises `RunError` for a file that is damaged or not laid out as tlcli's models are.
+    Its probabilities are calibrated unless `raw`. Raises `RunError` for a file that is damaged or
+    not laid out as tlcli's models are.
     """
     card = read_card(path)
     hint = "only models written by tlcli can be looked into"
@@ -133,20 +132,12 @@ def open_run(path: Path) -> ExplainedModel:
     if row is None:
         raise RunError(Problem(str(path), "does not say which base it is built on", hint))
     model = open_model(path, card)
-    last = model.layers[-1]
-    if not isinstance(last, keras.layers.Activation) or last.activation not in _OUTPUTS:
-        raise RunError(Problem(str(path), "does not end in softmax or sigmoid", hint))
+    logits = find_logits(model, path)
     classes = tuple(card["classes"])
     settings = PixelSettings.from_card(card)
+    calibration = replace(model_calibration(path, card, raw=raw), threshold=None)
     whole = _in_float32(model)
-    return ExplainedModel(str(path), row, whole, settings, last.input, classes, _temperature(path))
-
-
-def _temperature(path: Path) -> float:
-    """The temperature of the calibration of the run that a model lies in, or 1."""
-    run = run_of_model(path)
-    calibrated = calibration.read_calibration(run) if run else None
-    return calibrated.temperature if calibrated else 1.0
+    return ExplainedModel(str(path), row, whole, settings, logits, classes, calibration)
 
 
 def open_base(

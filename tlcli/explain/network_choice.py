@@ -24,12 +24,14 @@ class NetworkChoice:
         base: the name of a base to open instead of a run.
         weights_file: what the user says of its weights: a file, or `random`.
         access: how weights may be had.
+        raw: whether a run's probabilities are to be the network's own.
     """
 
     run: str | None
     base: str | None
     weights_file: Path | None
     access: WeightsAccess
+    raw: bool = False
 
     def open_classifier(self) -> ExplainedModel:
         """The model of the run, or the base with its ImageNet classifier.
@@ -38,7 +40,7 @@ class NetworkChoice:
         import, comes in only after a run or the name of a base has been found.
         """
         if not self.base:
-            return _open_run(self.run)
+            return _open_run(self.run, raw=self.raw)
         row = _lookup(self.base)
         from tlcli.explain import imagenet_classifier
 
@@ -47,7 +49,7 @@ class NetworkChoice:
     def open_base(self) -> ExplainedModel:
         """The model of the run, or the base without a classifier; raises as `open_classifier`."""
         if not self.base:
-            return _open_run(self.run)
+            return _open_run(self.run, raw=self.raw)
         row = _lookup(self.base)
         from tlcli.explain import explained_model
         from tlcli.pretrained.weights import find_weights
@@ -59,11 +61,11 @@ class NetworkChoice:
         return explained_model.open_base(row, source)
 
 
-def _open_run(name: str | None) -> ExplainedModel:
+def _open_run(name: str | None, *, raw: bool) -> ExplainedModel:
     path = directory.find_model(name)
     from tlcli.explain import explained_model
 
-    return explained_model.open_run(path)
+    return explained_model.open_run(path, raw=raw)
 
 
 def _lookup(base: str) -> bases.PretrainedBase:

@@ -14,16 +14,6 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def class_probabilities(outputs: Array) -> Array:
-    """Outputs of a network, (n, 1) or (n, classes) -> probabilities of all classes, (n, classes).
-
-    The data type stays.
-    """
-    if outputs.shape[1] == 1:
-        return np.concatenate([1 - outputs, outputs], axis=1)
-    return np.asarray(outputs)
-
-
 def class_logits(logits: Array) -> Array:
     """Logits before sigmoid, (n, 1), or softmax, (n, classes) -> those of a softmax, (n, classes).
 
@@ -40,6 +30,15 @@ def softmax(logits: Array) -> Array:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def likeliest_class(probabilities: Array) -> Array:
-    """The number of the class with the highest probability, shape (n,); of equal ones the first."""
-    return np.asarray(np.argmax(probabilities, axis=1))
+def log_softmax(logits: Array) -> Array:
+    """Logits -> ln of their probabilities, shape (n, classes), without overflow or a limit."""
+    below = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(below - np.log(np.exp(below).sum(axis=1, keepdims=True)))
+
+
+def likeliest_class(values: Array) -> Array:
+    """The number of the class with the highest value, shape (n,); of equal ones the first.
+
+    Values are logits or probabilities, shape (n, classes).
+    """
+    return np.asarray(np.argmax(values, axis=1))

@@ -140,7 +140,7 @@ def _by_cell(
     held: dict[tuple[int, int], list[Guess]] = defaultdict(list)
     for cell in matrix.cells:
         held[cell.row, cell.column] = []
-    for guess in sorted(guesses, key=lambda guess: -guess.probability):
+    for guess in sorted(guesses, key=lambda guess: guess.confidence, reverse=True):
         key = place.get(guess.label, other), place.get(guess.predicted, other)
         held[key].append(guess)
     return dict(held)

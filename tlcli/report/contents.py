@@ -90,18 +90,19 @@ class ReportContents:
 
 
 def gather_contents(
-    run: Run, folder: Path | None = None, *, most_bytes: int = PICTURE_BYTES
+    run: Run, folder: Path | None = None, *, raw: bool = False, most_bytes: int = PICTURE_BYTES
 ) -> ReportContents:
     """Read a run and put together what its report shows.
 
     Args:
         run: a finished run.
         folder: where the photos are now, if it is not the folder that the run records.
+        raw: show the network's own probabilities.
         most_bytes: of all pictures together.
 
     Raises `RunError` where a file of the run is missing or damaged.
     """
-    data = read_run_data(run)
+    data = read_run_data(run, raw=raw)
     evaluation = data.evaluation
     thumbnails = PhotoThumbnails(
         data.recipe.data.root,

@@ -6,7 +6,7 @@ what the run does not have yet, the page names the command that makes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class WrittenReport:
             "run": str(self.contents.data.run.path),
             "split": self.contents.data.split,
             "verdict": self.contents.verdict.sentences(),
+            "calibrated": self.contents.data.calibration.temperature is not None,
             "photos": self.contents.pictures,
             "photos_missing": len(self.contents.hidden),
             "missing": [
@@ -55,14 +56,16 @@ class WrittenReport:
 
 
 def write_report(
-    run: Run, *, out: Path | None = None, data: Path | None = None, force: bool = False
-) -> WrittenReport:
+    run: Run, *, out: Path | None = None, data: Path | None = None, raw: bool = False,
+    force: bool = False,
+) -> WrittenReport:  # fmt: skip
     """Write the report of a finished run.
 
     Args:
         run: what to report on.
         out: the file; by default `report.html` in the run.
         data: the folder where the photos are now; by default that of the recipe.
+        raw: show the network's own probabilities.
         force: replace a file that is not by tlcli.
 
     Raises `RunError` for files of the run that are damaged, or a file in the way.
@@ -73,15 +76,16 @@ def write_report(
         raise RunError(
             Problem(f"--data {data}", "is not a folder", "name the folder of the photos")
         )
-    shown = contents.gather_contents(run, data)
+    shown = contents.gather_contents(run, data, raw=raw)
     text = report_html(shown)
     excess = len(text.encode()) - LIMIT
     if excess > 0:  # very many classes, or very long names
         shown = contents.gather_contents(
-            run, data, most_bytes=max(0, shown.thumbnails.bytes_used - excess)
+            run, data, raw=raw, most_bytes=max(0, shown.thumbnails.bytes_used - excess)
         )
         text = report_html(shown)
     files.write_text(path, text)
+    replace(shown.data.calibration, threshold=None).note()
     for problem in shown.hidden[:1]:
         rest = len(shown.hidden) - 1
         more = f" (and {console.counted(rest, 'photo')} more)" if rest else ""
@@ -91,12 +95,12 @@ def write_report(
     return WrittenReport(path, len(text.encode()), shown)
 
 
-def explain_photos(run: Run, data: Path | None = None) -> None:
+def explain_photos(run: Run, data: Path | None = None, *, raw: bool = False) -> None:
     """Make the heat maps of the photos that a report shows, and keep them in the run.
 
     Raises `RunError` where the run was not evaluated: its mistakes are not known.
     """
-    recorded = read_run_data(run)
+    recorded = read_run_data(run, raw=raw)
     if recorded.evaluation is None:
         missing = contents.missing_parts(recorded)["evaluation"]
         message = "its mistakes are not known yet"

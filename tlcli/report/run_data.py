@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tlcli.errors import Problem, RunError
-from tlcli.evaluation import calibration, labelled_photos
-from tlcli.evaluation.calibration import Calibration
-from tlcli.evaluation.predictions import read_guesses
+from tlcli.evaluation import labelled_photos
+from tlcli.evaluation.calibration import Calibration, read_calibration
+from tlcli.evaluation.evaluate import score
+from tlcli.evaluation.predictions import LabelledLogits, read_table
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -38,7 +39,9 @@ class RunData:
     Attributes:
         split: the photos that evaluation, predictions and scores are about.
         digests: hex SHA-256 of every photo, by its name in evaluations.
+        evaluation: under `calibration`, as `predictions` are.
         predictions: for every photo of `split` the predicted class with its probability.
+        calibration: in force, or none where the network's own probabilities are shown.
     """
 
     run: Run
@@ -49,22 +52,28 @@ class RunData:
     split: Literal["test", "val"]
     evaluation: Evaluation | None
     predictions: tuple[Guess, ...] | None
-    calibration: Calibration | None
+    calibration: Calibration
     explanations: tuple[ExplanationRecord, ...] | None
     audit: AuditRecord | None
     digests: dict[str, str]
 
 
-def read_run_data(run: Run) -> RunData:
-    """Read a finished run; raises `RunError` for a damaged file, or a missing one it must have."""
+def read_run_data(run: Run, *, raw: bool = False) -> RunData:
+    """Read a finished run; raises `RunError` for a damaged file, or a missing one it must have.
+
+    All probabilities are calibrated, unless `raw` asks for the network's own.
+    """
     record = _required(run, directory.RECORD, RunRecord)
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
     explanations = f"{directory.EXPLANATIONS}/{directory.EXPLANATIONS_INDEX}"
     recipe = read_recipe(run)
+    calibration = read_calibration(run, raw=raw)
     evaluation = read_evaluation(run, split)
-    predictions = read_guesses(run.file(directory.predictions(split)))
+    table_path = run.file(directory.predictions(split))
+    table = read_table(table_path) if table_path.is_file() else None
+    predictions = table.guesses(calibration) if table else None
     if evaluation is not None and predictions is not None:
-        _check_agreement(run.file(directory.predictions(split)), evaluation, predictions)
+        _check_agreement(table_path, evaluation, predictions)
     return RunData(
         run,
         record,
@@ -72,13 +81,29 @@ def read_run_data(run: Run) -> RunData:
         _required(run, directory.SUMMARY, Summary),
         read_metrics(run) if run.file(directory.METRICS).is_file() else (),
         split,
-        evaluation,
+        _under(calibration, evaluation, table),
         predictions,
-        calibration.read_calibration(run),
+        calibration,
         _optional(run, explanations, tuple[ExplanationRecord, ...]),
         _optional(run, directory.AUDIT, AuditRecord),
         {labelled_photos.photo_name(row, recipe.data.root): row.sha256 for row in read_split(run)},
     )
+
+
+def _under(
+    calibration: Calibration, evaluation: Evaluation | None, table: LabelledLogits | None
+) -> Evaluation | None:
+    """The evaluation under a calibration; what another one gave is worked out again.
+
+    Without the table that is not possible, and it counts as missing.
+    """
+    if evaluation is None:
+        return None
+    kept, threshold = evaluation.abstaining, calibration.threshold
+    same_threshold = (kept and kept.probability) == (threshold and threshold.probability)
+    if evaluation.temperature == calibration.temperature and same_threshold:
+        return evaluation
+    return evaluation.model_copy(update=score(table, calibration)) if table else None
 
 
 def _required(run: Run, name: str, kind: Any) -> Any:

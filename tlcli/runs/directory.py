@@ -20,16 +20,16 @@ SPLIT = "split.csv"  # path, label, split, sha256 of every photo
 AUDIT = "audit.json"  # what was found in the photos before training
 METRICS = "metrics.jsonl"  # one line an epoch
 SUMMARY = "summary.json"  # the outcome
+CALIBRATION = "calibration.json"  # the temperature, and the threshold of `evaluate` if any
 MODEL = "model.keras"  # raw RGB in, probabilities out
-MODEL_CARD = "tlcli.json"  # a member of the model archive: classes, size, resize
+MODEL_CARD = "tlcli.json"  # a member of the model archive: classes, size, resize, temperature
 CHECKPOINTS = "checkpoints"  # a folder that is there until the run is closed
 LATEST = "latest"  # beside the runs: the last one that finished
 
 #: What a finished run consists of.
-FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, MODEL, SUMMARY)
+FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, CALIBRATION, MODEL, SUMMARY)
 
 # What other commands add to a finished run.
-CALIBRATION = "calibration.json"  # temperature and threshold that predict applies
 CURVES = ("curves.png", "curves.svg")  # accuracy, loss and learning rate over all stages
 EXPLANATIONS = "explanations"  # a folder of heat maps and the index of them
 EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
@@ -43,7 +43,7 @@ def evaluation(split: str) -> str:
 
 
 def predictions(split: str) -> str:
-    """The file with the uncalibrated probabilities of a split's photos."""
+    """The file with the probabilities and the logits of a split's photos."""
     return f"predictions-{split}.csv"
 
 
@@ -66,7 +66,6 @@ _SPLITS, _FORMS = ("train", "val", "test"), ("png", "svg")
 
 #: All that follows from a model, and is out of date with another one in its place.
 DERIVED = (
-    CALIBRATION,
     *CURVES,
     EXPLANATIONS,
     VIEWS_SHEET,

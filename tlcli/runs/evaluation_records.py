@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 
@@ -17,6 +15,9 @@ from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.records import Count, RecordPart, Share, validate_record
 from tlcli.system import files
+
+#: The scores of probabilities that calibration changes.
+_LOSSES = ("log_loss", "brier", "ece")
 
 #: A probability, or a mean of some; in float32 it may come out above 1 by a rounding error.
 Probability = Annotated[float, Field(ge=0, le=1 + 1e-6)]
@@ -33,31 +34,28 @@ class ReliabilityBin(RecordPart):
 
 
 class Reliability(RecordPart):
-    """Reliability bins of the uncalibrated probabilities, and after temperature scaling."""
+    """Reliability bins of the probabilities, and of the network's own where those are others."""
 
     bins: tuple[ReliabilityBin, ...] = ()
-    calibrated_bins: tuple[ReliabilityBin, ...] | None = None
+    uncalibrated_bins: tuple[ReliabilityBin, ...] | None = None
 
 
 class Guess(RecordPart):
     """A photo with its label, the predicted class, and that class's probability.
 
-    Attributes:
-        calibrated: the probability after temperature scaling, where the run has a calibration.
+    `log_odds` is ln(p / (1 - p)) of that, which ranks the surest photos; 0.1.0 wrote none.
     """
 
     path: str
     label: str
     predicted: str
     probability: Probability
-    calibrated: Probability | None = None
+    log_odds: float | None = None
 
-    @model_serializer(mode="wrap")
-    def _leave_out_what_is_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        if self.calibrated is None:
-            values.pop("calibrated", None)
-        return values
+    @property
+    def confidence(self) -> tuple[float, float]:
+        """What guesses are ranked by."""
+        return (self.probability, self.log_odds or 0.0)
 
 
 class ClassScores(RecordPart):
@@ -90,19 +88,20 @@ class Abstention(RecordPart):
         probability: the threshold, a calibrated probability.
         coverage: the share of photos that are answered.
         precision: the share of the answers that are right.
+        target_precision: what the threshold was chosen for on the validation photos.
     """
 
     probability: Share
+    target_precision: Share | None = None
     answered: Count
     coverage: Share
     precision: Share | None = None
     precision_interval: tuple[Share, Share]
 
 
-class CalibratedScores(RecordPart):
-    """Scores of the probabilities after temperature scaling."""
+class UncalibratedScores(RecordPart):
+    """Scores of the network's own probabilities, beside those of the calibrated ones."""
 
-    temperature: float
     log_loss: float
     brier: float
     ece: Probability
@@ -164,7 +163,9 @@ class EvaluationScores(RecordPart):
 
     Attributes:
         confusion: photos by true class (row) and predicted class (column).
-        log_loss, brier, ece: of the uncalibrated probabilities.
+        temperature: of all probabilities here; None where they are the network's own.
+        log_loss, brier, ece: of these probabilities.
+        uncalibrated: the same of the network's own, where they are calibrated.
     """
 
     n: Count
@@ -179,10 +180,11 @@ class EvaluationScores(RecordPart):
     top_k: TopK | None = None
     roc_auc: Share | None = None
     average_precision: Share | None = None
+    temperature: float | None = None
     log_loss: float
     brier: float
     ece: Probability
-    calibrated: CalibratedScores | None = None
+    uncalibrated: UncalibratedScores | None = None
     abstaining: Abstention | None = None
     reliability: Reliability = Reliability()
     confusion: tuple[tuple[Count, ...], ...]
@@ -226,7 +228,32 @@ def read_evaluation(run: Run, split: str) -> Evaluation | None:
     path = run.file(name)
     if not path.is_file():
         return None
-    return validate_record(path, run.read(name, files.TABLE_BYTES), Evaluation)
+    value = run.read(name, files.TABLE_BYTES)
+    return validate_record(path, _in_this_form(value), Evaluation)
+
+
+def _in_this_form(value: Any) -> Any:
+    """An evaluation as it is written now; tlcli 0.1.0 wrote calibrated numbers beside the others.
+
+    What does not have the form of 0.1.0 is left to the validation.
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("calibrated"), dict):
+        return value
+    calibrated = value["calibrated"]
+    value = {**value, **calibrated, "uncalibrated": {key: value.get(key) for key in _LOSSES}}
+    if isinstance(bins := value.get("reliability"), dict):
+        both = {"bins": bins.get("calibrated_bins"), "uncalibrated_bins": bins.get("bins")}
+        value["reliability"] = both
+    for key in ("mistakes", "unsure_correct"):
+        if isinstance(guesses := value.get(key), list):
+            value[key] = [_calibrated_guess(guess) for guess in guesses]
+    return value
+
+
+def _calibrated_guess(guess: Any) -> Any:
+    if not isinstance(guess, dict) or "calibrated" not in guess:
+        return guess
+    return {**guess, "probability": guess["calibrated"]}
 
 
 def write_evaluation(run: Run, evaluation: Evaluation) -> Path:

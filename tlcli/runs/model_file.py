@@ -9,6 +9,7 @@ from typing import Any
 
 from tlcli.errors import Problem, RunError, reason
 from tlcli.images import decode
+from tlcli.networks.temperature import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
 from tlcli.recipe.settings import MAX_SIDE
 from tlcli.runs.directory import MODEL, MODEL_CARD, RECORD, Run
 from tlcli.system import files
@@ -41,6 +42,21 @@ def open_model(path: Path, card: dict[str, Any]) -> Any:
         message = f"has {outputs} outputs for {classes} classes"
         raise RunError(Problem(str(path), message, "use a model that tlcli has written"))
     return model
+
+
+def find_logits(model: Any, path: Path) -> Any:
+    """The tensor before the last activation, shape (n, 1) for two classes, else (n, classes).
+
+    Raises `RunError` where the model at `path` does not end in softmax or sigmoid.
+    """
+    from tlcli.networks.framework import keras
+
+    last = model.layers[-1]
+    outputs = (keras.activations.softmax, keras.activations.sigmoid)
+    if not isinstance(last, keras.layers.Activation) or last.activation not in outputs:
+        hint = "use a model that tlcli has written"
+        raise RunError(Problem(str(path), "does not end in softmax or sigmoid", hint))
+    return last.input
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -83,4 +99,12 @@ def _is_card(card: Any) -> bool:
         and all(type(side) is int and 0 < side <= MAX_SIDE for side in size)
         and card.get("resize") in ("squash", "crop", "pad")
         and card.get("depth") in (None, "auto", *range(8, 17))
+        and _is_temperature(card.get("temperature"))
+    )
+
+
+def _is_temperature(value: Any) -> bool:
+    """Whether it is one that may stand in a card; 0.1.0 has written none."""
+    return value is None or (
+        isinstance(value, int | float) and LOWEST_TEMPERATURE <= value <= HIGHEST_TEMPERATURE
     )

@@ -135,8 +135,17 @@ def _device(device: Any) -> str:
     return f"{kind}: {name}" if name else kind
 
 
-def save_model(network: Network, recipe: Recipe, classes: Sequence[str], run: Run) -> None:
-    """Write the whole network, with what prediction needs to know as one more archive member."""
+def save_model(
+    network: Network,
+    recipe: Recipe,
+    classes: Sequence[str],
+    run: Run,
+    temperature: float | None = None,
+) -> None:
+    """Write the whole network, with what prediction needs to know as one more archive member.
+
+    That has the temperature, too, so that the model alone gives the probabilities of its run.
+    """
     card = {
         "tlcli": __version__,
         "classes": list(classes),
@@ -144,6 +153,7 @@ def save_model(network: Network, recipe: Recipe, classes: Sequence[str], run: Ru
         "resize": recipe.base.resize,
         "decoder": decode.DECODER_VERSION,
         "base": network.row.name,
+        "temperature": temperature,
     }
     if recipe.data.depth is not None:
         card["depth"] = recipe.data.depth

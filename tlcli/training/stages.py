@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tlcli.data.dataset import Item
@@ -16,7 +17,9 @@ from tlcli.errors import Problem, RunError
 from tlcli.features.extraction import ExtractionReport
 from tlcli.features.store import TrunkRows
 from tlcli.networks.network import Network
+from tlcli.networks.probabilities import class_logits
 from tlcli.runs import directory
+from tlcli.runs.calibration_record import CalibrationRecord, fit_calibration
 from tlcli.runs.checkpoints import BEST, Checkpoint, Checkpoints
 from tlcli.runs.directory import Run
 from tlcli.runs.metrics import append_metrics, write_metrics
@@ -131,6 +134,19 @@ class Stages:
             console.note(_stage_line(outcome, score))
         write_metrics(self._run, self._epochs)
         return tuple(stage.outcome.result(stage.test) for stage in self._finished)
+
+    def fit_calibration(self) -> CalibrationRecord:
+        """Calibrate the network, as the last stage has left it, on the validation photos.
+
+        Their logits come from the rows of the store, from which the network computes what it
+        computes from the photos.
+        """
+        val, cut = self._plan.index.of("val"), self._plan.stages[-1].cut.name
+        if not val:
+            return fit_calibration(np.empty((0, 2)), np.empty(0, int))
+        feed = self._stored_feed(val, cut)
+        logits = Scorer(self._network, cut).logits(feed).astype(np.float64)
+        return fit_calibration(class_logits(logits), feed.labels)
 
     def close(self) -> None:
         """Remove the checkpoints: there is nothing left to go on with."""

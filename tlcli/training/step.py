@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +76,17 @@ class Scorer:
 
     def score(self, feed: Feed) -> Means:
         """Mean cross-entropy (without weights or smoothing) and accuracy over a feed."""
+        for labels, rows in self._batches(feed):
+            self._step(rows, labels)
+        return self._tally.take()
+
+    def logits(self, feed: Feed) -> Array:
+        """The logits of the photos of a feed in their order, shape (n, 1) or (n, classes)."""
+        compute = tf.function(self._logits, input_signature=_signature(self._tail)[:1])
+        return np.concatenate([compute(rows).numpy() for _, rows in self._batches(feed)])
+
+    def _batches(self, feed: Feed) -> Iterator[tuple[Array, Any]]:
+        """Labels and activations, photo by photo in their order."""
         n = len(feed.labels)
         picks = [
             (
@@ -85,12 +96,14 @@ class Scorer:
             for i in range(0, n, EVALUATION_BATCH)
         ]
         for (positions, _), rows in zip(picks, feed.stream(picks), strict=True):
-            self._step(_input(self._tail, rows), feed.labels[positions])
+            yield feed.labels[positions], _input(self._tail, rows)
             signals.raise_if_interrupted()
-        return self._tally.take()
+
+    def _logits(self, x: Any) -> Any:
+        return self._head(self._tail(x, training=False), training=False)
 
     def _add(self, x: Any, labels: Any) -> None:
-        logits = self._head(self._tail(x, training=False), training=False)
+        logits = self._logits(x)
         self._tally.add(labels, logits, cross_entropy(labels, logits, 0.0))
 
 

@@ -13,6 +13,7 @@ from tlcli.features.open_store import open_store
 from tlcli.pretrained.weights import WeightSource, describe_weights
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory, fingerprints, resume
+from tlcli.runs.calibration_record import CalibrationRecord, write_calibration_record
 from tlcli.runs.create import move_into_place
 from tlcli.runs.directory import Run
 from tlcli.runs.records import Extraction, StageResult, Summary
@@ -32,10 +33,11 @@ SHEET_ROWS = 12
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run and its summary."""
+    """A finished run, its summary and its calibration."""
 
     run: Run
     summary: Summary
+    calibration: CalibrationRecord
 
     def as_json(self) -> dict[str, Any]:
         """What `finetune --json` prints: the summary in short, and where the run is."""
@@ -45,6 +47,7 @@ class TrainedRun:
             "run": str(self.run.path),
             "stages": stages,
             "test": test.model_dump() if test else None,
+            "temperature": self.calibration.temperature,
         }
 
     def text(self) -> str:
@@ -55,14 +58,21 @@ class TrainedRun:
         if test is not None:
             share = f"{test.right:,} of {test.n:,} photos"
             lines.insert(0, f"test accuracy {test.accuracy:.4f} ({share})")
-        lines.append(f"run: {self.run.path}")
+        lines += [self._calibration(), f"run: {self.run.path}"]
         return "\n".join(lines)
+
+    def _calibration(self) -> str:
+        record = self.calibration
+        if record.temperature is None or record.val is None:
+            return "probabilities: not calibrated, there were no validation photos"
+        photos = console.counted(record.val.n, "validation photo")
+        return f"probabilities: calibrated on {photos}, temperature {record.temperature:.3f}"
 
 
 def train(
     plan: Plan, request: RunRequest = NEW, *, latest: bool = True, checksum: str | None = None
 ) -> TrainedRun:
-    """Carry out a plan: load, extract, train stage after stage, test, save, check.
+    """Carry out a plan: load, extract, train stage after stage, test, calibrate, save, check.
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that the
     same request resumes a run that ended early. With `latest`, `directory.LATEST` points to the run
@@ -93,8 +103,12 @@ def train(
             if claimed.resumed:
                 stages.load_checkpoint()
             results = stages.run()
+            with clock("calibrate"):
+                calibration = stages.fit_calibration()
         with clock("save"):
-            saving.save_model(network, plan.recipe, plan.index.classes, run)
+            write_calibration_record(run, calibration)
+            classes, temperature = plan.index.classes, calibration.temperature
+            saving.save_model(network, plan.recipe, classes, run, temperature)
             frozen = (cuts[0], opened.checksums[cuts[0]])
             saving.check_saved(network, plan.recipe, plan.index, run, frozen)
         summary = _summary(results, stages.extraction, clock.seconds)
@@ -110,7 +124,7 @@ def train(
         else:
             resume.remove_run(run)
         signals.ignore_from_now_on()
-    return TrainedRun(final, summary)
+    return TrainedRun(final, summary, calibration)
 
 
 def _summary(
