@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from builders.model_archives import read_model_archive
 
-from tlcli.data import dataset
+from tlcli.data import dataset, preview
 from tlcli.errors import DataError, RunError
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
@@ -27,6 +27,7 @@ from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data
 from tlcli.runs import directory, resume
+from tlcli.system import signals
 from tlcli.training import loop, mixing, saving, stages
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
@@ -541,6 +542,20 @@ def test_the_metrics_of_a_finished_run_are_written_whole(run, monkeypatch):
 def test_a_signal_after_the_last_step_comes_too_late(run, monkeypatch):
     monkeypatch.setattr(directory, "mark_latest", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert directory.Run(run(text=HEAD).path).closed
+
+
+def test_a_signal_while_the_views_are_drawn_ends_the_drawing_alone(run, monkeypatch, capsys):
+    """Photos are read for it, which may have to be waited for; the run itself is finished."""
+
+    def wait(*_: Any, **__: Any) -> None:
+        with signals.interruptible():
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("the wait goes on")
+
+    monkeypatch.setattr(preview, "write_sheet", wait)
+    ran = run("VGG16", STAGES, "augment.views=2", "augment.rotation_range=20")
+    assert {path.name for path in ran.path.iterdir()} == {*directory.FILES}
+    assert "warning: no sheet of views: stopped" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -161,13 +161,15 @@ def _mark_latest(run: Run) -> None:
 
 
 def _draw_views(recipe: Recipe, index: Index, run: Run) -> None:
-    """Draw the views that the network was trained on; a failure is only a warning."""
+    """Draw the views that the network was trained on; a failure, or a signal, is only a warning."""
     augment = recipe.augment
     if augment.changes_pixels and (augment.views == "live" or augment.kept_views):
         try:
             preview.write_sheet(recipe, index, run.file(directory.VIEWS_SHEET), most=SHEET_ROWS)
         except (TlcliError, OSError) as error:
             console.warn(f"no sheet of views: {reason(error)}")
+        except signals.Interrupted:  # too late to stop the run
+            console.warn("no sheet of views: stopped")
 
 
 def _readable(plan: Plan, report: ExtractionReport, claimed: Claim) -> Plan:
