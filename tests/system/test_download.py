@@ -77,8 +77,8 @@ def test_breaks_without_ranges_end(server: Server, target: Path):
     assert failure(server.url, target) == "the connection broke off after 102.4 kB, 4 times"
 
 
-class Ears:
-    """A name and a port that are there at some tries only, and the pauses between the tries."""
+class UnsteadyNetwork:
+    """A network that is away at some tries, and the pauses between the tries."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, url: str, *troubles: OSError) -> None:
         self.pauses: list[float] = []
@@ -103,33 +103,33 @@ TROUBLES = (
 
 def test_any_trouble_after_a_break_is_waited_out(server: Server, target: Path, monkeypatch):
     server.part = len(DATA) // 2
-    ears = Ears(monkeypatch, server.url, *TROUBLES)
+    network = UnsteadyNetwork(monkeypatch, server.url, *TROUBLES)
     download.fetch_file(server.url, target, HASHES, "weights")
     assert target.read_bytes() == DATA
     assert server.gets == [None, f"bytes={len(DATA) // 2}-"]
-    assert ears.pauses == [0.01, 0.02, 0.04, 0.08]
+    assert network.pauses == [0.01, 0.02, 0.04, 0.08]
 
 
 def test_trouble_that_does_not_pass_ends_the_source(server: Server, target: Path, monkeypatch):
     server.part = len(DATA) // 2
-    ears = Ears(monkeypatch, server.url, *TROUBLES[:1] * 9)
+    network = UnsteadyNetwork(monkeypatch, server.url, *TROUBLES[:1] * 9)
     assert failure(server.url, target) == "temporary failure in name resolution, 4 times"
-    assert ears.pauses == [0.01, 0.02, 0.04, 0.08]
+    assert network.pauses == [0.01, 0.02, 0.04, 0.08]
 
 
 def test_a_certificate_that_is_not_valid_is_final(server: Server, target: Path, monkeypatch):
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     server.failures = [503]
-    ears = Ears(monkeypatch, server.url, error)
+    network = UnsteadyNetwork(monkeypatch, server.url, error)
     assert "certificate verify failed" in failure(server.url, target)
-    assert len(ears.pauses) == 1
+    assert len(network.pauses) == 1
 
 
 def test_a_server_says_how_long_to_wait(server: Server, target: Path, monkeypatch, capsys):
     server.failures, server.retry_after = [429, 503], "7"
-    ears = Ears(monkeypatch, server.url)
+    network = UnsteadyNetwork(monkeypatch, server.url)
     download.fetch_file(server.url, target, HASHES, "weights")
-    assert ears.pauses == [7, 7]
+    assert network.pauses == [7, 7]
     assert capsys.readouterr().err.splitlines() == [
         "weights: the server answered 429 Too Many Requests; trying again in 7.0 s",
         "weights: the server answered 503 Service Unavailable; trying again in 7.0 s",
