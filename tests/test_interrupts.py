@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
 from builders.interrupts import MODES, interrupt, interrupted
 from builders.slow_files import blocking
+
+from tlcli.data.audit_cache import FILE, AuditCache
 
 WAITS = {
     "hash": """
@@ -58,6 +62,27 @@ def test_commands_that_read_photos(config: Path, photos: Path, command: str):
         finally:
             process.kill()
             process.communicate()
+
+
+BUSY = """
+from tlcli.data.audit_cache import AuditCache
+from tlcli.data.hashing import hash_files
+paths = [Path(name) for name in sys.argv[3:]]
+with AuditCache(Path(sys.argv[2])) as cache:
+    hash_files(paths, cache)
+"""
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_a_database_that_another_process_keeps(photos: Path, tmp_path: Path, blocked: bool):
+    """While what is known is stored: after the last photo, or after the signal."""
+    paths = sorted(photos.rglob("*.png"))
+    with AuditCache(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with blocking(paths[3]) if blocked else nullcontext():
+            interrupted("plain", BUSY, tmp_path, *paths)
 
 
 WHOLE_AUDIT = """

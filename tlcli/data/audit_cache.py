@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,18 +22,14 @@ from tlcli.data.hashing import FileState
 from tlcli.errors import Kind, Problem
 from tlcli.images import decode, formats
 from tlcli.images.bit_depth import Depth
+from tlcli.system import database
+from tlcli.system.database import call_when_free
 from tlcli.system.files import is_damaged_database
 
 FILE = "audit.sqlite"
 
 #: Stored with every result, so that a later version that inspects otherwise does so again.
 VERSION = 3
-
-#: Seconds to wait for another process that writes.
-_BUSY_TIMEOUT = 30.0
-
-#: Seconds between two tries where SQLite does not wait by itself.
-_PAUSE = 0.01
 
 # The largest number that SQLite holds; in nanoseconds, the year 2262.
 _LARGEST = (1 << 63) - 1
@@ -163,12 +158,13 @@ class AuditCache:
                 self._open(folder / FILE)
 
     def _open(self, path: Path) -> None:
-        base = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
+        base = sqlite3.connect(path, timeout=database.STEP, isolation_level=None)
         try:
-            _switch_to_wal(base)
+            # Readers and a writer may work at once.
+            call_when_free(lambda: base.execute("PRAGMA journal_mode=WAL"))
             base.execute("PRAGMA synchronous=NORMAL")
-            base.executescript(_TABLES)
-        except sqlite3.Error:
+            call_when_free(lambda: base.executescript(_TABLES))
+        except BaseException:
             base.close()
             raise
         self._base = base
@@ -236,10 +232,12 @@ class AuditCache:
             if base is not None:
                 condition = "" if everything else "WHERE way <> ? AND way NOT LIKE ?"
                 values = [] if everything else [self._method, f"{self._method}{_DEPTH}%"]
+                call_when_free(lambda: base.execute("BEGIN IMMEDIATE"))
                 removed = base.execute(f"DELETE FROM looks2 {condition}", values).rowcount
                 if everything:
                     base.execute("DELETE FROM hashes")
-                base.execute("VACUUM")
+                base.execute("COMMIT")
+                call_when_free(lambda: base.execute("VACUUM"))
                 base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
 
@@ -260,7 +258,7 @@ class AuditCache:
     def _write(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         with self._connection() as base:
             if base is not None:
-                base.execute("BEGIN IMMEDIATE")
+                call_when_free(lambda: base.execute("BEGIN IMMEDIATE"))
                 base.executemany(statement, rows)
                 base.execute("COMMIT")
 
@@ -284,16 +282,3 @@ def _is_storable(name: str, state: FileState) -> bool:
         return name.isascii() or bool(name.encode())
     except UnicodeEncodeError:
         return False
-
-
-def _switch_to_wal(base: sqlite3.Connection) -> None:
-    """Let readers and a writer work at once; waits itself, since the statement does not."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT
-    while True:
-        try:
-            base.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-        time.sleep(_PAUSE)
