@@ -143,6 +143,7 @@ def outcome(run: Path) -> dict[str, Any]:
         "model": read_model_archive(run / "model.keras"),
         "metrics": [_timeless(json.loads(line)) for line in lines],
         "stages": stages,
+        "calibration": json.loads((run / "calibration.json").read_text(encoding="utf-8")),
         "test": summary["test"],
         "split": split,
     }
