@@ -7,10 +7,12 @@ import zipfile
 import numpy as np
 import pytest
 from builders.networks import network, noise, save
+from PIL import Image
 
 from tlcli.errors import RunError
 from tlcli.explain import explained_model
 from tlcli.images import decode
+from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
 from tlcli.pretrained.weights import WeightSource
 from tlcli.runs import directory
@@ -125,3 +127,23 @@ def test_models_that_are_not_laid_out_as_ours(tmp_path):
         archive.writestr(directory.MODEL_CARD, files.json_text(card))
     with pytest.raises(RunError, match="does not say which base it is built on"):
         explained_model.open_run(tmp_path / "bare.keras")
+
+
+def test_the_probabilities_of_mixed_precision_are_those_of_predict(tmp_path):
+    """Heat is computed in float32; what the network answers is what it answers elsewhere."""
+    from tlcli.evaluation.predict import Predictor
+    from tlcli.explain.explain import Explainer
+
+    built = network(size=(32, 32), precision="mixed_bfloat16")
+    variable = built.head.layers[-1].kernel
+    variable.assign(200 * variable)  # so that a different precision shows
+    path = save(built, tmp_path / "model.keras", NAMES)
+    paths = []
+    for number, pixels in enumerate(noise(3, 32, 32)):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels.astype(np.uint8)).save(paths[-1])
+    predicted = list(Predictor(path).predict(paths))
+    explained = list(Explainer(explained_model.open_run(path)).explain(map(View, paths)))
+    for answer, explanation in zip(predicted, explained, strict=True):
+        assert (explanation.name, explanation.predicted) == (answer.label, answer.label)
+        assert explanation.probability == pytest.approx(answer.probability, abs=1e-6)

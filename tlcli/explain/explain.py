@@ -18,6 +18,7 @@ from tlcli.explain.gradcam import Method
 from tlcli.images import contact_sheet, decode
 from tlcli.images.contents import read_contents
 from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_into_chunks
+from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.system import console
 
 Array = npt.NDArray[Any]
@@ -110,10 +111,13 @@ class Explainer:
 
     def _explained(self, batch: Batch, number: int) -> Iterator[tuple[str, float, str, Array, str]]:
         """Class, probability, likeliest class, heat and digest of each readable photo."""
-        numbers = np.full(len(batch.readable), number)
+        numbers, saved = np.full(len(batch.readable), number), self.network.saved_logits
+        logits = saved(batch.pixels) if saved else None
+        if logits is not None and number == gradcam.LIKELIEST:
+            numbers = likeliest_class(class_logits(logits))
         maps, layer = gradcam.heat_maps(self._probe, batch.pixels, numbers, self.method)
         classes = self.network.classes
-        probabilities = self.network.probabilities(layer.logits)
+        probabilities = self.network.probabilities(layer.logits if logits is None else logits)
         for view, heat, explained, row in zip(
             batch.readable, maps, layer.numbers, probabilities, strict=True
         ):
