@@ -12,6 +12,7 @@ import pytest
 from tlcli.errors import RunError
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
+from tlcli.runs.calibration_record import read_calibration_record, write_calibration_record
 from tlcli.training import reproduce
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
@@ -64,6 +65,17 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, photos: Path, 
     assert done.exit_code == 0, "what is there already is only compared"
     assert "epoch" not in done.stderr
     assert done.stderr == f"{again.path}: is its repetition already, which is compared once more\n"
+    record = read_calibration_record(run)
+    assert record is not None and record.temperature is not None
+    write_calibration_record(run, record.model_copy(update={"temperature": 7.5}))
+    assert (
+        reproduce.compare(run, again)
+        .text()
+        .startswith("different, first at the calibration: temperature was 7.5, is now ")
+    )
+    run.file(directory.CALIBRATION).unlink()  # as in a run of 0.1.0
+    assert reproduce.compare(run, again).difference is None
+    write_calibration_record(run, record)
     change(run, 2, val_loss=0.25, seconds=9.0)
     compared = reproduce.compare(run, again)
     assert compared.difference is not None

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tlcli.errors import Problem, RunError, reason
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.runs import directory, fingerprints, resume
+from tlcli.runs.calibration_record import CalibrationRecord, read_calibration_record
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_recipe
 from tlcli.runs.metrics import read_metrics
@@ -148,12 +149,13 @@ def _check_place(run: Run, again: Run) -> None:
 
 
 def compare(run: Run, again: Run) -> Compared:
-    """Compare two runs of one recipe: metrics epoch by epoch, test scores, then every weight."""
+    """Compare two runs of one recipe: epochs, test scores, the temperature, then every weight."""
     epochs = read_metrics(run)
     tensors = _tensors(run)
     differences = (
         *_different_epochs(epochs, read_metrics(again)),
         *_different_scores(_summary(run), _summary(again)),
+        *_different_temperature(read_calibration_record(run), read_calibration_record(again)),
         *_different_tensors(tensors, _tensors(again)),
     )
     first = differences[0] if differences else None
@@ -181,6 +183,16 @@ def _different_scores(earlier: Summary, repeated: Summary) -> Iterator[Differenc
         if first.test != second.test:
             scores = [stage.test and stage.test.model_dump() for stage in (first, second)]
             yield Difference(f"stage '{first.name}'", "test", *scores)
+
+
+def _different_temperature(
+    earlier: CalibrationRecord | None, repeated: CalibrationRecord | None
+) -> Iterator[Difference]:
+    """A run of tlcli 0.1.0, which was calibrated otherwise or not at all, is passed over."""
+    if earlier and repeated and earlier.fitted_on == repeated.fitted_on:
+        values = earlier.temperature, repeated.temperature
+        if values[0] != values[1]:
+            yield Difference("the calibration", "temperature", *values)
 
 
 def _tensors(run: Run) -> dict[str, npt.NDArray[Any]]:
