@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from tlcli.data import dataset
 from tlcli.data.dataset import Index
 from tlcli.errors import DataError
+from tlcli.recipe.settings import Data
 
 
-def data_block(root: Path, *, val: float = 0.0, test: float = 0.0, bad: str = "error"):
-    """As much of a recipe's `data` block as an index needs."""
-    split = SimpleNamespace(val=val, test=test)
-    return SimpleNamespace(dir=root, csv=None, exclude=None, split=split, on_bad_image=bad)
+def data_block(
+    root: Path,
+    *,
+    val: float = 0.0,
+    test: float | None = 0.0,
+    bad: str = "error",
+    file: Path | None = None,
+) -> Data:
+    """The `data` block of a recipe for the photos in `root`."""
+    return Data(dir=root, split={"val": val, "test": test, "file": file}, on_bad_image=bad)
 
 
 def write_files(root: Path, *names: str, content: bytes | None = None) -> None:
@@ -55,17 +60,3 @@ def splits_by_name(index: Index) -> dict[str, str]:
 def name_in_index(index: Index, item: dataset.Item) -> str:
     """The path of a photo, seen from the root."""
     return item.path.relative_to(index.root).as_posix()
-
-
-def photo_for(split: str, number: int, *, val: float = 0.3, test: float = 0.2) -> bytes:
-    """The bytes of the `number`th made-up photo that the hash sends to `split`."""
-    matching = 0
-    for trial in range(10_000):
-        content = b"%d" % trial
-        share = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") / 2**64
-        assigned = "test" if share < test else "val" if share < test + val else "train"
-        if assigned == split:
-            if matching == number:
-                return content
-            matching += 1
-    raise AssertionError("no such photo")

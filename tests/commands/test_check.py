@@ -48,9 +48,9 @@ def test_the_only_recipe_of_a_folder_is_found(cli, config: Path, monkeypatch):
 
 
 def _write_many_classes(folder: Path) -> None:
-    """300 classes of 3 photos."""
+    """300 classes of 2 photos."""
     for number in range(300):
-        for photo in range(3):
+        for photo in range(2):
             path = folder / f"c{number:03d}" / f"{photo}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             colour = (number % 256, 90 * photo, 40 + number // 256)
@@ -64,23 +64,21 @@ def test_each_kind_of_trouble_is_one_line(cli, tmp_path: Path, write_recipe):
     lines = cli("check", "-c", config).stderr.splitlines()
     kinds = [re.sub(r"c\d\d\d.*", "", line) for line in lines]
     assert len(set(kinds)) == len(kinds) == len(lines) < 12
-    without_val = next(line for line in lines if "assigned to val" in line)
-    assert re.fullmatch(
-        rf"warning: {tmp_path}/many: \d+ folders: no photo was assigned to val by content: "
-        r"c\d\d\d \(of 3 photos\), c\d\d\d \(of 3 photos\), c\d\d\d \(of 3 photos\) and \d+ more; "
-        r"add photos, or raise data.split.val \(now 0.15\)",
-        without_val,
+    without_test = next(line for line in lines if "left for test" in line)
+    assert without_test == (
+        f"warning: {tmp_path}/many: 300 folders: no photo is left for test: "
+        "c000 (of 2 photos), c001 (of 2 photos), c002 (of 2 photos) and 297 more; "
+        "add photos: a class needs three, or groups, to be in every split"
     )
     assert lines[-1] == (
         "note: data: of each kind, the first 3 are named here; `tlcli check --all` or `--json` "
         "names all"
     )
-    number = int(re.search(r"(\d+) folders", without_val)[1])
     every = cli("check", "-c", config, "--all").stderr.splitlines()
-    assert sum("assigned to val" in line for line in every) == number
+    assert sum("left for test" in line for line in every) == 300
     listed = json.loads(cli("check", "-c", config, "--json").stdout)
-    (thin,) = (flaw for flaw in listed["findings"] if "assigned to val" in flaw["message"])
-    assert (thin["count"], len(thin["paths"])) == (number, number)
+    (thin,) = (flaw for flaw in listed["findings"] if "left for test" in flaw["message"])
+    assert (thin["count"], len(thin["paths"])) == (300, 300)
 
 
 def test_classes_that_differ_between_splits_are_a_line_for_each_split(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tlcli.data import dataset
 from tlcli.data.sample import write_digits
 from tlcli.data.starter_recipe import write_starter
 from tlcli.errors import DataError, RecipeError
 from tlcli.networks import bases
 from tlcli.recipe.advice import advise
 from tlcli.recipe.load import load_recipe
-from tlcli.recipe.settings import Data
+from tlcli.recipe.settings import Data, Split
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 
@@ -49,8 +51,59 @@ def test_every_base_has_a_starter(photos: Path, name: str):
 def test_plain_folders(plain_photos: Path, tmp_path: Path):
     path = write_starter(plain_photos, out=tmp_path / "deep.yaml")
     assert "dir: plain\n" in path.read_text()
-    index = load_recipe(path).data.dir
-    assert index == plain_photos
+    data = load_recipe(path).data
+    split = Split(val=0.15, test=0.15, file=tmp_path / "deep-split.csv")
+    assert data == Data(dir=plain_photos, split=split)
+    counts = dataset.read_index(data).counts()
+    photos = {name: sum(by_class.values()) for name, by_class in counts.items()}
+    assert photos == {"train": 24, "val": 6, "test": 6}
+    assert "24 photos to train on, 6 to validate, 6 to test.\n" in path.read_text()
+    assert not (tmp_path / "deep-split.csv").exists(), "a command that trains writes it"
+
+
+def test_folders_of_train_and_val_have_no_test_photos_until_a_line_is_uncommented(photos: Path):
+    shutil.rmtree(photos / "test")
+    path = write_starter(photos)
+    text = path.read_text()
+    assert "24 photos to train on, 9 to validate, none to test.\n" in text
+    assert "  # There are no test photos. The score of the validation photos is optimistic" in text
+    assert dataset.read_index(load_recipe(path).data).of("test") == ()
+    path.write_text(text.replace("  # split: {test", "  split: {test"))
+    data = load_recipe(path).data
+    assert data.split.file == Path("photos-split.csv").absolute()
+    assert dataset.read_index(data).counts() == {
+        "train": {"blue": 7, "green": 7, "red": 7},
+        "val": {"blue": 3, "green": 3, "red": 3},
+        "test": {"blue": 1, "green": 1, "red": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("left", "line", "comment"),
+    [
+        ("test", "  split: {val: 0.15, file: photos-split.csv}\n", ""),
+        (
+            "",
+            "  split: {val: 0.15, file: photos-split.csv}\n",
+            "  # split: {val: 0.15, test: 0.15, file: photos-split.csv}\n",
+        ),
+    ],
+)
+def test_what_folders_leave_open_is_what_the_recipe_divides(
+    photos: Path, left: str, line: str, comment: str
+):
+    for split in {"val", "test"} - {left}:
+        shutil.rmtree(photos / split)
+    path = write_starter(photos)
+    assert line in path.read_text()
+    assert comment in path.read_text()
+    assert ("no test photos" in path.read_text()) == bool(comment)
+    counts = dataset.read_index(load_recipe(path).data).counts()
+    train, val, test = (sum(counts[split].values()) for split in ("train", "val", "test"))
+    assert val > 0
+    assert f"{train} photos to train on, {val} to validate, {test or 'none'} to test.\n" in (
+        path.read_text()
+    )
 
 
 def test_folder_and_recipe_can_move_together(photos: Path, tmp_path: Path):

@@ -276,9 +276,12 @@ def test_a_group_stays_together(tmp_path: Path):
     splits = {}
     for item in index.items:
         splits.setdefault(item.group, set()).add(item.split)
-        # By hand: the hash of the group's name, as a share.
-        share = int(hashlib.sha256(item.group.encode()).hexdigest()[:16], 16) / 2**64
-        assert item.split == ("test" if share < 0.2 else "val" if share < 0.4 else "train")
+    # By hand: in each class the groups with the lowest hashes are for the test.
+    for label in (0, 1):
+        groups = {item.group: item.split for item in index.items if item.label == label}
+        row = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+        expected = ["test"] * 6 + ["train"] * 18 + ["val"] * 6
+        assert [groups[group] for group in row] == expected
     assert len(splits) == 60
     assert all(len(found) == 1 for found in splits.values())
     assert leakage.resolve_copies(index, "error").findings == ()

@@ -300,7 +300,7 @@ COLUMN = "must be the name of a column; put numbers in quotes"
         ("dir: 3", "2: data.dir: found 3; must be a path"),
         ("dir: [a]", '2: data.dir: found ["a"]; must be a path'),
         ("{}", "1: data: needs dir (a folder of photos) or csv (a table of them)"),
-        ("dir: p\n  split: 0.2", "3: data.split: found 0.2; must be a block of val, test"),
+        ("dir: p\n  split: 0.2", "3: data.split: found 0.2; must be a block of val, test, file"),
         ("dir: p\n  split: {val: 1}", "3: data.split.val: found 1; must be less than 1"),
         (
             "dir: p\n  split: {val: 0.6, test: 0.5}",

@@ -46,7 +46,7 @@ def finetune(
     """
     if resume is not None and (fresh or out is not None):
         raise click.UsageError("--resume cannot be combined with --fresh or --out")
-    plan = plan_from_options(config, overrides, cache_dir, access, out, force)
+    plan = plan_from_options(config, overrides, cache_dir, access, out, force, resume=resume)
     if dry_run:
         from tlcli.training import estimate
 

@@ -166,6 +166,7 @@ def plan_from_options(
     force: bool = False,
     unlabelled: Path | None = None,
     run: bool = True,
+    resume: str | None = None,
 ) -> Plan:
     """Load a recipe, check everything and plan the work; warnings and notes go to stderr.
 
@@ -178,11 +179,13 @@ def plan_from_options(
         force: whether a run in `out` may be replaced.
         unlabelled: a folder of photos to use in place of the recipe's.
         run: whether a run directory will be written.
+        resume: a stopped run whose photos keep the splits that they have in it.
 
     Raises a `TlcliError` with every problem that is in the way.
     """
     from tlcli.data.findings import name_them_all
     from tlcli.recipe.load import load_recipe
+    from tlcli.runs.inputs import read_known_splits
     from tlcli.training.plan import make_plan
     from tlcli.training.preflight import preflight
 
@@ -194,6 +197,7 @@ def plan_from_options(
         force=force,
         unlabelled=unlabelled,
         run=run,
+        recorded=read_known_splits(resume, where=f"--resume {resume}") if resume else None,
     )
     plan = make_plan(checked)
     print_problems([*plan.problems, *name_them_all(checked.findings)])

@@ -1,13 +1,14 @@
 """From folders or a table to the index: every photo with its class, split and content hash.
 
-Where the data leave the split open, the hash of a photo's bytes decides it: adding photos moves no
-old one, and identical files always land in the same split, whatever their names and classes. A
-group's name decides for all of its photos.
+Where the data leave the split open, the classes are divided by the hashes of their photos: see
+`division`. Identical files land in the same split, whatever their names and classes, and so do the
+photos of a group.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,16 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.data import findings
+from tlcli.data.division import PhotoGroup, divide
 from tlcli.data.exclude_list import exclude_listed
-from tlcli.data.findings import Finding, group_unreadable
+from tlcli.data.findings import Finding, group_unreadable, relative_name
 from tlcli.data.hashing import DigestCache, hash_files, unreadable_file
 from tlcli.data.layout import SPLITS, Layout
 from tlcli.data.named_photos import find_named_photos
 from tlcli.data.read_layout import read_folder_layout, read_table_layout
+from tlcli.data.split_file import KnownSplits, SplitFile, SplitLine, read_split_file
+from tlcli.data.split_shares import (
+    Shares,
+    find_share_differences,
+    find_shares,
+    find_split_notes,
+    find_thin_classes,
+)
 from tlcli.data.splits import SplitName
 from tlcli.data.table_columns import ColumnNames
 from tlcli.data.table_paths import find_missing
-from tlcli.errors import DataError, Problem, Severity
+from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
 
 if TYPE_CHECKING:
@@ -53,7 +63,7 @@ class Index:
     """The labelled photos, sorted by path, with the problems of reading them.
 
     `classes` is sorted by code point. `notes` holds what is wrong with folders and table, and
-    `findings` what is wrong with photos.
+    `findings` what is wrong with photos. `divided` are the photos whose split the data leave open.
     """
 
     root: Path
@@ -61,6 +71,7 @@ class Index:
     items: tuple[Item, ...]
     notes: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
+    divided: frozenset[Path] = frozenset()
 
     def of(self, split: SplitName) -> tuple[Item, ...]:
         """The photos of one split."""
@@ -80,6 +91,19 @@ class Index:
             f"{item.digest}\0{self.classes[item.label]}\0{item.split}\0" for item in self.items
         )
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def divided_lines(self) -> list[SplitLine]:
+        """The photos whose split the data leave open, as a split file lists them."""
+        return [
+            SplitLine(
+                relative_name(item.path, self.root),
+                self.classes[item.label],
+                item.split,
+                item.digest,
+            )
+            for item in self.items
+            if item.path in self.divided
+        ]
 
     def without(self, paths: Collection[Path]) -> Index:
         """The index less some photos, such as unreadable ones; the classes stay."""
@@ -103,11 +127,14 @@ def read_index(data: Data) -> Index:
     return replace(index, notes=tuple(problems), findings=())
 
 
-def build_index(data: Data, cache: DigestCache | None = None) -> Index:
+def build_index(
+    data: Data, cache: DigestCache | None = None, recorded: KnownSplits | None = None
+) -> Index:
     """The index with errors among its notes and findings, so that photos can be checked further.
 
     Raises DataError where the data cannot be trained on at all. Every file is read for its hash,
-    unless `cache` knows it.
+    unless `cache` knows it. `recorded` are splits that photos have had in a run: they keep them,
+    whatever `data` says of shares and a split file.
     """
     if data.dir is not None:
         layout = read_folder_layout(data.dir, data.exclude)
@@ -117,14 +144,20 @@ def build_index(data: Data, cache: DigestCache | None = None) -> Index:
         layout = exclude_listed(layout, data.exclude)
     paths = [path for photos in layout.photos.values() for path in photos]
     digests, unread = hash_files(paths, cache)
-    val, test = _shares(layout, data)
-    index = Index(layout.root, layout.classes, _items(layout, digests, val, test))
+    index, shares = _read_items(layout, digests), find_shares(layout, data.split)
+    file = data.split.file if recorded is None else None
+    listed = read_split_file(file) if file else SplitFile(known=recorded or KnownSplits())
+    divided = _divide(index, shares, listed.known)
     return replace(
-        index,
-        notes=(*layout.problems, *_split_notes(layout, val, test)),
+        divided,
+        notes=(
+            *layout.problems,
+            *find_split_notes(layout, shares),
+            *(_doubts_of_file(file, listed, divided, shares) if file else ()),
+        ),
         findings=(
             *_emptied(layout, unread),
-            *_thin_classes(index, layout, val, test),
+            *find_thin_classes(divided.counts(), layout, shares),
             *_unread_findings(layout, unread, skip=data.on_bad_image == "skip"),
             *layout.findings,
         ),
@@ -159,35 +192,78 @@ def _unread_findings(
     return [*group_unreadable(bad, skip=skip), *([missing] if missing else [])]
 
 
-def _shares(layout: Layout, data: Data) -> tuple[float, float]:
-    """The shares of the train part that the hash sends to val and to test."""
-    val = 0.0 if "val" in layout.parts else data.split.val
-    return val, data.split.test if layout.is_unsplit else 0.0
-
-
-def _items(layout: Layout, digests: dict[Path, str], val: float, test: float) -> tuple[Item, ...]:
+def _read_items(layout: Layout, digests: Mapping[Path, str]) -> Index:
+    """The photos whose hash is known, all that have no other split in train."""
     labels = {name: label for label, name in enumerate(layout.classes)}
-    items = []
-    for (part, name), paths in layout.photos.items():
-        for path in paths:
-            if path in digests and name in labels:
-                group = layout.groups.get(path, "")
-                drawn = _draw(_group_digest(group) if group else digests[path], val, test)
-                split = drawn if part == "train" else part
-                items.append(Item(path, labels[name], split, digests[path], group))
-    return tuple(sorted(items, key=lambda item: item.path.parts))
+    items = [
+        Item(path, labels[name], part, digests[path], layout.groups.get(path, ""))
+        for (part, name), paths in layout.photos.items()
+        if name in labels
+        for path in paths
+        if path in digests
+    ]
+    items.sort(key=lambda item: item.path.parts)
+    open_ = () if layout.is_complete else (item.path for item in items if item.split == "train")
+    return Index(layout.root, layout.classes, tuple(items), divided=frozenset(open_))
 
 
-def _group_digest(group: str) -> str:
-    return hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()
+def _divide(index: Index, shares: Shares, known: KnownSplits) -> Index:
+    """The index with the photos that are open divided; what is known stays, with its group."""
+    counts: dict[str, Counter[int]] = defaultdict(Counter)
+    kept: dict[str, SplitName] = {}
+    listed: dict[Path, SplitName] = {}
+    for item in index.items:
+        if item.path not in index.divided:
+            continue
+        counts[_group_key(item)][item.label] += 1
+        if split := known.find(item.digest, relative_name(item.path, index.root)):
+            listed[item.path] = kept[_group_key(item)] = split
+    groups = [PhotoGroup(key, number, kept.get(key)) for key, number in counts.items()]
+    splits = divide(groups, shares.val, shares.test)
+    return replace(
+        index,
+        items=tuple(
+            replace(item, split=listed.get(item.path) or splits[_group_key(item)])
+            if item.path in index.divided
+            else item
+            for item in index.items
+        ),
+    )
 
 
-def _draw(digest: str, val: float, test: float) -> SplitName:
-    """The split of a photo, which depends only on the hash of its bytes, or of its group."""
-    draw = int(digest[:16], 16) / 2**64
-    if draw < test:
-        return "test"
-    return "val" if draw < test + val else "train"
+def _group_key(item: Item) -> str:
+    """What keeps the photos of a group together, or the copies of a photo: a hash."""
+    if not item.group:
+        return item.digest
+    return hashlib.sha256(item.group.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _doubts_of_file(
+    file: Path, listed: SplitFile, index: Index, shares: Shares
+) -> Iterator[Problem]:
+    """Notes where the data overrule a split file, and where it has other shares than the recipe."""
+    yield from listed.problems
+    overruled = [
+        item
+        for item in index.items
+        if item.path not in index.divided
+        and listed.known.find(item.digest, relative_name(item.path, index.root))
+        not in (None, item.split)
+    ]
+    if overruled:
+        what = f"{counted(len(overruled), 'photo')} in another split than their folder or table "
+        what += f"says, such as {relative_name(overruled[0].path, index.root)}"
+        yield Problem(str(file), what, "the folder or the table decides", "warning")
+    if not index.divided:
+        what = "not used: the data say the split of every photo"
+        yield Problem(str(file), what, severity="note")
+    elif listed.known:
+        anew = _divide(index, shares, KnownSplits())
+        now, asked = (
+            Counter(item.split for item in divided.items if item.path in index.divided)
+            for divided in (index, anew)
+        )
+        yield from find_share_differences(now, asked, len(index.classes), file)
 
 
 def _emptied(layout: Layout, unread: Collection[Path]) -> Iterator[Finding]:
@@ -196,42 +272,6 @@ def _emptied(layout: Layout, unread: Collection[Path]) -> Iterator[Finding]:
         what = "none of its photos can be read"
         finding = Finding("unreadable class", "error", what, "a class needs photos")
         yield layout.class_finding(finding, emptied)
-
-
-def _thin_classes(index: Index, layout: Layout, val: float, test: float) -> Iterator[Finding]:
-    """Classes that the hash left without photos in a split that it fills."""
-    counts = index.counts()
-    filled: tuple[tuple[SplitName, bool, str, Severity], ...] = (
-        ("train", True, "add photos, or lower data.split.val and data.split.test", "error"),
-        ("val", val > 0, f"add photos, or raise data.split.val (now {val:g})", "warning"),
-        ("test", test > 0, f"add photos, or raise data.split.test (now {test:g})", "warning"),
-    )
-    totals = {
-        name: sum(counts[split][name] for split, used, _, _ in filled if used)
-        for name in index.classes
-    }
-    for split, used, hint, severity in filled:
-        thin = [name for name in index.classes if totals[name] and not counts[split][name]]
-        if used and thin:
-            what = f"no photo was assigned to {split} by content"
-            details = tuple(f"of {counted(totals[name], 'photo')}" for name in thin)
-            finding = Finding(f"class without {split}", severity, what, hint, details=details)
-            yield layout.class_finding(finding, [("train", name) for name in thin])
-
-
-def _split_notes(layout: Layout, val: float, test: float) -> Iterator[Problem]:
-    if "val" not in layout.parts and not val:
-        what = "no val photos, so the best epoch cannot be chosen"
-        yield Problem("data.split.val", what, "set it above 0", "warning")
-    elif "val" not in layout.parts and not layout.is_unsplit:
-        missing = "val rows" if layout.table else "val folder"
-        what = f"no {missing}: {val:.0%} of train is taken as val, by content"
-        yield Problem(str(layout.table or layout.root), what, severity="note")
-    if "test" not in layout.parts and not test:
-        what = "no test split" if layout.is_unsplit else "no test folder, so no test split"
-        if layout.table and not layout.is_unsplit:
-            what = "no test rows, so no test split"
-        yield Problem(str(layout.table or layout.root), what, severity="note")
 
 
 def drop_unusable(index: Index, bad: Sequence[tuple[Path, Problem]], *, skip: bool) -> Index:

@@ -79,6 +79,11 @@ class Layout:
         return counts
 
     @property
+    def is_complete(self) -> bool:
+        """Whether folders or table say of every split which photos it has."""
+        return all(split in self.parts for split in SPLITS)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes that have a folder to train on, in the order of their labels."""
         return tuple(sorted(name for split, name in self.photos if split == "train"))

@@ -10,10 +10,11 @@ from tlcli.data.dataset import Index
 from tlcli.data.findings import relative_name
 from tlcli.data.folders import is_folder
 from tlcli.data.labels_in_names import read_names
+from tlcli.data.layout import SPLITS
 from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
 from tlcli.recipe.recipe import plain_name
-from tlcli.recipe.settings import Data
+from tlcli.recipe.settings import TEST_SHARE, Data, Split
 from tlcli.system import console
 from tlcli.system.console import one_line
 from tlcli.system.files import write_table, write_text
@@ -55,7 +56,12 @@ def write_starter(
             raise RecipeError(Problem(str(new), "exists", hint))
     if labels_from_names:
         _write_table(source, table)
-    data = Data(csv=table.absolute()) if is_table or labels_from_names else Data(dir=source)
+    kept = path.absolute().with_name(_split_file(path))
+    split = Split(file=kept if kept.exists() else None)
+    if is_table or labels_from_names:
+        data = Data(csv=table.absolute(), split=split)
+    else:
+        data = Data(dir=source, split=split)
     index = dataset.read_index(data)
     for problem in index.notes:
         console.print_problem(problem)
@@ -83,9 +89,35 @@ def _write_table(folder: Path, table: Path) -> None:
         console.warn(str(Problem(str(folder), what)))
 
 
+def _split_file(path: Path) -> str:
+    """The name of the file that keeps the split, beside the recipe."""
+    return f"{plain_name(path.stem)}-split.csv"
+
+
+def _split_lines(index: Index, path: Path) -> list[str]:
+    """The setting of the split, as far as folders or table leave it open."""
+    if not index.divided:
+        return []
+    given = {item.split for item in index.items if item.path not in index.divided}
+    val = () if "val" in given else (f"val: {Split().val}",)
+    test = () if "test" in given else (f"test: {TEST_SHARE}",)
+    file = (f"file: {_split_file(path)}",)
+    lines = [
+        f"  split: {{{', '.join([*val, *(test if index.of('test') else ()), *file])}}}",
+        "                            # of every class; the file keeps it when photos are added",
+    ]
+    if index.of("test"):
+        return lines
+    return [
+        *(lines if val else ()),
+        "  # There are no test photos. The score of the validation photos is optimistic, since",
+        "  # the best epoch is chosen on them. To take test photos out of those of train:",
+        f"  # split: {{{', '.join([*val, *test, *file])}}}",
+    ]
+
+
 def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> str:
-    counts = index.counts()
-    photos = {split: sum(by_class.values()) for split, by_class in counts.items()}
+    photos = {split: len(index.of(split)) for split in SPLITS}
     # Relative to the recipe where that is short, so that folder and recipe can move together.
     source = data.source
     relative = os.path.relpath(source, path.absolute().parent)
@@ -94,14 +126,14 @@ def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> st
     views = 0 if photos["train"] > ENOUGH_PHOTOS else 3
     lines = [
         f"# {len(index.classes)} classes ({_comment(classes)}): {photos['train']:,} photos to "
-        f"train on, {photos['val']:,} to validate, {photos['test']:,} to test.",
+        f"train on, {_count(photos['val'])} to validate, {_count(photos['test'])} to test.",
         f"# Check:  tlcli check --config {_comment(path.name)}",
         f"# Train:  tlcli finetune --config {_comment(path.name)}",
         "",
         "seed: 0                     # of the head's weights, dropout and order",
         "data:",
         f"  {'csv' if data.csv else 'dir'}: {quote_scalar(place)}",
-        "  split: {val: 0.15, test: 0.15}   # used if the data have no val or test of their own",
+        *_split_lines(index, path),
         "  on_bad_image: error       # or skip: leave out unreadable photos and name them",
         "base:",
         f"  name: {row.name}",
@@ -128,6 +160,10 @@ def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> st
             "learning_rate: 1.0e-5, early_stopping: 8}"
         )
     return "\n".join([*lines, "batch_size: 32", ""])
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "none"
 
 
 def _comment(text: str) -> str:

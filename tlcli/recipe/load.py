@@ -70,14 +70,17 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def _absolute(raw: dict[str, Any], folder: Path) -> None:
     """Make the paths of a raw recipe absolute, relative to `folder`."""
-    known: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("data", "dir", ()),
-        ("data", "csv", ()),
-        ("data", "exclude", ()),
-        ("base", "weights", ("imagenet", "random")),
+    known: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = (
+        (("data",), "dir", ()),
+        (("data",), "csv", ()),
+        (("data",), "exclude", ()),
+        (("data", "split"), "file", ()),
+        (("base",), "weights", ("imagenet", "random")),
     )
-    for block, key, words in known:
-        values = raw.get(block)
+    for blocks, key, words in known:
+        values: Any = raw
+        for block in blocks:
+            values = values.get(block) if isinstance(values, dict) else None
         if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
             text = values[key]
             if text not in words and text.strip() and "\0" not in text:

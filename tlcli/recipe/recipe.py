@@ -84,7 +84,8 @@ class Recipe(Block):
     def fingerprint(self) -> str:
         """Hex SHA-256 of every setting that can change the result.
 
-        The name, and the places of photos and labels, are left out: they say where, not what.
+        The name, and the places of photos, labels and splits, are left out: they say where, not
+        what.
         """
         values = self.resolved()
         del values["name"]
@@ -92,6 +93,10 @@ class Recipe(Block):
             del values["data"][place]
         if self.data.depth is None:  # as it was before there was this setting
             del values["data"]["depth"]
+        split = values["data"]["split"]
+        del split["file"]
+        # As written by version 0.1.0; which photos are for the test is told by their fingerprint.
+        split["test"] = self.data.split.test_share(unsplit=True)
         if values["base"]["weights"] not in ("imagenet", "random"):
             values["base"]["weights"] = "file"  # a run records what it held
         if self.base.batch_norm == "train" and BASES[self.base.name].has_dropout:

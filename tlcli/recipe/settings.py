@@ -65,15 +65,30 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 
 
+#: The share of the photos for the final test, where nothing says which photos it has.
+TEST_SHARE = 0.15
+
+
 class Split(Block):
-    """Shares of the photos that are held back, where folders do not say."""
+    """Shares of every class that are held back, where folders do not say."""
 
     val: Fraction = Field(0.15, description="share for validation, which picks the best epoch")
-    test: Fraction = Field(0.15, description="share for the final test")
+    test: Fraction | None = Field(
+        None,
+        description=f"share for the final test; default: {TEST_SHARE}, or 0 where there are "
+        "folders of other splits",
+    )
+    file: Annotated[Path | None, BeforeValidator(_path)] = Field(
+        None, description="a table that keeps the split; new photos are added to it, none moves"
+    )
+
+    def test_share(self, *, unsplit: bool) -> float:
+        """The share for the test, of photos without any split (`unsplit`), or of a train folder."""
+        return self.test if self.test is not None else TEST_SHARE if unsplit else 0.0
 
     @model_validator(mode="after")
     def _leaves_training_photos(self) -> Split:
-        if self.val + self.test >= 1:
+        if self.val + self.test_share(unsplit=True) >= 1:
             raise ValueError("val and test together must leave photos to train on (below 1)")
         return self
 

@@ -14,6 +14,7 @@ from typing import Any
 from tlcli.data.dataset import Index
 from tlcli.errors import SHOWN, Problem, RunError, TlcliError
 from tlcli.recipe.recipe import PLACES, Recipe
+from tlcli.recipe.settings import TEST_SHARE
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import RecordedPhoto, problems_naming_the_run, read_split, write_split
@@ -69,6 +70,9 @@ def _recipe_differences(run: Run, recipe: Recipe) -> Iterator[str]:
     with problems_naming_the_run(run):
         then = _flattened(read_yaml(run.file(directory.RECIPE)).value)
     now = _flattened(recipe.resolved())
+    for values in (then, now):
+        if values.get("data.split.test") is None:
+            values["data.split.test"] = TEST_SHARE
     changed = sorted(
         key
         for key in then.keys() | now.keys()
@@ -83,7 +87,8 @@ def _recipe_differences(run: Run, recipe: Recipe) -> Iterator[str]:
 def _is_place(key: str) -> bool:
     """Whether a setting does not decide the result."""
     block, _, rest = key.partition(".")
-    return key == "name" or (block == "data" and rest.partition(".")[0] in PLACES)
+    place = block == "data" and rest.partition(".")[0] in PLACES
+    return place or key in ("name", "data.split.file")
 
 
 def _flattened(value: Any, key: str = "") -> dict[str, Any]:

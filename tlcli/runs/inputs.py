@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tlcli.data.findings import relative_name
+from tlcli.data.layout import SPLITS
+from tlcli.data.split_file import KnownSplits
 from tlcli.errors import Problem, RecipeError, RunError, reason
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
@@ -43,6 +46,17 @@ def read_split(run: Run) -> tuple[RecordedPhoto, ...]:
         raise RunError(Problem(str(run.path), f"has no {directory.SPLIT}", hint)) from None
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}")) from error
+
+
+def read_known_splits(which: Run | str, where: str = "") -> KnownSplits:
+    """The split that a run has recorded; a name is looked up, and `where` names it in problems."""
+    run = which if isinstance(which, Run) else directory.run_named(which, where=where)
+    root = read_recipe(run).data.root
+    return KnownSplits(
+        (row.sha256, relative_name(row.path, root), row.split)
+        for row in read_split(run)
+        if row.split in SPLITS
+    )
 
 
 def write_split(run: Run, rows: Iterable[RecordedPhoto]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlcli.data.split_file import keep_split
 from tlcli.features import addresses, export, extraction
 from tlcli.features.export import FEATURES, INDEX, META, Origin, Pooling
 from tlcli.features.open_store import open_store
@@ -39,6 +40,8 @@ def extract(plan: Plan, request: ExportRequest, *, force: bool = False) -> dict[
         export.check_target(request.out, force=force)
     if request.boundary is not None:
         plan.row.boundary(request.boundary, where="--boundary", line="--boundary {}")
+    if request.labelled:
+        keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
     with signals.defer():
         done = _extract(plan, request)
         signals.ignore_from_now_on()

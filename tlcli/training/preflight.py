@@ -12,6 +12,7 @@ from tlcli.data import audit, audit_cache, dataset, findings, leakage
 from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
 from tlcli.data.hashing import DigestCache
+from tlcli.data.split_file import KnownSplits
 from tlcli.errors import Problem, TlcliError, suggestion
 from tlcli.images import decode
 from tlcli.images.bit_depth import Depth
@@ -74,6 +75,7 @@ def preflight(
     unlabelled: Path | None = None,
     run: bool = True,
     repeated: bool = False,
+    recorded: KnownSplits | None = None,
 ) -> Preflight:
     """Collect every problem of data, weights, settings and folders; raises none of them.
 
@@ -81,8 +83,8 @@ def preflight(
     that cannot be used and with its findings. `digests` has the hashes of files that have not
     changed. `unlabelled` is a folder of photos to take instead of the recipe's, for extraction
     alone. `out` and `force` are those of a run; without `run` none is going to be made, and
-    `repeated` is one from the record of another. Without `access` the environment says how weights
-    may be had.
+    `repeated` is one from the record of another. `recorded` are splits that photos have had in a
+    run, and keep. Without `access` the environment says how weights may be had.
     """
     folder = files.cache_folder(cache)
     problems = [*advise(recipe)]
@@ -95,7 +97,7 @@ def preflight(
         lambda: (
             dataset.index_unlabelled(unlabelled)
             if unlabelled is not None
-            else dataset.build_index(recipe.data, digests)
+            else dataset.build_index(recipe.data, digests, recorded)
         )
     )
     source = _attempt(lambda: _find_weights(recipe, folder, access))

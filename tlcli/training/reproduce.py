@@ -19,7 +19,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.calibration_record import CalibrationRecord, read_calibration_record
 from tlcli.runs.directory import Run
-from tlcli.runs.inputs import read_recipe
+from tlcli.runs.inputs import read_known_splits, read_recipe
 from tlcli.runs.metrics import read_metrics
 from tlcli.runs.records import Epoch, Summary, validate_record
 from tlcli.system import console
@@ -111,8 +111,11 @@ def reproduce(
     recipe = read_recipe(run)
     source = "data.csv" if recipe.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
-    if moved:
-        overrides = [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
+    # The run itself has the split that it was made with; its file may have gone on since.
+    overrides = ["data.split.file=null"] if recipe.data.split.file else []
+    overrides += [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
+    recorded = read_known_splits(run)
+    if overrides:
         recipe = read_recipe(run, overrides)
     out = out or run.path.with_name(f"{run.path.name}-again")
     again = Run(out)
@@ -121,7 +124,10 @@ def reproduce(
         console.note(f"{out}: is its repetition already, which is compared once more")
         resume.remove_leftovers(again)
         return compare(run, again)
-    plan = make_plan(preflight(recipe, cache=cache, out=out, access=access, repeated=True))
+    checked = preflight(
+        recipe, cache=cache, out=out, access=access, repeated=True, recorded=recorded
+    )
+    plan = make_plan(checked)
     different = fingerprints.differences(run, recipe, plan.index)
     if different:
         hint = "a run can only be repeated with what it was made from; --data says where it is now"

@@ -7,6 +7,7 @@ from typing import Any
 
 from tlcli.data import findings, preview
 from tlcli.data.dataset import Index
+from tlcli.data.split_file import keep_split
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features.extraction import ExtractionReport
 from tlcli.features.open_store import open_store
@@ -85,6 +86,7 @@ def train(
         run = claimed.run
         again = ", which was stopped" if claimed.resumed else ""
         console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
+        keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
         with clock("load"):
             network = load_network(plan.recipe, plan.source, len(plan.index.classes))
             record = describe_weights(network.base, plan.row, plan.source)
