@@ -86,6 +86,17 @@ def test_cautions():
     assert beginning.startswith(
         "2 of these photos were also among the training photos, byte for byte"
     )
+    assert judged(81, 263, 0.2, seen=2).sentences()[0] == (
+        "It classifies 30.8% of 263 test photos correctly."
+    )
+    network = MeasuredAccuracy("this network", 81, 263)
+    val = Verdict("val", network, majority(0.2), (), None).sentences()
+    assert val[0] == "It classifies 30.8% of 263 validation photos correctly."
+    assert val[-1] == (
+        "There were no test photos: the validation photos were also used to choose the best epoch, "
+        "so the figures are optimistic, and new photos may do worse."
+    )
+    assert "expect" not in " ".join(val)
     none = Verdict("test", None, None, (), None)
     assert none.sentences() == [
         "There were no photos to test this network on, so its accuracy is unknown."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +117,51 @@ def test_a_stopped_run_is_resumed_with_its_own_split_where_it_is_named(cli: Cli,
         "finetune", "--config", recipe, "--resume", "plain-1", "--set", "data.split.file=null"
     )
     assert done.exit_code == 0, done.stderr
+
+
+def test_without_test_photos_val_is_scored_everywhere_with_its_caution(
+    cli: Cli, photos: Path, write_recipe
+):
+    shutil.rmtree(photos / "test")
+    recipe = write_recipe(RECIPE.replace("plain, split: {file: split.csv}", "photos"), "r.yaml")
+    caution = "the best epochs were chosen on these photos: the numbers are optimistic"
+    for _ in range(2):
+        done = cli("finetune", "--config", recipe)
+        assert done.exit_code == 0, done.stderr
+        assert re.match(
+            r"validation accuracy 0\.\d{4} \(9 photos\): optimistic, since the best epoch was "
+            r"chosen on them; there are no test photos\n",
+            done.stdout,
+        )
+    done = cli("evaluate")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("val: 9 photos of 3 classes")
+    assert done.stderr.count(caution) == 1
+    done = cli("compare", "r-1", "r-2")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("val: 9 photos that both runs have")
+    assert done.stderr.count(caution) == 1
+    done = cli("report", "--json")
+    sentences = json.loads(done.stdout)["verdict"]
+    assert sum("optimistic" in sentence for sentence in sentences) == 1
+    assert "expect" not in " ".join(sentences)
+
+    done = cli("finetune", "--config", recipe, "--set", "data.split.test=0.15")
+    assert done.exit_code == 0, done.stderr
+    assert re.match(r"test accuracy \d\.\d{4} \(\d of 3 photos\)\n", done.stdout)
+    assert cli("evaluate").stdout.startswith("test: 3 photos of 3 classes")
+    done = cli("compare", "r-1", "r-3")  # one of them has no test photos
+    assert done.stdout.startswith("val: 9 photos that both runs have")
+
+
+def test_a_run_with_neither_val_nor_test_photos_says_so(cli: Cli, photos: Path, write_recipe):
+    shutil.rmtree(photos / "test")
+    shutil.rmtree(photos / "val")
+    text = RECIPE.replace("plain, split: {file: split.csv}", "photos, split: {val: 0}")
+    done = cli("finetune", "--config", write_recipe(text, "r.yaml"))
+    assert done.exit_code == 0, done.stderr
+    unknown = "accuracy unknown: there were neither test nor validation photos\n"
+    assert done.stdout.startswith(unknown)
 
 
 def test_the_place_of_the_file_is_no_part_of_the_recipe(cli: Cli, recipe: Path):

@@ -10,10 +10,12 @@ from tlcli.commands.options import SPLITS, print_result, with_json, with_raw
 @click.command()
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
-@click.option("--split", type=SPLITS, default="test", show_default=True, help="Split to compare.")
+@click.option(
+    "--split", type=SPLITS, help="Split to compare.  [default: test, or val without test photos]"
+)
 @with_raw
 @with_json
-def compare(first: str, second: str, split: str, raw: bool, json_: bool) -> None:
+def compare(first: str, second: str, split: str | None, raw: bool, json_: bool) -> None:
     """Compare two runs on the same photos: is the difference more than chance?
 
     \b
@@ -21,9 +23,11 @@ def compare(first: str, second: str, split: str, raw: bool, json_: bool) -> None
       tlcli compare cats_dogs-1 cats_dogs-2
     """
     from tlcli.evaluation import compare as comparison
-    from tlcli.evaluation import text
+    from tlcli.evaluation import labelled_photos, text
     from tlcli.runs import directory
 
     runs = [directory.find_run(name, where="RUN") for name in (first, second)]
+    split = split or labelled_photos.default_split(*runs)
     compared = comparison.compare(runs[0], runs[1], split, raw=raw)
     print_result((text.format_comparison(compared), compared.as_dict()), json_)
+    text.warn_of_choice(split)

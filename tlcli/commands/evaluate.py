@@ -22,7 +22,9 @@ from tlcli.system import console
 
 @click.command()
 @with_run
-@click.option("--split", type=SPLITS, help="Split of the run.  [default: test]")
+@click.option(
+    "--split", type=SPLITS, help="Split of the run.  [default: test, or val without test photos]"
+)
 @click.option("--dir", "folder", type=PATH, help="Other photos: a folder of class folders.")
 @click.option("--csv", "table", type=PATH, help="Other photos: a table, path,label.")
 @with_data
@@ -62,14 +64,16 @@ def evaluate(
     others = {"--tta": tta, "--raw": raw, "--clear-threshold": clear_threshold}
     _check_alone("--target-precision", target_precision is not None, others)
     from tlcli.evaluation import evaluate as evaluation
-    from tlcli.evaluation import text
+    from tlcli.evaluation import labelled_photos, text
 
-    split = split if split or folder or table else "test"
+    run = directory.find_run(run_name)
+    if not (split or folder or table):
+        split = labelled_photos.default_split(run)
     request = evaluation.EvaluationRequest(
         split, folder, table, data, target_precision, clear_threshold, calibrate, raw,
         out, force, again, tta,
     )  # fmt: skip
-    result = evaluation.evaluate(directory.find_run(run_name), request)
+    result = evaluation.evaluate(run, request)
     print_result((text.format_evaluation(result.evaluation), result.evaluation.as_dict()), json_)
     text.warn_of_limits(result.evaluation)
     for path in result.written[:1]:

@@ -54,6 +54,13 @@ def data_folder_of(run: Run) -> Path:
     return read_recipe(run).data.root
 
 
+def default_split(*runs: Run) -> str:
+    """The split to score runs on: test, or val where one of them has no test photos."""
+    splits = [{row.split for row in read_split(run)} for run in runs]
+    without_test = any("test" not in of_run for of_run in splits)
+    return "val" if without_test and all("val" in of_run for of_run in splits) else "test"
+
+
 def read_recorded_split(run: Run, split: str) -> tuple[RecordedPhoto, ...]:
     """The photos that a run recorded for a split. Raises `RunError` where there is none."""
     rows = read_split(run)

@@ -136,8 +136,18 @@ def _mistakes(evaluation: Evaluation) -> str:
     return table(("confidence", "predicted", "true class", "most confident mistakes"), rows)
 
 
+def warn_of_choice(split: str) -> None:
+    """Say on stderr that a score of val is no promise."""
+    if split == "val":
+        console.warn(
+            "the best epochs were chosen on these photos: the numbers are optimistic; "
+            "only photos that training never used show what to expect of new ones"
+        )
+
+
 def warn_of_limits(evaluation: Evaluation) -> None:
     """Say on stderr what makes the numbers worth less."""
+    warn_of_choice(evaluation.split)
     if evaluation.tta:
         console.note("--tta: the threshold is left aside, and nothing is kept in the run")
     seen = evaluation.seen_in_training

@@ -101,9 +101,12 @@ class Verdict:
         assert self.network is not None
         low, high = self.network.interval
         kind = {"test": "test photo", "val": "validation photo"}[self.photos]
+        share = f"{percent(self.network.accuracy)} of {counted(self.network.n, kind)}"
+        if self.photos == "val" or self.seen:  # `_caution` says why that promises nothing
+            return f"It classifies {share} correctly."
         return (
-            f"It classifies {percent(self.network.accuracy)} of {counted(self.network.n, kind)} "
-            f"correctly; for new photos like these, expect {percent(low)} to {percent(high)}."
+            f"It classifies {share} correctly; for new photos like these, expect {percent(low)} to "
+            f"{percent(high)}."
         )
 
     def _baseline(self) -> list[str]:
@@ -137,7 +140,7 @@ class Verdict:
         if self.photos == "val":
             sentences.append(
                 "There were no test photos: the validation photos were also used to choose the "
-                "best epoch, so the figures are optimistic."
+                "best epoch, so the figures are optimistic, and new photos may do worse."
             )
         if self.seen:
             sentences.append(

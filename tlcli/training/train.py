@@ -59,8 +59,20 @@ class TrainedRun:
         if test is not None:
             share = f"{test.right:,} of {test.n:,} photos"
             lines.insert(0, f"test accuracy {test.accuracy:.4f} ({share})")
+        else:
+            lines.insert(0, self._without_test())
         lines += [self._calibration(), f"run: {self.run.path}"]
         return "\n".join(lines)
+
+    def _without_test(self) -> str:
+        """The score where there are no test photos, and what it is worth."""
+        last, val = self.summary.stages[-1], self.calibration.val
+        if last.val_accuracy is None or val is None:
+            return "accuracy unknown: there were neither test nor validation photos"
+        return (
+            f"validation accuracy {last.val_accuracy:.4f} ({console.counted(val.n, 'photo')}): "
+            "optimistic, since the best epoch was chosen on them; there are no test photos"
+        )
 
     def _calibration(self) -> str:
         record = self.calibration
