@@ -64,16 +64,13 @@ def evaluate(
     others = {"--tta": tta, "--raw": raw, "--clear-threshold": clear_threshold}
     _check_alone("--target-precision", target_precision is not None, others)
     from tlcli.evaluation import evaluate as evaluation
-    from tlcli.evaluation import labelled_photos, text
+    from tlcli.evaluation import text
 
-    run = directory.find_run(run_name)
-    if not (split or folder or table):
-        split = labelled_photos.default_split(run)
     request = evaluation.EvaluationRequest(
         split, folder, table, data, target_precision, clear_threshold, calibrate, raw,
         out, force, again, tta,
     )  # fmt: skip
-    result = evaluation.evaluate(run, request)
+    result = evaluation.evaluate(directory.find_run(run_name), request)
     print_result((text.format_evaluation(result.evaluation), result.evaluation.as_dict()), json_)
     text.warn_of_limits(result.evaluation)
     for path in result.written[:1]:

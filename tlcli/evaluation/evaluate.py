@@ -31,7 +31,8 @@ class EvaluationRequest:
     """What to evaluate on, and what to do with it.
 
     Attributes:
-        split: of the run; None where `folder` or `table` brings other photos.
+        split: of the run; None for other photos, or without them for the run's test photos, or
+            those of val where it has no others.
         folder: class folders of other photos.
         table: a CSV table of other photos.
         data: where the data folder of the run is now, if it has moved.
@@ -75,6 +76,8 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
     Raises a `TlcliError` for photos that are missing, changed or unreadable, and for a precision
     that no threshold reaches.
     """
+    if request.split is None and request.folder is None and request.table is None:
+        request = replace(request, split=labelled_photos.default_split(run))
     if request.out is not None:
         name = request.split or ("csv" if request.table else "dir")
         directory.check_out(request.out, directory.evaluation_files(name), force=request.force)
