@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders.data_folders import data_block, notes, splits_by_name, write_classes, write_files
 
-from tlcli.data import dataset
+from tlcli.data import dataset, leakage
 from tlcli.data.dataset import Index
 from tlcli.data.split_file import keep_split
 from tlcli.errors import DataError
@@ -282,3 +282,13 @@ def test_new_photos_of_a_group_go_where_it_is(tmp_path: Path, file: Path):
     index = index_of(names)
     splits = {(item.group, item.split) for item in index.items}
     assert len(splits) == len({group for group, _ in splits}) == 30
+
+    torn = rows(file)[0]  # by hand
+    other = "val" if torn["split"] == "train" else "train"
+    line = ",".join([torn["path"], torn["label"], torn["split"]])
+    file.write_text(file.read_text().replace(line, ",".join([torn["path"], torn["label"], other])))
+    (flaw,) = leakage.resolve_copies(index_of(names), "error").findings
+    assert (flaw.kind, flaw.severity) == ("group across splits", "error")
+    assert flaw.hint == (
+        "write one split for each group, or leave its split out of the table or split file"
+    )

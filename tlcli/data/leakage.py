@@ -144,7 +144,7 @@ def _groups(index: Index) -> list[Finding]:
             "group across splits",
             "error",
             "its group is also in another split",
-            "write one split for each group, or leave the split column out",
+            "write one split for each group, or leave its split out of the table or split file",
             tuple(item.path for item in split_apart),
             tuple(f"group {item.group}" for item in split_apart),
         )
