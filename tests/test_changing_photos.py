@@ -191,7 +191,7 @@ def check_answers(
 
 
 def check_scores(run: Run, known: Mapping[str, bytes], outcomes: Counter[str]) -> None:
-    """The stored probabilities are those of the pictures whose hashes the run has recorded."""
+    """The stored logits are those of the pictures whose hashes the run has recorded."""
     path = run.file(directory.predictions("test"))
     if not path.exists():
         return
@@ -199,8 +199,9 @@ def check_scores(run: Run, known: Mapping[str, bytes], outcomes: Counter[str]) -
     with path.open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     pictures = [known[digest_of(row["path"], recorded)] for row in table]
-    columns = [name for name in table[0] if name.startswith("p:")]
-    values = np.array([[float(row[name]) for name in columns] for row in table])
+    columns = [name for name in table[0] if name.startswith("logit:")]
+    powers = np.exp([[float(row[name]) for name in columns] for row in table])
+    values = powers / powers.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(values, probabilities_of(run, pictures), atol=2e-6)
     outcomes["scores"] += len(table)
 
