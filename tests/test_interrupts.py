@@ -8,11 +8,14 @@ import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders.interrupts import MODES, interrupt, interrupted
 from builders.slow_files import blocking
 
 from tlcli.data.audit_cache import FILE, AuditCache
+from tlcli.features.store import TrunkAddress, TrunkRows
+from tlcli.features.store_index import INDEX
 
 WAITS = {
     "hash": """
@@ -83,6 +86,29 @@ def test_a_database_that_another_process_keeps(photos: Path, tmp_path: Path, blo
         other.execute("BEGIN IMMEDIATE")
         with blocking(paths[3]) if blocked else nullcontext():
             interrupted("plain", BUSY, tmp_path, *paths)
+
+
+STORE = """
+from tlcli.features.store import TrunkAddress, TrunkRows
+import numpy as np
+rows = TrunkRows(Path(sys.argv[2]), TrunkAddress({"base": "b", "boundary": "t"}, (2,), "float32"))
+rows.append([("aa" * 32, "0")], np.zeros((1, 2)))
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_an_index_of_the_store_that_another_process_keeps(tmp_path: Path, lock: str, mode: str):
+    """While rows are committed, or while the index is opened; and afterwards both work."""
+    address = TrunkAddress({"base": "b", "boundary": "t"}, (2,), "float32")
+    keys, values = [("bb" * 32, "0")], np.ones((1, 2), np.float32)
+    with closing(TrunkRows(tmp_path, address)) as rows:
+        index = rows.path / INDEX
+        with closing(sqlite3.connect(index, isolation_level=None)) as other:
+            other.execute(lock)
+            interrupted(mode, STORE, tmp_path)
+        rows.append(keys, values)
+        np.testing.assert_array_equal(rows.read(rows.locate(keys), [0]), values)
 
 
 WHOLE_AUDIT = """

@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from tlcli.data import audit_cache
 from tlcli.errors import Problem
 from tlcli.features.store import TrunkAddress, TrunkRows
-from tlcli.features.store_index import BUSY_TIMEOUT, INDEX, SCHEMA, store_errors
+from tlcli.features.store_index import INDEX, SCHEMA, fetch_all, store_errors, wait_for_index
 from tlcli.system import console, files, locks, shared_locks
+from tlcli.system.database import STEP
 from tlcli.system.files import is_damaged_database
 from tlcli.system.shared_locks import IN_USE_FILE
 
@@ -107,9 +108,9 @@ def list_trunks(folder: Path) -> list[StoredTrunk]:
 def _count_rows(index: Path) -> int:
     """Rows in an index; 0 where it is damaged, which the next command that needs it repairs."""
     try:
-        with closing(sqlite3.connect(index, timeout=BUSY_TIMEOUT)) as connection:
-            connection.executescript(SCHEMA)
-            (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone()
+        with closing(sqlite3.connect(index, timeout=STEP)) as connection:
+            wait_for_index(lambda: connection.executescript(SCHEMA))
+            ((rows,),) = fetch_all(connection, "SELECT count(*) FROM rows")
     except sqlite3.DatabaseError as error:
         if not is_damaged_database(error):
             raise

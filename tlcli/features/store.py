@@ -30,7 +30,15 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, StoreError
 from tlcli.features.shards import ShardError, ShardReader, ShardWriter
-from tlcli.features.store_index import INDEX, open_index, refuse_link, store_errors
+from tlcli.features.store_index import (
+    INDEX,
+    commit,
+    fetch_all,
+    open_index,
+    refuse_link,
+    store_errors,
+    wait_for_index,
+)
 from tlcli.system import console, locks
 from tlcli.system.files import is_damaged_database, write_json
 from tlcli.system.shared_locks import SharedLock
@@ -149,12 +157,16 @@ class TrunkRows:
         """Where the rows of `keys` are, in that order; marks the trunk as used."""
         places = np.full((len(keys), 3), -1, dtype=np.int64)
         query = "SELECT shard, row, crc32 FROM rows WHERE image = ? AND view = ?"
-        with store_errors(self.path):
-            os.utime(self.path / "trunk.json")  # `cache prune` goes by its time
+
+        def look_up() -> None:
             for position, (image, view) in enumerate(keys):
                 row = self._index.execute(query, (bytes.fromhex(image), view)).fetchone()
                 if row is not None:
                     places[position] = row
+
+        with store_errors(self.path):
+            os.utime(self.path / "trunk.json")  # `cache prune` goes by its time
+            wait_for_index(look_up)
         return Locations(*places.T)
 
     def damaged_at(
@@ -212,25 +224,21 @@ class TrunkRows:
                 shard = self._shard_with_room()
                 part = slice(done, done + shard.room)
                 first = shard.write(data[part])
-                with self._index:
-                    self._index.executemany(
-                        "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)",
-                        [
-                            (bytes.fromhex(image), view, shard.id, first + i, _checksum(row))
-                            for i, ((image, view), row) in enumerate(
-                                zip(keys[part], data[part], strict=True)
-                            )
-                        ],
+                entries = [
+                    (bytes.fromhex(image), view, shard.id, first + i, _checksum(row))
+                    for i, ((image, view), row) in enumerate(
+                        zip(keys[part], data[part], strict=True)
                     )
+                ]
+                commit(self._index, "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)", entries)
                 done += len(keys[part])
 
     def damaged(self) -> list[RowKey]:
         """The keys of the rows whose bytes no longer match their checksum."""
         bad = []
         with store_errors(self.path):
-            # All at once: an open query would keep other processes from committing.
             query = "SELECT image, view, shard, row, crc32 FROM rows ORDER BY shard, row"
-            for image, view, *where in self._index.execute(query).fetchall():
+            for image, view, *where in fetch_all(self._index, query):
                 if not self._is_sound(*where):
                     bad.append((image.hex(), view))
         return bad
@@ -238,15 +246,13 @@ class TrunkRows:
     def shards(self) -> set[str]:
         """The names of the shards that the index knows."""
         with store_errors(self.path):
-            return {file for (file,) in self._index.execute("SELECT file FROM shards").fetchall()}
+            return {file for (file,) in fetch_all(self._index, "SELECT file FROM shards")}
 
     def forget(self, keys: Sequence[RowKey]) -> None:
         """Take rows out of the index, so that they are computed again."""
-        with store_errors(self.path), self._index:
-            self._index.executemany(
-                "DELETE FROM rows WHERE image = ? AND view = ?",
-                [(bytes.fromhex(image), view) for image, view in keys],
-            )
+        with store_errors(self.path):
+            entries = [(bytes.fromhex(image), view) for image, view in keys]
+            commit(self._index, "DELETE FROM rows WHERE image = ? AND view = ?", entries)
 
     def close(self) -> None:
         """Finish the shard being written and let go of the files."""
@@ -266,9 +272,7 @@ class TrunkRows:
                 full.close()
             file = f"rows-{uuid.uuid4().hex[:12]}.npy"
             capacity = max(1, SHARD_BYTES // self.row_bytes)
-            with self._index:
-                cursor = self._index.execute("INSERT INTO shards (file) VALUES (?)", (file,))
-            number = int(cursor.lastrowid or 0)
+            number = commit(self._index, "INSERT INTO shards (file) VALUES (?)", [(file,)])
             path = self.path / file
             self._shard = ShardWriter(path, (capacity, *self.shape), self.dtype, id=number)
         return self._shard
@@ -278,7 +282,7 @@ class TrunkRows:
             self._readers.move_to_end(shard)
         else:
             query = "SELECT file FROM shards WHERE id = ?"
-            (file,) = self._index.execute(query, (shard,)).fetchone() or ("missing shard",)
+            ((file,),) = fetch_all(self._index, query, (shard,)) or [("missing shard",)]
             # A store from elsewhere must not point outside.
             if Path(file).name != file or "\0" in file:
                 raise ShardError(f"{file} is no name of a shard")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tlcli.errors import Problem, StoreError, reason
 from tlcli.features.shards import ShardError
 from tlcli.system import files
+from tlcli.system.database import STEP, Result, call_when_free
 
 #: Seconds to wait for another process that is committing.
 BUSY_TIMEOUT = 60.0
@@ -39,11 +41,11 @@ def open_index(index: Path) -> sqlite3.Connection:
     Raises `sqlite3.DatabaseError` where it is damaged, and `StoreError` for a link.
     """
     refuse_link(index)
-    connection = sqlite3.connect(index, timeout=BUSY_TIMEOUT, check_same_thread=False)
+    connection = sqlite3.connect(index, timeout=STEP, check_same_thread=False)
     try:
-        connection.executescript(SCHEMA)
-        (damage,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        (has_wrong_types,) = connection.execute(_HAS_WRONG_TYPES).fetchone()
+        wait_for_index(lambda: connection.executescript(SCHEMA))
+        (damage,) = fetch_all(connection, "PRAGMA quick_check(1)")[0]
+        (has_wrong_types,) = fetch_all(connection, _HAS_WRONG_TYPES)[0]
     except BaseException:
         connection.close()
         raise
@@ -51,6 +53,39 @@ def open_index(index: Path) -> sqlite3.Connection:
         connection.close()
         raise sqlite3.DatabaseError(damage if damage != "ok" else "it holds values of another kind")
     return connection
+
+
+def wait_for_index(work: Callable[[], Result]) -> Result:
+    """Do `work` on an index once no other process is committing to it; a signal ends the wait."""
+    return call_when_free(work, BUSY_TIMEOUT)
+
+
+def fetch_all(
+    connection: sqlite3.Connection, query: str, values: Sequence[object] = ()
+) -> list[tuple[Any, ...]]:
+    """All rows of a query, as `wait_for_index` does it.
+
+    An open query would keep other processes from committing.
+    """
+    return wait_for_index(lambda: connection.execute(query, values).fetchall())
+
+
+def commit(
+    connection: sqlite3.Connection, statement: str, entries: Sequence[tuple[object, ...]]
+) -> int:
+    """Change an index in one transaction, as `wait_for_index` does it.
+
+    Returns the id of the row that the last of `entries` has inserted.
+    """
+
+    def change() -> int:
+        with connection:  # which rolls back where another process is in the way
+            cursor = connection.cursor()
+            for entry in entries:
+                cursor.execute(statement, entry)
+            return cursor.lastrowid or 0
+
+    return wait_for_index(change)
 
 
 def refuse_link(path: Path) -> None:

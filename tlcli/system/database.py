@@ -9,8 +9,11 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from tlcli.system import signals
+
+Result = TypeVar("Result")
 
 #: Seconds to wait for another process that writes; and after a signal, when what was done by then
 #: is stored.
@@ -21,18 +24,17 @@ BUSY_TIMEOUT, LAST_TIMEOUT = 30.0, 0.3
 STEP, _PAUSE = 0.2, 0.01
 
 
-def call_when_free(work: Callable[[], object]) -> None:
+def call_when_free(work: Callable[[], Result], timeout: float = BUSY_TIMEOUT) -> Result:
     """Call `work` until no other process is in its way; it must have done nothing when one is.
 
-    Raises `sqlite3.OperationalError` when another process has been in the way for `BUSY_TIMEOUT`
-    seconds, and whatever else `work` raises.
+    Returns what `work` does. Raises `sqlite3.OperationalError` when another process has been in the
+    way for `timeout` seconds, and whatever else `work` raises.
     """
     stopped = isinstance(sys.exception(), KeyboardInterrupt)
-    deadline = time.monotonic() + (LAST_TIMEOUT if stopped else BUSY_TIMEOUT)
+    deadline = time.monotonic() + (LAST_TIMEOUT if stopped else timeout)
     while True:
         try:
-            work()
-            return
+            return work()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
