@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from tlcli.commands.options import Command, print_problems
+from tlcli.commands.options import Command
 from tlcli.errors import DataError, Problem
 from tlcli.runs import directory
-from tlcli.system import web
+from tlcli.system import console, web
 
 
 def with_photos(name: str, **settings: Any) -> Callable[[Command], Command]:
@@ -37,7 +37,7 @@ def named_photos(words: tuple[str, ...]) -> Iterator[Path | Problem]:
             if isinstance(photo, Path) or photo.severity == "error":
                 yield photo
             else:
-                print_problems([photo])
+                console.print_problem(photo)
 
 
 def _refuse_networks(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli.data.folder_descent import Descent, descend, list_names, relative
+from tlcli.data.findings import relative_name
+from tlcli.data.folder_descent import Descent, descend, list_names
 from tlcli.data.folder_words import is_portion, is_split_word, names_annotations, split_of_folder
 from tlcli.data.folders import FolderListing, holds_folders, list_folder
 from tlcli.data.labels_in_names import how_to_label
@@ -82,7 +83,7 @@ def _in_splits(root: Path, top: Descent, splits: SplitFolders) -> ClassFolders:
     parts = {split: way.folder for split, way in ways.items()}
     problems = [*top.problems, *(problem for way in ways.values() for problem in way.problems)]
     if any(path.parent != root or not is_split_word(path.name) for path in parts.values()):
-        uses = ", ".join(f"{relative(path, root)} as {split}" for split, path in parts.items())
+        uses = ", ".join(f"{relative_name(path, root)} as {split}" for split, path in parts.items())
         problems.append(Problem(str(root), f"uses {uses}", severity="note"))
     return ClassFolders(
         {(split, path.name): path for split, way in ways.items() for path in way.listing.folders},
@@ -100,7 +101,7 @@ def _in_splits(root: Path, top: Descent, splits: SplitFolders) -> ClassFolders:
 def _note_way(root: Path, top: Descent) -> Iterator[Problem]:
     yield from top.problems
     if top.folder != root:
-        what = f"uses the class folders in {relative(top.folder, root)}"
+        what = f"uses the class folders in {relative_name(top.folder, root)}"
         yield Problem(str(root), what, severity="note")
 
 

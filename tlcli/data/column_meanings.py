@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from tlcli.data.folders import is_photo
-from tlcli.data.splits import SplitName, split_values
+from tlcli.data.splits import SplitName, split_values, words_of
 from tlcli.errors import nearest
 
 # Other names of the columns, in lower case and without anything but letters and digits.
@@ -67,7 +67,7 @@ def _letters(name: str) -> str:
 
 
 def _names_group(name: str) -> bool:
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    words = words_of(name)
     words += [word.removesuffix("id") for word in words]  # patientid
     return not _GROUP_WORDS.isdisjoint(words)
 

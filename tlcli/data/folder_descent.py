@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tlcli.data.findings import relative_name
 from tlcli.data.folder_words import holds_annotations, holds_photos, split_of_folder
 from tlcli.data.folders import FolderListing, list_folder, list_tree
 from tlcli.data.labels_in_names import how_to_label
@@ -120,11 +121,6 @@ def holds_only_folders(folder: Path) -> bool:
     return bool(inside.folders and not inside.photos)
 
 
-def relative(path: Path, root: Path) -> str:
-    """A path as seen from `root`, under which it lies."""
-    return path.relative_to(root).as_posix()
-
-
 def list_names(paths: Sequence[Path], root: Path) -> str:
     """The first three of `paths` as seen from `root`, with dots for more."""
-    return ", ".join(relative(path, root) for path in paths[:3]) + ", ..." * (len(paths) > 3)
+    return ", ".join(relative_name(path, root) for path in paths[:3]) + ", ..." * (len(paths) > 3)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from tlcli.data.slips import Slip, slip_problems
 from tlcli.data.splits import SPLIT_WORDS, SplitName
 from tlcli.errors import DataError, Problem, nearest, reason
 from tlcli.system import files
@@ -32,9 +32,6 @@ class SplitLine(NamedTuple):
 
 
 COLUMNS = SplitLine._fields
-
-#: Wrong lines of one kind that are shown one by one.
-_MAX_SHOWN = 5
 
 
 class KnownSplits:
@@ -102,7 +99,7 @@ def read_split_file(path: Path) -> SplitFile:
     rows, slips = _parse_lines(names, lines[1:])
     known = KnownSplits((digest, name, split) for (digest, name), (split, _) in rows.items())
     cells = tuple(cells for _, cells in lines[1:])
-    problems = (*_check_folder(path), *_slip_problems(path, slips))
+    problems = (*_check_folder(path), *slip_problems(path, slips))
     return SplitFile(columns, separator, cells, known, problems)
 
 
@@ -121,10 +118,10 @@ _Rows = dict[tuple[str, str], tuple[SplitName, int]]
 
 def _parse_lines(
     columns: tuple[str, ...], lines: Iterable[tuple[int, tuple[str, ...]]]
-) -> tuple[_Rows, list[tuple[str, Problem]]]:
-    """The split and line of each hash and name; and slips, each with its kind."""
+) -> tuple[_Rows, list[Slip]]:
+    """The split and line of each hash and name; and slips, those with the same hint of one kind."""
     rows: _Rows = {}
-    slips: list[tuple[str, Problem]] = []
+    slips: list[Slip] = []
     for number, cells in lines:
         values = dict(zip(columns, map(str.strip, cells), strict=False))
         digest, name = values.get("sha256", "").lower(), values.get("path", "")
@@ -145,21 +142,8 @@ def _parse_lines(
             hint = "keep one of the lines"
         else:
             continue
-        slips.append((hint, Problem(str(number), what, hint)))
+        slips.append(Slip(hint, number, what, hint))
     return rows, slips
-
-
-def _slip_problems(path: Path, slips: Iterable[tuple[str, Problem]]) -> Iterator[Problem]:
-    """The first few slips of each kind, and how many more there are."""
-    kinds: dict[str, list[Problem]] = defaultdict(list)
-    for kind, slip in slips:
-        kinds[kind].append(slip)
-    for alike in kinds.values():
-        for slip in alike[:_MAX_SHOWN]:
-            yield Problem(f"{path}:{slip.where}", slip.message, slip.hint)
-        if more := alike[_MAX_SHOWN:]:
-            what = f"{counted(len(more), 'more line')} like that, up to line {more[-1].where}"
-            yield Problem(str(path), what, more[-1].hint)
 
 
 def keep_split(path: Path | None, photos: Iterable[SplitLine]) -> None:

@@ -38,21 +38,11 @@ def find_shares(layout: Layout, split: Split) -> Shares:
 
 def find_thin_classes(counts: SplitCounts, layout: Layout, shares: Shares) -> Iterator[Finding]:
     """Classes with too few photos, or groups, for every split that gets a share."""
-    val, test = shares.val, shares.test
+    more = "add photos: a class needs three, or groups, to be in every split"
     filled: tuple[tuple[SplitName, bool, str, Severity], ...] = (
         ("train", True, "add photos, or give some of them to train", "error"),
-        (
-            "val",
-            val > 0,
-            "add photos: a class needs three, or groups, to be in every split",
-            "warning",
-        ),
-        (
-            "test",
-            test > 0,
-            "add photos: a class needs three, or groups, to be in every split",
-            "warning",
-        ),
+        ("val", shares.val > 0, more, "warning"),
+        ("test", shares.test > 0, more, "warning"),
     )
     names = layout.classes
     totals = {

@@ -46,9 +46,14 @@ def is_yes_or_no(value: str) -> bool:
     return value in _YES or value in _NO
 
 
+def words_of(name: str) -> list[str]:
+    """The words of a name, in lower case: `isTest` and `is_test` give is, test."""
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+
+
 def _split_of_flag(column: str) -> SplitName | None:
     """The split that a column of true and false is named after: `is_valid`, `isTest`, `train`."""
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).lower())
+    words = words_of(column)
     if len(words) == 1:  # isvalid
         words = [words[0].removeprefix("is").removeprefix("in")]
     splits = {SPLIT_WORDS[word.removesuffix("set")] for word in words

@@ -13,24 +13,21 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from tlcli.data.slips import Slip, slip_problems
 from tlcli.data.splits import SPLIT_WORDS, SplitName, is_yes_or_no
 from tlcli.data.table_columns import ColumnNames, TableColumns, TableLine, find_columns
 from tlcli.data.table_paths import PhotoFinder
 from tlcli.data.unused_columns import find_unused_columns
-from tlcli.errors import DataError, Problem, Severity, nearest, reason
+from tlcli.errors import DataError, Problem, nearest, reason
 from tlcli.system import files
 from tlcli.system.console import counted
 from tlcli.system.web import as_web_address, not_a_file
-
-#: Lines of one kind of slip that are shown one by one.
-_MAX_SHOWN = 5
 
 # The first line of some spreadsheets says what separates the columns.
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?;*,*\t*', re.IGNORECASE)
@@ -50,19 +47,6 @@ class TableRow:
     line: int = field(default=0, compare=False)
 
 
-class _Slip(NamedTuple):
-    """A line that gives no row. Slips of one `kind` are grouped."""
-
-    kind: str
-    line: int
-    message: str
-    hint: str
-    severity: Severity = "error"
-
-    def as_problem(self, table: Path) -> Problem:
-        return Problem(f"{table}:{self.line}", self.message, self.hint, self.severity)
-
-
 def read_rows(
     table: Path, names: ColumnNames | None = None
 ) -> tuple[list[TableRow], list[Problem]]:
@@ -80,46 +64,46 @@ def read_rows(
     columns = find_columns(table, lines, names, finder.exists)
     body = lines[1:] if columns.names else lines
     rows: dict[Path, TableRow] = {}
-    slips: list[_Slip] = []
+    slips: list[Slip] = []
     for line in body:
         parsed = _parse(finder, columns, line)
-        if isinstance(parsed, _Slip):
+        if isinstance(parsed, Slip):
             slips.append(parsed)
         elif parsed.path in rows:
             slips.append(_repetition(rows[parsed.path], parsed))
         else:
             rows[parsed.path] = parsed
     problems = [
-        *_slip_problems(table, slips),
+        *slip_problems(table, slips),
         *finder.completions(table),
         *find_unused_columns(table, columns, names, body),
     ]
     return [*rows.values()], problems
 
 
-def _parse(finder: PhotoFinder, columns: TableColumns, line: TableLine) -> TableRow | _Slip:
+def _parse(finder: PhotoFinder, columns: TableColumns, line: TableLine) -> TableRow | Slip:
     """The row of a line; or what is wrong with it."""
     number, cells = line
     if len(cells) != columns.width:
         what = f"has {counted(len(cells), 'column')}, not {columns.width}"
-        return _Slip("columns", number, what, "put names with a comma in double quotes")
+        return Slip("columns", number, what, "put names with a comma in double quotes")
     values = {use: cells[place] for use, place in columns.positions.items()}
     name, label = values["path"], values["label"]
     split = values.get("split", "").strip().lower()
     if not name.strip() or "\0" in name:
-        return _Slip("path", number, "has no path", "name the photo, or delete the line")
+        return Slip("path", number, "has no path", "name the photo, or delete the line")
     if not label.strip():
-        return _Slip("label", number, f"has no label for {name}", "write one, or delete the line")
+        return Slip("label", number, f"has no label for {name}", "write one, or delete the line")
     if split and split not in columns.splits:
         what = f"has the unknown split '{values['split']}'"
-        return _Slip("split", number, what, _split_hint(split))
+        return Slip("split", number, what, _split_hint(split))
     paths = finder.find(name)
     if not paths and (address := as_web_address(name.strip())):
         problem = not_a_file(address, "")
-        return _Slip("address", number, problem.message, problem.hint)
+        return Slip("address", number, problem.message, problem.hint)
     if len(paths) > 1:
         what = f"names '{name}', which may be {' or '.join(path.name for path in paths[:3])}"
-        return _Slip("several", number, what, "write the whole name")
+        return Slip("several", number, what, "write the whole name")
     group = values.get("group", "").strip()
     path = paths[0] if paths else finder.folder / name
     return TableRow(path, label, columns.splits[split] if split else "", group, number)
@@ -132,25 +116,12 @@ def _split_hint(word: str) -> str:
     return f"did you mean '{guess}'?" if guess else "use train, val or test"
 
 
-def _repetition(before: TableRow, row: TableRow) -> _Slip:
+def _repetition(before: TableRow, row: TableRow) -> Slip:
     """What is wrong with a second row of a file."""
     if before == row:
-        return _Slip("twice", row.line, f"repeats line {before.line}", "used once", "warning")
+        return Slip("twice", row.line, f"repeats line {before.line}", "used once", "warning")
     what = f"contradicts line {before.line} about {row.path.name}"
-    return _Slip("contradiction", row.line, what, "keep one of the lines")
-
-
-def _slip_problems(table: Path, slips: Iterable[_Slip]) -> Iterator[Problem]:
-    """The slips, the first few of each kind, and how many more there are."""
-    by_kind: dict[str, list[_Slip]] = defaultdict(list)
-    for slip in slips:
-        by_kind[slip.kind].append(slip)
-    for alike in by_kind.values():
-        yield from (slip.as_problem(table) for slip in alike[:_MAX_SHOWN])
-        if more := alike[_MAX_SHOWN:]:
-            last = more[-1]
-            what = f"{counted(len(more), 'more line')} like that, up to line {last.line}"
-            yield Problem(str(table), what, last.hint, last.severity)
+    return Slip("contradiction", row.line, what, "keep one of the lines")
 
 
 def _text(table: Path) -> str:
