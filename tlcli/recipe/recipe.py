@@ -22,8 +22,15 @@ from tlcli.system.yamlfile import Document, dump_yaml
 #: Bytes of a name: a folder's may have 255, and a run adds its number, or what it replaces.
 MAX_NAME_BYTES = 200
 
-#: Settings of `data` that say where photos and labels are; what is found there is compared instead.
-PLACES = ("dir", "csv", "columns", "exclude")
+#: Settings that say where something is, not what: photos, labels and splits are compared instead.
+PLACES: tuple[tuple[str, ...], ...] = (
+    ("name",),
+    ("data", "dir"),
+    ("data", "csv"),
+    ("data", "columns"),
+    ("data", "exclude"),
+    ("data", "split", "file"),
+)
 
 
 def _folder_name(name: str) -> str:
@@ -82,21 +89,17 @@ class Recipe(Block):
         return dump_yaml(self.resolved())
 
     def fingerprint(self) -> str:
-        """Hex SHA-256 of every setting that can change the result.
-
-        The name, and the places of photos, labels and splits, are left out: they say where, not
-        what.
-        """
+        """Hex SHA-256 of every setting that can change the result: of all but `PLACES`."""
         values = self.resolved()
-        del values["name"]
-        for place in PLACES:
-            del values["data"][place]
+        for *blocks, key in PLACES:
+            block = values
+            for name in blocks:
+                block = block[name]
+            del block[key]
         if self.data.depth is None:  # as it was before there was this setting
             del values["data"]["depth"]
-        split = values["data"]["split"]
-        del split["file"]
         # As written by version 0.1.0; which photos are for the test is told by their fingerprint.
-        split["test"] = self.data.split.test_share(unsplit=True)
+        values["data"]["split"]["test"] = self.data.split.test_share(unsplit=True)
         if values["base"]["weights"] not in ("imagenet", "random"):
             values["base"]["weights"] = "file"  # a run records what it held
         if self.base.batch_norm == "train" and BASES[self.base.name].has_dropout:

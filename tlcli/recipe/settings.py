@@ -65,6 +65,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 
 
+#: Bits that a photo in a file of 16 may use.
+MIN_DEPTH, MAX_DEPTH = 8, 16
+
 #: The share of the photos for the final test, where nothing says which photos it has.
 TEST_SHARE = 0.15
 
@@ -139,7 +142,7 @@ class Data(Block):
         "error",
         description="the same photo in two splits stops the run, is dropped from one, or stays",
     )
-    depth: Annotated[int, Field(ge=8, le=16)] | Literal["auto"] | None = Field(
+    depth: Annotated[int, Field(ge=MIN_DEPTH, le=MAX_DEPTH)] | Literal["auto"] | None = Field(
         None, description="bits that 16-bit files use: 10, 12, auto (by photo); default: all"
     )
     exclude: Annotated[Path | None, BeforeValidator(_path)] = Field(

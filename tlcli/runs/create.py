@@ -35,7 +35,7 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
             return files.check_writable(out)
     except OSError as error:
         return [Problem(f"--out {out}", f"cannot be read: {reason(error)}", "name another")]
-    if not (out / directory.RECORD).is_file():
+    if not directory.is_run(out):
         hint = "name another folder; --force replaces only what tlcli has written"
         return [Problem(f"--out {out}", "exists, is not empty and is not a run", hint)]
     if not force and Run(out).closed:

@@ -169,7 +169,7 @@ def _pointed_at(pointer: Path) -> Path | None:
         path = pointer.parent / read_bytes(pointer, RECORD_BYTES).decode().strip()
     except (OSError, ValueError):
         return None
-    return path if (path / RECORD).is_file() else None
+    return path if is_run(path) else None
 
 
 def find_model(which: str | None) -> Path:

@@ -85,10 +85,9 @@ def _recipe_differences(run: Run, recipe: Recipe) -> Iterator[str]:
 
 
 def _is_place(key: str) -> bool:
-    """Whether a setting does not decide the result."""
-    block, _, rest = key.partition(".")
-    place = block == "data" and rest.partition(".")[0] in PLACES
-    return place or key in ("name", "data.split.file")
+    """Whether a setting, `data.columns.path`, is one of `PLACES` or in one."""
+    parts = tuple(key.split("."))
+    return any(parts[: len(place)] == place for place in PLACES)
 
 
 def _flattened(value: Any, key: str = "") -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any
 from tlcli.errors import Problem, RunError, reason
 from tlcli.images import decode
 from tlcli.networks.temperature import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
-from tlcli.recipe.settings import MAX_SIDE
-from tlcli.runs.directory import MODEL, MODEL_CARD, RECORD, Run
+from tlcli.recipe.settings import MAX_DEPTH, MAX_SIDE, MIN_DEPTH
+from tlcli.runs.directory import MODEL, MODEL_CARD, Run, is_run
 from tlcli.system import files
 
 #: A card holds class names, not data.
@@ -25,7 +25,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplement
 def run_of_model(model: Path) -> Run | None:
     """The run that a model lies in, if it lies in one."""
     run = Run(model.parent)
-    return run if model.name == MODEL and run.file(RECORD).is_file() else None
+    return run if model.name == MODEL and is_run(run.path) else None
 
 
 def open_model(path: Path, card: dict[str, Any]) -> Any:
@@ -98,7 +98,7 @@ def _is_card(card: Any) -> bool:
         and len(size) == 2
         and all(type(side) is int and 0 < side <= MAX_SIDE for side in size)
         and card.get("resize") in ("squash", "crop", "pad")
-        and card.get("depth") in (None, "auto", *range(8, 17))
+        and card.get("depth") in (None, "auto", *range(MIN_DEPTH, MAX_DEPTH + 1))
         and _is_temperature(card.get("temperature"))
     )
 

@@ -131,7 +131,7 @@ def _claim_in(
             _remove_temporary(run)
             return Claim(run, resumed=True, notes=tuple(notes))
         notes += _make_way(run, different, force=request.force)
-    if (out / directory.RECORD).is_file() and not request.force:
+    if directory.is_run(out) and not request.force:
         hint = "name another folder, or replace it with --force"
         raise RunError(Problem(f"--out {out}", "a stopped run is already there", hint))
     started = _start(create_run(recipe.name, out, force=request.force), recipe, index)
@@ -151,7 +151,7 @@ def _start(run: Run, recipe: Recipe, index: Index) -> Claim:
 def _stopped_runs(out: Path) -> Iterator[Run]:
     """The runs of `out` that were stopped: those that were to replace it, and its own."""
     yield from (Run(path, replaces=out.resolve()) for path in list_replacements(out))
-    if (out / directory.RECORD).is_file() and not Run(out).closed:
+    if directory.is_run(out) and not Run(out).closed:
         yield Run(out)
 
 

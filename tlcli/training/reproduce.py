@@ -141,7 +141,7 @@ def reproduce(
 def _check_place(run: Run, again: Run) -> None:
     """Raise `RunError` where another run, or anything else, is where the repetition goes."""
     where, hint = f"--out {again.path}", "name another folder with --out, or remove this one"
-    if not again.file(directory.RECORD).is_file():
+    if not directory.is_run(again.path):
         return  # the preflight reports a folder that holds anything else
     if again.path.resolve() == run.path.resolve():
         raise RunError(Problem(where, "is the run itself", "name another folder with --out"))
