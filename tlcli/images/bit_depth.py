@@ -38,7 +38,12 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
 
     A plugin that scales deep colours down itself still names the layout that it reads.
     """
-    return image.mode[0] in "IF" or ";16" in str(image.tile)
+    return is_deep_grey(image) or ";16" in str(image.tile)
+
+
+def is_deep_grey(image: Image.Image) -> bool:
+    """Whether an image is grey of more than 8 bits, or of fractions; Pillow loads it as that."""
+    return image.mode[0] in "IF"
 
 
 def find_white(depth: Depth, largest: float) -> int:
@@ -70,7 +75,7 @@ def rescale_colours(image: Image.Image, header: ImageFile.ImageFile, depth: Dept
     if any(tile.args == _GREY_WITH_ALPHA for tile in header.tile):
         values = _grey_with_alpha(header)
     else:
-        low = _low_bytes(header)
+        low = load_low_bytes(header)
         values = np.stack([_deep_band(image, low, band) for band in "RGB"], axis=2)
     white = find_white(depth, float(values.max()))
     scaled = np.rint(values * (255.0 / white)).astype(np.uint8)
@@ -86,7 +91,11 @@ def _deep_band(image: Image.Image, low: Image.Image, band: str) -> NDArray[np.ui
     return np.asarray(high << 8 | np.asarray(low.getchannel(band)))
 
 
-def _low_bytes(header: ImageFile.ImageFile) -> Image.Image:
+def load_low_bytes(header: ImageFile.ImageFile) -> Image.Image:
+    """The low bytes of 16-bit colours, as Pillow loads the high ones; the pixels are not loaded.
+
+    Raises `DecodeError` for a layout whose low bytes cannot be had.
+    """
     tiles = []
     for tile in header.tile:
         name, *more = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)

@@ -237,13 +237,13 @@ def _decode_upright(
     image: ImageFile.ImageFile, stream: BinaryIO, box: Box | None, depth: Depth | None
 ) -> _Upright:
     """The same; `box` is the part of the stored pixels to use, None for all of them."""
-    deep = bit_depth.is_deep(image)
+    rescaled = depth is not None and bit_depth.is_deep(image)
     image.load()
     truncation.check_not_truncated(image, stream)
     turn = find_turn(image)  # asked now, since Pillow turns a TIFF while loading it
     cut = truncation.ends_in_grey(image)
     stored = pillow_png.apply_key(image, stream) if image.format == "PNG" else image
-    if depth is not None and deep and stored.mode[0] not in "IF":
+    if depth is not None and rescaled and not bit_depth.is_deep_grey(stored):
         stream.seek(0)
         header = read_header(stream, "")
         stored = bit_depth.rescale_colours(stored, header, depth)

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageChops, PngImagePlugin
 
+from tlcli.images import bit_depth
 from tlcli.images.decode_errors import DecodeError
 
 #: Bytes read at a time.
@@ -72,9 +73,7 @@ def apply_key(image: Image.Image, stream: BinaryIO) -> Image.Image:
 def _apply_deep_key(image: Image.Image, stream: BinaryIO, key: tuple[int, ...]) -> Image.Image:
     """The same for 16-bit RGB. Pillow keeps only the high bytes, so the low ones are read again."""
     stream.seek(0)
-    low = PngImagePlugin.PngImageFile(stream)
-    low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]
-    low.load()
+    low = bit_depth.load_low_bytes(PngImagePlugin.PngImageFile(stream))
     differs = Image.new("L", image.size)
     for bytes_of, shift in ((image, 8), (low, 0)):
         for band, part in zip("RGB", key, strict=True):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from tlcli.images import bit_depth, pillow_tiff
-from tlcli.images.bit_depth import Depth
+from tlcli.images.bit_depth import Depth, is_deep_grey
 
 #: What shows through where an image is transparent.
 BACKGROUND = (255, 255, 255)
@@ -34,7 +34,7 @@ def to_srgb(image: Image.Image, depth: Depth | None = None) -> tuple[Image.Image
 
     `depth` is that of deep grey. Raises `DecodeError` where its values do not fit.
     """
-    separated = _deep_grey(image, depth) if _is_deep(image) else _separated
+    separated = _deep_grey(image, depth) if is_deep_grey(image) else _separated
     convert = _to_srgb(image)
     if image.mode in ("RGB", "L") and not image.has_transparency_data:
         return convert(image), False
@@ -50,10 +50,6 @@ def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
     rows = max(1, BAND // image.width)
     for top in range(0, image.height, rows):
         yield 0, top, image.width, min(top + rows, image.height)
-
-
-def _is_deep(image: Image.Image) -> bool:
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
 def _deep_grey(image: Image.Image, depth: Depth | None) -> Callable[[Image.Image], _Band]:
@@ -124,7 +120,7 @@ def _separated(image: Image.Image) -> _Band:
 
 def _bare_mode(image: Image.Image) -> str:
     """The mode of the colours without alpha, which `_separated` and `_deep_grey` return first."""
-    if image.mode in ("La", "LA", "1") or _is_deep(image):
+    if image.mode in ("La", "LA", "1") or is_deep_grey(image):
         return "L"
     fits = image.mode in _PROFILE_SPACES and not image.has_transparency_data
     return image.mode if fits else "RGB"
