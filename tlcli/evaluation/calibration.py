@@ -8,7 +8,7 @@ file and picture gives it, unless `--raw` asks for the network's own.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,10 @@ class Calibration:
     def log_odds(self, logits: Array) -> Array:
         """The same as ln(p / (1 - p)), which ranks also probabilities that are 1 to every digit."""
         return log_odds(logits, self.temperature or 1)
+
+    def without_threshold(self) -> Calibration:
+        """The same probabilities, of which none is called unsure."""
+        return replace(self, threshold=None)
 
     def note(self) -> None:
         """Say on stderr what probabilities these are, where they are not the usual ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ def compare(first: Run, second: Run, split: str = "test", *, raw: bool = False) 
     sources = (RunProbabilities(first, raw=raw), RunProbabilities(second, raw=raw))
     _check_classes(*sources)
     for source in sources:
-        replace(source.calibration, threshold=None).note()
+        source.calibration.without_threshold().note()
     tables = (_by_digest(sources[0], split), _by_digest(sources[1], split))
     shared = _shared_photos(*tables, f"{first.path} and {second.path}", split)
     labels = np.array([label for (label, _), _ in shared])

@@ -92,8 +92,8 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
     source = RunProbabilities(run, raw=request.raw)
     calibration = source.calibration
     if request.tta:
-        calibration = replace(calibration, threshold=None)
-    replace(calibration, threshold=None).note()
+        calibration = calibration.without_threshold()
+    calibration.without_threshold().note()
     photos = _photos(run, source, request)
     predicted = photos.predict(request.tta)
     evaluation = Evaluation(

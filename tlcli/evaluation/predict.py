@@ -7,7 +7,7 @@ trained on are recognised; a model alone has the temperature in its card.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import tee
 from pathlib import Path
@@ -206,7 +206,12 @@ class Predictor:
             ranked, odds = self._ranked(answer.logits, scale, top)
             seen = answer.digest in self._trained_on
             yield Prediction(
-                path, ranked, odds, None, "", calibrated, threshold, seen_in_training=seen
+                path,
+                ranked,
+                odds,
+                calibrated=calibrated,
+                threshold=threshold,
+                seen_in_training=seen,
             )
 
     def _in_force(self, tta: int) -> Calibration:
@@ -214,7 +219,7 @@ class Predictor:
         if not tta or self.calibration.threshold is None:
             return self.calibration
         console.note("--tta: the threshold of the run, chosen without views, is left aside")
-        return replace(self.calibration, threshold=None)
+        return self.calibration.without_threshold()
 
     def stream(self, photos: Iterable[View], *, tta: int = 0) -> Iterator[Answer | Problem]:
         """The answer for each photo, in order, or why it cannot be read.

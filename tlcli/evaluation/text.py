@@ -109,13 +109,11 @@ def _calibration(evaluation: Evaluation) -> str:
 
 
 def _abstention(abstention: Abstention) -> str:
-    text = (
-        f"unsure below {abstention.probability:.4f}: answers {abstention.coverage:.1%} "
-        "of the photos"
-    )
+    text = f"unsure below {abstention.probability:.4f}"
     if abstention.target_precision is not None:
-        chosen = f"chosen on the val photos for a precision of {abstention.target_precision:g}"
-        text = text.replace(":", f" ({chosen}):", 1)
+        target = abstention.target_precision
+        text += f" (chosen on the val photos for a precision of {target:g})"
+    text += f": answers {abstention.coverage:.1%} of the photos"
     if abstention.precision is not None:
         low, high = abstention.precision_interval
         share = abstention.precision

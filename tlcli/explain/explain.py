@@ -104,13 +104,10 @@ class Explainer:
             readable = iter(self._explained(batch, number) if batch.readable else ())
             for view in batch.views:
                 problem = batch.errors.get(view.path)
-                if problem is not None:
-                    yield Explanation(view.path, problem=problem)
-                else:
-                    yield Explanation(view.path, *next(readable))
+                yield next(readable) if problem is None else Explanation(view.path, problem=problem)
 
-    def _explained(self, batch: Batch, number: int) -> Iterator[tuple[str, float, str, Array, str]]:
-        """Class, probability, likeliest class, heat and digest of each readable photo."""
+    def _explained(self, batch: Batch, number: int) -> Iterator[Explanation]:
+        """The explanation of each readable photo."""
         numbers, saved = np.full(len(batch.readable), number), self.network.saved_logits
         logits = saved(batch.pixels) if saved else None
         if logits is not None and number == gradcam.LIKELIEST:
@@ -121,8 +118,14 @@ class Explainer:
         for view, heat, explained, row in zip(
             batch.readable, maps, layer.numbers, probabilities, strict=True
         ):
-            likeliest = classes[row.argmax()]
-            yield classes[explained], float(row[explained]), likeliest, heat, view.digest
+            yield Explanation(
+                view.path,
+                classes[explained],
+                float(row[explained]),
+                classes[row.argmax()],
+                heat,
+                view.digest,
+            )
 
 
 @dataclass(frozen=True)

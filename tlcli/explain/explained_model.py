@@ -9,7 +9,7 @@ small values. Probabilities are those of the precision of training, which `predi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ def open_run(path: Path, *, raw: bool = False) -> ExplainedModel:
     logits = find_logits(model, path)
     classes = tuple(card["classes"])
     settings = PixelSettings.from_card(card)
-    calibration = replace(model_calibration(path, card, raw=raw), threshold=None)
+    calibration = model_calibration(path, card, raw=raw).without_threshold()
     saved = _saved_logits(model, logits)  # before every layer changes its precision
     whole = _in_float32(model)
     return ExplainedModel(str(path), row, whole, settings, logits, classes, calibration, saved)

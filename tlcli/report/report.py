@@ -6,7 +6,7 @@ what the run does not have yet, the page names the command that makes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def write_report(
         )
         text = report_html(shown)
     files.write_text(path, text)
-    replace(shown.data.calibration, threshold=None).note()
+    shown.data.calibration.without_threshold().note()
     for problem in shown.hidden[:1]:
         rest = len(shown.hidden) - 1
         more = f" (and {console.counted(rest, 'photo')} more)" if rest else ""
