@@ -7,7 +7,7 @@ base needs is read, and only after every shape has been compared. Then the numbe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -114,8 +114,11 @@ def _opened_weights_file(
 def _files_in(folder: Path) -> str:
     """A hint that names the weights files in a folder, or an empty one."""
     names = sorted(p.name for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
-    shown = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
-    return f"name one of the files in it: {shown}" if names else ""
+    return f"name one of the files in it: {_list_names(names)}" if names else ""
+
+
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
 
 
 def _check_candidates(
@@ -124,10 +127,8 @@ def _check_candidates(
     """Raise a `WeightsError` where the file holds several sets of numbers for the base."""
     candidates = content.candidates(row.name)
     if len(candidates) > 1:
-        shown = ", ".join(candidates[:MAX_NAMED])
-        more = ", ..." if len(candidates) > MAX_NAMED else ""
         message = f"{path} holds the weights of {row.name} {len(candidates)} times, with different "
-        message += f"numbers, from {shown}{more}"
+        message += f"numbers, from {_list_names(candidates)}"
         hint = "save those that are meant in a file of their own"
         raise WeightsError(Problem(where, message, hint))
 

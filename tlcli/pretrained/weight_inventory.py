@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,7 +192,7 @@ def export_weights(
         target / weights_file_name(row.name): (row, file, provenance)
         for row, file, provenance in _verified_files(names, folder, access)
     }
-    present = {path for path in verified if path.exists() or path.is_symlink()}
+    present = {path for path in verified if os.path.lexists(path)}
     same = {
         path
         for path in present

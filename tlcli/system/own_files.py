@@ -7,6 +7,7 @@ the user adds --force.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -78,4 +79,4 @@ def check_folder(folder: Path, names: Iterable[str], *, force: bool) -> list[Pro
 
 def _is_kept(path: Path) -> bool:
     """Whether there is something that tlcli may not replace on its own, be it a link to nothing."""
-    return (path.exists() or path.is_symlink()) and not is_own(path)
+    return os.path.lexists(path) and not is_own(path)
