@@ -27,7 +27,8 @@ SHORT = "data:\n  dir: photos\nbase:\n  name: VGG16\n"
 
 BASES = ", ".join(bases.names())
 TOP = (
-    "name, seed, data, base, head, augment, stages, batch_size, precision, features, deterministic"
+    "name, seed, data, base, head, augment, stages, batch_size, precision, features, "
+    "deterministic, search"
 )
 STAGE = (
     "name, freeze_until, epochs, learning_rate, optimizer, schedule, monitor, early_stopping, "

@@ -17,6 +17,7 @@ from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
 from tlcli.recipe.problems import cross_check, explain_errors
 from tlcli.recipe.recipe import Recipe, plain_name
+from tlcli.recipe.search import check_search
 from tlcli.system import files
 from tlcli.system.yamlfile import (
     MAX_BYTES,
@@ -56,6 +57,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     problems = list(cross_check(raw, document))
     try:
         recipe = Recipe.model_validate(raw, context=document)
+        problems = problems or [*check_search(recipe, document)]
     except ValidationError as error:
         problems = [*explain_errors(error, Recipe, raw, document), *problems]
     if problems:

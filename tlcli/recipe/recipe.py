@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
 from tlcli.networks.bases import BASES
 from tlcli.recipe.augment import Augment
@@ -23,7 +23,9 @@ from tlcli.system.yamlfile import Document, dump_yaml
 MAX_NAME_BYTES = 200
 
 #: Settings that say where something is, not what: photos, labels and splits are compared instead.
+#: And what `tlcli tune` may vary, on which no run depends.
 PLACES: tuple[tuple[str, ...], ...] = (
+    ("search",),
     ("name",),
     ("data", "dir"),
     ("data", "csv"),
@@ -37,6 +39,12 @@ def _folder_name(name: str) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise ValueError(f"must have {MAX_NAME_BYTES} bytes at most, as names of folders do")
     return name
+
+
+def _space(value: Any) -> Any:
+    if value is None or (isinstance(value, dict) and value):
+        return value
+    raise ValueError("must map settings to their values, as in {head.dropout: [0.2, 0.5]}")
 
 
 class Recipe(Block):
@@ -59,6 +67,9 @@ class Recipe(Block):
     )
     features: Features = Features()
     deterministic: bool = Field(True, description="same bits from the same recipe and machine")
+    search: Annotated[
+        dict[str, Any] | None, BeforeValidator(_space), WithJsonSchema({"type": "object"})
+    ] = Field(None, description="settings that `tlcli tune` varies, each with what it may be")
 
     _document: Document = PrivateAttr(default_factory=lambda: Document(Path("recipe"), None))
 
@@ -72,6 +83,11 @@ class Recipe(Block):
         """The file it was loaded from."""
         return self._document.path
 
+    @property
+    def document(self) -> Document:
+        """That file, and what `--set` has replaced in it."""
+        return self._document
+
     def has_key(self, *key: str | int) -> bool:
         """Whether the file or an override has `key`, so that it is no default."""
         return self._document.has_key(key)
@@ -82,7 +98,10 @@ class Recipe(Block):
 
     def resolved(self) -> dict[str, Any]:
         """Plain values with every default filled in, as kept in a run."""
-        return self.model_dump(mode="json")
+        values = self.model_dump(mode="json")
+        if self.search is None:
+            del values["search"]
+        return values
 
     def as_yaml(self) -> str:
         """`resolved` as YAML text that loads to the same recipe."""
@@ -95,7 +114,7 @@ class Recipe(Block):
             block = values
             for name in blocks:
                 block = block[name]
-            del block[key]
+            block.pop(key, None)
         if self.data.depth is None:  # as it was before there was this setting
             del values["data"]["depth"]
         # As written by version 0.1.0; which photos are for the test is told by their fingerprint.
