@@ -21,7 +21,7 @@ from tlcli.evaluation.calibration import RAW, Calibration, model_calibration
 from tlcli.evaluation.tta import read_tta_settings
 from tlcli.images import augment
 from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_into_chunks
-from tlcli.networks.framework import keras, tf
+from tlcli.networks.engine import Engine, KerasEngine
 from tlcli.networks.probabilities import class_logits, log_softmax
 from tlcli.networks.temperature import log_probabilities
 from tlcli.recipe.augment import Augment
@@ -94,6 +94,12 @@ class Prediction:
         return values
 
 
+def open_keras(path: Path, card: dict[str, Any]) -> KerasEngine:
+    """The model at `path`, whose card has been read, as an engine that gives its logits."""
+    model = open_model(path, card)
+    return KerasEngine(model, find_logits(model, path))
+
+
 class Answer(NamedTuple):
     """What a model says of a photo: logits of a softmax, float64, shape (classes,).
 
@@ -110,12 +116,13 @@ class Predictor:
     Args:
         source: a run directory, or a `model.keras` that tlcli has written.
         raw: leave the run's calibration and threshold aside, which `calibration` holds otherwise.
+        engine: what computes the logits of this model; Keras, if none is given.
 
     Raises:
         RunError: where there is no model, or it is damaged, or nothing in it tells the classes.
     """
 
-    def __init__(self, source: Path, *, raw: bool = False) -> None:
+    def __init__(self, source: Path, *, raw: bool = False, engine: Engine | None = None) -> None:
         path = source / MODEL if source.is_dir() else source
         self.path = path
         card = read_card(path)
@@ -123,21 +130,14 @@ class Predictor:
         self._run = run_of_model(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self._pixel_settings = PixelSettings.from_card(card)
-        height, width = card["image_size"]
-        model = open_model(path, card)
-        logits = keras.Model(model.inputs[0], find_logits(model, path))
-        self._logits = tf.function(
-            lambda x: logits(x, training=False),
-            input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)],
-        )
+        self.engine = open_keras(path, card) if engine is None else engine
 
     def logits(self, pixels: Array) -> Array:
         """Raw RGB, shape (n, height, width, 3), 0..255 -> logits, float64, shape (n, classes).
 
         They are those of a softmax; see `probabilities.class_logits`.
         """
-        logits = self._logits(tf.convert_to_tensor(pixels, tf.float32)).numpy()
-        return class_logits(logits.astype(np.float64))
+        return class_logits(self.engine.compute(pixels).astype(np.float64))
 
     def probabilities(self, pixels: Array) -> Array:
         """The same pixels -> probabilities under `calibration`, float64, shape (n, classes)."""

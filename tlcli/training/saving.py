@@ -25,6 +25,7 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console, files
+from tlcli.system.threads import usable_processors
 
 #: Photos on which the saved model must say what the one in memory says.
 REREAD = 16
@@ -88,7 +89,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "usable_cores": _usable_cores(),
+        "usable_cores": usable_processors(),
         "threads": [
             threading.get_intra_op_parallelism_threads(),
             threading.get_inter_op_parallelism_threads(),
@@ -101,13 +102,6 @@ def machine() -> dict[str, Any]:
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "devices": [_device(device) for device in tf.config.list_physical_devices()],
     }
-
-
-def _usable_cores() -> int | None:
-    """The number of cores that this process may use: it decides how sums are split."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def differing_keys(then: Any, now: dict[str, Any]) -> list[str]:

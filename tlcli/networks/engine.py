@@ -1,0 +1,99 @@
+"""What computes the logits of photos: Keras with TensorFlow, or LiteRT without them.
+
+LiteRT starts in a fraction of a second, where importing TensorFlow alone takes several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli.system.threads import usable_processors
+
+Array = npt.NDArray[Any]
+
+#: The names of the engines.
+EngineName = Literal["keras", "instant"]
+
+
+class Engine(Protocol):
+    """A network that is ready to answer."""
+
+    @property
+    def name(self) -> EngineName: ...
+
+    def compute(self, pixels: Array) -> Array:
+        """Raw RGB 0..255, (n, height, width, 3) -> what the network puts out, (n, outputs)."""
+        ...
+
+
+class KerasEngine:
+    """A Keras model, compiled once for any number of photos.
+
+    Args:
+        model: takes raw RGB, shape (n, height, width, 3), with a known height and width.
+        tensor: the tensor of the model that is put out, such as its logits.
+    """
+
+    name: EngineName = "keras"
+
+    def __init__(self, model: Any, tensor: Any) -> None:
+        from tlcli.networks.framework import keras, tf
+
+        pixels = model.inputs[0]
+        inner = keras.Model(pixels, tensor)
+        self._call = tf.function(
+            lambda x: inner(x, training=False),
+            input_signature=[tf.TensorSpec([None, *pixels.shape[1:]], tf.float32)],
+        )
+
+    def compute(self, pixels: Array) -> Array:
+        """See `Engine`."""
+        return np.asarray(self._call(np.asarray(pixels, np.float32)))
+
+
+class LiteRTEngine:
+    """A LiteRT file of one input and one output, both float32.
+
+    Raises `ImportError` where the runtime is not installed, and `ValueError` where the file is not
+    one, needs operations that the runtime does not have, or takes other pixels.
+
+    Args:
+        content: the file, or its path, which is then mapped into memory.
+        size: height and width of the pixels that it must take.
+    """
+
+    name: EngineName = "instant"
+
+    def __init__(self, content: bytes | Path, size: Sequence[int]) -> None:
+        # Imported here, since it is not there on every platform.
+        from ai_edge_litert.interpreter import Interpreter
+
+        file = {"model_content": content} if isinstance(content, bytes) else {
+            "model_path": str(content)
+        }  # fmt: skip
+        try:
+            self._interpreter = Interpreter(**file, num_threads=usable_processors())
+            (self._input,) = self._interpreter.get_input_details()
+            (self._output,) = self._interpreter.get_output_details()
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+        if list(self._input["shape"][1:]) != [*size, 3]:
+            shape = "x".join(map(str, self._input["shape"][1:]))
+            raise ValueError(f"it takes photos of {shape}, not {size[0]}x{size[1]}x3")
+        self._batch = 0
+
+    def compute(self, pixels: Array) -> Array:
+        """See `Engine`."""
+        pixels = np.ascontiguousarray(pixels, np.float32)
+        if len(pixels) != self._batch:
+            self._interpreter.resize_tensor_input(self._input["index"], pixels.shape, strict=True)
+            self._interpreter.allocate_tensors()
+            self._batch = len(pixels)
+        self._interpreter.set_tensor(self._input["index"], pixels)
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._output["index"]))
