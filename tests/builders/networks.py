@@ -9,6 +9,7 @@ import numpy as np
 
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
+from tlcli.networks.framework import keras
 from tlcli.networks.network import Network, build_network
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory
@@ -36,6 +37,19 @@ def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squa
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(directory.MODEL_CARD, files.json_text(card))
     return path
+
+
+def spread_logits(model: keras.Model, pixels: np.ndarray) -> keras.Model:
+    """The same network with a last layer under which the logits of these photos differ by about 1.
+
+    Those of random weights are alike to many digits, and so would be answers that are wrong.
+    """
+    last = model.get_layer("head_logits")
+    values = keras.Model(model.inputs[0], last.output).predict(pixels, verbose=0).astype(np.float64)
+    kernel, bias = last.get_weights()
+    scale = 1 / values.std(axis=0).mean()
+    last.set_weights([kernel * scale, bias - values.mean(axis=0) * scale])
+    return model
 
 
 def noise(count: int, height: int, width: int) -> np.ndarray:

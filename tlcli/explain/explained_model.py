@@ -20,6 +20,7 @@ from tlcli.errors import Problem, RunError, TlcliError, suggestion
 from tlcli.evaluation.calibration import RAW, Calibration, model_calibration
 from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
+from tlcli.networks.conversion import compute_in_float32
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.probabilities import class_logits
 from tlcli.pretrained.weights import WeightSource, load_weights
@@ -140,7 +141,7 @@ def open_run(path: Path, *, raw: bool = False) -> ExplainedModel:
     settings = PixelSettings.from_card(card)
     calibration = model_calibration(path, card, raw=raw).without_threshold()
     saved = _saved_logits(model, logits)  # before every layer changes its precision
-    whole = _in_float32(model)
+    whole = compute_in_float32(model)
     return ExplainedModel(str(path), row, whole, settings, logits, classes, calibration, saved)
 
 
@@ -166,14 +167,6 @@ def _saved_logits(model: Model, logits: Tensor) -> Callable[[Array], Array] | No
     compute = tf.function(lambda x: inner(x, training=False), input_signature=signature)
     compiled = compute.get_concrete_function()
     return lambda batch: np.asarray(compiled(tf.convert_to_tensor(batch, tf.float32)))
-
-
-def _in_float32(model: Model) -> Model:
-    """The same model with every layer computing in the precision that its weights have."""
-    for layer in model._flatten_layers(include_self=False):
-        if layer.compute_dtype != "float32":
-            layer.dtype_policy = "float32"
-    return model
 
 
 def _layers_below(tensor: Tensor) -> Iterator[tuple[Layer, Tensor]]:

@@ -19,7 +19,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 @contextmanager
-def _native_stderr_held_back() -> Iterator[None]:
+def native_stderr_held_back() -> Iterator[None]:
     """Hold back what C++ code writes to file descriptor 2, and show it only after a failure.
 
     TensorFlow logs before its own log level is in force, so the level alone does not silence it.
@@ -65,13 +65,25 @@ if TYPE_CHECKING:
     keras: Any
     tf: Any
 else:
-    with _native_stderr_held_back(), _optional_imports_skipped():
+    with native_stderr_held_back(), _optional_imports_skipped():
         import keras
         import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
     # With a channels_first default in ~/.keras/keras.json, shapes would not be those of the tables.
     keras.config.set_image_data_format("channels_last")
+
+
+def freeze_to_constants(function: Any) -> Any:
+    """A concrete function with its variables as constants, and every inner function inlined.
+
+    TensorFlow has it only in a module that is not part of its public interface.
+    """
+    from tensorflow.python.framework import convert_to_constants
+
+    return convert_to_constants.convert_variables_to_constants_v2(
+        function, aggressive_inlining=True
+    )
 
 
 def has_onednn() -> bool:
@@ -88,4 +100,4 @@ def has_onednn() -> bool:
         return False
 
 
-__all__ = ["has_onednn", "keras", "tf"]
+__all__ = ["freeze_to_constants", "has_onednn", "keras", "native_stderr_held_back", "tf"]

@@ -1,0 +1,125 @@
+"""A network out of Keras: as a frozen function of pixels, and as the bytes of a LiteRT file.
+
+Both compute in float32, take any number of photos at once, and have only operations that every
+runtime has built in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli.networks.framework import freeze_to_constants, keras, native_stderr_held_back, tf
+
+Array = npt.NDArray[Any]
+#: Types of Keras and TensorFlow, which have no useful type hints.
+Model = Any
+Tensor = Any
+FrozenFunction = Any
+
+#: What weights, and for int8 activations too, become in a file; None leaves them float32.
+#: `dynamic` has int8 weights, and rounds activations while it runs.
+Quantization = Literal["float16", "dynamic", "int8"]
+
+#: The name of the input in every file.
+PIXELS = "pixels"
+
+
+def freeze(
+    model: Model,
+    tensor: Tensor = None,
+    *,
+    name: str = "logits",
+    then: Callable[[Tensor], Tensor] | None = None,
+) -> FrozenFunction:
+    """A function of pixels with the weights of a model inside, in inference mode.
+
+    Args:
+        model: takes raw RGB 0..255, float32, shape (n, height, width, 3), and computes in float32
+            (`compute_in_float32`).
+        tensor: what is put out, a tensor of the model; by default the model's own output.
+        name: what the output is called.
+        then: is applied to `tensor`, on TensorFlow's tensors.
+
+    Returns:
+        A concrete function, without variables and without calls of other functions, that takes
+        `pixels` and returns a list with the one output.
+    """
+    pixels = model.inputs[0]
+    inner = keras.Model(pixels, model.outputs[0] if tensor is None else tensor)
+
+    def compute(x: Tensor) -> Tensor:
+        values = inner(x, training=False)
+        return tf.identity(values if then is None else then(values), name=name)
+
+    signature = [tf.TensorSpec([None, *pixels.shape[1:]], tf.float32, name=PIXELS)]
+    with _inner_functions_inlined():
+        traced = tf.compat.v1.wrap_function(compute, signature)
+    return freeze_to_constants(traced)
+
+
+def name_output(frozen: FrozenFunction) -> Any:
+    """A `tf.Module` whose function `serve` returns the output under its name, as signatures do."""
+    (output,) = frozen.outputs
+    holder = tf.Module()
+    holder.serve = tf.function(
+        lambda pixels: {output.op.name: frozen(pixels)[0]},
+        input_signature=[tf.TensorSpec(frozen.inputs[0].shape, tf.float32, name=PIXELS)],
+    )
+    return holder
+
+
+def compute_in_float32(model: Model) -> Model:
+    """The same model with every layer computing in the precision that its weights have."""
+    for layer in model._flatten_layers(include_self=False):
+        if layer.compute_dtype != "float32":
+            layer.dtype_policy = "float32"
+    return model
+
+
+@contextmanager
+def _inner_functions_inlined() -> Iterator[None]:
+    """Let functions inside of a traced one become part of it.
+
+    Keras computes depthwise convolutions in a function that XLA must compile, which TensorFlow
+    never inlines afterwards, and which other runtimes cannot call.
+    """
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def convert_to_litert(
+    frozen: FrozenFunction,
+    quantize: Quantization | None = None,
+    photos: Iterable[Array] = (),
+) -> bytes:
+    """The flatbuffer of a frozen function.
+
+    Args:
+        quantize: the form of the weights; input and output are float32 in each.
+        photos: pixels, float32 (height, width, 3), from which `int8` takes the ranges of the
+            activations.
+
+    The converter raises what it raises where an operation is not among LiteRT's own; none falls
+    back to those of TensorFlow.
+    """
+    holder = name_output(frozen)
+    function = holder.serve.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], holder)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if quantize is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        converter.representative_dataset = lambda: ([pixels[np.newaxis]] for pixels in photos)
+    with native_stderr_held_back():
+        return bytes(converter.convert())
