@@ -39,6 +39,23 @@ def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squa
     return path
 
 
+def stock_network(precision: str = "float32") -> keras.Model:
+    """A small network of the kinds of layers that bases have, the last two as in a run."""
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    pixels = keras.Input((32, 32, 3), name="pixels")
+    x = layers.Rescaling(1 / 127.5, -1)(pixels)
+    for filters in (32, 64, 128):
+        x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, dtype=precision)(x)
+        x = layers.ReLU(dtype=precision)(layers.BatchNormalization(dtype=precision)(x))
+        x = layers.Conv2D(
+            filters, 3, groups=filters, padding="same", activation="gelu", dtype=precision
+        )(x)
+    x = layers.GlobalAveragePooling2D(dtype=precision)(x)
+    x = layers.Dense(3, name="head_logits")(x)
+    return keras.Model(pixels, layers.Activation("softmax")(x))
+
+
 def spread_logits(model: keras.Model, pixels: np.ndarray) -> keras.Model:
     """The same network with a last layer under which the logits of these photos differ by about 1.
 
