@@ -26,6 +26,8 @@ def clean_environ(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("TLCLI_CACHE", str(home / "cache"))
     monkeypatch.setenv("TLCLI_RUNS", str(home / "runs"))
+    # Converting takes seconds; the tests of what it gives ask for it.
+    monkeypatch.setenv("TLCLI_INSTANT", "0")
     monkeypatch.setenv("KERAS_HOME", str(home / "keras"))
     (home / "here").mkdir()
     monkeypatch.chdir(home / "here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,10 @@ from tlcli.commands.options import (
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
+if TYPE_CHECKING:
+    from tlcli.runs.resume import RunRequest
+    from tlcli.training.plan import Plan
+
 
 @click.command(cls=RecipeCommand)
 @with_recipe
@@ -29,11 +34,18 @@ from tlcli.system import console
     is_flag=True,
     help="Check everything, print the plan and an estimate of its time, and stop.",
 )
+@click.option(
+    "--instant/--no-instant",
+    default=True,
+    show_default=True,
+    envvar="TLCLI_INSTANT",
+    help="Make the file from which `predict` answers at once.",
+)
 @with_json
 def finetune(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
     access: WeightsAccess, out: Path | None, force: bool, fresh: bool, resume: str | None,
-    dry_run: bool, json_: bool,
+    dry_run: bool, instant: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Train a classifier: extract features, train the head, fine-tune the top in stages.
 
@@ -54,7 +66,16 @@ def finetune(
         return
     console.note(plan.text() + "\n")
     from tlcli.runs.resume import RunRequest
+
+    _train(plan, RunRequest(out, force, fresh, resume), json_, instant=instant)
+
+
+def _train(plan: Plan, request: RunRequest, json_: bool, *, instant: bool) -> None:
+    """Carry out a plan and print what came out; then make the run's instant file."""
+    from tlcli.evaluation.instant import add_instant_file
     from tlcli.training.train import train
 
-    summary = train(plan, RunRequest(out, force, fresh, resume))
-    print_result((summary.text(), summary.as_json()), json_)
+    trained = train(plan, request)
+    print_result((trained.text(), trained.as_json()), json_)
+    if instant:
+        add_instant_file(trained.run)

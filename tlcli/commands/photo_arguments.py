@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,20 @@ def named_photos(words: tuple[str, ...]) -> Iterator[Path | Problem]:
                 yield photo
             else:
                 console.print_problem(photo)
+
+
+def counted_photos(
+    words: tuple[str, ...], most: int
+) -> tuple[Iterator[Path | Problem], int | None]:
+    """The photos of a command line, and how many they are, counted up to `most`.
+
+    A list on stdin may come slowly and is not waited for: its number is None.
+    """
+    photos = named_photos(words)
+    if "-" in words:
+        return photos, None
+    first = list(islice(photos, most))
+    return chain(first, photos), len(first)
 
 
 def _refuse_networks(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:

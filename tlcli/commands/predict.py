@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tlcli.commands.options import with_raw
-from tlcli.commands.photo_arguments import named_photos, with_photos
+from tlcli.commands.photo_arguments import counted_photos, with_photos
+
+if TYPE_CHECKING:
+    from tlcli.networks.engine import EngineName
 
 
 @click.command()
@@ -19,9 +24,14 @@ from tlcli.commands.photo_arguments import named_photos, with_photos
               help="Average over each photo and N augmented views of it.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
               default="table", show_default=True, help="Output format.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["keras", "instant"]),
+              help="What computes: TensorFlow, or LiteRT, which starts at once. "
+              "[default: the one that is done first]")  # fmt: skip
+@click.option("--verbose", is_flag=True, help="Print which engine answered, and why.")
 def predict(
-    photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str
-) -> None:
+    photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str,
+    engine: EngineName | None, verbose: bool,
+) -> None:  # fmt: skip
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
     \b
@@ -29,14 +39,14 @@ def predict(
       tlcli predict photo.jpg
       tlcli predict holiday --top 3 --format jsonl
     """
+    from tlcli.evaluation.engines import MANY_PHOTOS, open_predictor
     from tlcli.evaluation.prediction_output import print_predictions
     from tlcli.runs import directory
 
     model = directory.find_model(run_name)
-    from tlcli.evaluation.predict import Predictor
-
-    predictor = Predictor(model, raw=raw)
-    predictions = predictor.predict(named_photos(photos), top=top, tta=tta)
+    given, number = counted_photos(photos, MANY_PHOTOS)
+    predictor = open_predictor(model, raw=raw, asked=engine, photos=number, verbose=verbose)
+    predictions = predictor.predict(given, top=top, tta=tta)
     abstains = predictor.calibration.threshold is not None and not tta
     failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import tee
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,13 @@ from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_
 from tlcli.networks.engine import Engine, KerasEngine
 from tlcli.networks.probabilities import class_logits, log_softmax
 from tlcli.networks.temperature import log_probabilities
-from tlcli.recipe.augment import Augment
 from tlcli.runs.directory import MODEL, SPLIT, Run
 from tlcli.runs.inputs import read_split
 from tlcli.runs.model_file import find_logits, open_model, read_card, run_of_model
 from tlcli.system import console
+
+if TYPE_CHECKING:
+    from tlcli.recipe.augment import Augment
 
 Array = npt.NDArray[Any]
 

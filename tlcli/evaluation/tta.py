@@ -6,11 +6,14 @@ They are those of the run's recipe: only its author knows which changes leave th
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlcli.errors import Problem, RunError
-from tlcli.recipe.augment import Augment
 from tlcli.runs.directory import RECIPE, Run
 from tlcli.runs.inputs import read_recipe
+
+if TYPE_CHECKING:
+    from tlcli.recipe.augment import Augment
 
 
 def read_tta_settings(run: Path) -> Augment:

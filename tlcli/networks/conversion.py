@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.networks.framework import freeze_to_constants, keras, native_stderr_held_back, tf
+from tlcli.networks.framework import freeze_to_constants, keras, tf
+from tlcli.system.streams import native_stderr_held_back
 
 Array = npt.NDArray[Any]
 #: Types of Keras and TensorFlow, which have no useful type hints.

@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.system.threads import usable_processors
+from tlcli.system.machine import usable_processors
+from tlcli.system.streams import native_stderr_held_back
 
 Array = npt.NDArray[Any]
 
@@ -77,7 +78,8 @@ class LiteRTEngine:
             "model_path": str(content)
         }  # fmt: skip
         try:
-            self._interpreter = Interpreter(**file, num_threads=usable_processors())
+            with native_stderr_held_back():
+                self._interpreter = Interpreter(**file, num_threads=usable_processors())
             (self._input,) = self._interpreter.get_input_details()
             (self._output,) = self._interpreter.get_output_details()
         except RuntimeError as error:
@@ -92,7 +94,8 @@ class LiteRTEngine:
         pixels = np.ascontiguousarray(pixels, np.float32)
         if len(pixels) != self._batch:
             self._interpreter.resize_tensor_input(self._input["index"], pixels.shape, strict=True)
-            self._interpreter.allocate_tensors()
+            with native_stderr_held_back():
+                self._interpreter.allocate_tensors()
             self._batch = len(pixels)
         self._interpreter.set_tensor(self._input["index"], pixels)
         self._interpreter.invoke()

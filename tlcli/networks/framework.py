@@ -7,41 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from tlcli.system.streams import native_stderr_held_back
 
 # The libraries read these while they are imported. What the user has set stays, except the backend
 # of Keras: the training loop is written for TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
-
-
-@contextmanager
-def native_stderr_held_back() -> Iterator[None]:
-    """Hold back what C++ code writes to file descriptor 2, and show it only after a failure.
-
-    TensorFlow logs before its own log level is in force, so the level alone does not silence it.
-    """
-    try:
-        saved = os.dup(2)
-    except OSError:  # started without a stderr
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(saved, 2)
-            held.seek(0)
-            os.write(2, held.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
 
 
 # Packages that Keras imports if they are installed, for its plots and its scikit-learn wrappers,
@@ -100,4 +75,4 @@ def has_onednn() -> bool:
         return False
 
 
-__all__ = ["freeze_to_constants", "has_onednn", "keras", "native_stderr_held_back", "tf"]
+__all__ = ["freeze_to_constants", "has_onednn", "keras", "tf"]

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tlcli.recipe.block import Block
-from tlcli.recipe.settings import MAX_SIDE, NUMBER_OR_PAIR
+from tlcli.recipe.limits import MAX_SIDE
+from tlcli.recipe.settings import NUMBER_OR_PAIR
 
 #: The largest number of views that makes sense: the store holds an activation for each.
 MAX_VIEWS = 1_000

@@ -12,10 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from tlcli.recipe.block import Block, NamedBlock
-
-#: The largest numbers that make sense; beyond them a recipe is a mistake or an attack. What the
-#: machine has memory for is less, and `plan` says so.
-MAX_UNITS, MAX_SIDE, MAX_EPOCHS = 1_000_000_000, 4_096, 100_000
+from tlcli.recipe.limits import MAX_DEPTH, MAX_EPOCHS, MAX_SIDE, MAX_UNITS, MIN_DEPTH
 
 
 def _pair(value: Any) -> Any:
@@ -64,9 +61,6 @@ NUMBER_OR_PAIR = {
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
 
-
-#: Bits that a photo in a file of 16 may use.
-MIN_DEPTH, MAX_DEPTH = 8, 16
 
 #: The share of the photos for the final test, where nothing says which photos it has.
 TEST_SHARE = 0.15

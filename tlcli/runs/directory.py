@@ -30,6 +30,7 @@ LATEST = "latest"  # beside the runs: the last one that finished
 FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, CALIBRATION, MODEL, SUMMARY)
 
 # What other commands add to a finished run.
+INSTANT = "instant.tflite"  # the network as LiteRT, which answers without TensorFlow
 CURVES = ("curves.png", "curves.svg")  # accuracy, loss and learning rate over all stages
 EXPLANATIONS = "explanations"  # a folder of heat maps and the index of them
 EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
@@ -66,6 +67,7 @@ _SPLITS, _FORMS = ("train", "val", "test"), ("png", "svg")
 
 #: All that follows from a model, and is out of date with another one in its place.
 DERIVED = (
+    INSTANT,
     *CURVES,
     EXPLANATIONS,
     VIEWS_SHEET,

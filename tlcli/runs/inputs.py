@@ -7,16 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlcli.data.findings import relative_name
 from tlcli.data.layout import SPLITS
 from tlcli.data.split_file import KnownSplits
 from tlcli.errors import Problem, RecipeError, RunError, reason
-from tlcli.recipe.load import load_recipe
-from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
+
+if TYPE_CHECKING:
+    from tlcli.recipe.recipe import Recipe
 
 _COLUMNS = ("path", "label", "split", "sha256")
 
@@ -76,6 +78,9 @@ def _row(line: dict[str, str | None], path: Path, number: int) -> RecordedPhoto:
 
 def read_recipe(run: Run, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe that a run has kept; its problems name the run."""
+    # Imported here, since a prediction has no use for it and would wait.
+    from tlcli.recipe.load import load_recipe
+
     with problems_naming_the_run(run):
         return load_recipe(run.file(directory.RECIPE), overrides)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,22 +11,33 @@ from typing import Any
 from tlcli.errors import Problem, RunError, reason
 from tlcli.images import decode
 from tlcli.networks.temperature import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
-from tlcli.recipe.settings import MAX_DEPTH, MAX_SIDE, MIN_DEPTH
+from tlcli.recipe.limits import MAX_DEPTH, MAX_SIDE, MIN_DEPTH
 from tlcli.runs.directory import MODEL, MODEL_CARD, Run, is_run
 from tlcli.system import files
 
 #: A card holds class names, not data.
 CARD_BYTES = 10_000_000
 
-
-# What reading a damaged archive raises beside OSError and ValueError.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+#: What reading a damaged archive raises beside OSError and ValueError.
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 
 
 def run_of_model(model: Path) -> Run | None:
     """The run that a model lies in, if it lies in one."""
     run = Run(model.parent)
     return run if model.name == MODEL and is_run(run.path) else None
+
+
+def archive_fingerprint(path: Path) -> str:
+    """What tells the model at `path` from every other, in hex, without reading its weights.
+
+    It is a hash of the names, sizes and checksums that the archive lists of its members.
+    """
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            digest.update(f"{member.filename}\0{member.file_size}\0{member.CRC}\n".encode())
+    return digest.hexdigest()
 
 
 def open_model(path: Path, card: dict[str, Any]) -> Any:
@@ -35,7 +47,7 @@ def open_model(path: Path, card: dict[str, Any]) -> Any:
     try:
         # safe_mode stays on: a model file is data, and must not bring code along.
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, *_DAMAGED) as error:
+    except (OSError, ValueError, TypeError, KeyError, *DAMAGED) as error:
         raise RunError(Problem(str(path), f"cannot be loaded: {reason(error)}")) from error
     classes, outputs = len(card["classes"]), model.outputs[0].shape[-1]
     if outputs != (1 if classes == 2 else classes):
@@ -71,7 +83,7 @@ def read_card(path: Path) -> dict[str, Any]:
         raise RunError(Problem(str(path), "no such model", "name a run with --run")) from None
     except KeyError:
         raise RunError(Problem(str(path), f"has no {MODEL_CARD} inside", hint)) from None
-    except (OSError, ValueError, *_DAMAGED) as error:
+    except (OSError, ValueError, *DAMAGED) as error:
         raise RunError(Problem(str(path), f"is not a model: {reason(error)}")) from error
     if not _is_card(card):
         raise RunError(Problem(str(path), f"its {MODEL_CARD} is not valid", hint))

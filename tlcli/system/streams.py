@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import select
 import sys
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 _reader_left = False
@@ -56,3 +58,29 @@ def _same_file(first: int, second: int) -> bool:
     with suppress(OSError):  # one of them is not open at all
         return os.path.sameopenfile(first, second)
     return False
+
+
+@contextmanager
+def native_stderr_held_back() -> Iterator[None]:
+    """Hold back what C++ code writes to file descriptor 2, and show it only after a failure.
+
+    TensorFlow and LiteRT log whatever log level is set: TensorFlow before it is in force.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:  # started without a stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -7,7 +7,6 @@ daemons: they are left alone when a command is stopped, and end with the process
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
@@ -23,14 +22,6 @@ Result = TypeVar("Result")
 #: The most items that are submitted ahead of the consumer, for each thread. `Executor.map` submits
 #: all items at once, which costs more than a kilobyte for each.
 MAX_AHEAD = 16
-
-
-def usable_processors() -> int:
-    """The number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
 
 _Task = tuple["Future[Any]", Callable[[], Any]]
 

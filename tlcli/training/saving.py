@@ -7,10 +7,8 @@ import os
 import platform
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console, files
-from tlcli.system.threads import usable_processors
+from tlcli.system.machine import processor_name, usable_processors
 
 #: Photos on which the saved model must say what the one in memory says.
 REREAD = 16
@@ -87,7 +85,7 @@ def machine() -> dict[str, Any]:
     threading = tf.config.threading
     return {
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "usable_cores": usable_processors(),
         "threads": [
@@ -112,15 +110,6 @@ def differing_keys(then: Any, now: dict[str, Any]) -> list[str]:
     if not isinstance(then, dict):
         return sorted(now)
     return sorted(key for key in then.keys() & now.keys() if then[key] != now[key])
-
-
-def _processor() -> str:
-    """The processor's model name, as Linux tells it; elsewhere what Python knows."""
-    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def _device(device: Any) -> str:

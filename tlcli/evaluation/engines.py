@@ -1,0 +1,182 @@
+"""Which engine answers for a model: LiteRT from the run's instant file, or Keras.
+
+The instant file is there to start at once. Where so many photos are given that the start does not
+matter, the engine is used that computes them faster on this machine, which is measured once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tlcli.errors import Problem, RunError
+from tlcli.evaluation.predict import Predictor, open_keras
+from tlcli.networks.engine import Engine, EngineName, LiteRTEngine
+from tlcli.runs.directory import INSTANT, Run
+from tlcli.runs.instant_file import InstantFileError, read_instant_file
+from tlcli.runs.model_file import read_card, run_of_model
+from tlcli.system import console, files
+from tlcli.system.machine import processor_name, usable_processors
+
+#: From so many photos on, the time for each counts more than the start of TensorFlow.
+MANY_PHOTOS = 500
+
+#: Photos of a batch, and rounds, of the measurement; the fastest round counts.
+_BATCH, _ROUNDS = 32, 3
+
+#: The file in the cache folder with what was measured on this machine.
+SPEEDS = "engines.json"
+
+RUNTIME = "ai-edge-litert"
+
+
+class ChosenEngine(NamedTuple):
+    """An engine for a model, and in a few words why it was chosen."""
+
+    engine: Engine
+    why: str
+
+
+def open_predictor(
+    model: Path,
+    *,
+    raw: bool = False,
+    asked: EngineName | None = None,
+    photos: int | None = None,
+    verbose: bool = False,
+) -> Predictor:
+    """A predictor with the engine of `choose_engine`, which `verbose` prints with the reason."""
+    engine, why = choose_engine(model, asked, photos)
+    if verbose:
+        console.note(f"engine: {engine.name} ({why})")
+    return Predictor(model, raw=raw, engine=engine)
+
+
+def choose_engine(
+    model: Path, asked: EngineName | None = None, photos: int | None = None
+) -> ChosenEngine:
+    """The engine for a model that lies in a run, or alone.
+
+    Args:
+        asked: the engine that a user names; for `instant` the file is made where it is missing.
+        photos: how many there are, if that is known.
+
+    Raises:
+        RunError: where the model is missing or damaged, or cannot be used as it is asked.
+    """
+    card = read_card(model)
+    if asked == "keras":
+        return ChosenEngine(open_keras(model, card), "--engine keras")
+    run = run_of_model(model)
+    if run is None:
+        if asked == "instant":
+            message = "only the model of a run has an instant file"
+            raise RunError(Problem("--engine instant", message, "name a run with --run"))
+        return ChosenEngine(open_keras(model, card), "the model lies in no run")
+    if asked == "instant":
+        return _instant_at_any_rate(run, model)
+    try:
+        engine = _open_instant(run, model)
+    except FileNotFoundError:
+        why = f"the run has no {INSTANT}; `tlcli predict --engine instant` makes it"
+        return ChosenEngine(open_keras(model, card), why)
+    except ImportError:
+        return ChosenEngine(open_keras(model, card), f"{RUNTIME} is not installed")
+    except InstantFileError as error:
+        hint = "Keras answers; `tlcli predict --engine instant` makes it anew"
+        console.warn(str(Problem(str(run.file(INSTANT)), str(error), hint)))
+        return ChosenEngine(open_keras(model, card), f"{INSTANT} {error}")
+    if photos is None or photos < MANY_PHOTOS:
+        return ChosenEngine(engine, f"{INSTANT} of the run")
+    return _faster(engine, model)
+
+
+def _open_instant(run: Run, model: Path) -> LiteRTEngine:
+    """The engine from a run's instant file; errors as `read_instant_file`, and `ImportError`."""
+    path = run.file(INSTANT)
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    flatbuffer = read_instant_file(path, model)
+    try:
+        return LiteRTEngine(flatbuffer, read_card(model)["image_size"])
+    except ValueError as error:
+        raise InstantFileError(f"cannot be used: {error}") from error
+
+
+def _instant_at_any_rate(run: Run, model: Path) -> ChosenEngine:
+    """The engine from the instant file, which is made where it is missing or of no use."""
+    try:
+        return ChosenEngine(_open_instant(run, model), "--engine instant")
+    except (FileNotFoundError, InstantFileError):
+        from tlcli.evaluation.instant import make_instant_file
+
+        console.note(f"making {console.one_line(str(run.file(INSTANT)))}")
+        return ChosenEngine(make_instant_file(run), f"--engine instant, {INSTANT} made now")
+    except ImportError:
+        hint = f"install it: pip install {RUNTIME}"
+        raise RunError(Problem("--engine instant", f"{RUNTIME} is not installed", hint)) from None
+
+
+def _faster(engine: LiteRTEngine, model: Path) -> ChosenEngine:
+    """Of both engines for the model the one that takes less time for a batch on this machine."""
+    cache = files.cache_folder() / SPEEDS
+    key = _speed_key(model)
+    speeds = _read_speeds(cache)
+    if key not in speeds:
+        card = read_card(model)
+        keras = open_keras(model, card)
+        pixels = np.zeros((_BATCH, *card["image_size"], 3), np.float32)
+        speeds[key] = {"instant": _seconds(engine, pixels), "keras": _seconds(keras, pixels)}
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            files.write_json(cache, speeds)
+        except OSError as error:
+            console.warn(f"{cache}: cannot be written ({error}); the next command measures again")
+    both = speeds[key]
+    rate = {name: _BATCH / seconds for name, seconds in both.items()}
+    why = f"{rate['instant']:.0f} photos/s with it, {rate['keras']:.0f} with Keras on this machine"
+    if both["instant"] <= both["keras"]:
+        return ChosenEngine(engine, why)
+    return ChosenEngine(open_keras(model, read_card(model)), why)
+
+
+def _speed_key(model: Path) -> str:
+    """What a speed depends on: the processors, the versions, the network and its pixels."""
+    card = read_card(model)
+    parts = (
+        processor_name(),
+        usable_processors(),
+        *(metadata.version(name) for name in ("tensorflow", RUNTIME)),
+        card.get("base"),
+        card["image_size"],
+    )
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _read_speeds(path: Path) -> dict[str, dict[str, float]]:
+    """What was measured before; nothing of it where the file is damaged."""
+    try:
+        value = files.read_json(path)
+        return {
+            str(key): {name: float(speeds[name]) for name in ("instant", "keras")}
+            for key, speeds in value.items()
+            if all(speeds[name] > 0 for name in ("instant", "keras"))
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _seconds(engine: Engine, pixels: np.ndarray) -> float:
+    engine.compute(pixels)
+    times = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        engine.compute(pixels)
+        times.append(time.perf_counter() - start)
+    return min(times)
