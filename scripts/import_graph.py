@@ -38,7 +38,10 @@ PACKAGES = (
     "training",
     "evaluation",
     "explain",
+    "export",
+    "search",
     "report",
+    "serving",
     "commands",
 )
 
