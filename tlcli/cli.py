@@ -23,6 +23,7 @@ from tlcli.commands.group import CommandGroup
 from tlcli.commands.init import init
 from tlcli.commands.predict import predict
 from tlcli.commands.preview import preview
+from tlcli.commands.probe import probe
 from tlcli.commands.report import report
 from tlcli.commands.reproduce import reproduce
 from tlcli.commands.runs import runs
@@ -61,6 +62,7 @@ main.add_command(finetune)
 main.add_command(init)
 main.add_command(predict)
 main.add_command(preview)
+main.add_command(probe)
 main.add_command(report)
 main.add_command(reproduce)
 main.add_command(runs)

@@ -1,1 +1,1 @@
-"""The page of a run: gathered from its records, drawn as one HTML file."""
+"""Choosing by measurement: where to cut, which base, which rate, which head."""

@@ -1,0 +1,154 @@
+"""How well features tell classes apart: cross-validated classifiers on stored rows.
+
+The linear classifier is scikit-learn's logistic regression on standardised features. Its strength
+of regularisation is chosen inside of each fold, on a part of that fold's training photos, so that
+no photo has a say in the classifier that is judged on it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+#: Folds, if every class has as many photos that may be apart.
+FOLDS = 5
+
+#: Inverse strengths of regularisation to choose from, as scikit-learn's `C`, strongest first.
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+#: The part of a fold's training photos on which the strength is chosen.
+_INNER_FOLDS = 4
+
+#: Neighbours that vote.
+NEIGHBOURS = 10
+
+_MAX_STEPS = 300
+
+
+class Fold(NamedTuple):
+    """Positions of photos: those to fit on, and those to judge on."""
+
+    fitted: Array
+    judged: Array
+
+
+def make_folds(labels: Array, groups: Sequence[str], folds: int, seed: int) -> list[Fold]:
+    """Stratified folds in which photos of one group stay together."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # of classes that are not in every fold
+        warnings.simplefilter("ignore", UserWarning)
+        parts = splitter.split(np.zeros((len(labels), 1)), labels, np.asarray(groups))
+        return [Fold(fitted, judged) for fitted, judged in parts]
+
+
+def linear_answers(
+    features: Array, labels: Array, groups: Sequence[str], folds: Sequence[Fold], seed: int
+) -> Array:
+    """The class that the linear classifier gives each photo, when it was not fitted on it, (n,)."""
+    answers = np.full(len(labels), -1)
+    for fold in folds:
+        strength = choose_strength(features, labels, groups, fold.fitted, seed)
+        model = fit_linear(features[fold.fitted], labels[fold.fitted], strength)
+        answers[fold.judged] = model.predict(features[fold.judged])
+    return answers
+
+
+def choose_strength(
+    features: Array, labels: Array, groups: Sequence[str], chosen: Array, seed: int
+) -> float:
+    """The strength with the lowest log loss on a part of the chosen photos; of ties the stronger.
+
+    Where the photos are too few for such a part, it is the middle one.
+    """
+    from sklearn.metrics import log_loss
+
+    names = np.asarray(groups)[chosen]
+    part = next(iter(_inner_folds(labels[chosen], names, seed)), None)
+    if part is None:
+        return STRENGTHS[len(STRENGTHS) // 2]
+    fitted, judged = chosen[part.fitted], chosen[part.judged]
+    known = np.isin(labels[judged], labels[fitted])
+    judged = judged[known]
+    losses = []
+    for strength in STRENGTHS:
+        model = fit_linear(features[fitted], labels[fitted], strength)
+        probabilities = model.predict_proba(features[judged])
+        losses.append(log_loss(labels[judged], probabilities, labels=model.classes_))
+    return STRENGTHS[int(np.argmin(losses))]
+
+
+def _inner_folds(labels: Array, groups: Array, seed: int) -> Iterator[Fold]:
+    least = min(smallest_class(labels, groups), _INNER_FOLDS)
+    if least >= 2:
+        yield from make_folds(labels, list(groups), least, seed)
+
+
+def smallest_class(labels: Array, groups: Array) -> int:
+    """The fewest groups that a class has photos in."""
+    return min(len(set(groups[labels == label])) for label in np.unique(labels))
+
+
+def fit_linear(features: Array, labels: Array, strength: float) -> Any:
+    """A fitted scikit-learn pipeline: standardise, then logistic regression."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=_MAX_STEPS))
+    with warnings.catch_warnings():
+        # Answers do not change any more long before the last digits of the weights are settled.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(features, labels)
+
+
+def neighbour_answers(features: Array, labels: Array, folds: Sequence[Fold]) -> Array:
+    """The class that most of the nearest photos have, by the angle between raw features, (n,).
+
+    Standardised features would hide what is common to all photos; see scikit-learn's
+    `KNeighborsClassifier` for the vote. Of equally many votes the class of the lower number wins.
+    """
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    answers = np.full(len(labels), -1)
+    classes = int(labels.max()) + 1
+    for fold in folds:
+        count = min(NEIGHBOURS, len(fold.fitted))
+        likeness = unit[fold.judged] @ unit[fold.fitted].T
+        nearest = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
+        votes = labels[fold.fitted][nearest]
+        counts = np.stack([(votes == label).sum(axis=1) for label in range(classes)], axis=1)
+        answers[fold.judged] = counts.argmax(axis=1)
+    return answers
+
+
+def learning_answers(
+    features: Array,
+    labels: Array,
+    groups: Sequence[str],
+    folds: Sequence[Fold],
+    share: float,
+    seed: int,
+) -> tuple[Array, int]:
+    """As `linear_answers`, with a share of each class to fit on; and the mean number of photos.
+
+    Every class keeps two photos at least.
+    """
+    random = np.random.default_rng(seed)
+    reduced = []
+    for fold in folds:
+        kept = [
+            random.permutation(members)[: max(2, round(share * len(members)))]
+            for label in np.unique(labels[fold.fitted])
+            if len(members := fold.fitted[labels[fold.fitted] == label])
+        ]
+        reduced.append(Fold(np.sort(np.concatenate(kept)), fold.judged))
+    answers = linear_answers(features, labels, groups, reduced, seed)
+    return answers, round(np.mean([len(fold.fitted) for fold in reduced]))

@@ -1,0 +1,235 @@
+"""The work of `tlcli probe`: which boundary's features tell the classes apart, and how well."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli.data.dataset import Item
+from tlcli.errors import DataError, Problem
+from tlcli.evaluation.intervals import PairedCounts, wilson_interval
+from tlcli.features.pooled import PooledFeatures, pool_features
+from tlcli.images.loader import View
+from tlcli.networks.bases import PretrainedBase
+from tlcli.networks.boundaries import Boundary
+from tlcli.runs.probe_record import SIGNIFICANCE, LearningPoint, ProbedBoundary, ProbeRecord
+from tlcli.search import linear_probe
+from tlcli.search.linear_probe import FOLDS, Fold
+from tlcli.system import console, signals
+from tlcli.training.plan import Plan
+from tlcli.training.preparation import load_network
+
+Array = npt.NDArray[Any]
+
+#: Shares of the photos of the learning curve.
+SHARES = (0.25, 0.5, 1.0)
+
+
+def probed_boundaries(row: PretrainedBase, names: Sequence[str] = ()) -> list[Boundary]:
+    """The boundaries to ask, from the lowest to the highest: the last of each block, and of the two
+    highest blocks each. Those without anything to train between them and the next are left out.
+
+    Raises `BoundaryError` where one of `names`, which are asked instead, is no clean boundary.
+    """
+    if names:
+        asked = {row.boundary(name, where="--boundaries", line="{}").name for name in names}
+        return [boundary for boundary in row.boundaries if boundary.name in asked]
+    blocks = [[b for b in block if b.practical] for block in _blocks(row)]
+    blocks = [block for block in blocks if block]
+    return [block[-1] for block in blocks[:-2]] + [b for block in blocks[-2:] for b in block]
+
+
+def _blocks(row: PretrainedBase) -> list[list[Boundary]]:
+    """The boundaries by block: the layers that see one image size, and the pooling after them."""
+    blocks: dict[int, list[Boundary]] = {}
+    stride, above = 0, row.parameters
+    for boundary in row.boundaries:
+        if boundary.parameters_above != above:  # it has weights: pooling has none
+            stride, above = boundary.stride, boundary.parameters_above
+        if stride:
+            blocks.setdefault(stride, []).append(boundary)
+    return list(blocks.values())
+
+
+def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
+    """Measure the boundaries of a recipe's base on its training photos.
+
+    Photos for validation and test are not looked at. Raises a `TlcliError` where there are too few
+    photos, or where weights, photos or the store do not allow it.
+    """
+    boundaries = probed_boundaries(plan.row, names)
+    items = _distinct(plan.index.of("train"))
+    with signals.defer():
+        network = load_network(plan.recipe, plan.source, len(plan.index.classes))
+        started = time.monotonic()
+        views = [View(item.path, item.digest) for item in items]
+        pooled = pool_features(
+            network, plan.recipe, views, [b.name for b in boundaries], plan.cache
+        )
+        shapes = {b.name: network.shape(b.name) for b in boundaries}
+        seconds = {"features": round(time.monotonic() - started, 2)}
+    by_digest = {item.digest: item for item in items}
+    readable = [by_digest[view.digest] for view in pooled.views]
+    labels, groups, kept = _judgeable(readable, plan.index.classes)
+    pooled = _reduced(pooled, kept)
+    folds = _folds(labels, groups, plan.recipe.seed)
+    started = time.monotonic()
+    answers, rows = _ask(plan, boundaries, pooled, labels, groups, folds, shapes)
+    best = _recommended(rows)
+    curve = _learning_curve(
+        pooled.rows[best], labels, groups, folds, plan.recipe.seed, answers[best]
+    )
+    seconds["classifiers"] = round(time.monotonic() - started, 2)
+    return ProbeRecord(
+        recipe=plan.recipe.name,
+        base=plan.row.name,
+        image_size=plan.recipe.base.image_size,
+        weights=str(plan.source),
+        data=_fingerprint(readable),
+        photos=len(labels),
+        classes=len(np.unique(labels)),
+        folds=len(folds),
+        majority=float(np.bincount(labels).max() / len(labels)),
+        boundaries=tuple(rows),
+        best=best,
+        learning_curve=curve,
+        images=pooled.images,
+        seconds=seconds,
+    )
+
+
+def _distinct(items: Sequence[Item]) -> list[Item]:
+    """The photos, copies of the same bytes counted once."""
+    return list({item.digest: item for item in reversed(items)}.values())[::-1]
+
+
+def _judgeable(
+    items: Sequence[Item], classes: Sequence[str]
+) -> tuple[Array, list[str], npt.NDArray[np.intp]]:
+    """Labels, groups and positions of the photos of classes that can be cross-validated.
+
+    A class with photos of a single group is left out, which is printed; `DataError` where fewer
+    than two are left.
+    """
+    groups = np.array([item.group or item.digest for item in items])
+    labels = np.array([item.label for item in items], np.intp)
+    small = [
+        label for label in range(len(classes)) if len(set(groups[labels == label].tolist())) < 2
+    ]
+    if len(classes) - len(small) < 2:
+        message = "cross-validation needs two classes with at least two photos each for training"
+        raise DataError(Problem("data", message, "add photos, or train without a probe"))
+    if small:
+        names = ", ".join(classes[label] for label in small[:8])
+        more = ", ..." if len(small) > 8 else ""
+        console.warn(
+            console.one_line(f"left out, since they need two photos at least: {names}{more}")
+        )
+    kept = np.flatnonzero(~np.isin(labels, small))
+    return labels[kept], groups[kept].tolist(), kept
+
+
+def _reduced(pooled: PooledFeatures, kept: npt.NDArray[np.intp]) -> PooledFeatures:
+    rows = {name: values[kept] for name, values in pooled.rows.items()}
+    return PooledFeatures(tuple(pooled.views[i] for i in kept), rows, pooled.images)
+
+
+def _folds(labels: Array, groups: list[str], seed: int) -> list[Fold]:
+    number = min(FOLDS, linear_probe.smallest_class(labels, np.asarray(groups)))
+    if number < FOLDS:
+        console.note(
+            f"{console.counted(number, 'fold')} instead of {FOLDS}: the smallest class has photos "
+            f"for no more"
+        )
+    return linear_probe.make_folds(labels, groups, number, seed)
+
+
+def _ask(
+    plan: Plan,
+    boundaries: Sequence[Boundary],
+    pooled: PooledFeatures,
+    labels: Array,
+    groups: list[str],
+    folds: list[Fold],
+    shapes: dict[str, tuple[int, ...]],
+) -> tuple[dict[str, Array], list[ProbedBoundary]]:
+    """The cross-validated answers at each boundary, and the rows of the table."""
+    answers, votes, seconds = {}, {}, {}
+    itemsize = np.dtype(plan.recipe.features.dtype).itemsize
+    with console.progress(len(boundaries), "probing", "boundaries") as bar:
+        for boundary in boundaries:
+            started = time.monotonic()
+            rows = pooled.rows[boundary.name].astype(np.float64)
+            answers[boundary.name] = linear_probe.linear_answers(
+                rows, labels, groups, folds, plan.recipe.seed
+            )
+            votes[boundary.name] = linear_probe.neighbour_answers(rows, labels, folds)
+            seconds[boundary.name] = time.monotonic() - started
+            bar.update(1)
+    right = {name: given == labels for name, given in answers.items()}
+    leader = max(reversed(boundaries), key=lambda boundary: right[boundary.name].sum()).name
+    return answers, [
+        ProbedBoundary(
+            name=boundary.name,
+            **_accuracy(right[boundary.name]),
+            knn=float((votes[boundary.name] == labels).mean()),
+            p=_paired(right[boundary.name], right[leader]).mcnemar_test().p,
+            parameters_above=boundary.trainable(plan.recipe.base.batch_norm),
+            row_bytes=int(np.prod(shapes[boundary.name])) * itemsize,
+            seconds=round(seconds[boundary.name], 3),
+        )
+        for boundary in boundaries
+    ]
+
+
+def _accuracy(right: Array) -> dict[str, float]:
+    low, high = wilson_interval(int(right.sum()), len(right))
+    return {"accuracy": float(right.mean()), "low": low, "high": high}
+
+
+def _paired(first: Array, second: Array) -> PairedCounts:
+    return PairedCounts(
+        both=int((first & second).sum()),
+        first_only=int((first & ~second).sum()),
+        second_only=int((~first & second).sum()),
+        neither=int((~first & ~second).sum()),
+    )
+
+
+def _recommended(rows: Sequence[ProbedBoundary]) -> str:
+    """The highest boundary that cannot be told apart from the most accurate: the cheapest."""
+    return next(row.name for row in reversed(rows) if row.p >= SIGNIFICANCE)
+
+
+def _learning_curve(
+    rows: Array,
+    labels: Array,
+    groups: list[str],
+    folds: list[Fold],
+    seed: int,
+    answers: Array,
+) -> tuple[LearningPoint, ...]:
+    """The accuracy with shares of the photos; `answers` are those with all of them."""
+    points = []
+    for share in SHARES:
+        if share == 1:
+            given, photos = answers, round(np.mean([len(fold.fitted) for fold in folds]))
+        else:
+            given, photos = linear_probe.learning_answers(
+                rows.astype(np.float64), labels, groups, folds, share, seed
+            )
+        points.append(LearningPoint(share=share, photos=photos, **_accuracy(given == labels)))
+    return tuple(points)
+
+
+def _fingerprint(items: Sequence[Item]) -> str:
+    """What tells these photos with their labels from others, in hex."""
+    digest = hashlib.sha256()
+    for photo, label in sorted((item.digest, item.label) for item in items):
+        digest.update(f"{photo} {label}\n".encode())
+    return digest.hexdigest()
