@@ -38,11 +38,15 @@ demo: $(READY) $(DEMO)/digits
 $(DEMO)/digits: | $(READY)
 	$(BIN)/tlcli sample $@
 
+# As many processes as this one may use processors; `make test WORKERS=0` does without.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -125,4 +125,4 @@ while True:
 
 
 def test_a_long_search_for_near_duplicates():
-    interrupted("plain", WHOLE_AUDIT)
+    interrupted("plain", WHOLE_AUDIT, rests=False)

@@ -83,7 +83,14 @@ CUT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("mode", "options"), CUT, ids=str)
+def words(value: object) -> str:
+    """The name of a parameter, which is the same in every process."""
+    if isinstance(value, dict):
+        return "-".join(f"{key}" for key in value) or "plain"
+    return str(value)
+
+
+@pytest.mark.parametrize(("mode", "options"), CUT, ids=words)
 def test_an_early_end_mark_leaves_grey_wherever_the_stored_end_is(
     mode: str, options: dict[str, object]
 ):

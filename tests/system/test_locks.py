@@ -89,7 +89,7 @@ def no_locks(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("pid", "host", "free"),
     [
-        (os.getpid(), None, False),
+        pytest.param(os.getpid(), None, False, id="own"),
         (2**22 + 1, None, True),
         (1, "elsewhere", False),
         (0, None, True),
