@@ -14,8 +14,9 @@ from builders.interrupts import MODES, interrupt, interrupted
 from builders.slow_files import blocking
 
 from tlcli.data.audit_cache import FILE, AuditCache
-from tlcli.features.store import TrunkAddress, TrunkRows
+from tlcli.features.store import TrunkRows
 from tlcli.features.store_index import INDEX
+from tlcli.features.trunk_address import TrunkAddress
 
 WAITS = {
     "hash": """
@@ -89,7 +90,8 @@ def test_a_database_that_another_process_keeps(photos: Path, tmp_path: Path, blo
 
 
 STORE = """
-from tlcli.features.store import TrunkAddress, TrunkRows
+from tlcli.features.store import TrunkRows
+from tlcli.features.trunk_address import TrunkAddress
 import numpy as np
 rows = TrunkRows(Path(sys.argv[2]), TrunkAddress({"base": "b", "boundary": "t"}, (2,), "float32"))
 rows.append([("aa" * 32, "0")], np.zeros((1, 2)))

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tlcli.features.store import RowKey, TrunkAddress, TrunkRows
+from tlcli.features.store import RowKey, TrunkRows
+from tlcli.features.trunk_address import TrunkAddress
 
 SHAPE = (2, 3, 4)
 TRUNK = {"base": "VGG16", "boundary": "block4_pool", "image_size": [64, 64]}

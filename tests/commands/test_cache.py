@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlcli.features.store import TrunkAddress, TrunkRows
+from tlcli.features.store import TrunkRows
+from tlcli.features.trunk_address import TrunkAddress
 from tlcli.system import files
 
 

@@ -14,7 +14,8 @@ from tlcli.data import audit_cache
 from tlcli.errors import StoreError
 from tlcli.features import inventory
 from tlcli.features.listing import store_table
-from tlcli.features.store import TrunkAddress, TrunkRows
+from tlcli.features.store import TrunkRows
+from tlcli.features.trunk_address import TrunkAddress
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
 

@@ -10,12 +10,13 @@ import numpy as np
 from tlcli.data import audit_cache
 from tlcli.features import store
 from tlcli.features.listing import store_table
+from tlcli.features.trunk_address import TrunkAddress
 
 TRUNK = {"boundary": "block4_pool", "image_size": [64, 96]}
 
 
 def fill(folder: Path, base: str, rows: int) -> Path:
-    opened = store.TrunkRows(folder, store.TrunkAddress({"base": base, **TRUNK}, (5,), "float32"))
+    opened = store.TrunkRows(folder, TrunkAddress({"base": base, **TRUNK}, (5,), "float32"))
     keys = [(f"{number:064x}", "0") for number in range(rows)]
     opened.append(keys, np.ones((rows, 5), np.float32))
     opened.close()

@@ -19,7 +19,8 @@ from builders.stores import OPENED, SHAPE, TRUNK, key, keys, read, row_values, r
 
 from tlcli.errors import StoreError
 from tlcli.features import store, store_index
-from tlcli.features.store import TrunkAddress, TrunkRows
+from tlcli.features.store import TrunkRows
+from tlcli.features.trunk_address import TrunkAddress
 
 ROOT = Path(__file__).parents[2]
 

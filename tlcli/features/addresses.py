@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tlcli.data.dataset import Item
-from tlcli.features.store import RowKey, TrunkAddress
+from tlcli.features.store import RowKey
+from tlcli.features.trunk_address import TrunkAddress
 from tlcli.images import augment
 from tlcli.images.decoder_identity import decoder_identity
 from tlcli.images.loader import View
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
     from tlcli.recipe.recipe import Recipe
 
 
-def trunk_address(network: Network, recipe: Recipe, boundary: str, weights: str) -> TrunkAddress:
+#: How pooled rows are reduced: the mean over both image axes.
+POOLING = "avg"
+
+
+def trunk_address(
+    network: Network, recipe: Recipe, boundary: str, weights: str, *, pooled: bool = False
+) -> TrunkAddress:
     """The address of the network's trunk up to `boundary`: everything that decides its rows.
 
-    `weights` is the checksum of the network's weights up to the boundary.
+    `weights` is the checksum of the network's weights up to the boundary. With `pooled` the rows
+    are means over space, one float32 number a channel.
     """
     description: dict[str, Any] = {
         "base": network.row.name,
@@ -34,6 +42,9 @@ def trunk_address(network: Network, recipe: Recipe, boundary: str, weights: str)
     }
     if recipe.data.depth is not None:
         description["depth"] = recipe.data.depth
+    if pooled:
+        description["pooling"] = POOLING
+        return TrunkAddress(description, network.shape(boundary)[-1:], "float32")
     return TrunkAddress(description, network.shape(boundary), recipe.features.dtype)
 
 

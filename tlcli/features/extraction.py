@@ -7,7 +7,6 @@ photo. Photos are decoded ahead in threads while the trunk computes.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.data.findings import unreadable_lines
-from tlcli.errors import DataError, Problem, StoreError
+from tlcli.errors import DataError, Problem
 from tlcli.features import disk_space
 from tlcli.features.addresses import row_key
 from tlcli.features.passes import Pass, PassPlan, plan_passes
 from tlcli.features.store import TrunkRows
+from tlcli.features.value_range import check_range
 from tlcli.images import loader
 from tlcli.images.loader import BATCH_SIZE, View
 from tlcli.networks.network import compile_forward
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from tlcli.recipe.recipe import Recipe
 
 Array = npt.NDArray[Any]
-
-FLOAT16_MAX = 65_504.0
 
 
 @dataclass(frozen=True)
@@ -82,21 +80,23 @@ def extract(
 ) -> ExtractionReport:
     """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
 
-    `sources` are rows of other boundaries to compute from, where they lie lower. Raises
-    `StoreError` where the disk has no room for them, and `DataError` naming every photo that has
-    changed since its hash was taken, or that cannot be decoded; with `on_bad_image: skip`, the
-    latter are in the report instead. The rows of the others are computed and kept either way.
+    `sources` are rows of other boundaries to compute from, where they lie lower; for rows that are
+    pooled, rows of any boundary that are not. Raises `StoreError` where the disk has no room for
+    them, and `DataError` naming every photo that has changed since its hash was taken, or that
+    cannot be decoded; with `on_bad_image: skip`, the latter are in the report instead. The rows of
+    the others are computed and kept either way.
     """
-    all_rows = {**(sources or {}), **rows}
-    plan = _plan(network, recipe, views, all_rows, targets=rows)
+    is_pooled = any(trunk.pooling for trunk in rows.values())
+    at_hand = {**(sources or {}), **({} if is_pooled else rows)}
+    plan = _plan(network, recipe, views, rows, at_hand)
     with ExitStack() as stack:
         if plan.passes:
             for trunk in sorted(rows.values(), key=lambda trunk: trunk.path):
                 wait = locks.lock_folder(trunk.path, waiting="it extracts the same features")
                 stack.enter_context(wait)
             # Another process may have computed rows while this one waited.
-            plan = _plan(network, recipe, views, all_rows, targets=rows)
-        report = _compute(network, recipe, plan, all_rows)
+            plan = _plan(network, recipe, views, rows, at_hand)
+        report = _compute(network, recipe, plan, rows, at_hand)
     check_unreadable(report.unreadable, recipe)
     return report
 
@@ -118,6 +118,7 @@ class RowReader:
 
     Args:
         rows: of every boundary at hand; those below `boundary` help to compute a damaged row again.
+        sources: what else to compute it from; None for `rows` themselves, which are not pooled.
         lock: compute under the trunk's lock, so that two processes do not compute the same. Not for
             a caller that holds the locks of other trunks: two of them could wait for each other.
     """
@@ -130,10 +131,11 @@ class RowReader:
         boundary: str,
         views: Sequence[View],
         *,
+        sources: Mapping[str, TrunkRows] | None = None,
         lock: bool = True,
     ) -> None:
-        self._lock = lock
-        self._network, self._recipe, self._all_rows = network, recipe, rows
+        self._network, self._recipe, self._lock = network, recipe, lock
+        self._sources = rows if sources is None else sources
         self._boundary, self._views, self._rows = boundary, views, rows[boundary]
         self._keys = [row_key(recipe.augment, view.digest, view.number) for view in views]
         self._locations = self._rows.locate(self._keys)
@@ -162,9 +164,9 @@ class RowReader:
                 damaged = self._rows.damaged_at(self._locations, damaged)
             self._rows.forget([self._keys[i] for i in damaged])
             views = [self._views[i] for i in damaged]
-            network, recipe, rows = self._network, self._recipe, self._all_rows
-            plan = _plan(network, recipe, views, rows, targets=[self._boundary])
-            report = _compute(network, recipe, plan, rows)
+            network, recipe, targets = self._network, self._recipe, {self._boundary: self._rows}
+            plan = _plan(network, recipe, views, targets, self._sources)
+            report = _compute(network, recipe, plan, targets, self._sources)
             if report.unreadable:
                 raise DataError(unreadable_lines(report.unreadable, recipe.data.root))
             self._locate_again(damaged)
@@ -187,29 +189,32 @@ def _plan(
     network: Network,
     recipe: Recipe,
     views: Sequence[View],
-    rows: Mapping[str, TrunkRows],
-    *,
-    targets: Iterable[str],
+    targets: Mapping[str, TrunkRows],
+    sources: Mapping[str, TrunkRows],
 ) -> PassPlan:
     boundaries = [boundary.name for boundary in network.row.boundaries]
     # Rounded rows give other bits than the photo, and rows must not depend on their history.
     from_rows = recipe.features.dtype == "float32"
-    return plan_passes(views, recipe.augment, boundaries, rows, {*targets}, from_rows=from_rows)
+    return plan_passes(views, recipe.augment, boundaries, targets, sources, from_rows=from_rows)
 
 
 def _compute(
-    network: Network, recipe: Recipe, plan: PassPlan, rows: Mapping[str, TrunkRows]
+    network: Network,
+    recipe: Recipe,
+    plan: PassPlan,
+    targets: Mapping[str, TrunkRows],
+    sources: Mapping[str, TrunkRows],
 ) -> ExtractionReport:
     """Compute and commit; raises `StoreError` where the disk has no room for it."""
     if plan.passes:
-        folder = rows[plan.passes[0].targets[0]].path.parent
-        disk_space.check_missing_rows(folder, _bytes(plan.passes, rows))
+        folder = targets[plan.passes[0].targets[0]].path.parent
+        disk_space.check_missing_rows(folder, _bytes(plan.passes, targets))
     computed, images = dict.fromkeys(plan.stored, 0), 0
     unreadable: dict[Path, Problem] = {}
     started = time.monotonic()
     with console.progress(_views(plan.passes), "extracting", "views") as bar:
         for step in plan.passes:
-            for batch in _run_pass(network, recipe, step, rows):
+            for batch in _run_pass(network, recipe, step, targets, sources):
                 for target in step.targets:
                     computed[target] += len(batch.readable)
                 images += len(batch.readable) if step.source is None else 0
@@ -246,21 +251,30 @@ class _ComputedBatch(NamedTuple):
 
 
 def _run_pass(
-    network: Network, recipe: Recipe, step: Pass, rows: Mapping[str, TrunkRows]
+    network: Network,
+    recipe: Recipe,
+    step: Pass,
+    rows: Mapping[str, TrunkRows],
+    sources: Mapping[str, TrunkRows],
 ) -> Iterator[_ComputedBatch]:
     """Compute and commit batch by batch; yields each when its rows are in the store."""
     source, targets = step.source, step.targets
-    model = network.between(source, targets) if source else network.trunk(targets)
+    if rows[targets[0]].pooling:
+        model = network.pooled(source, targets)
+    else:
+        model = network.between(source, targets) if source else network.trunk(targets)
     forward = compile_forward(model, BATCH_SIZE)
     starts = range(0, len(step.views), BATCH_SIZE)
     groups = [step.views[start : start + BATCH_SIZE] for start in starts]
     for batch in (
-        _stored_rows(network, recipe, source, groups, rows) if source else _pixels(recipe, groups)
+        _stored_rows(network, recipe, source, groups, sources)
+        if source
+        else _pixels(recipe, groups)
     ):
         if batch.readable:
             keys = [row_key(recipe.augment, view.digest, view.number) for view in batch.readable]
             for target, values in zip(targets, forward(batch.inputs), strict=True):
-                _check_range(values, target, recipe.features.dtype)
+                check_range(values, target, rows[target].dtype)
                 rows[target].append(keys, values)
         signals.raise_if_interrupted()
         yield batch
@@ -281,14 +295,3 @@ def _stored_rows(
 def _pixels(recipe: Recipe, groups: Iterable[Sequence[View]]) -> Iterator[_ComputedBatch]:
     for batch in loader.load_batches(groups, loader.PixelSettings.from_recipe(recipe)):
         yield _ComputedBatch(len(batch.views), batch.readable, batch.pixels, batch.errors)
-
-
-def _check_range(values: Array, boundary: str, dtype: str) -> None:
-    """Raise `StoreError` for activations that no row may hold."""
-    largest = float(np.abs(values).max())
-    if not math.isfinite(largest):
-        message = f"the base's activations at '{boundary}' are not finite numbers"
-        raise StoreError(Problem("base.weights", message, "name other weights"))
-    if dtype == "float16" and largest > FLOAT16_MAX:
-        message = f"an activation of {largest:,.0f} at '{boundary}' does not fit float16"
-        raise StoreError(Problem("features.dtype", message, "use float32 for this base"))

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from tlcli.data import audit_cache
 from tlcli.errors import Problem
-from tlcli.features.store import TrunkAddress, TrunkRows
+from tlcli.features.store import TrunkRows
 from tlcli.features.store_index import INDEX, SCHEMA, fetch_all, store_errors, wait_for_index
+from tlcli.features.trunk_address import TrunkAddress
 from tlcli.system import console, files, locks, shared_locks
 from tlcli.system.database import STEP
 from tlcli.system.files import is_damaged_database
@@ -40,6 +41,7 @@ class _TrunkRecord(BaseModel):
     image_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
     dtype: Literal["float32", "float16"]
     shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=8)]
+    pooling: Literal["avg"] | None = None
 
     @model_validator(mode="after")
     def _is_bounded(self) -> _TrunkRecord:

@@ -26,6 +26,7 @@ def _trunks(folder: Path) -> tuple[str, Any]:
             "path": str(entry.path),
             "base": entry.description["base"],
             "boundary": entry.description["boundary"],
+            "pooling": entry.description.get("pooling"),
             "image_size": entry.description["image_size"],
             "dtype": entry.description["dtype"],
             "rows": entry.rows,
@@ -39,7 +40,7 @@ def _trunks(folder: Path) -> tuple[str, Any]:
     headers = ("base", "boundary", "pixels", "dtype", "rows", "size", "unused for")
     rows = [
         [
-            entry["base"], entry["boundary"], " x ".join(map(str, entry["image_size"][::-1])),
+            entry["base"], _place(entry), " x ".join(map(str, entry["image_size"][::-1])),
             entry["dtype"], console.count(entry["rows"]), console.size(entry["bytes"]),
             f"{entry['days_unused']:.0f} days",
         ]
@@ -47,3 +48,9 @@ def _trunks(folder: Path) -> tuple[str, Any]:
     ]  # fmt: skip
     total = sum(entry["bytes"] for entry in value)
     return f"{console.table(headers, rows)}\n\n{console.size(total)} in {folder}", value
+
+
+def _place(entry: dict[str, Any]) -> str:
+    """The boundary, and how its rows are pooled."""
+    pooling = entry["pooling"]
+    return f"{entry['boundary']}, {pooling}" if pooling else str(entry["boundary"])

@@ -39,11 +39,17 @@ class OpenedStore:
 
 @contextmanager
 def open_store(
-    network: Network, recipe: Recipe, cache: Path, boundaries: Sequence[str]
+    network: Network,
+    recipe: Recipe,
+    cache: Path,
+    boundaries: Sequence[str],
+    *,
+    pooled: bool = False,
 ) -> Iterator[OpenedStore]:
     """The stored rows of each boundary, and of others there may be, until the block ends.
 
-    `cache` is the folder of `files.cache_folder`.
+    `cache` is the folder of `files.cache_folder`. With `pooled`, the rows are those that are means
+    over space, and what they may be computed from are rows that are not, of any boundary.
     """
     folder = files.features_folder(cache)
     checksums = network.checksums([boundary.name for boundary in network.row.boundaries])
@@ -52,7 +58,10 @@ def open_store(
         for name, checksum in checksums.items():
             address = trunk_address(network, recipe, name, checksum)
             if name in boundaries:
-                rows[name] = stack.enter_context(closing(TrunkRows(folder, address)))
-            elif address.folder(folder).is_dir():
+                own = trunk_address(network, recipe, name, checksum, pooled=pooled)
+                rows[name] = stack.enter_context(closing(TrunkRows(folder, own)))
+            if name in boundaries and not pooled:
+                continue
+            if address.folder(folder).is_dir():
                 sources[name] = stack.enter_context(closing(TrunkRows(folder, address)))
         yield OpenedStore(rows, sources, checksums)

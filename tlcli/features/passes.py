@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,33 +43,39 @@ def plan_passes(
     views: Sequence[View],
     settings: Augment,
     boundaries: Iterable[str],
-    rows: Mapping[str, TrunkRows],
-    targets: Collection[str],
+    targets: Mapping[str, TrunkRows],
+    sources: Mapping[str, TrunkRows],
     *,
     from_rows: bool,
 ) -> PassPlan:
-    """The passes that compute the rows of `views` that the boundaries `targets` lack.
+    """The passes that compute the rows of `views` that `targets` lack.
 
     Args:
         boundaries: of the network, from the lowest to the highest.
-        rows: of the targets, and of other boundaries to compute from.
+        targets: the rows to fill, by boundary.
+        sources: rows to compute from, those of targets among them unless they are pooled.
         from_rows: whether stored rows may be computed from.
     """
-    order = [name for name in boundaries if name in rows]
+    order = [name for name in boundaries if name in targets or name in sources]
     keys = [row_key(settings, view.digest, view.number) for view in views]
-    present = {name: rows[name].locate(keys).present for name in order if name in targets}
-    stored = {name: int(is_stored.sum()) for name, is_stored in present.items()}
+    filled = {name: targets[name].locate(keys).present for name in order if name in targets}
+    stored = {name: int(is_stored.sum()) for name, is_stored in filled.items()}
     if all(count == len(keys) for count in stored.values()):
         return PassPlan([], stored)
-    present |= {name: rows[name].locate(keys).present for name in order if name not in targets}
-    to_fill = np.array([name in targets for name in order])
+    at_hand = {
+        name: filled[name] if rows is targets.get(name) else rows.locate(keys).present
+        for name, rows in sources.items()
+    }
+    none = np.zeros(len(keys), bool)
+    lacking = np.stack([~filled.get(name, ~none) for name in order]).T
+    usable = np.stack([at_hand.get(name, none) for name in order]).T
     by_way: dict[tuple[str | None, tuple[str, ...]], list[View]] = {}
-    for view, is_stored in zip(views, np.stack([present[name] for name in order]).T, strict=True):
-        missing = np.flatnonzero(to_fill & ~is_stored)
+    for view, is_lacking, is_usable in zip(views, lacking, usable, strict=True):
+        missing = np.flatnonzero(is_lacking)
         if not len(missing):
             continue
-        # The highest stored row below everything that is missing is nearest to all of it.
-        below = np.flatnonzero(is_stored[: missing[0]])
+        # The highest row at hand that is not above anything missing is nearest to all of it.
+        below = np.flatnonzero(is_usable[: missing[0] + 1])
         source = order[below[-1]] if len(below) and from_rows else None
         by_way.setdefault((source, tuple(order[i] for i in missing)), []).append(view)
     return PassPlan([Pass(*way, group) for way, group in by_way.items()], stored)

@@ -1,6 +1,6 @@
 """The feature store on disk: shards of rows under a SQLite index, addressed by content.
 
-    CACHE/features/<base>-<boundary>-<address>/
+    CACHE/features/<base>-<boundary>[-<pooling>]-<address>/
         trunk.json        what computed the rows; the address is its hash
         index.sqlite      (image hash, view) -> shard, row, checksum
         rows-*.npy        rows, appended; any of them opens with numpy.load
@@ -12,8 +12,6 @@ batch it was writing.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sqlite3
 import uuid
@@ -39,6 +37,7 @@ from tlcli.features.store_index import (
     store_errors,
     wait_for_index,
 )
+from tlcli.features.trunk_address import TrunkAddress
 from tlcli.system import console, locks
 from tlcli.system.files import is_damaged_database, write_json
 from tlcli.system.shared_locks import SharedLock
@@ -53,31 +52,6 @@ SHARD_BYTES = 256_000_000
 
 #: Shards of a trunk that are open for reading; systems allow a process 256 open files and more.
 OPEN_SHARDS = 64
-
-
-@dataclass(frozen=True)
-class TrunkAddress:
-    """What the rows of a trunk are; two trunks that differ in any of it share no row.
-
-    Attributes:
-        description: what computes the rows; everything that could change a number in them.
-        shape: of one row.
-        dtype: 'float32' or 'float16'.
-    """
-
-    description: dict[str, Any]
-    shape: Sequence[int]
-    dtype: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The form that `trunk.json` holds."""
-        return {**self.description, "shape": list(self.shape), "dtype": self.dtype}
-
-    def folder(self, store: Path) -> Path:
-        """The folder of the rows in a store, whether it exists or not."""
-        text = json.dumps(self.as_dict(), sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return store / f"{self.description['base']}-{self.description['boundary']}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -117,6 +91,7 @@ class TrunkRows:
         self.path = address.folder(store)
         self.address = self.path.name.rpartition("-")[2]
         self.shape, self.dtype = tuple(address.shape), np.dtype(address.dtype)
+        self.pooling = address.pooling
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
         self._shard: ShardWriter | None = None
         refuse_link(self.path)

@@ -89,6 +89,15 @@ class Network:
         """Activations at `low` -> those at the higher boundaries, as from `trunk`."""
         return keras.Model(self._tensor(low), [self._tensor(name) for name in highs])
 
+    def pooled(self, low: str | None, highs: Sequence[str]) -> Model:
+        """Pixels, or activations at `low` -> means over space at each of `highs`, (n, channels).
+
+        They are float32 in every precision. `low` may be the first of `highs` itself.
+        """
+        start = self.base.input if low is None else self._tensor(low)
+        mean = keras.layers.GlobalAveragePooling2D
+        return keras.Model(start, [mean(dtype="float32")(self._tensor(name)) for name in highs])
+
     def tail(self, boundary: str) -> Model:
         """Activations at `boundary` -> the base's output; at the top that is the identity."""
         if boundary == self.row.top.name:
