@@ -10,7 +10,7 @@ from typing import Any
 
 import click.testing
 import pytest
-from builders.photos import paint_classes
+from builders.photos import paint_classes, paint_splits
 
 from tlcli.data import dataset
 from tlcli.recipe.load import load_recipe
@@ -38,10 +38,7 @@ def clean_environ(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """39 photos of three classes in train, val and test folders: 8, 3 and 2 of each class."""
-    folder = tmp_path / "photos"
-    for split, number, first_seed in (("train", 8, 0), ("val", 3, 100), ("test", 2, 200)):
-        paint_classes(folder / split, number, first_seed)
-    return folder
+    return paint_splits(tmp_path / "photos")
 
 
 @pytest.fixture

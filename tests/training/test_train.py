@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders.model_archives import read_model_archive
+from builders.photos import paint_splits
 
 from tlcli.data import dataset, preview
 from tlcli.errors import DataError, RunError
@@ -61,6 +62,10 @@ class Ran:
 @pytest.fixture
 def pair(photos):
     """The generated photos without one of their three classes."""
+    return leave_two_classes(photos)
+
+
+def leave_two_classes(photos: Path) -> Path:
     for folder in photos.glob("*/red"):
         shutil.rmtree(folder)
     return photos
@@ -71,19 +76,36 @@ def run(photos, tmp_path):
     """Train on the generated photos: base name, recipe text after `base`, overrides."""
 
     def start(base: str = "VGG16", text: str = STAGES, *overrides: str, **options: Any) -> Ran:
-        path = tmp_path / "small.yaml"
-        boundary = BASES[base].default_boundary
-        path.write_text(
-            f"data: {{dir: '{photos}'}}\n"
-            f"base: {{name: {base}, weights: random, image_size: {SIZES.get(base, 32)}}}\n"
-            "head: {hidden: [16], dropout: 0.5}\nbatch_size: 8\n"
-            + text.replace("BOUNDARY", str(boundary)),
-            encoding="utf-8",
-        )
-        made = make_plan(preflight(load_recipe(path, overrides)))
-        return Ran(made, train(made, resume.RunRequest(**options)))
+        return train_on(photos, tmp_path / "small.yaml", base, text, *overrides, **options)
 
     return start
+
+
+def train_on(
+    photos: Path, path: Path, base: str, text: str, *overrides: str, **options: Any
+) -> Ran:
+    """Write a recipe to `path` and train by it."""
+    boundary = BASES[base].default_boundary
+    path.write_text(
+        f"data: {{dir: '{photos}'}}\n"
+        f"base: {{name: {base}, weights: random, image_size: {SIZES.get(base, 32)}}}\n"
+        "head: {hidden: [16], dropout: 0.5}\nbatch_size: 8\n"
+        + text.replace("BOUNDARY", str(boundary)),
+        encoding="utf-8",
+    )
+    made = make_plan(preflight(load_recipe(path, overrides)))
+    return Ran(made, train(made, resume.RunRequest(**options)))
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(tmp_path_factory) -> Ran:
+    """A run of `STAGES` with VGG16 on two classes, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("fine-tuned")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TLCLI_CACHE", str(folder / "cache"))
+        patched.setenv("TLCLI_RUNS", str(folder / "runs"))
+        photos = leave_two_classes(paint_splits(folder / "photos"))
+        return train_on(photos, folder / "small.yaml", "VGG16", STAGES)
 
 
 def losses(ran: Ran) -> list[float]:
@@ -136,8 +158,8 @@ def plain_losses(ran: Ran) -> list[float]:
 @pytest.mark.parametrize(
     "base", ["VGG16", *(pytest.param(name, marks=pytest.mark.slow) for name in list(SIZES)[1:])]
 )
-def test_training_from_the_store_equals_training_the_whole_network(run, pair, base):
-    ran = run(base)
+def test_training_from_the_store_equals_training_the_whole_network(run, pair, fine_tuned, base):
+    ran = fine_tuned if base == "VGG16" else run(base)
     np.testing.assert_allclose(losses(ran), plain_losses(ran), rtol=2e-3)
 
 
@@ -149,8 +171,8 @@ def test_live_views_that_change_nothing_train_as_stored_ones(run, pair, base):
 
 
 @pytest.mark.parametrize("base", ["VGG16", pytest.param("ResNet50", marks=pytest.mark.slow)])
-def test_frozen_stays_and_the_rest_moves(run, pair, base):
-    ran = run(base)
+def test_frozen_stays_and_the_rest_moves(run, pair, fine_tuned, base):
+    ran = fine_tuned if base == "VGG16" else run(base)
     chosen = ran.plan.recipe
     fresh = build_network(ran.plan.row, chosen.base.image_size, chosen.head, 2, seed=chosen.seed)
     saved = keras.saving.load_model(ran.path / directory.MODEL)
@@ -184,8 +206,8 @@ def test_batch_norm_trains_when_the_recipe_says_so(run, pair):
     assert moved("expanded_conv_6_expand_bn") == [False] * 4
 
 
-def test_the_model_opens_with_keras_alone_and_says_what_predict_says(run, pair, tmp_path):
-    ran = run()
+def test_the_model_opens_with_keras_alone_and_says_what_predict_says(fine_tuned, tmp_path):
+    ran = fine_tuned
     item = ran.plan.index.of("test")[0]
     np.save(
         tmp_path / "pixels.npy",
@@ -294,16 +316,18 @@ LAST_STAGES = {
     ["fine-tuning", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("head", "patience"))],
 )
 def test_a_run_with_nothing_left_to_train_saves_the_model_of_one_that_was_not_stopped(
-    run, pair, monkeypatch, kind
+    run, pair, fine_tuned, monkeypatch, kind
 ):
     """It was killed after the checkpoint of its last epoch, so no stage is trained again."""
-    undisturbed = run("VGG16", LAST_STAGES[kind])
+    undisturbed = fine_tuned if kind == "fine-tuning" else run("VGG16", LAST_STAGES[kind])
     with monkeypatch.context() as patched:
         patched.setattr(saving, "save_model", stop)
         with pytest.raises(KeyboardInterrupt):
             run("VGG16", LAST_STAGES[kind])
+    before = [stopped.path for stopped in directory.list_runs(directory.runs_root())]
     resumed = run("VGG16", LAST_STAGES[kind])
-    assert resumed.path.name == "small-2", "the one that was stopped"
+    after = [ended.path for ended in directory.list_runs(directory.runs_root())]
+    assert after == before and resumed.path in after, "the one that was stopped"
     assert losses(resumed) == losses(undisturbed)
     one, other = (read_model_archive(ran.path / directory.MODEL) for ran in (undisturbed, resumed))
     assert one == other
