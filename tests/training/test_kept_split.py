@@ -10,11 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from builders.homes import Home
 from builders.photos import paint_classes
 from click.testing import Result
 
+from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
 from tlcli.runs.inputs import read_split
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
+from tlcli.training.train import train
 
 Cli = Callable[..., Result]
 
@@ -31,6 +36,25 @@ stages:
 @pytest.fixture
 def recipe(write_recipe, plain_photos: Path) -> Path:
     return write_recipe(RECIPE, "plain.yaml")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Home:
+    """A home with a recipe, its split file and the run plain-1."""
+    home = Home(tmp_path_factory.mktemp("trained"))
+    with home.filled() as folder:
+        paint_classes(folder / "plain", 12, 300)
+        (folder / "plain.yaml").write_text(RECIPE, encoding="utf-8")
+        train(make_plan(preflight(load_recipe(folder / "plain.yaml"))))
+    return home
+
+
+@pytest.fixture
+def finished(trained: Home, monkeypatch) -> Path:
+    """The recipe of a finished run, plain-1, with the split file that it has left."""
+    recipe = trained.restore(monkeypatch) / "plain.yaml"
+    assert recipe.with_name("split.csv").exists()
+    return recipe
 
 
 def kept(path: Path) -> dict[str, str]:
@@ -68,9 +92,8 @@ def test_the_commands_that_train_or_extract_keep_the_split(
     assert second == recorded("plain-2")
 
 
-def test_a_run_is_repeated_with_its_own_split_whatever_the_file_says(cli: Cli, recipe: Path):
-    assert cli("finetune", "--config", recipe).exit_code == 0
-    file = recipe.with_name("split.csv")
+def test_a_run_is_repeated_with_its_own_split_whatever_the_file_says(cli: Cli, finished: Path):
+    file = finished.with_name("split.csv")
     text = file.read_text().replace(",train,", ",test,")
     file.write_text(text)
     done = cli("reproduce")
@@ -80,16 +103,15 @@ def test_a_run_is_repeated_with_its_own_split_whatever_the_file_says(cli: Cli, r
 
 
 def test_a_run_is_repeated_with_its_own_split_whatever_this_version_would_divide(
-    cli: Cli, recipe: Path
+    cli: Cli, finished: Path
 ):
     """As runs of version 0.1.0, whose photos were divided otherwise and had no file."""
-    file = recipe.with_name("split.csv")
-    assert cli("finetune", "--config", recipe).exit_code == 0
+    file = finished.with_name("split.csv")
     text = file.read_text().replace(",train,", ",TRAIN,").replace(",val,", ",train,")
     swap = next(line for line in text.splitlines() if ",TRAIN," in line)
     text = text.replace(swap, swap.replace("TRAIN", "val")).replace(",TRAIN,", ",train,")
     file.write_text(text)
-    assert cli("finetune", "--config", recipe).exit_code == 0
+    assert cli("finetune", "--config", finished).exit_code == 0
     file.unlink()
     done = cli("reproduce", "plain-2")
     assert done.exit_code == 0, done.stderr
@@ -97,24 +119,23 @@ def test_a_run_is_repeated_with_its_own_split_whatever_this_version_would_divide
     assert not file.exists()
 
 
-def test_a_stopped_run_is_resumed_with_its_own_split_where_it_is_named(cli: Cli, recipe: Path):
-    file = recipe.with_name("split.csv")
-    assert cli("finetune", "--config", recipe).exit_code == 0
+def test_a_stopped_run_is_resumed_with_its_own_split_where_it_is_named(cli: Cli, finished: Path):
+    file = finished.with_name("split.csv")
     run = directory.find_run("plain-1")
     run.file(directory.SUMMARY).unlink()  # as if it had been stopped before its end
     lines = file.read_text().splitlines()
     train = next(line for line in lines if ",train," in line)
     file.write_text("\n".join(lines).replace(train, train.replace(",train,", ",val,")))
-    done = cli("finetune", "--config", recipe)
+    done = cli("finetune", "--config", finished)
     assert done.exit_code == 0
     note = "plain-1 was stopped and is not resumed: 1 photo is in another class or split"
     assert note in done.stderr
-    done = cli("finetune", "--config", recipe, "--resume", "plain-1")
+    done = cli("finetune", "--config", finished, "--resume", "plain-1")
     assert done.exit_code == 1
     assert f"{file}: was changed: " in done.stderr
     assert "is in val now, not in train; give the command again, or undo" in done.stderr
     done = cli(
-        "finetune", "--config", recipe, "--resume", "plain-1", "--set", "data.split.file=null"
+        "finetune", "--config", finished, "--resume", "plain-1", "--set", "data.split.file=null"
     )
     assert done.exit_code == 0, done.stderr
 
@@ -164,12 +185,11 @@ def test_a_run_with_neither_val_nor_test_photos_says_so(cli: Cli, photos: Path, 
     assert done.stdout.startswith(unknown)
 
 
-def test_the_place_of_the_file_is_no_part_of_the_recipe(cli: Cli, recipe: Path):
-    assert cli("finetune", "--config", recipe).exit_code == 0
+def test_the_place_of_the_file_is_no_part_of_the_recipe(cli: Cli, finished: Path):
     record = json.loads((directory.runs_root() / "plain-1/run.json").read_text())
-    recipe.with_name("split.csv").rename(recipe.with_name("other.csv"))
+    finished.with_name("split.csv").rename(finished.with_name("other.csv"))
     done = cli(
-        "finetune", "--config", recipe, "--set", f"data.split.file={recipe.parent}/other.csv"
+        "finetune", "--config", finished, "--set", f"data.split.file={finished.parent}/other.csv"
     )
     assert done.exit_code == 0
     again = json.loads((directory.runs_root() / "plain-2/run.json").read_text())

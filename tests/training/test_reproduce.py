@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from builders.homes import Home
 from builders.photos import paint_splits
 
 from tlcli.errors import RunError
@@ -42,30 +43,22 @@ def remove_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[Path, Path]:
-    """A folder with photos, a store and a finished run, and a copy of it, which stays as it is."""
-    folder = tmp_path_factory.mktemp("trained")
-    home, kept = folder / "home", folder / "kept"
-    paint_splits(home / "photos")
-    path = home / "small.yaml"
-    path.write_text(RECIPE.replace("PHOTOS", str(home / "photos")), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patched:
+def trained(tmp_path_factory) -> Home:
+    """A home with photos and a finished run."""
+    home = Home(tmp_path_factory.mktemp("trained"))
+    with home.filled() as folder, pytest.MonkeyPatch.context() as patched:
         remove_numbers_of_threads(patched)
-        patched.setenv("TLCLI_CACHE", str(home / "cache"))
-        patched.setenv("TLCLI_RUNS", str(home / "runs"))
+        paint_splits(folder / "photos")
+        path = folder / "small.yaml"
+        path.write_text(RECIPE.replace("PHOTOS", str(folder / "photos")), encoding="utf-8")
         train(make_plan(preflight(load_recipe(path))))
-    shutil.copytree(home, kept, symlinks=True)
-    return home, kept
+    return home
 
 
 @pytest.fixture
-def run(quiet_environ, trained, monkeypatch) -> directory.Run:
+def run(quiet_environ, trained: Home, monkeypatch) -> directory.Run:
     """The finished run, as it was after training; the tests may change it and its photos."""
-    home, kept = trained
-    shutil.rmtree(home)
-    shutil.copytree(kept, home, symlinks=True)
-    monkeypatch.setenv("TLCLI_CACHE", str(home / "cache"))
-    monkeypatch.setenv("TLCLI_RUNS", str(home / "runs"))
+    trained.restore(monkeypatch)
     return directory.find_run(None)
 
 
@@ -77,8 +70,8 @@ def change(run: directory.Run, epoch: int, **values: float) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def test_it_is_identical_or_says_where_it_first_differs(run, cli, trained, tmp_path: Path):
-    photos = trained[0] / "photos"
+def test_it_is_identical_or_says_where_it_first_differs(run, cli, trained: Home, tmp_path: Path):
+    photos = trained.folder / "photos"
     done = cli("reproduce")
     assert done.exit_code == 0, done.stderr
     assert done.stdout == (
