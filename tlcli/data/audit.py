@@ -67,7 +67,7 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
 
     Raises DataError naming every photo that has changed since the index was made.
     """
-    inspections = _inspect_all(index.items, cache, chosen.data.depth)
+    inspections = inspect_photos(index.items, cache, chosen.data.depth)
     bad, decoded = [], []
     for item in index.items:
         inspection = inspections[item.digest]
@@ -114,7 +114,7 @@ def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
 
 
-def _inspect_all(
+def inspect_photos(
     items: Sequence[Item], cache: AuditCache, depth: Depth | None
 ) -> dict[str, Inspection]:
     """The inspection of each photo, by hash; those not in the cache are decoded, copies once."""

@@ -48,13 +48,6 @@ def trunk_address(
     return TrunkAddress(description, network.shape(boundary), recipe.features.dtype)
 
 
-def pooled_address(network: Network, recipe: Recipe, boundary: str, weights: str) -> TrunkAddress:
-    """The address of the same trunk's rows averaged over both image axes, float32 (channels,)."""
-    whole = trunk_address(network, recipe, boundary, weights)
-    channels = network.shape(boundary)[-1:]
-    return TrunkAddress({**whole.description, "pooling": "avg"}, channels, "float32")
-
-
 def row_key(settings: Augment, digest: str, number: int) -> RowKey:
     """The key of a view's row; that of an augmented one holds the address of the settings."""
     return (digest, f"{augment.compute_address(settings)}/{number}" if number else "0")

@@ -79,12 +79,6 @@ class Network:
         """Pixels -> a list with the activations at each boundary; for one boundary, those alone."""
         return keras.Model(self.base.input, [self._tensor(name) for name in boundaries])
 
-    def pooled_trunk(self, boundaries: Sequence[str]) -> Model:
-        """Pixels -> a list with the mean over both image axes at each boundary, (n, channels)."""
-        pool = keras.layers.GlobalAveragePooling2D
-        outputs = [pool(dtype="float32")(self._tensor(name)) for name in boundaries]
-        return keras.Model(self.base.input, outputs)
-
     def between(self, low: str, highs: Sequence[str]) -> Model:
         """Activations at `low` -> those at the higher boundaries, as from `trunk`."""
         return keras.Model(self._tensor(low), [self._tensor(name) for name in highs])

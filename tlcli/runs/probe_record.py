@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +57,25 @@ class LearningPoint(RecordPart):
     high: Share
 
 
+class PairedDifference(RecordPart):
+    """By how much one accuracy is higher than another on the same photos.
+
+    Attributes:
+        low, high: the ends of its interval.
+        p: of the paired test that both are equal.
+    """
+
+    value: Annotated[float, Field(ge=-1, le=1)]
+    low: Annotated[float, Field(ge=-1, le=1)]
+    high: Annotated[float, Field(ge=-1, le=1)]
+    p: Share
+
+    @property
+    def certain(self) -> bool:
+        """Whether chance alone would hardly make it."""
+        return self.p < SIGNIFICANCE
+
+
 class ProbeRecord(RecordPart):
     """`probe.json`.
 
@@ -65,6 +86,8 @@ class ProbeRecord(RecordPart):
         majority: the share of the most frequent class.
         boundaries: from the lowest to the highest.
         best: the highest boundary that cannot be told apart from the most accurate one.
+        foreignness: by how much the most accurate boundary is better than the top of the base.
+        slope: what the last doubling of the photos has gained at `best`.
         images: photos that went through the network from their pixels.
         seconds: of the features, and of the classifiers.
     """
@@ -81,6 +104,8 @@ class ProbeRecord(RecordPart):
     boundaries: Annotated[tuple[ProbedBoundary, ...], Field(min_length=1)]
     best: str
     learning_curve: tuple[LearningPoint, ...]
+    foreignness: PairedDifference
+    slope: PairedDifference
     images: Count
     seconds: dict[str, NonNegativeFloat]
 
@@ -92,6 +117,14 @@ class ProbeRecord(RecordPart):
     def boundary(self, name: str) -> ProbedBoundary:
         """The row of a boundary."""
         return next(row for row in self.boundaries if row.name == name)
+
+
+def fingerprint_photos(photos: Iterable[tuple[str, str]]) -> str:
+    """What tells photos, by their hashes and the names of their classes, from others; in hex."""
+    digest = hashlib.sha256()
+    for photo, label in sorted(set(photos)):
+        digest.update(f"{photo} {label}\n".encode())
+    return digest.hexdigest()
 
 
 def read_probe(folder: Path) -> ProbeRecord:

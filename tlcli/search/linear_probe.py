@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +40,15 @@ class Fold(NamedTuple):
     judged: Array
 
 
+def use_one_thread() -> AbstractContextManager[Any]:
+    """A block in which matrix products take one thread: for these small ones, several only wait for
+    each other, several times as long as the product takes."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
+
+
 def make_folds(labels: Array, groups: Sequence[str], folds: int, seed: int) -> list[Fold]:
     """Stratified folds in which photos of one group stay together."""
     from sklearn.model_selection import StratifiedGroupKFold
@@ -56,8 +67,8 @@ def linear_answers(
     answers = np.full(len(labels), -1)
     for fold in folds:
         strength = choose_strength(features, labels, groups, fold.fitted, seed)
-        model = fit_linear(features[fold.fitted], labels[fold.fitted], strength)
-        answers[fold.judged] = model.predict(features[fold.judged])
+        (model,) = fit_path(features[fold.fitted], labels[fold.fitted], [strength])
+        answers[fold.judged] = model.answers(features[fold.judged])
     return answers
 
 
@@ -78,10 +89,9 @@ def choose_strength(
     known = np.isin(labels[judged], labels[fitted])
     judged = judged[known]
     losses = []
-    for strength in STRENGTHS:
-        model = fit_linear(features[fitted], labels[fitted], strength)
-        probabilities = model.predict_proba(features[judged])
-        losses.append(log_loss(labels[judged], probabilities, labels=model.classes_))
+    for model in fit_path(features[fitted], labels[fitted], STRENGTHS):
+        probabilities = model.probabilities(features[judged])
+        losses.append(log_loss(labels[judged], probabilities, labels=model.classes))
     return STRENGTHS[int(np.argmin(losses))]
 
 
@@ -96,18 +106,58 @@ def smallest_class(labels: Array, groups: Array) -> int:
     return min(len(set(groups[labels == label])) for label in np.unique(labels))
 
 
-def fit_linear(features: Array, labels: Array, strength: float) -> Any:
-    """A fitted scikit-learn pipeline: standardise, then logistic regression."""
+@dataclass(frozen=True)
+class LinearModel:
+    """A fitted classifier: standardise, rotate, then logistic regression.
+
+    The rotation is on the span of the photos that were fitted on, where they are fewer than the
+    features. The penalty is the same in every direction, so that nothing outside of it has a weight
+    and the classifier is the same, with a shorter way to it.
+    """
+
+    classes: Array
+    _scaler: Any
+    _rotation: Array | None
+    _regression: Any
+
+    def answers(self, features: Array) -> Array:
+        """The class of each row, (n,)."""
+        given: Array = self._regression.predict(self._rotated(features))
+        return given
+
+    def probabilities(self, features: Array) -> Array:
+        """The probability of each class for each row, (n, classes)."""
+        given: Array = self._regression.predict_proba(self._rotated(features))
+        return given
+
+    def _rotated(self, features: Array) -> Array:
+        scaled: Array = self._scaler.transform(features)
+        return scaled if self._rotation is None else scaled @ self._rotation
+
+
+def fit_path(features: Array, labels: Array, strengths: Sequence[float]) -> Iterator[LinearModel]:
+    """The classifier for each of the strengths, strongest first; each begins at the one before."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=_MAX_STEPS))
-    with warnings.catch_warnings():
-        # Answers do not change any more long before the last digits of the weights are settled.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(features, labels)
+    scaler = StandardScaler()
+    scaled = scaler.fit_transform(features)
+    rotation = None
+    if scaled.shape[0] < scaled.shape[1]:
+        rotation = np.linalg.svd(scaled, full_matrices=False)[2].T
+        scaled = scaled @ rotation
+    start: tuple[Array, Array] | None = None
+    for strength in strengths:
+        regression = LogisticRegression(C=strength, max_iter=_MAX_STEPS, warm_start=True)
+        if start is not None:
+            regression.coef_, regression.intercept_ = start
+        with warnings.catch_warnings():
+            # Answers do not change any more long before the last digits of weights are settled.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            regression.fit(scaled, labels)
+        start = regression.coef_.copy(), regression.intercept_.copy()
+        yield LinearModel(regression.classes_, scaler, rotation, regression)
 
 
 def neighbour_answers(features: Array, labels: Array, folds: Sequence[Fold]) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +9,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.data.audit import inspect_photos
+from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Item
+from tlcli.data.photo_groups import group_photos
 from tlcli.errors import DataError, Problem
 from tlcli.evaluation.intervals import PairedCounts, wilson_interval
 from tlcli.features.pooled import PooledFeatures, pool_features
 from tlcli.images.loader import View
 from tlcli.networks.bases import PretrainedBase
 from tlcli.networks.boundaries import Boundary
-from tlcli.runs.probe_record import SIGNIFICANCE, LearningPoint, ProbedBoundary, ProbeRecord
+from tlcli.runs.probe_record import (
+    SIGNIFICANCE,
+    LearningPoint,
+    PairedDifference,
+    ProbedBoundary,
+    ProbeRecord,
+    fingerprint_photos,
+)
 from tlcli.search import linear_probe
 from tlcli.search.linear_probe import FOLDS, Fold
 from tlcli.system import console, signals
@@ -75,22 +84,24 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
         seconds = {"features": round(time.monotonic() - started, 2)}
     by_digest = {item.digest: item for item in items}
     readable = [by_digest[view.digest] for view in pooled.views]
-    labels, groups, kept = _judgeable(readable, plan.index.classes)
+    labels, groups, kept = _judgeable(readable, find_groups(plan, readable), plan.index.classes)
     pooled = _reduced(pooled, kept)
     folds = _folds(labels, groups, plan.recipe.seed)
     started = time.monotonic()
-    answers, rows = _ask(plan, boundaries, pooled, labels, groups, folds, shapes)
-    best = _recommended(rows)
-    curve = _learning_curve(
-        pooled.rows[best], labels, groups, folds, plan.recipe.seed, answers[best]
-    )
+    with linear_probe.use_one_thread():
+        answers, rows = _ask(plan, boundaries, pooled, labels, groups, folds, shapes)
+        best = _recommended(rows)
+        curve, slope = _learning_curve(
+            pooled.rows[best], labels, groups, folds, plan.recipe.seed, answers[best]
+        )
+    leader, top = max(reversed(rows), key=lambda row: row.accuracy).name, rows[-1].name
     seconds["classifiers"] = round(time.monotonic() - started, 2)
     return ProbeRecord(
         recipe=plan.recipe.name,
         base=plan.row.name,
         image_size=plan.recipe.base.image_size,
         weights=str(plan.source),
-        data=_fingerprint(readable),
+        data=fingerprint_photos((i.digest, plan.index.classes[i.label]) for i in readable),
         photos=len(labels),
         classes=len(np.unique(labels)),
         folds=len(folds),
@@ -98,6 +109,8 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
         boundaries=tuple(rows),
         best=best,
         learning_curve=curve,
+        foreignness=compare_answers(answers[top] == labels, answers[leader] == labels),
+        slope=slope,
         images=pooled.images,
         seconds=seconds,
     )
@@ -108,15 +121,23 @@ def _distinct(items: Sequence[Item]) -> list[Item]:
     return list({item.digest: item for item in reversed(items)}.values())[::-1]
 
 
+def find_groups(plan: Plan, items: Sequence[Item]) -> list[str]:
+    """The group of each photo: near copies are found by looking at the photos once, as `check`."""
+    depth = plan.recipe.data.depth
+    with AuditCache(plan.cache, depth) as cache:
+        inspections = inspect_photos(items, cache, depth)
+    return group_photos(items, {name: seen.thumbnail for name, seen in inspections.items()})
+
+
 def _judgeable(
-    items: Sequence[Item], classes: Sequence[str]
+    items: Sequence[Item], names: Sequence[str], classes: Sequence[str]
 ) -> tuple[Array, list[str], npt.NDArray[np.intp]]:
     """Labels, groups and positions of the photos of classes that can be cross-validated.
 
-    A class with photos of a single group is left out, which is printed; `DataError` where fewer
-    than two are left.
+    `names` are those of the groups of all `items`. A class with photos of a single group is left
+    out, which is printed; `DataError` where fewer than two are left.
     """
-    groups = np.array([item.group or item.digest for item in items])
+    groups = np.array(names)
     labels = np.array([item.label for item in items], np.intp)
     small = [
         label for label in range(len(classes)) if len(set(groups[labels == label].tolist())) < 2
@@ -201,6 +222,13 @@ def _paired(first: Array, second: Array) -> PairedCounts:
     )
 
 
+def compare_answers(first: Array, second: Array) -> PairedDifference:
+    """By how much the second is right more often than the first, bool (n,) each."""
+    counts = _paired(first, second)
+    low, high = counts.difference_interval()
+    return PairedDifference(value=counts.difference, low=low, high=high, p=counts.mcnemar_test().p)
+
+
 def _recommended(rows: Sequence[ProbedBoundary]) -> str:
     """The highest boundary that cannot be told apart from the most accurate: the cheapest."""
     return next(row.name for row in reversed(rows) if row.p >= SIGNIFICANCE)
@@ -213,9 +241,12 @@ def _learning_curve(
     folds: list[Fold],
     seed: int,
     answers: Array,
-) -> tuple[LearningPoint, ...]:
-    """The accuracy with shares of the photos; `answers` are those with all of them."""
-    points = []
+) -> tuple[tuple[LearningPoint, ...], PairedDifference]:
+    """The accuracy with shares of the photos, and what the last doubling has gained.
+
+    `answers` are those with all of them.
+    """
+    points, right = [], []
     for share in SHARES:
         if share == 1:
             given, photos = answers, round(np.mean([len(fold.fitted) for fold in folds]))
@@ -223,13 +254,6 @@ def _learning_curve(
             given, photos = linear_probe.learning_answers(
                 rows.astype(np.float64), labels, groups, folds, share, seed
             )
-        points.append(LearningPoint(share=share, photos=photos, **_accuracy(given == labels)))
-    return tuple(points)
-
-
-def _fingerprint(items: Sequence[Item]) -> str:
-    """What tells these photos with their labels from others, in hex."""
-    digest = hashlib.sha256()
-    for photo, label in sorted((item.digest, item.label) for item in items):
-        digest.update(f"{photo} {label}\n".encode())
-    return digest.hexdigest()
+        right.append(given == labels)
+        points.append(LearningPoint(share=share, photos=photos, **_accuracy(right[-1])))
+    return tuple(points), compare_answers(right[-2], right[-1])
