@@ -124,6 +124,16 @@ def test_classes_with_too_few_photos_for_every_split(tmp_path: Path):
     ]
 
 
+def test_a_class_needs_as_many_photos_as_there_are_splits(tmp_path: Path):
+    for name, number in (("one", 1), ("two", 2)):
+        write_classes(tmp_path, name, photos=number)
+    index = dataset.read_index(data_block(tmp_path, val=0.15, test=0))
+    assert notes(index, "warning") == [
+        "ROOT/one: no photo is left for val: of 1 photo; "
+        "add photos: a class needs two, or groups, to be in every split"
+    ]
+
+
 def test_many_small_classes_lose_none(tmp_path: Path):
     write_classes(tmp_path, *(f"c{number}" for number in range(300)), photos=3)
     index = dataset.read_index(data_block(tmp_path, val=0.15, test=0.15))

@@ -75,6 +75,13 @@ def test_a_small_difference_is_chance(cli):
     assert value == json.loads(json.dumps(compare.compare(first, second).as_dict()))
 
 
+def test_a_run_is_not_compared_with_itself(cli):
+    run = write_run("a-1", [True, False])
+    done = cli("compare", "a-1", run.path)
+    assert done.exit_code == 1
+    assert done.stderr == (f"error: RUN {run.path}: is the first run itself; name another one\n")
+
+
 def test_photos_are_identified_by_their_bytes():
     first = write_run("a-1", [True] * 6)
     second = write_run("b-1", [True, False, True, False], first=4, labels=[0, 1, 0, 1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -286,7 +287,9 @@ finally:
 
 @pytest.mark.parametrize("words", [["evaluate"], ["compare", "RUN"]])
 def test_kept_probabilities_need_no_tensorflow(run: Run, words: list[str]):
-    given = ["--run", str(run.path)] if words == ["evaluate"] else [str(run.path)]
+    given = ["--run", str(run.path)]
+    if words != ["evaluate"]:
+        given = [str(shutil.copytree(run.path, run.path.with_name("copy-1")))]
     words = [str(run.path) if word == "RUN" else word for word in words]
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *words, *given],

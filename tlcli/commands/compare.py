@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from tlcli.commands.options import SPLITS, print_result, with_json, with_raw
+from tlcli.errors import Problem, RunError
 
 
 @click.command()
@@ -27,6 +28,8 @@ def compare(first: str, second: str, split: str | None, raw: bool, json_: bool) 
     from tlcli.runs import directory
 
     runs = [directory.find_run(name, where="RUN") for name in (first, second)]
+    if runs[0].path.resolve() == runs[1].path.resolve():
+        raise RunError(Problem(f"RUN {second}", "is the first run itself", "name another one"))
     split = split or labelled_photos.default_split(*runs)
     compared = comparison.compare(runs[0], runs[1], split, raw=raw)
     print_result((text.format_comparison(compared), compared.as_dict()), json_)

@@ -38,7 +38,9 @@ def find_shares(layout: Layout, split: Split) -> Shares:
 
 def find_thin_classes(counts: SplitCounts, layout: Layout, shares: Shares) -> Iterator[Finding]:
     """Classes with too few photos, or groups, for every split that gets a share."""
-    more = "add photos: a class needs three, or groups, to be in every split"
+    splits = 1 + (shares.val > 0) + (shares.test > 0)
+    number = {1: "one", 2: "two", 3: "three"}[splits]
+    more = f"add photos: a class needs {number}, or groups, to be in every split"
     filled: tuple[tuple[SplitName, bool, str, Severity], ...] = (
         ("train", True, "add photos, or give some of them to train", "error"),
         ("val", shares.val > 0, more, "warning"),
