@@ -31,7 +31,7 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[
 
 def test_the_commands():
     assert {" ".join(path) for path in commands()} == {
-        "init", "sample", "check", "bases", "extract", "finetune", "predict", "preview", "runs",
+        "init", "sample", "check", "bases", "probe", "extract", "finetune", "predict", "preview", "runs",
         "schema", "reproduce",
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
@@ -278,4 +278,8 @@ def test_a_full_disk_behind_the_output_is_one_line(words: str):
             text=True,
         )
     assert done.returncode == 1
-    assert re.fullmatch(r"error: (standard output|system): no space left on device\n", done.stderr)
+    assert re.fullmatch(
+        r"error: (standard output|system): no space left on device; "
+        r"free some and give the command again\n",
+        done.stderr,
+    )

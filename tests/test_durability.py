@@ -192,7 +192,7 @@ def test_a_full_disk_is_a_line_and_the_run_goes_on_when_there_is_room(rig: Rig, 
     assert full.code == 1
     assert "Traceback" not in full.said
     (line,) = [line for line in full.said.splitlines() if line.startswith("error: ")]
-    assert "no space left on device" in line
+    assert "no space left on device; free some and give the command again" in line
     assert str(rig.work) in line or RUN.name in line, "it names the file"
     happened = finish(rig, full)
     check_repeated(happened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tlcli.system.signals import Interrupted
 _NO_MEMORY = Problem(
     "memory", "there is not enough", "lower batch_size or base.image_size, or close other programs"
 )
+_FREE_SPACE = "free some and give the command again"
 
 
 class HelpfulGroup(click.Group):
@@ -127,7 +129,8 @@ def _message(error: BaseException) -> str | None:
     if isinstance(error, TlcliError):
         return str(error)
     if isinstance(error, OSError):
-        return str(Problem(str(error.filename or "system"), reason(error)))
+        hint = _FREE_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return str(Problem(str(error.filename or "system"), reason(error), hint))
     # TensorFlow's error is recognised by its name: its class would bring TensorFlow.
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return str(_NO_MEMORY)

@@ -64,6 +64,7 @@ def _same_file(first: int, second: int) -> bool:
 def native_stderr_held_back() -> Iterator[None]:
     """Hold back what C++ code writes to file descriptor 2, and show it only after a failure.
 
+    A signal is none: whoever stops a command needs no lines of a log.
     TensorFlow and LiteRT log whatever log level is set: TensorFlow before it is in force.
     """
     try:
@@ -76,7 +77,7 @@ def native_stderr_held_back() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(saved, 2)
             held.seek(0)
             os.write(2, held.read())
