@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from tlcli import __version__
+from tlcli.commands.advise import advise
 from tlcli.commands.bases import bases
 from tlcli.commands.cache import cache
 from tlcli.commands.check import check
@@ -49,6 +50,7 @@ def main(quiet: bool) -> None:
     console.configure(quiet=quiet)
 
 
+main.add_command(advise)
 main.add_command(bases)
 main.add_command(cache)
 main.add_command(check)

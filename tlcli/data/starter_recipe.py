@@ -118,10 +118,7 @@ def _split_lines(index: Index, path: Path) -> list[str]:
 
 def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> str:
     photos = {split: len(index.of(split)) for split in SPLITS}
-    # Relative to the recipe where that is short, so that folder and recipe can move together.
-    source = data.source
-    relative = os.path.relpath(source, path.absolute().parent)
-    place = str(source) if relative.startswith("../../..") else relative
+    place = place_from(path, data.source)
     classes = ", ".join(index.classes[:6]) + (", ..." if len(index.classes) > 6 else "")
     views = 0 if photos["train"] > ENOUGH_PHOTOS else 3
     lines = [
@@ -160,6 +157,15 @@ def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> st
             "learning_rate: 1.0e-5, early_stopping: 8}"
         )
     return "\n".join([*lines, "batch_size: 32", ""])
+
+
+def place_from(recipe: Path, source: Path) -> str:
+    """What a recipe calls a file or folder: relative to itself where that is short.
+
+    So both can move together.
+    """
+    relative = os.path.relpath(source, recipe.absolute().parent)
+    return str(source) if relative.startswith("../../..") else relative
 
 
 def _count(number: int) -> str:

@@ -72,7 +72,7 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
     photos, or where weights, photos or the store do not allow it.
     """
     boundaries = probed_boundaries(plan.row, names)
-    items = _distinct(plan.index.of("train"))
+    items = distinct_photos(plan.index.of("train"))
     with signals.defer():
         network = load_network(plan.recipe, plan.source, len(plan.index.classes))
         started = time.monotonic()
@@ -116,7 +116,7 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
     )
 
 
-def _distinct(items: Sequence[Item]) -> list[Item]:
+def distinct_photos(items: Sequence[Item]) -> list[Item]:
     """The photos, copies of the same bytes counted once."""
     return list({item.digest: item for item in reversed(items)}.values())[::-1]
 

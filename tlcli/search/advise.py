@@ -1,0 +1,139 @@
+"""The work of `tlcli advise`: measure, choose a strategy, and write the recipe with the reasons."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tlcli.errors import Problem, RecipeError, RunError
+from tlcli.recipe.load import load_recipe
+from tlcli.runs.advice_record import ADVISED_RECIPE, AdviceRecord, BaseScore, write_advice
+from tlcli.runs.probe_record import ProbeRecord, fingerprint_photos, read_probe
+from tlcli.search import base_ranking
+from tlcli.search.advised_recipe import write_recipe_text
+from tlcli.search.base_ranking import Candidates
+from tlcli.search.probe import probe, probed_boundaries
+from tlcli.search.probe_output import keep_probe, probe_folder
+from tlcli.search.strategies import Strategy, boundary_to_tune, choose_strategy
+from tlcli.search.tuning_trial import try_tuning
+from tlcli.system import console, files
+from tlcli.training import estimate
+from tlcli.training.plan import Plan
+from tlcli.training.stage_plan import stage_plans
+
+
+@dataclass(frozen=True)
+class Advice:
+    """An advice: its record, the recipe as text, and the files of both."""
+
+    record: AdviceRecord
+    text: str
+    folder: Path
+    recipe: Path
+
+
+def advise(candidates: Candidates, out: Path | None = None, *, force: bool = False) -> Advice:
+    """Measure the bases of the plans on their training photos, and advise on the best of them.
+
+    Photos for validation and test are not looked at. Raises a `TlcliError` where `out` exists, or
+    photos, weights or the store do not allow a probe.
+    """
+    _check_out(out, force=force)
+    started = time.monotonic()
+    probes = [_probed(plan) for plan in candidates.plans]
+    spent = {"probe": round(time.monotonic() - started, 2)}
+    ranked, number = _rank(candidates, probes)
+    plan, (record, folder) = candidates.plans[number], probes[number]
+    boundary = boundary_to_tune(plan.row, record)
+    trial = try_tuning(plan, boundary) if boundary is not None else None
+    spent["tuning"] = trial.seconds if trial else 0.0
+    strategy = choose_strategy(plan.row, record, trial)
+    path = folder / ADVISED_RECIPE
+    files.write_text(path, write_recipe_text(plan, strategy, path))
+    advised = load_recipe(path)
+    cost = estimate.estimate(
+        replace(plan, recipe=advised, stages=tuple(stage_plans(advised, plan.index)))
+    )
+    result = AdviceRecord(
+        strategy=strategy.name,
+        base=plan.row.name,
+        freeze_until=strategy.freeze_until,
+        reasons=strategy.reasons,
+        expected=strategy.expected,
+        seconds=round(cost.total, 1) if cost else None,
+        spent=spent,
+        probe=record,
+        trial=trial,
+        bases=ranked,
+    )
+    write_advice(folder, result)
+    return _finish(plan, strategy, result, folder, out)
+
+
+def _finish(
+    plan: Plan, strategy: Strategy, record: AdviceRecord, folder: Path, out: Path | None
+) -> Advice:
+    path = out or folder / ADVISED_RECIPE
+    text = write_recipe_text(plan, strategy, path)
+    if out is not None:
+        files.make_folder(out.absolute().parent)
+        files.write_text(out, text)
+    return Advice(record, text, folder, path)
+
+
+def _check_out(out: Path | None, *, force: bool) -> None:
+    if out is None:
+        return
+    if out.is_dir():
+        raise RecipeError(Problem(f"--out {out}", "is a folder", "name a file, such as best.yaml"))
+    if out.exists() and not force:
+        hint = "name another file, or replace it with --force"
+        raise RecipeError(Problem(f"--out {out}", "exists already", hint))
+    if problems := files.check_writable(out.absolute().parent):
+        raise RecipeError(problems)
+
+
+def _probed(plan: Plan) -> tuple[ProbeRecord, Path]:
+    """The probe of a plan, with its folder: one that was made before, if it was of the same."""
+    folder = probe_folder(None, plan.recipe.name, plan.row.name, force=False)
+    photos = ((item.digest, plan.index.classes[item.label]) for item in plan.index.of("train"))
+    with suppress(RunError):
+        record = read_probe(folder)
+        same = (
+            record.base == plan.row.name
+            and record.image_size == plan.recipe.base.image_size
+            and record.weights == str(plan.source)
+            and record.data == fingerprint_photos(photos)
+            and {row.name for row in record.boundaries}
+            >= {boundary.name for boundary in probed_boundaries(plan.row)}
+        )
+        if same:
+            console.note(f"{plan.row.name}: the probe in {folder} is of the same photos")
+            return record, folder
+    console.note(f"{plan.row.name}: probing")
+    record = probe(plan)
+    keep_probe(folder, record)
+    return record, folder
+
+
+def _rank(
+    candidates: Candidates, probes: Sequence[tuple[ProbeRecord, Path]]
+) -> tuple[tuple[BaseScore, ...], int]:
+    """The ranking of the bases, those without weights at the end, and the number to go on with."""
+    plans = candidates.plans
+    if not plans:
+        missing = [Problem(f"--bases {score.name}", score.missing) for score in candidates.missing]
+        raise RecipeError(missing)
+    if len(plans) + len(candidates.missing) == 1:
+        return (), 0
+    ranked = base_ranking.rank_bases(
+        [
+            base_ranking.measure_base(plan, record)
+            for plan, (record, _) in zip(plans, probes, strict=True)
+        ]
+    )
+    best = base_ranking.preferred_base(ranked).name
+    return (*ranked, *candidates.missing), [plan.row.name for plan in plans].index(best)

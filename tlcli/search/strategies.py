@@ -1,0 +1,138 @@
+"""Which strategy of transfer learning fits: a rule on three measurements.
+
+The usual advice is a table: how much data, and how similar to ImageNet. Here, whether the learning
+curve still rises stands for the amount, the distance between the best boundary and the top of the
+base for the similarity, and a short tuning stage says whether tuning pays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlcli.networks.bases import PretrainedBase
+from tlcli.runs.advice_record import MeasuredShare, StrategyName, TuningTrial
+from tlcli.runs.probe_record import PairedDifference, ProbeRecord
+
+#: A difference that matters, where it is not certain: one photo in a hundred.
+MATTERS = 0.01
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What to do, why, and what to expect.
+
+    Attributes:
+        freeze_until: the boundary of the tuning stage; None where the head alone is trained.
+        augment: whether augmented views are to stand in for photos that are missing.
+        foreign, few: the answers in the two directions of the table.
+    """
+
+    name: StrategyName
+    freeze_until: str | None
+    augment: bool
+    foreign: bool
+    few: bool
+    reasons: tuple[str, ...]
+    expected: MeasuredShare
+
+
+def is_foreign(record: ProbeRecord) -> bool:
+    """Whether a lower boundary is certainly better than the top of the base, and by enough."""
+    return record.foreignness.certain and record.foreignness.value >= MATTERS
+
+
+def boundary_to_tune(row: PretrainedBase, record: ProbeRecord) -> str | None:
+    """What a tuning stage is to be frozen until; None where nothing useful can be tuned.
+
+    The default of the base; for photos unlike those of ImageNet the best boundary, if it is lower:
+    what lies above it makes them harder to tell apart.
+    """
+    if row.default_boundary is None:
+        return None
+    order = [boundary.name for boundary in row.boundaries]
+    if is_foreign(record):
+        return min(row.default_boundary, record.best, key=order.index)
+    return row.default_boundary
+
+
+def choose_strategy(
+    row: PretrainedBase, record: ProbeRecord, trial: TuningTrial | None
+) -> Strategy:
+    """The strategy that the measurements ask for."""
+    foreign, pays = is_foreign(record), trial is not None and _pays(trial.gain)
+    few = _pays(record.slope)
+    name: StrategyName = "train the head"
+    boundary = None
+    if trial is not None and pays:
+        boundary = trial.boundary
+        name = "cut lower and augment" if foreign else "tune the top"
+        if foreign and not few and _is_lowest(row, record):
+            name, boundary = "train everything", row.boundaries[0].name
+    augment = name == "cut lower and augment" or (few and name == "tune the top")
+    reasons = (_words_of_amount(record, few), _words_of_similarity(record, foreign))
+    return Strategy(
+        name,
+        boundary,
+        augment,
+        foreign,
+        few,
+        (*reasons, _words_of_trial(trial, pays)),
+        _expected(record, trial if pays else None),
+    )
+
+
+def _pays(gain: PairedDifference) -> bool:
+    return gain.value > 0 and (gain.certain or gain.value >= MATTERS)
+
+
+def _is_lowest(row: PretrainedBase, record: ProbeRecord) -> bool:
+    """Whether the best boundary is the lowest that was asked: no block is of use as it is."""
+    return record.best == record.boundaries[0].name
+
+
+def _expected(record: ProbeRecord, trial: TuningTrial | None) -> MeasuredShare:
+    """What was measured on photos that no part of the classifier had seen."""
+    if trial is not None:
+        return trial.tuned
+    top = record.boundaries[-1]
+    return MeasuredShare(accuracy=top.accuracy, low=top.low, high=top.high, photos=record.photos)
+
+
+def _words_of_amount(record: ProbeRecord, few: bool) -> str:
+    points, gained = record.learning_curve, in_points(record.slope)
+    verdict = "more photos would help" if few else "there are enough photos for this classifier"
+    return (
+        f"amount: from {points[-2].photos:,} to {points[-1].photos:,} photos the accuracy at "
+        f"{record.best} changes by {gained}: {verdict}"
+    )
+
+
+def _words_of_similarity(record: ProbeRecord, foreign: bool) -> str:
+    leader, top = record.most_accurate, record.boundaries[-1]
+    if leader.name == top.name:
+        return f"similarity: the top of the base, {top.name}, is best: the photos are like ImageNet"
+    verdict = (
+        "the photos are unlike ImageNet, and the layers above make them harder to tell apart"
+        if foreign
+        else "too little to call the photos unlike ImageNet"
+    )
+    gap = in_points(record.foreignness)
+    return f"similarity: {leader.name} differs from the top, {top.name}, by {gap}: {verdict}"
+
+
+def _words_of_trial(trial: TuningTrial | None, pays: bool) -> str:
+    if trial is None:
+        return "tuning: not tried, since the photos or the boundaries do not allow it"
+    verdict = "tuning pays" if pays else "tuning does not pay"
+    return (
+        f"tuning: {trial.epochs} epochs above {trial.boundary} on {trial.fitted:,} photos change "
+        f"the accuracy on {trial.tuned.photos:,} others by {in_points(trial.gain)}: {verdict}"
+    )
+
+
+def in_points(difference: PairedDifference) -> str:
+    """A difference as people read it: points with the interval and p."""
+    low, high = 100 * difference.low, 100 * difference.high
+    return (
+        f"{100 * difference.value:+.1f} points ({low:+.1f} to {high:+.1f}, p = {difference.p:.2g})"
+    )
