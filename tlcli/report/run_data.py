@@ -18,6 +18,7 @@ from tlcli.evaluation.evaluate import score
 from tlcli.evaluation.predictions import LabelledLogits, read_table
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
+from tlcli.runs.choice import MeasuredChoice, find_choice
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import (
     AuditRecord,
@@ -42,6 +43,7 @@ class RunData:
         evaluation: under `calibration`, as `predictions` are.
         predictions: for every photo of `split` the predicted class with its probability.
         calibration: in force, or none where the network's own probabilities are shown.
+        choice: what was measured on its training photos before, if anything.
     """
 
     run: Run
@@ -56,6 +58,7 @@ class RunData:
     explanations: tuple[ExplanationRecord, ...] | None
     audit: AuditRecord | None
     digests: dict[str, str]
+    choice: MeasuredChoice | None
 
 
 def read_run_data(run: Run, *, raw: bool = False) -> RunData:
@@ -66,7 +69,7 @@ def read_run_data(run: Run, *, raw: bool = False) -> RunData:
     record = _required(run, directory.RECORD, RunRecord)
     split: Literal["test", "val"] = "test" if record.count("test") else "val"
     explanations = f"{directory.EXPLANATIONS}/{directory.EXPLANATIONS_INDEX}"
-    recipe = read_recipe(run)
+    recipe, photos = read_recipe(run), read_split(run)
     calibration = read_calibration(run, raw=raw)
     evaluation = read_evaluation(run, split)
     table_path = run.file(directory.predictions(split))
@@ -86,7 +89,8 @@ def read_run_data(run: Run, *, raw: bool = False) -> RunData:
         calibration,
         _optional(run, explanations, tuple[ExplanationRecord, ...]),
         _optional(run, directory.AUDIT, AuditRecord),
-        {labelled_photos.photo_name(row, recipe.data.root): row.sha256 for row in read_split(run)},
+        {labelled_photos.photo_name(row, recipe.data.root): row.sha256 for row in photos},
+        find_choice(run, recipe, photos),
     )
 
 
