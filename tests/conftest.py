@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,13 @@ from tlcli.data import dataset
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keras and matplotlib write files of their own as soon as they are imported."""
+    folder = tempfile.TemporaryDirectory(prefix="tlcli-tests-")
+    os.environ.update(KERAS_HOME=f"{folder.name}/keras", MPLCONFIGDIR=f"{folder.name}/matplotlib")
+    config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture(autouse=True)
