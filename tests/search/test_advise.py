@@ -145,7 +145,12 @@ def test_an_advice_is_a_recipe_that_can_be_trained(cli, shapes, write_recipe, tm
     assert "the probe in" in text.stderr
     assert text.stdout.startswith(f"strategy: {value['strategy']} (VGG16")
     assert "expected accuracy on new photos: " in text.stdout
-    assert text.stdout.splitlines()[-1] == f"recipe: {folder / 'recipe.yaml'}"
+    kept = folder / "recipe.yaml"
+    assert text.stdout.splitlines()[-1] == f"recipe: {kept}"
+    kept.write_text(kept.read_text("utf-8") + "seed: 5\n", "utf-8")
+    changed = cli("advise", "--config", recipe)
+    assert changed.exit_code == 1
+    assert f"{kept}: was changed since tlcli wrote it; move it elsewhere" in changed.stderr
 
 
 def test_bases_are_ranked_and_those_without_weights_are_named(cli, shapes, write_recipe):

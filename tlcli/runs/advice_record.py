@@ -80,6 +80,8 @@ class AdviceRecord(RecordPart):
         expected: of the advised plan, on photos that it was not trained on.
         seconds: that the advised plan will take; None where that cannot be estimated.
         spent: seconds that the measurements took.
+        recipe_sha256: of the recipe that was written beside the record, to tell whether somebody
+            has changed it since.
     """
 
     strategy: StrategyName
@@ -92,6 +94,7 @@ class AdviceRecord(RecordPart):
     probe: ProbeRecord
     trial: TuningTrial | None
     bases: tuple[BaseScore, ...]
+    recipe_sha256: str
 
 
 def read_advice(folder: Path) -> AdviceRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,7 +11,13 @@ from pathlib import Path
 
 from tlcli.errors import Problem, RecipeError, RunError
 from tlcli.recipe.load import load_recipe
-from tlcli.runs.advice_record import ADVISED_RECIPE, AdviceRecord, BaseScore, write_advice
+from tlcli.runs.advice_record import (
+    ADVISED_RECIPE,
+    AdviceRecord,
+    BaseScore,
+    read_advice,
+    write_advice,
+)
 from tlcli.runs.probe_record import ProbeRecord, fingerprint_photos, read_probe
 from tlcli.search import base_ranking
 from tlcli.search.advised_recipe import write_recipe_text
@@ -42,6 +49,8 @@ def advise(candidates: Candidates, out: Path | None = None, *, force: bool = Fal
     photos, weights or the store do not allow a probe.
     """
     _check_out(out, force=force)
+    for plan in candidates.plans:
+        _check_kept(_folder(plan), force=force)
     started = time.monotonic()
     probes = [_probed(plan) for plan in candidates.plans]
     spent = {"probe": round(time.monotonic() - started, 2)}
@@ -52,7 +61,8 @@ def advise(candidates: Candidates, out: Path | None = None, *, force: bool = Fal
     spent["tuning"] = trial.seconds if trial else 0.0
     strategy = choose_strategy(plan.row, record, trial)
     path = folder / ADVISED_RECIPE
-    files.write_text(path, write_recipe_text(plan, strategy, path))
+    kept = write_recipe_text(plan, strategy, path)
+    files.write_text(path, kept)
     advised = load_recipe(path)
     cost = estimate.estimate(
         replace(plan, recipe=advised, stages=tuple(stage_plans(advised, plan.index)))
@@ -68,6 +78,7 @@ def advise(candidates: Candidates, out: Path | None = None, *, force: bool = Fal
         probe=record,
         trial=trial,
         bases=ranked,
+        recipe_sha256=hashlib.sha256(kept.encode()).hexdigest(),
     )
     write_advice(folder, result)
     return _finish(plan, strategy, result, folder, out)
@@ -96,9 +107,26 @@ def _check_out(out: Path | None, *, force: bool) -> None:
         raise RecipeError(problems)
 
 
+def _folder(plan: Plan) -> Path:
+    return probe_folder(None, plan.recipe.name, plan.row.name, force=False)
+
+
+def _check_kept(folder: Path, *, force: bool) -> None:
+    """Raise `RunError` where the recipe of an earlier advice has been changed by somebody."""
+    path = folder / ADVISED_RECIPE
+    if force or not path.exists():
+        return
+    with suppress(RunError):
+        text = files.read_bytes(path, files.RECORD_BYTES)
+        if read_advice(folder).recipe_sha256 == hashlib.sha256(text).hexdigest():
+            return
+    hint = "move it elsewhere, or replace it with --force"
+    raise RunError(Problem(str(path), "was changed since tlcli wrote it", hint))
+
+
 def _probed(plan: Plan) -> tuple[ProbeRecord, Path]:
     """The probe of a plan, with its folder: one that was made before, if it was of the same."""
-    folder = probe_folder(None, plan.recipe.name, plan.row.name, force=False)
+    folder = _folder(plan)
     photos = ((item.digest, plan.index.classes[item.label]) for item in plan.index.of("train"))
     with suppress(RunError):
         record = read_probe(folder)
