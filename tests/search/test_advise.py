@@ -84,6 +84,15 @@ def test_the_table_of_strategies(record, tried, name, boundary, augment):
     assert len(strategy.reasons) == 3
 
 
+def test_what_is_not_certain_is_not_called_so():
+    def verdict(gain: float, p: float) -> str:
+        return choose_strategy(VGG16, measured(), trial(gain, p)).reasons[2].rpartition(": ")[2]
+
+    assert verdict(0.02, 0.01) == "tuning pays"
+    assert verdict(0.02, 0.2) == "tuning probably pays, chance is possible"
+    assert verdict(0.005, 0.2) == "no gain that matters was measured"
+
+
 def test_the_boundary_that_is_tried():
     assert boundary_to_tune(VGG16, measured()) == "block4_pool"
     assert boundary_to_tune(VGG16, measured("block3_pool", 0.05)) == "block3_pool"

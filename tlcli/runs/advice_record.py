@@ -94,7 +94,7 @@ class AdviceRecord(RecordPart):
     probe: ProbeRecord
     trial: TuningTrial | None
     bases: tuple[BaseScore, ...]
-    recipe_sha256: str
+    recipe_sha256: str = ""
 
 
 def read_advice(folder: Path) -> AdviceRecord:

@@ -71,7 +71,12 @@ def _settings(
         values.pop(key, None)
     values.pop("stages", None)
     size = {"batch_size": values.pop("batch_size", recipe.batch_size)}
-    reasons: dict[KeyPath, str] = {("augment", "views"): of_views, **of_stages}
+    moves: dict[KeyPath, str] = {
+        ("augment", key): "small movements; set what your photos allow"
+        for key in augment
+        if not recipe.has_key("augment", key)
+    }
+    reasons: dict[KeyPath, str] = {**moves, ("augment", "views"): of_views, **of_stages}
     return {**first, **blocks, "stages": stages, **size, **values}, reasons
 
 
@@ -130,16 +135,21 @@ def _stages(plan: Plan, strategy: Strategy) -> tuple[list[dict[str, Any]], dict[
                 **_kept(plan, before[-1]),
             }
         )
+        default = strategy.freeze_until == plan.row.default_boundary
         why = (
-            "the best boundary: the layers above are trained anew"
-            if strategy.foreign
+            "the base's default, below which nothing is better"
+            if default and strategy.foreign
             else "the last block is tuned: the photos are like ImageNet"
+            if default
+            else "the layers above make these photos harder to tell apart"
         )
         reasons |= {
             ("stages", 1, "freeze_until"): why,
             ("stages", 1, "epochs"): "at most",
             ("stages", 1, "learning_rate"): "as in the short run: low, to keep what is learned",
         }
+    reasons["stages", 0, "name"] = "the head alone first: its first gradients are random"
+    reasons["stages", 1, "name"] = strategy.name
     for number in range(len(stages)):
         reasons["stages", number, "early_stopping"] = "epochs without a better validation loss"
     return stages, reasons
@@ -171,7 +181,7 @@ def _lines(
                 yield f"{indent}  - {first.lstrip()}"
                 yield from rest
         else:
-            reason = reasons.get(place, "as measured")
+            reason = reasons.get(place, "as in the recipe that was measured")
             yield f"{f'{name} {_flow(value)}':<{_COLUMN}}  # {reason}"
 
 

@@ -100,7 +100,9 @@ def _expected(record: ProbeRecord, trial: TuningTrial | None) -> MeasuredShare:
 
 def _words_of_amount(record: ProbeRecord, few: bool) -> str:
     points, gained = record.learning_curve, in_points(record.slope)
-    verdict = "more photos would help" if few else "there are enough photos for this classifier"
+    verdict = "there are enough photos for this classifier"
+    if few:
+        verdict = f"more photos {'would' if record.slope.certain else 'may'} help"
     return (
         f"amount: from {points[-2].photos:,} to {points[-1].photos:,} photos the accuracy at "
         f"{record.best} changes by {gained}: {verdict}"
@@ -123,7 +125,11 @@ def _words_of_similarity(record: ProbeRecord, foreign: bool) -> str:
 def _words_of_trial(trial: TuningTrial | None, pays: bool) -> str:
     if trial is None:
         return "tuning: not tried, since the photos or the boundaries do not allow it"
-    verdict = "tuning pays" if pays else "tuning does not pay"
+    verdict = "no gain that matters was measured"
+    if pays:
+        verdict = (
+            "tuning pays" if trial.gain.certain else "tuning probably pays, chance is possible"
+        )
     return (
         f"tuning: {trial.epochs} epochs above {trial.boundary} on {trial.fitted:,} photos change "
         f"the accuracy on {trial.tuned.photos:,} others by {in_points(trial.gain)}: {verdict}"
