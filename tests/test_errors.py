@@ -49,6 +49,7 @@ def test_the_tree_is_the_one_drawn_at_the_top():
         "BoundaryError": "TlcliError",
         "StoreError": "TlcliError",
         "RunError": "TlcliError",
+        "RequirementError": "TlcliError",
     }
     assert all(f" {kind.__name__} " in str(errors.__doc__) for kind in own)
     assert issubclass(DataError, TlcliError)

@@ -7,7 +7,8 @@
     ├── WeightsError      pretrained weights are missing, or are not the ones asked for
     ├── BoundaryError     a freeze boundary that does not cut the base cleanly
     ├── StoreError        the feature store cannot be read or written
-    └── RunError          a run directory is missing, incomplete or in the way
+    ├── RunError          a run directory is missing, incomplete or in the way
+    └── RequirementError  a run is not as good as a script requires
 
 An exception carries one or more problems, so that users see everything that is wrong at once.
 """
@@ -105,6 +106,10 @@ class StoreError(TlcliError):
 
 class RunError(TlcliError):
     """A run directory is missing, incomplete or in the way."""
+
+
+class RequirementError(TlcliError):
+    """A run is not as good as a script requires."""
 
 
 def nearest(name: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str | None:

@@ -168,3 +168,35 @@ def test_the_log_loss_is_that_of_what_each_run_answers(cli):
     raw = cli("compare", "a-1", "b-1", "--raw", "--json")
     losses = {run["log_loss"] for run in json.loads(raw.stdout)["runs"]}
     assert (losses, raw.stderr) == ({runs[0]["log_loss"]}, "")
+
+
+@pytest.mark.parametrize(
+    ("turned", "required", "code"),
+    [(False, "better", 0), (True, "better", 1), (False, "not-worse", 0), (True, "not-worse", 1)],
+)
+def test_a_script_asks_for_a_better_run(cli, turned: bool, required: str, code: int):
+    write_run("a-1", [True] * 20 + [True] * 2 + [False] * 12 + [False] * 16)
+    write_run("b-1", [True] * 20 + [False] * 2 + [True] * 12 + [False] * 16)
+    names = ["b-1", "a-1"] if turned else ["a-1", "b-1"]
+    done = cli("compare", *names, "--require", required, "--json")
+    assert done.exit_code == code
+    value = json.loads(done.stdout)
+    assert value["requirement"] == {"required": required, "met": not code}
+    is_not = "is not better" if required == "better" else "is worse"
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (
+        lines
+        == [
+            f"error: --require {required}: missed: a-1 {is_not} than b-1 by more than chance "
+            f"(difference -0.2000, 95% interval {value['difference_interval'][0]:+.4f} to "
+            f"{value['difference_interval'][1]:+.4f}, p = 0.01294)"
+        ][:code]
+    )
+
+
+def test_chance_is_neither_better_nor_worse(cli):
+    write_run("a-1", [True, True, False, True])
+    write_run("b-1", [True, True, True, True])
+    assert cli("compare", "a-1", "b-1", "--require", "better").exit_code == 1
+    assert cli("compare", "b-1", "a-1", "--require", "not-worse").exit_code == 0
+    assert set(compare.REQUIREMENTS) == {"better", "not-worse"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from tlcli.commands.options import SPLITS, print_result, with_json, with_raw
@@ -15,13 +17,22 @@ from tlcli.errors import Problem, RunError
     "--split", type=SPLITS, help="Split to compare.  [default: test, or val without test photos]"
 )
 @with_raw
+@click.option(
+    "--require",
+    "required",
+    type=click.Choice(["better", "not-worse"]),
+    help="Exit with 1 unless the second run is better, or is not worse, by more than chance.",
+)
 @with_json
-def compare(first: str, second: str, split: str | None, raw: bool, json_: bool) -> None:
+def compare(
+    first: str, second: str, split: str | None, raw: bool, required: str | None, json_: bool
+) -> None:
     """Compare two runs on the same photos: is the difference more than chance?
 
     \b
     Example:
       tlcli compare cats_dogs-1 cats_dogs-2
+      tlcli compare released candidate --require better
     """
     from tlcli.evaluation import compare as comparison
     from tlcli.evaluation import labelled_photos, text
@@ -32,5 +43,11 @@ def compare(first: str, second: str, split: str | None, raw: bool, json_: bool) 
         raise RunError(Problem(f"RUN {second}", "is the first run itself", "name another one"))
     split = split or labelled_photos.default_split(*runs)
     compared = comparison.compare(runs[0], runs[1], split, raw=raw)
-    print_result((text.format_comparison(compared), compared.as_dict()), json_)
+    value, requirement = compared.as_dict(), None
+    if required:
+        requirement = comparison.check_requirement(compared, required)
+        value["requirement"] = asdict(requirement)
+    print_result((text.format_comparison(compared), value), json_)
     text.warn_of_choice(split)
+    if requirement:
+        comparison.raise_if_missed(compared, requirement)

@@ -17,6 +17,7 @@ from tlcli.commands.options import (
     with_run,
 )
 from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import console
 
 
@@ -43,11 +44,17 @@ from tlcli.system import console
 @click.option("--again", is_flag=True, help="Compute the answers again, even if the run has them.")
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
               help="Average over each photo and N augmented views of it.")  # fmt: skip
+@click.option("--require", "required", multiple=True, metavar="BOUND",
+              help="Exit with 1 unless it holds: 'accuracy>=0.95', 'recall[cats]>=0.9', "
+              "'log loss<=0.2'. May be repeated.")  # fmt: skip
+@click.option("--confident", is_flag=True,
+              help="--require compares the unfavourable end of the interval.")  # fmt: skip
 @with_json
 def evaluate(
     run_name: str | None, split: str | None, folder: Path | None, table: Path | None,
     data: Path | None, target_precision: float | None, clear_threshold: bool, calibrate: bool,
-    raw: bool, out: Path | None, force: bool, again: bool, tta: int, json_: bool,
+    raw: bool, out: Path | None, force: bool, again: bool, tta: int, required: tuple[str, ...],
+    confident: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show how good a run is, how certain that is, and what it gets wrong.
 
@@ -59,22 +66,38 @@ def evaluate(
       tlcli evaluate
       tlcli evaluate --target-precision 0.99
       tlcli evaluate cats_dogs-1 --dir new_photos
+      tlcli evaluate --require 'accuracy>=0.95' --require 'recall[cats]>=0.9'
     """
     _check_photos(run_name, split, folder, table, data)
     others = {"--tta": tta, "--raw": raw, "--clear-threshold": clear_threshold}
     _check_alone("--target-precision", target_precision is not None, others)
-    from tlcli.evaluation import evaluate as evaluation
-    from tlcli.evaluation import text
+    if confident and not required:
+        raise click.UsageError("--confident is about --require, which is missing")
+    request = {
+        "split": split, "folder": folder, "table": table, "data": data,
+        "target_precision": target_precision, "clear_threshold": clear_threshold,
+        "calibrate": calibrate, "raw": raw, "out": out, "force": force, "again": again, "tta": tta,
+    }  # fmt: skip
+    _evaluate(directory.find_run(run_name), request, required, confident, json_)
 
-    request = evaluation.EvaluationRequest(
-        split, folder, table, data, target_precision, clear_threshold, calibrate, raw,
-        out, force, again, tta,
-    )  # fmt: skip
-    result = evaluation.evaluate(directory.find_run(run_name), request)
-    print_result((text.format_evaluation(result.evaluation), result.evaluation.as_dict()), json_)
+
+def _evaluate(
+    run: Run, request: dict[str, Any], required: tuple[str, ...], confident: bool, json_: bool
+) -> None:
+    """Evaluate, print, and hold the numbers against what is required."""
+    from tlcli.evaluation import requirements, text
+    from tlcli.evaluation.evaluate import EvaluationRequest, evaluate
+
+    bounds = requirements.read_run_requirements(required, run, confident=confident)
+    result = evaluate(run, EvaluationRequest(**request))
+    outcomes = requirements.check_requirements(bounds, result.evaluation, confident=confident)
+    value = result.evaluation.as_dict() | requirements.as_dict(outcomes)
+    shown = [text.format_evaluation(result.evaluation), *text.format_requirements(outcomes)]
+    print_result(("\n\n".join(shown), value), json_)
     text.warn_of_limits(result.evaluation)
     for path in result.written[:1]:
         console.note(f"\nwritten: {path}")
+    requirements.raise_if_missed(outcomes)
 
 
 def _check_alone(name: str, given: bool, others: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.errors import Problem, RunError
+from tlcli.errors import Problem, RequirementError, RunError
 from tlcli.evaluation import labelled_photos
 from tlcli.evaluation.intervals import (
     CONFIDENCE_LEVEL,
@@ -21,6 +21,7 @@ from tlcli.evaluation.predictions import RunProbabilities
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.networks.temperature import log_loss
 from tlcli.runs.directory import Run
+from tlcli.system import console
 from tlcli.system.console import counted
 
 Array = npt.NDArray[Any]
@@ -116,6 +117,45 @@ def compare(first: Run, second: Run, split: str = "test", *, raw: bool = False) 
         more_than_chance=test.p < 1 - CONFIDENCE_LEVEL,
         verdict=_verdict(first_scores.run, second_scores.run, pairs, test.p),
     )
+
+
+#: What a script may ask of the second of two runs.
+REQUIREMENTS = ("better", "not-worse")
+
+
+@dataclass(frozen=True)
+class ComparisonRequirement:
+    """What is asked of the second run, and whether it holds; `required` is of `REQUIREMENTS`."""
+
+    required: str
+    met: bool
+
+
+def check_requirement(comparison: RunComparison, required: str) -> ComparisonRequirement:
+    """Hold the second run against the first.
+
+    better: its accuracy is higher by more than chance. not-worse: it is not lower by more than
+    chance, which few photos can hardly ever show.
+    """
+    differs, difference = comparison.more_than_chance, comparison.difference
+    met = differs and difference > 0 if required == "better" else not (differs and difference < 0)
+    return ComparisonRequirement(required, met)
+
+
+def raise_if_missed(comparison: RunComparison, requirement: ComparisonRequirement) -> None:
+    """Raise `RequirementError` with the numbers where the requirement is missed."""
+    if requirement.met:
+        return
+    first, second = (scores.run for scores in comparison.runs)
+    better = requirement.required == "better"
+    claim = f"{second} is {'not better' if better else 'worse'} than {first} by more than chance"
+    low, high = comparison.difference_interval
+    numbers = (
+        f"difference {comparison.difference:+.4f}, {comparison.level:.0%} interval "
+        f"{low:+.4f} to {high:+.4f}, p = {comparison.test.p:.4g}"
+    )
+    where = f"--require {requirement.required}"
+    raise RequirementError(Problem(where, console.one_line(f"missed: {claim} ({numbers})")))
 
 
 def _check_classes(first: RunProbabilities, second: RunProbabilities) -> None:

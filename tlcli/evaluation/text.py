@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tlcli.evaluation.compare import RunComparison, RunScores
 from tlcli.evaluation.figures import shortened
+from tlcli.evaluation.requirements import RequirementResult
 from tlcli.runs.evaluation_records import Abstention, Evaluation
 from tlcli.system import console
 from tlcli.system.console import counted, table
@@ -132,6 +133,19 @@ def _mistakes(evaluation: Evaluation) -> str:
         for guess in evaluation.mistakes[:MOST_MISTAKES]
     ]
     return table(("confidence", "predicted", "true class", "most confident mistakes"), rows)
+
+
+def format_requirements(results: Sequence[RequirementResult]) -> list[str]:
+    """A table of what was required, what it is, and whether that is enough; none for nothing."""
+    if not results:
+        return []
+    rows = []
+    for result in results:
+        low, high = result.interval or (None, None)
+        interval = "-" if low is None else f"{_number(low)} to {_number(high)}"
+        verdict = "met" if result.met else "missed"
+        rows.append((result.requirement.text, _number(result.value), interval, verdict))
+    return [table(("required", "value", f"{results[0].level:.0%} interval", ""), rows)]
 
 
 def warn_of_choice(split: str) -> None:
