@@ -137,7 +137,7 @@ def _stages(plan: Plan, strategy: Strategy) -> tuple[list[dict[str, Any]], dict[
         )
         default = strategy.freeze_until == plan.row.default_boundary
         why = (
-            "the base's default, below which nothing is better"
+            "the base's default; nothing below is certainly better"
             if default and strategy.foreign
             else "the last block is tuned: the photos are like ImageNet"
             if default
