@@ -18,6 +18,7 @@ from tlcli.commands.curves import curves
 from tlcli.commands.doctor import doctor
 from tlcli.commands.evaluate import evaluate
 from tlcli.commands.explain import explain
+from tlcli.commands.export import export
 from tlcli.commands.extract import extract
 from tlcli.commands.finetune import finetune
 from tlcli.commands.group import CommandGroup
@@ -59,6 +60,7 @@ main.add_command(curves)
 main.add_command(doctor)
 main.add_command(evaluate)
 main.add_command(explain)
+main.add_command(export)
 main.add_command(extract)
 main.add_command(finetune)
 main.add_command(init)

@@ -18,6 +18,7 @@ from tlcli.errors import reason
 from tlcli.runs.model_file import DAMAGED, archive_fingerprint
 from tlcli.runs.records import RecordPart
 from tlcli.system import files
+from tlcli.system.appended_zip import append_members
 
 #: The member of the archive that holds the record.
 RECORD_MEMBER = "instant.json"
@@ -62,12 +63,9 @@ class InstantRecord(RecordPart):
 
 def write_instant_file(path: Path, flatbuffer: bytes, record: InstantRecord) -> None:
     """Write the network of a run and its record as one file, whole or not at all."""
-    content = io.BytesIO(flatbuffer)
-    content.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(content, "a") as archive:
-        archive.writestr(RECORD_MEMBER, files.json_text(record.model_dump()))
+    text = files.json_text(record.model_dump())
     with files.replacing(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(append_members(flatbuffer, {RECORD_MEMBER: text}))
 
 
 def read_instant_file(path: Path, model: Path) -> bytes:
