@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from tlcli.errors import DataError, Problem, RunError
 from tlcli.evaluation.predict import Predictor
 from tlcli.export import export as exports
 from tlcli.export import parity
 from tlcli.export.documents import labels_text
+from tlcli.export.photos import training_pixels
 from tlcli.export.records import ExportParity
+from tlcli.images.loader import PixelSettings
 from tlcli.networks.framework import keras, tf
 from tlcli.runs.directory import MODEL, Run
 
@@ -331,3 +335,31 @@ def test_a_missing_runtime_is_named(cli, trained, monkeypatch):
     assert (
         "--format onnx: needs tf2onnx, not installed here; run `pip install 'tlcli[onnx]'`"
     ) in done.stderr
+
+
+def test_int8_takes_training_photos_from_where_they_are_now(trained, tmp_path):
+    run, photos = trained
+    settings = PixelSettings(32, 40, "crop")
+    moved = Path(shutil.copytree(photos, tmp_path / "moved"))
+    pixels = list(training_pixels(run, settings, moved))
+    assert len(pixels) == 9
+    assert {row.shape for row in pixels} == {(32, 40, 3)}
+    (moved / "03.png").unlink()
+    with pytest.raises(DataError, match=r"03\.png"):
+        list(training_pixels(run, settings, moved))
+
+
+def test_the_default_folder_is_named_by_run_format_and_quantization(cli, trained, monkeypatch):
+    run, _ = trained
+    written = []
+
+    @contextmanager
+    def note(out: Path):
+        written.append(out)
+        raise RunError(Problem("stop", "here"))
+        yield
+
+    monkeypatch.setattr(exports, "new_folder", note)
+    cli("export", run.path, "--format", "litert")
+    cli("export", run.path, "--format", "litert", "--quantize", "float16")
+    assert list(map(str, written)) == ["run-litert", "run-litert-float16"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
               help="The runtime to write for.")  # fmt: skip
 @click.option("--quantize", type=click.Choice(["float16", "dynamic", "int8"]),
               help="Smaller weights; with int8 activations, too.  [default: float32]")  # fmt: skip
-@click.option("--out", type=PATH, help="The folder to write.  [default: RUN-FORMAT]")
+@click.option("--out", type=PATH, help="The folder to write.  [default: RUN-FORMAT-QUANTIZE]")
 @click.option("--force", is_flag=True, help="Replace an earlier export in --out.")
 @click.option("--allow-difference", is_flag=True,
               help="Keep it even if it answers otherwise than the run, and mark it.")  # fmt: skip

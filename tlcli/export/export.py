@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tlcli._version import __version__
 from tlcli.errors import Problem, RunError, reason
 from tlcli.evaluation.calibration import RAW, Calibration, read_calibration
-from tlcli.evaluation.labelled_photos import LabelledPhotos, data_folder_of, find_split_photos
+from tlcli.evaluation.labelled_photos import (
+    LabelledPhotos,
+)
 from tlcli.export import documents, parity
 from tlcli.export.folder import check_target, hash_of, new_folder, size_of
+from tlcli.export.photos import proof_photos, training_pixels
 from tlcli.export.records import (
     CARD,
     LABELS,
@@ -29,17 +29,13 @@ from tlcli.export.records import (
 )
 from tlcli.export.runtimes import open_exported, require_runtime
 from tlcli.images.decode import GAP
-from tlcli.images.loader import PixelSettings, View, load_batches, split_into_chunks
+from tlcli.images.loader import PixelSettings
 from tlcli.networks.engine import KerasEngine
 from tlcli.runs import directory
 from tlcli.runs.directory import MODEL, Run
 from tlcli.runs.fingerprints import recorded_fingerprints
-from tlcli.runs.inputs import read_split
 from tlcli.runs.model_file import archive_fingerprint, find_logits, open_model, read_card
 from tlcli.system import console, files
-
-#: Training photos from which int8 takes the ranges of the activations.
-CALIBRATION_PHOTOS = 100
 
 #: Photos on which the decoding inside a SavedModel is compared.
 DECODED_PHOTOS = 100
@@ -50,7 +46,8 @@ class ModelExportRequest:
     """What to export.
 
     Attributes:
-        out: the folder to write; None for one beside the runs.
+        out: the folder to write; None for one in the working folder, named by run, format and
+            quantization.
         data: where the data folder of the run is now, if it has moved.
     """
 
@@ -97,10 +94,11 @@ def export(run: Run, request: ModelExportRequest) -> Exported:
     """
     _check_request(request)
     require_runtime(request.form)
-    out = request.out or Path(f"{run.path.resolve().name}-{request.form}")
+    parts = (run.path.resolve().name, request.form, request.quantize)
+    out = request.out or Path("-".join(part for part in parts if part))
     check_target(out, force=request.force)
     model = _OpenModel(run, raw=request.raw)
-    photos = _labelled(run, model.classes, request.data)
+    photos = proof_photos(run, model.classes, request.data)
     with new_folder(out) as folder:
         exported = _build(folder, run, model, photos, request)
     return replace(exported, folder=out)
@@ -125,7 +123,7 @@ def check(path: Path, which: str | None = None, data: Path | None = None) -> Exp
     if model.calibration.temperature != card.temperature:
         message = f"has the temperature {card.temperature}, the run {model.calibration.temperature}"
         raise RunError(Problem(str(folder / card.file), message, "export it again"))
-    photos = _labelled(run, model.classes, data)
+    photos = proof_photos(run, model.classes, data)
     measured = _prove(folder, card, model, photos)
     if excess := parity.find_excess(measured, card.quantize):
         raise RunError(Problem(str(folder / card.file), excess, "export it again"))
@@ -164,6 +162,7 @@ def _build(
     card = _card(run, model, request)
     labels = documents.labels_text(model.classes)
     files.write_text(folder / LABELS, labels)
+    is_int8 = request.quantize == "int8"
     inner = card.model_dump_json(exclude={"bytes", "sha256", "parity", "serve_bytes"}, indent=2)
     files.write_text(folder / CARD, inner)
     try:
@@ -176,7 +175,7 @@ def _build(
             folder / card.file,
             resize=model.settings.resize,
             texts={LABELS: labels, CARD: inner},
-            photos=_training_pixels(run, model) if request.quantize == "int8" else (),
+            photos=training_pixels(run, model.settings, request.data) if is_int8 else (),
         )
         path = folder / card.file
         card = card.model_copy(update={"bytes": size_of(path), "sha256": hash_of(path)})
@@ -239,26 +238,6 @@ def _card(run: Run, model: _OpenModel, request: ModelExportRequest) -> ExportCar
         },
         versions={str(k): str(v) for k, v in (record.get("versions") or {}).items()},
     )
-
-
-def _training_pixels(run: Run, model: _OpenModel) -> Iterator[np.ndarray]:
-    """Pixels of training photos, spread evenly over the run's."""
-    rows = [row for row in read_split(run) if row.split == "train"]
-    step = max(1, -(-len(rows) // CALIBRATION_PHOTOS))
-    root = data_folder_of(run)
-    views = [View(root / row.path, row.sha256) for row in rows[::step]]
-    for batch in load_batches(split_into_chunks(views, 32), model.settings):
-        yield from batch.pixels
-
-
-def _labelled(run: Run, classes: Sequence[str], data: Path | None) -> list[LabelledPhotos]:
-    """The validation and test photos of a run, whichever it has."""
-    splits = {row.split for row in read_split(run)}
-    chosen = [split for split in ("val", "test") if split in splits]
-    if not chosen:
-        message = "has neither validation nor test photos to prove an export on"
-        raise RunError(Problem(str(run.path), message, "train with some"))
-    return [find_split_photos(run, split, classes, data) for split in chosen]
 
 
 def _decoding(
