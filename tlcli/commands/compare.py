@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from tlcli.commands.options import SPLITS, print_result, with_json, with_raw
 from tlcli.errors import Problem, RunError
+
+if TYPE_CHECKING:
+    from tlcli.runs.directory import Run
 
 
 @click.command()
@@ -34,20 +38,26 @@ def compare(
       tlcli compare cats_dogs-1 cats_dogs-2
       tlcli compare released candidate --require better
     """
-    from tlcli.evaluation import compare as comparison
-    from tlcli.evaluation import labelled_photos, text
     from tlcli.runs import directory
 
     runs = [directory.find_run(name, where="RUN") for name in (first, second)]
     if runs[0].path.resolve() == runs[1].path.resolve():
         raise RunError(Problem(f"RUN {second}", "is the first run itself", "name another one"))
+    _compare(runs, split, raw=raw, required=required, json_=json_)
+
+
+def _compare(
+    runs: list[Run], split: str | None, *, raw: bool, required: str | None, json_: bool
+) -> None:
+    """Compare, print, and hold the second run against what is required."""
+    from tlcli.evaluation import compare as comparison
+    from tlcli.evaluation import labelled_photos, text
+
     split = split or labelled_photos.default_split(*runs)
     compared = comparison.compare(runs[0], runs[1], split, raw=raw)
-    value, requirement = compared.as_dict(), None
-    if required:
-        requirement = comparison.check_requirement(compared, required)
-        value["requirement"] = asdict(requirement)
-    print_result((text.format_comparison(compared), value), json_)
+    requirement = comparison.check_requirement(compared, required) if required else None
+    asked = {"requirement": asdict(requirement)} if requirement else {}
+    print_result((text.format_comparison(compared), compared.as_dict() | asked), json_)
     text.warn_of_choice(split)
     if requirement:
         comparison.raise_if_missed(compared, requirement)
