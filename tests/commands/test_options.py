@@ -101,7 +101,7 @@ def test_an_option_means_the_same_in_every_command():
             for spelling in helps.keys() & set(option.opts):
                 if isinstance(option, click.Option) and not option.hidden:
                     helps[spelling][name] = option.help
-    assert helps["--data"].keys() == {"evaluate", "report", "reproduce"}
+    assert helps["--data"].keys() == {"evaluate", "export", "report", "reproduce"}
     assert set(helps["--data"].values()) == {
         "Where the photos of the run are now, if they were moved."
     }
