@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from builders.photos import paint_classes
+from builders.photos import paint_splits
 from rig import COMPILER, Ended, Rig, outcome
 
 from tlcli.runs.directory import Run
@@ -104,8 +104,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory):
     from tlcli.networks.bases import BASES
 
     made = Rig(tmp_path_factory.mktemp("rig"))
-    for split, photos, seed in (("train", 4, 0), ("val", 2, 100), ("test", 1, 200)):
-        paint_classes(made.work / "photos" / split, photos, seed)
+    paint_splits(made.work / "photos", train=4, val=2, test=1)
     boundary = str(BASES["MobileNetV3Small"].default_boundary)
     for name, text in RECIPES.items():
         text = "data: {dir: photos}\nbatch_size: 8\n" + text.replace("BOUNDARY", boundary)

@@ -27,8 +27,8 @@ def paint_classes(folder: Path, photos: int, first_seed: int) -> None:
             paint(folder / name / f"{number:02d}.png", colour, seed)
 
 
-def paint_splits(folder: Path) -> Path:
-    """39 photos in train, val and test folders: 8, 3 and 2 of each class; returns the folder."""
-    for split, number, first_seed in (("train", 8, 0), ("val", 3, 100), ("test", 2, 200)):
+def paint_splits(folder: Path, *, train: int = 8, val: int = 3, test: int = 2) -> Path:
+    """Photos in train, val and test folders, so many of each class; returns the folder."""
+    for split, number, first_seed in (("train", train, 0), ("val", val, 100), ("test", test, 200)):
         paint_classes(folder / split, number, first_seed)
     return folder

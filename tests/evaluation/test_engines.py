@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.photos import paint_classes
+from builders.commands import ROOT, finetune_in
+from builders.photos import paint_splits
 
 from tlcli.errors import RunError
 from tlcli.evaluation import engines, instant
@@ -23,8 +24,6 @@ from tlcli.networks.engine import LiteRTEngine
 from tlcli.runs.directory import INSTANT, MODEL, Run
 from tlcli.runs.instant_file import RECORD_MEMBER, read_instant_file
 from tlcli.runs.model_file import read_card
-
-ROOT = Path(__file__).parents[2]
 
 #: Looks at what a command has imported; the first argument is a module that must look missing.
 PROBE = """
@@ -44,29 +43,15 @@ main()
 def trained(tmp_path_factory):
     """A finished run with its instant file, and the folder of its photos."""
     folder = tmp_path_factory.mktemp("instant")
-    photos = folder / "photos"
-    for split, number, seed in (("train", 6, 0), ("val", 3, 100), ("test", 3, 200)):
-        paint_classes(photos / split, number, first_seed=seed)
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(
+    photos = paint_splits(folder / "photos", train=6, val=3, test=3)
+    lines = finetune_in(
+        folder,
         f"data: {{dir: {photos}}}\n"
         "base: {name: MobileNetV3Small, weights: random, image_size: 32}\n"
         "augment: {horizontal_flip: true, views: 1}\n"
-        "stages: [{name: head, epochs: 2}]\n"
+        "stages: [{name: head, epochs: 2}]\n",
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "tlcli", "finetune", "--config", str(recipe), "--out", "run"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TLCLI_CACHE": str(folder / "cache"),
-             "TLCLI_RUNS": str(folder / "runs")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[-1] == (
-        "making instant.tflite, from which `tlcli predict` answers at once"
-    )
+    assert lines[-1] == "making instant.tflite, from which `tlcli predict` answers at once"
     return Run(folder / "run"), photos
 
 

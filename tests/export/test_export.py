@@ -16,6 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from builders.commands import finetune_in
 from PIL import Image
 
 from tlcli.errors import DataError, Problem, RunError
@@ -28,8 +29,6 @@ from tlcli.export.records import ExportParity
 from tlcli.images.loader import PixelSettings
 from tlcli.networks.framework import keras, tf
 from tlcli.runs.directory import MODEL, Run
-
-ROOT = Path(__file__).parents[2]
 
 #: Class names that break lines, tables, pages and shells where they are not escaped.
 NAMES = ('<b>"cat" & dog</b>', "línea\nnueva", "{{ 7 * 7 }} C:\\x")
@@ -56,23 +55,13 @@ def trained(tmp_path_factory) -> tuple[Run, Path]:
         name = NAMES[label].replace('"', '""')
         lines.append(f'{number:02d}.{suffix},"{name}",{split}')
     (photos / "labels.csv").write_text("\n".join(lines) + "\n")
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(
+    finetune_in(
+        folder,
         f"data: {{csv: {photos / 'labels.csv'}}}\n"
         "base: {name: VGG16, weights: random, image_size: [32, 40], resize: crop}\n"
-        "stages: [{name: head, epochs: 3, learning_rate: 0.01}]\n"
+        "stages: [{name: head, epochs: 3, learning_rate: 0.01}]\n",
+        "--no-instant",
     )
-    command = ["finetune", "--config", str(recipe), "--out", "run", "--no-instant"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tlcli", *command],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TLCLI_CACHE": str(folder / "cache"),
-             "TLCLI_RUNS": str(folder / "runs")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
     return Run(folder / "run"), photos
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.photos import paint_classes
+from builders.photos import paint_splits
 
 from tlcli.networks.bases import BASES
 from tlcli.recipe.load import load_recipe
@@ -118,10 +118,7 @@ def test_ties_between_bases_go_to_the_fastest():
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("shapes")
-    for split, number, seed in (("train", 9, 0), ("val", 2, 100), ("test", 2, 200)):
-        paint_classes(folder / split, number, first_seed=seed)
-    return folder
+    return paint_splits(tmp_path_factory.mktemp("shapes"), train=9, val=2, test=2)
 
 
 def test_an_advice_is_a_recipe_that_can_be_trained(cli, shapes, write_recipe, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.photos import paint_classes
+from builders.photos import paint_classes, paint_splits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import KNeighborsClassifier
@@ -25,10 +25,7 @@ RECIPE = "name: shapes\ndata: {{dir: {}}}\nbase: {{name: VGG16, weights: random,
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory) -> Path:
     """Training photos of three classes, 12 each, and a few for validation and test."""
-    folder = tmp_path_factory.mktemp("shapes")
-    for split, number, seed in (("train", 12, 0), ("val", 2, 100), ("test", 2, 200)):
-        paint_classes(folder / split, number, first_seed=seed)
-    return folder
+    return paint_splits(tmp_path_factory.mktemp("shapes"), train=12, val=2, test=2)
 
 
 def test_the_boundaries_are_the_last_of_each_block_and_those_of_the_two_highest():
