@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from tlcli.commands.options import (
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console
+
+if TYPE_CHECKING:
+    from tlcli.evaluation.evaluate import EvaluationRequest
 
 
 @click.command()
@@ -73,23 +76,24 @@ def evaluate(
     _check_alone("--target-precision", target_precision is not None, others)
     if confident and not required:
         raise click.UsageError("--confident is about --require, which is missing")
-    request = {
-        "split": split, "folder": folder, "table": table, "data": data,
-        "target_precision": target_precision, "clear_threshold": clear_threshold,
-        "calibrate": calibrate, "raw": raw, "out": out, "force": force, "again": again, "tta": tta,
-    }  # fmt: skip
+    from tlcli.evaluation.evaluate import EvaluationRequest
+
+    request = EvaluationRequest(
+        split, folder, table, data, target_precision, clear_threshold, calibrate, raw,
+        out, force, again, tta,
+    )  # fmt: skip
     _evaluate(directory.find_run(run_name), request, required, confident, json_)
 
 
 def _evaluate(
-    run: Run, request: dict[str, Any], required: tuple[str, ...], confident: bool, json_: bool
+    run: Run, request: EvaluationRequest, required: tuple[str, ...], confident: bool, json_: bool
 ) -> None:
     """Evaluate, print, and hold the numbers against what is required."""
     from tlcli.evaluation import requirements, text
-    from tlcli.evaluation.evaluate import EvaluationRequest, evaluate
+    from tlcli.evaluation.evaluate import evaluate
 
     bounds = requirements.read_run_requirements(required, run, confident=confident)
-    result = evaluate(run, EvaluationRequest(**request))
+    result = evaluate(run, request)
     outcomes = requirements.check_requirements(bounds, result.evaluation, confident=confident)
     value = result.evaluation.as_dict() | requirements.as_dict(outcomes)
     shown = [text.format_evaluation(result.evaluation), *text.format_requirements(outcomes)]
