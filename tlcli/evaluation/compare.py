@@ -96,7 +96,7 @@ def compare(first: Run, second: Run, split: str = "test", *, raw: bool = False) 
     shared = _shared_photos(*tables, f"{first.path} and {second.path}", split)
     labels = np.array([label for (label, _), _ in shared])
     values = [np.array([photo[which][1] for photo in shared]) for which in (0, 1)]
-    pairs = _paired_counts(*(likeliest_class(rows) == labels for rows in values))
+    pairs = count_pairs(*(likeliest_class(rows) == labels for rows in values))
     test = pairs.mcnemar_test()
     names = (_shown_name(first, second), _shown_name(second, first))
     first_scores, second_scores = (
@@ -209,7 +209,7 @@ def _shared_photos(
     return shared
 
 
-def _paired_counts(first: Array, second: Array) -> PairedCounts:
+def count_pairs(first: Array, second: Array) -> PairedCounts:
     """Counts of photos from whether each run is right, booleans of shape (n,)."""
     cells = ((first & second), (first & ~second), (~first & second), (~first & ~second))
     return PairedCounts(*(int(cell.sum()) for cell in cells))

@@ -7,9 +7,8 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveInt
 
-from tlcli.errors import Problem, RunError
 from tlcli.runs.probe_record import PairedDifference, ProbeRecord
-from tlcli.runs.records import RecordPart, Share, validate_record
+from tlcli.runs.records import RecordPart, Share, read_record
 from tlcli.system import files
 
 #: In the folder of the probe that it rests on: the advice, and the recipe that it has written.
@@ -99,12 +98,7 @@ class AdviceRecord(RecordPart):
 
 def read_advice(folder: Path) -> AdviceRecord:
     """The advice in the folder of a probe. Raises `RunError` where it is missing or damaged."""
-    path = folder / ADVICE
-    try:
-        return validate_record(path, files.read_json(path), AdviceRecord)
-    except (OSError, ValueError) as error:
-        hint = "make it again with `tlcli advise`"
-        raise RunError(Problem(str(path), "is no record of an advice", hint)) from error
+    return read_record(folder / ADVICE, AdviceRecord, "an advice", "tlcli advise")
 
 
 def write_advice(folder: Path, record: AdviceRecord) -> None:

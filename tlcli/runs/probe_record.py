@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from tlcli.errors import Problem, RunError
-from tlcli.runs.records import Count, RecordPart, Share, validate_record
+from tlcli.runs.records import Count, RecordPart, Share, read_record
 from tlcli.system import files
 
 #: The folder of probes, beside the runs, and the files in the folder of each.
@@ -76,6 +75,11 @@ class PairedDifference(RecordPart):
         return self.p < SIGNIFICANCE
 
 
+def find_most_accurate(rows: Sequence[ProbedBoundary]) -> ProbedBoundary:
+    """The boundary with the highest accuracy; of equal ones the highest in the network."""
+    return max(reversed(rows), key=lambda row: row.accuracy)
+
+
 class ProbeRecord(RecordPart):
     """`probe.json`.
 
@@ -112,7 +116,7 @@ class ProbeRecord(RecordPart):
     @property
     def most_accurate(self) -> ProbedBoundary:
         """The boundary with the highest accuracy; of equal ones the highest in the network."""
-        return max(reversed(self.boundaries), key=lambda row: row.accuracy)
+        return find_most_accurate(self.boundaries)
 
     def boundary(self, name: str) -> ProbedBoundary:
         """The row of a boundary."""
@@ -129,12 +133,7 @@ def fingerprint_photos(photos: Iterable[tuple[str, str]]) -> str:
 
 def read_probe(folder: Path) -> ProbeRecord:
     """The record in the folder of a probe. Raises `RunError` where it is missing or damaged."""
-    path = folder / PROBE
-    try:
-        return validate_record(path, files.read_json(path), ProbeRecord)
-    except (OSError, ValueError) as error:
-        hint = "make it again with `tlcli probe`"
-        raise RunError(Problem(str(path), "is no record of a probe", hint)) from error
+    return read_record(folder / PROBE, ProbeRecord, "a probe", "tlcli probe")
 
 
 def write_probe(folder: Path, record: ProbeRecord) -> None:

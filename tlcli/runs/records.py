@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from tlcli.errors import Problem, RunError
+from tlcli.system import files
 
 #: What to do about a file that holds something else.
 AGAIN = "make it again, or remove it"
@@ -52,6 +53,19 @@ def validate_record(path: Path, value: Any, kind: type[Part], line: int | None =
         message = f"{place}: {first['msg']}" if place else str(first["msg"])
         raise RunError(Problem(where, message, AGAIN)) from error
     return record
+
+
+def read_record(path: Path, kind: type[Part], what: str, command: str) -> Part:
+    """The record in a JSON file, as one of the kinds below.
+
+    Raises `RunError` where it is missing or damaged. The message says `what` it is, and which
+    command makes it again.
+    """
+    try:
+        return validate_record(path, files.read_json(path), kind)
+    except (OSError, ValueError) as error:
+        hint = f"make it again with `{command}`"
+        raise RunError(Problem(str(path), f"is no record of {what}", hint)) from error
 
 
 @cache

@@ -82,9 +82,10 @@ def choose_strength(
     from sklearn.metrics import log_loss
 
     names = np.asarray(groups)[chosen]
-    part = next(iter(_inner_folds(labels[chosen], names, seed)), None)
-    if part is None:
+    least = min(smallest_class(labels[chosen], names), _INNER_FOLDS)
+    if least < 2:
         return STRENGTHS[len(STRENGTHS) // 2]
+    part = make_folds(labels[chosen], names.tolist(), least, seed)[0]
     fitted, judged = chosen[part.fitted], chosen[part.judged]
     known = np.isin(labels[judged], labels[fitted])
     judged = judged[known]
@@ -93,12 +94,6 @@ def choose_strength(
         probabilities = model.probabilities(features[judged])
         losses.append(log_loss(labels[judged], probabilities, labels=model.classes))
     return STRENGTHS[int(np.argmin(losses))]
-
-
-def _inner_folds(labels: Array, groups: Array, seed: int) -> Iterator[Fold]:
-    least = min(smallest_class(labels, groups), _INNER_FOLDS)
-    if least >= 2:
-        yield from make_folds(labels, list(groups), least, seed)
 
 
 def smallest_class(labels: Array, groups: Array) -> int:
@@ -179,6 +174,15 @@ def neighbour_answers(features: Array, labels: Array, folds: Sequence[Fold]) -> 
     return answers
 
 
+def thin_out(positions: Array, labels: Array, share: float, random: np.random.Generator) -> Array:
+    """A random share of the positions of each class, two at least, in order."""
+    kept = []
+    for label in np.unique(labels[positions]):
+        members = positions[labels[positions] == label]
+        kept.append(random.permutation(members)[: max(2, round(share * len(members)))])
+    return np.sort(np.concatenate(kept))
+
+
 def learning_answers(
     features: Array,
     labels: Array,
@@ -192,13 +196,6 @@ def learning_answers(
     Every class keeps two photos at least.
     """
     random = np.random.default_rng(seed)
-    reduced = []
-    for fold in folds:
-        kept = [
-            random.permutation(members)[: max(2, round(share * len(members)))]
-            for label in np.unique(labels[fold.fitted])
-            if len(members := fold.fitted[labels[fold.fitted] == label])
-        ]
-        reduced.append(Fold(np.sort(np.concatenate(kept)), fold.judged))
+    reduced = [Fold(thin_out(fold.fitted, labels, share, random), fold.judged) for fold in folds]
     answers = linear_answers(features, labels, groups, reduced, seed)
     return answers, round(np.mean([len(fold.fitted) for fold in reduced]))

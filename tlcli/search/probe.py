@@ -14,7 +14,8 @@ from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Item
 from tlcli.data.photo_groups import group_photos
 from tlcli.errors import DataError, Problem
-from tlcli.evaluation.intervals import PairedCounts, wilson_interval
+from tlcli.evaluation.compare import count_pairs
+from tlcli.evaluation.intervals import wilson_interval
 from tlcli.features.pooled import PooledFeatures, pool_features
 from tlcli.images.loader import View
 from tlcli.networks.bases import PretrainedBase
@@ -25,6 +26,7 @@ from tlcli.runs.probe_record import (
     PairedDifference,
     ProbedBoundary,
     ProbeRecord,
+    find_most_accurate,
     fingerprint_photos,
 )
 from tlcli.search import linear_probe
@@ -94,7 +96,7 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
         curve, slope = _learning_curve(
             pooled.rows[best], labels, groups, folds, plan.recipe.seed, answers[best]
         )
-    leader, top = max(reversed(rows), key=lambda row: row.accuracy).name, rows[-1].name
+    leader, top = find_most_accurate(rows).name, rows[-1].name
     seconds["classifiers"] = round(time.monotonic() - started, 2)
     return ProbeRecord(
         recipe=plan.recipe.name,
@@ -146,10 +148,10 @@ def _judgeable(
         message = "cross-validation needs two classes with at least two photos each for training"
         raise DataError(Problem("data", message, "add photos, or train without a probe"))
     if small:
-        names = ", ".join(classes[label] for label in small[:8])
+        listed = ", ".join(classes[label] for label in small[:8])
         more = ", ..." if len(small) > 8 else ""
         console.warn(
-            console.one_line(f"left out, since they need two photos at least: {names}{more}")
+            console.one_line(f"left out, since they need two photos at least: {listed}{more}")
         )
     kept = np.flatnonzero(~np.isin(labels, small))
     return labels[kept], groups[kept].tolist(), kept
@@ -197,9 +199,9 @@ def _ask(
     return answers, [
         ProbedBoundary(
             name=boundary.name,
-            **_accuracy(right[boundary.name]),
+            **accuracy_of(right[boundary.name]),
             knn=float((votes[boundary.name] == labels).mean()),
-            p=_paired(right[boundary.name], right[leader]).mcnemar_test().p,
+            p=count_pairs(right[boundary.name], right[leader]).mcnemar_test().p,
             parameters_above=boundary.trainable(plan.recipe.base.batch_norm),
             row_bytes=int(np.prod(shapes[boundary.name])) * itemsize,
             seconds=round(seconds[boundary.name], 3),
@@ -208,23 +210,15 @@ def _ask(
     ]
 
 
-def _accuracy(right: Array) -> dict[str, float]:
+def accuracy_of(right: Array) -> dict[str, float]:
+    """The share of right answers, bool (n,), with the ends of its interval."""
     low, high = wilson_interval(int(right.sum()), len(right))
     return {"accuracy": float(right.mean()), "low": low, "high": high}
 
 
-def _paired(first: Array, second: Array) -> PairedCounts:
-    return PairedCounts(
-        both=int((first & second).sum()),
-        first_only=int((first & ~second).sum()),
-        second_only=int((~first & second).sum()),
-        neither=int((~first & ~second).sum()),
-    )
-
-
 def compare_answers(first: Array, second: Array) -> PairedDifference:
     """By how much the second is right more often than the first, bool (n,) each."""
-    counts = _paired(first, second)
+    counts = count_pairs(first, second)
     low, high = counts.difference_interval()
     return PairedDifference(value=counts.difference, low=low, high=high, p=counts.mcnemar_test().p)
 
@@ -255,5 +249,5 @@ def _learning_curve(
                 rows.astype(np.float64), labels, groups, folds, share, seed
             )
         right.append(given == labels)
-        points.append(LearningPoint(share=share, photos=photos, **_accuracy(right[-1])))
+        points.append(LearningPoint(share=share, photos=photos, **accuracy_of(right[-1])))
     return tuple(points), compare_answers(right[-2], right[-1])

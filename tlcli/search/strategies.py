@@ -66,7 +66,7 @@ def choose_strategy(
     if trial is not None and pays:
         boundary = trial.boundary
         name = "cut lower and augment" if foreign else "tune the top"
-        if foreign and not few and _is_lowest(row, record):
+        if foreign and not few and _is_lowest(record):
             name, boundary = "train everything", row.boundaries[0].name
     augment = name == "cut lower and augment" or (few and name == "tune the top")
     reasons = (_words_of_amount(record, few), _words_of_similarity(record, foreign))
@@ -85,7 +85,7 @@ def _pays(gain: PairedDifference) -> bool:
     return gain.value > 0 and (gain.certain or gain.value >= MATTERS)
 
 
-def _is_lowest(row: PretrainedBase, record: ProbeRecord) -> bool:
+def _is_lowest(record: ProbeRecord) -> bool:
     """Whether the best boundary is the lowest that was asked: no block is of use as it is."""
     return record.best == record.boundaries[0].name
 

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.data.dataset import Index, Item
-from tlcli.evaluation.intervals import wilson_interval
 from tlcli.features import addresses, extraction
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.networks.network import Network
@@ -22,7 +21,7 @@ from tlcli.recipe.settings import Stage
 from tlcli.runs.advice_record import MeasuredShare, TuningTrial
 from tlcli.runs.records import Epoch
 from tlcli.search import linear_probe
-from tlcli.search.probe import compare_answers, distinct_photos, find_groups
+from tlcli.search.probe import accuracy_of, compare_answers, distinct_photos, find_groups
 from tlcli.system import signals
 from tlcli.training.batches import StoredFeed
 from tlcli.training.loop import Position, Snapshot, run_stage
@@ -99,8 +98,7 @@ def try_tuning(plan: Plan, boundary: str) -> TuningTrial | None:
 
 def measure_share(right: Array) -> MeasuredShare:
     """The share of right answers, bool (n,), with its interval."""
-    low, high = wilson_interval(int(right.sum()), len(right))
-    return MeasuredShare(accuracy=float(right.mean()), low=low, high=high, photos=len(right))
+    return MeasuredShare(**accuracy_of(right), photos=len(right))
 
 
 def _divide(plan: Plan) -> Index | None:
@@ -122,13 +120,10 @@ def _divide(plan: Plan) -> Index | None:
 def _thinned(positions: Array, labels: Array, most: int) -> list[int]:
     """About `most` of the positions, each class in proportion, and two of each at least."""
     share = min(1.0, most / len(positions))
-    random = np.random.default_rng(0)
-    kept = [
-        random.permutation(members)[: max(2, round(share * len(members)))]
-        for label in np.unique(labels[positions])
-        if len(members := positions[labels[positions] == label])
-    ]
-    return sorted(int(position) for part in kept for position in part)
+    kept: list[int] = linear_probe.thin_out(
+        positions, labels, share, np.random.default_rng(0)
+    ).tolist()
+    return kept
 
 
 class _NoListener:
