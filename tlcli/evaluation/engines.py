@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation.predict import Predictor, open_keras
-from tlcli.networks.engine import Engine, EngineName, LiteRTEngine
+from tlcli.images.loader import BATCH_SIZE
+from tlcli.networks.engine import Engine, EngineName, LiteRTEngine, time_calls
 from tlcli.runs.directory import INSTANT, Run
 from tlcli.runs.instant_file import InstantFileError, read_instant_file
 from tlcli.runs.model_file import read_card, run_of_model
@@ -27,8 +27,8 @@ from tlcli.system.machine import processor_name, usable_processors
 #: From so many photos on, the time for each counts more than the start of TensorFlow.
 MANY_PHOTOS = 500
 
-#: Photos of a batch, and rounds, of the measurement; the fastest round counts.
-_BATCH, _ROUNDS = 32, 3
+#: Calls that are measured; the fastest counts.
+_CALLS = 3
 
 #: The file in the cache folder with what was measured on this machine.
 SPEEDS = "engines.json"
@@ -80,9 +80,9 @@ def choose_engine(
             raise RunError(Problem("--engine instant", message, "name a run with --run"))
         return ChosenEngine(open_keras(model, card), "the model lies in no run")
     if asked == "instant":
-        return _instant_at_any_rate(run, model)
+        return _instant_at_any_rate(run, model, card)
     try:
-        engine = _open_instant(run, model)
+        engine = _open_instant(run, model, card)
     except FileNotFoundError:
         why = f"the run has no {INSTANT}; `tlcli predict --engine instant` makes it"
         return ChosenEngine(open_keras(model, card), why)
@@ -94,25 +94,25 @@ def choose_engine(
         return ChosenEngine(open_keras(model, card), f"{INSTANT} {error}")
     if photos is None or photos < MANY_PHOTOS:
         return ChosenEngine(engine, f"{INSTANT} of the run")
-    return _faster(engine, model)
+    return _faster(engine, model, card)
 
 
-def _open_instant(run: Run, model: Path) -> LiteRTEngine:
+def _open_instant(run: Run, model: Path, card: dict[str, Any]) -> LiteRTEngine:
     """The engine from a run's instant file; errors as `read_instant_file`, and `ImportError`."""
     path = run.file(INSTANT)
     if not path.is_file():
         raise FileNotFoundError(path)
     flatbuffer = read_instant_file(path, model)
     try:
-        return LiteRTEngine(flatbuffer, read_card(model)["image_size"])
+        return LiteRTEngine(flatbuffer, card["image_size"])
     except ValueError as error:
         raise InstantFileError(f"cannot be used: {error}") from error
 
 
-def _instant_at_any_rate(run: Run, model: Path) -> ChosenEngine:
+def _instant_at_any_rate(run: Run, model: Path, card: dict[str, Any]) -> ChosenEngine:
     """The engine from the instant file, which is made where it is missing or of no use."""
     try:
-        return ChosenEngine(_open_instant(run, model), "--engine instant")
+        return ChosenEngine(_open_instant(run, model, card), "--engine instant")
     except (FileNotFoundError, InstantFileError):
         from tlcli.evaluation.instant import make_instant_file
 
@@ -123,32 +123,33 @@ def _instant_at_any_rate(run: Run, model: Path) -> ChosenEngine:
         raise RunError(Problem("--engine instant", f"{RUNTIME} is not installed", hint)) from None
 
 
-def _faster(engine: LiteRTEngine, model: Path) -> ChosenEngine:
+def _faster(engine: LiteRTEngine, model: Path, card: dict[str, Any]) -> ChosenEngine:
     """Of both engines for the model the one that takes less time for a batch on this machine."""
     cache = files.cache_folder() / SPEEDS
-    key = _speed_key(model)
+    key = _speed_key(card)
     speeds = _read_speeds(cache)
+    engines: dict[str, Engine] = {"instant": engine}
     if key not in speeds:
-        card = read_card(model)
-        keras = open_keras(model, card)
-        pixels = np.zeros((_BATCH, *card["image_size"], 3), np.float32)
-        speeds[key] = {"instant": _seconds(engine, pixels), "keras": _seconds(keras, pixels)}
+        pixels = np.zeros((BATCH_SIZE, *card["image_size"], 3), np.float32)
+        engines["keras"] = open_keras(model, card)
+        speeds[key] = {
+            name: min(time_calls(each, pixels, _CALLS)) for name, each in engines.items()
+        }
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
             files.write_json(cache, speeds)
         except OSError as error:
             console.warn(f"{cache}: cannot be written ({error}); the next command measures again")
-    both = speeds[key]
-    rate = {name: _BATCH / seconds for name, seconds in both.items()}
+    seconds = speeds[key]
+    rate = {name: BATCH_SIZE / each for name, each in seconds.items()}
     why = f"{rate['instant']:.0f} photos/s with it, {rate['keras']:.0f} with Keras on this machine"
-    if both["instant"] <= both["keras"]:
+    if seconds["instant"] <= seconds["keras"]:
         return ChosenEngine(engine, why)
-    return ChosenEngine(open_keras(model, read_card(model)), why)
+    return ChosenEngine(engines.get("keras") or open_keras(model, card), why)
 
 
-def _speed_key(model: Path) -> str:
+def _speed_key(card: dict[str, Any]) -> str:
     """What a speed depends on: the processors, the versions, the network and its pixels."""
-    card = read_card(model)
     parts = (
         processor_name(),
         usable_processors(),
@@ -170,13 +171,3 @@ def _read_speeds(path: Path) -> dict[str, dict[str, float]]:
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-
-
-def _seconds(engine: Engine, pixels: np.ndarray) -> float:
-    engine.compute(pixels)
-    times = []
-    for _ in range(_ROUNDS):
-        start = time.perf_counter()
-        engine.compute(pixels)
-        times.append(time.perf_counter() - start)
-    return min(times)

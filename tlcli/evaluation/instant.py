@@ -11,14 +11,15 @@ import numpy.typing as npt
 from tlcli._version import __version__
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.evaluation.calibration import Calibration, read_calibration
-from tlcli.evaluation.labelled_photos import data_folder_of
+from tlcli.evaluation.labelled_photos import data_folder_of, spread_evenly
+from tlcli.evaluation.predict import open_in_float32, open_keras
 from tlcli.images.loader import BATCH_SIZE, PixelSettings, View, load_batches, split_into_chunks
-from tlcli.networks.engine import Engine, KerasEngine, LiteRTEngine
+from tlcli.networks.engine import Engine, LiteRTEngine
 from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.runs.directory import INSTANT, MODEL, Run
 from tlcli.runs.inputs import read_split
 from tlcli.runs.instant_file import InstantRecord, Parity, write_instant_file
-from tlcli.runs.model_file import archive_fingerprint, find_logits, open_model, read_card
+from tlcli.runs.model_file import archive_fingerprint, read_card
 from tlcli.system import console
 
 Array = npt.NDArray[np.float64]
@@ -55,27 +56,19 @@ def make_instant_file(run: Run) -> LiteRTEngine:
             compare them on.
         ImportError: where the runtime of LiteRT is not installed.
     """
-    from tlcli.networks.conversion import compute_in_float32, convert_to_litert, freeze
+    from tlcli.networks.conversion import convert_to_litert, freeze
 
     path = run.file(MODEL)
     card = read_card(path)
-    model = open_model(path, card)
-    expected = KerasEngine(model, find_logits(model, path))
-    single = compute_in_float32(open_model(path, card))
     try:
-        flatbuffer = convert_to_litert(freeze(single, find_logits(single, path)))
+        flatbuffer = convert_to_litert(freeze(*open_in_float32(path, card)))
         engine = LiteRTEngine(flatbuffer, card["image_size"])
     except (ValueError, RuntimeError) as error:
         message = f"cannot be converted to LiteRT: {reason(error)[:200]}"
         raise RunError(Problem(str(path), message)) from error
-    settings = PixelSettings.from_card(card)
-    parity = compare_engines(
-        expected,
-        engine,
-        _proof_photos(run),
-        settings,
-        read_calibration(run),
-    )
+    photos, settings = _proof_photos(run), PixelSettings.from_card(card)
+    keras = open_keras(path, card)
+    parity = compare_engines(keras, engine, photos, settings, read_calibration(run))
     check_parity(path, parity)
     record = InstantRecord(
         tlcli=__version__,
@@ -120,9 +113,8 @@ def _proof_photos(run: Run) -> list[View]:
     """Photos of the run's that its network was not trained on; all kinds where there are none."""
     rows = read_split(run)
     chosen = [row for row in rows if row.split in ("val", "test")] or list(rows)
-    step = max(1, -(-len(chosen) // PROOF_PHOTOS))
     root = data_folder_of(run)
-    return [View(root / row.path, row.sha256) for row in chosen[::step]]
+    return [View(root / row.path, row.sha256) for row in spread_evenly(chosen, PROOF_PHOTOS)]
 
 
 def check_parity(path: object, parity: Parity | None) -> None:

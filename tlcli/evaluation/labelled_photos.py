@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from tlcli.data import findings, folders, tables
 from tlcli.data.findings import Finding
@@ -25,6 +26,8 @@ from tlcli.system.console import counted
 
 #: Photos that one problem names.
 MOST_NAMED = 3
+
+Photo = TypeVar("Photo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,11 @@ def photo_name(row: RecordedPhoto, root: Path) -> str:
     """The path of a recorded photo, relative to the data folder `root` if it lies in there."""
     path = root / row.path
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def spread_evenly(photos: Sequence[Photo], most: int) -> Sequence[Photo]:
+    """At most `most` of some photos, from the first to the last at the same distances."""
+    return photos[:: max(1, -(-len(photos) // most))]
 
 
 def find_split_photos(

@@ -102,6 +102,14 @@ def open_keras(path: Path, card: dict[str, Any]) -> KerasEngine:
     return KerasEngine(model, find_logits(model, path))
 
 
+def open_in_float32(path: Path, card: dict[str, Any]) -> tuple[Any, Any]:
+    """The same model with every layer computing in float32, to be converted, and its logits."""
+    from tlcli.networks.conversion import compute_in_float32
+
+    model = compute_in_float32(open_model(path, card))
+    return model, find_logits(model, path)
+
+
 class Answer(NamedTuple):
     """What a model says of a photo: logits of a softmax, float64, shape (classes,).
 

@@ -9,9 +9,8 @@ from typing import Any
 from tlcli._version import __version__
 from tlcli.errors import Problem, RunError, reason
 from tlcli.evaluation.calibration import RAW, Calibration, read_calibration
-from tlcli.evaluation.labelled_photos import (
-    LabelledPhotos,
-)
+from tlcli.evaluation.labelled_photos import LabelledPhotos, spread_evenly
+from tlcli.evaluation.predict import open_in_float32, open_keras
 from tlcli.export import documents, parity
 from tlcli.export.folder import check_target, hash_of, new_folder, size_of
 from tlcli.export.photos import proof_photos, training_pixels
@@ -30,11 +29,10 @@ from tlcli.export.records import (
 from tlcli.export.runtimes import open_exported, require_runtime
 from tlcli.images.decode import GAP
 from tlcli.images.loader import PixelSettings
-from tlcli.networks.engine import KerasEngine
 from tlcli.runs import directory
 from tlcli.runs.directory import MODEL, Run
 from tlcli.runs.fingerprints import recorded_fingerprints
-from tlcli.runs.model_file import archive_fingerprint, find_logits, open_model, read_card
+from tlcli.runs.model_file import archive_fingerprint, read_card
 from tlcli.system import console, files
 
 #: Photos on which the decoding inside a SavedModel is compared.
@@ -134,8 +132,6 @@ class _OpenModel:
     """The model of a run: in float32 for the export, and as it is for the comparison."""
 
     def __init__(self, run: Run, *, raw: bool) -> None:
-        from tlcli.networks.conversion import compute_in_float32
-
         path = run.file(MODEL)
         self.card = read_card(path)
         self.classes = tuple(self.card["classes"])
@@ -143,10 +139,8 @@ class _OpenModel:
         calibration = RAW if raw else read_calibration(run)
         self.calibration: Calibration = calibration.without_threshold()
         self.threshold = calibration.threshold.probability if calibration.threshold else None
-        own = open_model(path, self.card)
-        self.engine = KerasEngine(own, find_logits(own, path))
-        self.model = compute_in_float32(open_model(path, self.card))
-        self.logits = find_logits(self.model, path)
+        self.engine = open_keras(path, self.card)
+        self.model, self.logits = open_in_float32(path, self.card)
 
 
 def _build(
@@ -247,22 +241,19 @@ def _decoding(
     from tlcli.export.saved_model import compare_decoding
 
     listed = [photo for split in photos for photo in split.photos]
-    step = max(1, -(-len(listed) // DECODED_PHOTOS))
-    return compare_decoding(folder / card.file, listed[::step], model.settings)
+    sample = spread_evenly(listed, DECODED_PHOTOS)
+    return compare_decoding(folder / card.file, sample, model.settings)
 
 
 def _check_request(request: ModelExportRequest) -> None:
     """Raise `RunError` for what no conversion gives, before any work."""
     impossible = {
-        ("keras", "float16"): "Keras files keep their weights in float32",
-        ("keras", "dynamic"): "Keras files keep their weights in float32",
-        ("keras", "int8"): "Keras files keep their weights in float32",
-        ("savedmodel", "dynamic"): "TensorFlow computes with float32 weights",
-        ("savedmodel", "int8"): "TensorFlow computes with float32 weights",
-        ("onnx", "dynamic"): "ONNX Runtime is several times slower so at convolutions",
+        "keras": (("float16", "dynamic", "int8"), "Keras files keep their weights in float32"),
+        "savedmodel": (("dynamic", "int8"), "TensorFlow computes with float32 weights"),
+        "onnx": (("dynamic",), "ONNX Runtime is several times slower so at convolutions"),
     }
-    why = impossible.get((request.form, request.quantize or ""))
-    if why:
+    forms, why = impossible.get(request.form, ((), ""))
+    if request.quantize in forms:
         where = f"--format {request.form} --quantize {request.quantize}"
         raise RunError(Problem(where, why, "use litert, or another --quantize"))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +21,10 @@ def new_folder(out: Path) -> Iterator[Path]:
 
     Raises `RunError` where the disk does not allow it.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=_parent(out)))
+    folder = _beside(out)
     try:
+        files.make_folder(folder)
         yield folder
-        folder.chmod(0o777 & ~_umask())
         _move_into_place(folder, out)
     except OSError as error:
         raise RunError(Problem(f"--out {out}", f"cannot be written: {reason(error)}")) from error
@@ -34,7 +34,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 def check_target(out: Path, *, force: bool) -> None:
     """Raise `RunError` where an export may not be written to `out`."""
-    if problems := files.check_writable(_parent(out)):
+    if problems := files.check_writable(out.absolute().parent):
         raise RunError(problems)
     if not os.path.lexists(out):
         return
@@ -44,11 +44,9 @@ def check_target(out: Path, *, force: bool) -> None:
         raise RunError(Problem(f"--out {out}", "exists already", hint))
 
 
-def _parent(out: Path) -> Path:
-    parent = out.absolute().parent
-    if not parent.is_dir():
-        parent.mkdir(parents=True, exist_ok=True)
-    return parent
+def _beside(out: Path) -> Path:
+    """A name for a hidden folder beside `out` that nothing has."""
+    return out.absolute().with_name(f".{out.name}-{secrets.token_hex(4)}")
 
 
 def _move_into_place(folder: Path, out: Path) -> None:
@@ -56,16 +54,10 @@ def _move_into_place(folder: Path, out: Path) -> None:
     if not out.exists():
         folder.rename(out)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=_parent(out)))
-    out.rename(aside / "old")
+    aside = _beside(out)
+    out.rename(aside)
     folder.rename(out)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tlcli.evaluation.intervals import wilson_interval
 from tlcli.evaluation.labelled_photos import LabelledPhotos
 from tlcli.export.records import ExportParity, Quantize
 from tlcli.images.loader import BATCH_SIZE, PixelSettings, View, load_batches, split_into_chunks
-from tlcli.networks.engine import Engine
+from tlcli.networks.engine import Engine, time_calls
 from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.system import console
 
@@ -45,21 +44,20 @@ def measure_parity(
     Raises `DataError` with every photo that cannot be read.
     """
     listed = [photo for split in photos for photo in split.photos]
-    then, now = np.empty((0, 0)), np.empty((0, 0))
     rows: list[tuple[Array, Array]] = []
     problems: dict[Path, Problem] = {}
-    sample = np.empty((0, settings.height, settings.width, 3), np.float32)
+    sample: Array | None = None
     views = [View(photo.path, photo.sha256) for photo in listed]
     with console.progress(len(listed), "comparing") as bar:
         for batch in load_batches(split_into_chunks(views, BATCH_SIZE), settings):
             problems |= batch.errors
             if batch.readable:
-                sample = sample if len(sample) else batch.pixels
+                sample = batch.pixels if sample is None else sample
                 logits = class_logits(expected.compute(batch.pixels).astype(np.float64))
                 given = exported.compute(batch.pixels).astype(np.float64)
                 rows.append((calibration.apply(logits), given))
             bar.update(len(batch.views))
-    if problems:
+    if problems or sample is None:
         raise DataError(unreadable_lines(problems, photos[0].root))
     then, now = (np.concatenate(side) for side in zip(*rows, strict=True))
     labels = np.array([photo.label for photo in listed])
@@ -91,13 +89,7 @@ def time_engine(engine: Engine, sample: Array) -> dict[str, float]:
 
 
 def _milliseconds(engine: Engine, pixels: Array, calls: int) -> float:
-    engine.compute(pixels)
-    seconds = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        engine.compute(pixels)
-        seconds.append(time.perf_counter() - start)
-    return float(1000 * np.median(seconds) / len(pixels))
+    return float(1000 * np.median(time_calls(engine, pixels, calls)) / len(pixels))
 
 
 def find_excess(parity: ExportParity, quantize: Quantize | None) -> str:

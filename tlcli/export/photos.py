@@ -15,6 +15,7 @@ from tlcli.evaluation.labelled_photos import (
     find_split_photos,
     photo_name,
     read_recorded_split,
+    spread_evenly,
 )
 from tlcli.images.loader import BATCH_SIZE, PixelSettings, View, load_batches, split_into_chunks
 from tlcli.runs.directory import Run
@@ -32,8 +33,8 @@ def training_pixels(run: Run, settings: PixelSettings, data: Path | None) -> Ite
     rows = read_recorded_split(run, "train")
     recorded = data_folder_of(run)
     root = data or recorded
-    step = -(-len(rows) // CALIBRATION_PHOTOS)
-    views = [View(root / photo_name(row, recorded), row.sha256) for row in rows[::step]]
+    sample = spread_evenly(rows, CALIBRATION_PHOTOS)
+    views = [View(root / photo_name(row, recorded), row.sha256) for row in sample]
     for batch in load_batches(split_into_chunks(views, BATCH_SIZE), settings):
         if batch.errors:
             raise DataError(unreadable_lines(batch.errors, root))

@@ -19,6 +19,9 @@ MODEL_FILES: dict[str, str] = {
     "keras": "model.keras",
 }
 
+#: What the output is called in every format.
+PROBABILITIES = "probabilities"
+
 #: What else lies in the folder of an export.
 LABELS, CARD, SCRIPT, README = "labels.txt", "model.json", "predict.py", "README.md"
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
-from tlcli.export.records import Format
+from tlcli.export.records import PROBABILITIES, Format
 from tlcli.networks.engine import Engine, EngineName, LiteRTEngine
 from tlcli.system.machine import usable_processors
 
@@ -60,10 +60,10 @@ def open_exported(form: Format, path: Path, size: tuple[int, int]) -> Engine:
         model = keras.saving.load_model(path, compile=False)
         return _Session(tf.function(lambda x: model(x, training=False), reduce_retracing=True))
     loaded = tf.saved_model.load(str(path))
-    serve = loaded.signatures["serving_default"]
-    session = _Session(lambda x: serve(pixels=tf.constant(x))["probabilities"])
-    session.loaded = loaded  # type: ignore[attr-defined]  # its functions live as long as it does
-    return session
+    # Its functions live as long as it does, so it is asked for them each time.
+    return _Session(
+        lambda x: loaded.signatures["serving_default"](pixels=tf.constant(x))[PROBABILITIES]
+    )
 
 
 def _open_onnx(path: Path) -> Engine:
@@ -78,4 +78,4 @@ def _open_onnx(path: Path) -> Engine:
         )
     except Exception as error:  # onnxruntime has classes of its own, none of them public
         raise ValueError(f"onnxruntime refuses it: {error}") from error
-    return _Session(lambda x: session.run(["probabilities"], {"pixels": x})[0])
+    return _Session(lambda x: session.run([PROBABILITIES], {"pixels": x})[0])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tlcli.evaluation.labelled_photos import LabelledPhoto
-from tlcli.export.records import DecodingDifference
+from tlcli.export.records import PROBABILITIES, DecodingDifference
 from tlcli.images.decode import load_image
 from tlcli.images.loader import PixelSettings
 from tlcli.networks.conversion import PIXELS, FrozenFunction, name_output
@@ -20,8 +20,6 @@ from tlcli.networks.onnx_conversion import SMALL_TENSOR, to_float16
 SERVE_BYTES, IMAGE_BYTES = "serve_bytes", "image_bytes"
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG"
-
-_PROBABILITIES = "probabilities"
 
 
 def write_saved_model(
@@ -119,8 +117,8 @@ def compare_decoding(
         decoded = _decode(content, settings.height, settings.width, settings.resize).numpy()
         levels.append(np.abs(decoded - pixels).mean())
         row = tf.constant(pixels[np.newaxis].astype(np.float32))
-        exact = by_pixels(pixels=row)[_PROBABILITIES].numpy()[0]
-        near = by_bytes(image_bytes=tf.constant([content]))[_PROBABILITIES].numpy()[0]
+        exact = by_pixels(pixels=row)[PROBABILITIES].numpy()[0]
+        near = by_bytes(image_bytes=tf.constant([content]))[PROBABILITIES].numpy()[0]
         differences.append(np.abs(exact - near).max())
         changed += int(exact.argmax() != near.argmax())
     if not levels:

@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.export.records import CARD, LABELS, Format, Quantize
+from tlcli.export.records import CARD, LABELS, PROBABILITIES, Format, Quantize
 from tlcli.networks.conversion import convert_to_litert, freeze
 from tlcli.networks.framework import keras, tf
 from tlcli.system.appended_zip import append_members
 
 Array = npt.NDArray[Any]
-
-#: What the output is called in every format.
-PROBABILITIES = "probabilities"
 
 
 def write_model(
@@ -76,8 +73,7 @@ def _calibrated(model: Any, logits: Any, temperature: float | None) -> Any:
     layers = keras.layers
     values = layers.Rescaling(1 / (temperature or 1), dtype="float32", name="temperature")(logits)
     if values.shape[-1] == 1:
-        kernel = keras.initializers.Constant(np.array([[0.0, 1.0]], np.float32).tolist())
-        pair = layers.Dense(2, use_bias=False, kernel_initializer=kernel, name="both_classes")
+        pair = layers.Dense(2, use_bias=False, name="both_classes")
         values = pair(values)
         pair.set_weights([np.array([[0.0, 1.0]], np.float32)])
     outputs = layers.Softmax(dtype="float32", name=PROBABILITIES)(values)

@@ -5,6 +5,7 @@ LiteRT starts in a fraction of a second, where importing TensorFlow alone takes 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +31,17 @@ class Engine(Protocol):
     def compute(self, pixels: Array) -> Array:
         """Raw RGB 0..255, (n, height, width, 3) -> what the network puts out, (n, outputs)."""
         ...
+
+
+def time_calls(engine: Engine, pixels: Array, calls: int) -> list[float]:
+    """The seconds of each of so many calls, after one that is not counted."""
+    engine.compute(pixels)
+    seconds = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        engine.compute(pixels)
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 class KerasEngine:
