@@ -20,6 +20,7 @@ from tlcli.commands.evaluate import evaluate
 from tlcli.commands.explain import explain
 from tlcli.commands.export import export
 from tlcli.commands.extract import extract
+from tlcli.commands.find_lr import find_lr
 from tlcli.commands.finetune import finetune
 from tlcli.commands.group import CommandGroup
 from tlcli.commands.init import init
@@ -62,6 +63,7 @@ main.add_command(evaluate)
 main.add_command(explain)
 main.add_command(export)
 main.add_command(extract)
+main.add_command(find_lr)
 main.add_command(finetune)
 main.add_command(init)
 main.add_command(predict)

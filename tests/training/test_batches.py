@@ -14,7 +14,7 @@ from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.training.batches import LiveFeed, StoredFeed
-from tlcli.training.loop import Position, _picks, epoch_order
+from tlcli.training.loop import Position, draw_picks, epoch_order
 from tlcli.training.mixing import Mix
 
 RECIPE = """
@@ -44,7 +44,7 @@ def shown(feed, *stages, seed=0):
     for number, epochs in enumerate(stages):
         before = sum(stages[:number])
         for epoch in range(epochs):
-            for positions, numbers in _picks(feed, seed, Position(number, before), epoch, 8):
+            for positions, numbers in draw_picks(feed, seed, Position(number, before), epoch, 8):
                 views[before + epoch, positions] = numbers
     return views
 

@@ -19,9 +19,8 @@ from tlcli.recipe.problems import cross_check, explain_errors
 from tlcli.recipe.recipe import Recipe, plain_name
 from tlcli.recipe.search import check_search
 from tlcli.system import files
+from tlcli.system.yaml_loader import MAX_BYTES, MAX_VALUES
 from tlcli.system.yamlfile import (
-    MAX_BYTES,
-    MAX_VALUES,
     Document,
     KeyPath,
     format_key,

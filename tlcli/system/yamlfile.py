@@ -12,18 +12,21 @@ import yaml
 
 from tlcli.errors import Problem, RecipeError, reason
 from tlcli.system import files
+from tlcli.system.yaml_loader import (
+    BOUNDS,
+    FLOAT,
+    INT,
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_KEY,
+    MAX_VALUES,
+    TEXT,
+    Loader,
+    open_loader,
+)
 
 #: The place of a value: mapping keys and list indexes from the root, as in ("stages", 1, "epochs").
 KeyPath = tuple[str | int, ...]
-
-#: A recipe is a page of text. These bounds stop alias bombs, and data files named by mistake.
-MAX_BYTES = 1_000_000
-MAX_VALUES = 10_000
-MAX_DEPTH = 32
-#: Characters of a key, as in YAML itself for one without `?`.
-MAX_KEY = 1_024
-_BOUNDS = f"more than {MAX_VALUES:,} values or {MAX_DEPTH} levels"
-_TEXT = f"more than {MAX_BYTES:,} characters of text once its aliases are expanded"
 
 
 @dataclass(frozen=True)
@@ -70,74 +73,8 @@ class Document:
         return ": ".join(filter(None, (f"{self.path.name}:{line}", format_key(key))))
 
 
-class _NotARecipeError(yaml.MarkedYAMLError):
-    """YAML with more values, or of other kinds, than a recipe has."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as people read it: `no` is a word, `1e-5` a number, a date a string.
-
-    It stops as soon as a bound is passed; PyYAML would need half a minute for a file of MAX_BYTES.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._nodes = self._depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """The next node of the text; raises where it passes a bound or has a tag."""
-        self._nodes += 1
-        self._depth += 1
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        # Keys are nodes too, so there are twice as many nodes as values. The root is a node with an
-        # empty key, so nodes are one level deeper than keys are long.
-        if self._nodes > 2 * MAX_VALUES or self._depth > MAX_DEPTH + 1:
-            raise _NotARecipeError(problem=_BOUNDS, problem_mark=event.start_mark)
-        # A tag could turn any text into any type: a number of a million digits, a set, bytes.
-        if getattr(event, "tag", None) is not None:
-            problem = f"has a tag, '{_tag_text(event.tag)}'"
-            raise _NotARecipeError(problem=problem, problem_mark=event.start_mark, note=_NO_TAGS)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-
-_NO_TAGS = "leave it out; what looks like a number is one, and text may be quoted"
-
-
-def _tag_text(tag: str) -> str:
-    """A tag as users write it, cut to a length that still identifies it."""
-    return tag.replace("tag:yaml.org,2002:", "!!")[:40]
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern)
-        for tag, pattern in resolvers
-        if tag
-        not in (
-            "tag:yaml.org,2002:timestamp",
-            "tag:yaml.org,2002:bool",
-            "tag:yaml.org,2002:float",
-            "tag:yaml.org,2002:int",
-            "tag:yaml.org,2002:merge",
-            "tag:yaml.org,2002:value",
-        )
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-# No octal 010 and no sexagesimal 1:30.
-_INT = "tag:yaml.org,2002:int"
-_Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
-_FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
-
-
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that YAML 1.1 or `_Loader` would read as something other than text."""
+    """Quotes text that YAML 1.1 or `Loader` would read as something other than text."""
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -147,7 +84,7 @@ def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
 
 
 _Dumper.add_representer(str, _text_node)
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
 
 
 def format_key(key: KeyPath) -> str:
@@ -187,28 +124,12 @@ def read_yaml(path: Path) -> Document:
 
 def parse_yaml(text: str, path: Path) -> Document:
     """Parse YAML text that came from `path`."""
-    loader = None
-    try:
-        loader = _Loader(text)
+    with open_loader(text, path) as loader:
         node = loader.get_single_node()
         if node is None:
             return Document(path, None)
         reader = _DocumentReader(path.name, loader)
         return Document(path, reader.construct(node, ()), reader.lines)
-    except _NotARecipeError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        where, hint = f"{path.name}:{line}", error.note or ""
-        raise RecipeError(Problem(where, str(error.problem), hint)) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        details = " ".join(filter(None, (error.context, error.problem)))
-        raise RecipeError(Problem(f"{path.name}:{line}", f"not valid YAML: {details}")) from error
-    except yaml.YAMLError as error:
-        raise RecipeError(Problem(path.name, f"not valid YAML: {reason(error)}")) from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def parse_value(text: str) -> Any:
@@ -246,7 +167,7 @@ class _DocumentReader:
         lines: the line, from 1, of each key so far.
     """
 
-    def __init__(self, file_name: str, loader: _Loader) -> None:
+    def __init__(self, file_name: str, loader: Loader) -> None:
         self._file_name, self._loader = file_name, loader
         self.lines: dict[KeyPath, int] = {}
         self._values = self._characters = 0
@@ -255,7 +176,7 @@ class _DocumentReader:
         self._values += 1
         # Aliases are expanded here, so nested aliases that would grow without end stop here.
         if self._values > MAX_VALUES or len(key) > MAX_DEPTH:
-            raise self._fail(node, _BOUNDS)
+            raise self._fail(node, BOUNDS)
         self.lines.setdefault(key, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, key)
@@ -280,7 +201,7 @@ class _DocumentReader:
     def _scalar(self, node: yaml.Node) -> Any:
         text = self._text(node)
         # The length first: Python refuses numbers with thousands of digits, or needs very long.
-        if node.tag == _INT and (len(text) > 60 or abs(int(text.replace("_", ""))) >= 2**63):
+        if node.tag == INT and (len(text) > 60 or abs(int(text.replace("_", ""))) >= 2**63):
             shown = text if len(text) <= 60 else text[:57] + "..."
             raise self._fail(node, f"{shown} is too large a number; quote it if it is text")
         return self._loader.construct_object(node)
@@ -289,7 +210,7 @@ class _DocumentReader:
         """The text of a scalar; its characters count again wherever an alias repeats it."""
         self._characters += len(node.value)
         if self._characters > MAX_BYTES:
-            raise self._fail(node, _TEXT)
+            raise self._fail(node, TEXT)
         text: str = node.value
         return text
 

@@ -126,3 +126,16 @@ class LiveFeed:
             pixels = mix.apply(batch.pixels) if mix else batch.pixels
             (activations,) = self._forward(pixels)
             yield activations
+
+
+def make_training_feed(
+    network: Network,
+    recipe: Recipe,
+    rows: Mapping[str, TrunkRows],
+    cut: str,
+    items: Sequence[Item],
+) -> Feed:
+    """The training photos as a recipe shows them: live views, or those of the store."""
+    if recipe.augment.views == "live":
+        return LiveFeed(network, recipe, items, cut)
+    return StoredFeed(network, recipe, rows, cut, items, recipe.augment.kept_views)

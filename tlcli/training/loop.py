@@ -137,7 +137,7 @@ def run_stage(
         with console.progress(left, stage.name) as bar:
             while not course.ended:
                 started, number = time.monotonic(), len(course.history)
-                picks = list(_picks(train, recipe.seed, position, number, planned.batch_size))
+                picks = list(draw_picks(train, recipe.seed, position, number, planned.batch_size))
                 trained = trainer.train_epoch(train, picks, course.rate, number, bar)
                 validated = scorer.score(val) if val is not None else None
                 _check_finite(trained, validated, variables, stage.name, number)
@@ -213,7 +213,7 @@ def _assign(variables: list[Variable], values: list[Array], stage: str) -> None:
         variable.assign(value)
 
 
-def _picks(
+def draw_picks(
     feed: Feed, seed: int, position: Position, number: int, batch_size: int
 ) -> Iterator[Pick]:
     """The batches of an epoch: positions in random order, and the view of each."""

@@ -25,7 +25,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.metrics import append_metrics, write_metrics
 from tlcli.runs.records import Epoch, Score, StageResult
 from tlcli.system import console
-from tlcli.training.batches import LiveFeed, StoredFeed
+from tlcli.training.batches import Feed, StoredFeed, make_training_feed
 from tlcli.training.loop import Position, Snapshot, StageOutcome, run_stage
 from tlcli.training.plan import Plan
 from tlcli.training.stage_plan import StagePlan
@@ -194,14 +194,12 @@ class Stages:
         stage = self._plan.stages[len(self._finished)].stage
         console.note(f"resuming after epoch {len(history)} of stage '{stage.name}'")
 
-    def _training_feed(self, cut: str) -> StoredFeed | LiveFeed:
-        augment, items = self._plan.recipe.augment, self._plan.index.of("train")
-        if augment.views == "live":
-            return LiveFeed(self._network, self._plan.recipe, items, cut)
-        return self._stored_feed(items, cut, augment.kept_views)
+    def _training_feed(self, cut: str) -> Feed:
+        recipe, items = self._plan.recipe, self._plan.index.of("train")
+        return make_training_feed(self._network, recipe, self._rows, cut, items)
 
-    def _stored_feed(self, items: Sequence[Item], cut: str, kept_views: int = 0) -> StoredFeed:
-        return StoredFeed(self._network, self._plan.recipe, self._rows, cut, items, kept_views)
+    def _stored_feed(self, items: Sequence[Item], cut: str) -> StoredFeed:
+        return StoredFeed(self._network, self._plan.recipe, self._rows, cut, items)
 
     def _score(self, test: Sequence[Item], planned: StagePlan) -> Score | None:
         if not test:

@@ -1,0 +1,107 @@
+"""Range tests of rates: smoothing, valley and steepest point, by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tlcli.search.rate_curve import (
+    HIGHEST,
+    LOWEST,
+    STEPS,
+    Divergence,
+    find_steepest,
+    find_valley,
+    join_tests,
+    smooth,
+    swept_rates,
+)
+
+
+def test_the_rates_grow_by_one_factor():
+    rates = swept_rates()
+    assert (rates[0], len(rates)) == (LOWEST, STEPS)
+    assert rates[-1] == pytest.approx(HIGHEST)
+    assert rates[1:] / rates[:-1] == pytest.approx(np.full(STEPS - 1, 1e8 ** (1 / 99)))
+
+
+def test_the_mean_weighs_losses_by_their_age():
+    losses = [3.0, 1.0, 4.0]
+    weights = np.array([0.81, 0.9, 1])
+    expected = (weights * losses).sum() / weights.sum()
+    assert smooth(losses, 0.9)[-1] == pytest.approx(expected)
+    assert smooth(losses, 0.9)[0] == 3.0
+    assert smooth([2.0] * 50) == pytest.approx([2.0] * 50)
+
+
+def longest_fall(loss) -> int:
+    """The length of the longest decreasing subsequence, by trying all."""
+    n = len(loss)
+    return max(
+        len(chosen)
+        for size in range(1, n + 1)
+        for chosen in itertools.combinations(range(n), size)
+        if all(loss[a] > loss[b] for a, b in itertools.pairwise(chosen))
+    )
+
+
+def test_the_valley_is_the_middle_of_the_longest_fall():
+    flat, fall, rise = [5.0] * 10, list(np.linspace(4.9, 2, 12)), [3.0, 4.0, 6.0]
+    loss = np.array(flat + fall + rise)
+    # The fall ends at step 21 and is 13 long, the last flat step included: 21 - 13 + 4 + 2.
+    assert find_valley(loss) == 14
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        values = random.normal(size=9)
+        length = longest_fall(values)
+        ends = [
+            end for end in range(9)
+            if longest_fall([v for v in values[:end] if v > values[end]] or [0])
+            + bool([v for v in values[:end] if v > values[end]]) == length
+        ]  # fmt: skip
+        third = length / 3
+        assert find_valley(values) == max(0, ends[0] - length) + int(third) + int(third / 2)
+
+
+def test_the_steepest_point_is_before_the_largest_fall():
+    assert find_steepest(np.array([5, 4.5, 3, 2.9, 6])) == 1
+
+
+def falling(at: int, low: float = 0.2) -> list[float]:
+    """A flat loss that falls from a step on, and then rises."""
+    steps = np.arange(STEPS)
+    down = 1 - (1 - low) / (1 + np.exp(-(steps - at) / 4))
+    return list(down + np.exp((steps - 90) / 4))
+
+
+def test_the_mean_of_the_tests_ends_with_the_shortest():
+    tests = [falling(40), falling(50)[:60]]
+    curve = join_tests(tests)
+    assert len(curve.rates) == 60
+    both = np.array([smooth(test[:60]) for test in tests])
+    assert curve.loss == pytest.approx(both.mean(axis=0))
+    assert curve.low == pytest.approx(both.min(axis=0))
+    assert curve.high == pytest.approx(both.max(axis=0))
+    assert curve.falls
+    valley = curve.valley()
+    assert valley is not None
+    assert curve.rates[20] < valley < curve.rates[59]
+
+
+@pytest.mark.parametrize(
+    "losses", [[1.0] * STEPS, [1.0] * 8, [1.0], [], list(np.linspace(1, 3, STEPS))]
+)
+def test_a_loss_that_does_not_fall_suggests_nothing(losses: list[float]):
+    curve = join_tests([losses, losses])
+    assert (curve.valley(), curve.steepest()) == (None, None)
+
+
+def test_a_test_ends_where_the_loss_is_no_number_or_four_times_the_best():
+    watch = Divergence()
+    assert watch.ends_with(float("nan"))
+    assert not any(map(watch.ends_with, [0.001] + [1.0] * 30))  # the first loss was luck
+    assert not watch.ends_with(30.0)
+    assert watch.ends_with(400.0)
+    assert Divergence().ends_with(float("inf"))

@@ -1,0 +1,137 @@
+"""The curve of a learning-rate range test, and the rates that it suggests.
+
+The test is Smith's (WACV 2017, arXiv 1506.01186): the rate grows at every step, and the loss shows
+where training begins to pay and where it falls apart. Range, smoothing, the end of the test and
+both suggestions are those of fastai 2 (`Learner.lr_find`, `callback/schedule.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+#: The rates of a test, and its steps.
+LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
+
+#: What the mean of the losses so far keeps of itself at each step.
+BETA = 0.98
+
+#: A test ends where the smoothed loss is so many times its best.
+DIVERGED = 4.0
+
+#: Steps at both ends that suggest nothing: at first the mean has seen few losses, in the end the
+#: loss runs away.
+FIRST_LEFT_OUT, LAST_LEFT_OUT = STEPS // 10, 5
+
+#: The share by which the smoothed loss has to fall, or the curve suggests nothing.
+LEAST_FALL = 0.05
+
+
+def swept_rates() -> Array:
+    """The rates of all steps, each the same factor above the one before."""
+    return np.geomspace(LOWEST, HIGHEST, STEPS)
+
+
+def smooth(losses: Sequence[float], beta: float = BETA) -> Array:
+    """The exponential moving average, corrected for its start at zero, as in Adam."""
+    means, mean = [], 0.0
+    for count, loss in enumerate(losses, 1):
+        mean = beta * mean + (1 - beta) * loss
+        means.append(mean / (1 - beta**count))
+    return np.array(means)
+
+
+class Divergence:
+    """Watches the losses of a test, and says when it is over.
+
+    Unlike in fastai the first steps, whose mean is that of few photos, are no best loss.
+    """
+
+    def __init__(self) -> None:
+        self._losses: list[float] = []
+        self._best = math.inf
+
+    def ends_with(self, loss: float) -> bool:
+        """Whether the test ends with this loss: no number, or too high."""
+        if not math.isfinite(loss):
+            return True
+        self._losses.append(loss)
+        if len(self._losses) <= FIRST_LEFT_OUT:
+            return False
+        smoothed = float(smooth(self._losses)[-1])
+        self._best = min(self._best, smoothed)
+        return smoothed > DIVERGED * self._best
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """The mean of several tests, smoothed, as far as all of them went.
+
+    Attributes:
+        rates: of the steps, shape (n,).
+        loss: the smoothed loss, the mean of the tests, shape (n,).
+        low, high: the lowest and the highest of the tests, shape (n,).
+    """
+
+    rates: Array
+    loss: Array
+    low: Array
+    high: Array
+
+    @property
+    def judged(self) -> slice:
+        """The steps that suggest something."""
+        return slice(FIRST_LEFT_OUT, len(self.rates) - LAST_LEFT_OUT)
+
+    @property
+    def falls(self) -> bool:
+        """Whether the loss falls by more than a rate that teaches nothing would show."""
+        loss = self.loss[self.judged]
+        return len(loss) > 2 and float(loss.min()) < (1 - LEAST_FALL) * float(loss[0])
+
+    def valley(self) -> float | None:
+        """The rate in the middle of the longest fall; None where the curve does not fall."""
+        if not self.falls:
+            return None
+        return float(self.rates[self.judged][find_valley(self.loss[self.judged])])
+
+    def steepest(self) -> float | None:
+        """The rate at which the loss falls fastest; None where the curve does not fall."""
+        if not self.falls:
+            return None
+        return float(self.rates[self.judged][find_steepest(self.loss[self.judged])])
+
+
+def join_tests(tests: Sequence[Sequence[float]]) -> RateCurve:
+    """The curve of the losses of several tests; empty where one has none."""
+    count = min(map(len, tests))
+    smoothed = np.array([smooth(losses[:count]) for losses in tests]).reshape(len(tests), count)
+    return RateCurve(
+        swept_rates()[:count], smoothed.mean(axis=0), smoothed.min(axis=0), smoothed.max(axis=0)
+    )
+
+
+def find_valley(loss: Array) -> int:
+    """The step in the middle of the longest decreasing subsequence, counted back from its end.
+
+    Of several that are as long the first counts. This is `valley` of fastai, whose default it is.
+    """
+    lengths = np.ones(len(loss), int)
+    for step in range(1, len(loss)):
+        before = lengths[:step][loss[:step] > loss[step]]
+        lengths[step] = 1 + (int(before.max()) if len(before) else 0)
+    end = int(lengths.argmax())
+    third = int(lengths[end]) / 3
+    return max(0, end - int(lengths[end])) + int(third) + int(third / 2)
+
+
+def find_steepest(loss: Array) -> int:
+    """The step after which the loss falls most; the rates are evenly spaced on a log scale."""
+    return int(np.diff(loss).argmin())

@@ -1,0 +1,167 @@
+"""A range test of learning rates as people read it, its picture, and where both are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tlcli.errors import Problem, RecipeError, RunError
+from tlcli.evaluation.colours import BLUE, ORANGE
+from tlcli.recipe.recipe import Recipe, plain_name
+from tlcli.runs import directory
+from tlcli.search.find_rate import RateSearch
+from tlcli.search.rate_curve import STEPS
+from tlcli.search.write_rate import WrittenRate, rounded_rate, write_rate
+from tlcli.system import console, files, own_files
+from tlcli.training.plan import Plan
+
+#: The folder of range tests, beside the runs, and the pictures in the folder of each.
+RATES = "rates"
+RATE_CHARTS = ("learning-rate.png", "learning-rate.svg")
+
+#: A picture shows losses up to so many times the first one; beyond it a test has diverged.
+SHOWN = 1.5
+
+
+def rate_folder(out: Path | None, plan: Plan, number: int, *, force: bool) -> Path:
+    """The folder of the pictures of a stage: `out`, or one of its own beside the runs.
+
+    Raises `RunError` where it cannot be written, or holds other files of these names.
+    """
+    stage = plain_name(plan.stages[number].stage.name)
+    folder = out or directory.runs_root() / RATES / f"{plan.recipe.name}-{stage}"
+    problems = files.check_writable(folder)
+    if problems := problems or own_files.check_folder(folder, RATE_CHARTS, force=force):
+        raise RunError(problems)
+    return folder
+
+
+def write_suggestion(found: RateSearch, recipe: Recipe, number: int) -> WrittenRate | None:
+    """Write the suggested rate into the recipe; None where none is suggested."""
+    rate = found.curve.valley()
+    return None if rate is None else write_rate(recipe, number, rate)
+
+
+def rate_result(
+    found: RateSearch, folder: Path, written: WrittenRate | None
+) -> tuple[str, dict[str, Any]]:
+    """What `find-lr` prints, as text and for `--json`; `written` is what --write has done."""
+    text, value = describe_rates(found, folder), {**found.as_json(), "folder": str(folder)}
+    if written is not None:
+        value["written"] = None if written.lines else {"recipe": str(written.path)}
+        value["lines"] = written.lines or None
+        text += (
+            f"\nlines for {written.path}:\n\n{written.lines}"
+            if written.lines
+            else (f"\nwritten into {written.path}: learning_rate {written.rate:g}")
+        )
+    return text, value
+
+
+def raise_if_unwritten(written: WrittenRate | None) -> None:
+    """Raise `RecipeError` where --write had nothing to write, or nowhere to write it."""
+    if written is None:
+        raise RecipeError(Problem("--write", "no rate is suggested, so nothing was written"))
+    if written.problem:
+        raise RecipeError(written.problem)
+
+
+def describe_rates(found: RateSearch, folder: Path) -> str:
+    """The rates that are suggested, beside that of the recipe."""
+    valley, steepest = found.curve.valley(), found.curve.steepest()
+    tests = console.counted(len(found.ends), "test")
+    ended = f"{found.diverged} diverged" if found.diverged else "none diverged"
+    reached = f"{min(found.ends):.2g}"
+    lines = [
+        f"stage '{found.stage}': {tests} of up to {STEPS} steps; {ended}, all reached {reached}",
+        f"time: tests {console.duration(found.seconds['tests'])}"
+        + _time_before(found.seconds["stages before"]),
+        "",
+    ]
+    if valley is None or steepest is None:
+        lines.append("no valley: the curve does not fall, so that no rate is suggested")
+    else:
+        rows = [
+            ("valley (suggested)", _shown(valley), "the middle of the longest fall of the loss"),
+            ("steepest", _shown(steepest), "where the loss falls fastest"),
+            ("in the recipe", _shown(found.rate), _distance(found.rate, valley)),
+        ]
+        lines.append(console.table(("", "rate", ""), rows))
+    lines += ["", f"pictures in {folder}: {', '.join(RATE_CHARTS)}"]
+    return "\n".join(map(console.printable, lines))
+
+
+def warn_of_rate(found: RateSearch) -> None:
+    """Say on stderr where a rate of tuning is as high as that of the stage before it."""
+    rate = found.curve.valley()
+    if rate is not None and found.before is not None and rate >= found.before:
+        console.warn(
+            f"{_shown(rate)} is not below {found.before:g}, the rate of the stage before: such "
+            "steps can destroy what the base has learned before they pay; compare both in runs"
+        )
+
+
+def _time_before(seconds: float) -> str:
+    return f", the stages before {console.duration(seconds)}" if seconds >= 0.05 else ""
+
+
+def _shown(rate: float) -> str:
+    return f"{rounded_rate(rate):g}"
+
+
+def _distance(rate: float, suggested: float) -> str:
+    factor = max(rate / suggested, suggested / rate)
+    if factor < 1.5:
+        return "about the same"
+    return f"{factor:.1f} times as {'high' if rate > suggested else 'low'}"
+
+
+def draw_rates(found: RateSearch, paths: Sequence[Path]) -> None:
+    """The loss over the rate: the mean of the tests, their range, and the suggested rates."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    from tlcli.evaluation.figures import FAINT, picture_style, save_figure, shortened
+
+    curve = found.curve
+    with picture_style([found.stage]):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axes = figure.subplots()
+        axes.fill_between(
+            curve.rates, curve.low, curve.high, color=BLUE.light, alpha=0.2, linewidth=0,
+            label=f"range of {console.counted(len(found.ends), 'test')}",
+        )  # fmt: skip
+        axes.plot(curve.rates, curve.loss, color=BLUE.light, label="loss, smoothed")
+        _mark(axes, found)
+        axes.axvline(found.rate, color=FAINT, linewidth=1, linestyle=":", label="in the recipe")
+        top = SHOWN * float(curve.loss[0])
+        low, high = float(curve.low.min()), min(top, float(curve.high.max()))
+        room = 0.06 * (high - low) or 0.01
+        axes.set(
+            xscale="log", xlabel="learning rate", ylabel="training loss",
+            ylim=(low - room, high + room), title=f"stage {shortened(found.stage)}",
+        )  # fmt: skip
+        # matplotlib's own labels of powers are mathematics, which no text here may be.
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.legend(loc="best")
+        for path in paths:
+            save_figure(figure, path)
+
+
+def _mark(axes: Any, found: RateSearch) -> None:
+    """The suggested rates, as lines."""
+    for rate, name, colour, style in (
+        (found.curve.valley(), "valley", ORANGE.light, "-"),
+        (found.curve.steepest(), "steepest", ORANGE.light, "--"),
+    ):
+        if rate is not None:
+            label = f"{name}, {_shown(rate)}"
+            axes.axvline(rate, color=colour, linewidth=1.2, linestyle=style, label=label)
+
+
+def keep_rates(found: RateSearch, folder: Path) -> None:
+    """Draw the pictures into a folder, which is made if it is missing."""
+    files.make_folder(folder)
+    draw_rates(found, [folder / name for name in RATE_CHARTS])
