@@ -187,6 +187,17 @@ def build_network(
     return Network(row, base, keras.Model(base.output, logits, name="head"), whole)
 
 
+#: The layers of a head, by their names; hidden ones count from 1, dropout may be missing.
+POOL, HIDDEN, DROPOUT, LOGITS = "head_pool", "head_dense_{}", "head_dropout", "head_logits"
+
+
+def build_head(shape: Sequence[int], head: HeadSettings, classes: int, *, seed: int) -> Model:
+    """The head that `build_network` puts on a base with an output of this shape, by itself."""
+    top = keras.Input(shape)
+    logits = _classifier(top, head, classes, seed=seed, precision="float32")
+    return keras.Model(top, logits, name="head")
+
+
 def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int, precision: str) -> Any:
     layers = keras.layers
     pooling = {
@@ -194,7 +205,7 @@ def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int, precis
         "max": layers.GlobalMaxPooling2D,
         "flatten": layers.Flatten,
     }[head.pooling]
-    x = pooling(name="head_pool", dtype=precision)(top)
+    x = pooling(name=POOL, dtype=precision)(top)
     # Each layer draws from a seed of its own: two with one seed would start alike.
     seeds = iter(np.random.SeedSequence(seed).generate_state(2 * len(head.hidden) + 2) // 2)
 
@@ -206,11 +217,11 @@ def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int, precis
         )
 
     for number, units in enumerate(head.hidden, start=1):
-        x = dense(units, f"head_dense_{number}", activation="relu", dtype=precision)(x)
+        x = dense(units, HIDDEN.format(number), activation="relu", dtype=precision)(x)
     if head.dropout:
-        x = layers.Dropout(head.dropout, seed=int(next(seeds)), name="head_dropout")(x)
+        x = layers.Dropout(head.dropout, seed=int(next(seeds)), name=DROPOUT)(x)
     units = 1 if classes == 2 else classes
-    return dense(units, "head_logits", dtype="float32")(x)
+    return dense(units, LOGITS, dtype="float32")(x)
 
 
 def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]:

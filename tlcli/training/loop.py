@@ -121,7 +121,7 @@ def run_stage(
     # Also where no epoch is left to train: the model that is saved keeps the flags of its layers.
     trainable = set_trainable(network, planned, recipe)
     variables = network.variables_above(planned.cut.name)
-    course = _Progress(planned)
+    course = StageProgress(planned)
     best_weights: list[Array] = []
     if stopped is not None:
         for epoch in stopped.history:
@@ -142,7 +142,7 @@ def run_stage(
                 validated = scorer.score(val) if val is not None else None
                 _check_finite(trained, validated, variables, stage.name, number)
                 rate = course.rate.at(number, planned.steps - 1)
-                epoch = _epoch(stage.name, number, trained, validated, rate, started)
+                epoch = make_epoch(stage.name, number, trained, validated, rate, started)
                 course.add(epoch)
                 weights = [variable.numpy() for variable in variables]
                 if course.best is epoch:
@@ -159,7 +159,7 @@ def run_stage(
     return StageOutcome(stage.name, tuple(course.history), course.best)
 
 
-def _epoch(
+def make_epoch(
     stage: str, number: int, trained: Means, validated: Means | None, rate: float, started: float
 ) -> Epoch:
     """The record of an epoch, which is numbered from 0 here and from 1 in records."""
@@ -175,7 +175,7 @@ def _epoch(
     )
 
 
-class _Progress:
+class StageProgress:
     """What follows from the epochs of a stage so far: its best one, its rate, whether it ends."""
 
     def __init__(self, planned: StagePlan) -> None:
