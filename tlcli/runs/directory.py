@@ -37,6 +37,18 @@ EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
 VIEWS_SHEET = "views.png"  # augmented views of some training photos
 REPORT = "report.html"
 
+# What `tlcli tune` leaves: a folder beside the runs, whose parts are runs.
+STUDY = "study.json"  # what is searched and how; its presence makes a folder a study
+STUDY_JOURNAL = "study.journal"  # Optuna's: every trial with its settings and values
+STUDY_INPUTS = "inputs"  # recipe and photos as a run records them
+STUDY_CLAIMS = "claims"  # locks of the trials that processes are training
+TRIALS = "trials"  # a folder for each trial, 0000, 0001, ...
+SEEDS = "seeds"  # repetitions of default and winner under other seeds
+DEFAULT_RUN, WINNER_RUN = "default", "winner"  # complete runs, the only ones that are tested
+TUNING = "tuning.json"  # the outcome
+WINNER_RECIPE = "winner.yaml"
+SEARCH_CHARTS = ("history", "importance", "parallel")  # pictures, as PNG and SVG
+
 
 def evaluation(split: str) -> str:
     """The file with the results of `tlcli evaluate` on a split."""
