@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tlcli.training.batches import StoredFeed
 from tlcli.training.loop import Position, run_stage
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
-from tlcli.training.preparation import fill_store, load_network
+from tlcli.training.preparation import load_network
 
 STAGES = "stages: [{name: head, epochs: 4}, {name: more, epochs: 3, learning_rate: 3e-4}]\n"
 VIEWS = "augment: {views: 2, rotation_range: 20, horizontal_flip: true}\nbatch_size: 10\n"
@@ -33,20 +34,18 @@ def side_by_side(load: Callable[..., Recipe]) -> Callable[..., list[HeadTrial]]:
     """Train variants of the recipe `load` as one stack."""
 
     def run(
-        more: str, variants: Sequence[dict[tuple[Any, ...], Any]], prune=lambda trial, epochs: False
+        more: str, variants: Sequence[dict[tuple[Any, ...], Any]], prune: Any = None
     ) -> list[HeadTrial]:
         recipe = with_settings(load(more), variants[0])
         plan = make_plan(preflight(recipe, run=False))
-        network = load_network(recipe, plan.source, len(plan.index.classes))
         trials = []
         for values in variants:
             changed = make_plan(preflight(with_settings(recipe, values), run=False))
-            trials.append(HeadTrial(changed.recipe, changed.stages))
+            trial = HeadTrial(changed.recipe, changed.stages)
+            trial.prune = partial(prune, trial) if prune else trial.prune
+            trials.append(trial)
         assert len(set(map(stack_key, trials))) == 1
-        with open_store(network, recipe, plan.cache, [plan.row.top.name]) as opened:
-            fill_store(network, recipe, plan.index, opened)
-            rows = PooledRows(network, opened, plan.index)
-            train_side_by_side(rows, trials, len(plan.index.classes), prune)
+        train_side_by_side(PooledRows(plan), trials)
         return trials
 
     return run

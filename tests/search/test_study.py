@@ -44,9 +44,10 @@ def search(study: Study, total: int, die_at: int | None = None) -> None:
                 if trial.number == die_at:
                     os.kill(os.getpid(), signal.SIGKILL)
                 curve = outcome(trial.settings)
-                pruned = study.prunes(batch, trial, curve[:6])
-                state = TrialState.PRUNED if pruned else TrialState.COMPLETE
-                study.finish(trial.number, curve[:6] if pruned else curve, state)
+                if study.pruner(batch)(curve[:6]):
+                    study.finish(trial.number, curve[:6], TrialState.PRUNED)
+                else:
+                    study.finish(trial.number, curve, TrialState.COMPLETE, min(curve))
 
 
 def table(study: Study) -> list[tuple[Any, ...]]:
@@ -127,7 +128,7 @@ def test_a_small_space_is_tried_once(tmp_path):
             if batch is None:
                 break
             for trial in batch.trials:
-                study.finish(trial.number, [1.0], TrialState.COMPLETE)
+                study.finish(trial.number, [1.0], TrialState.COMPLETE, 1.0)
     assert sorted(trial.params["head.pooling"] for trial in study.trials) == [
         "avg", "flatten", "max",
     ]  # fmt: skip
@@ -136,15 +137,16 @@ def test_a_small_space_is_tried_once(tmp_path):
 def test_the_median_decides_what_is_pruned(tmp_path):
     study = open_study(tmp_path / "a", size=9)
     with study.claim_batch(10) as first:
-        assert not study.prunes(first, first.trials[0], [99.0] * 9)  # nothing to compare with
+        assert not study.pruner(first)([99.0] * 9)  # nothing to compare with
         for value, trial in enumerate(first.trials):
-            study.finish(trial.number, [float(value)] * 9, TrialState.COMPLETE)
+            curve = [float(value)] * 9
+            study.finish(trial.number, curve, TrialState.COMPLETE, float(value))
     with study.claim_batch(10) as second:
-        (trial,) = second.trials
-        assert not study.prunes(second, trial, [99.0] * 5)  # too early
-        assert study.prunes(second, trial, [99.0] * 5 + [4.1])
-        assert not study.prunes(second, trial, [99.0] * 5 + [4.0])
-        assert not study.prunes(second, trial, [3.0, *[99.0] * 5])  # its best counts
+        prunes = study.pruner(second)
+        assert not prunes([99.0] * 5)  # too early
+        assert prunes([99.0] * 5 + [4.1])
+        assert not prunes([99.0] * 5 + [4.0])
+        assert not prunes([3.0, *[99.0] * 5])  # its best counts
 
 
 def test_without_a_start_only_unfinished_trials_are_claimed(tmp_path):
@@ -154,7 +156,7 @@ def test_without_a_start_only_unfinished_trials_are_claimed(tmp_path):
     with study.claim_batch(8, start=False) as again:
         assert [trial.number for trial in again.trials] == [0, 1, 2, 3]
         for trial in again.trials:
-            study.finish(trial.number, [1.0], TrialState.COMPLETE)
+            study.finish(trial.number, [1.0], TrialState.COMPLETE, 1.0)
     with study.claim_batch(8, start=False) as none:
         assert none is None
 

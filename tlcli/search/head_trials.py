@@ -35,12 +35,14 @@ class HeadTrial:
     Attributes:
         recipe: its own; every stage trains the head alone.
         plans: its stages in numbers.
+        prune: whether it is to be given up after these epochs.
         stages: those that are done, or were ended by `pruned`.
         failure: why its loss is no number any more.
     """
 
     recipe: Recipe
     plans: tuple[StagePlan, ...]
+    prune: Callable[[Sequence[Epoch]], bool] = lambda epochs: False
     stages: list[StageOutcome] = field(default_factory=list)
     pruned: bool = False
     failure: str = ""
@@ -56,10 +58,6 @@ class HeadTrial:
         return self.pruned or bool(self.failure)
 
 
-#: Whether a trial that has come so far is to be given up.
-Prune = Callable[[HeadTrial, Sequence[Epoch]], bool]
-
-
 def stack_key(trial: HeadTrial) -> tuple[Any, ...]:
     """What trials must have in common to train side by side."""
     recipe = trial.recipe
@@ -70,18 +68,16 @@ def stack_key(trial: HeadTrial) -> tuple[Any, ...]:
     return head.pooling, head.hidden, recipe.augment.kept_views, bool(head.dropout), stages
 
 
-def train_side_by_side(
-    rows: PooledRows, trials: Sequence[HeadTrial], classes: int, prune: Prune
-) -> None:
+def train_side_by_side(rows: PooledRows, trials: Sequence[HeadTrial]) -> None:
     """Train trials of one `stack_key` to their ends; what they come to is kept in them."""
     hidden = len(trials[0].recipe.head.hidden)
-    states = [HeadState.of(rows.new_head(trial.recipe, classes), hidden) for trial in trials]
+    states = [HeadState.of(rows.new_head(trial.recipe), hidden) for trial in trials]
     for number in range(len(trials[0].plans)):
         training = [position for position, trial in enumerate(trials) if not trial.ended]
         if not training:
             return
         lanes = [_Lane(trials[position], number) for position in training]
-        after = _StackedStage(rows, lanes, [states[position] for position in training]).run(prune)
+        after = _StackedStage(rows, lanes, [states[position] for position in training]).run()
         for position, state in zip(training, after, strict=True):
             states[position] = state
 
@@ -109,7 +105,7 @@ class _Lane:
         for positions, views in draw_picks(photos.feed, seed, self.position, epoch, size):
             yield views * photos.n + positions
 
-    def add(self, trained: Means, validated: Means, started: float, prune: Prune) -> bool:
+    def add(self, trained: Means, validated: Means, started: float) -> bool:
         """Take in an epoch; whether it is the best so far."""
         stage, number = self.plan.stage, len(self.progress.history)
         if not (math.isfinite(trained.loss) and math.isfinite(validated.loss)):
@@ -120,7 +116,7 @@ class _Lane:
         epoch = make_epoch(stage.name, number, trained, validated, rate, started)
         self.progress.add(epoch)
         self.done = self.progress.ended
-        if prune(self.trial, [*self.before, *self.progress.history]):
+        if self.trial.prune([*self.before, *self.progress.history]):
             self.trial.pruned = self.done = True
         return self.progress.best is epoch
 
@@ -150,11 +146,11 @@ class _StackedStage:
             self._train.rows, self._train.labels,
         )  # fmt: skip
 
-    def run(self, prune: Prune) -> list[HeadState]:
+    def run(self) -> list[HeadState]:
         """Train until every trial has ended the stage; the head of each afterwards."""
         number = 0
         while any(not self._lanes[lane].done for lane in self._active):
-            self._train_epoch(number, prune)
+            self._train_epoch(number)
             number += 1
             going_on = [k for k, lane in enumerate(self._active) if not self._lanes[lane].done]
             # A head that has ended is computed in vain; leaving it out costs another compilation.
@@ -163,7 +159,7 @@ class _StackedStage:
                 self._active = [self._active[k] for k in going_on]
         return self._after
 
-    def _train_epoch(self, number: int, prune: Prune) -> None:
+    def _train_epoch(self, number: int) -> None:
         started = time.monotonic()
         lanes = [self._lanes[lane] for lane in self._active]
         batches = zip(*(lane.picks(self._train, number) for lane in lanes), strict=True)
@@ -177,7 +173,7 @@ class _StackedStage:
         for k, lane in enumerate(lanes):
             if lane.done:
                 continue
-            if lane.add(trained[k], validated[k], started, prune):
+            if lane.add(trained[k], validated[k], started):
                 lane.best = self._stack.state(k)
             if lane.done:
                 place = self._active[k]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.data.dataset import Index
 from tlcli.data.splits import SplitName
-from tlcli.features.open_store import OpenedStore
+from tlcli.features import addresses, extraction
+from tlcli.features.open_store import open_store
 from tlcli.networks.framework import keras, tf
-from tlcli.networks.network import POOL, Model, Network, build_head, compile_forward
+from tlcli.networks.network import POOL, Model, build_head, compile_forward
+from tlcli.pretrained.weights import describe_weights
 from tlcli.recipe.recipe import Recipe
 from tlcli.training.batches import StoredFeed
+from tlcli.training.plan import Plan, without_unreadable
+from tlcli.training.preparation import load_network, note_extraction
 
 Array = npt.NDArray[Any]
 
@@ -44,11 +46,34 @@ class PooledPhotos:
 
 
 class PooledRows:
-    """Pools the rows of the store as heads ask for them; each kind of rows is pooled once."""
+    """Pools the rows of the store as heads ask for them; each kind of rows is pooled once.
 
-    def __init__(self, network: Network, opened: OpenedStore, index: Index) -> None:
-        self._network, self._opened, self._index = network, opened, index
+    Attributes:
+        plan: with the photos that could be read.
+        passes: images that went through the trunk, since the store lacked their rows.
+        weights: the record of the base's weights, as runs keep it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.passes = plan, 0
+        self._network = load_network(plan.recipe, plan.source, len(plan.index.classes))
+        self.weights = describe_weights(self._network.base, plan.row, plan.source)
         self._pooled: dict[tuple[SplitName, str, int], PooledPhotos] = {}
+        self._fill()
+
+    def _fill(self) -> None:
+        """Compute the rows of the training and validation photos that the store lacks."""
+        plan, top = self.plan, self.plan.row.top.name
+        items = [item for item in plan.index.items if item.split != "test"]
+        views = addresses.views_of(items, plan.recipe.augment, plan.recipe.augment.kept_views)
+        with open_store(self._network, plan.recipe, plan.cache, [top]) as opened:
+            self.weights["checksum"] = opened.checksums[top]
+            report = extraction.extract(
+                self._network, plan.recipe, views, opened.rows, opened.sources
+            )
+        self.passes = report.images
+        self.plan = without_unreadable(plan, report.unreadable)
+        note_extraction(report, len(views))
 
     def photos(self, recipe: Recipe, split: SplitName) -> PooledPhotos:
         """The photos of a split as the head of a recipe sees them."""
@@ -58,27 +83,22 @@ class PooledRows:
             self._pooled[key] = self._pool(recipe, split, views)
         return self._pooled[key]
 
-    def new_head(self, recipe: Recipe, classes: int) -> Model:
+    def new_head(self, recipe: Recipe) -> Model:
         """The head that a run of this recipe begins with."""
-        shape = self._network.base.output.shape[1:]
+        shape, classes = self._network.base.output.shape[1:], len(self.plan.index.classes)
         return build_head(shape, recipe.head, classes, seed=recipe.seed)
 
     def _pool(self, recipe: Recipe, split: SplitName, views: int) -> PooledPhotos:
-        top, items = self._network.row.top.name, self._index.of(split)
-        feed = StoredFeed(self._network, recipe, self._opened.all_rows, top, items, views)
-        head = self.new_head(recipe, classes=2)
+        top, items = self.plan.row.top.name, self.plan.index.of(split)
+        head = self.new_head(recipe)
         pool = compile_forward(keras.Model(head.input, head.get_layer(POOL).output), POOLED_AT_ONCE)
         numbers = np.arange((1 + views) * len(items))
         picks = [
             (part % len(items), part // len(items))
             for part in np.array_split(numbers, -(-len(numbers) // POOLED_AT_ONCE))
         ]
-        rows = [pool(batch.astype(np.float32))[0] for batch in feed.stream(picks)]
+        with open_store(self._network, recipe, self.plan.cache, [top]) as opened:
+            feed = StoredFeed(self._network, recipe, opened.all_rows, top, items, views)
+            rows = [pool(batch.astype(np.float32))[0] for batch in feed.stream(picks)]
         labels = np.tile(feed.labels, 1 + views)
         return PooledPhotos(feed, tf.constant(np.concatenate(rows)), tf.constant(labels))
-
-
-def pooled_bytes(recipe: Recipe, shape: Sequence[int], photos: int) -> int:
-    """Bytes of the pooled training rows of a head on a base with an output of this shape."""
-    inputs = int(np.prod(shape)) if recipe.head.pooling == "flatten" else int(shape[-1])
-    return 4 * inputs * photos * (1 + recipe.augment.kept_views)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tlcli.recipe.search import Dimension
 from tlcli.runs import directory
-from tlcli.search.distributions import distribution_of, label_of, value_of
+from tlcli.search.distributions import distribution_of, value_of
 from tlcli.system import files, locks, signals
 from tlcli.system.stateless_random import make_generator
 
@@ -120,34 +120,37 @@ class Study:
             if claimed is not None:
                 shutil.rmtree(self._claim_folder(self._batch_of(claimed)), ignore_errors=True)
 
-    def finish(self, number: int, curve: Sequence[float], state: TrialState) -> None:
-        """Keep the outcome of a trial: its objective epoch by epoch, whose best is its value."""
+    def finish(
+        self, number: int, curve: Sequence[float], state: TrialState, value: float | None = None
+    ) -> None:
+        """Keep the outcome of a trial: its objective epoch by epoch, and where it came to."""
         trial = self.trials[number]
         if trial.state.is_finished():
             return
-        for step, value in enumerate(curve):
-            if trial.intermediate_values.get(step) != value:
-                self._storage.set_trial_intermediate_value(trial._trial_id, step, value)
-        best = max if self._direction == StudyDirection.MAXIMIZE else min
-        values = [best(curve)] if state == TrialState.COMPLETE else None
-        self._optuna.tell(number, values, state)
+        for step, metric in enumerate(curve):
+            if trial.intermediate_values.get(step) != metric:
+                self._storage.set_trial_intermediate_value(trial._trial_id, step, metric)
+        self._optuna.tell(number, value, state)
 
-    def prunes(self, batch: TrialBatch, trial: PlannedTrial, curve: Sequence[float]) -> bool:
-        """Whether a trial that has come so far is worse than the median of those before its batch.
+    def pruner(self, batch: TrialBatch) -> Callable[[Sequence[float]], bool]:
+        """Whether a trial of a batch is to be given up, by its objective epoch by epoch.
 
-        The best value so far is compared with theirs at the same epoch.
+        So it is where its best value is worse than the median of the trials before the batch at the
+        same epoch.
         """
         known = optuna.create_study(direction=self._direction)
         known.add_trials(batch.past)
-        params = self._labels(trial.settings)
-        running = create_trial(
-            state=TrialState.RUNNING, params=params, distributions=self._distributions,
-            intermediate_values=dict(enumerate(curve)),
-        )  # fmt: skip
-        pruner = optuna.pruners.MedianPruner(
+        median = optuna.pruners.MedianPruner(
             n_startup_trials=PRUNING_TRIALS, n_warmup_steps=PRUNING_EPOCHS
         )
-        return pruner.prune(known, running)
+
+        def prunes(curve: Sequence[float]) -> bool:
+            values = dict(enumerate(curve))
+            return median.prune(
+                known, create_trial(state=TrialState.RUNNING, intermediate_values=values)
+            )
+
+        return prunes
 
     def settings_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """The settings of a trial as a recipe has them."""
@@ -155,9 +158,6 @@ class Study:
             dimension.name: value_of(dimension.domain, trial.params[dimension.name])
             for dimension in self._space
         }
-
-    def _labels(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {d.name: label_of(d.domain, settings[d.name]) for d in self._space}
 
     def _claim(self, stack: ExitStack, total: int, start: bool) -> TrialBatch | None:
         batches: dict[int, list[FrozenTrial]] = {}

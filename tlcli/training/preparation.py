@@ -48,7 +48,7 @@ def fill_store(
     report = ExtractionReport()
     if views := addresses.views_of(items, recipe.augment, recipe.augment.kept_views):
         report = extraction.extract(network, recipe, views, opened.rows, opened.sources)
-        _tell_extraction(report, len(views))
+        note_extraction(report, len(views))
     if live:
         report = replace(report, unreadable={**report.unreadable, **_check_live(recipe, index)})
     for problem in unreadable_lines(report.unreadable, recipe.data.root, skip=True):
@@ -68,7 +68,8 @@ def _check_live(recipe: Recipe, index: Index) -> dict[Path, Problem]:
     return problems
 
 
-def _tell_extraction(report: ExtractionReport, views: int) -> None:
+def note_extraction(report: ExtractionReport, views: int) -> None:
+    """Say what was computed for so many views, and what the store had."""
     computed, stored = sum(report.computed.values()), sum(report.stored.values())
     rate = f", {report.images / report.seconds:.1f} views/s" if report.images else ""
     console.note(

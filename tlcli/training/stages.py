@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,10 @@ from tlcli.training.step import Scorer
 Array = npt.NDArray[Any]
 
 _WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
+
+
+#: What watches a run, epoch after epoch.
+Observer = Callable[[Sequence[Epoch]], None]
 
 
 class Clock:
@@ -75,6 +79,8 @@ class Stages:
         run: where checkpoints and metrics are written.
         clock: counts the seconds of every act, those before a stop included.
         extraction: what was extracted for this run; `extraction` adds what was before a stop.
+        tested: whether the network is scored on the test photos after each stage.
+        observe: called with all epochs of the run after each of them; what it raises ends the run.
     """
 
     def __init__(
@@ -85,11 +91,16 @@ class Stages:
         run: Run,
         clock: Clock,
         extraction: ExtractionReport,
+        *,
+        tested: bool = True,
+        observe: Observer | None = None,
     ) -> None:
+        self._tested, self._observe = tested, observe
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self.extraction = clock, extraction
         self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))
         self._finished: list[_FinishedStage] = []
+        self._training: tuple[Epoch, ...] = ()  # the epochs so far of the stage that trains
         self._stopped: Snapshot | None = None  # of the stage that was training when it stopped
 
     def load_checkpoint(self) -> None:
@@ -116,7 +127,8 @@ class Stages:
         # Held no longer than its stage needs it: it is as large as everything that stage trains.
         stopped, self._stopped = self._stopped, None
         write_metrics(self._run, [*self._epochs, *(stopped.history if stopped else ())])
-        val, test = self._plan.index.of("val"), self._plan.index.of("test")
+        val = self._plan.index.of("val")
+        test = self._plan.index.of("test") if self._tested else ()
         for number in range(len(self._finished), len(self._plan.stages)):
             planned = self._plan.stages[number]
             cut = planned.cut.name
@@ -167,11 +179,14 @@ class Stages:
         if not snapshot.is_best:
             arrays |= _packed(BEST + _WEIGHTS, snapshot.best_weights)
         self._checkpoints.write(Checkpoint(before + len(snapshot.history), state, arrays))
+        self._training = snapshot.history
 
     def report(self, epoch: Epoch) -> None:
         """Add an epoch to the metrics and show it; see `loop.Listener`."""
         append_metrics(self._run, epoch.model_dump())
         console.note(_epoch_line(epoch, self._plan.stages[len(self._finished)].stage.epochs))
+        if self._observe is not None:
+            self._observe((*self._epochs, *self._training))
 
     @property
     def _epochs(self) -> list[Epoch]:

@@ -23,7 +23,7 @@ from tlcli.system import console, files, signals
 from tlcli.training import saving
 from tlcli.training.plan import Plan, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
-from tlcli.training.stages import Clock, Stages
+from tlcli.training.stages import Clock, Observer, Stages
 
 #: A new run under `directory.runs_root()`, or the one there that was stopped.
 NEW = RunRequest()
@@ -83,13 +83,20 @@ class TrainedRun:
 
 
 def train(
-    plan: Plan, request: RunRequest = NEW, *, latest: bool = True, checksum: str | None = None
+    plan: Plan,
+    request: RunRequest = NEW,
+    *,
+    latest: bool = True,
+    checksum: str | None = None,
+    tested: bool = True,
+    observe: Observer | None = None,
 ) -> TrainedRun:
     """Carry out a plan: load, extract, train stage after stage, test, calibrate, save, check.
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that the
     same request resumes a run that ended early. With `latest`, `directory.LATEST` points to the run
-    from now on. `checksum` is the one that the pretrained weights must have. Raises a `TlcliError`
+    from now on. `checksum` is the one that the pretrained weights must have. Unless `tested`, no
+    score of the test photos is made; `observe` watches the epochs. Raises a `TlcliError`
     for photos, weights, disks and numbers that do not allow the run to end well, and `Interrupted`
     after a signal.
     """
@@ -113,7 +120,10 @@ def train(
             with clock("extract"):
                 report = fill_store(network, plan.recipe, plan.index, opened)
             plan = _readable(plan, report, claimed)
-            stages = Stages(network, plan, opened.all_rows, run, clock, report)
+            stages = Stages(
+                network, plan, opened.all_rows, run, clock, report,
+                tested=tested, observe=observe,
+            )  # fmt: skip
             if claimed.resumed:
                 stages.load_checkpoint()
             results = stages.run()
