@@ -113,7 +113,17 @@ def test_each_head_trains_as_in_a_run_of_its_own(side_by_side, tmp_path):
 
 @pytest.mark.parametrize(
     "optimizer",
-    ["adamw", "sgd", "{name: rmsprop, weight_decay: 0.01}", "{name: sgd, momentum: 0.9}"],
+    [
+        "adamw",
+        *(
+            pytest.param(settings, marks=pytest.mark.slow)
+            for settings in (
+                "sgd",
+                "{name: rmsprop, weight_decay: 0.01}",
+                "{name: sgd, momentum: 0.9}",
+            )
+        ),
+    ],
 )
 def test_each_optimizer_takes_its_own_steps(side_by_side, optimizer):
     more = f"stages: [{{name: head, epochs: 3, optimizer: {optimizer}}}]\nbatch_size: 10\n"
@@ -131,6 +141,7 @@ def test_two_classes_and_no_hidden_layer(side_by_side, photos):
     check_equal(side_by_side(more, [{**flat, ("head", "l2"): 0.1}, flat]))
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_given_up_trains_no_further(side_by_side):
     def prune(trial: HeadTrial, epochs: Sequence[Any]) -> bool:
         return trial.recipe.seed == 1 and len(epochs) == 2

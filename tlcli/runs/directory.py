@@ -42,6 +42,7 @@ STUDY = "study.json"  # what is searched and how; its presence makes a folder a 
 STUDY_JOURNAL = "study.journal"  # Optuna's: every trial with its settings and values
 STUDY_INPUTS = "inputs"  # recipe and photos as a run records them
 STUDY_CLAIMS = "claims"  # locks of the trials that processes are training
+TRIAL = "trial"  # the key of what the record of a trial has beside that of a run
 TRIALS = "trials"  # a folder for each trial, 0000, 0001, ...
 SEEDS = "seeds"  # repetitions of default and winner under other seeds
 DEFAULT_RUN, WINNER_RUN = "default", "winner"  # complete runs, the only ones that are tested
@@ -258,6 +259,10 @@ def _latest(folder: Path) -> Run:
 def _finished(run: Run, where: str) -> Run:
     if not run.finished:
         hint = "start `tlcli finetune` again, or name another run"
+        if TRIAL in run.record():
+            message = "is a trial of a search, which kept no model"
+            hint = f"`tlcli reproduce {run.path}` trains it as a complete run"
+            raise RunError(Problem(where, message, hint))
         raise RunError(Problem(where, f"the run {run.path} did not finish", hint))
     return run
 

@@ -6,15 +6,11 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeFloat
 
-from tlcli.errors import Problem, RunError
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.records import Count, RecordPart, Share, validate_record
 
 TrialState = Literal["complete", "pruned", "failed"]
-
-#: The key of a `TrialRecord` in the record of its run.
-TRIAL = "trial"
 
 
 class StudyRecord(RecordPart):
@@ -68,7 +64,7 @@ def read_trial_record(run: Run) -> TrialRecord | None:
 
     Raises `RunError` for a damaged record.
     """
-    value = run.record().get(TRIAL)
+    value = run.record().get(directory.TRIAL)
     return (
         None if value is None else validate_record(run.file(directory.RECORD), value, TrialRecord)
     )
@@ -77,15 +73,3 @@ def read_trial_record(run: Run) -> TrialRecord | None:
 def is_study(run: Run) -> bool:
     """Whether a folder is a study."""
     return run.file(directory.STUDY).is_file()
-
-
-def explain_missing_model(run: Run) -> Problem | None:
-    """What to say of a run without a model that is a trial; None for others."""
-    try:
-        trial = read_trial_record(run)
-    except RunError:
-        return None
-    if trial is None:
-        return None
-    message = f"is trial {trial.number} of a search, which keeps no models"
-    return Problem(str(run.path), message, f"`tlcli reproduce {run.path}` trains it as a full run")

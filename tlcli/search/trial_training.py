@@ -16,7 +16,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.metrics import read_metrics, write_metrics
 from tlcli.runs.records import Epoch, StageResult, Summary, validate_record
 from tlcli.runs.resume import RunRequest
-from tlcli.runs.study_records import TRIAL, TrialRecord, TrialState
+from tlcli.runs.study_records import TrialRecord, TrialState
 from tlcli.search.head_trials import HeadTrial, stack_key, train_side_by_side
 from tlcli.search.pooled_rows import PooledRows
 from tlcli.search.stackable import can_stack
@@ -121,7 +121,7 @@ class TrialTrainer:
                 summary = Summary(stages=outcome.stages)
                 files.write_json(run.file(directory.SUMMARY), summary.model_dump())
         if run.file(directory.RECORD).exists():
-            values = {**run.record(), TRIAL: record.model_dump()}
+            values = {**run.record(), directory.TRIAL: record.model_dump()}
             files.write_json(run.file(directory.RECORD), values)
 
     def plan_of(self, recipe: Recipe) -> Plan:

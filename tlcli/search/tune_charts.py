@@ -67,7 +67,7 @@ def _objective(outcome: SearchOutcome, trial: TrialScore) -> float | None:
 def _history(outcome: SearchOutcome) -> Any:
     """The objective of each trial, and the best so far."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -84,9 +84,8 @@ def _history(outcome: SearchOutcome) -> Any:
     axes.step(numbers, better.accumulate(values), where="post", color=ORANGE.light,
               label="best so far")  # fmt: skip
     if outcome.plan.objective == "val_loss" and min(values) > 0 and max(values) > 5 * min(values):
-        from matplotlib.ticker import FuncFormatter, NullFormatter
-
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -111,7 +111,8 @@ def _comparison(compared: FinalComparison) -> list[str]:
         low, high = run.accuracy_interval
         rows.append([name, _mean(scores.val_loss), _mean(scores.val_accuracy),
                      f"{run.accuracy:.4f}", f"{low:.3f} to {high:.3f}"])  # fmt: skip
-    lines = [console.table(headers, rows), ""]
+    means = f"; val_loss and val_accuracy: means of {seeds} other seeds" if seeds else ""
+    lines = [f"one complete run of each{means}", "", console.table(headers, rows), ""]
     if seeds:
         lines.append(_seed_line(compared))
     lines.append(

@@ -22,6 +22,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_known_splits, read_recipe
 from tlcli.runs.metrics import read_metrics
 from tlcli.runs.records import Epoch, Summary, validate_record
+from tlcli.runs.study_records import TrialRecord, read_trial_record
 from tlcli.system import console
 from tlcli.training import saving
 from tlcli.training.plan import make_plan
@@ -30,6 +31,9 @@ from tlcli.training.train import train
 
 #: The member of a Keras archive that holds the weights.
 WEIGHTS = "model.weights.h5"
+
+#: The share by which a loss of a trial that was trained beside others may differ.
+ROUNDING = 0.02
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Compared:
         epochs, tensors: how many were compared.
         difference: the first, in the order of time; None where all numbers are the same.
         circumstances: what else is not as it was: versions, processor, threads.
+        rounding: of a trial that was trained beside others, the largest difference of a loss, as a
+            share of it; such a trial has no tensors to compare.
     """
 
     run: Path
@@ -67,6 +73,7 @@ class Compared:
     tensors: int
     difference: Difference | None
     circumstances: tuple[str, ...]
+    rounding: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints."""
@@ -74,17 +81,23 @@ class Compared:
         return {
             "run": str(self.run),
             "again": str(self.again),
-            "identical": first is None,
+            "identical": first is None and not self.rounding,
             "epochs": self.epochs,
             "tensors": self.tensors,
             "difference": None if first is None else vars(first),
             "circumstances": list(self.circumstances),
+            **({} if self.rounding is None else {"rounding": self.rounding}),
         }
 
     def text(self) -> str:
         """The outcome as people read it."""
-        if self.difference is None:
-            epochs = console.counted(self.epochs, "epoch")
+        epochs = console.counted(self.epochs, "epoch")
+        if self.difference is None and self.rounding is not None:
+            lines = [
+                f"the same within rounding: the metrics of {epochs}, losses within "
+                f"{100 * self.rounding:.2g} % (the trial was trained beside others)"
+            ]
+        elif self.difference is None:
             lines = [f"identical: the metrics of {epochs}, {self.tensors:,} tensors, all bits"]
         else:
             lines = [f"different, first at {self.difference}"]
@@ -107,7 +120,7 @@ def reproduce(
     The repetition goes to `out` (default: beside the run, named like it with `-again`) and goes on
     if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
     """
-    run = directory.find_run(which, where="RUN")
+    run, trial = _find_run_or_trial(which)
     recipe = read_recipe(run)
     source = "data.csv" if recipe.data.csv else "data.dir"
     moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
@@ -117,13 +130,14 @@ def reproduce(
     recorded = read_known_splits(run)
     if overrides:
         recipe = read_recipe(run, overrides)
-    out = out or run.path.with_name(f"{run.path.name}-again")
+    beside = run.path if trial is None else run.path.parent  # of a trial, beside all trials
+    out = out or beside.with_name(f"{run.name}-again")
     again = Run(out)
     _check_place(run, again)
     if again.closed:
         console.note(f"{out}: is its repetition already, which is compared once more")
         resume.remove_leftovers(again)
-        return compare(run, again)
+        return _compare(run, again, trial)
     checked = preflight(
         recipe, cache=cache, out=out, access=access, repeated=True, recorded=recorded
     )
@@ -134,8 +148,46 @@ def reproduce(
         raise RunError([Problem(str(run.path), line, hint) for line in different])
     console.note(plan.text() + "\n")
     checksum = (run.record().get("weights") or {}).get("checksum")
-    train(plan, resume.RunRequest(out=out), latest=False, checksum=checksum)
-    return compare(run, again)
+    request = resume.RunRequest(out=out)
+    # No trial of a search is scored on the test photos, and so its repetition is not.
+    train(plan, request, latest=False, checksum=checksum, tested=trial is None)
+    return _compare(run, again, trial)
+
+
+def _find_run_or_trial(which: str | None) -> tuple[Run, TrialRecord | None]:
+    """The run that is meant; a trial of a search may be one without a model."""
+    if which is not None:
+        run = directory.run_named(which, where=f"RUN {which}")
+        trial = read_trial_record(run)
+        if trial is not None and trial.state == "failed":
+            message = f"is a trial that failed: {trial.message}"
+            raise RunError(Problem(str(run.path), message, "name another"))
+        if trial is not None:
+            return run, trial
+    return directory.find_run(which, where="RUN"), None
+
+
+def _compare(run: Run, again: Run, trial: TrialRecord | None) -> Compared:
+    whole = trial is None or run.finished
+    return compare(run, again) if whole else compare_trial(run, again)
+
+
+def compare_trial(run: Run, again: Run) -> Compared:
+    """Compare a trial that has kept no model with its repetition, by the losses of its epochs.
+
+    One that was pruned has fewer epochs; one beside others may differ by `ROUNDING`.
+    """
+    epochs = read_metrics(run)
+    largest, found = 0.0, None
+    for first, second in zip(epochs, read_metrics(again), strict=False):
+        for name in ("loss", "val_loss"):
+            then, now = (float(getattr(epoch, name) or 0) for epoch in (first, second))
+            share = abs(then - now) / max(then, 1e-3)
+            largest = max(largest, share)
+            if share > ROUNDING and found is None:
+                found = Difference(f"stage '{first.stage}', epoch {first.epoch}", name, then, now)
+    circumstances = tuple(_circumstances(run.record(), again.record()))
+    return Compared(run.path, again.path, len(epochs), 0, found, circumstances, largest)
 
 
 def _check_place(run: Run, again: Run) -> None:
