@@ -156,7 +156,7 @@ class TrialTrainer:
             files.make_folder(task.folder.parent)
             trained = train(
                 self.plan_of(task.recipe), RunRequest(out=task.folder), latest=False,
-                tested=False, observe=observe,
+                trial=observe,
             )  # fmt: skip
         except _PrunedTrial:
             shutil.rmtree(run.file(directory.CHECKPOINTS), ignore_errors=True)

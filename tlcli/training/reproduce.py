@@ -149,8 +149,8 @@ def reproduce(
     console.note(plan.text() + "\n")
     checksum = (run.record().get("weights") or {}).get("checksum")
     request = resume.RunRequest(out=out)
-    # No trial of a search is scored on the test photos, and so its repetition is not.
-    train(plan, request, latest=False, checksum=checksum, tested=trial is None)
+    watch = None if trial is None else lambda epochs: None
+    train(plan, request, latest=False, checksum=checksum, trial=watch)
     return _compare(run, again, trial)
 
 

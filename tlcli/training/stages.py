@@ -79,8 +79,8 @@ class Stages:
         run: where checkpoints and metrics are written.
         clock: counts the seconds of every act, those before a stop included.
         extraction: what was extracted for this run; `extraction` adds what was before a stop.
-        tested: whether the network is scored on the test photos after each stage.
-        observe: called with all epochs of the run after each of them; what it raises ends the run.
+        trial: watches a run that is a trial: it is called with all epochs of the run after each of
+            them, and what it raises ends the run. The test photos of a trial are not looked at.
     """
 
     def __init__(
@@ -91,11 +91,9 @@ class Stages:
         run: Run,
         clock: Clock,
         extraction: ExtractionReport,
-        *,
-        tested: bool = True,
-        observe: Observer | None = None,
+        trial: Observer | None = None,
     ) -> None:
-        self._tested, self._observe = tested, observe
+        self._trial = trial
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self.extraction = clock, extraction
         self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))
@@ -128,7 +126,7 @@ class Stages:
         stopped, self._stopped = self._stopped, None
         write_metrics(self._run, [*self._epochs, *(stopped.history if stopped else ())])
         val = self._plan.index.of("val")
-        test = self._plan.index.of("test") if self._tested else ()
+        test = self._plan.index.of("test") if self._trial is None else ()
         for number in range(len(self._finished), len(self._plan.stages)):
             planned = self._plan.stages[number]
             cut = planned.cut.name
@@ -185,8 +183,8 @@ class Stages:
         """Add an epoch to the metrics and show it; see `loop.Listener`."""
         append_metrics(self._run, epoch.model_dump())
         console.note(_epoch_line(epoch, self._plan.stages[len(self._finished)].stage.epochs))
-        if self._observe is not None:
-            self._observe((*self._epochs, *self._training))
+        if self._trial is not None:
+            self._trial((*self._epochs, *self._training))
 
     @property
     def _epochs(self) -> list[Epoch]:

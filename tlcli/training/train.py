@@ -83,20 +83,15 @@ class TrainedRun:
 
 
 def train(
-    plan: Plan,
-    request: RunRequest = NEW,
-    *,
-    latest: bool = True,
-    checksum: str | None = None,
-    tested: bool = True,
-    observe: Observer | None = None,
-) -> TrainedRun:
+    plan: Plan, request: RunRequest = NEW, *, latest: bool = True, checksum: str | None = None,
+    trial: Observer | None = None,
+) -> TrainedRun:  # fmt: skip
     """Carry out a plan: load, extract, train stage after stage, test, calibrate, save, check.
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that the
     same request resumes a run that ended early. With `latest`, `directory.LATEST` points to the run
-    from now on. `checksum` is the one that the pretrained weights must have. Unless `tested`, no
-    score of the test photos is made; `observe` watches the epochs. Raises a `TlcliError`
+    from now on. `checksum` is the one that the pretrained weights must have. `trial` watches
+    the epochs of a trial, which is not scored on the test photos. Raises a `TlcliError`
     for photos, weights, disks and numbers that do not allow the run to end well, and `Interrupted`
     after a signal.
     """
@@ -120,10 +115,7 @@ def train(
             with clock("extract"):
                 report = fill_store(network, plan.recipe, plan.index, opened)
             plan = _readable(plan, report, claimed)
-            stages = Stages(
-                network, plan, opened.all_rows, run, clock, report,
-                tested=tested, observe=observe,
-            )  # fmt: skip
+            stages = Stages(network, plan, opened.all_rows, run, clock, report, trial)
             if claimed.resumed:
                 stages.load_checkpoint()
             results = stages.run()
