@@ -139,7 +139,7 @@ class Predictor:
         self.calibration = model_calibration(path, card, raw=raw)
         self._run = run_of_model(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
-        self._pixel_settings = PixelSettings.from_card(card)
+        self.pixel_settings = PixelSettings.from_card(card)
         self.engine = open_keras(path, card) if engine is None else engine
 
     def logits(self, pixels: Array) -> Array:
@@ -197,12 +197,7 @@ class Predictor:
         """
         if tta:
             _ = self._tta_settings  # refuses a run without views before anything is said
-        in_force = self._in_force(tta)
-        in_force.note()
-        # Logarithms of means, unlike logits, are calibrated already.
-        scale = RAW if tta else in_force
-        threshold = in_force.threshold.probability if in_force.threshold else None
-        calibrated = in_force.temperature is not None
+        self._note_calibration(tta)
         # Photos are read some batches ahead of the answers.
         given, read_ahead = tee(photos)
         views = (View(Path(photo)) for photo in read_ahead if not isinstance(photo, Problem))
@@ -210,26 +205,33 @@ class Predictor:
         for photo in given:
             answer = photo if isinstance(photo, Problem) else next(answers)
             path = photo.where if isinstance(photo, Problem) else str(photo)
-            if isinstance(answer, Problem):
-                yield Prediction(path, (), error=answer.message, hint=answer.hint)
-                continue
-            ranked, odds = self._ranked(answer.logits, scale, top)
-            seen = answer.digest in self._trained_on
-            yield Prediction(
-                path,
-                ranked,
-                odds,
-                calibrated=calibrated,
-                threshold=threshold,
-                seen_in_training=seen,
-            )
+            yield self.prediction(path, answer, top=top, tta=tta)
 
-    def _in_force(self, tta: int) -> Calibration:
-        """The calibration without its threshold where that is left aside, which is said."""
-        if not tta or self.calibration.threshold is None:
-            return self.calibration
-        console.note("--tta: the threshold of the run, chosen without views, is left aside")
-        return self.calibration.without_threshold()
+    def prediction(
+        self, path: str, answer: Answer | Problem, *, top: int = 1, tta: int = 0
+    ) -> Prediction:
+        """What `predict` gives for a photo, from its answer as `stream` gives it."""
+        if isinstance(answer, Problem):
+            return Prediction(path, (), error=answer.message, hint=answer.hint)
+        in_force = self.calibration.without_threshold() if tta else self.calibration
+        # Logarithms of means, unlike logits, are calibrated already.
+        ranked, odds = self._ranked(answer.logits, RAW if tta else in_force, top)
+        return Prediction(
+            path,
+            ranked,
+            odds,
+            calibrated=in_force.temperature is not None,
+            threshold=in_force.threshold.probability if in_force.threshold else None,
+            seen_in_training=answer.digest in self._trained_on,
+        )
+
+    def _note_calibration(self, tta: int) -> None:
+        """Print what calibration is in force, and whether a threshold is left aside."""
+        if tta and self.calibration.threshold is not None:
+            console.note("--tta: the threshold of the run, chosen without views, is left aside")
+            self.calibration.without_threshold().note()
+        else:
+            self.calibration.note()
 
     def stream(self, photos: Iterable[View], *, tta: int = 0) -> Iterator[Answer | Problem]:
         """The answer for each photo, in order, or why it cannot be read.
@@ -238,7 +240,7 @@ class Predictor:
         probabilities under `calibration`. A run without views is refused before any photo is read.
         """
         settings = self._tta_settings if tta else None
-        for batch in load_batches(split_into_chunks(photos, BATCH_SIZE), self._pixel_settings):
+        for batch in load_batches(split_into_chunks(photos, BATCH_SIZE), self.pixel_settings):
             yield from self._answers(batch, tta, settings)
 
     def _answers(

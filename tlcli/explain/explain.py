@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,14 @@ from tlcli.explain.explained_model import ExplainedModel
 from tlcli.explain.gradcam import Method
 from tlcli.images import contact_sheet, decode
 from tlcli.images.contents import read_contents
-from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_into_chunks
+from tlcli.images.loader import (
+    Batch,
+    PixelSettings,
+    View,
+    load_batches,
+    load_pixels,
+    split_into_chunks,
+)
 from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.system import console
 
@@ -101,13 +109,13 @@ class Explainer:
         for batch in load_batches(
             split_into_chunks(photos, gradcam.BATCH), self.network.pixel_settings
         ):
-            readable = iter(self._explained(batch, number) if batch.readable else ())
+            readable = iter(self.explain_batch(batch, number) if batch.readable else ())
             for view in batch.views:
                 problem = batch.errors.get(view.path)
                 yield next(readable) if problem is None else Explanation(view.path, problem=problem)
 
-    def _explained(self, batch: Batch, number: int) -> Iterator[Explanation]:
-        """The explanation of each readable photo."""
+    def explain_batch(self, batch: Batch, number: int) -> Iterator[Explanation]:
+        """The explanation of each readable photo, of a class by its number, or `LIKELIEST`."""
         numbers, saved = np.full(len(batch.readable), number), self.network.saved_logits
         logits = saved(batch.pixels) if saved else None
         if logits is not None and number == gradcam.LIKELIEST:
@@ -224,8 +232,37 @@ def photo_with_heat(
 
     Raises `ImageError` for a photo that has changed since it was explained.
     """
-    assert explanation.heat is not None
     content = read_contents(explanation.path, explanation.digest).content
+    return _lay_heat(content, explanation, settings, side)
+
+
+def content_with_heat(
+    explainer: Explainer, content: bytes, name: str, label: str | None, side: int
+) -> Image.Image:
+    """The photo in these bytes under its heat, its longer side at `side` pixels.
+
+    Args:
+        name: what messages call the photo.
+        label: the class to explain; by default the likeliest.
+
+    Raises:
+        ImageError: where the bytes cannot be decoded.
+        UnknownName: where there is no such class.
+    """
+    network = explainer.network
+    number = gradcam.LIKELIEST if label is None else network.class_number(label, "class")
+    settings = network.pixel_settings
+    pixels = load_pixels(content, name, settings)[None].astype(np.float32)
+    view = View(Path(name), hashlib.sha256(content).hexdigest())
+    (explanation,) = explainer.explain_batch(Batch([view], [view], pixels, {}), number)
+    return _lay_heat(content, explanation, settings, side)[1]
+
+
+def _lay_heat(
+    content: bytes, explanation: Explanation, settings: PixelSettings, side: int
+) -> tuple[Image.Image, Image.Image]:
+    """The photo in these bytes with its longer side at `side` pixels, without and under heat."""
+    assert explanation.heat is not None
     photo = decode.decode(content, name=str(explanation.path), depth=settings.depth)
     shrink = side / max(photo.size)
     size = (max(1, round(photo.width * shrink)), max(1, round(photo.height * shrink)))

@@ -112,7 +112,7 @@ def load_batches(
     def load(view: View) -> _Photo | ImageError:
         try:
             content, digest = read_contents(view.path, view.digest)
-            return _Photo(digest, _decode(content, view.path, settings))
+            return _Photo(digest, load_pixels(content, str(view.path), settings))
         except ImageError as error:
             return error
 
@@ -142,13 +142,17 @@ class _Photo(NamedTuple):
     pixels: Array
 
 
-def _decode(content: bytes, path: Path, settings: PixelSettings) -> Array:
+def load_pixels(content: bytes, name: str, settings: PixelSettings) -> Array:
+    """The pixels of one photo, uint8 (height, width, 3), from its bytes.
+
+    `name` is what messages call it. Raises `ImageError` with one problem.
+    """
     return decode.load_image(
         content,
         height=settings.height,
         width=settings.width,
         resize=settings.resize,
-        name=str(path),
+        name=name,
         depth=settings.depth,
     )
 
