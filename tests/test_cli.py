@@ -32,7 +32,7 @@ def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[
 def test_the_commands():
     assert {" ".join(path) for path in commands()} == {
         "init", "sample", "check", "bases", "extract", "finetune", "predict", "preview", "runs",
-        "schema", "reproduce", "probe", "export", "advise", "find-lr",
+        "schema", "serve", "reproduce", "probe", "export", "advise", "find-lr", "tune",
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",

@@ -137,6 +137,7 @@ LIGHT = {
     "doctor": ["doctor", "--help"],
     "preview": ["preview", "--config", "RECIPE"],
     "report": ["report", "--help"],
+    "serve": ["serve", "--help"],
 }
 
 

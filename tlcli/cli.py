@@ -32,6 +32,7 @@ from tlcli.commands.reproduce import reproduce
 from tlcli.commands.runs import runs
 from tlcli.commands.sample import sample
 from tlcli.commands.schema import schema
+from tlcli.commands.serve import serve
 from tlcli.commands.tune import tune
 from tlcli.commands.visualize import visualize
 from tlcli.commands.weights import weights
@@ -75,6 +76,7 @@ main.add_command(reproduce)
 main.add_command(runs)
 main.add_command(sample)
 main.add_command(schema)
+main.add_command(serve)
 main.add_command(tune)
 main.add_command(visualize)
 main.add_command(weights)
