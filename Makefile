@@ -59,13 +59,14 @@ fix: $(READY)
 
 # What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
 BENCHES := versus_keras extract forward decode augment predict store_bytes startup heads estimates \
-	memory views durability near_duplicates exports
+	memory views durability near_duplicates exports serve
 BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
 ON_PHOTOS := --photos "$(PHOTOS)"
 BENCH_versus_keras := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_extract := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_predict := $(ON_PHOTOS)
 BENCH_exports := $(ON_PHOTOS)
+BENCH_serve := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_store_bytes := $(ON_PHOTOS)
 BENCH_heads := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_estimates := $(ON_PHOTOS)
@@ -79,7 +80,7 @@ bench: $(BENCHES:%=bench-%)
 
 # Those that run on photos of the user's.
 bench-versus_keras bench-extract bench-predict bench-store_bytes bench-heads bench-estimates \
-bench-durability bench-decode bench-augment bench-views bench-exports: | photos-named
+bench-durability bench-decode bench-augment bench-views bench-exports bench-serve: | photos-named
 
 .PHONY: photos-named
 photos-named:
