@@ -231,7 +231,7 @@ def test_doctor(cli, weights_file: Path, folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     value = json.loads(cli("doctor", "--json").stdout)
     assert value["versions"]["tlcli"] == __version__
-    assert value["devices"][0] == f"CPU with {os.cpu_count()} cores"
+    assert value["devices"][0].startswith(f"CPU with {os.cpu_count()} core")
     folders = {folder["name"]: folder for folder in value["folders"]}
     assert folders["weights of tlcli"]["path"] == str(folder)
     assert folders["weights of tlcli"]["bytes"] > 3_000_000

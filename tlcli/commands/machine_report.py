@@ -21,6 +21,7 @@ from tlcli.pretrained.weight_cache import weights_folder
 from tlcli.pretrained.weight_sources import Mirror, mirrors_in_order, published_weights
 from tlcli.pretrained.weights import keras_weights_folder
 from tlcli.system import console, download, files
+from tlcli.system.machine import usable_processors
 
 #: Packages whose versions are shown.
 PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "pillow", "pydantic", "click")
@@ -75,7 +76,9 @@ def _versions() -> dict[str, str]:
 def _devices() -> list[str]:
     from tlcli.networks.framework import tf
 
-    cores = f"CPU with {os.cpu_count()} cores"
+    usable, count = usable_processors(), os.cpu_count() or 1
+    some = f", of which {usable} may be used" if usable < count else ""
+    cores = f"CPU with {console.counted(count, 'core')}{some}"
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     names = [detail.get("device_name", gpu.name) for detail, gpu in zip(details, gpus, strict=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -34,6 +33,7 @@ from tlcli.images.contents import read_contents
 from tlcli.images.decode_errors import PASSING
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
+from tlcli.system.machine import usable_processors
 from tlcli.system.threads import map_in_order
 
 #: A shorter side below this many pixels is tiny, an image above so many is huge, and sides that
@@ -282,7 +282,7 @@ def check_photos(
     paths: Sequence[Path], check: Callable[[Path], Problem | None]
 ) -> list[tuple[Path, Problem]]:
     """The photos in which `check` finds a problem, with it; they are checked in threads."""
-    workers = min(8, 2 * (os.cpu_count() or 1))
+    workers = min(8, 2 * usable_processors())
     bad = []
     with (
         closing(map_in_order(check, paths, workers=workers)) as problems,

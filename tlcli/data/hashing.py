@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tlcli.errors import DataError, Problem, reason
 from tlcli.system import console
+from tlcli.system.machine import usable_processors
 from tlcli.system.threads import map_in_order
 
 _CHUNK = 1 << 20
@@ -56,7 +57,7 @@ def hash_files(
     paths = [path for path in paths if path not in known]
     digests: dict[Path, str] = {}
     unread: dict[Path, Problem] = {}
-    workers = min(16, 2 * (os.cpu_count() or 1))
+    workers = min(16, 2 * usable_processors())
     try:
         with (
             closing(map_in_order(_hash_or_problem, paths, workers=workers)) as outcomes,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from tlcli.images import color_jitter, geometry, randaugment
 from tlcli.system import stateless_random
+from tlcli.system.machine import usable_processors
 from tlcli.system.stateless_random import RandomAddresses
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ WITHOUT_PIXELS = ("preset", "views", "mixup", "cutmix")
 #: Numbers of a view's rectangle of noise: where it lies, whether it is there, and its noise.
 _ERASING = 24
 
-THREADS = min(os.cpu_count() or 1, 8)
+THREADS = min(usable_processors(), 8)
 
 Pixels = NDArray[np.float32]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from tlcli.errors import ImageError, Problem
 from tlcli.images import augment, decode
 from tlcli.images.bit_depth import Depth
 from tlcli.images.contents import read_contents
+from tlcli.system.machine import usable_processors
 from tlcli.system.threads import WorkerPool, result_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Element = TypeVar("Element")
 
 #: Batches that are decoded ahead of the one being computed, and threads that do it. Decoding frees
 #: the interpreter lock; more threads than processors would take turns with the network's own.
-AHEAD, THREADS = 3, min(os.cpu_count() or 1, 8)
+AHEAD, THREADS = 3, min(usable_processors(), 8)
 
 
 #: Photos and views in one forward pass. Fixed, since the last bits of a row can depend on it.

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from tlcli.system.machine import has_quota, usable_processors
 from tlcli.system.streams import native_stderr_held_back
 
 # The libraries read these while they are imported. What the user has set stays, except the backend
@@ -36,6 +37,25 @@ def _optional_imports_skipped() -> Iterator[None]:
             del sys.modules[name]
 
 
+def _use_quota_of_processors(tensorflow: Any) -> None:
+    """Start no more threads than a container has a quota for; TensorFlow looks at affinity alone.
+
+    Threads beyond the quota would use it up together, and then all stand still until the next
+    period begins.
+    """
+    if not has_quota():
+        return
+    threading = tensorflow.config.threading
+    for variable, set_threads in (
+        ("TF_NUM_INTRAOP_THREADS", threading.set_intra_op_parallelism_threads),
+        ("TF_NUM_INTEROP_THREADS", threading.set_inter_op_parallelism_threads),
+    ):
+        # Another program that imports tlcli may have set TensorFlow up already.
+        with suppress(RuntimeError):
+            if variable not in os.environ:
+                set_threads(usable_processors())
+
+
 if TYPE_CHECKING:
     keras: Any
     tf: Any
@@ -45,6 +65,7 @@ else:
         import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
+    _use_quota_of_processors(tf)
     # With a channels_first default in ~/.keras/keras.json, shapes would not be those of the tables.
     keras.config.set_image_data_format("channels_last")
 
