@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 
 from tlcli.images.loader import BATCH_SIZE
 from tlcli.networks.bases import BASES
+from tlcli.networks.conversion import compute_in_bfloat16
 from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network, compile_forward
 from tlcli.recipe.settings import Head
@@ -226,6 +230,34 @@ def test_mixed_precision_keeps_pixels_and_output_in_float32():
     assert network.base.output.dtype == "bfloat16"
     assert network.base.get_layer("preprocess").compute_dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"
+    assert {layer.compute_dtype for layer in network.head.layers[1:]} == {"float32"}
+
+
+def layers_without_identities(model) -> list:
+    """The layers of a model as a file would describe them, without its own numbers."""
+    text = re.sub(r'"shared_object_id": [0-9]+', "", json.dumps(model.get_config()["layers"]))
+    return re.sub(r",? *}", "}", text).split('"class_name"')
+
+
+@pytest.mark.parametrize("base", ["VGG16", "EfficientNetB0"])
+def test_a_network_in_mixed_precision_is_copied_in_float32(base: str):
+    """The copy is the network that float32 would have built, with the same weights."""
+    size, head = (32, 32), Head(hidden=(8,))
+    mixed = build_network(BASES[base], size, head, 3, seed=1, precision="mixed_bfloat16")
+    plain = build_network(BASES[base], size, head, 3, seed=1)
+    for network in (mixed, plain):
+        network.freeze(BASES[base].default_boundary)
+    plain.whole.set_weights(mixed.whole.get_weights())
+    copy = mixed.in_float32
+    assert copy is not mixed.whole
+    assert layers_without_identities(copy) == layers_without_identities(plain.whole)
+    assert [v.path for v in copy.weights] == [v.path for v in plain.whole.weights]
+    x = pixels(32, 4)
+    assert (copy(x).numpy() == plain.whole(x).numpy()).all()
+    assert plain.in_float32 is plain.whole
+    # And back: the same layers in bfloat16 answer what the network answered in mixed precision.
+    again = compute_in_bfloat16(copy, BASES[base].layers)
+    assert (again(x).numpy() == mixed.whole(x).numpy()).all()
 
 
 @pytest.fixture(scope="module")

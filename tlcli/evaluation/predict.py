@@ -96,17 +96,15 @@ class Prediction:
         return values
 
 
-def open_keras(path: Path, card: dict[str, Any]) -> KerasEngine:
+def open_keras(path: Path, card: dict[str, Any], precision: str = "float32") -> KerasEngine:
     """The model at `path`, whose card has been read, as an engine that gives its logits."""
-    model = open_model(path, card)
+    model = open_model(path, card, precision)
     return KerasEngine(model, find_logits(model, path))
 
 
 def open_in_float32(path: Path, card: dict[str, Any]) -> tuple[Any, Any]:
-    """The same model with every layer computing in float32, to be converted, and its logits."""
-    from tlcli.networks.conversion import compute_in_float32
-
-    model = compute_in_float32(open_model(path, card))
+    """The same model, which computes in float32, to be converted, and its logits."""
+    model = open_model(path, card)
     return model, find_logits(model, path)
 
 

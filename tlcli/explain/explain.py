@@ -26,7 +26,6 @@ from tlcli.images.loader import (
     load_pixels,
     split_into_chunks,
 )
-from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.system import console
 
 Array = npt.NDArray[Any]
@@ -116,13 +115,10 @@ class Explainer:
 
     def explain_batch(self, batch: Batch, number: int) -> Iterator[Explanation]:
         """The explanation of each readable photo, of a class by its number, or `LIKELIEST`."""
-        numbers, saved = np.full(len(batch.readable), number), self.network.saved_logits
-        logits = saved(batch.pixels) if saved else None
-        if logits is not None and number == gradcam.LIKELIEST:
-            numbers = likeliest_class(class_logits(logits))
+        numbers = np.full(len(batch.readable), number)
         maps, layer = gradcam.heat_maps(self._probe, batch.pixels, numbers, self.method)
         classes = self.network.classes
-        probabilities = self.network.probabilities(layer.logits if logits is None else logits)
+        probabilities = self.network.probabilities(layer.logits)
         for view, heat, explained, row in zip(
             batch.readable, maps, layer.numbers, probabilities, strict=True
         ):

@@ -3,25 +3,23 @@
 Layers and scores are searched in the graph itself, so that every base is covered, with the head of
 a run or with its ImageNet classifier, as trained or read back from a file. Explanations are
 computed in float32, whatever the precision of training: gradients of half precision lose their
-small values. Probabilities are those of the precision of training, which `predict` gives.
+small values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError, TlcliError, suggestion
 from tlcli.evaluation.calibration import RAW, Calibration, model_calibration
 from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
-from tlcli.networks.conversion import compute_in_float32
-from tlcli.networks.framework import keras, tf
+from tlcli.networks.framework import keras
 from tlcli.networks.probabilities import class_logits
 from tlcli.pretrained.weights import WeightSource, load_weights
 from tlcli.runs.model_file import find_logits, open_model, read_card
@@ -58,7 +56,6 @@ class ExplainedModel:
             base without classifier.
         classes: their names, in the order of the scores.
         calibration: that in force, so that probabilities are those of `predict`.
-        saved_logits: pixels -> scores in the precision of training; None where that is float32.
     """
 
     name: str
@@ -68,7 +65,6 @@ class ExplainedModel:
     logits: Tensor = None
     classes: tuple[str, ...] = ()
     calibration: Calibration = RAW
-    saved_logits: Callable[[Array], Array] | None = None
 
     @property
     def grids(self) -> dict[str, Layer]:
@@ -140,9 +136,7 @@ def open_run(path: Path, *, raw: bool = False) -> ExplainedModel:
     classes = tuple(card["classes"])
     settings = PixelSettings.from_card(card)
     calibration = model_calibration(path, card, raw=raw).without_threshold()
-    saved = _saved_logits(model, logits)  # before every layer changes its precision
-    whole = compute_in_float32(model)
-    return ExplainedModel(str(path), row, whole, settings, logits, classes, calibration, saved)
+    return ExplainedModel(str(path), row, model, settings, logits, classes, calibration)
 
 
 def open_base(
@@ -154,19 +148,6 @@ def open_base(
     model = row.build((height, width), seed=0)
     load_weights(model, row, source)
     return ExplainedModel(row.name, row, model, PixelSettings(height, width, "squash"))
-
-
-def _saved_logits(model: Model, logits: Tensor) -> Callable[[Array], Array] | None:
-    """The forward pass of a model that is in mixed precision, compiled as it is now."""
-    layers = model._flatten_layers(include_self=False)
-    if all(layer.compute_dtype == "float32" for layer in layers):
-        return None
-    pixels = model.inputs[0]
-    inner = keras.Model(pixels, logits)
-    signature = [tf.TensorSpec([None, *pixels.shape[1:]], tf.float32)]
-    compute = tf.function(lambda x: inner(x, training=False), input_signature=signature)
-    compiled = compute.get_concrete_function()
-    return lambda batch: np.asarray(compiled(tf.convert_to_tensor(batch, tf.float32)))
 
 
 def _layers_below(tensor: Tensor) -> Iterator[tuple[Layer, Tensor]]:

@@ -7,7 +7,7 @@ runtime has built in.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -80,6 +80,35 @@ def compute_in_float32(model: Model) -> Model:
     for layer in model._flatten_layers(include_self=False):
         if layer.compute_dtype != "float32":
             layer.dtype_policy = "float32"
+    return model
+
+
+def copy_in_float32(model: Model) -> Model:
+    """A copy with the same weights in which every layer computes in float32.
+
+    Its layers, names and flags are those of a model that was built in float32.
+    """
+
+    def copied(layer: Any) -> Any:
+        settings = layer.get_config()
+        if isinstance(layer, keras.Layer):  # an operation of the graph may be none
+            settings["dtype"] = "float32"
+        return type(layer).from_config(settings)
+
+    copy = keras.models.clone_model(model, clone_function=copied)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def compute_in_bfloat16(model: Model, layers: Collection[str]) -> Model:
+    """The same model with these layers computing in bfloat16, and all others as their weights are.
+
+    Weights stay float32, so that the model computes what it would if it had been built with
+    `mixed_bfloat16` for these layers.
+    """
+    for layer in compute_in_float32(model)._flatten_layers(include_self=False):
+        if layer.name in layers:
+            layer.dtype_policy = "mixed_bfloat16"
     return model
 
 

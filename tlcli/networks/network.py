@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.networks.bases import PretrainedBase
+from tlcli.networks.conversion import copy_in_float32
 from tlcli.networks.framework import keras, tf
 
 #: A Keras model, layer or variable; Keras has no type hints that help.
@@ -65,6 +66,15 @@ class Network:
     base: Model
     head: Model
     whole: Model
+
+    @cached_property
+    def in_float32(self) -> Model:
+        """`whole`, every layer computing in float32: itself, or a copy of its weights as they are
+        when it is first asked for."""
+        layers = [layer for layer in self.whole.layers if isinstance(layer, keras.Layer)]
+        if all(layer.compute_dtype == "float32" for layer in layers):
+            return self.whole
+        return copy_in_float32(self.whole)
 
     @cached_property
     def _own_layers(self) -> list[Layer]:
@@ -177,10 +187,11 @@ def build_network(
 ) -> Network:
     """A base with random weights and a new head, both drawn from `seed`.
 
-    Two classes get one sigmoid unit, more get softmax. The output is float32 in every precision.
+    Two classes get one sigmoid unit, more get softmax. `precision` is that of the base; the head,
+    whose work is small beside it, computes in float32 in every precision, and so does the output.
     """
     base = row.build(image_size, seed=seed, precision=precision)
-    logits = _classifier(base.output, head, classes, seed=seed, precision=precision)
+    logits = _classifier(base.output, head, classes, seed=seed)
     activation = "sigmoid" if classes == 2 else "softmax"
     probabilities = keras.layers.Activation(activation, dtype="float32", name="probabilities")
     whole = keras.Model(base.input, probabilities(logits), name=row.name.lower())
@@ -194,18 +205,18 @@ POOL, HIDDEN, DROPOUT, LOGITS = "head_pool", "head_dense_{}", "head_dropout", "h
 def build_head(shape: Sequence[int], head: HeadSettings, classes: int, *, seed: int) -> Model:
     """The head that `build_network` puts on a base with an output of this shape, by itself."""
     top = keras.Input(shape)
-    logits = _classifier(top, head, classes, seed=seed, precision="float32")
+    logits = _classifier(top, head, classes, seed=seed)
     return keras.Model(top, logits, name="head")
 
 
-def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int, precision: str) -> Any:
+def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int) -> Any:
     layers = keras.layers
     pooling = {
         "avg": layers.GlobalAveragePooling2D,
         "max": layers.GlobalMaxPooling2D,
         "flatten": layers.Flatten,
     }[head.pooling]
-    x = pooling(name=POOL, dtype=precision)(top)
+    x = pooling(name=POOL, dtype="float32")(top)
     # Each layer draws from a seed of its own: two with one seed would start alike.
     seeds = iter(np.random.SeedSequence(seed).generate_state(2 * len(head.hidden) + 2) // 2)
 
@@ -217,7 +228,7 @@ def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int, precis
         )
 
     for number, units in enumerate(head.hidden, start=1):
-        x = dense(units, HIDDEN.format(number), activation="relu", dtype=precision)(x)
+        x = dense(units, HIDDEN.format(number), activation="relu", dtype="float32")(x)
     if head.dropout:
         x = layers.Dropout(head.dropout, seed=int(next(seeds)), name=DROPOUT)(x)
     units = 1 if classes == 2 else classes

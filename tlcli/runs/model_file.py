@@ -10,6 +10,7 @@ from typing import Any
 
 from tlcli.errors import Problem, RunError, reason
 from tlcli.images import decode
+from tlcli.networks import bases
 from tlcli.networks.temperature import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE
 from tlcli.recipe.limits import MAX_DEPTH, MAX_SIDE, MIN_DEPTH
 from tlcli.runs.directory import MODEL, MODEL_CARD, Run, is_run
@@ -40,8 +41,13 @@ def archive_fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def open_model(path: Path, card: dict[str, Any]) -> Any:
-    """The Keras model at `path`, whose card has been read; `RunError` where they do not fit."""
+def open_model(path: Path, card: dict[str, Any], precision: str = "float32") -> Any:
+    """The Keras model at `path`, whose card has been read; `RunError` where they do not fit.
+
+    It computes in float32, whatever its file says (version 0.1.0 saved models in the precision of
+    their training); with `mixed_bfloat16` the layers of its base compute in that.
+    """
+    from tlcli.networks.conversion import compute_in_bfloat16, compute_in_float32
     from tlcli.networks.framework import keras
 
     try:
@@ -53,7 +59,10 @@ def open_model(path: Path, card: dict[str, Any]) -> Any:
     if outputs != (1 if classes == 2 else classes):
         message = f"has {outputs} outputs for {classes} classes"
         raise RunError(Problem(str(path), message, "use a model that tlcli has written"))
-    return model
+    base = bases.lookup(str(card.get("base")))
+    if precision == "float32" or base is None:
+        return compute_in_float32(model)
+    return compute_in_bfloat16(model, base.layers)
 
 
 def find_logits(model: Any, path: Path) -> Any:

@@ -125,9 +125,10 @@ def save_model(
     run: Run,
     temperature: float | None = None,
 ) -> None:
-    """Write the whole network, with what prediction needs to know as one more archive member.
+    """Write the whole network in float32, and what prediction needs to know as one more member.
 
-    That has the temperature, too, so that the model alone gives the probabilities of its run.
+    So it is exact, and fast where there are no units for another precision. The member has the
+    temperature, too, so that the model alone gives the probabilities of its run.
     """
     card = {
         "tlcli": __version__,
@@ -141,7 +142,7 @@ def save_model(
     if recipe.data.depth is not None:
         card["depth"] = recipe.data.depth
     with files.replacing(run.file(directory.MODEL)) as temporary:
-        network.whole.save(temporary)
+        network.in_float32.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(directory.MODEL_CARD, files.json_text(card))
 
@@ -163,7 +164,7 @@ def check_saved(
     if _bits(saved) != _bits(network.whole):
         raise _bug(run, "the saved model has other weights than the trained one")
     pixels = _pixels(recipe, index)
-    expected = network.whole(pixels, training=False).numpy()
+    expected = network.in_float32(pixels, training=False).numpy()
     predicted = saved(pixels, training=False).numpy()
     if not np.allclose(expected, predicted, rtol=1e-5, atol=1e-6):
         raise _bug(run, "the saved model does not predict what the trained one does")
