@@ -6,8 +6,9 @@
 For each base the file holds
 
 - `parameters`, `parameters_with_classifier`: weights without and with the ImageNet classifier;
-- `boundaries`, bottom to top, each `[name, channels, stride, offset, padding,
+- `boundaries`, bottom to top, the pixels first, each `[name, channels, stride, offset, padding,
   parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.networks.boundaries.Boundary`;
+- `trainable`: `[trainable weights, those of batch norm]` of each layer that has some;
 - `dropout`: whether it has layers of dropout or stochastic depth, which draw in training mode;
 - `layers`: the names of all layers in topological order, without the input;
 - `classifier`: the names of the layers that the classifier adds.
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.networks.bases import BASES, PretrainedBase
+from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.framework import keras
 
 TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "networks" / "boundaries.json"
@@ -46,12 +48,16 @@ def measure(base: PretrainedBase) -> dict[str, Any]:
     layer_names = [layer.name for layer in layers]
     clean = set(clean_boundaries(model))
     shapes = _formulas(base, built, clean)
-    above = _counts_above(layers)
-    rows = [
+    *above, everything = _counts_above(layers)
+    rows = [[PIXELS, 3, 1, 0, 0, *everything]]
+    rows += [
         [layer.name, layer.output.shape[-1], *shapes[layer.name], *counts]
         for layer, counts in zip(layers, above, strict=True)
         if layer.name in clean
     ]
+    trainable = {
+        layer.name: list(_counts(layer)[1:]) for layer in layers if layer.trainable_weights
+    }
     parameters = model.count_params()
     keras.utils.clear_session(free_memory=False)
     whole = getattr(keras.applications, base.name)(weights=None, classes=1000)
@@ -60,6 +66,7 @@ def measure(base: PretrainedBase) -> dict[str, Any]:
         "parameters": parameters,
         "parameters_with_classifier": whole.count_params(),
         "boundaries": rows,
+        "trainable": trainable,
         # Keras counts the seeds of layers that draw as variables, not as weights.
         "dropout": any(len(layer.variables) > len(layer.weights) for layer in layers),
         "layers": layer_names,
@@ -92,22 +99,27 @@ def _build(base: PretrainedBase, size: Pair) -> Any:
     return builder(include_top=False, weights=None, input_shape=(*size, 3))
 
 
-def _counts_above(layers: list[Any]) -> list[tuple[int, int, int]]:
-    """For each layer: weights, trainable ones outside batch norm, and in it, of those above."""
+Counts = tuple[int, int, int]
 
-    def counts(layer: Any) -> tuple[int, int, int]:
-        inner = layer.layers if isinstance(layer, keras.Sequential) else [layer]
-        trainable = {True: 0, False: 0}
-        for part in inner:
-            batch_norm = isinstance(part, keras.layers.BatchNormalization)
-            trainable[batch_norm] += sum(prod(weight.shape) for weight in part.trainable_weights)
-        return layer.count_params(), trainable[False], trainable[True]
 
-    def add(left: tuple[int, int, int], right: tuple[int, int, int]) -> tuple[int, int, int]:
+def _counts(layer: Any) -> Counts:
+    """The weights of a layer: all, the trainable ones outside batch norm, and those in it."""
+    inner = layer.layers if isinstance(layer, keras.Sequential) else [layer]
+    trainable = {True: 0, False: 0}
+    for part in inner:
+        batch_norm = isinstance(part, keras.layers.BatchNormalization)
+        trainable[batch_norm] += sum(prod(weight.shape) for weight in part.trainable_weights)
+    return layer.count_params(), trainable[False], trainable[True]
+
+
+def _counts_above(layers: list[Any]) -> list[Counts]:
+    """For each layer the `_counts` of those above it together; at the end those of all layers."""
+
+    def add(left: Counts, right: Counts) -> Counts:
         return left[0] + right[0], left[1] + right[1], left[2] + right[2]
 
-    downwards = [counts(layer) for layer in reversed(layers[1:])]
-    return list(accumulate(downwards, add, initial=(0, 0, 0)))[::-1]
+    above = list(accumulate(map(_counts, reversed(layers)), add, initial=(0, 0, 0)))[::-1]
+    return [*above[1:], above[0]]
 
 
 def _formulas(base: PretrainedBase, built: list[Any], clean: set[str]) -> dict[str, Formula]:

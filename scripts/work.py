@@ -3,9 +3,9 @@
     python scripts/work.py            # all bases, two minutes
     python scripts/work.py VGG16      # print one, change nothing
 
-For each base the file has one entry for each clean boundary, bottom to top: what lies between it
-and the boundary before it, for one image of the base's native size, as `[multiply_adds,
-depthwise_multiply_adds, values]`:
+For each base the file has one entry for each clean boundary, bottom to top, the pixels first: what
+lies between it and the boundary before it, for one image of the base's native size, as
+`[multiply_adds, depthwise_multiply_adds, values]`:
 
 - `multiply_adds` of convolutions and dense layers, which run as matrix products;
 - `depthwise_multiply_adds` of depthwise convolutions, which do not;
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.networks.bases import BASES, PretrainedBase
+from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.framework import keras
 
 TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "training" / "work.json"
@@ -45,15 +46,15 @@ def measure(base: PretrainedBase) -> list[Work]:
     model = getattr(keras.applications, base.name)(
         include_top=False, weights=None, input_shape=(side, side, 3)
     )
-    ends = [boundary.name for boundary in base.boundaries]
-    rows, counted = [], [0, 0, 0]
+    ends = [boundary.name for boundary in base.boundaries if boundary.name != PIXELS]
+    rows, counted = [(0, 0, 0)], [0, 0, 0]
     for operation in model.operations:
         for one in _parts(operation):
             counted = [a + b for a, b in zip(counted, one, strict=True)]
         if operation.name in ends:
             rows.append((counted[0], counted[1], counted[2]))
             counted = [0, 0, 0]
-    assert len(rows) == len(ends), base.name
+    assert len(rows) == 1 + len(ends), base.name
     return rows
 
 

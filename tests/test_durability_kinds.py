@@ -63,6 +63,13 @@ stages:
   - {name: head, epochs: 1, learning_rate: 0.01}
   - {name: top, epochs: 3, learning_rate: 0.001, freeze_until: BOUNDARY}
 """,
+    "whole": """
+base: {name: MobileNetV3Small, weights: random, image_size: 32, batch_norm: train}
+head: {hidden: [4], dropout: 0.5}
+augment: {views: 1, horizontal_flip: true}
+stages:
+  - {name: whole, epochs: 3, learning_rate: 0.001, freeze_until: pixels}
+""",
 }
 OUT, FIRST = Path("out"), Path("runs", "watchful-1")
 

@@ -15,7 +15,7 @@ from tlcli.errors import DataError, StoreError
 from tlcli.features import addresses, extraction, inventory
 from tlcli.features.store import TrunkRows
 from tlcli.images import decode
-from tlcli.images.loader import View
+from tlcli.images.loader import PixelSettings, View, load_batches
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.networks.network import build_network
@@ -151,6 +151,58 @@ def test_a_higher_boundary_is_computed_from_stored_rows(
     assert report.computed == {LOW: 0, TOP: len(views)}
     expected = network.tail(LOW)(rows_of(chosen, both[LOW], views), training=False).numpy()
     np.testing.assert_array_equal(rows_of(chosen, both[TOP], views), expected)
+
+
+def test_pixels_are_stored_as_levels_and_are_those_of_every_base(
+    network, loaded, photos, tmp_path, open_rows
+):
+    chosen, photo_views = loaded(), views_of(photos)
+    views = [View(view.path, view.digest, number) for view in photo_views for number in (0, 1)]
+    rows = open_rows(network, chosen, tmp_path / "store", ["pixels", TOP])
+    report = extraction.extract(network, chosen, views, rows)
+    assert report.images == len(views)
+    stored = rows_of(chosen, rows["pixels"], views)
+    assert stored.dtype == np.uint8
+    (batch,) = load_batches([views], PixelSettings.from_recipe(chosen))
+    np.testing.assert_array_equal(stored, np.rint(batch.pixels).astype(np.uint8))
+    assert (batch.pixels[::2] == stored[::2]).all() and (batch.pixels[1::2] != stored[1::2]).any()
+    # Activations come from the pixels before they are rounded.
+    expected = network.trunk([TOP])(batch.pixels, training=False)
+    np.testing.assert_allclose(rows_of(chosen, rows[TOP], views), expected, rtol=1e-4, atol=1e-4)
+
+    other = build_network(BASES["MobileNet"], (32, 32), Head(), 2, seed=1)
+    mixed = chosen.model_copy(update={"precision": "mixed_bfloat16"})
+    addresses_of = [
+        addresses.trunk_address(built, recipe, "pixels", weights).folder(tmp_path)
+        for built, recipe, weights in (
+            (network, chosen, "a"),
+            (other, chosen, "b"),
+            (other, mixed, "c"),
+        )
+    ]
+    assert len(set(addresses_of)) == 1
+    padded = loaded("base.resize=pad")
+    assert (
+        addresses.trunk_address(network, padded, "pixels", "a").folder(tmp_path) not in addresses_of
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_photos_are_not_decoded_again_where_their_pixels_are_stored(
+    network, loaded, photos, tmp_path, open_rows, dtype
+):
+    """Views are: their stored pixels are rounded, and would give other rows."""
+    chosen = loaded(f"features.dtype={dtype}")
+    views = [View(view.path, view.digest, number) for view in views_of(photos) for number in (0, 1)]
+    alone = open_rows(network, chosen, tmp_path / "alone", [TOP])
+    extraction.extract(network, chosen, views, alone)
+    rows = open_rows(network, chosen, tmp_path / "store", ["pixels", TOP])
+    extraction.extract(network, chosen, views, {"pixels": rows["pixels"]})
+    report = extraction.extract(network, chosen, views, rows)
+    assert report.computed == {"pixels": 0, TOP: len(views)}
+    assert report.images == len(views) // 2
+    expected = rows_of(chosen, alone[TOP], views)
+    np.testing.assert_array_equal(rows_of(chosen, rows[TOP], views), expected)
 
 
 def test_a_bad_photo_is_named_and_the_others_are_kept(network, loaded, photos, tmp_path, open_rows):

@@ -55,10 +55,12 @@ def test_the_table_is_laid_out_as_the_generator_writes_it(generator: Any) -> Non
 
 
 def test_clean_boundaries_are_those_known() -> None:
-    assert len(BASES["VGG16"].boundaries) == 18
-    assert len(BASES["ResNet50"].boundaries) == 38
-    assert len(BASES["InceptionV3"].boundaries) == 28
+    # And the pixels.
+    assert len(BASES["VGG16"].boundaries) == 18 + 1
+    assert len(BASES["ResNet50"].boundaries) == 38 + 1
+    assert len(BASES["InceptionV3"].boundaries) == 28 + 1
     assert [boundary.name for boundary in BASES["NASNetMobile"].boundaries] == [
+        "pixels",
         "stem_conv1",
         "stem_bn1",
         "normal_concat_12",
@@ -71,10 +73,12 @@ def test_a_row_holds_together(base: bases.PretrainedBase) -> None:
     top = base.top
     assert (top.parameters_above, top.trainable_above, top.batch_norm_above) == (0, 0, 0)
     assert top.practical
+    pixels = base.boundaries[0]
     for lower, upper in zip(base.boundaries, base.boundaries[1:], strict=False):
         assert lower.parameters_above >= upper.parameters_above
         assert lower.practical == (
-            lower.trainable_above > upper.trainable_above or lower.name == base.default_boundary
+            pixels.trainable_above > lower.trainable_above > upper.trainable_above
+            or lower.name in (pixels.name, base.default_boundary)
         )
     assert min(top.shape(base.smallest_size, base.smallest_size)) >= 1
     if base.default_boundary is not None:
@@ -99,9 +103,9 @@ def test_known_numbers() -> None:
 
 def test_practical_boundaries_are_the_tops_of_equal_work() -> None:
     names = [boundary.name for boundary in BASES["VGG16"].boundaries if boundary.practical]
-    assert names[:4] == ["block1_conv1", "block1_pool", "block2_conv1", "block2_pool"]
+    assert names[:4] == ["pixels", "block1_conv1", "block1_pool", "block2_conv1"]
     names = [boundary.name for boundary in BASES["ResNet50"].boundaries if boundary.practical]
-    assert names[:3] == ["conv1_pad", "pool1_pool", "conv2_block1_out"]
+    assert names[:3] == ["pixels", "pool1_pool", "conv2_block1_out"]
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -112,7 +116,7 @@ def test_names_and_shapes_are_those_of_the_built_model(generator: Any, name: str
     known = [layer.name for layer in model.layers[1:] if layer.name != "preprocess"]
     assert sorted(base.layers) == sorted(known)
     clean = [boundary.name for boundary in base.boundaries]
-    assert generator.clean_boundaries(model)[-len(clean) :] == clean
+    assert ["pixels", *generator.clean_boundaries(model)[-len(clean) + 1 :]] == clean
     for boundary in base.boundaries:
         assert model.get_layer(boundary.name).output.shape[1:] == boundary.shape(*size)
     assert model.count_params() == base.parameters

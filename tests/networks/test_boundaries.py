@@ -8,7 +8,7 @@ import pytest
 
 from tlcli.errors import BoundaryError
 from tlcli.networks.bases import BASES
-from tlcli.networks.boundaries import parse_layer_count
+from tlcli.networks.boundaries import PIXELS, parse_layer_count
 from tlcli.networks.framework import keras
 
 
@@ -41,7 +41,7 @@ def layers_up_to(model, name: str) -> set[str]:
 def test_the_boundary_is_the_highest_below_which_keras_freezes_everything(keras_model):
     base, model = keras_model
     row, count = BASES[base], len(model.layers)
-    needs = {boundary.name: layers_up_to(model, boundary.name) for boundary in row.boundaries}
+    needs = {b.name: layers_up_to(model, b.name) for b in row.boundaries if b.name != PIXELS}
     positions = {layer.name: place for place, layer in enumerate(model.layers)}
     for n in range(0, count + 3, 5):
         frozen = {layer.name for layer in model.layers[:n]}
@@ -50,8 +50,8 @@ def test_the_boundary_is_the_highest_below_which_keras_freezes_everything(keras_
         for value in (n, n - count if 0 < n < count else n):
             message, hint = row.explain_boundary(value)
             if not below:
-                assert "ends below all of them" in message
-                assert hint == f"the lowest is `freeze_until: {row.boundaries[0].name}`"
+                assert message.endswith("freezes nothing")
+                assert hint == "write `freeze_until: pixels`"
             elif needs[below[-1]] == needs[row.top.name]:
                 assert message.endswith("leaves nothing of the base to train")
                 assert hint == "a stage without freeze_until trains the head alone"
@@ -76,6 +76,24 @@ def test_the_hint_is_what_the_user_would_write():
     assert str(caught.value) == (
         "--boundary: found -4, but boundaries have names: Keras' layers[:-4] of VGG16 without "
         "classifier ends with 'block4_pool'; write `--boundary block4_pool`"
+    )
+
+
+def test_pixels_are_the_lowest_boundary_of_every_base_and_freeze_nothing():
+    for row in BASES.values():
+        pixels = row.boundaries[0]
+        assert pixels.name == "pixels" and row.boundary("none") is pixels and pixels.practical
+        assert pixels.shape(150, 97) == (150, 97, 3)
+        assert pixels.parameters_above == row.parameters
+        assert row.lower_boundaries("pixels", "train") == []
+
+
+def test_a_word_for_nothing_that_could_mean_everything_is_asked_back():
+    with pytest.raises(BoundaryError) as caught:
+        BASES["VGG16"].boundary("None")
+    assert str(caught.value) == (
+        "freeze_until: found 'None', which could mean either; "
+        "`none` freezes no layer, `null` the whole base"
     )
 
 

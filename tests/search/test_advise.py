@@ -72,7 +72,7 @@ def trial(gain: float, p: float, boundary: str = "block4_pool") -> TuningTrial:
         (measured("block3_pool", 0.05), trial(0.05, 0.01, "block3_pool"),
          "cut lower and augment", "block3_pool", True),
         (measured("block1_pool", 0.05), trial(0.05, 0.01, "block1_pool"),
-         "train everything", "block1_conv1", False),
+         "train everything", "pixels", False),
         (measured("block1_pool", 0.05, slope=0.03), trial(0.05, 0.01, "block1_pool"),
          "cut lower and augment", "block1_pool", True),
         (measured("block3_pool", 0.05), None, "train the head", None, False),

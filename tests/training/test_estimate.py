@@ -104,6 +104,24 @@ def test_live_views_run_the_trunk_in_every_epoch(make):
     assert live.stages[0][1] - stored.stages[0][1] == pytest.approx(10 * 24 * trunk)
 
 
+def test_the_plan_says_when_live_views_would_be_as_fast_as_stored_pixels(make):
+    whole = [f"stages.{n}.freeze_until=pixels" for n in (0, 1)]
+    whole_base = estimate.work(BASES["VGG16"], (64, 64), None, BASES["VGG16"].top)[0] / 1e9
+    photo = whole_base * (1 + 2 * estimate.BACKWARD)
+    slow = Speed(1e9, float("inf"), decode=photo / 50)
+    guess = estimate.estimate(make(*whole), slow)
+    assert guess.live_adds == pytest.approx(0.02)
+    assert guess.text().endswith(
+        "\naugment.views=live would be about as fast from pixels (+2 %), store nothing, and show a "
+        "new view in every epoch"
+    )
+    assert guess.extract == pytest.approx((24 + 15) * photo / 50)
+    slower = estimate.estimate(make(*whole), Speed(1e9, float("inf"), decode=photo / 2))
+    assert slower.live_adds == pytest.approx(0.5) and "\n" not in slower.text()
+    for others in ((), (*whole, "augment.views=live"), (*whole, "augment.rotation_range=0")):
+        assert estimate.estimate(make(*others), slow).live_adds is None
+
+
 def test_depthwise_convolutions_cost_more_than_they_count():
     row = BASES["MobileNetV2"]
     assert estimate.work(row, (224, 224), None, row.top)[0] > 2 * 300_000_000

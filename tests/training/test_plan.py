@@ -75,6 +75,12 @@ def test_the_default_plan_in_numbers(make):
         ("features: {dtype: float16}", 39 * (TOP + POOL4) // 2),
         ("stages: [{name: a}]", 39 * TOP),
         ("stages: [{name: a}, {name: b, freeze_until: block3_pool}]", 39 * (TOP + 8 * 8 * 256 * 4)),
+        # A byte for each channel of a pixel, whatever the type of features.
+        (
+            "stages: [{name: a, freeze_until: none}]\nfeatures: {dtype: float16}\n"
+            "augment: {views: 3, hue: 0.1}",
+            (24 * 4 + 15) * 64 * 64 * 3,
+        ),
     ],
 )
 def test_the_size_of_the_store(make, more: str, size: int):

@@ -28,7 +28,7 @@ from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data
 from tlcli.runs import directory, resume
-from tlcli.system import signals
+from tlcli.system import files, signals
 from tlcli.training import loop, mixing, saving, stages
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
@@ -134,7 +134,7 @@ def plain_losses(ran: Ran) -> list[float]:
     val_labels = np.array([item.label for item in val], np.float32)[:, None]
     found = []
     for number, settings in enumerate(chosen.stages):
-        network.freeze(settings.freeze_until)
+        network.freeze(settings.freeze_until, batch_norm=chosen.base.batch_norm)
         network.whole.compile(
             keras.optimizers.Adam(settings.learning_rate), keras.losses.BinaryCrossentropy()
         )
@@ -161,6 +161,47 @@ def plain_losses(ran: Ran) -> list[float]:
 def test_training_from_the_store_equals_training_the_whole_network(run, pair, fine_tuned, base):
     ran = fine_tuned if base == "VGG16" else run(base)
     np.testing.assert_allclose(losses(ran), plain_losses(ran), rtol=2e-3)
+
+
+#: Everything is trained, from stored pixels.
+WHOLE = """
+stages:
+  - {name: head, epochs: 1, learning_rate: 1.0e-3}
+  - {name: whole, freeze_until: none, epochs: 3, learning_rate: 1.0e-4}
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "batch_norm"),
+    [
+        ("VGG16", "frozen"),
+        *(
+            pytest.param(base, mode, marks=pytest.mark.slow)
+            for base in ("ResNet50", "MobileNetV2")
+            for mode in ("frozen", "train")
+        ),
+    ],
+)
+def test_training_the_whole_base_from_stored_pixels_equals_plain_keras(run, pair, base, batch_norm):
+    ran = run(base, WHOLE, f"base.batch_norm={batch_norm}", "batch_size=16")
+    assert [planned.cut.name for planned in ran.plan.stages] == [ran.plan.row.top.name, "pixels"]
+    assert ran.trained.summary.extraction.computed["pixels"] == len(ran.plan.index.items)
+    np.testing.assert_allclose(losses(ran), plain_losses(ran), rtol=2e-3)
+    (folder,) = files.features_folder(files.cache_folder(None)).glob("any-pixels-*")
+    rows = [np.load(path, mmap_mode="r") for path in folder.glob("rows-*.npy")]
+    assert {(row.dtype, row.shape[1:]) for row in rows} == {(np.dtype(np.uint8), (32, 32, 3))}
+
+
+@pytest.mark.slow
+def test_the_whole_base_is_trained_on_stored_views_and_on_live_ones(run, pair):
+    views = "augment: {views: 2, rotation_range: 20}\n"
+    whole = "stages: [{name: whole, freeze_until: pixels, epochs: 2, learning_rate: 1.0e-4}]\n"
+    stored, live = run("VGG16", whole + views), run("VGG16", whole + views, "augment.views=live")
+    assert np.isfinite(losses(stored)).all()
+    # The views of the first epoch are drawn anew: one of them is another, live and stored alike.
+    assert losses(stored)[0] != losses(live)[0]
+    plain = [run("VGG16", whole, f"augment.views={views}") for views in (0, "live")]
+    assert losses(plain[0]) == losses(plain[1])
 
 
 @pytest.mark.slow
@@ -304,6 +345,7 @@ def test_the_same_recipe_gives_the_same_bits(run):
 #: Stages of which the last trains much, little or nothing of the base, and ends early or not.
 LAST_STAGES = {
     "fine-tuning": STAGES,
+    "whole": WHOLE,
     "head": "stages:\n  - {name: top, freeze_until: BOUNDARY, epochs: 1}\n"
     "  - {name: head, epochs: 1}\n",
     "patience": "stages:\n  - {name: head, epochs: 1}\n"
@@ -313,7 +355,10 @@ LAST_STAGES = {
 
 @pytest.mark.parametrize(
     "kind",
-    ["fine-tuning", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("head", "patience"))],
+    [
+        "fine-tuning",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("head", "patience", "whole")),
+    ],
 )
 def test_a_run_with_nothing_left_to_train_saves_the_model_of_one_that_was_not_stopped(
     run, pair, fine_tuned, monkeypatch, kind
@@ -336,7 +381,7 @@ def test_a_run_with_nothing_left_to_train_saves_the_model_of_one_that_was_not_st
     }
     trained = [name for name in layers if layers[name].get("trainable")]
     assert ("block5_conv1" in trained) == (kind != "head")
-    assert "block4_conv1" not in trained
+    assert ("block4_conv1" in trained) == (kind == "whole")
     assert "head_logits" in trained
 
 

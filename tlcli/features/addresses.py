@@ -12,6 +12,7 @@ from tlcli.features.trunk_address import TrunkAddress
 from tlcli.images import augment
 from tlcli.images.decoder_identity import decoder_identity
 from tlcli.images.loader import View
+from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.augment import Augment
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 #: How pooled rows are reduced: the mean over both image axes.
 POOLING = "avg"
 
+#: Stands for the base of pixels, which are the same for all.
+ANY_BASE = "any"
+
 
 def trunk_address(
     network: Network, recipe: Recipe, boundary: str, weights: str, *, pooled: bool = False
@@ -29,7 +33,8 @@ def trunk_address(
     """The address of the network's trunk up to `boundary`: everything that decides its rows.
 
     `weights` is the checksum of the network's weights up to the boundary. With `pooled` the rows
-    are means over space, one float32 number a channel.
+    are means over space, one float32 number a channel. Pixels, which are whole numbers from 0 to
+    255, depend on no network, and all bases share them.
     """
     description: dict[str, Any] = {
         "base": network.row.name,
@@ -42,6 +47,10 @@ def trunk_address(
     }
     if recipe.data.depth is not None:
         description["depth"] = recipe.data.depth
+    if boundary == PIXELS:
+        description["base"] = ANY_BASE
+        del description["weights"], description["precision"]
+        return TrunkAddress(description, network.shape(boundary), "uint8")
     if pooled:
         description["pooling"] = POOLING
         return TrunkAddress(description, network.shape(boundary)[-1:], "float32")

@@ -8,11 +8,11 @@ photo. Photos are decoded ahead in threads while the trunk computes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,11 @@ from tlcli.data.findings import unreadable_lines
 from tlcli.errors import DataError, Problem
 from tlcli.features import disk_space
 from tlcli.features.addresses import row_key
+from tlcli.features.forward_pass import run_pass
 from tlcli.features.passes import Pass, PassPlan, plan_passes
 from tlcli.features.store import TrunkRows
-from tlcli.features.value_range import check_range
-from tlcli.images import loader
-from tlcli.images.loader import BATCH_SIZE, View
-from tlcli.networks.network import compile_forward
-from tlcli.system import console, locks, signals
+from tlcli.images.loader import View
+from tlcli.system import console, locks
 
 if TYPE_CHECKING:
     from tlcli.networks.network import Network
@@ -209,12 +207,17 @@ def _compute(
     if plan.passes:
         folder = targets[plan.passes[0].targets[0]].path.parent
         disk_space.check_missing_rows(folder, _bytes(plan.passes, targets))
+
+    def read_stored(boundary: str, views: Sequence[View]) -> Array:
+        reader = RowReader(network, recipe, sources, boundary, views, lock=False)
+        return reader.read(np.arange(len(views)))
+
     computed, images = dict.fromkeys(plan.stored, 0), 0
     unreadable: dict[Path, Problem] = {}
     started = time.monotonic()
     with console.progress(_views(plan.passes), "extracting", "views") as bar:
         for step in plan.passes:
-            for batch in _run_pass(network, recipe, step, targets, sources):
+            for batch in run_pass(network, recipe, step, targets, read_stored):
                 for target in step.targets:
                     computed[target] += len(batch.readable)
                 images += len(batch.readable) if step.source is None else 0
@@ -232,66 +235,3 @@ def _bytes(passes: Sequence[Pass], rows: Mapping[str, TrunkRows]) -> int:
 
 def _views(passes: Sequence[Pass]) -> int:
     return sum(len(step.views) for step in passes)
-
-
-class _ComputedBatch(NamedTuple):
-    """Views that go through the network together.
-
-    Attributes:
-        size: how many views were to be computed.
-        readable: those of them whose inputs there are.
-        inputs: pixels, or rows of a lower boundary.
-        errors: why the other photos cannot be decoded.
-    """
-
-    size: int
-    readable: Sequence[View]
-    inputs: Any
-    errors: dict[Path, Problem]
-
-
-def _run_pass(
-    network: Network,
-    recipe: Recipe,
-    step: Pass,
-    rows: Mapping[str, TrunkRows],
-    sources: Mapping[str, TrunkRows],
-) -> Iterator[_ComputedBatch]:
-    """Compute and commit batch by batch; yields each when its rows are in the store."""
-    source, targets = step.source, step.targets
-    if rows[targets[0]].pooling:
-        model = network.pooled(source, targets)
-    else:
-        model = network.between(source, targets) if source else network.trunk(targets)
-    forward = compile_forward(model, BATCH_SIZE)
-    starts = range(0, len(step.views), BATCH_SIZE)
-    groups = [step.views[start : start + BATCH_SIZE] for start in starts]
-    for batch in (
-        _stored_rows(network, recipe, source, groups, sources)
-        if source
-        else _pixels(recipe, groups)
-    ):
-        if batch.readable:
-            keys = [row_key(recipe.augment, view.digest, view.number) for view in batch.readable]
-            for target, values in zip(targets, forward(batch.inputs), strict=True):
-                check_range(values, target, rows[target].dtype)
-                rows[target].append(keys, values)
-        signals.raise_if_interrupted()
-        yield batch
-
-
-def _stored_rows(
-    network: Network,
-    recipe: Recipe,
-    boundary: str,
-    groups: Iterable[Sequence[View]],
-    rows: Mapping[str, TrunkRows],
-) -> Iterator[_ComputedBatch]:
-    for views in groups:
-        reader = RowReader(network, recipe, rows, boundary, views, lock=False)
-        yield _ComputedBatch(len(views), views, reader.read(np.arange(len(views))), {})
-
-
-def _pixels(recipe: Recipe, groups: Iterable[Sequence[View]]) -> Iterator[_ComputedBatch]:
-    for batch in loader.load_batches(groups, loader.PixelSettings.from_recipe(recipe)):
-        yield _ComputedBatch(len(batch.views), batch.readable, batch.pixels, batch.errors)

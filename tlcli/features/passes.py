@@ -10,6 +10,7 @@ import numpy as np
 from tlcli.features.addresses import row_key
 from tlcli.features.store import TrunkRows
 from tlcli.images.loader import View
+from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.augment import Augment
 
 
@@ -18,7 +19,7 @@ class Pass:
     """Views that go through the same part of the network.
 
     Attributes:
-        source: the boundary whose stored rows they start from; None for pixels.
+        source: the boundary whose stored rows they start from; None for the photos.
         targets: the boundaries whose rows are computed, from the lowest to the highest.
     """
 
@@ -54,7 +55,8 @@ def plan_passes(
         boundaries: of the network, from the lowest to the highest.
         targets: the rows to fill, by boundary.
         sources: rows to compute from, those of targets among them unless they are pooled.
-        from_rows: whether stored rows may be computed from.
+        from_rows: whether stored rows of layers may be computed from. Those of pixels always may,
+            where they are the photo itself: of augmented views they are rounded.
     """
     order = [name for name in boundaries if name in targets or name in sources]
     keys = [row_key(settings, view.digest, view.number) for view in views]
@@ -65,7 +67,10 @@ def plan_passes(
     at_hand = {
         name: filled[name] if rows is targets.get(name) else rows.locate(keys).present
         for name, rows in sources.items()
+        if from_rows or name == PIXELS
     }
+    if PIXELS in at_hand:
+        at_hand[PIXELS] = at_hand[PIXELS] & np.array([view.number == 0 for view in views])
     none = np.zeros(len(keys), bool)
     lacking = np.stack([~filled.get(name, ~none) for name in order]).T
     usable = np.stack([at_hand.get(name, none) for name in order]).T
@@ -76,6 +81,6 @@ def plan_passes(
             continue
         # The highest row at hand that is not above anything missing is nearest to all of it.
         below = np.flatnonzero(is_usable[: missing[0] + 1])
-        source = order[below[-1]] if len(below) and from_rows else None
+        source = order[below[-1]] if len(below) else None
         by_way.setdefault((source, tuple(order[i] for i in missing)), []).append(view)
     return PassPlan([Pass(*way, group) for way, group in by_way.items()], stored)

@@ -13,21 +13,11 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from tlcli.errors import BoundaryError, Problem, suggestion
-from tlcli.networks.boundaries import Boundary, LayerNames
-
-#: The pixels that a base expects. `caffe`: BGR minus the ImageNet mean; `tf`: -1..1; `torch`:
-#: standardised by channel; `raw`: 0..255, the network rescales by itself; `efficientnet`: 0..255,
-#: with a correction that Keras builds into the network only if it loads ImageNet weights itself.
-PixelConvention = Literal["caffe", "tf", "torch", "raw", "efficientnet"]
-
-# ImageNet's mean and standard deviation by channel (RGB, on 0..1), and its mean on 0..255 in the
-# BGR order of caffe, with the digits that Keras uses.
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_CAFFE_MEAN = (103.939, 116.779, 123.68)
-
+from tlcli.networks.boundaries import NO_LAYER, PIXELS, Boundary, LayerNames
+from tlcli.networks.preprocessing import PixelConvention, preprocess
 
 #: Boundaries that are named where one leaves nothing to train.
 NEXT_LOWER = 2
@@ -67,14 +57,19 @@ class PretrainedBase:
 
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """The clean boundaries, bottom to top."""
-        boundaries = [Boundary(*row) for row in _measured()[self.name]["boundaries"]]
-        above_next = [boundary.trainable_above for boundary in boundaries[1:]] + [-1]
-        return tuple(
-            replace(boundary, practical=False)
-            if boundary.trainable_above == next_one and boundary.name != self.default_boundary
-            else boundary
-            for boundary, next_one in zip(boundaries, above_next, strict=True)
+        """The clean boundaries, bottom to top, the pixels first."""
+        pixels, *layers = [Boundary(*row) for row in _measured()[self.name]["boundaries"]]
+        above_next = [boundary.trainable_above for boundary in layers[1:]] + [-1]
+        # Where only preprocessing lies between, the rows of pixels are the smaller ones.
+        idle = {
+            boundary.name
+            for boundary, next_one in zip(layers, above_next, strict=True)
+            if boundary.trainable_above in (next_one, pixels.trainable_above)
+        }
+        idle.discard(str(self.default_boundary))
+        return (
+            pixels,
+            *(replace(layer, practical=False) if layer.name in idle else layer for layer in layers),
         )
 
     @property
@@ -85,12 +80,13 @@ class PretrainedBase:
     def boundary(
         self, name: str, *, where: str = "freeze_until", line: str = "freeze_until: {}"
     ) -> Boundary:
-        """The clean boundary `name`.
+        """The clean boundary `name`, or that of the pixels for `NO_LAYER`.
 
         Raises `BoundaryError`, placed at `where`, for other names; see `explain_boundary`.
         """
+        proper = PIXELS if name == NO_LAYER else name
         for boundary in self.boundaries:
-            if boundary.name == name:
+            if boundary.name == proper:
                 return boundary
         raise BoundaryError(Problem(where, *self.explain_boundary(name, line)))
 
@@ -122,20 +118,8 @@ class PretrainedBase:
         return LayerNames(self.name, self.layers, self.boundaries, classifier, in_front)
 
     def preprocess(self, x: Any) -> Any:
-        """Turn raw RGB pixels 0..255 into those that the base expects.
-
-        `x` and the result are float32 Keras tensors of the shape (n, h, w, 3). Only stock layers
-        are used, so that a saved model loads with plain Keras in safe mode. They compute in float32
-        in every precision of the base.
-        """
-        from tlcli.networks.framework import keras
-
-        if self.convention == "raw":
-            return x
-        if self.convention == "caffe":
-            x = x[..., ::-1]
-        scale, offset = _affine(self.convention)
-        return keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocess")(x)
+        """Turn raw RGB pixels 0..255 into those that the base expects: see `preprocessing`."""
+        return preprocess(x, self.convention)
 
     def build(
         self,
@@ -168,22 +152,6 @@ class PretrainedBase:
             keras.config.set_dtype_policy(before)
         # A model of the builder takes a list with one input; this one takes the input itself.
         return keras.Model(pixels, base.output, name=base.name)
-
-
-def _affine(convention: PixelConvention) -> tuple[float | list[float], float | list[float]]:
-    """The scale and offset that turn 0..255 into `convention`, for all channels or for each."""
-    if convention == "caffe":
-        return 1.0, [-mean for mean in _CAFFE_MEAN]
-    if convention == "tf":
-        return 1 / 127.5, -1.0
-    channels = list(zip(_MEAN, _DEVIATION, strict=True))
-    if convention == "torch":
-        return [1 / (255 * d) for _, d in channels], [-m / d for m, d in channels]
-    # EfficientNet's published weights have the deviation d where Keras' Normalization expects its
-    # square, so Keras divides by sqrt(d) once more, but only in the graph that it builds for
-    # `weights="imagenet"` (tensorflow issue 49930). This is the same correction in front of the
-    # network: the p for which (p / 255 - m) / sqrt(d) = (x / 255 - m) / d.
-    return [d**-0.5 for _, d in channels], [255 * m * (1 - d**-0.5) for m, d in channels]
 
 
 def _by_name(*rows: PretrainedBase) -> Mapping[str, PretrainedBase]:

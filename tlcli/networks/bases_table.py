@@ -6,7 +6,7 @@ from typing import Any
 
 from tlcli.errors import RecipeError
 from tlcli.networks import bases
-from tlcli.networks.boundaries import Boundary
+from tlcli.networks.boundaries import NO_LAYER, PIXELS, Boundary
 from tlcli.system import console
 
 
@@ -72,17 +72,23 @@ def _boundaries(row: bases.PretrainedBase) -> tuple[str, Any]:
             entry["boundary"],
             " x ".join(map(str, entry["shape"])),
             console.count(entry["parameters_above"]),
-            _remark(boundary, entry["default"]),
+            _remark(row, boundary),
         ]
         for boundary, entry in zip(row.boundaries, value, strict=True)
     ]
     text = console.table(("freeze_until", f"output at {size} px", "parameters above", ""), rows)
-    text += "\n\n'as the next': the next boundary trains the same layers and stores less."
+    text += f"\n\n'{PIXELS}', or '{NO_LAYER}', freezes nothing: the whole base trains."
+    text += "\n'as the next', 'as pixels': that boundary trains the same layers and stores less."
     text += "\n'head alone': nothing above is fine-tuned; these are for `tlcli extract`."
     return text, value
 
 
-def _remark(boundary: Boundary, default: bool) -> str:
+def _remark(row: bases.PretrainedBase, boundary: Boundary) -> str:
     if not boundary.trainable("frozen"):
         return "head alone"
-    return "default" if default else "" if boundary.practical else "as the next"
+    if boundary.name == row.default_boundary:
+        return "default"
+    if boundary.practical:
+        return ""
+    like_pixels = boundary.trainable_above == row.boundaries[0].trainable_above
+    return "as pixels" if like_pixels else "as the next"

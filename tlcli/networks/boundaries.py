@@ -13,6 +13,11 @@ from tlcli.errors import brief
 NAME_EXPECTED = "must be the name of a layer"
 HEAD_ALONE = "a stage without freeze_until trains the head alone"
 
+#: The lowest boundary of every base: the photo itself. Nothing of the base is frozen above it.
+PIXELS = "pixels"
+#: The same in the words of those who freeze no layer.
+NO_LAYER = "none"
+
 
 @dataclass(frozen=True)
 class Boundary:
@@ -88,7 +93,10 @@ class LayerNames:
 
     def _explain_name(self, name: str) -> tuple[str, str]:
         names = [boundary.name for boundary in self.boundaries]
-        order = {layer: position for position, layer in enumerate(self.layers)}
+        order = {layer: position for position, layer in enumerate((PIXELS, *self.layers))}
+        if name.lower() == NO_LAYER:
+            hint = f"`{NO_LAYER}` freezes no layer, `null` the whole base"
+            return f"found '{name}', which could mean either", hint
         if name in order:
             after = bisect([order[clean] for clean in names], order[name])
             return (
@@ -111,14 +119,13 @@ class LayerNames:
         """The boundary that Keras' `layers[:count]` means: the highest with all below it frozen."""
         total = self.in_front + len(self.layers)
         frozen = min(count, total) if count >= 0 else max(total + count, 0)
-        names = self.layers[: max(frozen - self.in_front, 0)]
+        names = (PIXELS, *self.layers[: max(frozen - self.in_front, 0)])
         whose = f"{self.base} without classifier" if count < 0 else self.base
         message = f"found {count}, but boundaries have names: Keras' layers[:{count}] of {whose}"
         below = [boundary for boundary in self.boundaries if boundary.name in names]
-        if not below:
-            lowest = line.format(self.boundaries[0].name)
-            return f"{message} ends below all of them", f"the lowest is `{lowest}`"
         name = below[-1].name
+        if name == PIXELS:
+            return f"{message} freezes nothing", f"write `{line.format(name)}`"
         if not below[-1].trainable("train"):
             return f"{message} leaves nothing of the base to train", HEAD_ALONE
         if names[-1] == name:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.networks.bases import PretrainedBase
+from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.conversion import copy_in_float32
 from tlcli.networks.framework import keras, tf
 
@@ -149,8 +150,9 @@ class Network:
 
     def layers_above(self, boundary: str) -> list[Layer]:
         """The base's layers after `boundary`."""
-        names = list(self.row.layers)
-        return self._own_layers[names.index(boundary) + 1 :]
+        if boundary == PIXELS:
+            return list(self._own_layers)
+        return self._own_layers[self.row.layers.index(boundary) + 1 :]
 
     def checksums(self, boundaries: Iterable[str]) -> dict[str, str]:
         """Of the weights up to and including each boundary: see `compute_checksums`."""
@@ -269,8 +271,8 @@ def compute_checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dic
     from. `layers` are those of a base from the bottom up.
     """
     requested = set(boundaries)
-    by_boundary = {}
     digest = hashlib.sha256()
+    by_boundary = {PIXELS: digest.hexdigest()} if PIXELS in requested else {}
     for layer in layers:
         for variable in layer.weights:
             values = np.ascontiguousarray(variable.numpy(), dtype="<f4")

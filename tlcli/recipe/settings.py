@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from tlcli.networks.boundaries import NO_LAYER, PIXELS
 from tlcli.recipe.block import Block, NamedBlock
 from tlcli.recipe.limits import MAX_DEPTH, MAX_EPOCHS, MAX_SIDE, MAX_UNITS, MIN_DEPTH
 
@@ -40,6 +41,11 @@ def _column_or_none(value: Any) -> Any:
     return None if value is None else _column(value)
 
 
+def _boundary(value: Any) -> Any:
+    """Its proper name."""
+    return PIXELS if value == NO_LAYER else value
+
+
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
@@ -60,6 +66,7 @@ NUMBER_OR_PAIR = {
 }
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE)]
+BoundaryName = Annotated[str | None, BeforeValidator(_boundary)]
 
 
 #: The share of the photos for the final test, where nothing says which photos it has.
@@ -179,7 +186,7 @@ class Base(Block):
     resize: Literal["squash", "crop", "pad"] = Field(
         "squash", description="how a photo becomes that size: distort, cut the sides, add borders"
     )
-    freeze_until: str | None = Field(
+    freeze_until: BoundaryName = Field(
         None, description="last frozen layer of the default fine-tuning stage"
     )
     batch_norm: Literal["frozen", "train"] = Field(
@@ -253,8 +260,10 @@ class Stage(Block):
     """One training step of the plan."""
 
     name: str = Field(pattern=r"^[\w][\w .-]{0,63}$", description="shown in plan and metrics")
-    freeze_until: str | None = Field(
-        None, description="last frozen layer; without it the head alone trains"
+    freeze_until: BoundaryName = Field(
+        None,
+        description="last frozen layer, or pixels to train the whole base; without it the head "
+        "alone trains",
     )
     epochs: int = Field(30, ge=1, le=MAX_EPOCHS, description="passes over the training photos")
     learning_rate: float = Field(gt=0, le=10, description="default 1e-3, with freeze_until 1e-5")

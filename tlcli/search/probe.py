@@ -13,13 +13,13 @@ from tlcli.data.audit import inspect_photos
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Item
 from tlcli.data.photo_groups import group_photos
-from tlcli.errors import DataError, Problem
+from tlcli.errors import BoundaryError, DataError, Problem
 from tlcli.evaluation.compare import count_pairs
 from tlcli.evaluation.intervals import wilson_interval
 from tlcli.features.pooled import PooledFeatures, pool_features
 from tlcli.images.loader import View
 from tlcli.networks.bases import PretrainedBase
-from tlcli.networks.boundaries import Boundary
+from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.runs.probe_record import (
     SIGNIFICANCE,
     LearningPoint,
@@ -49,6 +49,9 @@ def probed_boundaries(row: PretrainedBase, names: Sequence[str] = ()) -> list[Bo
     """
     if names:
         asked = {row.boundary(name, where="--boundaries", line="{}").name for name in names}
+        if PIXELS in asked:
+            hint = "name layers: the mean colour of a photo says little of what it shows"
+            raise BoundaryError(Problem("--boundaries", f"'{PIXELS}' is not probed", hint))
         return [boundary for boundary in row.boundaries if boundary.name in asked]
     blocks = [[b for b in block if b.practical] for block in _blocks(row)]
     blocks = [block for block in blocks if block]
@@ -59,7 +62,7 @@ def _blocks(row: PretrainedBase) -> list[list[Boundary]]:
     """The boundaries by block: the layers that see one image size, and the pooling after them."""
     blocks: dict[int, list[Boundary]] = {}
     stride, above = 0, row.parameters
-    for boundary in row.boundaries:
+    for boundary in row.boundaries[1:]:  # without the pixels
         if boundary.parameters_above != above:  # it has weights: pooling has none
             stride, above = boundary.stride, boundary.parameters_above
         if stride:

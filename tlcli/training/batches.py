@@ -12,9 +12,11 @@ import numpy.typing as npt
 from tlcli.data.dataset import Item
 from tlcli.errors import DataError
 from tlcli.features import addresses, extraction
+from tlcli.features.forward_pass import round_pixels
 from tlcli.features.store import TrunkRows
 from tlcli.images import loader
 from tlcli.images.loader import BATCH_SIZE, View
+from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.network import compile_forward
 from tlcli.system import stateless_random
 from tlcli.training.mixing import Mix
@@ -94,12 +96,15 @@ class StoredFeed:
 
 
 class LiveFeed:
-    """Activations computed from the photos as they are needed, with a new view in every epoch."""
+    """Activations computed from the photos as they are needed, with a new view in every epoch.
+
+    At the boundary of the pixels these are levels, as in the store.
+    """
 
     def __init__(self, network: Network, recipe: Recipe, items: Sequence[Item], cut: str) -> None:
         self.labels = np.array([item.label for item in items], np.int32)
         self._recipe, self._items = recipe, items
-        self._forward = compile_forward(network.trunk([cut]), BATCH_SIZE)
+        self._forward = None if cut == PIXELS else compile_forward(network.trunk([cut]), BATCH_SIZE)
 
     def views(self, seed: int, epoch: int) -> Array:
         """View `epoch + 1` of every photo: one that no other epoch shows."""
@@ -123,9 +128,9 @@ class LiveFeed:
         ):
             if batch.errors:
                 raise DataError(batch.errors.values())
-            pixels = mix.apply(batch.pixels) if mix else batch.pixels
-            (activations,) = self._forward(pixels)
-            yield activations
+            pixels = batch.pixels if self._forward else round_pixels(batch.pixels)
+            pixels = mix.apply(pixels) if mix else pixels
+            yield self._forward(pixels)[0] if self._forward else pixels
 
 
 def make_training_feed(

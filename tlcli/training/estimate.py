@@ -24,7 +24,7 @@ from tlcli.errors import ImageError
 from tlcli.images.decode import load_image
 from tlcli.images.loader import THREADS
 from tlcli.networks.bases import PretrainedBase
-from tlcli.networks.boundaries import Boundary
+from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.system.console import duration
 from tlcli.training.plan import Plan
 from tlcli.training.stage_plan import StagePlan
@@ -44,6 +44,9 @@ UPDATE = 32.0
 #: Seconds of a training step beside its arithmetic.
 STEP = 0.008
 
+#: What live views may add to the time of a stage to be called as fast.
+AS_FAST = 0.1
+
 #: Seconds that each of the two measurements of arithmetic may take, and the decoding of photos.
 BUDGET = 0.15
 
@@ -61,10 +64,16 @@ class Speed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of a plan: of filling an empty feature store, and of each stage by its name."""
+    """Seconds of a plan: of filling an empty feature store, and of each stage by its name.
+
+    Attributes:
+        live_adds: the share of their time that live views would add to the stages that train from
+            stored pixels; None where there are none, or no views that change.
+    """
 
     extract: float
     stages: tuple[tuple[str, float], ...]
+    live_adds: float | None = None
 
     @property
     def total(self) -> float:
@@ -75,13 +84,20 @@ class Estimate:
         """The estimate as people read it."""
         parts = [f"features {duration(self.extract)}, less what the store has"]
         parts += [f"{name} {duration(seconds)}" for name, seconds in self.stages]
-        return f"estimate: about {duration(self.total)} ({'; '.join(parts)})"
+        text = f"estimate: about {duration(self.total)} ({'; '.join(parts)})"
+        if self.live_adds is None or self.live_adds > AS_FAST:
+            return text
+        return (
+            f"{text}\naugment.views=live would be about as fast from pixels "
+            f"({100 * self.live_adds:+.0f} %), store nothing, and show a new view in every epoch"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The form in `finetune --dry-run --json`, seconds."""
         stages = [{"name": name, "seconds": round(s, 1)} for name, s in self.stages]
         return {
-            "seconds": round(self.total, 1), "extract": round(self.extract, 1), "stages": stages
+            "seconds": round(self.total, 1), "extract": round(self.extract, 1), "stages": stages,
+            "live_adds": None if self.live_adds is None else round(self.live_adds, 3),
         }  # fmt: skip
 
 
@@ -109,16 +125,18 @@ def estimate(plan: Plan, speed: Speed | None = None) -> Estimate | None:
     whole = forward(plan, None, trunk, speed)
     drawn = augmentation(plan, speed)
     extract = plain * (speed.decode + whole) + augmented * (drawn + whole)
-    stages = []
+    stages, added = [], []
     for planned in plan.stages:
         photo, evaluated = stage_photo(plan, planned, speed)
         if live:
             photo += speed.decode + drawn + forward(plan, None, planned.cut, speed)
+        elif planned.cut.name == PIXELS and plan.recipe.augment.changes_pixels:
+            added.append((speed.decode + drawn) / photo)
         steps = planned.steps * step(planned, speed)
         epoch = counts["train"] * photo + steps + counts["val"] * evaluated
         seconds = planned.stage.epochs * epoch + counts["test"] * evaluated
         stages.append((planned.stage.name, seconds))
-    return Estimate(extract, tuple(stages))
+    return Estimate(extract, tuple(stages), max(added, default=None))
 
 
 def forward(plan: Plan, low: Boundary | None, high: Boundary, speed: Speed) -> float:

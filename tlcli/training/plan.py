@@ -17,7 +17,7 @@ from tlcli.data.findings import Finding
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.features import disk_space
 from tlcli.networks.bases import BASES, PretrainedBase
-from tlcli.networks.boundaries import Boundary
+from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console
@@ -73,7 +73,7 @@ class Plan:
         rows = [
             [
                 planned.stage.name,
-                planned.stage.freeze_until or f"{self.row.top.name} (whole base)",
+                _frozen_until(planned.stage.freeze_until, self.row),
                 console.count(planned.trainable),
                 console.count(planned.frozen),
                 planned.stage.epochs,
@@ -109,16 +109,21 @@ class Plan:
         photos = len({item.digest for item in self.index.of("train")})
         if augment.views == "live":
             passes = sum(stage.stage.epochs for stage in self.stages) * len(self.index.of("train"))
-            return (
-                "live: a new view of every training photo in every epoch, not stored; up to "
-                f"{console.counted(passes, 'pass')} through the trunk"
-            )
+            live = "live: a new view of every training photo in every epoch, not stored"
+            through = f"up to {console.counted(passes, 'pass')} through the trunk"
+            return f"{live}; {through}" if self._has_trunk else live
         if not augment.kept_views:
             return "the photos themselves, not augmented"
         needed = console.counted(photos * (1 + augment.kept_views), "pass")
         some = "up to " if augment.probability < 1 else ""  # views as their photos need none
         kept = console.counted(augment.kept_views, "augmented view")
-        return f"every training photo and {kept}; {some}{needed} through the trunk, once"
+        through = f"{some}{needed} through the trunk" if self._has_trunk else "decoded and drawn"
+        return f"every training photo and {kept}; {through}, once"
+
+    @property
+    def _has_trunk(self) -> bool:
+        """Whether some stage trains from more than pixels."""
+        return any(cut.name != PIXELS for cut in self.cuts)
 
 
 def make_plan(checked: Preflight) -> Plan:
@@ -136,6 +141,12 @@ def make_plan(checked: Preflight) -> Plan:
         raise TlcliError(errors)
     problems = (*checked.all_problems, *shortages)
     return Plan(recipe, index, source, stages, needed, checked.cache, problems)
+
+
+def _frozen_until(boundary: str | None, row: PretrainedBase) -> str:
+    if boundary is None:
+        return f"{row.top.name} (whole base)"
+    return f"{PIXELS} (nothing)" if boundary == PIXELS else boundary
 
 
 def _how_to_proceed(photo_findings: Iterable[Finding]) -> Iterator[Problem]:
@@ -181,4 +192,7 @@ def _store_bytes(recipe: Recipe, index: Index, cuts: set[Boundary]) -> int:
         for item in {item.digest: item for item in index.items}.values()
     )
     number = 4 if recipe.features.dtype == "float32" else 2
-    return sum(rows * number * math.prod(cut.shape(*recipe.base.image_size)) for cut in cuts)
+    return sum(
+        rows * (1 if cut.name == PIXELS else number) * math.prod(cut.shape(*recipe.base.image_size))
+        for cut in cuts
+    )

@@ -16,6 +16,7 @@ from tlcli.data.dataset import Item
 from tlcli.errors import Problem, RunError
 from tlcli.features.extraction import ExtractionReport
 from tlcli.features.store import TrunkRows
+from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.network import Network
 from tlcli.networks.probabilities import class_logits
 from tlcli.runs import directory
@@ -265,6 +266,7 @@ def _unpacked(kind: str, arrays: dict[str, Array]) -> list[Array]:
 def _announce(planned: StagePlan, number: int, count: int) -> None:
     until = planned.stage.freeze_until
     frozen = f"frozen until {until}" if until else "the whole base is frozen"
+    frozen = "nothing is frozen" if until == PIXELS else frozen
     console.note(
         f"\nstage {number + 1} of {count}: {planned.stage.name} "
         f"({planned.trainable:,} trainable parameters, {frozen})"

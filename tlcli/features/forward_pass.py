@@ -1,0 +1,109 @@
+"""One pass of an extraction: batch after batch through a part of the network, into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tlcli.errors import Problem
+from tlcli.features.addresses import row_key
+from tlcli.features.passes import Pass
+from tlcli.features.store import TrunkRows
+from tlcli.features.value_range import check_range
+from tlcli.images import loader
+from tlcli.images.loader import BATCH_SIZE, View
+from tlcli.networks.boundaries import PIXELS
+from tlcli.networks.network import compile_forward
+from tlcli.system import signals
+
+if TYPE_CHECKING:
+    from tlcli.networks.network import Network
+    from tlcli.recipe.recipe import Recipe
+
+Array = npt.NDArray[Any]
+
+#: The stored rows of some views at a boundary.
+ReadStored = Callable[[str, Sequence[View]], Array]
+
+
+class ComputedBatch(NamedTuple):
+    """Views that go through the network together.
+
+    Attributes:
+        size: how many views were to be computed.
+        readable: those of them whose inputs there are.
+        inputs: pixels, or rows of a lower boundary.
+        errors: why the other photos cannot be decoded.
+    """
+
+    size: int
+    readable: Sequence[View]
+    inputs: Array
+    errors: dict[Path, Problem]
+
+
+def run_pass(
+    network: Network,
+    recipe: Recipe,
+    step: Pass,
+    rows: Mapping[str, TrunkRows],
+    read_stored: ReadStored,
+) -> Iterator[ComputedBatch]:
+    """Compute and commit batch by batch; yields each when its rows are in the store."""
+    forward = _compile(network, step, pooled=bool(rows[step.targets[0]].pooling))
+    starts = range(0, len(step.views), BATCH_SIZE)
+    groups = [step.views[start : start + BATCH_SIZE] for start in starts]
+    batches = (
+        _from_rows(step.source, groups, read_stored)
+        if step.source
+        else _from_photos(recipe, groups)
+    )
+    for batch in batches:
+        if batch.readable:
+            keys = [row_key(recipe.augment, view.digest, view.number) for view in batch.readable]
+            for target, values in zip(step.targets, forward(batch.inputs), strict=True):
+                check_range(values, target, rows[target].dtype)
+                rows[target].append(keys, values)
+        signals.raise_if_interrupted()
+        yield batch
+
+
+def round_pixels(pixels: Array) -> Array:
+    """Pixels 0..255, those of augmented views between two levels, as levels: uint8."""
+    return np.rint(pixels).clip(0, 255).astype(np.uint8)
+
+
+def _compile(network: Network, step: Pass, *, pooled: bool) -> Callable[[Array], Sequence[Array]]:
+    """The inputs of a pass -> the rows of each of its targets."""
+    source, targets = step.source, step.targets
+    with_pixels = targets[0] == PIXELS and not pooled
+    layers = targets[1:] if with_pixels else targets
+    if not layers:
+        return lambda inputs: [round_pixels(inputs)]
+    if pooled:
+        model = network.pooled(source, layers)
+    else:
+        model = network.between(source, layers) if source else network.trunk(layers)
+    forward = compile_forward(model, BATCH_SIZE)
+    if with_pixels:
+        return lambda inputs: [round_pixels(inputs), *forward(inputs)]
+    return forward
+
+
+def _from_rows(
+    boundary: str, groups: Iterable[Sequence[View]], read_stored: ReadStored
+) -> Iterator[ComputedBatch]:
+    for views in groups:
+        rows = read_stored(boundary, views)
+        if boundary == PIXELS:
+            rows = rows.astype(np.float32)
+        yield ComputedBatch(len(views), views, rows, {})
+
+
+def _from_photos(recipe: Recipe, groups: Iterable[Sequence[View]]) -> Iterator[ComputedBatch]:
+    for batch in loader.load_batches(groups, loader.PixelSettings.from_recipe(recipe)):
+        yield ComputedBatch(len(batch.views), batch.readable, batch.pixels, batch.errors)
