@@ -28,7 +28,7 @@ from harness import RESULTS, line, machine, say, scratch
 from tlcli.errors import TlcliError
 from tlcli.features.open_store import open_store
 from tlcli.recipe.load import load_recipe
-from tlcli.recipe.settings import Schedule
+from tlcli.recipe.stage_settings import Schedule
 from tlcli.search.find_rate import SilentStage, train_stages_before
 from tlcli.search.rate_curve import join_tests
 from tlcli.search.rate_sweep import sweep_rates

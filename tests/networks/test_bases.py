@@ -248,7 +248,7 @@ def test_random_weights_have_a_seed() -> None:
         (
             "VGG16",
             "xyz",
-            "freeze_until: VGG16 has no boundary 'xyz'; `tlcli bases VGG16` lists them",
+            "freeze_until: VGG16 has no boundary 'xyz'; `tlcli bases VGG16` lists boundaries",
         ),
     ],
 )

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from tlcli.errors import BoundaryError
 from tlcli.images.loader import BATCH_SIZE
 from tlcli.networks.bases import BASES
 from tlcli.networks.conversion import compute_in_bfloat16
@@ -107,6 +108,36 @@ def test_freezing_leaves_exactly_what_is_above_to_train(network):
     )
     head_only = network.freeze(None)
     assert sum(int(np.prod(v.shape)) for v in head_only) == in_head
+
+
+@pytest.mark.parametrize("batch_norm", ["frozen", "train"])
+@pytest.mark.parametrize("base", ["VGG16", "ResNet50", "MobileNetV2"])
+def test_from_the_first_layer_on_what_trains_is_what_the_loop_of_the_lessons_sets(base, batch_norm):
+    """Which is: go through the layers of Keras, and set `trainable` from a name on."""
+    row = BASES[base]
+    network = build_network(row, (32, 32), Head(), 2, seed=3)
+    layers = [network.base.get_layer(name) for name in row.layers]
+    for layer in layers[::5]:
+        try:
+            first = row.first_layer(layer.name)
+        except BoundaryError:
+            assert not any(above.weights for above in layers[layers.index(layer) :])
+            continue
+        variables = network.freeze(first.boundary.name, batch_norm=batch_norm, first=layer.name)
+        expected, trained = [], False
+        for other in layers:
+            trained = trained or other is layer
+            norm = isinstance(other, keras.layers.BatchNormalization)
+            other.trainable = trained and (batch_norm == "train" or not norm)
+            expected += other.trainable_variables
+        in_head = network.head.trainable_variables
+        assert [v.path for v in variables] == [v.path for v in [*expected, *in_head]]
+        count = row.trained_parameters(first.boundary.name, layer.name, batch_norm)
+        assert sum(int(np.prod(v.shape)) for v in expected) == count
+        above = {other.name for other in network.layers_above(first.boundary.name)}
+        frozen = [other.name for other in layers if other.weights and not other.trainable]
+        if batch_norm == "train":
+            assert tuple(name for name in frozen if name in above) == first.between
 
 
 def test_in_a_training_step_only_batch_norm_that_trains_is_in_training_mode():

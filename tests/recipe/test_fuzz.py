@@ -16,7 +16,8 @@ from tlcli.errors import RecipeError
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import Base, Data, Head, Stage
+from tlcli.recipe.settings import Base, Data, Head
+from tlcli.recipe.stage_settings import Stage
 from tlcli.system import files
 
 WORDS = sorted(

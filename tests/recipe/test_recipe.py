@@ -31,8 +31,8 @@ TOP = (
     "deterministic, search"
 )
 STAGE = (
-    "name, freeze_until, epochs, learning_rate, optimizer, schedule, monitor, early_stopping, "
-    "class_weights, label_smoothing, batch_size"
+    "name, freeze_until, unfreeze_from, epochs, learning_rate, optimizer, schedule, monitor, "
+    "early_stopping, class_weights, label_smoothing, batch_size"
 )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tlcli.networks.framework import keras
-from tlcli.recipe.settings import Optimizer, Stage
+from tlcli.recipe.stage_settings import Optimizer, Stage
 from tlcli.training.optimizers import Rate, make_optimizer
 
 STEPS = 4

@@ -66,6 +66,22 @@ def test_the_default_plan_in_numbers(make):
     assert told(made) == []
 
 
+def test_the_plan_says_where_a_stage_is_cut_whose_first_layer_is_inside_a_block(make):
+    stages = "stages: [{name: head}, {name: top, unfreeze_from: conv5_block3_2_conv}]"
+    made = make(stages, "base.name=ResNet50")
+    top = made.stages[1]
+    assert top.cut.name == "conv5_block2_out"
+    # Two convolutions with their biases; batch norm is frozen.
+    head = 2048 * 256 + 256 + 256 * 3 + 3
+    assert top.trainable == head + (3 * 3 * 512 * 512 + 512) + (512 * 2048 + 2048)
+    assert made.text().endswith(
+        "\ntop: no clean cut lies right below conv5_block3_2_conv, so it trains from "
+        "conv5_block2_out; 2 layers between stay frozen: conv5_block3_1_conv, conv5_block3_1_bn"
+    )
+    assert "below conv5_block3_2_conv" in made.text()
+    assert made.as_json()["stages"][1]["unfreeze_from"] == "conv5_block3_2_conv"
+
+
 @pytest.mark.parametrize(
     ("more", "size"),
     [

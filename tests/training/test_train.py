@@ -134,7 +134,9 @@ def plain_losses(ran: Ran) -> list[float]:
     val_labels = np.array([item.label for item in val], np.float32)[:, None]
     found = []
     for number, settings in enumerate(chosen.stages):
-        network.freeze(settings.freeze_until, batch_norm=chosen.base.batch_norm)
+        network.freeze(
+            settings.freeze_until, batch_norm=chosen.base.batch_norm, first=settings.unfreeze_from
+        )
         network.whole.compile(
             keras.optimizers.Adam(settings.learning_rate), keras.losses.BinaryCrossentropy()
         )
@@ -190,6 +192,19 @@ def test_training_the_whole_base_from_stored_pixels_equals_plain_keras(run, pair
     (folder,) = files.features_folder(files.cache_folder(None)).glob("any-pixels-*")
     rows = [np.load(path, mmap_mode="r") for path in folder.glob("rows-*.npy")]
     assert {(row.dtype, row.shape[1:]) for row in rows} == {(np.dtype(np.uint8), (32, 32, 3))}
+
+
+@pytest.mark.slow
+def test_layers_between_the_cut_and_the_first_that_trains_stay_frozen(run, pair):
+    first = "conv5_block3_2_conv"
+    ran = run("ResNet50", STAGES.replace("freeze_until: BOUNDARY", f"unfreeze_from: {first}"))
+    assert ran.plan.stages[1].cut.name == "conv5_block2_out"
+    np.testing.assert_allclose(losses(ran), plain_losses(ran), rtol=2e-3)
+    fresh = build_network(ran.plan.row, (32, 32), ran.plan.recipe.head, 2, seed=0)
+    saved = keras.saving.load_model(ran.path / directory.MODEL)
+    for name, moves in (("conv5_block3_1_conv", False), (first, True)):
+        before, after = (m.get_layer(name).get_weights()[0] for m in (fresh.whole, saved))
+        assert (before != after).any() == moves
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tlcli.errors import BoundaryError, Problem, suggestion
-from tlcli.networks.boundaries import NO_LAYER, PIXELS, Boundary, LayerNames
+from tlcli.networks.boundaries import NO_LAYER, PIXELS, Boundary, FirstLayer, LayerNames
 from tlcli.networks.preprocessing import PixelConvention, preprocess
 
 #: Boundaries that are named where one leaves nothing to train.
@@ -90,6 +90,32 @@ class PretrainedBase:
                 return boundary
         raise BoundaryError(Problem(where, *self.explain_boundary(name, line)))
 
+    def first_layer(self, name: Any, *, where: str = "unfreeze_from") -> FirstLayer:
+        """Where to cut so that the layer `name` is the first that trains.
+
+        Raises `BoundaryError`, placed at `where`, for a name that is no layer with weights above.
+        """
+        first = self._layer_names.first_layer(name) if isinstance(name, str) else None
+        if first is None:
+            raise BoundaryError(Problem(where, *self._layer_names.explain_first_layer(name)))
+        return first
+
+    def trained_parameters(
+        self, freeze_until: str | None, unfreeze_from: str | None, batch_norm: str
+    ) -> int:
+        """Parameters of the base that a stage trains: above a boundary, from a layer of it on.
+
+        `batch_norm` is that of the recipe.
+        """
+        if freeze_until is None:
+            return 0
+        count = self.boundary(freeze_until).trainable(batch_norm)
+        between = self.first_layer(unfreeze_from).between if unfreeze_from else ()
+        for layer in between:
+            kernels, in_norm = _measured()[self.name]["trainable"][layer]
+            count -= int(kernels + (in_norm if batch_norm == "train" else 0))
+        return count
+
     def explain_boundary(self, value: Any, line: str = "freeze_until: {}") -> tuple[str, str]:
         """What is wrong with a value that is no clean boundary, as `LayerNames.explain` says it."""
         return self._layer_names.explain(value, line)
@@ -115,7 +141,8 @@ class PretrainedBase:
         # With ImageNet's weights Keras puts one more layer in front of EfficientNets.
         in_front = 2 if self.convention == "efficientnet" else 1
         classifier = tuple(_measured()[self.name]["classifier"])
-        return LayerNames(self.name, self.layers, self.boundaries, classifier, in_front)
+        weighted = _measured()[self.name]["trainable"]
+        return LayerNames(self.name, self.layers, weighted, self.boundaries, classifier, in_front)
 
     def preprocess(self, x: Any) -> Any:
         """Turn raw RGB pixels 0..255 into those that the base expects: see `preprocessing`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from bisect import bisect
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tlcli.errors import brief
+from tlcli.networks.old_layer_names import current_name
 
 NAME_EXPECTED = "must be the name of a layer"
 HEAD_ALONE = "a stage without freeze_until trains the head alone"
@@ -62,12 +64,27 @@ class Boundary:
 
 
 @dataclass(frozen=True)
+class FirstLayer:
+    """A cut for a stage whose first layer that trains is named, and may lie inside a block.
+
+    Attributes:
+        boundary: the highest clean one below it.
+        between: the layers with weights to train above the boundary that stay frozen all the same,
+            since they are below it.
+    """
+
+    boundary: Boundary
+    between: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LayerNames:
     """The layers of a base by name, and the boundaries among them.
 
     Attributes:
         base: its name.
         layers: those without the input, in the order of Keras.
+        weighted: those of them with weights that can be trained.
         boundaries: the clean ones, bottom to top.
         classifier: the layers that the classifier adds.
         in_front: how many layers Keras has beside `layers`: the input, and some for the pixels.
@@ -75,6 +92,7 @@ class LayerNames:
 
     base: str
     layers: tuple[str, ...]
+    weighted: Collection[str]
     boundaries: tuple[Boundary, ...]
     classifier: tuple[str, ...]
     in_front: int
@@ -90,6 +108,48 @@ class LayerNames:
         if not isinstance(value, str):
             return f"found {brief(value)}", NAME_EXPECTED
         return self._explain_name(value)
+
+    def first_layer(self, name: str) -> FirstLayer | None:
+        """The cut below the layer `name`, or below the first one above it that has weights.
+
+        None where there is no such layer, or nothing to train in it and above.
+        """
+        if name not in self.layers:
+            return None
+        at = self.layers.index(name)
+        trained = [layer for layer in self.layers[at:] if layer in self.weighted]
+        if not trained:
+            return None
+        below = self.layers[: self.layers.index(trained[0])]
+        boundary = next(b for b in reversed(self.boundaries) if b.name in (PIXELS, *below))
+        if boundary.trainable_above == self.boundaries[0].trainable_above:
+            boundary = self.boundaries[0]  # only preprocessing lies between, and its rows are large
+        start = 0 if boundary.name == PIXELS else below.index(boundary.name) + 1
+        between = tuple(layer for layer in below[start:] if layer in self.weighted)
+        return FirstLayer(boundary, between)
+
+    def explain_first_layer(self, name: Any) -> tuple[str, str]:
+        """What is wrong with a value that is no first layer to train: message and hint."""
+        if not isinstance(name, str):
+            return f"found {brief(name)}", NAME_EXPECTED
+        last = next(layer for layer in reversed(self.layers) if layer in self.weighted)
+        if name in self.classifier:
+            hint = f"the last layer with weights is '{last}'; the head trains anyway"
+            return f"'{name}' is above the top of the base", hint
+        if name in self.layers:
+            return f"no layer from '{name}' on has weights", f"the last one that has is '{last}'"
+        if name in (PIXELS, NO_LAYER):
+            return f"found '{name}', which is no layer", f"write `freeze_until: {PIXELS}`"
+        return f"{self.base} has no layer '{name}'", self._guess(name, self.layers)
+
+    def _guess(self, name: str, known: Iterable[str]) -> str:
+        """A hint at what is meant by a name that is not among the known ones."""
+        if today := current_name(self.base, name):
+            return f"Keras calls it '{today}' today"
+        by_lower = {layer.lower(): layer for layer in known}
+        close = difflib.get_close_matches(name.lower(), by_lower, n=3)
+        guess = " or ".join(f"'{by_lower[layer]}'" for layer in close)
+        return f"did you mean {guess}?" if guess else f"`tlcli bases {self.base}` lists boundaries"
 
     def _explain_name(self, name: str) -> tuple[str, str]:
         names = [boundary.name for boundary in self.boundaries]
@@ -109,11 +169,7 @@ class LayerNames:
                 f"'{name}' is above the top of the base",
                 f"the last boundary is '{names[-1]}'",
             )
-        by_lower = {clean.lower(): clean for clean in names}
-        close = difflib.get_close_matches(name.lower(), by_lower, n=3)
-        guess = " or ".join(f"'{by_lower[clean]}'" for clean in close)
-        hint = f"did you mean {guess}?" if guess else f"`tlcli bases {self.base}` lists them"
-        return f"{self.base} has no boundary '{name}'", hint
+        return f"{self.base} has no boundary '{name}'", self._guess(name, names)
 
     def _explain_count(self, count: int, line: str) -> tuple[str, str]:
         """The boundary that Keras' `layers[:count]` means: the highest with all below it frozen."""

@@ -132,8 +132,12 @@ class Network:
         )
         return graph
 
-    def freeze(self, boundary: str | None, *, batch_norm: str = "frozen") -> list[Variable]:
+    def freeze(
+        self, boundary: str | None, *, batch_norm: str = "frozen", first: str | None = None
+    ) -> list[Variable]:
         """Freeze up to `boundary` (`None`: the whole base) and return the trainable variables.
+
+        With `first`, the name of a layer, those below that layer are frozen, too.
 
         The flag of every layer is set, since setting `trainable` of a model overwrites that of all
         its layers. Batch norm of the base stays frozen, scale and shift included, unless
@@ -141,6 +145,8 @@ class Network:
         ImageNet are neither replaced by those of small batches nor slowly forgotten.
         """
         above = set() if boundary is None else {id(layer) for layer in self.layers_above(boundary)}
+        if first is not None:
+            above -= {id(layer) for layer in self._own_layers[: self.row.layers.index(first)]}
         for layer in self._own_layers:
             is_batch_norm = isinstance(layer, keras.layers.BatchNormalization)
             train = id(layer) in above and not (is_batch_norm and batch_norm == "frozen")

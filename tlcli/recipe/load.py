@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
-from tlcli.recipe.problems import cross_check, explain_errors
+from tlcli.recipe.first_layer import resolve_first_layers
+from tlcli.recipe.problems import base_of, cross_check, explain_errors
 from tlcli.recipe.recipe import Recipe, plain_name
 from tlcli.recipe.search import check_search
 from tlcli.system import files
@@ -53,7 +54,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for name in [name for name in Recipe.model_fields if raw.get(name) is None]:
         raw.pop(name, None)  # a block whose lines are all commented out
     _fill_in(raw, path.stem)
-    problems = list(cross_check(raw, document))
+    row = base_of(raw)
+    problems = [*resolve_first_layers(raw, row, document)] if row else []
+    problems += cross_check(raw, document)
     try:
         recipe = Recipe.model_validate(raw, context=document)
         problems = problems or [*check_search(recipe, document)]

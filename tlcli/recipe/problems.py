@@ -89,7 +89,7 @@ def check_fine_tuning(recipe: Recipe) -> Iterator[Problem]:
         if not stage.freeze_until:
             continue
         boundary = row.boundary(stage.freeze_until)
-        if boundary.trainable(batch_norm):
+        if row.trained_parameters(stage.freeze_until, stage.unfreeze_from, batch_norm):
             continue
         above, hint = "no layer with weights", _lower_boundaries(row, boundary.name, batch_norm)
         severity: Severity = "error"
@@ -134,12 +134,14 @@ def explain_errors(
             continue  # the default stages have what is reported of the base
         words = _words(detail, key, model)
         if key[-1:] == ("freeze_until",) and detail["type"] == "string_type":
-            row = _base_of(raw)
+            row = base_of(raw)
             words = row.explain_boundary(detail["input"]) if row else (words[0], NAME_EXPECTED)
+        elif key[-1:] == ("unfreeze_from",) and detail["type"] == "string_type":
+            words = (words[0], NAME_EXPECTED)
         yield Problem(document.where(key), *words)
 
 
-def _base_of(raw: dict[str, Any]) -> bases.PretrainedBase | None:
+def base_of(raw: dict[str, Any]) -> bases.PretrainedBase | None:
     """The base that a raw recipe names, if it is one."""
     base = raw.get("base")
     name = base.get("name") if isinstance(base, dict) else None

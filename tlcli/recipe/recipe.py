@@ -16,7 +16,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 from tlcli.networks.bases import BASES
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.block import Block
-from tlcli.recipe.settings import Base, Data, Features, Head, Stage
+from tlcli.recipe.first_layer import leave_out_boundaries
+from tlcli.recipe.settings import Base, Data, Features, Head
+from tlcli.recipe.stage_settings import Stage
 from tlcli.system.yamlfile import Document, dump_yaml
 
 #: Bytes of a name: a folder's may have 255, and a run adds its number, or what it replaces.
@@ -101,6 +103,7 @@ class Recipe(Block):
         values = self.model_dump(mode="json")
         if self.search is None:
             del values["search"]
+        leave_out_boundaries(values)
         return values
 
     def as_yaml(self) -> str:

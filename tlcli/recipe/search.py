@@ -18,10 +18,13 @@ from typing import Any, Literal, get_args
 from pydantic import ValidationError
 
 from tlcli.errors import Problem, RecipeError, brief, nearest
+from tlcli.networks.bases import BASES
 from tlcli.recipe.block import Block
+from tlcli.recipe.first_layer import BOUNDARY, NAME, resolve_first_layers
 from tlcli.recipe.problems import cross_check, explain_errors
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import Head, Stage
+from tlcli.recipe.settings import Head
+from tlcli.recipe.stage_settings import Stage
 from tlcli.system.yamlfile import Document, KeyPath, format_key, parse_key
 
 Scale = Literal["log", "uniform", "int"]
@@ -140,7 +143,8 @@ def with_settings(recipe: Recipe, values: Mapping[KeyPath, Any]) -> Recipe:
             raw["stages"][-1]["freeze_until"] = value
     overrides = {key: f"{format_key(key)}={brief(value)}" for key, value in values.items()}
     changes = recipe.document.overridden({**recipe.document.overrides, **overrides})
-    problems = list(cross_check(raw, changes))
+    problems = [*resolve_first_layers(raw, BASES[recipe.base.name], changes)]
+    problems += cross_check(raw, changes)
     try:
         changed = Recipe.model_validate(raw, context=recipe.document)
     except ValidationError as error:
@@ -156,13 +160,17 @@ def _put(raw: Any, key: KeyPath, value: Any) -> None:
             raw[part] = {}
         raw = raw[part]
     raw[key[-1]] = value
+    for name, other in ((NAME, BOUNDARY), (BOUNDARY, NAME)):
+        if key[-1] == name:  # each takes the place of the other
+            raw.pop(other, None)
 
 
 def setting(recipe: Recipe, key: KeyPath) -> Any:
     """The value of a setting as plain data; None where its block is left out."""
     value: Any = recipe.resolved()
     for part in key:
-        value = None if value is None else value[part]
+        known = isinstance(value, list) or (isinstance(value, dict) and part in value)
+        value = value[part] if known else None
     return value
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from tlcli.errors import Problem
 from tlcli.evaluation import chart_data
 from tlcli.networks import bases
-from tlcli.recipe.settings import Stage
+from tlcli.networks.boundaries import PIXELS
+from tlcli.recipe.stage_settings import Stage
 from tlcli.report import charts
 from tlcli.report.charts import ComparisonChart, ReliabilityDiagram
 from tlcli.report.confusion import ConfusionMatrix, confusion_with_photos
@@ -45,7 +46,7 @@ class PlannedStage:
 
     Attributes:
         frozen_until: the boundary, in words.
-        trained: the parameters of the base above the boundary.
+        trained: the parameters of the base that it trained.
     """
 
     planned: Stage
@@ -160,17 +161,24 @@ def _networks(verdict: Verdict) -> list[MeasuredAccuracy]:
 
 
 def _stages(data: RunData) -> tuple[PlannedStage, ...]:
-    row = bases.lookup(data.recipe.base.name)
-    above = {layer.name: layer.trainable_above for layer in row.boundaries} if row else {}
+    row = bases.BASES[data.recipe.base.name]
     return tuple(
         PlannedStage(
             planned,
             result,
-            planned.freeze_until or "the whole base",
-            above.get(planned.freeze_until or "", 0),
+            _frozen_until(planned),
+            row.trained_parameters(
+                planned.freeze_until, planned.unfreeze_from, data.recipe.base.batch_norm
+            ),
         )
         for planned, result in zip(data.recipe.stages, data.outcome.stages, strict=False)
     )
+
+
+def _frozen_until(stage: Stage) -> str:
+    if stage.unfreeze_from is not None:
+        return f"below {stage.unfreeze_from}"
+    return "nothing" if stage.freeze_until == PIXELS else stage.freeze_until or "the whole base"
 
 
 def _learning_charts(data: RunData) -> tuple[Chart, ...]:

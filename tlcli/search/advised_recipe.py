@@ -8,7 +8,7 @@ from typing import Any
 
 from tlcli.data.starter_recipe import place_from
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import Stage
+from tlcli.recipe.stage_settings import Stage
 from tlcli.search.strategies import Strategy
 from tlcli.search.tuning_trial import (
     HEAD_RATE,

@@ -11,7 +11,7 @@ import numpy as np
 from tlcli.errors import Problem, RunError
 from tlcli.networks.network import Network, Variable
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import Schedule
+from tlcli.recipe.stage_settings import Schedule
 from tlcli.search.rate_curve import STEPS, Divergence, swept_rates
 from tlcli.system import console
 from tlcli.training.batches import Feed, Pick

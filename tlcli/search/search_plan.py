@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tlcli.errors import DataError, Problem, RecipeError
+from tlcli.recipe.first_layer import BOUNDARY, NAME
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.search import Between, Choices, Dimension, read_space, with_settings
 from tlcli.runs.study_records import StudyRecord
@@ -151,7 +152,7 @@ def plan_search(
         hint = "set data.split.val, or add a folder of them"
         raise DataError(Problem("data", "no validation photos to choose a winner by", hint))
     for dimension in space:
-        if dimension.name.endswith("freeze_until") and isinstance(dimension.domain, Choices):
+        if dimension.key[-1] in (BOUNDARY, NAME) and isinstance(dimension.domain, Choices):
             for value in dimension.domain.values:  # each has rows of its own
                 make_plan(replace(checked, recipe=with_settings(base, {dimension.key: value})))
     return SearchPlan(checked, plan, recipe, space, min(trials, _combinations(space)), seeds)
@@ -167,7 +168,7 @@ def _leading_heads(recipe: Recipe) -> int:
 
 def _is_about_tuning(dimension: Dimension, heads: int) -> bool:
     key = dimension.key
-    if key[0] == "base" or key[-1] == "freeze_until":
+    if key[0] == "base" or key[-1] in (BOUNDARY, NAME):
         return True
     return key[0] == "stages" and isinstance(key[1], int) and key[1] >= heads
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.logits import cross_entropy, likeliest_class
 from tlcli.networks.network import DROPOUT, HIDDEN, LOGITS, Model
-from tlcli.recipe.settings import Head, Optimizer
+from tlcli.recipe.settings import Head
+from tlcli.recipe.stage_settings import Optimizer
 from tlcli.training.optimizers import make_optimizer
 from tlcli.training.step import Means
 

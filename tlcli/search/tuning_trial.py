@@ -17,7 +17,7 @@ from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.networks.network import Network
 from tlcli.networks.probabilities import class_logits
 from tlcli.recipe.augment import Augment
-from tlcli.recipe.settings import Stage
+from tlcli.recipe.stage_settings import Stage
 from tlcli.runs.advice_record import MeasuredShare, TuningTrial
 from tlcli.runs.records import Epoch
 from tlcli.search import linear_probe

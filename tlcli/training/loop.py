@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tlcli.errors import Problem, RunError
 from tlcli.networks.network import Network, Variable
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import Stage
+from tlcli.recipe.stage_settings import Stage
 from tlcli.runs.records import Epoch, Score, StageResult
 from tlcli.system import console, stateless_random
 from tlcli.training.batches import Feed, Pick

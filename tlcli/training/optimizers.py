@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tlcli.networks.framework import keras
-from tlcli.recipe.settings import Optimizer, Stage
+from tlcli.recipe.stage_settings import Optimizer, Stage
 
 
 def make_optimizer(settings: Optimizer, learning_rate: float, precision: str) -> Any:

@@ -20,6 +20,7 @@ from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.stage_settings import Stage
 from tlcli.system import console
 from tlcli.training import memory
 from tlcli.training.preflight import Preflight, check_classes, check_validation
@@ -73,7 +74,7 @@ class Plan:
         rows = [
             [
                 planned.stage.name,
-                _frozen_until(planned.stage.freeze_until, self.row),
+                _frozen_until(planned.stage, self.row),
                 console.count(planned.trainable),
                 console.count(planned.frozen),
                 planned.stage.epochs,
@@ -82,7 +83,8 @@ class Plan:
             ]
             for planned in self.stages
         ]
-        return "\n".join(map(console.one_line, lines)) + "\n\n" + console.table(headers, rows)
+        text = "\n".join(map(console.one_line, lines)) + "\n\n" + console.table(headers, rows)
+        return "\n".join([text, *map(console.one_line, self._cuts_below_layers())])
 
     def as_json(self) -> dict[str, Any]:
         """What `finetune --dry-run --json` prints."""
@@ -94,6 +96,7 @@ class Plan:
                 {
                     "name": planned.stage.name,
                     "freeze_until": planned.stage.freeze_until,
+                    "unfreeze_from": planned.stage.unfreeze_from,
                     "cut": planned.cut.name,
                     "trainable": planned.trainable,
                     "frozen": planned.frozen,
@@ -120,6 +123,18 @@ class Plan:
         through = f"{some}{needed} through the trunk" if self._has_trunk else "decoded and drawn"
         return f"every training photo and {kept}; {through}, once"
 
+    def _cuts_below_layers(self) -> Iterator[str]:
+        """A line for each stage whose first layer lies inside a block: where it is cut instead."""
+        for stage in (planned.stage for planned in self.stages):
+            if stage.unfreeze_from is not None:
+                between = self.row.first_layer(stage.unfreeze_from).between
+                listed = ", ".join(between[:4]) + (", ..." if len(between) > 4 else "")
+                layers = console.counted(len(between), "layer")
+                yield (
+                    f"{stage.name}: no clean cut lies right below {stage.unfreeze_from}, so it "
+                    f"trains from {stage.freeze_until}; {layers} between stay frozen: {listed}"
+                )
+
     @property
     def _has_trunk(self) -> bool:
         """Whether some stage trains from more than pixels."""
@@ -143,10 +158,12 @@ def make_plan(checked: Preflight) -> Plan:
     return Plan(recipe, index, source, stages, needed, checked.cache, problems)
 
 
-def _frozen_until(boundary: str | None, row: PretrainedBase) -> str:
-    if boundary is None:
+def _frozen_until(stage: Stage, row: PretrainedBase) -> str:
+    if stage.unfreeze_from is not None:
+        return f"below {stage.unfreeze_from}"
+    if stage.freeze_until is None:
         return f"{row.top.name} (whole base)"
-    return f"{PIXELS} (nothing)" if boundary == PIXELS else boundary
+    return f"{PIXELS} (nothing)" if stage.freeze_until == PIXELS else stage.freeze_until
 
 
 def _how_to_proceed(photo_findings: Iterable[Finding]) -> Iterator[Problem]:

@@ -11,7 +11,8 @@ from tlcli.data.dataset import Index
 from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.networks.boundaries import Boundary
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import Head, Stage
+from tlcli.recipe.settings import Head
+from tlcli.recipe.stage_settings import Stage
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ def stage_plans(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
     total = row.parameters + in_head
     cut = row.top
     for stage in chosen.stages:
-        trainable = in_head
+        trainable = in_head + row.trained_parameters(
+            stage.freeze_until, stage.unfreeze_from, chosen.base.batch_norm
+        )
         if stage.freeze_until:
             boundary = row.boundary(stage.freeze_until)
-            trainable += boundary.trainable(chosen.base.batch_norm)
             if order.index(boundary.name) < order.index(cut.name):
                 cut = boundary
         class_weights = _class_weights(stage, index)

@@ -264,9 +264,10 @@ def _unpacked(kind: str, arrays: dict[str, Array]) -> list[Array]:
 
 
 def _announce(planned: StagePlan, number: int, count: int) -> None:
-    until = planned.stage.freeze_until
+    until, first = planned.stage.freeze_until, planned.stage.unfreeze_from
     frozen = f"frozen until {until}" if until else "the whole base is frozen"
     frozen = "nothing is frozen" if until == PIXELS else frozen
+    frozen = f"frozen below {first}" if first else frozen
     console.note(
         f"\nstage {number + 1} of {count}: {planned.stage.name} "
         f"({planned.trainable:,} trainable parameters, {frozen})"

@@ -114,7 +114,9 @@ def set_trainable(network: Network, planned: StagePlan, recipe: Recipe) -> list[
     the plan counts other parameters.
     """
     stage = planned.stage
-    variables = network.freeze(stage.freeze_until, batch_norm=recipe.base.batch_norm)
+    variables = network.freeze(
+        stage.freeze_until, batch_norm=recipe.base.batch_norm, first=stage.unfreeze_from
+    )
     count = sum(math.prod(variable.shape) for variable in variables)
     if count != planned.trainable:
         message = f"{count:,} parameters would train, the plan says {planned.trainable:,}"
