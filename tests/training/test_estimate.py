@@ -110,14 +110,20 @@ def test_the_plan_says_when_live_views_would_be_as_fast_as_stored_pixels(make):
     photo = whole_base * (1 + 2 * estimate.BACKWARD)
     slow = Speed(1e9, float("inf"), decode=photo / 50)
     guess = estimate.estimate(make(*whole), slow)
-    assert guess.live_adds == pytest.approx(0.02)
+    # 24 of 39 photos would not be decoded once but in each of 12 epochs; nothing else changes.
+    assert guess.live_adds == pytest.approx((12 - 1) * 24 * slow.decode / guess.total)
+    assert 0.01 < guess.live_adds < 0.02
     assert guess.text().endswith(
-        "\naugment.views=live would be about as fast from pixels (+2 %), store nothing, and show a "
-        "new view in every epoch"
+        f"\naugment.views=live would be about as fast (+{100 * guess.live_adds:.0f} %), "
+        "would store no training photo, and show a new view in every epoch"
     )
     assert guess.extract == pytest.approx((24 + 15) * photo / 50)
     slower = estimate.estimate(make(*whole), Speed(1e9, float("inf"), decode=photo / 2))
-    assert slower.live_adds == pytest.approx(0.5) and "\n" not in slower.text()
+    assert slower.live_adds > estimate.AS_FAST and "\n" not in slower.text()
+    above = estimate.estimate(
+        make(whole[1]), slow
+    )  # the trunk of the head stage would run 10 times
+    assert above.live_adds > estimate.AS_FAST
     for others in ((), (*whole, "augment.views=live"), (*whole, "augment.rotation_range=0")):
         assert estimate.estimate(make(*others), slow).live_adds is None
 

@@ -12,7 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,8 @@ class Estimate:
     """Seconds of a plan: of filling an empty feature store, and of each stage by its name.
 
     Attributes:
-        live_adds: the share of their time that live views would add to the stages that train from
-            stored pixels; None where there are none, or no views that change.
+        live_adds: the share that live views would add to the total; None where no stage trains from
+            stored pixels, or no view differs from its photo.
     """
 
     extract: float
@@ -88,8 +88,8 @@ class Estimate:
         if self.live_adds is None or self.live_adds > AS_FAST:
             return text
         return (
-            f"{text}\naugment.views=live would be about as fast from pixels "
-            f"({100 * self.live_adds:+.0f} %), store nothing, and show a new view in every epoch"
+            f"{text}\naugment.views=live would be about as fast ({100 * self.live_adds:+.0f} %), "
+            "would store no training photo, and show a new view in every epoch"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -117,26 +117,33 @@ def estimate(plan: Plan, speed: Speed | None = None) -> Estimate | None:
         if Path("/proc/driver/nvidia/version").exists():
             return None
         speed = calibrate(plan.index.items, plan.recipe.base.image_size)
+    live = plan.recipe.augment.views == "live"
+    guess = _estimate(plan, speed, live=live)
+    stores_pixels = any(cut.name == PIXELS for cut in plan.cuts)
+    if live or not stores_pixels or not plan.recipe.augment.changes_pixels:
+        return guess
+    return replace(guess, live_adds=_estimate(plan, speed, live=True).total / guess.total - 1)
+
+
+def _estimate(plan: Plan, speed: Speed, *, live: bool) -> Estimate:
+    """The estimate with live views or stored ones, whatever the plan has."""
     trunk = max(plan.cuts, key=_order(plan.row))
     counts = {split: len(plan.index.of(split)) for split in ("train", "val", "test")}
-    live = plan.recipe.augment.views == "live"
     plain = len(plan.index.items) - (counts["train"] if live else 0)
     augmented = 0 if live else plan.recipe.augment.kept_views * counts["train"]
     whole = forward(plan, None, trunk, speed)
     drawn = augmentation(plan, speed)
     extract = plain * (speed.decode + whole) + augmented * (drawn + whole)
-    stages, added = [], []
+    stages = []
     for planned in plan.stages:
         photo, evaluated = stage_photo(plan, planned, speed)
         if live:
             photo += speed.decode + drawn + forward(plan, None, planned.cut, speed)
-        elif planned.cut.name == PIXELS and plan.recipe.augment.changes_pixels:
-            added.append((speed.decode + drawn) / photo)
         steps = planned.steps * step(planned, speed)
         epoch = counts["train"] * photo + steps + counts["val"] * evaluated
         seconds = planned.stage.epochs * epoch + counts["test"] * evaluated
         stages.append((planned.stage.name, seconds))
-    return Estimate(extract, tuple(stages), max(added, default=None))
+    return Estimate(extract, tuple(stages))
 
 
 def forward(plan: Plan, low: Boundary | None, high: Boundary, speed: Speed) -> float:

@@ -84,7 +84,8 @@ class Plan:
             for planned in self.stages
         ]
         text = "\n".join(map(console.one_line, lines)) + "\n\n" + console.table(headers, rows)
-        return "\n".join([text, *map(console.one_line, self._cuts_below_layers())])
+        notes = "\n".join(map(console.one_line, self._cuts_below_layers()))
+        return f"{text}\n\n{notes}" if notes else text
 
     def as_json(self) -> dict[str, Any]:
         """What `finetune --dry-run --json` prints."""
