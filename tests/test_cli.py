@@ -33,6 +33,7 @@ def test_the_commands():
     assert {" ".join(path) for path in commands()} == {
         "init", "sample", "check", "bases", "extract", "finetune", "predict", "preview", "runs",
         "schema", "serve", "reproduce", "probe", "export", "advise", "find-lr", "tune",
+        "runs list", "runs diff", "runs note", "runs page", "runs rename", "runs rm",
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",
@@ -70,8 +71,8 @@ def test_the_bare_name_of_a_group_is_no_mistake(cli, path: tuple[str, ...]):
     shown = cli(*path, prog_name="tlcli")
     assert shown.exit_code == 0
     assert shown.stderr == ""
-    if path == ("cache",):
-        assert shown.stdout.startswith("the feature store ")
+    if said := {("cache",): "the feature store ", ("runs",): "no runs in "}.get(path):
+        assert shown.stdout.startswith(said)
         return
     assert shown.stdout == cli(*path, "--help", prog_name="tlcli").stdout
     assert shown.stdout.startswith(" ".join(("Usage: tlcli", *path, "[OPTIONS] COMMAND")))

@@ -40,7 +40,7 @@ def templates(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def rendered(templates: dict[str, str], source: str, **values: object) -> str:
     templates["page.html"] = source
-    return html.render_page("page.html", values, style="report.css", script="report.js")
+    return html.render_page("page.html", values, styles=("report.css",), scripts=("report.js",))
 
 
 def test_values_are_escaped_wherever_they_stand(templates):

@@ -55,10 +55,10 @@ def test_a_changed_recipe_is_another_run_and_the_change_is_told(parts, capsys):
     changed = parts("stages.1.epochs=7", "head.hidden=[8,4]")
     assert name_of(RunRequest(), *changed) == ("small-2", False)
     assert (
-        "small-1 was stopped and is not resumed: head.hidden.0 was 256, is now 8; "
-        "head.hidden.1 was not set, is now 4; stages.1.epochs was 30, is now 7\n"
+        "small-1 was stopped and is not resumed: head.hidden was [256], is now [8, 4]; "
+        "stages.1.epochs was 30, is now 7\n"
     ) in capsys.readouterr().err
-    assert refused(RunRequest(resume="small-1"), *changed)[2:] == [
+    assert refused(RunRequest(resume="small-1"), *changed)[1:] == [
         "--resume small-1: stages.1.epochs was 30, is now 7",
         "--resume small-1: the recipe or the photos are not those of the run; "
         "undo the change, or leave out --resume to train a new run",

@@ -157,7 +157,7 @@ def test_json_results_are_read_by_anything(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     "words",
     [
-        ["runs", "a\x1b]0;pwned\x07\nError: b"], ["--x\x1b[2J"], ["a\x1b]0;pwned\x07"],
+        ["doctor", "a\x1b]0;pwned\x07\nError: b"], ["--x\x1b[2J"], ["a\x1b]0;pwned\x07"],
         ["curves", "--y\x1b[2J"], ["weights", "z\x1b[2J"], ["predict", "--top", "\x1b[2J", "a"],
         ["finetune", "--resume", "a", "--out", "b\x1b[2J", "more\u202e"],
         ["compare", "a", "b", "\x07"],
@@ -173,7 +173,7 @@ def test_what_was_pasted_does_not_steer_the_terminal(words: list[str], cli):
 
 
 def test_usage_errors_without_control_characters_stay_as_they_are(cli):
-    done = cli("runs", "more")
+    done = cli("doctor", "more")
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (
         2, "Error: Got unexpected extra argument (more)"
     )  # fmt: skip

@@ -21,6 +21,7 @@ from tlcli.evaluation.predictions import RunProbabilities
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.networks.temperature import log_loss
 from tlcli.runs.directory import Run
+from tlcli.runs.run_settings import SettingDifference, compare_settings, known_settings
 from tlcli.system import console
 from tlcli.system.console import counted
 
@@ -60,6 +61,7 @@ class RunComparison:
         pairs: the shared photos by which of the runs is right.
         difference: accuracy of the second run less that of the first.
         more_than_chance: whether the test rejects that both are right equally often.
+        settings: all that differ between the recipes of the runs.
     """
 
     split: str
@@ -74,6 +76,7 @@ class RunComparison:
     test: McNemarTest
     more_than_chance: bool
     verdict: str
+    settings: tuple[SettingDifference, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The form printed by `--json`."""
@@ -116,6 +119,7 @@ def compare(first: Run, second: Run, split: str = "test", *, raw: bool = False) 
         test=test,
         more_than_chance=test.p < 1 - CONFIDENCE_LEVEL,
         verdict=_verdict(first_scores.run, second_scores.run, pairs, test.p),
+        settings=compare_settings(known_settings(first), known_settings(second)),
     )
 
 

@@ -18,6 +18,7 @@ from tlcli.evaluation.tta import read_tta_settings
 from tlcli.networks.probabilities import likeliest_class
 from tlcli.networks.temperature import log_loss
 from tlcli.runs import directory
+from tlcli.runs.create import check_out_folder
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation, ScoresWithoutViews, write_evaluation
 from tlcli.runs.inputs import read_recipe, read_split
@@ -80,7 +81,7 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
         request = replace(request, split=labelled_photos.default_split(run))
     if request.out is not None:
         name = request.split or ("csv" if request.table else "dir")
-        directory.check_out(request.out, directory.evaluation_files(name), force=request.force)
+        check_out_folder(request.out, directory.evaluation_files(name), force=request.force)
     if request.tta:
         read_tta_settings(run.path)  # refuses a run without views before anything is computed
     if request.calibrate:

@@ -11,6 +11,7 @@ from tlcli.evaluation import chart_data, figures
 from tlcli.evaluation.chart_data import BestEpoch, Curve, LearningCurves
 from tlcli.evaluation.colours import SERIES
 from tlcli.runs import directory
+from tlcli.runs.create import check_out_folder
 from tlcli.runs.directory import Run
 from tlcli.runs.metrics import read_metrics
 from tlcli.runs.records import BriefRecord, BriefSummary, Epoch, validate_record
@@ -54,7 +55,7 @@ def draw_curves(run: Run, out: Path | None = None, *, force: bool = False) -> tu
     curves = read_curves(run)
     folder = out or run.path
     if folder.resolve() != run.path.resolve():
-        directory.check_out(folder, directory.CURVES, force=force)
+        check_out_folder(folder, directory.CURVES, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in directory.CURVES)
     with figures.picture_style([stage.name for stage in curves.stages]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -61,11 +61,11 @@ def render_page(
     template: str,
     values: Mapping[str, Any],
     *,
-    style: str,
-    script: str,
+    styles: Sequence[str],
+    scripts: Sequence[str],
     colours: Mapping[str, ChartColour] | None = None,
 ) -> str:
-    """A page from a template, with a style sheet and a script that are files beside it.
+    """A page from a template, with style sheets and scripts that are files beside it.
 
     `values` are plain data; a string in them is text, never markup. `colours` are the style sheet's
     variables of these names.
@@ -81,8 +81,10 @@ def render_page(
     environment.filters.update(
         name=visible_name, share=percent, number=decimal, points=percentage_points,
         count=console.count, counted=console.counted, duration=console.duration,
+        bytes=console.size,
     )  # fmt: skip
-    css, js = _colour_rules(colours or {}) + _source(style), _source(script)
+    css = _colour_rules(colours or {}) + "".join(map(_source, styles))
+    js = "".join(map(_source, scripts))
     policy = "; ".join(
         (
             "default-src 'none'",

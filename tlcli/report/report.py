@@ -71,7 +71,7 @@ def write_report(
     Raises `RunError` for files of the run that are damaged, or a file in the way.
     """
     path = out or run.file(directory.REPORT)
-    _check_out(path, named=out is not None, force=force)
+    check_page(path, named=out is not None, force=force)
     if data is not None and not data.is_dir():
         raise RunError(
             Problem(f"--data {data}", "is not a folder", "name the folder of the photos")
@@ -112,7 +112,7 @@ def explain_photos(run: Run, data: Path | None = None, *, raw: bool = False) -> 
     explain_for_report(run, photos, limit=len(photos), data=data or contents.photo_folder(recorded))
 
 
-def _check_out(path: Path, *, named: bool, force: bool) -> None:
+def check_page(path: Path, *, named: bool, force: bool) -> None:
     """Raise `RunError` where the page cannot be written, or would replace what is not by tlcli."""
     if path.is_dir():
         where = f"--out {path}" if named else str(path)
@@ -142,7 +142,10 @@ def report_html(shown: ReportContents) -> str:
         "version": __version__,
     }
     palette = {"blue": colours.BLUE, "orange": colours.ORANGE, **colours.SERIES}
-    return render_page("page.html", values, style="report.css", script="report.js", colours=palette)
+    scripts = ("report.js", "sort.js")
+    return render_page(
+        "page.html", values, styles=("report.css",), scripts=scripts, colours=palette
+    )
 
 
 def _commands(run: Run) -> tuple[tuple[str, str], ...]:

@@ -1,16 +1,20 @@
-"""Where a run is written: what stands in the way, its new folder, and its place once it is done."""
+"""Where a run is written: what stands in the way, its new folder, and its place once it is done.
+
+So it is for the files about a run that go to a folder of --out.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from tlcli.errors import Problem, RunError, reason
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
-from tlcli.system import files
+from tlcli.system import files, own_files
 from tlcli.system.files import make_folder, replacing, sync_folder
 from tlcli.system.locks import HOLDER_FILE, LOCK_FILE
 
@@ -42,6 +46,21 @@ def check_output(out: Path | None, *, force: bool) -> list[Problem]:
         hint = "name another folder, or replace the run with --force"
         return [Problem(f"--out {out}", "there is already a run", hint)]
     return files.check_writable(out)
+
+
+def check_out_folder(out: Path, names: Iterable[str], *, force: bool) -> None:
+    """Raise `RunError` where no files of these names may be written into the folder of --out.
+
+    So it is in a run, whose own files they would replace, and, unless `force`, where files are that
+    tlcli may not replace on its own.
+    """
+    if problems := files.check_writable(out):
+        raise RunError(problems)
+    if directory.is_run(out):
+        hint = "name another folder; without --out, files are kept in the run they are about"
+        raise RunError(Problem(f"--out {out}", "is a run", hint))
+    if problems := own_files.check_folder(out, names, force=force):
+        raise RunError(problems)
 
 
 def is_blank(folder: Path) -> bool:

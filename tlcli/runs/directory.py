@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.system import files, own_files
+from tlcli.system import files
 from tlcli.system.files import RECORD_BYTES, read_bytes, read_json
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
@@ -34,6 +33,7 @@ INSTANT = "instant.tflite"  # the network as LiteRT, which answers without Tenso
 CURVES = ("curves.png", "curves.svg")  # accuracy, loss and learning rate over all stages
 EXPLANATIONS = "explanations"  # a folder of heat maps and the index of them
 EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
+NOTE = "note.txt"  # what the user says of it
 VIEWS_SHEET = "views.png"  # augmented views of some training photos
 REPORT = "report.html"
 
@@ -211,21 +211,6 @@ def is_run(path: Path) -> bool:
     return (path / RECORD).is_file()
 
 
-def check_out(out: Path, names: Iterable[str], *, force: bool) -> None:
-    """Raise `RunError` where no files of these names may be written into the folder of --out.
-
-    So it is in a run, whose own files they would replace, and, unless `force`, where files are that
-    tlcli may not replace on its own.
-    """
-    if problems := files.check_writable(out):
-        raise RunError(problems)
-    if is_run(out):
-        hint = "name another folder; without --out, files are kept in the run they are about"
-        raise RunError(Problem(f"--out {out}", "is a run", hint))
-    if problems := own_files.check_folder(out, names, force=force):
-        raise RunError(problems)
-
-
 def names_run(which: str) -> bool:
     """Whether a word is the directory of a run, or the name of one under `runs_root()`."""
     return is_run(Path(which)) or is_run(runs_root() / which)
@@ -245,15 +230,19 @@ def run_named(which: str, *, where: str) -> Run:
     raise RunError(Problem(where, "no such run", hint))
 
 
-def _latest(folder: Path) -> Run:
+def latest_path(folder: Path) -> Path | None:
+    """The run that `latest` in a folder leads to, resolved; None where it leads to none."""
     pointer = folder / LATEST
-    path = pointer
-    if pointer.is_file():
-        path = folder / pointer.read_text(encoding="utf-8", errors="replace").strip()
-    if not (path / RECORD).is_file():
+    path = _pointed_at(pointer) if pointer.is_file() else pointer
+    return path.resolve() if path is not None and is_run(path) else None
+
+
+def _latest(folder: Path) -> Run:
+    path = latest_path(folder)
+    if path is None:
         hint = "train one with `tlcli finetune`, or name one with --run"
         raise RunError(Problem(str(folder), "no run here yet", hint))
-    return Run(path.resolve())
+    return Run(path)
 
 
 def _finished(run: Run, where: str) -> Run:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.data.dataset import Index
-from tlcli.errors import SHOWN, Problem, RunError, TlcliError
-from tlcli.recipe.recipe import PLACES, Recipe
+from tlcli.errors import Problem, RunError, TlcliError
+from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import TEST_SHARE
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import RecordedPhoto, problems_naming_the_run, read_split, write_split
+from tlcli.runs.run_settings import flatten, is_place, short_text
 from tlcli.system import console, files
 from tlcli.system.yamlfile import read_yaml
 
@@ -68,40 +69,20 @@ def describe_not_resumed(run: Run, different: list[str]) -> str:
 
 def _recipe_differences(run: Run, recipe: Recipe) -> Iterator[str]:
     with problems_naming_the_run(run):
-        then = _flattened(read_yaml(run.file(directory.RECIPE)).value)
-    now = _flattened(recipe.resolved())
+        then = flatten(read_yaml(run.file(directory.RECIPE)).value)
+    now = flatten(recipe.resolved())
     for values in (then, now):
         if values.get("data.split.test") is None:
             values["data.split.test"] = TEST_SHARE
     changed = sorted(
         key
         for key in then.keys() | now.keys()
-        if then.get(key) != now.get(key) and not _is_place(key)
+        if then.get(key) != now.get(key) and not is_place(key)
     )
     for key in changed[:NAMED]:
-        yield f"{key} was {_short_text(then.get(key))}, is now {_short_text(now.get(key))}"
+        yield f"{key} was {short_text(then.get(key))}, is now {short_text(now.get(key))}"
     if len(changed) > NAMED:
         yield f"{console.counted(len(changed) - NAMED, 'more setting')} changed"
-
-
-def _is_place(key: str) -> bool:
-    """Whether a setting, `data.columns.path`, is one of `PLACES` or in one."""
-    parts = tuple(key.split("."))
-    return any(parts[: len(place)] == place for place in PLACES)
-
-
-def _flattened(value: Any, key: str = "") -> dict[str, Any]:
-    """{'a': {'b': [1]}} -> {'a.b.0': 1}."""
-    if isinstance(value, dict) or (isinstance(value, list) and value):
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        parts = [_flattened(entry, f"{key}.{name}" if key else str(name)) for name, entry in pairs]
-        return {name: entry for part in parts for name, entry in part.items()}
-    return {key: value}
-
-
-def _short_text(value: Any) -> str:
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _photo_differences(run: Run, recipe: Recipe, index: Index) -> Iterator[str]:

@@ -165,18 +165,27 @@ class BriefRecord(RecordPart):
 
     created: str = "?"
     base: str = "?"
+    dataset_fingerprint: str = ""
+    photos: dict[str, dict[str, Count]] = {}
+
+    def count(self, split: str) -> int:
+        """The photos of a split."""
+        return sum(self.photos.get(split, {}).values())
 
 
 class BriefScore(RecordPart):
     """As much of a score."""
 
     accuracy: Share
+    n: Count | None = None
 
 
 class BriefStage(RecordPart):
     """As much of what a stage came to as a list of runs and the curves tell."""
 
+    name: str = ""
     best_epoch: PositiveInt | None = None
+    val_loss: NonNegativeFloat | None = None
     val_accuracy: Share | None = None
 
 
@@ -185,3 +194,4 @@ class BriefSummary(RecordPart):
 
     stages: tuple[BriefStage, ...] = ()
     test: BriefScore | None = None
+    seconds: dict[str, NonNegativeFloat] = {}

@@ -10,10 +10,16 @@ import pytest
 
 from tlcli.errors import RunError
 from tlcli.evaluation import learning_curves
+from tlcli.report.run_table import make_table
 from tlcli.runs import directory
 from tlcli.runs.create import create_run
-from tlcli.runs.listing import runs_table
+from tlcli.runs.overview import read_entries
 from tlcli.system import files
+
+
+def runs_table() -> tuple[str, Any]:
+    table = make_table(read_entries())
+    return table.text(), table.as_json()
 
 
 def finish(accuracy: float, *, test: float | None = None) -> directory.Run:
@@ -34,20 +40,31 @@ def test_runs_with_their_scores():
         unfinished.file(directory.RECORD), {"created": "2030-01-03", "base": "ResNet50"}
     )
     text, value = runs_table()
+    sizes = [str(entry["bytes"]) for entry in value]
     assert [line.split() for line in text.split("\n")[2:]] == [
-        ["cats-1", "2030-01-02", "VGG16", "2", "0.9000", "0.8765"],
-        ["cats-2", "2030-01-02", "VGG16", "2", "0.5000", "-"],
-        ["dogs-1", "2030-01-03", "ResNet50", "0", "unfinished", "-"],
+        ["cats-1", "2030-01-02", "VGG16", "0.9000", "0.8765", "-", sizes[0], "B"],
+        ["cats-2", "2030-01-02", "VGG16", "0.5000", "-", "-", sizes[1], "B"],
+        ["dogs-1", "2030-01-03", "ResNet50", "unfinished", "-", "-", sizes[2], "B"],
     ]
+    files_of_first = (directory.runs_root() / "cats-1").iterdir()
+    assert value[0]["bytes"] == sum(path.stat().st_size for path in files_of_first)
     assert value[0] == {
         "name": "cats-1",
         "path": str(directory.runs_root() / "cats-1"),
         "created": "2030-01-02",
         "base": "VGG16",
         "finished": True,
+        "state": "finished",
         "stages": 2,
         "val_accuracy": 0.9,
         "test_accuracy": 0.87654,
+        "test_interval": None,
+        "seconds": None,
+        "bytes": value[0]["bytes"],
+        "latest": False,
+        "best": False,
+        "note": "",
+        "settings": {},
     }
 
 
@@ -127,9 +144,7 @@ def test_what_never_ends_is_not_read(name: str):
             learning_curves.read_curves(run) if name == directory.METRICS else run.read(name)
 
 
-def test_no_runs():
-    text, value = runs_table()
-    assert (text, value) == (
-        f"no runs in {directory.runs_root()}; train one with `tlcli finetune`",
-        [],
-    )
+def test_no_runs(cli: Any):
+    done = cli("runs")
+    assert done.stdout == f"no runs in {directory.runs_root()}; train one with `tlcli finetune`\n"
+    assert json.loads(cli("runs", "--json").stdout) == []
