@@ -33,6 +33,7 @@ def test_the_commands():
     assert {" ".join(path) for path in commands()} == {
         "init", "sample", "check", "bases", "extract", "finetune", "predict", "preview", "runs",
         "schema", "serve", "reproduce", "probe", "export", "advise", "find-lr", "tune",
+        "completion",
         "runs list", "runs diff", "runs note", "runs page", "runs rename", "runs rm",
         "cache", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",

@@ -14,6 +14,7 @@ from tlcli.commands.bases import bases
 from tlcli.commands.cache import cache
 from tlcli.commands.check import check
 from tlcli.commands.compare import compare
+from tlcli.commands.completion import completion
 from tlcli.commands.curves import curves
 from tlcli.commands.doctor import doctor
 from tlcli.commands.evaluate import evaluate
@@ -40,7 +41,7 @@ from tlcli.system import console
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="tlcli")
+@click.version_option(__version__, "--version", "-V", prog_name="tlcli")
 @click.option("--quiet", "-q", is_flag=True, help="No notes and no progress.")
 def main(quiet: bool) -> None:
     """Fine-tune pretrained image classifiers on your own photos.
@@ -59,6 +60,7 @@ main.add_command(bases)
 main.add_command(cache)
 main.add_command(check)
 main.add_command(compare)
+main.add_command(completion)
 main.add_command(curves)
 main.add_command(doctor)
 main.add_command(evaluate)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tlcli.commands.names import BASES
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
@@ -20,7 +21,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 
 @click.command(cls=RecipeCommand)
 @with_recipe
-@click.option("--bases", "names", metavar="A,B,...",
+@click.option("--bases", "names", type=BASES, metavar="A,B,...",
               help="Bases to compare, or `all` whose weights are here. "
                    "[default: the recipe's]")  # fmt: skip
 @click.option("--out", type=PATH,

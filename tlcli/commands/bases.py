@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from tlcli.commands.names import BASE
 from tlcli.commands.options import print_result, with_json
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=BASE)
 @with_json
 def bases(name: str | None, json_: bool) -> None:
     """List the pretrained bases, or the clean freeze boundaries of one.

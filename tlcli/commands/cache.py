@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tlcli.commands.names import BASE
 from tlcli.commands.options import print_result, with_cache, with_json
 from tlcli.system import console
 
@@ -32,7 +33,7 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
 
 @cache.command()
 @click.option("--unused-days", type=float, help="Remove features not used for this many days.")
-@click.option("--base", help="Remove the features of this base.")
+@click.option("--base", type=BASE, help="Remove the features of this base.")
 @click.option("--all", "all_", is_flag=True, help="Remove everything.")
 @click.pass_obj
 def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -> None:

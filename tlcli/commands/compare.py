@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tlcli.commands.names import RUN
 from tlcli.commands.options import SPLITS, print_result, with_json, with_raw
 from tlcli.errors import Problem, RunError
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("first", metavar="RUN")
-@click.argument("second", metavar="RUN")
+@click.argument("first", metavar="RUN", type=RUN)
+@click.argument("second", metavar="RUN", type=RUN)
 @click.option(
     "--split", type=SPLITS, help="Split to compare.  [default: test, or val without test photos]"
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tlcli.commands.names import BOUNDARY
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
@@ -21,7 +22,9 @@ from tlcli.pretrained.weight_access import WeightsAccess
 
 @click.command(cls=RecipeCommand)
 @with_recipe
-@click.option("--boundary", help="The layer to take activations from. [default: the recipe's]")
+@click.option(
+    "--boundary", type=BOUNDARY, help="The layer to take activations from. [default: the recipe's]"
+)
 @click.option("--pooling", type=click.Choice(["none", "avg", "max", "flatten"]), default="avg",
               show_default=True, help="Pooling of the features in --out.")  # fmt: skip
 @click.option("--unlabelled", type=PATH,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tlcli.commands.names import RUN
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
 @click.option("--force", is_flag=True, help="Replace the run in --out, if there is one.")
 @click.option("--fresh", is_flag=True, help="Start a new run even if a matching one was stopped.")
-@click.option("--resume", metavar="RUN", help="Resume this stopped run and no other.")
+@click.option("--resume", metavar="RUN", type=RUN, help="Resume this stopped run and no other.")
 @click.option(
     "--dry-run",
     is_flag=True,

@@ -26,7 +26,8 @@ class HelpfulGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words after the name of the group."""
-        if not args and not self.invoke_without_command:
+        # A shell that asks for completions parses what there is so far, and wants no help.
+        if not args and not self.invoke_without_command and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), color=ctx.color)  # an error in Click 8.2 and later
             ctx.exit()
         return super().parse_args(ctx, args)

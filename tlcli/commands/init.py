@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tlcli.commands.names import BASE
 from tlcli.commands.options import PATH
 from tlcli.system import console
 
@@ -13,7 +14,7 @@ from tlcli.system import console
 @click.command()
 @click.argument("photos", type=PATH)
 @click.option("--out", type=PATH, help="The recipe to write. [default: name of PHOTOS.yaml]")
-@click.option("--base", default="VGG16", show_default=True, help="The pretrained base.")
+@click.option("--base", type=BASE, default="VGG16", show_default=True, help="The pretrained base.")
 @click.option("--labels-from-names", is_flag=True,
               help="Write a table of the labels in names such as cat.1.jpg.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the files if they exist.")

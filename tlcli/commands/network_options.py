@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import click
 
+from tlcli.commands.names import BASE, RUN
 from tlcli.commands.options import (
     PATH,
     Command,
@@ -34,9 +35,10 @@ def with_network(weights_help: str) -> Callable[[Command], Command]:
     each other, both are a `click.UsageError` before the command begins.
     """
     options = (
-        click.option("--run", "run_name", help="A run directory, its name, or a model.keras. "
-                     "[default: runs/latest]"),
-        click.option("--base", help="A base with its ImageNet weights instead of a run."),
+        click.option("--run", "-r", "run_name", type=RUN, help="A run directory, its "
+                     "name, or a model.keras. [default: runs/latest]"),
+        click.option("--base", type=BASE,
+                     help="A base with its ImageNet weights instead of a run."),
         click.option("--weights", "weights_file", type=PATH, help=weights_help),
         with_weights_dir,
         with_offline,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from tlcli.commands.names import RUN, SETTING
 from tlcli.errors import Problem
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
@@ -63,6 +64,7 @@ _SET = click.option(
     "--set",
     "overrides",
     multiple=True,
+    type=SETTING,
     metavar="KEY=VALUE",
     help="Override a setting, as in --set stages.1.epochs=3.",
 )
@@ -78,8 +80,8 @@ def with_run(command: Command) -> Command:
         return command(*arguments, run_name=run or run_name, **options)
 
     text = "A run directory, or its name; the same as RUN.  [default: runs/latest]"
-    named = click.option("--run", "run_name", help=text)(cast(Command, with_name))
-    return click.argument("run", required=False)(named)
+    named = click.option("--run", "-r", "run_name", type=RUN, help=text)(cast(Command, with_name))
+    return click.argument("run", required=False, type=RUN)(named)
 
 
 def renamed(old: str, new: str) -> Callable[[Command], Command]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tlcli.commands.names import RUN
 from tlcli.commands.options import with_raw
 from tlcli.commands.photo_arguments import counted_photos, with_photos
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_photos("photos", nargs=-1, required=True)
-@click.option("--run", "run_name", help="A run directory, its name, or a model.keras. "
+@click.option("--run", "-r", "run_name", type=RUN, help="A run directory, its "
+              "name, or a model.keras. "
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
               help="Classes to show for each photo.")  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tlcli.commands.names import BOUNDARIES
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
@@ -19,7 +20,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 
 @click.command(cls=RecipeCommand)
 @with_recipe
-@click.option("--boundaries", metavar="A,B,...",
+@click.option("--boundaries", type=BOUNDARIES, metavar="A,B,...",
               help="Boundaries to ask. [default: the last of each block, and every one of the two "
                    "highest blocks]")  # fmt: skip
 @click.option("--out", type=PATH,

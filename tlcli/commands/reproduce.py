@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tlcli.commands.names import RUN
 from tlcli.commands.options import (
     PATH,
     print_result,
@@ -21,7 +22,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, type=RUN)
 @click.option("--out", type=PATH, help="Where to put the repeated run. [default: RUN-again]")
 @with_data
 @click.option("--weights-file", type=PATH,

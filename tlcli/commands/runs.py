@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlcli.commands.group import HelpfulGroup
+from tlcli.commands.names import RUN
 from tlcli.commands.options import PATH, print_result, with_json
 from tlcli.errors import Problem, RunError
 from tlcli.system import console
@@ -22,7 +23,9 @@ class _ListingGroup(HelpfulGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words after the name of the group."""
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+        known = (*self.commands, *ctx.help_option_names)
+        # A shell that asks for completions of the bare name wants the commands.
+        if args[0] not in known if args else not ctx.resilient_parsing:
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
@@ -85,8 +88,8 @@ def _describe_none(folder: Path | None, *, any_runs: bool) -> str:
 
 
 @runs.command(name="diff")
-@click.argument("first", metavar="RUN")
-@click.argument("second", metavar="RUN")
+@click.argument("first", metavar="RUN", type=RUN)
+@click.argument("second", metavar="RUN", type=RUN)
 @with_json
 def diff_runs(first: str, second: str, json_: bool) -> None:
     """Show two runs side by side: settings, photos, versions, results.
@@ -107,7 +110,7 @@ def diff_runs(first: str, second: str, json_: bool) -> None:
 
 
 @runs.command(name="note")
-@click.argument("run")
+@click.argument("run", type=RUN)
 @click.argument("text", required=False)
 @with_json
 def note_run(run: str, text: str | None, json_: bool) -> None:
@@ -127,7 +130,7 @@ def note_run(run: str, text: str | None, json_: bool) -> None:
 
 
 @runs.command(name="rename")
-@click.argument("run")
+@click.argument("run", type=RUN)
 @click.argument("name")
 @with_json
 def rename_run(run: str, name: str, json_: bool) -> None:
@@ -144,7 +147,7 @@ def rename_run(run: str, name: str, json_: bool) -> None:
 
 
 @runs.command(name="rm")
-@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@click.argument("names", metavar="RUN...", type=RUN, nargs=-1, required=True)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Also remove files in them that tlcli did not write.")
 @with_json

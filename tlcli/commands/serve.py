@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
+from tlcli.commands.names import RUN
 from tlcli.commands.options import PATH, with_json, with_raw
 
 _COUNT = click.IntRange(min=1)
 
 
 @click.command()
-@click.option("--run", "runs", multiple=True, help="A run directory, its name, or a model.keras; "
+@click.option("--run", "-r", "runs", type=RUN, multiple=True, help="A run directory, its "
+              "name, or a model.keras; "
               "NAME=RUN names it in addresses. Repeatable.  [default: runs/latest]")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; "
               "0.0.0.0 is open to other machines.")  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tlcli.commands.group import HelpfulGroup
+from tlcli.commands.names import BASE
 from tlcli.commands.options import (
     PATH,
     print_problems,
@@ -56,7 +57,7 @@ def list_(folder: Path, json_: bool, access: WeightsAccess) -> None:
 
 
 @weights.command()
-@click.argument("names", nargs=-1, required=True, metavar="BASE...")
+@click.argument("names", nargs=-1, required=True, type=BASE, metavar="BASE...")
 @with_offline
 @click.pass_obj
 @with_weights_access
@@ -74,7 +75,7 @@ def fetch(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
 
 
 @weights.command()
-@click.argument("names", nargs=-1, metavar="[BASE...]")
+@click.argument("names", nargs=-1, type=BASE, metavar="[BASE...]")
 @with_weights_dir
 @click.pass_obj
 @with_weights_access
@@ -96,7 +97,9 @@ def verify(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
 
 @weights.command("import")
 @click.argument("file", type=PATH)
-@click.option("--base", required=True, help="The base whose ImageNet weights the file holds.")
+@click.option(
+    "--base", type=BASE, required=True, help="The base whose ImageNet weights the file holds."
+)
 @click.option("--force", is_flag=True, help="Replace other weights of the base.")
 @click.pass_obj
 def import_(folder: Path, file: Path, base: str, force: bool) -> None:
@@ -113,7 +116,7 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
 
 @weights.command()
 @click.argument("target", type=PATH, metavar="DIR")
-@click.argument("names", nargs=-1, metavar="[BASE...]")
+@click.argument("names", nargs=-1, type=BASE, metavar="[BASE...]")
 @with_weights_dir
 @click.option("--force", is_flag=True, help="Replace files that hold something else.")
 @click.pass_obj
