@@ -26,7 +26,7 @@ def save(path: Path) -> None:
 
 def found(root: Path, exclude: Path | None = None) -> dict[str, Finding]:
     """The findings of the layout, by severity and kind."""
-    findings = read_layout.read_folder_layout(root, exclude).findings
+    findings = read_layout.read_folder_layout(root, [exclude] if exclude else ()).findings
     return {f"{finding.severity}: {finding.kind}": finding for finding in findings}
 
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from tlcli.data import findings
 from tlcli.data.division import PhotoGroup, divide
-from tlcli.data.exclude_list import exclude_listed
 from tlcli.data.findings import Finding, group_unreadable, relative_name
 from tlcli.data.hashing import DigestCache, hash_files, unreadable_file
+from tlcli.data.label_fixes import DecidedLabels, decide_labels
 from tlcli.data.layout import SPLITS, Layout
 from tlcli.data.named_photos import find_named_photos
-from tlcli.data.read_layout import read_folder_layout, read_table_layout
+from tlcli.data.read_layout import read_layout
 from tlcli.data.split_file import KnownSplits, SplitFile, SplitLine, read_split_file
 from tlcli.data.split_shares import (
     Shares,
@@ -32,7 +32,6 @@ from tlcli.data.split_shares import (
     find_thin_classes,
 )
 from tlcli.data.splits import SplitName
-from tlcli.data.table_columns import ColumnNames
 from tlcli.data.table_paths import find_missing
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
@@ -63,7 +62,8 @@ class Index:
     """The labelled photos, sorted by path, with the problems of reading them.
 
     `classes` is sorted by code point. `notes` holds what is wrong with folders and table, and
-    `findings` what is wrong with photos. `divided` are the photos whose split the data leave open.
+    `findings` what is wrong with photos. `divided` are the photos whose split the data leave open,
+    and `decided` what a person has decided about labels.
     """
 
     root: Path
@@ -72,6 +72,7 @@ class Index:
     notes: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
     divided: frozenset[Path] = frozenset()
+    decided: DecidedLabels | None = None
 
     def of(self, split: SplitName) -> tuple[Item, ...]:
         """The photos of one split."""
@@ -136,22 +137,18 @@ def build_index(
     unless `cache` knows it. `recorded` are splits that photos have had in a run: they keep them,
     whatever `data` says of shares and a split file.
     """
-    if data.dir is not None:
-        layout = read_folder_layout(data.dir, data.exclude)
-    else:
-        layout = read_table_layout(data.source, ColumnNames(data.columns))
-    if data.exclude is not None:
-        layout = exclude_listed(layout, data.exclude)
+    layout = read_layout(data)
     paths = [path for photos in layout.photos.values() for path in photos]
     digests, unread = hash_files(paths, cache)
     index, shares = _read_items(layout, digests), find_shares(layout, data.split)
     file = data.split.file if recorded is None else None
     listed = read_split_file(file) if file else SplitFile(known=recorded or KnownSplits())
-    divided = _divide(index, shares, listed.known)
+    divided, doubts = _with_decided(_divide(index, shares, listed.known), data.labels, layout)
     return replace(
         divided,
         notes=(
             *layout.problems,
+            *doubts,
             *find_split_notes(layout, shares),
             *(_doubts_of_file(file, listed, divided, shares) if file else ()),
         ),
@@ -236,6 +233,21 @@ def _group_key(item: Item) -> str:
     if not item.group:
         return item.digest
     return hashlib.sha256(item.group.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _with_decided(index: Index, table: Path | None, layout: Layout) -> tuple[Index, list[Problem]]:
+    """The index with the labels that a person has corrected, and the problems of their table.
+
+    No photo changes its split.
+    """
+    if table is None:
+        return index, []
+    unused = layout.excluded.union(*layout.photos.values())
+    decided, problems = decide_labels(table, index.items, index.classes, index.root, unused)
+    labels = {path: index.classes.index(name) for path, name in decided.changed.items()}
+    items = tuple(replace(item, label=labels.get(item.path, item.label)) for item in index.items)
+    note = Problem(str(index.root), f"labels: {decided.text()}", severity="note")
+    return replace(index, items=items, decided=decided), [*problems, note]
 
 
 def _doubts_of_file(

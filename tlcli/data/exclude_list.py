@@ -52,6 +52,7 @@ def exclude_listed(layout: Layout, fix_list: Path) -> Layout:
         layout,
         photos=left,
         dangling=dangling,
+        excluded=excluded,
         problems=tuple(problems),
         findings=(*layout.findings, *_emptied_classes(layout, left)),
     )

@@ -24,21 +24,21 @@ _RAW = frozenset({".arw", ".cr2", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf"
 
 
 def find_ignored(
-    rest: FolderListing, tops: Collection[Path], exclude: Path | None
+    rest: FolderListing, tops: Collection[Path], own: Collection[Path] = ()
 ) -> Iterator[Finding]:
     """A finding for each kind of thing that is no photo of a class.
 
     Args:
         rest: what lies in the data folder, except for the photos in class folders.
         tops: the folders in which class folders lie.
-        exclude: the list of photos to leave out, which may lie among them.
+        own: lists and tables that the recipe names, which may lie among them.
     """
     if rest.photos:
         hint = "move photos into the folder of their class"
         what = "ignored, outside the class folders"
         yield Finding("outside the classes", "warning", what, hint, tuple(rest.photos))
     lists = {path for path in rest.others if path.parent in tops and _is_fix_list(path)}
-    others = [path for path in rest.others if path not in lists and not _same(path, exclude)]
+    others = [path for path in rest.others if path not in lists and not _is_one_of(path, own)]
     if packed := [path for path in others if is_archive(path)]:
         what, hint = "ignored, a packed archive", "unpack it if it contains photos"
         yield Finding("packed", "warning", what, hint, tuple(packed), noun="file")
@@ -97,9 +97,9 @@ def _is_fix_list(path: Path) -> bool:
     return False
 
 
-def _same(path: Path, other: Path | None) -> bool:
+def _is_one_of(path: Path, others: Iterable[Path]) -> bool:
     with suppress(OSError):
-        return other is not None and path.name == other.name and path.samefile(other)
+        return any(path.name == other.name and path.samefile(other) for other in others)
     return False
 
 

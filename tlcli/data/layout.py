@@ -44,6 +44,7 @@ class Layout:
         findings: of files that are not photos of a class.
         groups: of the photos in a table that belong to one.
         lines: of the photos in a table.
+        excluded: photos that a list leaves out.
     """
 
     root: Path
@@ -57,6 +58,7 @@ class Layout:
     table: Path | None = None
     groups: Mapping[Path, str] = field(default_factory=dict)
     lines: Mapping[Path, int] = field(default_factory=dict)
+    excluded: frozenset[Path] = frozenset()
 
     def class_finding(self, finding: Finding, classes: Sequence[tuple[SplitName, str]]) -> Finding:
         """The finding with its subject, classes of splits: their folders, or in a table labels."""

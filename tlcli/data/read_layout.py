@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlcli.data import layout, tables
 from tlcli.data.archives import how_to_unpack, is_archive
 from tlcli.data.class_folders import find_class_folders
+from tlcli.data.exclude_list import exclude_listed
 from tlcli.data.findings import group_alike
 from tlcli.data.folder_descent import list_names
 from tlcli.data.folders import (
@@ -30,14 +32,27 @@ from tlcli.data.tables import TableRow
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
 
+if TYPE_CHECKING:
+    from tlcli.recipe.settings import Data
+
 # Folders beside the data folder that are looked into.
 _COMPARED = 20
 
 
-def read_folder_layout(root: Path, exclude: Path | None = None) -> Layout:
+def read_layout(data: Data) -> Layout:
+    """The layout of the data of a recipe, without excluded photos. Raises as the two below."""
+    if data.dir is not None:
+        own = [path for path in (data.exclude, data.labels) if path is not None]
+        whole = read_folder_layout(data.dir, own)
+    else:
+        whole = read_table_layout(data.source, ColumnNames(data.columns))
+    return whole if data.exclude is None else exclude_listed(whole, data.exclude)
+
+
+def read_folder_layout(root: Path, own: Collection[Path] = ()) -> Layout:
     """Find the photos under `root`, and every problem that their folders show.
 
-    The list `exclude` may lie among them; what it lists is found all the same.
+    Lists and tables that the recipe names, `own`, may lie among them.
     Raises DataError where nothing can be trained on: no folder, not even two class folders, or
     folders of splits without one to train on.
     """
@@ -78,7 +93,7 @@ def read_folder_layout(root: Path, exclude: Path | None = None) -> Layout:
             *find_label_flaws(
                 folder_layout.class_counts, str(there.parts["train"]), "class folder"
             ),
-            *find_ignored(rest, {root, *there.parts.values()}, exclude),
+            *find_ignored(rest, {root, *there.parts.values()}, own),
         ),
     )
 

@@ -46,6 +46,11 @@ def is_yes_or_no(value: str) -> bool:
     return value in _YES or value in _NO
 
 
+def read_yes_or_no(value: str) -> bool | None:
+    """What a value, in lower case, says; None where it is neither yes nor no in any spelling."""
+    return True if value in _YES else False if value in _NO else None
+
+
 def words_of(name: str) -> list[str]:
     """The words of a name, in lower case: `isTest` and `is_test` give is, test."""
     return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())

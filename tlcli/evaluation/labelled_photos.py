@@ -148,7 +148,7 @@ def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
         problems.append(Problem(f"--dir {folder}", "no photos in class folders", hint))
     if problems:
         raise DataError(problems)
-    for finding in find_ignored(folders.join_listings(rest), {folder}, None):
+    for finding in find_ignored(folders.join_listings(rest), {folder}):
         say = console.warn if finding.severity == "warning" else console.note
         say(str(finding.as_problem(folder)))
     return _hashed("dir", folder, labelled, lambda path: path.relative_to(folder).as_posix())

@@ -78,6 +78,7 @@ def _absolute(raw: dict[str, Any], folder: Path) -> None:
         (("data",), "dir", ()),
         (("data",), "csv", ()),
         (("data",), "exclude", ()),
+        (("data",), "labels", ()),
         (("data", "split"), "file", ()),
         (("base",), "weights", ("imagenet", "random")),
     )

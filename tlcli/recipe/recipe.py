@@ -33,6 +33,7 @@ PLACES: tuple[tuple[str, ...], ...] = (
     ("data", "csv"),
     ("data", "columns"),
     ("data", "exclude"),
+    ("data", "labels"),
     ("data", "split", "file"),
 )
 

@@ -132,6 +132,9 @@ class Data(Block):
     exclude: Annotated[Path | None, BeforeValidator(_path)] = Field(
         None, description="a list of photos to leave out, as `check --fix-list` writes it"
     )
+    labels: Annotated[Path | None, BeforeValidator(_path)] = Field(
+        None, description="a table of corrected labels, as `audit labels --fix-list` writes it"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:

@@ -83,7 +83,7 @@ def _settings(
 def _with_places(data: dict[str, Any], path: Path) -> dict[str, Any]:
     """The data block with its paths as the file `path` writes them."""
     data = dict(data)
-    for key in ("dir", "csv", "exclude"):
+    for key in ("dir", "csv", "exclude", "labels"):
         if data.get(key):
             data[key] = place_from(path, Path(data[key]))
     if (data.get("split") or {}).get("file"):

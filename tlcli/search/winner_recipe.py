@@ -19,9 +19,9 @@ def write_winner_text(outcome: SearchOutcome, path: Path) -> str:
     """The text of the recipe as the file `path`: settings that were searched say what they were."""
     recipe, settings = outcome.recipe, outcome.best.settings
     values = recipe.model_dump(mode="json", exclude_defaults=True)
-    for block, key in (("data", "dir"), ("data", "csv"), ("data", "exclude")):
-        if values[block].get(key):
-            values[block][key] = place_from(path, Path(values[block][key]))
+    for key in ("dir", "csv", "exclude", "labels"):
+        if values["data"].get(key):
+            values["data"][key] = place_from(path, Path(values["data"][key]))
     if (values["data"].get("split") or {}).get("file"):
         values["data"]["split"]["file"] = place_from(path, Path(values["data"]["split"]["file"]))
     if recipe.base.weights not in ("imagenet", "random"):

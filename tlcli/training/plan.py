@@ -66,6 +66,7 @@ class Plan:
         lines = [
             f"{chosen.name}: {len(self.index.classes)} classes ({console.one_line(listed)})",
             f"photos: {photos['train']:,} train, {photos['val']:,} val, {photos['test']:,} test",
+            *([f"labels: {self.index.decided.text()}"] if self.index.decided else []),
             f"base: {self.row.name} at {width} x {height} px, {self.source}",
             f"views: {self._views()}",
             f"feature store: up to {console.size(self.store_bytes)} in {self.cache}",
@@ -92,6 +93,7 @@ class Plan:
         return {
             "recipe": self.recipe.resolved(),
             "photos": self.index.counts(),
+            **({"labels": self.index.decided.as_json()} if self.index.decided else {}),
             "store": {"folder": str(self.cache), "bytes": self.store_bytes},
             "stages": [
                 {
