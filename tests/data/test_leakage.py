@@ -39,7 +39,9 @@ def test_a_photo_in_two_splits_is_an_error():
         "delete one of each, or set data.duplicates=drop to train without them",
         "note: /data: a has 2.0 times as many training photos as b (2 and 1); "
         "always answering a is right for 50.0% of test; "
-        "try class_weights: balanced, and look at more than accuracy",
+        "with fewer than 10 test photos, a (1), b (1) cannot be judged: for a, one right of "
+        "one may mean anything from 21%; with class_weights: balanced, a photo of b counts 2.0 "
+        "times as much as one of a; look at balanced accuracy, not at accuracy alone",
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from builders.runs import Stage, write_finished_run
 
+from tlcli.data.balance import measure_imbalance
 from tlcli.evaluation.intervals import PairedCounts
 from tlcli.report import verdict
 from tlcli.report.report import write_report
@@ -122,3 +123,20 @@ def test_the_head_alone_is_the_last_stage_before_the_base_changes(tmp_path: Path
     )  # fmt: skip
     found = judge_run(read_run_data(run)).gain
     assert (found and found.over) == over
+
+
+def test_classes_of_different_sizes_have_sentences():
+    counts = {"train": {"cats": 15, "dogs": 120}, "val": {}, "test": {"cats": 3, "dogs": 24}}
+    imbalance = measure_imbalance(counts)
+    sizes, rare, weights = judged(25, 27, 0.9, imbalance=imbalance).sentences()[-3:]
+    assert sizes == (
+        "dogs has 8.0 times as many training photos as cats (120 and 15), so the accuracy is "
+        "mostly that of the large ones."
+    )
+    assert rare == (
+        "With fewer than 10 test photos, cats (3) cannot be judged: for cats, all 3 right may mean "
+        "anything from 44%."
+    )
+    assert weights.startswith("With class_weights: balanced, a photo of cats counts 8.0 times")
+    weighted = judged(25, 27, 0.9, imbalance=imbalance, weighted=True).sentences()
+    assert weighted[-2:] == [sizes, rare]

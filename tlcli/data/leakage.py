@@ -6,31 +6,29 @@ Copies have the same bytes; `near_duplicates` finds photos that are nearly the s
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from tlcli.data.balance import measure_imbalance
 from tlcli.data.dataset import Index, Item
 from tlcli.data.findings import Finding, relative_name
 from tlcli.data.splits import SplitName
-from tlcli.errors import Severity
 
 Policy = Literal["error", "drop", "allow"]
 
 #: Splits from the one that loses a copy first to the one that keeps it.
 _KEEPING: tuple[SplitName, ...] = ("train", "val", "test")
 
-#: From this many photos of the largest class for one of the smallest, imbalance is a warning.
-IMBALANCED = 10
-
 
 def resolve_copies(index: Index, policy: Policy) -> Index:
     """The index after `policy`, with copies, split groups and unequal classes in its findings."""
     items, flaws = _copies(index, policy)
     left = replace(index, items=items)
-    flaws += [*_groups(left), *_imbalance(left)]
+    imbalance = measure_imbalance(left.counts())
+    flaws += [*_groups(left), *([imbalance.as_finding()] if imbalance else [])]
     return replace(left, findings=(*index.findings, *flaws))
 
 
@@ -149,26 +147,3 @@ def _groups(index: Index) -> list[Finding]:
             tuple(f"group {item.group}" for item in split_apart),
         )
     ]
-
-
-def _imbalance(index: Index) -> list[Finding]:
-    """How far the classes differ in size, and what always naming the largest one would score."""
-    items, classes = index.items, index.classes
-    trained = Counter(item.label for item in items if item.split == "train")
-    if len(trained) < 2 or max(trained.values()) < 1.5 * min(trained.values()):
-        return []
-    (most, largest), (least, smallest) = trained.most_common()[0], trained.most_common()[-1]
-    split: SplitName = "test" if any(item.split == "test" for item in items) else "val"
-    scored = Counter(item.label for item in items if item.split == split)
-    ratio = largest / smallest
-    message = (
-        f"{classes[most]} has {ratio:.1f} times as many training photos as {classes[least]} "
-        f"({largest:,} and {smallest:,})"
-    )
-    if scored:
-        name, number = scored.most_common(1)[0]
-        share = number / sum(scored.values())
-        message += f"; always answering {classes[name]} is right for {share:.1%} of {split}"
-    severity: Severity = "warning" if ratio >= IMBALANCED else "note"
-    hint = "try class_weights: balanced, and look at more than accuracy"
-    return [Finding("imbalance", severity, message, hint)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 from tlcli.data import dataset
+from tlcli.data.balance import Imbalance, measure_imbalance
 from tlcli.data.dataset import Index
 from tlcli.data.findings import relative_name
 from tlcli.data.folders import is_folder
@@ -63,8 +65,11 @@ def write_starter(
     else:
         data = Data(dir=source, split=split)
     index = dataset.read_index(data)
+    imbalance = measure_imbalance(index.counts())
     for problem in index.notes:
         console.print_problem(problem)
+    if imbalance:
+        console.print_problem(imbalance.as_finding().as_problem(index.root))
     write_text(path, _text(index, data, row, path))
     return path
 
@@ -116,6 +121,14 @@ def _split_lines(index: Index, path: Path) -> list[str]:
     ]
 
 
+def _balance_lines(imbalance: Imbalance | None) -> list[str]:
+    """What to know of classes of different sizes, as comments before the stages."""
+    if imbalance is None:
+        return []
+    words = f"{imbalance.message()}. {imbalance.hint().capitalize()}."
+    return [f"# {line}" for line in textwrap.wrap(_comment(words), 98)]
+
+
 def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> str:
     photos = {split: len(index.of(split)) for split in SPLITS}
     place = place_from(path, data.source)
@@ -148,6 +161,7 @@ def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> st
         "  height_shift_range: 0.1",
         "  zoom_range: 0.1",
         "  horizontal_flip: true     # not for letters, digits or left and right hands",
+        *_balance_lines(measure_imbalance(index.counts())),
         "stages:",
         "  - {name: head, epochs: 30, learning_rate: 1.0e-3, early_stopping: 8}",
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tlcli.data.balance import Imbalance, measure_imbalance
+from tlcli.data.layout import SPLITS
 from tlcli.evaluation.intervals import CONFIDENCE_LEVEL, Interval, PairedCounts, wilson_interval
 from tlcli.report.html import percent, percentage_points
 from tlcli.report.run_data import RunData
@@ -63,6 +65,8 @@ class Verdict:
         stages: the network after each stage, as far as it was tested.
         gain: of fine-tuning over the head alone.
         seen: how many of the photos are also among the training photos.
+        imbalance: how the classes differ in size; None where hardly.
+        weighted: whether some stage weighs classes.
     """
 
     photos: Literal["test", "val"]
@@ -71,6 +75,8 @@ class Verdict:
     stages: tuple[MeasuredAccuracy, ...]
     gain: Gain | None
     seen: int = 0
+    imbalance: Imbalance | None = None
+    weighted: bool = False
 
     @property
     def standing(self) -> Literal["above", "even", "below"]:
@@ -95,7 +101,13 @@ class Verdict:
         """The verdict in words, the most important sentence first."""
         if self.network is None:
             return ["There were no photos to test this network on, so its accuracy is unknown."]
-        return [self._quality(), *self._baseline(), *self._fine_tuning(), *self._caution()]
+        return [
+            self._quality(),
+            *self._baseline(),
+            *self._fine_tuning(),
+            *self._caution(),
+            *self._balance(),
+        ]
 
     def _quality(self) -> str:
         assert self.network is not None
@@ -149,6 +161,22 @@ class Verdict:
             )
         return sentences
 
+    def _balance(self) -> list[str]:
+        """Of classes of different sizes: which cannot be judged, and what weights would change."""
+        if self.imbalance is None:
+            return []
+        sentences = [f"{self.imbalance.sizes()}, so the accuracy is mostly that of the large ones."]
+        if self.imbalance.rare:
+            sentences.append(f"{_sentence(self.imbalance.rare_classes())}.")
+        if not self.weighted:
+            sentences.append(f"{_sentence(self.imbalance.hint())}.")
+        return sentences
+
+
+def _sentence(text: str) -> str:
+    """A part of a line as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
 
 def _size(difference: float) -> str:
     value = f"{100 * abs(difference):.1f}"
@@ -168,6 +196,8 @@ def judge_run(data: RunData) -> Verdict:
         ),
         _gain(data),
         data.evaluation.seen_in_training if data.evaluation else 0,
+        measure_imbalance({split: data.record.photos.get(split, {}) for split in SPLITS}),
+        any(stage.class_weights for stage in data.recipe.stages),
     )
 
 
