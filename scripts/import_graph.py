@@ -40,6 +40,7 @@ PACKAGES = (
     "explain",
     "export",
     "search",
+    "audits",
     "report",
     "serving",
     "commands",

@@ -10,6 +10,7 @@ import click
 
 from tlcli import __version__
 from tlcli.commands.advise import advise
+from tlcli.commands.audit import audit
 from tlcli.commands.bases import bases
 from tlcli.commands.cache import cache
 from tlcli.commands.check import check
@@ -56,6 +57,7 @@ def main(quiet: bool) -> None:
 
 
 main.add_command(advise)
+main.add_command(audit)
 main.add_command(bases)
 main.add_command(cache)
 main.add_command(check)

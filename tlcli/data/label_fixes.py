@@ -75,6 +75,11 @@ class DecidedLabels:
     kept: frozenset[Path] = frozenset()
     undecided: int = 0
 
+    @property
+    def photos(self) -> frozenset[Path]:
+        """The photos that a person has decided about."""
+        return self.kept.union(self.changed)
+
     def text(self) -> str:
         """The decisions, counted: in the plan, and in a note."""
         parts = [f"{len(self.changed):,} changed", f"{len(self.kept):,} confirmed"]

@@ -9,6 +9,7 @@ unpooled rows of a boundary, these are averaged, and higher boundaries computed 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.features.addresses import row_key, trunk_address
 from tlcli.features.extraction import RowReader, extract
 from tlcli.features.open_store import open_store
+from tlcli.features.store import TrunkRows
 from tlcli.images.loader import View
+from tlcli.networks.boundaries import PIXELS
+from tlcli.system import files
 
 if TYPE_CHECKING:
     from tlcli.networks.network import Network
@@ -60,3 +65,29 @@ def pool_features(
             for name in boundaries
         }
     return PooledFeatures(readable, rows, report.images)
+
+
+def count_missing(
+    network: Network, recipe: Recipe, views: Sequence[View], boundaries: Sequence[str], cache: Path
+) -> dict[str, int]:
+    """How many photos `pool_features` would send through the network from pixels, by boundary.
+
+    Each number is that of a boundary alone. Nothing is computed, and the store stays as it is.
+    """
+    folder = files.features_folder(cache)
+    keys = [row_key(recipe.augment, view.digest, view.number) for view in views]
+    missing, from_lower = {}, np.zeros(len(keys), bool)
+    with open_store(network, recipe, cache, (), pooled=True) as opened:
+        for name, checksum in opened.checksums.items():
+            usable = recipe.features.dtype == "float32" and name != PIXELS  # all is above pixels
+            if name in opened.sources and usable:
+                from_lower |= opened.sources[name].locate(keys).present
+            if name not in boundaries:
+                continue
+            pooled = trunk_address(network, recipe, name, checksum, pooled=True)
+            at_hand = from_lower
+            if pooled.folder(folder).is_dir():
+                with closing(TrunkRows(folder, pooled)) as rows:
+                    at_hand = from_lower | rows.locate(keys).present
+            missing[name] = int((~at_hand).sum())
+    return missing

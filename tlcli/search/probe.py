@@ -89,9 +89,11 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
         seconds = {"features": round(time.monotonic() - started, 2)}
     by_digest = {item.digest: item for item in items}
     readable = [by_digest[view.digest] for view in pooled.views]
-    labels, groups, kept = _judgeable(readable, find_groups(plan, readable), plan.index.classes)
+    labels, groups, kept = select_judgeable(
+        readable, find_groups(plan, readable), plan.index.classes
+    )
     pooled = _reduced(pooled, kept)
-    folds = _folds(labels, groups, plan.recipe.seed)
+    folds = choose_folds(labels, groups, plan.recipe.seed)
     started = time.monotonic()
     with linear_probe.use_one_thread():
         answers, rows = _ask(plan, boundaries, pooled, labels, groups, folds, shapes)
@@ -134,7 +136,7 @@ def find_groups(plan: Plan, items: Sequence[Item]) -> list[str]:
     return group_photos(items, {name: seen.thumbnail for name, seen in inspections.items()})
 
 
-def _judgeable(
+def select_judgeable(
     items: Sequence[Item], names: Sequence[str], classes: Sequence[str]
 ) -> tuple[Array, list[str], npt.NDArray[np.intp]]:
     """Labels, groups and positions of the photos of classes that can be cross-validated.
@@ -149,7 +151,7 @@ def _judgeable(
     ]
     if len(classes) - len(small) < 2:
         message = "cross-validation needs two classes with at least two photos each for training"
-        raise DataError(Problem("data", message, "add photos, or train without a probe"))
+        raise DataError(Problem("data", message, "add photos of each class"))
     if small:
         listed = ", ".join(classes[label] for label in small[:8])
         more = ", ..." if len(small) > 8 else ""
@@ -165,7 +167,8 @@ def _reduced(pooled: PooledFeatures, kept: npt.NDArray[np.intp]) -> PooledFeatur
     return PooledFeatures(tuple(pooled.views[i] for i in kept), rows, pooled.images)
 
 
-def _folds(labels: Array, groups: list[str], seed: int) -> list[Fold]:
+def choose_folds(labels: Array, groups: list[str], seed: int) -> list[Fold]:
+    """Folds of photos of `select_judgeable`: fewer where a class is small, which is printed."""
     number = min(FOLDS, linear_probe.smallest_class(labels, np.asarray(groups)))
     if number < FOLDS:
         console.note(

@@ -113,10 +113,9 @@ def estimate(plan: Plan, speed: Speed | None = None) -> Estimate | None:
 
     `speed` is measured if it is not given. Early stopping is not foreseen: stages run to their end.
     """
+    speed = speed or machine_speed(plan)
     if speed is None:
-        if Path("/proc/driver/nvidia/version").exists():
-            return None
-        speed = calibrate(plan.index.items, plan.recipe.base.image_size)
+        return None
     live = plan.recipe.augment.views == "live"
     guess = _estimate(plan, speed, live=live)
     stores_pixels = any(cut.name == PIXELS for cut in plan.cuts)
@@ -144,6 +143,13 @@ def _estimate(plan: Plan, speed: Speed, *, live: bool) -> Estimate:
         seconds = planned.stage.epochs * epoch + counts["test"] * evaluated
         stages.append((planned.stage.name, seconds))
     return Estimate(extract, tuple(stages))
+
+
+def machine_speed(plan: Plan) -> Speed | None:
+    """What this machine does in a second; None on one with a GPU, for which there is no model."""
+    if Path("/proc/driver/nvidia/version").exists():
+        return None
+    return calibrate(plan.index.items, plan.recipe.base.image_size)
 
 
 def forward(plan: Plan, low: Boundary | None, high: Boundary, speed: Speed) -> float:

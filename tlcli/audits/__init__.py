@@ -1,0 +1,1 @@
+"""Are the labels right? Photos whose features speak for another class than their label."""

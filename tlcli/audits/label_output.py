@@ -1,0 +1,126 @@
+"""An audit of labels as people read it: the table, the sheet, the JSON; and where it is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tlcli.audits.label_audit import LabelAudit
+from tlcli.audits.suspects_sheet import draw_suspects
+from tlcli.errors import RunError
+from tlcli.images.bit_depth import Depth
+from tlcli.images.contact_sheet import save_sheet
+from tlcli.runs import directory
+from tlcli.runs.label_audit_record import (
+    LABEL_AUDIT,
+    LABEL_AUDITS,
+    SUSPECTS_SHEET,
+    LabelAuditRecord,
+    Suspect,
+    write_label_audit,
+)
+from tlcli.system import console, files, own_files
+
+#: Suspects that the table lists, unless all are asked for.
+LISTED = 20
+
+
+def audit_folder(out: Path | None, recipe: str, base: str, *, force: bool) -> Path:
+    """The folder that an audit is kept in: `out`, or one of the recipe's beside the runs.
+
+    Raises `RunError` where it cannot be written, or holds other files of these names.
+    """
+    folder = out or directory.runs_root() / LABEL_AUDITS / f"{recipe}-{base}"
+    if problems := files.check_writable(folder):
+        raise RunError(problems)
+    names = [SUSPECTS_SHEET, *([LABEL_AUDIT] if out is not None else [])]
+    if problems := own_files.check_folder(folder, names, force=force):
+        raise RunError(problems)
+    return folder
+
+
+def keep_audit(folder: Path, audit: LabelAudit, depth: Depth | None) -> None:
+    """Write the record, and the sheet of the suspects; without any there is no sheet."""
+    files.make_folder(folder)
+    write_label_audit(folder, audit.record)
+    sheet = draw_suspects(audit, depth)
+    if sheet is not None:
+        save_sheet(sheet, folder / SUSPECTS_SHEET)
+    else:
+        (folder / SUSPECTS_SHEET).unlink(missing_ok=True)
+
+
+def audit_json(record: LabelAuditRecord, folder: Path) -> dict[str, Any]:
+    """What `tlcli audit labels --json` prints."""
+    low, high = record.wrong_interval
+    return {
+        "photos": record.photos,
+        "suspects": [suspect.model_dump(mode="json") for suspect in record.suspects],
+        "wrong": {"estimate": record.wrong, "low": low, "high": high},
+        "false_alarms": record.false_alarms,
+        "decided": record.decided,
+        "boundaries": list(record.boundaries),
+        "images": record.images,
+        "seconds": record.seconds,
+        "folder": str(folder),
+    }
+
+
+def audit_result(
+    record: LabelAuditRecord, folder: Path, *, every: bool
+) -> tuple[str, dict[str, Any]]:
+    """What the command prints, as text and for JSON; with `every`, the table has all suspects."""
+    return describe_audit(record, folder, every=every), audit_json(record, folder)
+
+
+def describe_audit(record: LabelAuditRecord, folder: Path, *, every: bool) -> str:
+    """The verdict on the labels, the table of suspects, and what to do with them."""
+    times = record.seconds
+    at = ", ".join(record.boundaries)
+    lines = [
+        f"{record.photos:,} training and validation photos of {record.classes} classes; "
+        f"{record.folds} folds, features at {at}",
+        f"time: features {console.duration(times['features'])} ({record.images:,} photos through "
+        f"the network), classifiers {console.duration(times['classifiers'])}",
+        "",
+        *verdict(record),
+    ]
+    if record.suspects:
+        lines += ["", _table(record, LISTED if not every else len(record.suspects))]
+    kept = LABEL_AUDIT + (f", {SUSPECTS_SHEET}" if record.suspects else "")
+    return "\n".join([*lines, "", f"kept in {folder}: {kept}"])
+
+
+def verdict(record: LabelAuditRecord) -> list[str]:
+    """How many labels are wrong, and how many of the suspects are false alarms."""
+    surest, (low, high) = record.surest, record.wrong_interval
+    disagree = f"{surest.disagree:,} of the {surest.photos:,} labels that the classifier is surest "
+    disagree += f"about {'contradicts' if surest.disagree == 1 else 'contradict'} it"
+    number = console.counted(len(record.suspects), "suspect")
+    if not record.suspects:
+        return [f"the labels look right: no suspect; {disagree}"]
+    if record.looks_right:
+        lines = [f"the labels look right: {disagree}"]
+        lines.append(f"{number}; expect {record.false_alarms:,} of them to be false alarms")
+    else:
+        lines = [f"about {record.wrong:,} labels are wrong ({low:,} to {high:,}): {disagree}"]
+        lines.append(f"{number}; expect about {record.false_alarms:,} of them to be false alarms")
+    if record.decided:
+        lines.append(f"{record.decided:,} more are not listed: a person has decided about them")
+    return lines
+
+
+def _table(record: LabelAuditRecord, most: int) -> str:
+    rows = [
+        [suspect.path, suspect.label, suspect.suggested, f"{suspect.score:.2f}", _nearest(suspect)]
+        for suspect in record.suspects[:most]
+    ]
+    headers = ["photo", "label", "likelier", "by", "most like it"]
+    text = console.table(headers, rows)
+    more = len(record.suspects) - most
+    return f"{text}\nand {more:,} more; --all lists them" if more > 0 else text
+
+
+def _nearest(suspect: Suspect) -> str:
+    nearest = min(suspect.neighbours, key=lambda near: near.distance, default=None)
+    return f"{nearest.path} ({nearest.distance:.2f})" if nearest else ""
