@@ -7,6 +7,7 @@ from typing import Any
 
 from tlcli.audits.label_audit import LabelAudit
 from tlcli.audits.suspects_sheet import draw_suspects
+from tlcli.audits.verdict import judge_labels
 from tlcli.errors import RunError
 from tlcli.images.bit_depth import Depth
 from tlcli.images.contact_sheet import save_sheet
@@ -83,31 +84,12 @@ def describe_audit(record: LabelAuditRecord, folder: Path, *, every: bool) -> st
         f"time: features {console.duration(times['features'])} ({record.images:,} photos through "
         f"the network), classifiers {console.duration(times['classifiers'])}",
         "",
-        *verdict(record),
+        *judge_labels(record),
     ]
     if record.suspects:
         lines += ["", _table(record, LISTED if not every else len(record.suspects))]
     kept = LABEL_AUDIT + (f", {SUSPECTS_SHEET}" if record.suspects else "")
     return "\n".join([*lines, "", f"kept in {folder}: {kept}"])
-
-
-def verdict(record: LabelAuditRecord) -> list[str]:
-    """How many labels are wrong, and how many of the suspects are false alarms."""
-    surest, (low, high) = record.surest, record.wrong_interval
-    disagree = f"{surest.disagree:,} of the {surest.photos:,} labels that the classifier is surest "
-    disagree += f"about {'contradicts' if surest.disagree == 1 else 'contradict'} it"
-    number = console.counted(len(record.suspects), "suspect")
-    if not record.suspects:
-        return [f"the labels look right: no suspect; {disagree}"]
-    if record.looks_right:
-        lines = [f"the labels look right: {disagree}"]
-        lines.append(f"{number}; expect {record.false_alarms:,} of them to be false alarms")
-    else:
-        lines = [f"about {record.wrong:,} labels are wrong ({low:,} to {high:,}): {disagree}"]
-        lines.append(f"{number}; expect about {record.false_alarms:,} of them to be false alarms")
-    if record.decided:
-        lines.append(f"{record.decided:,} more are not listed: a person has decided about them")
-    return lines
 
 
 def _table(record: LabelAuditRecord, most: int) -> str:

@@ -16,6 +16,7 @@ from tlcli.report.charts import ComparisonChart, ReliabilityDiagram
 from tlcli.report.confusion import ConfusionMatrix, confusion_with_photos
 from tlcli.report.examples import PhotoExample, show_examples
 from tlcli.report.run_data import RunData, read_run_data
+from tlcli.report.suspects import SuspectLabels, show_suspects
 from tlcli.report.svg import Chart
 from tlcli.report.thumbnails import PhotoThumbnails, Thumbnail
 from tlcli.report.time_account import TimeAccount, time_account
@@ -68,6 +69,7 @@ class ReportContents:
     matrix: ConfusionMatrix | None
     mistakes: tuple[PhotoExample, ...]
     unsure: tuple[PhotoExample, ...]
+    labels: SuspectLabels | None
     sheet: Thumbnail | None
     account: TimeAccount
     missing: dict[str, MissingPart]
@@ -130,6 +132,7 @@ def gather_contents(
         matrix=matrix,
         mistakes=mistakes,
         unsure=unsure,
+        labels=show_suspects(data.labels, thumbnails),
         sheet=sheet,
         account=time_account(data),
         missing=missing_parts(data),

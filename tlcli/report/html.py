@@ -57,6 +57,11 @@ def percentage_points(value: float) -> str:
     return "0.0" if text.endswith("0.0") and len(text) == 4 else text
 
 
+def sentence(text: str) -> str:
+    """A line as a sentence begins: with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def render_page(
     template: str,
     values: Mapping[str, Any],

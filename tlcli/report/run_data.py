@@ -28,6 +28,7 @@ from tlcli.runs.evaluation_records import (
     read_evaluation,
 )
 from tlcli.runs.inputs import read_recipe, read_split
+from tlcli.runs.label_audit_record import LabelAuditRecord, find_label_audit
 from tlcli.runs.metrics import read_metrics
 from tlcli.runs.records import Epoch, RunRecord, Summary, validate_record
 from tlcli.system import files
@@ -44,6 +45,7 @@ class RunData:
         predictions: for every photo of `split` the predicted class with its probability.
         calibration: in force, or none where the network's own probabilities are shown.
         choice: what was measured on its training photos before, if anything.
+        labels: an audit of the labels that it was trained on, if there is one.
     """
 
     run: Run
@@ -59,6 +61,7 @@ class RunData:
     audit: AuditRecord | None
     digests: dict[str, str]
     choice: MeasuredChoice | None
+    labels: LabelAuditRecord | None = None
 
 
 def read_run_data(run: Run, *, raw: bool = False) -> RunData:
@@ -91,6 +94,7 @@ def read_run_data(run: Run, *, raw: bool = False) -> RunData:
         _optional(run, directory.AUDIT, AuditRecord),
         {labelled_photos.photo_name(row, recipe.data.root): row.sha256 for row in photos},
         find_choice(run, recipe, photos),
+        find_label_audit(run, recipe, photos),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from tlcli.data.balance import Imbalance, measure_imbalance
 from tlcli.data.layout import SPLITS
 from tlcli.evaluation.intervals import CONFIDENCE_LEVEL, Interval, PairedCounts, wilson_interval
-from tlcli.report.html import percent, percentage_points
+from tlcli.report.html import percent, percentage_points, sentence
 from tlcli.report.run_data import RunData
 from tlcli.runs.evaluation_records import MajorityBaseline
 from tlcli.system.console import counted
@@ -167,15 +167,10 @@ class Verdict:
             return []
         sentences = [f"{self.imbalance.sizes()}, so the accuracy is mostly that of the large ones."]
         if self.imbalance.rare:
-            sentences.append(f"{_sentence(self.imbalance.rare_classes())}.")
+            sentences.append(f"{sentence(self.imbalance.rare_classes())}.")
         if not self.weighted:
-            sentences.append(f"{_sentence(self.imbalance.hint())}.")
+            sentences.append(f"{sentence(self.imbalance.hint())}.")
         return sentences
-
-
-def _sentence(text: str) -> str:
-    """A part of a line as the beginning of a sentence."""
-    return text[:1].upper() + text[1:]
 
 
 def _size(difference: float) -> str:
