@@ -5,7 +5,8 @@
 
 For each base the file holds
 
-- `parameters`, `parameters_with_classifier`: weights without and with the ImageNet classifier;
+- `parameters`, `parameters_with_classifier`: weights without and with the ImageNet classifier, if
+  it has one;
 - `boundaries`, bottom to top, the pixels first, each `[name, channels, stride, offset, padding,
   parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.networks.boundaries.Boundary`;
 - `trainable`: `[trainable weights, those of batch norm]` of each layer that has some;
@@ -59,19 +60,28 @@ def measure(base: PretrainedBase) -> dict[str, Any]:
         layer.name: list(_counts(layer)[1:]) for layer in layers if layer.trainable_weights
     }
     parameters = model.count_params()
-    keras.utils.clear_session(free_memory=False)
-    whole = getattr(keras.applications, base.name)(weights=None, classes=1000)
-    known = {layer.name for layer in model.layers}
+    with_classifier, classifier = _classifier(base, set(layer_names))
     return {
         "parameters": parameters,
-        "parameters_with_classifier": whole.count_params(),
+        "parameters_with_classifier": with_classifier,
         "boundaries": rows,
         "trainable": trainable,
         # Keras counts the seeds of layers that draw as variables, not as weights.
         "dropout": any(len(layer.variables) > len(layer.weights) for layer in layers),
         "layers": layer_names,
-        "classifier": [layer.name for layer in whole.layers if layer.name not in known],
+        "classifier": classifier,
     }
+
+
+def _classifier(base: PretrainedBase, layers: set[str]) -> tuple[int | None, list[str]]:
+    """The weights of the base with its ImageNet classifier, and the layers of that alone."""
+    if not base.pretrained:
+        return None, []
+    keras.utils.clear_session(free_memory=False)
+    whole = getattr(keras.applications, base.name)(weights=None, classes=1000)
+    inputs = keras.layers.InputLayer
+    above = [la for la in whole.layers if la.name not in layers and not isinstance(la, inputs)]
+    return whole.count_params(), [layer.name for layer in above]
 
 
 def clean_boundaries(model: Any) -> list[str]:
@@ -94,9 +104,7 @@ def clean_boundaries(model: Any) -> list[str]:
 
 
 def _build(base: PretrainedBase, size: Pair) -> Any:
-    keras.utils.clear_session(free_memory=False)
-    builder = getattr(keras.applications, base.name)
-    return builder(include_top=False, weights=None, input_shape=(*size, 3))
+    return base.build_plain(size)
 
 
 Counts = tuple[int, int, int]

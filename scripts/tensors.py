@@ -20,15 +20,14 @@ import h5py
 import numpy as np
 
 from tlcli.networks.bases import BASES
-from tlcli.networks.framework import keras
 
 TABLE = Path(__file__).parents[1] / "tlcli/pretrained/tensors.json"
 
 
 def measure(name: str) -> list[list[Any]]:
     """The rows of one base."""
-    keras.utils.clear_session(free_memory=False)
-    model = getattr(keras.applications, name)(include_top=False, weights=None)
+    row = BASES[name]
+    model = row.build_plain((row.native_size, row.native_size))
     model.set_weights([np.full(v.shape, n) for n, v in enumerate(model.weights)])
     places = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -41,11 +41,7 @@ _FUSED = (
 
 def measure(base: PretrainedBase) -> list[Work]:
     """The work between the clean boundaries of a base, at its native size."""
-    keras.utils.clear_session(free_memory=False)
-    side = base.native_size
-    model = getattr(keras.applications, base.name)(
-        include_top=False, weights=None, input_shape=(side, side, 3)
-    )
+    model = base.build_plain((base.native_size, base.native_size))
     ends = [boundary.name for boundary in base.boundaries if boundary.name != PIXELS]
     rows, counted = [(0, 0, 0)], [0, 0, 0]
     for operation in model.operations:

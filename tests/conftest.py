@@ -120,7 +120,15 @@ def cli() -> Callable[..., click.testing.Result]:
 
 
 #: A recipe over `photos` that a whole command can run on in a moment.
-CONFIG = "data:\n  dir: {}\nbase:\n  {{name: VGG16, weights: random, image_size: 48}}\n"
+CONFIG = """\
+data:
+  dir: {}
+base:
+  {{name: VGG16, weights: random, image_size: 48}}
+stages:
+  - {{name: head}}
+  - {{name: fine-tune, freeze_until: block4_pool, learning_rate: 1.0e-5}}
+"""
 
 
 @pytest.fixture

@@ -46,6 +46,12 @@ def test_every_base_has_a_starter(photos: Path, name: str):
     loaded = load_recipe(write_starter(photos, base=name.lower()))
     assert (loaded.base.name, loaded.base.image_size) == (name, (row.native_size,) * 2)
     assert loaded.stages[-1].freeze_until == row.default_boundary
+    assert loaded.base.weights == ("imagenet" if row.pretrained else "random")
+    assert len(loaded.stages) == 1 + (row.pretrained and row.default_boundary is not None)
+    if row.head is not None:
+        assert loaded.head.hidden == row.head.hidden
+        assert loaded.head.dropout == row.head.dropout
+    assert advise(loaded) == []
 
 
 def test_plain_folders(plain_photos: Path, tmp_path: Path):

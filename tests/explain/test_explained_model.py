@@ -22,7 +22,9 @@ from tlcli.system import files
 NAMES = ("cats", "dogs", "eels")
 
 #: The ends of the last blocks, where they are not the top of the base.
-BELOW_POOLING = {"VGG16": "block5_conv3", "VGG19": "block5_conv4"}
+BELOW_POOLING = {
+    "VGG16": "block5_conv3", "VGG19": "block5_conv4", "LeNet5": "conv2", "SmallConvNet": "conv4"
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from builders.scripts import load_script
 
 from tlcli.errors import BoundaryError
 from tlcli.networks import bases
-from tlcli.networks.bases import BASES
+from tlcli.networks.bases import BASES, PRETRAINED
 from tlcli.networks.framework import keras
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +29,8 @@ def keras_module(name: str) -> Any:
 
 def plain(name: str, size: int) -> Any:
     """The base as Keras builds it, nothing in front."""
+    if not BASES[name].pretrained:
+        return BASES[name].build_plain((size, size))
     keras.utils.clear_session(free_memory=False)
     builder = getattr(keras.applications, name)
     return builder(include_top=False, weights=None, input_shape=(size, size, 3))
@@ -81,6 +83,10 @@ def test_a_row_holds_together(base: bases.PretrainedBase) -> None:
             or lower.name in (pixels.name, base.default_boundary)
         )
     assert min(top.shape(base.smallest_size, base.smallest_size)) >= 1
+    if not base.pretrained:
+        assert base.default_boundary == pixels.name
+        assert bases.identify_by_parameters(base.parameters) is None
+        return
     if base.default_boundary is not None:
         default = base.boundary(base.default_boundary)
         assert 0 < default.trainable_above < base.parameters
@@ -131,7 +137,7 @@ def test_shapes_hold_for_other_sizes(base: bases.PretrainedBase) -> None:
             assert model.get_layer(boundary.name).output.shape[1:] == boundary.shape(*size)
 
 
-@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+@pytest.mark.parametrize("base", PRETRAINED.values(), ids=PRETRAINED)
 def test_preprocessing_is_that_of_keras(base: bases.PretrainedBase) -> None:
     levels = np.arange(256, dtype="float32")
     photo = np.stack([levels, levels[::-1], np.roll(levels, 100)], -1).reshape(1, 16, 16, 3)

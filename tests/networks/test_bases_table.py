@@ -19,6 +19,11 @@ def test_all_bases():
     assert lines[2].split() == ["VGG16", "14,714,688", "224", "32", "caffe", "19", "block4_pool"]
     assert lines[-1] == "`tlcli bases NAME` shows the boundaries of one."
     assert [entry["name"] for entry in value] == list(BASES)
+    scratch = [entry["name"] for entry in value if not entry["pretrained"]]
+    assert scratch == ["CifarConvNet", "LeNet5", "SmallConvNet", "SmallResNet"]
+    line = next(line for line in lines if line.startswith("SmallConvNet"))
+    assert line.split() == ["SmallConvNet", "240,832", "150", "46", "unit", "9", "pixels"]
+    assert ", ".join(scratch[:3]) + " and SmallResNet have no pretrained weights" in text
     assert json.loads(json.dumps(value)) == value
     nasnet = next(line for line in lines if line.startswith("NASNetMobile"))
     assert nasnet.endswith("  -")

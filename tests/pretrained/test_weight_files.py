@@ -13,12 +13,12 @@ from builders.weight_files import HINT, SMALL, VGG16, draw, promise, refusal
 
 from tlcli.errors import WeightsError
 from tlcli.networks import bases
-from tlcli.networks.bases import BASES
+from tlcli.networks.bases import BASES, PRETRAINED
 from tlcli.pretrained.tensors import tensor_shapes, weighted_layers
 from tlcli.pretrained.weight_files import base_from_file_name, read_weights
 
 
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("base", PRETRAINED)
 def test_every_base_is_recognised_by_its_layers(tmp_path: Path, base: str):
     path = promise(tmp_path / "w.h5", base, keras_3=base not in ("Xception", "DenseNet121"))
     read_weights(path, BASES[base], "x")

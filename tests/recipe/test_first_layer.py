@@ -15,7 +15,7 @@ from tlcli.recipe.search import with_settings
 
 RECIPE = """\
 data: {{dir: .}}
-base: {{name: {base}, weights: random, image_size: 32}}
+base: {{name: {base}, image_size: 32}}
 stages:
   - {{name: head}}
   - {{name: top, {top}}}

@@ -21,7 +21,13 @@ from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import fill_store, load_network
 
-RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
+RECIPE = """
+data: {dir: 'PHOTOS'}
+base: {name: VGG16, weights: random, image_size: 32}
+stages:
+  - {name: head}
+  - {name: top, freeze_until: block4_pool}
+"""
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@ from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.stage_plan import head_parameters
 
+#: The default plan of a pretrained base, for one with random weights.
+TRANSFER = (
+    "stages: [{name: head}, {name: fine-tune, freeze_until: block4_pool, learning_rate: 1e-5}]\n"
+)
+
 VGG16 = 14_714_688
 HEAD = 512 * 256 + 256 + 256 * 3 + 3  # 512 channels, 256 units, three classes
 BLOCK5 = 3 * (3 * 3 * 512 * 512 + 512)
@@ -52,8 +57,8 @@ def told(made: Plan) -> list[str]:
 # Numbers
 
 
-def test_the_default_plan_in_numbers(make):
-    made = make()
+def test_a_plan_in_numbers(make):
+    made = make(TRANSFER)
     head, tune = made.stages
     assert (head.cut.name, head.trainable, head.frozen) == ("block5_pool", HEAD, VGG16)
     assert BLOCK5 == 7_079_424
@@ -66,9 +71,21 @@ def test_the_default_plan_in_numbers(make):
     assert told(made) == []
 
 
+def test_random_weights_are_trained_from_scratch(make):
+    (stage,) = make().stages
+    assert (stage.stage.name, stage.cut.name, stage.frozen) == ("scratch", "pixels", 0)
+    assert (stage.trainable, stage.stage.learning_rate) == (VGG16 + HEAD, 1e-3)
+    made = make("", "base.name=ResNet50")
+    row, head = BASES["ResNet50"], 2048 * 256 + 256 + 256 * 3 + 3
+    assert made.recipe.base.batch_norm == "train"
+    statistics = 53_120  # means and variances follow the batches
+    assert made.stages[0].trainable == row.parameters + head - statistics
+    assert told(made) == []
+
+
 def test_the_plan_says_where_a_stage_is_cut_whose_first_layer_is_inside_a_block(make):
     stages = "stages: [{name: head}, {name: top, unfreeze_from: conv5_block3_2_conv}]"
-    made = make(stages, "base.name=ResNet50")
+    made = make(stages, "base.name=ResNet50", "base.batch_norm=frozen")
     top = made.stages[1]
     assert top.cut.name == "conv5_block2_out"
     # Two convolutions with their biases; batch norm is frozen.
@@ -100,12 +117,12 @@ def test_the_plan_says_where_a_stage_is_cut_whose_first_layer_is_inside_a_block(
     ],
 )
 def test_the_size_of_the_store(make, more: str, size: int):
-    assert make(more).store_bytes == size
+    assert make(more if "stages" in more else TRANSFER + more).store_bytes == size
 
 
 def test_identical_photos_take_one_row(make, photos: Path):
     shutil.copy(photos / "train/red/00.png", photos / "train/red/copy.png")
-    assert make().store_bytes == 39 * (TOP + POOL4)
+    assert make(TRANSFER).store_bytes == 39 * (TOP + POOL4)
 
 
 def test_steps_and_batches(make):
@@ -127,9 +144,9 @@ def test_a_stage_after_a_deeper_one_starts_where_that_did(make):
 
 
 def test_batch_norm_counts_when_it_trains(make):
-    change = ["base.name=ResNet50"]
-    frozen = make("", *change).stages[1]
-    trained = make("", *change, "base.batch_norm=train").stages[1]
+    change = ["base.name=ResNet50", "stages.1.freeze_until=conv4_block6_out"]
+    frozen = make(TRANSFER, *change, "base.batch_norm=frozen").stages[1]
+    trained = make(TRANSFER, *change, "base.batch_norm=train").stages[1]
     # The last stage of ResNet50: nine normalisations of its three blocks and one of the shortcut.
     scales_and_shifts = 2 * (3 * (512 + 512 + 2048) + 2048)
     assert trained.trainable - frozen.trainable == scales_and_shifts
@@ -162,7 +179,8 @@ def test_class_weights(make, photos: Path):
 
 
 def test_the_plan_as_text(make, tmp_path: Path):
-    assert make("", "augment.rotation_range=5", "augment.views=1", cache=tmp_path).text() == (
+    changes = ("augment.rotation_range=5", "augment.views=1")
+    assert make(TRANSFER, *changes, cache=tmp_path).text() == (
         "r: 3 classes (blue, green, red)\n"
         "photos: 24 train, 9 val, 6 test\n"
         "base: VGG16 at 64 x 64 px, random weights\n"
@@ -293,7 +311,7 @@ def test_check_decodes_every_photo(load, photos: Path):
 
 
 def test_check_of_what_is_right_and_of_what_is_no_recipe(load, write_recipe):
-    checked = check_recipe(load().path, ["stages.1.epochs=2"])
+    checked = check_recipe(load(TRANSFER).path, ["stages.1.epochs=2"])
     assert checked.passed
     assert checked.plan.stages[1].stage.epochs == 2
     broken = check_recipe(write_recipe("seed: x\n", "broken.yaml"))

@@ -88,7 +88,8 @@ def train_on(
     boundary = BASES[base].default_boundary
     path.write_text(
         f"data: {{dir: '{photos}'}}\n"
-        f"base: {{name: {base}, weights: random, image_size: {SIZES.get(base, 32)}}}\n"
+        f"base: {{name: {base}, weights: random, image_size: {SIZES.get(base, 32)}, "
+        "batch_norm: frozen}\n"
         "head: {hidden: [16], dropout: 0.5}\nbatch_size: 8\n"
         + text.replace("BOUNDARY", str(boundary)),
         encoding="utf-8",

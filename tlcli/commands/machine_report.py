@@ -108,7 +108,7 @@ def _answers(access: WeightsAccess) -> Iterator[tuple[str, str]]:
     if access.offline:
         yield "all", "not asked: tlcli is offline"
         return
-    hosts = {urlsplit(published_weights(base).url).hostname: base for base in bases.names()}
+    hosts = {urlsplit(published_weights(base).url).hostname: base for base in bases.PRETRAINED}
     for host, base in hosts.items():
         problem = download.probe(published_weights(base).url)
         yield f"{host} (the official files)", problem or "yes"
@@ -117,7 +117,7 @@ def _answers(access: WeightsAccess) -> Iterator[tuple[str, str]]:
 
 def _mirror_answers() -> Iterator[tuple[str, str]]:
     try:
-        mirrors = {m: base for base in bases.names() for m in mirrors_in_order(base)}
+        mirrors = {m: base for base in bases.PRETRAINED for m in mirrors_in_order(base)}
     except TlcliError as error:
         yield "TLCLI_MIRRORS", str(error)
         return

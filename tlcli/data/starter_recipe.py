@@ -15,12 +15,15 @@ from tlcli.data.labels_in_names import read_names
 from tlcli.data.layout import SPLITS
 from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
+from tlcli.networks.scratch import OwnHead
 from tlcli.recipe.recipe import plain_name
 from tlcli.recipe.settings import TEST_SHARE, Data, Split
 from tlcli.system import console
 from tlcli.system.console import one_line
 from tlcli.system.files import write_table, write_text
 from tlcli.system.yamlfile import quote_scalar
+
+_POOLINGS = {"avg", "max", "flatten"}
 
 #: With more training photos than this, views of them buy little and cost as much as ever.
 ENOUGH_PHOTOS = 5_000
@@ -147,13 +150,10 @@ def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> st
         "  on_bad_image: error       # or skip: leave out unreadable photos and name them",
         "base:",
         f"  name: {row.name}",
-        "  weights: imagenet         # or the path of a weights file",
-        f"  image_size: {row.native_size}           # {row.smallest_size} or more",
+        _weights_line(row),
+        f"  image_size: {row.native_size:<14}# {row.smallest_size} or more",
         "  resize: squash            # or crop (cut the sides), pad (add borders)",
-        "head:",
-        "  pooling: avg              # or max, flatten",
-        "  hidden: [256]             # units of each hidden layer; [] for none",
-        "  dropout: 0.5",
+        *_head_lines(row.head or OwnHead("avg", (256,), 0.5)),
         "augment:                    # random views of the training photos",
         f"  views: {views}                  # kept in the feature store; or live",
         "  rotation_range: 20        # degrees in both directions",
@@ -163,14 +163,39 @@ def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> st
         "  horizontal_flip: true     # not for letters, digits or left and right hands",
         *_balance_lines(measure_imbalance(index.counts())),
         "stages:",
-        "  - {name: head, epochs: 30, learning_rate: 1.0e-3, early_stopping: 8}",
+        *_stage_lines(row),
     ]
+    return "\n".join([*lines, "batch_size: 32", ""])
+
+
+def _weights_line(row: bases.PretrainedBase) -> str:
+    if row.pretrained:
+        return "  weights: imagenet         # or the path of a weights file"
+    return "  weights: random           # it is trained from scratch"
+
+
+def _head_lines(head: OwnHead) -> list[str]:
+    return [
+        "head:",
+        f"  pooling: {head.pooling:<17}# or {', '.join(sorted(_POOLINGS - {head.pooling}))}",
+        f"  hidden: {list(head.hidden)!s:<18}# units of each hidden layer; [] for none",
+        f"  dropout: {head.dropout:g}",
+    ]
+
+
+def _stage_lines(row: bases.PretrainedBase) -> list[str]:
+    if not row.pretrained:
+        return [
+            f"  - {{name: scratch, freeze_until: {row.default_boundary}, epochs: 60, "
+            "learning_rate: 1.0e-3, early_stopping: 15}"
+        ]
+    lines = ["  - {name: head, epochs: 30, learning_rate: 1.0e-3, early_stopping: 8}"]
     if row.default_boundary:
         lines.append(
             f"  - {{name: fine-tune, freeze_until: {row.default_boundary}, epochs: 30, "
             "learning_rate: 1.0e-5, early_stopping: 8}"
         )
-    return "\n".join([*lines, "batch_size: 32", ""])
+    return lines
 
 
 def place_from(recipe: Path, source: Path) -> str:

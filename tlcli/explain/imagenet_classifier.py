@@ -36,8 +36,10 @@ def open_classifier(
     """A base with its 1,000 classes at its native size.
 
     Raises `WeightsError` where there is no file with the classifier's weights, or `file` holds
-    something else.
+    something else, and for a base that was never trained on ImageNet.
     """
+    if not row.pretrained:
+        raise WeightsError(bases.without_weights(row, "--base"))
     path = file or _find(row, access)
     where = "--weights" if file else "--base"
     below = read_weights(path, row, where, "--base says")

@@ -18,6 +18,7 @@ from typing import Any
 from tlcli.errors import BoundaryError, Problem, suggestion
 from tlcli.networks.boundaries import NO_LAYER, PIXELS, Boundary, FirstLayer, LayerNames
 from tlcli.networks.preprocessing import PixelConvention, preprocess
+from tlcli.networks.scratch import OwnHead, build_layers
 
 #: Boundaries that are named where one leaves nothing to train.
 NEXT_LOWER = 2
@@ -25,7 +26,7 @@ NEXT_LOWER = 2
 
 @dataclass(frozen=True)
 class PretrainedBase:
-    """A pretrained convolutional network without its classifier."""
+    """A convolutional network without its classifier, pretrained or to be trained from scratch."""
 
     name: str
     #: Pixels on a side of the images it was trained on, and the fewest it can take.
@@ -34,6 +35,13 @@ class PretrainedBase:
     convention: PixelConvention
     #: The boundary to freeze to for fine-tuning the last block; None if no clean one is useful.
     default_boundary: str | None
+    #: The head that the network comes with; None for a pretrained base, whose head is always new.
+    head: OwnHead | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether there are weights of ImageNet; all others are trained from scratch alone."""
+        return self.head is None
 
     @property
     def parameters(self) -> int:
@@ -42,7 +50,7 @@ class PretrainedBase:
 
     @property
     def parameters_with_classifier(self) -> int:
-        """Weights of the whole network with its 1,000 ImageNet classes."""
+        """Weights of the whole network with its 1,000 ImageNet classes, if it is pretrained."""
         return int(_measured()[self.name]["parameters_with_classifier"])
 
     @property
@@ -173,12 +181,27 @@ class PretrainedBase:
         keras.config.set_dtype_policy(precision)
         try:
             pixels = keras.Input((*image_size, 3), dtype="float32", name="pixels")
-            builder = getattr(keras.applications, self.name)
-            base = builder(include_top=False, weights=None, input_tensor=self.preprocess(pixels))
+            top = self._layers_on(self.preprocess(pixels))
         finally:
             keras.config.set_dtype_policy(before)
-        # A model of the builder takes a list with one input; this one takes the input itself.
-        return keras.Model(pixels, base.output, name=base.name)
+        return keras.Model(pixels, top, name=self.name.lower())
+
+    def build_plain(self, image_size: tuple[int, int]) -> Any:
+        """The layers of the base alone, without preprocessing, on an input of their own."""
+        from tlcli.networks.framework import keras
+
+        keras.utils.clear_session(free_memory=False)
+        pixels = keras.Input((*image_size, 3))
+        return keras.Model(pixels, self._layers_on(pixels))
+
+    def _layers_on(self, x: Any) -> Any:
+        """The output of the base's layers on a tensor of pixels in its convention."""
+        from tlcli.networks.framework import keras
+
+        if not self.pretrained:
+            return build_layers(self.name, x)
+        builder = getattr(keras.applications, self.name)
+        return builder(include_top=False, weights=None, input_tensor=x).output
 
 
 def _by_name(*rows: PretrainedBase) -> Mapping[str, PretrainedBase]:
@@ -211,6 +234,15 @@ BASES: Mapping[str, PretrainedBase] = _by_name(
     PretrainedBase("ConvNeXtTiny", 224, 32, "raw", "convnext_tiny_downsampling_block_2"),
     # Each cell reads the two cells before it, so nothing between stem and output is clean.
     PretrainedBase("NASNetMobile", 224, 32, "tf", None),
+    PretrainedBase("CifarConvNet", 32, 18, "unit", PIXELS, OwnHead("flatten", (64,), 0.0)),
+    PretrainedBase("LeNet5", 28, 12, "unit", PIXELS, OwnHead("flatten", (120, 84), 0.0)),
+    PretrainedBase("SmallConvNet", 150, 46, "unit", PIXELS, OwnHead("flatten", (512,), 0.5)),
+    PretrainedBase("SmallResNet", 32, 8, "unit", PIXELS, OwnHead("avg", (), 0.0)),
+)
+
+#: Those of which there are weights of ImageNet.
+PRETRAINED: Mapping[str, PretrainedBase] = _by_name(
+    *(row for row in BASES.values() if row.pretrained)
 )
 
 
@@ -235,9 +267,15 @@ def unknown_base(name: str, where: str, *, where_has_name: bool = False) -> Prob
     return Problem(where, message, suggestion(name, names(), most=len(BASES)))
 
 
+def without_weights(row: PretrainedBase, where: str) -> Problem:
+    """The problem of a base, named or implied at `where`, whose weights somebody asks for."""
+    hint = "it is trained from scratch, with `weights: random`"
+    return Problem(where, f"{row.name} has no pretrained weights", hint)
+
+
 def identify_by_parameters(count: int) -> tuple[PretrainedBase, bool] | None:
-    """The base that has `count` weights, and whether with its classifier; or None."""
-    for base in BASES.values():
+    """The pretrained base that has `count` weights, and whether with its classifier; or None."""
+    for base in PRETRAINED.values():
         if count in (base.parameters, base.parameters_with_classifier):
             return base, count == base.parameters_with_classifier
     return None

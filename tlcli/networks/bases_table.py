@@ -34,10 +34,14 @@ def _all_bases() -> tuple[str, Any]:
         ]
         for row in bases.BASES.values()
     ]  # fmt: skip
+    *most, last = (row.name for row in bases.BASES.values() if not row.pretrained)
+    listed = f"{', '.join(most)} and {last}"
     text = console.table(headers, rows)
     text += (
         "\n\nSizes are in pixels. The pixels that a base expects: caffe is BGR minus the ImageNet "
-        "mean, tf\n-1..1, torch standardised, raw 0..255; tlcli converts inside the model.\n"
+        "mean, tf\n-1..1, torch standardised, unit 0..1, raw 0..255; tlcli converts inside the "
+        f"model.\n{listed} have no pretrained weights: they\n"
+        "are trained from scratch, to compare with.\n"
         "`tlcli bases NAME` shows the boundaries of one."
     )
     value = [
@@ -47,6 +51,7 @@ def _all_bases() -> tuple[str, Any]:
             "native_size": row.native_size,
             "smallest_size": row.smallest_size,
             "pixels": row.convention,
+            "pretrained": row.pretrained,
             "boundaries": [boundary.name for boundary in row.boundaries],
             "default_boundary": row.default_boundary,
         }

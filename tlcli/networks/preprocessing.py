@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 #: The pixels that a base expects. `caffe`: BGR minus the ImageNet mean; `tf`: -1..1; `torch`:
-#: standardised by channel; `raw`: 0..255, the network rescales by itself; `efficientnet`: 0..255,
-#: with a correction that Keras builds into the network only if it loads ImageNet weights itself.
-PixelConvention = Literal["caffe", "tf", "torch", "raw", "efficientnet"]
+#: standardised by channel; `unit`: 0..1; `raw`: 0..255, the network rescales by itself;
+#: `efficientnet`: 0..255, with a correction that Keras builds into the network only if it loads
+#: ImageNet weights itself.
+PixelConvention = Literal["caffe", "tf", "torch", "unit", "raw", "efficientnet"]
 
 # ImageNet's mean and standard deviation by channel (RGB, on 0..1), and its mean on 0..255 in the
 # BGR order of caffe, with the digits that Keras uses.
@@ -36,6 +37,8 @@ def _affine(convention: PixelConvention) -> tuple[float | list[float], float | l
     """The scale and offset that turn 0..255 into `convention`, for all channels or for each."""
     if convention == "caffe":
         return 1.0, [-mean for mean in _CAFFE_MEAN]
+    if convention == "unit":
+        return 1 / 255, 0.0
     if convention == "tf":
         return 1 / 127.5, -1.0
     channels = list(zip(_MEAN, _DEVIATION, strict=True))

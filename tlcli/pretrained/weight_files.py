@@ -79,7 +79,7 @@ def base_from_file_name(path: Path) -> str | None:
     name = name.removeprefix("weights")
     if "notop" not in name:
         return None
-    matching = [base for base in bases.names() if name.startswith(base.lower())]
+    matching = [base for base in bases.PRETRAINED if name.startswith(base.lower())]
     return max(matching, key=len, default=None)  # ResNet50V2, not ResNet50
 
 
@@ -140,7 +140,7 @@ def _check_shapes(
     if content.fits(row.name) and (identified is None or identified[0] is row):
         return
     if identified is None:
-        fitting = [base for base in bases.BASES.values() if content.fits(base.name)]
+        fitting = [base for base in bases.PRETRAINED.values() if content.fits(base.name)]
         identified = (max(fitting, key=lambda base: base.parameters), False) if fitting else None
     if identified and identified[0] is not row:
         other, with_classifier = identified

@@ -46,12 +46,17 @@ class WeightFile:
 
 
 def lookup_bases(names: Sequence[str]) -> list[bases.PretrainedBase]:
-    """The bases of those names, or all bases; raises `WeightsError` for unknown names."""
+    """The bases of those names, or all that are pretrained.
+
+    Raises `WeightsError` for unknown names, and for bases that have no weights.
+    """
     rows = []
-    for name in names or bases.names():
+    for name in names or bases.PRETRAINED:
         row = bases.lookup(name)
         if row is None:
             raise WeightsError(bases.unknown_base(name, "weights"))
+        if not row.pretrained:
+            raise WeightsError(bases.without_weights(row, "weights"))
         rows.append(row)
     return rows
 
@@ -88,7 +93,7 @@ def list_weights(folder: Path, access: WeightsAccess) -> tuple[str, Any]:
     present = {file.row.name for file in weight_files}
     lines += [
         [row.name, "-", console.size(4 * row.parameters), "", ""]
-        for row in bases.BASES.values()
+        for row in bases.PRETRAINED.values()
         if row.name not in present
     ]
     text = console.table(("base", "present in", "size", "verified", "file"), lines)

@@ -118,6 +118,8 @@ def read_user_mirrors(path: Path) -> dict[str, tuple[Mirror, ...]]:
         row = bases.lookup(name)
         if row is None:
             raise WeightsError(bases.unknown_base(name, document.where((name,))))
+        if not row.pretrained:
+            raise WeightsError(bases.without_weights(row, document.where((name,))))
         listed = isinstance(entries, list)
         places = [(name, n) for n in range(len(entries))] if listed else [(name,)]
         pairs = zip(entries if listed else [entries], places, strict=True)

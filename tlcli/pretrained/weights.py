@@ -79,10 +79,13 @@ def find_weights(
         expected_by: what names the base, for the message about a file of another base.
 
     Raises `WeightsError` for files that are missing, hold another network, or are not what they
-    claim to be, and where the weights would have to be downloaded but tlcli is offline.
+    claim to be, where the weights would have to be downloaded but tlcli is offline, and for any but
+    random weights of a base that is trained from scratch alone.
     """
     if choice == "random":
         return WeightSource("random")
+    if not row.pretrained:
+        raise WeightsError(bases.without_weights(row, where))
     folder = weights_folder(files.cache_folder(cache))
     if choice != "imagenet":
         read_weights(Path(choice), row, where, expected_by)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from tlcli.errors import Problem
 from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.settings import RANDOM
 from tlcli.system.yamlfile import KeyPath
 
 #: The key of a doubtful setting, what is doubtful about it, and a hint.
@@ -21,8 +22,9 @@ def advise(recipe: Recipe) -> list[Problem]:
 
 
 def _doubts_of_stages(recipe: Recipe) -> Iterator[_Doubt]:
+    pretrained = recipe.base.weights != RANDOM
     for position, (before, stage) in enumerate(pairwise(recipe.stages), start=1):
-        if stage.freeze_until and stage.learning_rate >= before.learning_rate:
+        if pretrained and stage.freeze_until and stage.learning_rate >= before.learning_rate:
             yield (
                 ("stages", position, "learning_rate"),
                 f"{stage.learning_rate:g} is not lower than the {before.learning_rate:g} of "
@@ -37,7 +39,7 @@ def _doubts_of_stages(recipe: Recipe) -> Iterator[_Doubt]:
                 "epochs of the stage",
                 "lower warmup_epochs",
             )
-    if recipe.stages[0].freeze_until:
+    if pretrained and recipe.stages[0].freeze_until:
         yield (
             ("stages", 0, "freeze_until"),
             "the first stage trains layers of the base under a head with random weights, "

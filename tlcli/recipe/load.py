@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from tlcli.errors import Problem, RecipeError
-from tlcli.networks import bases
+from tlcli.recipe.defaults import fill_in
 from tlcli.recipe.first_layer import resolve_first_layers
 from tlcli.recipe.problems import base_of, cross_check, explain_errors
-from tlcli.recipe.recipe import Recipe, plain_name
+from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.search import check_search
 from tlcli.system import files
 from tlcli.system.yaml_loader import MAX_BYTES, MAX_VALUES
@@ -53,7 +53,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     document = _apply_overrides(document, raw, _parse_overrides(overrides))
     for name in [name for name in Recipe.model_fields if raw.get(name) is None]:
         raw.pop(name, None)  # a block whose lines are all commented out
-    _fill_in(raw, path.stem)
+    fill_in(raw, path.stem)
     row = base_of(raw)
     problems = [*resolve_first_layers(raw, row, document)] if row else []
     problems += cross_check(raw, document)
@@ -131,7 +131,7 @@ def _apply_overrides(
     for override in overrides:
         key, block = override.key, override.key[0]
         if block == "stages" and len(key) > 1 and raw.get("stages") is None:
-            _fill_in(raw, document.path.stem)
+            fill_in(raw, document.path.stem)
         # Paths of an override are relative to the working folder, so they are made absolute apart.
         patch: dict[str, Any] = {}
         target = patch if block in ("data", "base") else raw
@@ -180,26 +180,6 @@ def _put(target: Any, key: KeyPath, value: Any, text: str) -> KeyPath:
         else:
             target = target[part]
     return applied
-
-
-def _fill_in(raw: dict[str, Any], stem: str) -> None:
-    """Write the defaults that depend on other settings into a raw recipe."""
-    raw.setdefault("name", plain_name(stem))
-    base = raw.get("base")
-    if isinstance(base, dict):
-        row = bases.lookup(base["name"]) if isinstance(base.get("name"), str) else None
-        if row is not None:
-            base["name"] = row.name
-            if base.get("freeze_until") is None and raw.get("stages") is None:
-                base["freeze_until"] = row.default_boundary
-        if base.get("image_size") is None:
-            # An unknown name is reported; any valid size keeps it from being reported twice.
-            base["image_size"] = row.native_size if row else 224
-    if raw.get("stages") is None:
-        raw["stages"] = [{"name": "head"}]
-        boundary = base.get("freeze_until") if isinstance(base, dict) else None
-        if boundary:
-            raw["stages"].append({"name": "fine-tune", "freeze_until": boundary})
 
 
 def find_recipe(folder: Path) -> Path:

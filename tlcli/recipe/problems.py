@@ -13,6 +13,7 @@ from tlcli.networks import bases
 from tlcli.networks.boundaries import HEAD_ALONE, NAME_EXPECTED
 from tlcli.recipe.block import Block
 from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.settings import RANDOM
 from tlcli.system.yamlfile import Document, KeyPath, format_key
 
 
@@ -29,6 +30,8 @@ def cross_check(raw: dict[str, Any], document: Document) -> Iterator[Problem]:
             yield bases.unknown_base(name, document.where(("base", "name")))
         else:
             yield from _check_size(base.get("image_size"), row, document)
+            if not row.pretrained and base.get("weights") != RANDOM:
+                yield bases.without_weights(row, document.where(("base", "weights")))
             yield from _check_boundaries(raw, row, document)
     yield from _check_mixing(raw.get("augment"), document)
     stages = raw.get("stages")

@@ -159,6 +159,10 @@ class Data(Block):
         return self.dir or self.source.parent
 
 
+#: The weights of a base that is trained from scratch.
+RANDOM = "random"
+
+
 class Base(Block):
     """The pretrained network and how photos enter it."""
 
@@ -168,7 +172,9 @@ class Base(Block):
 
     name: str = Field(description="VGG16, ResNet50, InceptionV3, ...; `tlcli bases` lists them")
     weights: Annotated[str, BeforeValidator(_path)] = Field(
-        "imagenet", description="imagenet, random, or a path to a weights file"
+        "imagenet",
+        description="imagenet, random (from scratch), or a path to a weights file; default: random "
+        "for bases that are not pretrained",
     )
     image_size: Annotated[
         tuple[Side, Side], BeforeValidator(_pair), WithJsonSchema(NUMBER_OR_PAIR)
@@ -181,8 +187,9 @@ class Base(Block):
     )
     batch_norm: Literal["frozen", "train"] = Field(
         "frozen",
-        description="batch norm above the boundary stays in inference mode, or trains; the rest of "
-        "the base, dropout inside it too, is in inference mode always",
+        description="batch norm above the boundary stays in inference mode, or trains (the default "
+        "with random weights); the rest of the base, dropout inside it too, is in inference mode "
+        "always",
     )
 
 

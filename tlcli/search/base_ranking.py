@@ -36,7 +36,7 @@ def base_names(text: str) -> list[str]:
     """The bases that `--bases` names, each once; a `RecipeError` with those that do not exist."""
     words = [word.strip() for word in text.split(",") if word.strip()]
     if [word.lower() for word in words] == [ALL]:
-        return list(bases.names())
+        return list(bases.PRETRAINED)
     rows = {word: bases.lookup(word) for word in words}
     if unknown := [word for word, row in rows.items() if row is None]:
         raise RecipeError([bases.unknown_base(word, "--bases") for word in unknown])

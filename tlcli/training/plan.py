@@ -123,8 +123,8 @@ class Plan:
         needed = console.counted(photos * (1 + augment.kept_views), "pass")
         some = "up to " if augment.probability < 1 else ""  # views as their photos need none
         kept = console.counted(augment.kept_views, "augmented view")
-        through = f"{some}{needed} through the trunk" if self._has_trunk else "decoded and drawn"
-        return f"every training photo and {kept}; {through}, once"
+        through = f"{some}{needed} through the trunk, once"
+        return f"every training photo and {kept}" + (f"; {through}" if self._has_trunk else "")
 
     def _cuts_below_layers(self) -> Iterator[str]:
         """A line for each stage whose first layer lies inside a block: where it is cut instead."""
