@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click.testing
+import filelock
 import pytest
+from builders.commands import finetune_in
 from builders.photos import paint_classes, paint_splits
 
 from tlcli.data import dataset
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.recipe import Recipe
+from tlcli.runs import directory
+from tlcli.runs.directory import Run
 from tlcli.system import console
 
 
@@ -43,6 +48,26 @@ def clean_environ(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     console.configure(quiet=False)
 
 
+@pytest.fixture(scope="session")
+def instant_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A finished run with its instant file, not to be changed, and the folder of its photos.
+
+    It is trained once, for all processes of the tests.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "instant-run"
+    with filelock.FileLock(root / "instant-run.lock"):
+        if not (folder / "run" / directory.INSTANT).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            photos = paint_splits(folder / "photos", train=6, val=3, test=3)
+            lines = finetune_in(folder, INSTANT_RECIPE.format(photos))
+            last = "making instant.tflite, from which `tlcli predict` answers at once"
+            assert lines[-1] == last
+    return Run(folder / "run"), folder / "photos"
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """39 photos of three classes in train, val and test folders: 8, 3 and 2 of each class."""
@@ -68,6 +93,14 @@ def write_recipe(tmp_path: Path) -> Callable[..., Path]:
 
     return write
 
+
+#: The recipe of `instant_run`.
+INSTANT_RECIPE = """
+data: {{dir: '{}'}}
+base: {{name: VGG16, weights: random, image_size: 32}}
+augment: {{horizontal_flip: true, views: 1}}
+stages: [{{name: head, epochs: 5, learning_rate: 0.05}}]
+"""
 
 #: A recipe over `photos` that trains nothing large.
 SMALL = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"

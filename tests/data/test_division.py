@@ -153,6 +153,7 @@ def moved(sets: Sets, more: float) -> float:
     return changed / before
 
 
+@pytest.mark.slow
 def test_few_photos_move_when_photos_are_added(plain_sets: Sets, grouped_sets: Sets):
     """The page on data says these numbers."""
     assert moved(plain_sets, 0.1) < 0.02

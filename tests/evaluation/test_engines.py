@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.commands import ROOT, finetune_in
-from builders.photos import paint_splits
+from builders.commands import ROOT
 
 from tlcli.errors import RunError
 from tlcli.evaluation import engines, instant
@@ -40,19 +39,9 @@ main()
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(instant_run) -> tuple[Run, Path]:
     """A finished run with its instant file, and the folder of its photos."""
-    folder = tmp_path_factory.mktemp("instant")
-    photos = paint_splits(folder / "photos", train=6, val=3, test=3)
-    lines = finetune_in(
-        folder,
-        f"data: {{dir: {photos}}}\n"
-        "base: {name: MobileNetV3Small, weights: random, image_size: 32}\n"
-        "augment: {horizontal_flip: true, views: 1}\n"
-        "stages: [{name: head, epochs: 2}]\n",
-    )
-    assert lines[-1] == "making instant.tflite, from which `tlcli predict` answers at once"
-    return Run(folder / "run"), photos
+    return instant_run
 
 
 @pytest.fixture
@@ -184,6 +173,7 @@ def test_the_file_of_another_model_is_passed_over(cli, trained, run):
     assert "engine: keras" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_missing_file_is_made_when_it_is_asked_for(cli, trained, run):
     expected = outcome(cli, trained[1], run, "--format", "jsonl").stdout
     run.file(INSTANT).unlink()
@@ -208,6 +198,7 @@ def test_a_model_alone_is_answered_by_keras(cli, trained, tmp_path):
     assert "--engine instant: only the model of a run has an instant file" in asked.stderr
 
 
+@pytest.mark.slow
 def test_for_many_photos_the_faster_engine_is_measured_once(cli, trained, monkeypatch):
     run, photos = trained
     monkeypatch.setattr(engines, "MANY_PHOTOS", 5)

@@ -31,7 +31,7 @@ stages: [{{name: head, epochs: 6, learning_rate: 0.02}}, {{name: top, freeze_unt
 """
 
 
-@pytest.fixture(params=[2, 3])
+@pytest.fixture(params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def trained(request, photos: Path, write_recipe, cli) -> Run:
     """A run on photos of two or three classes: one that ends in sigmoid, one in softmax."""
     if request.param == 2:

@@ -112,7 +112,7 @@ READERS = {
     ("form", "quantize", "tolerance"),
     [
         ("litert", None, 1e-5),
-        ("litert", "float16", 1e-2),
+        pytest.param("litert", "float16", 1e-2, marks=pytest.mark.slow),
         ("onnx", None, 1e-5),
         pytest.param("onnx", "float16", 1e-2, marks=pytest.mark.slow),
         ("savedmodel", None, 1e-5),

@@ -158,6 +158,7 @@ def test_the_command_from_an_empty_store_to_the_recipe(recipe, cli, tmp_path):
     assert not list(Path(os.environ["TLCLI_RUNS"]).glob("r-*"))
 
 
+@pytest.mark.slow
 def test_a_stage_of_tuning_begins_after_the_stages_before_it(recipe, cli):
     done = cli("find-lr", "--config", recipe(TUNED), "--stage", "top", "--seeds", "1")
     assert done.exit_code == 0, done.stderr

@@ -114,10 +114,10 @@ def test_each_head_trains_as_in_a_run_of_its_own(side_by_side, tmp_path):
 @pytest.mark.parametrize(
     "optimizer",
     [
-        "adamw",
         *(
             pytest.param(settings, marks=pytest.mark.slow)
             for settings in (
+                "adamw",
                 "sgd",
                 "{name: rmsprop, weight_decay: 0.01}",
                 "{name: sgd, momentum: 0.9}",
@@ -131,6 +131,7 @@ def test_each_optimizer_takes_its_own_steps(side_by_side, optimizer):
     check_equal(side_by_side(more, rates))
 
 
+@pytest.mark.slow
 def test_two_classes_and_no_hidden_layer(side_by_side, photos):
     for split in ("train", "val", "test"):
         for path in (photos / split / "red").iterdir():

@@ -89,6 +89,7 @@ def test_one_pass_gives_all_boundaries_and_the_next_probe_none(cli, shapes, writ
     assert first == again
 
 
+@pytest.mark.slow
 def test_rows_that_the_store_has_are_averaged(cli, shapes, write_recipe):
     recipe = write_recipe(RECIPE.format(shapes))
     words = ["--config", recipe, "--boundaries", "block5_pool", "--json"]
