@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keras and matplotlib write files of their own as soon as they are imported."""
     folder = tempfile.TemporaryDirectory(prefix="tlcli-tests-")
     os.environ.update(KERAS_HOME=f"{folder.name}/keras", MPLCONFIGDIR=f"{folder.name}/matplotlib")
+    # On every machine the same; tests of another precision ask for it.
+    os.environ["TLCLI_PRECISION"] = "float32"
     config.add_cleanup(folder.cleanup)
 
 
@@ -41,6 +43,7 @@ def clean_environ(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("TLCLI_RUNS", str(home / "runs"))
     # Converting takes seconds; the tests of what it gives ask for it.
     monkeypatch.setenv("TLCLI_INSTANT", "0")
+    monkeypatch.setenv("TLCLI_PRECISION", "float32")
     monkeypatch.setenv("KERAS_HOME", str(home / "keras"))
     (home / "here").mkdir()
     monkeypatch.chdir(home / "here")

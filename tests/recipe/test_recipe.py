@@ -84,7 +84,7 @@ BAD = [
     ("name: 2024", "name: found 2024; must be text; put numbers in quotes"),
     (
         "precision: float16",
-        "precision: found 'float16'; did you mean 'float32'? (allowed: 'float32', "
+        "precision: found 'float16'; did you mean 'float32'? (allowed: 'auto', 'float32', "
         "'mixed_float16' or 'mixed_bfloat16')",
     ),
     (

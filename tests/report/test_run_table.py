@@ -24,7 +24,8 @@ def runs_table() -> tuple[str, Any]:
 
 def finish(accuracy: float, *, test: float | None = None) -> directory.Run:
     run = create_run("cats", None)
-    files.write_json(run.file(directory.RECORD), {"created": "2030-01-02", "base": "VGG16"})
+    record = {"created": "2030-01-02", "base": "VGG16", "precision": "float32"}
+    files.write_json(run.file(directory.RECORD), record)
     stages = [{"val_accuracy": 0.1}, {"val_accuracy": accuracy}]
     outcome = {"stages": stages, "test": None if test is None else {"accuracy": test}}
     files.write_json(run.file(directory.SUMMARY), outcome)
@@ -53,6 +54,7 @@ def test_runs_with_their_scores():
         "path": str(directory.runs_root() / "cats-1"),
         "created": "2030-01-02",
         "base": "VGG16",
+        "precision": "float32",
         "finished": True,
         "state": "finished",
         "stages": 2,

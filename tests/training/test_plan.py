@@ -185,6 +185,7 @@ def test_the_plan_as_text(make, tmp_path: Path):
         "photos: 24 train, 9 val, 6 test\n"
         "base: VGG16 at 64 x 64 px, random weights\n"
         "views: every training photo and 1 augmented view; 48 passes through the trunk, once\n"
+        "precision: float32 (TLCLI_PRECISION is set)\n"
         f"feature store: up to 2.6 MB in {tmp_path}\n"
         "\n"
         "stage      frozen until              trainable      frozen  epochs  steps  rate\n"

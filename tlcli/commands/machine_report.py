@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 from tlcli import __version__
 from tlcli.errors import TlcliError
 from tlcli.networks import bases
+from tlcli.networks.precision import choose_precision
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weight_cache import weights_folder
 from tlcli.pretrained.weight_sources import Mirror, mirrors_in_order, published_weights
 from tlcli.pretrained.weights import keras_weights_folder
 from tlcli.system import console, download, files
-from tlcli.system.machine import usable_processors
+from tlcli.system.machine import bfloat16_units, usable_processors
 
 #: Packages whose versions are shown.
 PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "pillow", "pydantic", "click")
@@ -40,6 +41,7 @@ def machine_report(cache: Path | None, access: WeightsAccess) -> tuple[str, Any]
     value: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
+        "precision": _precision(files.cache_folder(cache)),
         "folders": [_folder(*pair) for pair in _folders(files.cache_folder(cache), access)],
         "sources": [{"source": name, "answer": answer} for name, answer in _answers(access)],
     }
@@ -49,6 +51,8 @@ def machine_report(cache: Path | None, access: WeightsAccess) -> tuple[str, Any]
 def _text(value: dict[str, Any]) -> str:
     versions = "\n".join(f"{name} {number}" for name, number in value["versions"].items())
     devices = "devices: " + ", ".join(value["devices"])
+    asked = value["precision"]
+    devices += f"\nprecision: auto is {asked['auto']} ({asked['why']})"
     folders = console.table(
         ("folder of", "holds", "free", "path"),
         [[f["name"], _size(f["bytes"]), _size(f["free"]), f["path"]] for f in value["folders"]],
@@ -83,6 +87,12 @@ def _devices() -> list[str]:
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     names = [detail.get("device_name", gpu.name) for detail, gpu in zip(details, gpus, strict=True)]
     return [cores, *names]
+
+
+def _precision(cache: Path) -> dict[str, Any]:
+    """What `precision: auto` means for a base of plain convolutions; measured if needed."""
+    choice = choose_precision("VGG16", cache)
+    return {"auto": choice.precision, "why": choice.why, "units": list(bfloat16_units())}
 
 
 def _folders(cache: Path, access: WeightsAccess) -> Iterator[tuple[str, Path]]:

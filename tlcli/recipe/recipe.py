@@ -65,8 +65,8 @@ class Recipe(Block):
         min_length=1, max_length=64, description="default: a head stage, then fine-tuning"
     )
     batch_size: int = Field(32, ge=1, le=65_536, description="of training and extraction")
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
-        "float32", description="mixed precision helps on GPUs; the output stays float32"
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "auto", description="of the base; auto: mixed_bfloat16 where it is faster, else float32"
     )
     features: Features = Features()
     deterministic: bool = Field(True, description="same bits from the same recipe and machine")
@@ -74,6 +74,7 @@ class Recipe(Block):
         dict[str, Any] | None, BeforeValidator(_space), WithJsonSchema({"type": "object"})
     ] = Field(None, description="settings that `tlcli tune` varies, each with what it may be")
 
+    _is_automatic: bool = PrivateAttr(False)
     _document: Document = PrivateAttr(default_factory=lambda: Document(Path("recipe"), None))
 
     def model_post_init(self, context: Any) -> None:
@@ -90,6 +91,17 @@ class Recipe(Block):
     def document(self) -> Document:
         """That file, and what `--set` has replaced in it."""
         return self._document
+
+    @property
+    def chooses_precision(self) -> bool:
+        """Whether its precision is not the user's: `auto`, or what that means on this machine."""
+        return self.precision == "auto" or self._is_automatic
+
+    def with_precision(self, precision: str) -> Recipe:
+        """The recipe with what `auto` means here, one of `Precision`, in place of it."""
+        changed = self.model_copy(update={"precision": precision})
+        changed._is_automatic = self.chooses_precision
+        return changed
 
     def has_key(self, *key: str | int) -> bool:
         """Whether the file or an override has `key`, so that it is no default."""

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tlcli.data.dataset import Index
 from tlcli.errors import Problem, RunError, TlcliError
+from tlcli.networks.precision import Precision
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import TEST_SHARE
 from tlcli.runs import directory
@@ -42,11 +43,31 @@ def recorded_fingerprints(run: Run) -> dict[str, Any]:
 
 
 def differences(run: Run, recipe: Recipe, index: Index) -> list[str]:
-    """How recipe and photos differ from those of a run, a line each; [] if they do not."""
+    """How recipe and photos differ from those of a run, a line each; [] if they do not.
+
+    Where the recipe leaves its precision to the machine, that of the run is no difference.
+    """
+    recipe = in_precision_of(run, recipe)
     if recorded_fingerprints(run) == compute_fingerprints(recipe, index):
         return []
     lines = [*_recipe_differences(run, recipe), *_photo_differences(run, recipe, index)]
     return lines or ["another version of tlcli started it"]
+
+
+def in_precision_of(run: Run, recipe: Recipe) -> Recipe:
+    """The recipe; where its precision is left to the machine, with the one that a run began with.
+
+    Raises a `TlcliError` where the recipe of the run cannot be read.
+    """
+    if not recipe.chooses_precision:
+        return recipe
+    with problems_naming_the_run(run):
+        values = read_yaml(run.file(directory.RECIPE)).value
+    begun = values.get("precision") if isinstance(values, dict) else None
+    for precision in get_args(Precision):
+        if begun == precision:
+            return recipe.with_precision(precision)
+    return recipe
 
 
 def differences_or_damage(run: Run, recipe: Recipe, index: Index) -> list[str]:
@@ -125,6 +146,7 @@ def record_inputs(run: Run, recipe: Recipe, index: Index) -> None:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "base": recipe.base.name,
         "seed": recipe.seed,
+        "precision": recipe.precision,
         **compute_fingerprints(recipe, index),
         "classes": list(index.classes),
         "photos": index.counts(),

@@ -169,6 +169,7 @@ def entry_as_json(entry: RunEntry) -> dict[str, Any]:
         "path": str(entry.run.path),
         "created": entry.record.created,
         "base": entry.record.base,
+        "precision": entry.record.precision or entry.settings.get("precision"),
         "finished": entry.run.finished,
         "state": entry.state,
         "stages": len(entry.outcome.stages),

@@ -87,6 +87,8 @@ class RunRecord(RecordPart):
     weights: dict[str, Any] = {}
     versions: dict[str, str] = {}
     machine: dict[str, Any] = {}
+    precision: str | None = None
+    precision_why: str = ""
 
     @property
     def devices(self) -> list[str]:
@@ -165,6 +167,7 @@ class BriefRecord(RecordPart):
 
     created: str = "?"
     base: str = "?"
+    precision: str | None = None
     dataset_fingerprint: str = ""
     photos: dict[str, dict[str, Count]] = {}
 

@@ -53,6 +53,8 @@ def _settings(
     recipe = plan.recipe
     values = recipe.model_dump(mode="json", exclude_defaults=True)
     values["data"] = _with_places(values["data"], path)
+    if recipe.chooses_precision:
+        values.pop("precision", None)
     base = {"name": recipe.base.name, **values.pop("base")}
     base.pop("freeze_until", None)
     base["image_size"] = _size(recipe)

@@ -17,7 +17,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.recipe.load import load_recipe
 from tlcli.runs.advice_record import BaseScore
 from tlcli.runs.probe_record import ProbeRecord
-from tlcli.training.plan import Plan, make_plan
+from tlcli.training.plan import Plan, choose_precision, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network
 
@@ -65,6 +65,7 @@ def plan_bases(
 
 def measure_base(plan: Plan, record: ProbeRecord) -> BaseScore:
     """The accuracy of a base by its probe, and how fast it is here, decoding left out."""
+    plan = choose_precision(plan)
     network = load_network(plan.recipe, plan.source, len(plan.index.classes))
     forward = compile_forward(network.pooled(None, [plan.row.top.name]), BATCH_SIZE)
     pixels = np.zeros((BATCH_SIZE, *plan.recipe.base.image_size, 3), np.float32)

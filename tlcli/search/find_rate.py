@@ -16,7 +16,7 @@ from tlcli.search.rate_sweep import sweep_rates
 from tlcli.system import console, signals
 from tlcli.training.batches import StoredFeed, make_training_feed
 from tlcli.training.loop import Position, Snapshot, run_stage
-from tlcli.training.plan import Plan, without_unreadable
+from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stage_plan import StagePlan
 
@@ -87,6 +87,7 @@ def find_rate(plan: Plan, number: int, seeds: int = SEEDS) -> RateSearch:
     Nothing is written but rows of the store. Raises a `TlcliError` where weights, photos, store or
     the recipe do not allow it, and where the loss is no number from the beginning.
     """
+    plan = choose_precision(plan)
     with signals.defer():
         network = load_network(plan.recipe, plan.source, len(plan.index.classes))
         cuts = [stage.cut.name for stage in plan.stages[: number + 1]]

@@ -32,7 +32,7 @@ from tlcli.runs.probe_record import (
 from tlcli.search import linear_probe
 from tlcli.search.linear_probe import FOLDS, Fold
 from tlcli.system import console, signals
-from tlcli.training.plan import Plan
+from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network
 
 Array = npt.NDArray[Any]
@@ -77,6 +77,7 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
     photos, or where weights, photos or the store do not allow it.
     """
     boundaries = probed_boundaries(plan.row, names)
+    plan = choose_precision(plan)
     items = distinct_photos(plan.index.of("train"))
     with signals.defer():
         network = load_network(plan.recipe, plan.source, len(plan.index.classes))

@@ -148,6 +148,8 @@ def plan_search(
     checked = replace(checked, recipe=base)
     widest = _widest(base, space)
     plan = make_plan(replace(checked, recipe=widest))
+    base = base.with_precision(plan.recipe.precision)
+    checked = replace(checked, recipe=base)
     if not plan.index.of("val"):
         hint = "set data.split.val, or add a folder of them"
         raise DataError(Problem("data", "no validation photos to choose a winner by", hint))

@@ -16,8 +16,9 @@ POOLED_SHARE = 0.25
 def can_stack(recipe: Recipe, plan: Plan) -> bool:
     """Whether a recipe trains nothing but a head, in a way that goes beside others.
 
-    Blended photos and live views need other activations than the store has, mixed precision and
-    random weights, which come from the seed, another network.
+    Blended photos and live views need other activations than the store has, another precision and
+    random weights, which come from the seed, another network. The head itself
+    computes in float32 in each; only float16 needs its loss scaled.
     """
     augment, available = recipe.augment, memory.available_memory()
     needs = _pooled_bytes(
@@ -25,7 +26,7 @@ def can_stack(recipe: Recipe, plan: Plan) -> bool:
     )
     return (
         not any(stage.freeze_until for stage in recipe.stages)
-        and recipe.precision == plan.recipe.precision == "float32"
+        and recipe.precision == plan.recipe.precision != "mixed_float16"
         and not augment.mixup
         and not augment.cutmix
         and augment.views != "live"

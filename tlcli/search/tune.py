@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from optuna.trial import TrialState as OptunaState
 from tlcli.errors import Problem, RunError, brief
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.search import with_settings
-from tlcli.runs import directory
+from tlcli.runs import directory, fingerprints
 from tlcli.runs.directory import Run
 from tlcli.runs.records import Epoch, Summary, validate_record
 from tlcli.runs.study_records import TrialRecord, TrialScore, TrialState, read_trial_record
@@ -25,6 +25,7 @@ from tlcli.search.trial_training import TrialOutcome, TrialTask, TrialTrainer
 from tlcli.search.winner import FinalComparison, compare_with_default
 from tlcli.system import console, files, locks, signals
 from tlcli.system.yamlfile import parse_key
+from tlcli.training.plan import choose_precision
 
 _STATES: dict[TrialState, OptunaState] = {
     "complete": OptunaState.COMPLETE, "pruned": OptunaState.PRUNED, "failed": OptunaState.FAIL
@@ -63,6 +64,7 @@ def search(plan: SearchPlan, folder: Path, minutes: float | None = None) -> Sear
     """
     started = time.monotonic()
     with signals.defer():
+        plan = _with_one_precision(plan, folder)
         study = open_study(folder, plan)
         trainer = TrialTrainer(plan.checked, plan.plan)
         _train_trials(plan, study, trainer, None if minutes is None else started + 60 * minutes)
@@ -81,6 +83,23 @@ def search(plan: SearchPlan, folder: Path, minutes: float | None = None) -> Sear
         plan, study, trials, best, _whole_recipe(plan, best.settings), comparison,
         trainer.passes, {act: round(value, 2) for act, value in seconds.items()},
     )  # fmt: skip
+
+
+def _with_one_precision(plan: SearchPlan, folder: Path) -> SearchPlan:
+    """The search with one precision for all trials: that of the study, if it has begun."""
+    if not plan.base.chooses_precision:
+        return plan
+    base, inputs = plan.base, Run(folder / directory.STUDY_INPUTS)
+    if inputs.file(directory.RECIPE).is_file():
+        base = fingerprints.in_precision_of(inputs, base)
+    else:
+        base = base.with_precision(choose_precision(plan.plan).recipe.precision)
+    widest = plan.plan.recipe.with_precision(base.precision)
+    return replace(
+        plan,
+        checked=replace(plan.checked, recipe=base),
+        plan=replace(plan.plan, recipe=widest),
+    )
 
 
 def _train_trials(

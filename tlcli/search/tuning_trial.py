@@ -25,7 +25,7 @@ from tlcli.search.probe import accuracy_of, compare_answers, distinct_photos, fi
 from tlcli.system import signals
 from tlcli.training.batches import StoredFeed
 from tlcli.training.loop import Position, Snapshot, run_stage
-from tlcli.training.plan import Plan
+from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network
 from tlcli.training.stage_plan import stage_plans
 from tlcli.training.step import Scorer
@@ -54,7 +54,7 @@ def try_tuning(plan: Plan, boundary: str) -> TuningTrial | None:
     Photos for validation and test are not looked at. Rows that it computes stay in the store, for
     the run to come.
     """
-    started = time.monotonic()
+    started, plan = time.monotonic(), choose_precision(plan)
     inner = _divide(plan)
     if inner is None:
         return None

@@ -12,7 +12,7 @@ from tlcli.features.export import FEATURES, INDEX, META, Origin, Pooling
 from tlcli.features.open_store import open_store
 from tlcli.images.loader import View
 from tlcli.system import console, signals
-from tlcli.training.plan import Plan
+from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network
 
 
@@ -42,6 +42,7 @@ def extract(plan: Plan, request: ExportRequest, *, force: bool = False) -> dict[
         plan.row.boundary(request.boundary, where="--boundary", line="--boundary {}")
     if request.labelled:
         keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
+    plan = choose_precision(plan)
     with signals.defer():
         done = _extract(plan, request)
         signals.ignore_from_now_on()

@@ -6,6 +6,7 @@ Nothing here needs TensorFlow: sizes and parameters come from the table of bases
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,10 @@ from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.features import disk_space
+from tlcli.networks import precision
 from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.networks.boundaries import PIXELS, Boundary
+from tlcli.networks.precision import foresee_precision
 from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.stage_settings import Stage
@@ -33,6 +36,8 @@ class Plan:
 
     Attributes:
         store_bytes: what the rows of every cut take if none is stored yet.
+        precision_why: why the base computes in the precision of `recipe`. That is `auto` as long as
+            TensorFlow is needed to tell, by `choose_precision`.
         problems: warnings and notes; errors would have kept the plan from being made.
     """
 
@@ -43,6 +48,7 @@ class Plan:
     store_bytes: int
     cache: Path
     problems: tuple[Problem, ...]
+    precision_why: str = "as the recipe says"
 
     @property
     def row(self) -> PretrainedBase:
@@ -69,6 +75,7 @@ class Plan:
             *([f"labels: {self.index.decided.text()}"] if self.index.decided else []),
             f"base: {self.row.name} at {width} x {height} px, {self.source}",
             f"views: {self._views()}",
+            f"precision: {self.recipe.precision} ({self.precision_why})",
             f"feature store: up to {console.size(self.store_bytes)} in {self.cache}",
         ]
         headers = ["stage", "frozen until", "trainable", "frozen", "epochs", "steps", "rate"]
@@ -94,6 +101,7 @@ class Plan:
             "recipe": self.recipe.resolved(),
             "photos": self.index.counts(),
             **({"labels": self.index.decided.as_json()} if self.index.decided else {}),
+            "precision": {"used": self.recipe.precision, "why": self.precision_why},
             "store": {"folder": str(self.cache), "bytes": self.store_bytes},
             "stages": [
                 {
@@ -149,6 +157,10 @@ def make_plan(checked: Preflight) -> Plan:
     recipe, index, source = checked.recipe, checked.index, checked.source
     if checked.errors or index is None or source is None:
         raise TlcliError([*checked.errors, *_how_to_proceed(checked.findings)])
+    choice = None
+    if recipe.precision == "auto":
+        choice = foresee_precision(recipe.base.name, checked.cache)
+        recipe = recipe.with_precision(choice.precision) if choice.precision else recipe
     stages = tuple(stage_plans(recipe, index))
     needed = _store_bytes(recipe, index, {stage.cut for stage in stages})
     shortages = [
@@ -158,7 +170,31 @@ def make_plan(checked: Preflight) -> Plan:
     if errors := [problem for problem in shortages if problem.severity == "error"]:
         raise TlcliError(errors)
     problems = (*checked.all_problems, *shortages)
-    return Plan(recipe, index, source, stages, needed, checked.cache, problems)
+    plan = Plan(recipe, index, source, stages, needed, checked.cache, problems)
+    return replace(plan, precision_why=choice.why) if choice else plan
+
+
+def choose_precision(plan: Plan) -> Plan:
+    """The plan with a precision that is known; measures what `auto` means where that is needed.
+
+    Whatever computes by a plan asks for this first: it needs TensorFlow, which a plan does not. A
+    precision that is slow on this machine is used all the same, and a note says so.
+    """
+    if plan.recipe.precision != "auto":
+        _note_slow(plan)
+        return plan
+    choice = precision.choose_precision(plan.row.name, plan.cache)
+    recipe = plan.recipe.with_precision(choice.precision or "float32")
+    console.note(f"precision: {recipe.precision} ({choice.why})")
+    return replace(plan, recipe=recipe, precision_why=choice.why)
+
+
+def _note_slow(plan: Plan) -> None:
+    if plan.recipe.precision != "mixed_bfloat16" or precision.VARIABLE in os.environ:
+        return
+    choice = foresee_precision(plan.row.name, plan.cache)
+    if choice.precision == "float32":
+        console.note(f"precision: mixed_bfloat16 is no faster than float32 here ({choice.why})")
 
 
 def _frozen_until(stage: Stage, row: PretrainedBase) -> str:

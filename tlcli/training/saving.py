@@ -29,10 +29,13 @@ from tlcli.system.machine import processor_name, usable_processors
 REREAD = 16
 
 
-def record_circumstances(run: Run, weights: dict[str, Any], *, deterministic: bool) -> None:
+def record_circumstances(
+    run: Run, weights: dict[str, Any], *, deterministic: bool, precision_why: str = ""
+) -> None:
     """Add to a run's record what its numbers depend on beside recipe and photos.
 
-    `weights` is the record of the weights that were loaded into the base. A run that is resumed
+    `weights` is the record of the weights that were loaded into the base, `precision_why` why it
+    computes in the precision that it does. A run that is resumed
     must have begun with the same ones, or a `RunError` is raised; with other versions of anything
     that computes, its last bits may differ, which is recorded with a warning.
     """
@@ -67,6 +70,7 @@ def record_circumstances(run: Run, weights: dict[str, Any], *, deterministic: bo
         again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **changed}
         files.write_json(run.file(directory.RECORD), {**record, "resumed": [*resumed, again]})
     else:
+        circumstances |= {"precision_why": precision_why} if precision_why else {}
         files.write_json(run.file(directory.RECORD), {**record, **circumstances})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tlcli.data import findings, preview
@@ -21,7 +21,7 @@ from tlcli.runs.records import Extraction, StageResult, Summary
 from tlcli.runs.resume import Claim, RunRequest
 from tlcli.system import console, files, signals
 from tlcli.training import saving
-from tlcli.training.plan import Plan, without_unreadable
+from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stages import Clock, Observer, Stages
 
@@ -90,28 +90,21 @@ def train(
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that the
     same request resumes a run that ended early. With `latest`, `directory.LATEST` points to the run
-    from now on. `checksum` is the one that the pretrained weights must have. `trial` watches
-    the epochs of a trial, which is not scored on the test photos. Raises a `TlcliError`
-    for photos, weights, disks and numbers that do not allow the run to end well, and `Interrupted`
-    after a signal.
+    from now on. `checksum` is the one that the pretrained weights must have. `trial` watches the
+    epochs of a trial, which is not scored on the test photos. Raises a `TlcliError` for photos,
+    weights, disks and numbers that do not allow a good end, and `Interrupted` after a signal.
     """
+    plan = choose_precision(plan)
     with signals.defer(), resume.claim(request, plan.recipe, plan.index) as claimed:
-        clock = Clock()
-        run = claimed.run
-        again = ", which was stopped" if claimed.resumed else ""
-        console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
+        clock, run = Clock(), claimed.run
+        plan = _announce(plan, claimed)
         keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
         with clock("load"):
             network = load_network(plan.recipe, plan.source, len(plan.index.classes))
             record = describe_weights(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
-            record["checksum"] = opened.checksums[plan.row.top.name]
-            if checksum is not None:
-                _check_weights(plan.source, record["checksum"], checksum)
-            saving.record_circumstances(run, record, deterministic=plan.recipe.deterministic)
-            audit = findings.audit_record(plan.index, plan.problems)
-            files.write_json(run.file(directory.AUDIT), audit)
+            _record(plan, run, record, opened.checksums[plan.row.top.name], checksum)
             with clock("extract"):
                 report = fill_store(network, plan.recipe, plan.index, opened)
             plan = _readable(plan, report, claimed)
@@ -153,6 +146,36 @@ def _summary(
         extraction=Extraction.model_validate(extraction.as_dict()),
         seconds={act: round(value, 2) for act, value in seconds.items()},
     )
+
+
+def _announce(plan: Plan, claimed: Claim) -> Plan:
+    """Say which run it is; returns the plan, in the precision that a resumed run began with."""
+    run, again = claimed.run, ", which was stopped" if claimed.resumed else ""
+    console.note(console.one_line(f"run: {run.replaces or run.path}{again}"))
+    if not claimed.resumed:
+        return plan
+    recipe = fingerprints.in_precision_of(run, plan.recipe)
+    if recipe.precision == plan.recipe.precision:
+        return plan
+    console.note(f"precision: {recipe.precision}, in which the run began")
+    return replace(plan, recipe=recipe, precision_why="the run began in it")
+
+
+def _record(
+    plan: Plan, run: Run, weights: dict[str, Any], checksum: str, expected: str | None
+) -> None:
+    """Record what the numbers of a run depend on; weights must have the `expected` checksum."""
+    weights["checksum"] = checksum
+    if expected is not None:
+        _check_weights(plan.source, checksum, expected)
+    saving.record_circumstances(
+        run,
+        weights,
+        deterministic=plan.recipe.deterministic,
+        precision_why=plan.precision_why,
+    )
+    audit = findings.audit_record(plan.index, plan.problems)
+    files.write_json(run.file(directory.AUDIT), audit)
 
 
 def _check_weights(source: WeightSource, checksum: str, expected: str) -> None:

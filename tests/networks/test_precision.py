@@ -1,0 +1,166 @@
+"""What `precision: auto` means, by what the machine says of itself and by what is measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tlcli.errors import TlcliError
+from tlcli.networks import precision
+from tlcli.networks.precision import (
+    DEPTHWISE,
+    SPEEDS,
+    Choice,
+    Speedup,
+    choose_precision,
+    foresee_precision,
+    measure_speedup,
+)
+from tlcli.training import estimate
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch):
+    """Let this machine have other units and GPUs: `machine("amx_bf16", gpus=["H100"])`."""
+    for name in ("TLCLI_PRECISION", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def be(*units: str, gpus: tuple[str, ...] = ()) -> None:
+        monkeypatch.setattr(precision, "bfloat16_units", lambda: units)
+        monkeypatch.setattr(precision, "gpu_names", lambda: gpus)
+        monkeypatch.setattr(precision, "_memory", {})
+
+    return be
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch):
+    """What a measurement gives, and how many there were: `measured(2.0, 1.5)`."""
+    calls: list[Speedup] = []
+
+    def give(forward: float, step: float) -> list[Speedup]:
+        def measure() -> Speedup:
+            calls.append(Speedup(forward, step))
+            return calls[-1]
+
+        monkeypatch.setattr(precision, "measure_speedup", measure)
+        return calls
+
+    return give
+
+
+def test_flags_settle_it_where_they_are_certain(machine, tmp_path: Path):
+    machine()
+    none = Choice("float32", "this processor has no units for bfloat16")
+    assert foresee_precision("VGG16", tmp_path) == choose_precision("VGG16", tmp_path) == none
+    machine("amx_bf16", "avx512_bf16")
+    amx = Choice("mixed_bfloat16", "this processor has amx_bf16")
+    assert foresee_precision("ResNet50", tmp_path) == amx
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("base", sorted(DEPTHWISE))
+def test_depthwise_convolutions_stay_in_float32(machine, tmp_path: Path, base: str):
+    machine("amx_bf16")
+    choice = foresee_precision(base, tmp_path)
+    why = f"the depthwise convolutions of {base} gain nothing from bfloat16"
+    assert choice == Choice("float32", why)
+
+
+def test_the_bases_with_depthwise_convolutions_are_those_that_were_counted():
+    counted = {name for name, parts in estimate._table().items() if any(part[1] for part in parts)}
+    assert counted == DEPTHWISE
+
+
+def test_units_without_a_library_that_uses_them(machine, monkeypatch, tmp_path: Path):
+    machine("amx_bf16")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert foresee_precision("VGG16", tmp_path) == Choice(
+        "float32", "TF_ENABLE_ONEDNN_OPTS turns off what uses bfloat16 units"
+    )
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert foresee_precision("VGG16", tmp_path).precision is None
+
+
+@pytest.mark.parametrize(
+    ("speeds", "chosen"),
+    [
+        ((2.04, 1.52), "mixed_bfloat16"),
+        ((1.1, 1.0), "mixed_bfloat16"),
+        ((1.09, 1.5), "float32"),
+        ((3.0, 0.99), "float32"),
+    ],
+)
+def test_what_flags_leave_open_is_measured_once(
+    machine, measured, tmp_path: Path, speeds: tuple[float, float], chosen: str
+):
+    calls = measured(*speeds)
+    machine("avx512_bf16")
+    open_ = foresee_precision("VGG16", tmp_path)
+    assert open_.precision is None
+    assert (
+        open_.why
+        == "avx512_bf16 alone does not settle it; measured as soon as TensorFlow is loaded"
+    )
+    choice = choose_precision("VGG16", tmp_path)
+    assert choice.precision == chosen
+    assert choice.why == (
+        f"measured here: in bfloat16 a convolution is {speeds[0]:.2g} times as fast as in float32, "
+        f"with its gradients {speeds[1]:.2g} times"
+    )
+    machine("avx512_bf16")  # another process
+    assert foresee_precision("ResNet50", tmp_path) == choice
+    assert choose_precision("ResNet50", tmp_path) == choice
+    assert len(calls) == 1
+    machine("bf16")  # another machine that shares the cache folder
+    assert foresee_precision("VGG16", tmp_path).precision is None
+
+
+def test_a_gpu_is_measured_too(machine, measured, tmp_path: Path):
+    measured(4, 3)
+    machine(gpus=("NVIDIA A100",))
+    assert foresee_precision("VGG16", tmp_path).why.startswith("NVIDIA A100 does not settle it")
+    assert choose_precision("VGG16", tmp_path).precision == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": {"forward": 1, "step": "x"}}', "{"])
+def test_a_damaged_record_is_measured_again(machine, measured, tmp_path: Path, text: str):
+    calls = measured(2, 2)
+    machine("avx512_bf16")
+    (tmp_path / SPEEDS).write_text(text)
+    assert choose_precision("VGG16", tmp_path).precision == "mixed_bfloat16"
+    assert len(calls) == 1
+    (value,) = json.loads((tmp_path / SPEEDS).read_text()).values()
+    assert value == {"forward": 2, "step": 2}
+
+
+def test_a_record_that_cannot_be_kept_is_a_warning(machine, measured, tmp_path: Path, capsys):
+    calls = measured(2, 2)
+    machine("avx512_bf16")
+    (tmp_path / "file").touch()
+    for _ in range(2):  # the process remembers
+        choose_precision("VGG16", tmp_path / "file")
+    assert len(calls) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_variable_decides_for_a_whole_cluster(machine, monkeypatch, tmp_path: Path):
+    machine("amx_bf16")
+    monkeypatch.setenv("TLCLI_PRECISION", "float32")
+    assert foresee_precision("VGG16", tmp_path) == Choice("float32", "TLCLI_PRECISION is set")
+    monkeypatch.setenv("TLCLI_PRECISION", "bfloat16")
+    with pytest.raises(TlcliError) as raised:
+        foresee_precision("VGG16", tmp_path)
+    assert str(raised.value) == (
+        "TLCLI_PRECISION: found 'bfloat16'; did you mean 'mixed_bfloat16'? "
+        "(allowed: float32, mixed_float16, mixed_bfloat16)"
+    )
+
+
+def test_a_measurement_measures():
+    speedup = measure_speedup()
+    assert speedup.forward > 0
+    assert speedup.step > 0
