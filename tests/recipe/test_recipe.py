@@ -20,7 +20,7 @@ from tlcli.recipe.load import find_recipe, load_recipe
 from tlcli.recipe.problems import check_fine_tuning
 from tlcli.recipe.recipe import Recipe, plain_name, recipe_schema
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples/configs").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples/configs").rglob("*.yaml"))
 
 #: Four lines; what a test adds begins on line 5.
 SHORT = "data:\n  dir: photos\nbase:\n  name: VGG16\n"

@@ -39,6 +39,17 @@ def test_exponential_decays_by_its_factor_each_epoch():
     assert exponential.at(0, 2) == pytest.approx(0.1 * 0.5**0.5)
 
 
+def test_inverse_time_is_keras_schedule_of_that_name():
+    """Which is what the optimizers of Keras 2 did with their argument `decay`."""
+    inverse = rate(schedule={"name": "inverse_time", "decay": 0.01})
+    keras_own = keras.optimizers.schedules.InverseTimeDecay(0.1, decay_steps=1, decay_rate=0.01)
+    values = [inverse.at(epoch, step) for epoch in range(10) for step in range(STEPS)]
+    assert not inverse.constant
+    assert values == pytest.approx([float(keras_own(step)) for step in range(10 * STEPS)])
+    with pytest.raises(ValueError, match="inverse_time needs a decay: "):
+        rate(schedule="inverse_time")
+
+
 def test_warm_up_rises_from_the_first_step_and_delays_the_fall():
     warm = rate(schedule={"name": "cosine", "warmup_epochs": 2})
     rising = [warm.at(epoch, step) for epoch in range(2) for step in range(STEPS)]

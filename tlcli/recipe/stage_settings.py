@@ -52,15 +52,27 @@ class Optimizer(NamedBlock):
 class Schedule(NamedBlock):
     """How the learning rate moves during a stage."""
 
-    name: Literal["constant", "cosine", "exponential", "plateau"] = Field(
-        "constant", description="constant, cosine (to 0), exponential, or plateau (on val_loss)"
+    name: Literal["constant", "cosine", "exponential", "inverse_time", "plateau"] = Field(
+        "constant",
+        description="constant, cosine (to 0), exponential, inverse_time, or plateau (on val_loss)",
     )
     warmup_epochs: float = Field(0.0, ge=0, le=MAX_EPOCHS, description="linear rise from 0")
-    decay: float = Field(0.96, gt=0, le=1, description="exponential: factor per epoch")
+    decay: float = Field(
+        0.96,
+        gt=0,
+        le=1,
+        description="exponential: factor per epoch; inverse_time: d in rate / (1 + d * steps)",
+    )
     factor: float = Field(0.1, gt=0, lt=1, description="plateau: factor of each reduction")
     patience: int = Field(
         5, ge=1, le=MAX_EPOCHS, description="plateau: epochs without improvement before a reduction"
     )
+
+    @model_validator(mode="after")
+    def _inverse_time_has_a_decay(self) -> Schedule:
+        if self.name == "inverse_time" and "decay" not in self.model_fields_set:
+            raise ValueError("inverse_time needs a decay: {name: inverse_time, decay: 1.0e-6}")
+        return self
 
 
 class EarlyStopping(NamedBlock):

@@ -44,8 +44,9 @@ class Rate:
     """The learning rate of each step of a stage.
 
     constant: as it is. cosine: from the rate to 0 over the stage. exponential: times `decay` every
-    epoch, smoothly. plateau: times `factor` once `val_loss` has not improved for `patience` epochs.
-    All rise linearly from 0 during `warmup_epochs`, over which cosine and exponential wait.
+    epoch, smoothly. inverse_time: divided by 1 + `decay` * steps, as Keras 2 did under the name of
+    `decay`. plateau: times `factor` once `val_loss` has not improved for `patience` epochs. All
+    rise linearly from 0 during `warmup_epochs`, for which those that only fall wait.
     """
 
     def __init__(self, stage: Stage, steps: int) -> None:
@@ -71,6 +72,8 @@ class Rate:
             return rate * 0.5 * (1 + math.cos(math.pi * min(passed / whole, 1.0)))
         if schedule.name == "exponential":
             return rate * float(schedule.decay**passed)
+        if schedule.name == "inverse_time":
+            return rate / (1 + schedule.decay * passed * self._steps)
         return rate * self._reduced
 
     def end_epoch(self, val_loss: float | None) -> None:
