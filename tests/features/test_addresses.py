@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tlcli.data import dataset
 from tlcli.features import addresses
-from tlcli.features.store import TrunkRows
+from tlcli.features.open_store import open_store
+from tlcli.features.store import TrunkRows, number_type
 from tlcli.images import augment
 from tlcli.networks.bases import BASES
-from tlcli.networks.network import build_network
+from tlcli.networks.network import build_network, compile_forward
 from tlcli.recipe.load import load_recipe
 
 RECIPE = """
@@ -50,7 +53,7 @@ def test_a_setting_that_changes_rows_changes_their_address(loaded, tmp_path, ove
     for chosen in (loaded(), loaded(override)):
         net = build_network(
             BASES["VGG16"], chosen.base.image_size, chosen.head, 2,
-            seed=chosen.seed, precision=chosen.precision,
+            seed=chosen.seed, precision=chosen.policy,
         )  # fmt: skip
         ((name, checksum),) = net.checksums(["block4_pool"]).items()
         address = addresses.trunk_address(net, chosen, name, checksum)
@@ -81,3 +84,42 @@ def test_views_that_probability_leaves_alone_have_the_row_of_their_photo(loaded)
         changed = augment.mark_changed(chosen.augment, [digest] * 8, range(8))
         assert numbers == [0, *np.flatnonzero(changed)]
     assert 2 * len(digests) < sum(map(len, kept.values())) < 7 * len(digests)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "stored"),
+    [
+        ("float32", "float32", "float32"),
+        ("auto", "float32", "float32"),
+        ("mixed_bfloat16", "float32", "bfloat16"),
+        ("mixed_float16", "float32", "float16"),
+        ("mixed_bfloat16", "float16", "float16"),
+        ("float32", "float16", "float16"),
+    ],
+)
+def test_rows_are_as_long_as_the_numbers_of_the_trunk(loaded, precision, dtype, stored):
+    assert addresses.stored_dtype(loaded(f"precision={precision}", f"features.dtype={dtype}")) == (
+        stored
+    )
+
+
+def test_rows_of_mixed_precision_that_0_1_0_has_stored_are_used(loaded, tmp_path):
+    chosen = loaded("precision=mixed_bfloat16")
+    net = build_network(
+        BASES["VGG16"], chosen.base.image_size, chosen.head, 2,
+        seed=chosen.seed, precision="mixed_bfloat16",
+    )  # fmt: skip
+    names = ["block4_pool", "block5_pool"]
+    address = addresses.trunk_address(net, chosen, names[0], net.checksums(names)[names[0]])
+    before = TrunkRows(tmp_path / "features", replace(address, dtype="float32"))
+    before.close()
+    with open_store(net, chosen, tmp_path, names) as opened:
+        assert opened.rows[names[0]].path == before.path
+        assert opened.rows[names[1]].dtype == number_type("bfloat16")
+        x = np.random.default_rng(0).uniform(0, 255, (2, *chosen.base.image_size, 3))
+        values = compile_forward(net.trunk(names), 2)(x.astype(np.float32))
+        for name, one in zip(names, values, strict=True):
+            keys = [("ab" * 32, str(number)) for number in range(2)]
+            opened.rows[name].append(keys, one)
+            kept = opened.rows[name].read(opened.rows[name].locate(keys), [0, 1])
+            assert (kept.astype("f4") == one.astype("f4")).all()

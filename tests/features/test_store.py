@@ -19,7 +19,7 @@ from builders.stores import OPENED, SHAPE, TRUNK, key, keys, read, row_values, r
 
 from tlcli.errors import StoreError
 from tlcli.features import store, store_index
-from tlcli.features.store import TrunkRows
+from tlcli.features.store import TrunkRows, number_type
 from tlcli.features.trunk_address import TrunkAddress
 
 ROOT = Path(__file__).parents[2]
@@ -340,3 +340,20 @@ def test_a_store_can_be_moved(tmp_path: Path):
     moved = rows_of(tmp_path / "b")
     np.testing.assert_array_equal(read(moved, 1), row_values(1))
     moved.close()
+
+
+def test_rows_of_bfloat16_are_kept_in_two_bytes_without_a_loss(tmp_path: Path):
+    bfloat16 = number_type("bfloat16")
+    values = np.random.default_rng(0).standard_normal((3, *SHAPE)).astype(bfloat16)
+    rows = rows_of(tmp_path, "bfloat16")
+    rows.append(keys(1, 2, 3), values)
+    assert rows.row_bytes == 2 * values[0].size
+    got = read(rows_of(tmp_path, "bfloat16"), 3, 1)
+    assert got.dtype == bfloat16
+    assert (got.astype(np.float32) == values[[2, 0]].astype(np.float32)).all()
+    assert rows.path != rows_of(tmp_path, "float32").path
+    # Any reader of .npy files finds the bits.
+    (shard,) = rows.path.glob("rows-*.npy")
+    bits = np.load(shard, mmap_mode="r")[:3]
+    assert (np.left_shift(bits.astype(np.uint32), 16).view(np.float32) == values.astype("f4")).all()
+    assert rows.damaged() == []

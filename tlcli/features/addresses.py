@@ -43,7 +43,7 @@ def trunk_address(
         "image_size": list(recipe.base.image_size),
         "resize": recipe.base.resize,
         "decoder": decoder_identity(),
-        "precision": recipe.precision,
+        "precision": recipe.policy,
     }
     if recipe.data.depth is not None:
         description["depth"] = recipe.data.depth
@@ -54,7 +54,22 @@ def trunk_address(
     if pooled:
         description["pooling"] = POOLING
         return TrunkAddress(description, network.shape(boundary)[-1:], "float32")
-    return TrunkAddress(description, network.shape(boundary), recipe.features.dtype)
+    return TrunkAddress(description, network.shape(boundary), stored_dtype(recipe))
+
+
+def stored_dtype(recipe: Recipe) -> str:
+    """What the numbers of a row are: half as long where that loses nothing.
+
+    A trunk in mixed precision gives numbers of 16 bits, which float32 would only fill with zeros.
+    """
+    if recipe.features.dtype == "float32" and recipe.policy.startswith("mixed_"):
+        return recipe.policy.removeprefix("mixed_")
+    return recipe.features.dtype
+
+
+def as_stored_before(address: TrunkAddress) -> TrunkAddress:
+    """Where version 0.1.0 kept the same rows: it stored those of mixed precision as float32."""
+    return replace(address, dtype="float32")
 
 
 def row_key(settings: Augment, digest: str, number: int) -> RowKey:

@@ -39,7 +39,7 @@ class _TrunkRecord(BaseModel):
     base: Name
     boundary: Name
     image_size: Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
-    dtype: Literal["float32", "float16", "uint8"]
+    dtype: Literal["float32", "float16", "bfloat16", "uint8"]
     shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=8)]
     pooling: Literal["avg"] | None = None
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlcli.features.addresses import trunk_address
+from tlcli.features.addresses import as_stored_before, trunk_address
 from tlcli.features.store import TrunkRows
+from tlcli.features.trunk_address import TrunkAddress
 from tlcli.system import files
 
 if TYPE_CHECKING:
@@ -57,11 +58,22 @@ def open_store(
     with ExitStack() as stack:
         for name, checksum in checksums.items():
             address = trunk_address(network, recipe, name, checksum)
+            address = _present(address, recipe, folder)
             if name in boundaries:
                 own = trunk_address(network, recipe, name, checksum, pooled=pooled)
+                own = own if pooled else address
                 rows[name] = stack.enter_context(closing(TrunkRows(folder, own)))
             if name in boundaries and not pooled:
                 continue
             if address.folder(folder).is_dir():
                 sources[name] = stack.enter_context(closing(TrunkRows(folder, address)))
         yield OpenedStore(rows, sources, checksums)
+
+
+def _present(address: TrunkAddress, recipe: Recipe, store: Path) -> TrunkAddress:
+    """The address of some rows, or the earlier one of the same rows where only that is there."""
+    if address.dtype != recipe.features.dtype:
+        earlier = as_stored_before(address)
+        if earlier.folder(store).is_dir() and not address.folder(store).is_dir():
+            return earlier
+    return address

@@ -3,7 +3,7 @@
     CACHE/features/<base>-<boundary>[-<pooling>]-<address>/
         trunk.json        what computed the rows; the address is its hash
         index.sqlite      (image hash, view) -> shard, row, checksum
-        rows-*.npy        rows, appended; any of them opens with numpy.load
+        rows-*.npy        rows, appended; any of them opens with numpy.load (bfloat16 as its bits)
 
 A row is committed to the index only once its bytes are on the disk, and a shard has one writer, so
 that any number of processes may read and add at the same time, and a killed one loses at most the
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -79,6 +80,11 @@ class Locations:
         return Locations(shards, rows, checksums)
 
 
+def number_type(name: str) -> np.dtype[Any]:
+    """The NumPy type of the numbers of a row, by its name in a `TrunkAddress`."""
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
 class TrunkRows:
     """The rows of one trunk: reads them, and appends to a shard of its own.
 
@@ -90,7 +96,9 @@ class TrunkRows:
     def __init__(self, store: Path, address: TrunkAddress) -> None:
         self.path = address.folder(store)
         self.address = self.path.name.rpartition("-")[2]
-        self.shape, self.dtype = tuple(address.shape), np.dtype(address.dtype)
+        self.shape, self.dtype = tuple(address.shape), number_type(address.dtype)
+        # The .npy format knows no bfloat16; its bits are whole numbers there.
+        self._in_file = np.dtype(np.uint16) if address.dtype == "bfloat16" else self.dtype
         self.pooling = address.pooling
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
         self._shard: ShardWriter | None = None
@@ -249,7 +257,7 @@ class TrunkRows:
             capacity = max(1, SHARD_BYTES // self.row_bytes)
             number = commit(self._index, "INSERT INTO shards (file) VALUES (?)", [(file,)])
             path = self.path / file
-            self._shard = ShardWriter(path, (capacity, *self.shape), self.dtype, id=number)
+            self._shard = ShardWriter(path, (capacity, *self.shape), self._in_file, id=number)
         return self._shard
 
     def _shard_reader(self, shard: int) -> ShardReader:
@@ -264,11 +272,11 @@ class TrunkRows:
             if len(self._readers) >= OPEN_SHARDS:
                 self._readers.popitem(last=False)[1].close()
             try:
-                self._readers[shard] = ShardReader(self.path / file, self.shape, self.dtype)
+                self._readers[shard] = ShardReader(self.path / file, self.shape, self._in_file)
             except FileNotFoundError:
                 raise ShardError(f"{file} is missing") from None
         return self._readers[shard]
 
 
 def _checksum(row: Array) -> int:
-    return zlib.crc32(np.ascontiguousarray(row).data)
+    return zlib.crc32(np.ascontiguousarray(row).view(np.uint8).data)

@@ -18,7 +18,7 @@ class TrunkAddress:
         description: what computes the rows; everything that could change a number in them. Where
             they are pooled over space, `pooling` says how; rows that are not have no such entry.
         shape: of one row.
-        dtype: 'float32' or 'float16'; of pixels 'uint8'.
+        dtype: 'float32', 'float16' or 'bfloat16'; of pixels 'uint8'.
     """
 
     description: dict[str, Any]

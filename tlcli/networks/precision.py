@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tlcli.errors import Problem, TlcliError, suggestion
+from tlcli.networks import bases
 from tlcli.system import console, files
 from tlcli.system.machine import bfloat16_units, gpu_names, processor_name, usable_processors
 
@@ -86,6 +87,9 @@ def foresee_precision(base: str, cache: Path) -> Choice:
         return Choice(_read_word(word), f"{VARIABLE} is set")
     if base in DEPTHWISE:
         return Choice("float32", f"the depthwise convolutions of {base} gain nothing from bfloat16")
+    row = bases.lookup(base)
+    if row is not None and not row.pretrained:
+        return Choice("float32", f"{base} is small, and trained from scratch")
     units, gpus = bfloat16_units(), gpu_names()
     if not gpus:
         if not units:

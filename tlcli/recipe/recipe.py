@@ -97,6 +97,11 @@ class Recipe(Block):
         """Whether its precision is not the user's: `auto`, or what that means on this machine."""
         return self.precision == "auto" or self._is_automatic
 
+    @property
+    def policy(self) -> str:
+        """The Keras policy that the base computes in; float32 while `auto` means nothing else."""
+        return "float32" if self.precision == "auto" else self.precision
+
     def with_precision(self, precision: str) -> Recipe:
         """The recipe with what `auto` means here, one of `Precision`, in place of it."""
         changed = self.model_copy(update={"precision": precision})

@@ -16,7 +16,9 @@ from tlcli.data.photo_groups import group_photos
 from tlcli.errors import BoundaryError, DataError, Problem
 from tlcli.evaluation.compare import count_pairs
 from tlcli.evaluation.intervals import wilson_interval
+from tlcli.features.addresses import stored_dtype
 from tlcli.features.pooled import PooledFeatures, pool_features
+from tlcli.features.store import number_type
 from tlcli.images.loader import View
 from tlcli.networks.bases import PretrainedBase
 from tlcli.networks.boundaries import PIXELS, Boundary
@@ -190,7 +192,7 @@ def _ask(
 ) -> tuple[dict[str, Array], list[ProbedBoundary]]:
     """The cross-validated answers at each boundary, and the rows of the table."""
     answers, votes, seconds = {}, {}, {}
-    itemsize = np.dtype(plan.recipe.features.dtype).itemsize
+    itemsize = number_type(stored_dtype(plan.recipe)).itemsize
     with console.progress(len(boundaries), "probing", "boundaries") as bar:
         for boundary in boundaries:
             started = time.monotonic()

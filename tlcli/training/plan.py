@@ -17,6 +17,7 @@ from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.features import disk_space
+from tlcli.features.addresses import stored_dtype
 from tlcli.networks import precision
 from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.networks.boundaries import PIXELS, Boundary
@@ -247,7 +248,7 @@ def _store_bytes(recipe: Recipe, index: Index, cuts: set[Boundary]) -> int:
         per_training_photo if item.split == "train" else 1
         for item in {item.digest: item for item in index.items}.values()
     )
-    number = 4 if recipe.features.dtype == "float32" else 2
+    number = 4 if stored_dtype(recipe) == "float32" else 2
     return sum(
         rows * (1 if cut.name == PIXELS else number) * math.prod(cut.shape(*recipe.base.image_size))
         for cut in cuts

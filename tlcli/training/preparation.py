@@ -31,7 +31,7 @@ def load_network(recipe: Recipe, source: WeightSource, classes: int) -> Network:
         tf.config.experimental.enable_op_determinism()
     network = build_network(
         row, recipe.base.image_size, recipe.head, classes,
-        seed=recipe.seed, precision=recipe.precision,
+        seed=recipe.seed, precision=recipe.policy,
     )  # fmt: skip
     load_weights(network.base, row, source)
     return network
