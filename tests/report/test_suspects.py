@@ -69,8 +69,8 @@ def test_the_suspects_stand_in_the_report_beside_the_photos_most_like_them(run):
     shown = section(run)
     assert (
         "About 6 labels are wrong (2 to 15): 3 of the 30 labels that the classifier is surest "
-        "about contradict it. 1 suspect; expect about 0 of them to be false alarms. 2 more are not "
-        "listed: a person has decided about them." in shown
+        "about contradict it. 1 suspect; expect about 0 of them to be false alarms (0 to 0). 2 "
+        "more are not listed: a person has decided about them." in shown
     )
     assert shown.count("<img") == 3
     assert Path(record.suspects[0].path).name in shown
@@ -91,6 +91,11 @@ def test_labels_that_look_right(run):
     assert "The labels look right: 0 of the 30 labels that" in shown
     assert "no suspect" in shown.lower()
     assert "<img" not in shown
+
+
+def test_one_that_contradicts_may_be_chance(run):
+    keep(run, surest=SurestPhotos(photos=30, disagree=1, low=0.006, high=0.17))
+    assert "Few labels are wrong, or none (0 to 10): 1 of the 30 labels that the" in section(run)
 
 
 def test_names_do_no_harm(tmp_path):

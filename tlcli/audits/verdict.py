@@ -11,13 +11,15 @@ def judge_labels(record: LabelAuditRecord) -> list[str]:
     surest, (low, high) = record.surest, record.wrong_interval
     disagree = f"{surest.disagree:,} of the {surest.photos:,} labels that the classifier is surest "
     disagree += f"about {'contradicts' if surest.disagree == 1 else 'contradict'} it"
-    if record.looks_right:
+    if not surest.disagree:
         lines = [f"the labels look right: {disagree}"]
+    elif record.looks_right:
+        lines = [f"few labels are wrong, or none (0 to {high:,}): {disagree}"]
     else:
         lines = [f"about {record.wrong:,} labels are wrong ({low:,} to {high:,}): {disagree}"]
     if record.suspects:
-        about = "" if record.looks_right else "about "
-        alarms = f"expect {about}{record.false_alarms:,} of them to be false alarms"
+        alarms = f"expect about {record.false_alarms:,} of them to be false alarms "
+        alarms += "({:,} to {:,})".format(*record.alarms_interval)
         lines.append(f"{counted(len(record.suspects), 'suspect')}; {alarms}")
     else:
         lines.append("no suspect")

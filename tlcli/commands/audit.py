@@ -58,7 +58,7 @@ def labels(
     \b
     Example:
       tlcli audit labels --config cats_dogs.yaml --fix-list suspects.csv
-      tlcli audit labels --run cats_dogs-001 --json
+      tlcli audit labels --run cats_dogs-1 --json
       tlcli finetune --config cats_dogs.yaml --set data.labels=suspects.csv
     """
     from tlcli.audits.fix_list import expect_fix_list

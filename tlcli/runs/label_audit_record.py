@@ -119,6 +119,13 @@ class LabelAuditRecord(RecordPart):
         return max(0, len(self.suspects) - self.wrong)
 
     @property
+    def alarms_interval(self) -> tuple[int, int]:
+        """The ends of the interval of that number."""
+        low, high = self.wrong_interval
+        suspects = len(self.suspects)
+        return max(0, suspects - high), max(0, suspects - low)
+
+    @property
     def looks_right(self) -> bool:
         """Whether all labels may well be right: not one must be wrong."""
         return self.wrong_interval[0] < 1
