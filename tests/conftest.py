@@ -103,6 +103,7 @@ data: {{dir: '{}'}}
 base: {{name: VGG16, weights: random, image_size: 32}}
 augment: {{horizontal_flip: true, views: 1}}
 stages: [{{name: head, epochs: 5, learning_rate: 0.05}}]
+unknown_rate: 0
 """
 
 #: A recipe over `photos` that trains nothing large.

@@ -36,7 +36,10 @@ from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 
 #: The keys of a photo in JSON.
-PREDICTED = ["calibrated", "label", "log_odds", "path", "probability", "threshold", "top", "unsure"]
+PREDICTED = [
+    "calibrated", "distance", "distance_limit", "label", "log_odds", "path", "probability",
+    "threshold", "top", "unknown", "unsure",
+]  # fmt: skip
 
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
@@ -414,7 +417,7 @@ def test_the_columns_of_csv_are_the_same_with_a_threshold_and_without(model, pho
         write_calibration_record(run, record.model_copy(update={"threshold": chosen}))
         text = cli("predict", *paths, "--format", "csv").stdout
         tables.append(list(csv.DictReader(io.StringIO(text))))
-    heads = ["path", "label", "probability", "error", "unsure", "log_odds"]
+    heads = ["path", "label", "probability", "error", "unsure", "log_odds", "unknown", "distance"]
     assert [list(row) for table in tables for row in table] == [heads] * 12
     assert [{row["unsure"] for row in table} for table in tables] == [{""}, {"yes"}]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tlcli.evaluation.neighbours import NearPhoto
 from tlcli.evaluation.prediction_output import print_predictions
 
 
@@ -27,6 +28,10 @@ class StandIn:
     threshold: float | None = None
     unsure: bool = False
     seen_in_training: bool = False
+    unknown: bool = False
+    distance: float | None = None
+    distance_limit: float | None = None
+    neighbours: tuple[NearPhoto, ...] | None = None
 
     @property
     def log_odds(self) -> tuple[float, ...]:
@@ -60,12 +65,12 @@ def test_predictions_as_csv(capsys: pytest.CaptureFixture[str]):
     out, err = printed("csv", capsys)
     assert err == ""
     assert list(csv.reader(out.splitlines(keepends=True))) == [
-        ["path", "label", "probability", "error", "unsure", "log_odds"],
-        ["a.jpg", "cat", "0.75", "", "", "1.5"],
-        ["a.jpg", "hare", "0.25", "", "", "-1.5"],
-        ['b,"\n\\x1b.jpg', "hare", "1.0", "", "", "1.5"],
-        ['b,"\n\\x1b.jpg', "cat", "0.0", "", "", "-1.5"],
-        ["c.jpg", "", "", "is empty", "", ""],
+        ["path", "label", "probability", "error", "unsure", "log_odds", "unknown", "distance"],
+        ["a.jpg", "cat", "0.75", "", "", "1.5", "", ""],
+        ["a.jpg", "hare", "0.25", "", "", "-1.5", "", ""],
+        ['b,"\n\\x1b.jpg', "hare", "1.0", "", "", "1.5", "", ""],
+        ['b,"\n\\x1b.jpg', "cat", "0.0", "", "", "-1.5", "", ""],
+        ["c.jpg", "", "", "is empty", "", "", "", ""],
     ]
 
 
@@ -86,14 +91,48 @@ def test_predictions_of_a_model_that_abstains(capsys: pytest.CaptureFixture[str]
     for form in ("table", "csv"):
         print_predictions(UNSURE, form, ("cat", "hare"), abstains=True)  # type: ignore[arg-type]
     assert capsys.readouterr().out.splitlines() == [
-        "unsure: cat   0.7500  hare  0.2500  a.jpg",
-        "        hare  1.0000  cat   0.0000  b.jpg",
-        "path,label,probability,error,unsure,log_odds",
-        "a.jpg,cat,0.75,,yes,1.5",
-        "a.jpg,hare,0.25,,yes,-1.5",
-        "b.jpg,hare,0.9999999999,,no,1.5",
-        "b.jpg,cat,1e-10,,no,-1.5",
+        "unsure:  cat   0.7500  hare  0.2500  a.jpg",
+        "         hare  1.0000  cat   0.0000  b.jpg",
+        "path,label,probability,error,unsure,log_odds,unknown,distance",
+        "a.jpg,cat,0.75,,yes,1.5,,",
+        "a.jpg,hare,0.25,,yes,-1.5,,",
+        "b.jpg,hare,0.9999999999,,no,1.5,,",
+        "b.jpg,cat,1e-10,,no,-1.5,,",
     ]
+
+
+NEAR = (
+    NearPhoto("cats/a.png", "cat", 0.1, "1f"),
+    NearPhoto("hares/b\n.png", "hare", 0.25, "2e"),
+)
+UNKNOWN = [
+    StandIn("bee.jpg", (("cat", 0.98),), distance=1.25, distance_limit=0.9, unknown=True),
+    StandIn("cat.jpg", (("cat", 0.9),), distance=0.5, distance_limit=0.9, neighbours=NEAR),
+]
+
+
+def test_unknown_photos_are_marked_and_counted(capsys: pytest.CaptureFixture[str]):
+    for form in ("table", "csv"):
+        print_predictions(UNKNOWN, form, ("cat", "hare"))  # type: ignore[arg-type]
+    given = capsys.readouterr()
+    assert given.out.splitlines() == [
+        "unknown: cat   0.9800  bee.jpg",
+        "cat   0.9000  cat.jpg",
+        "    0.1000  cat   cats/a.png",
+        "    0.2500  hare  hares/b\\n.png",
+        "path,label,probability,error,unsure,log_odds,unknown,distance",
+        "bee.jpg,cat,0.98,,,1.5,yes,1.25",
+        "cat.jpg,cat,0.9,,,1.5,no,0.5",
+    ]
+    line = (
+        "unknown: 1 of 2 photos is unlike all training photos, and may show none of the classes; "
+        "--no-unknown turns this off"
+    )
+    assert given.err.splitlines() == [line] * 2
+    print_predictions(UNKNOWN[:1], "table", ("cat", "hare"), abstains=True)  # type: ignore[arg-type]
+    given = capsys.readouterr()
+    assert given.out == "unknown: cat   0.9800  bee.jpg\n"
+    assert given.err.startswith("unknown: the photo is unlike all training photos")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from ai_edge_litert.interpreter import Interpreter
 from builders.networks import noise, spread_logits, stock_network
 
 from tlcli.networks.conversion import compute_in_float32, convert_to_litert, freeze
+from tlcli.networks.engine import KerasEngine, LiteRTEngine
 from tlcli.networks.framework import keras, tf
 
 SIDE = 32
@@ -66,6 +67,26 @@ def test_litert_answers_as_keras_does_for_any_number_of_photos(small: keras.Mode
     content = convert_to_litert(freeze(small, small.layers[-1].input))
     pixels = noise(count, SIDE, SIDE)
     np.testing.assert_allclose(answer(content, pixels), logits_of(small, pixels), atol=1e-5)
+
+
+def test_features_beside_the_logits_leave_their_bits_alone(small: keras.Model):
+    logits, pooled = small.layers[-1].input, small.layers[-3].output
+    alone = convert_to_litert(freeze(small, logits))
+    both = convert_to_litert(freeze(small, logits, features=pooled))
+    pixels = noise(5, SIDE, SIDE)
+    before, after = LiteRTEngine(alone, (SIDE, SIDE)), LiteRTEngine(both, (SIDE, SIDE))
+    assert (before.has_features, after.has_features) == (False, True)
+    values, features = after.compute_with_features(pixels)
+    assert features is not None
+    np.testing.assert_array_equal(values, before.compute(pixels))
+    assert before.compute_with_features(pixels)[1] is None
+    expected = keras.Model(small.inputs[0], pooled).predict(pixels, verbose=0)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    engine = KerasEngine(small, logits, pooled)
+    values, features = engine.compute_with_features(pixels)
+    assert features is not None
+    np.testing.assert_array_equal(values, KerasEngine(small, logits).compute(pixels))
+    np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
 def test_quantized_files_are_smaller_and_take_and_give_float32(small: keras.Model):

@@ -26,13 +26,18 @@ if TYPE_CHECKING:
               help="Average over each photo and N augmented views of it.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]),
               default="table", show_default=True, help="Output format.")  # fmt: skip
+@click.option("--unknown/--no-unknown", default=True,
+              help="Say 'unknown' before photos that are like none of the training photos.  "
+              "[default: on]")  # fmt: skip
+@click.option("--why", type=click.IntRange(min=1, max=100), metavar="N",
+              help="Name the N training photos that are most like each photo.")  # fmt: skip
 @click.option("--engine", type=click.Choice(["keras", "instant"]),
               help="What computes: TensorFlow, or LiteRT, which starts at once. "
               "[default: the one that is done first]")  # fmt: skip
 @click.option("--verbose", is_flag=True, help="Print which engine answered, and why.")
 def predict(
     photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str,
-    engine: EngineName | None, verbose: bool,
+    unknown: bool, why: int | None, engine: EngineName | None, verbose: bool,
 ) -> None:  # fmt: skip
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
@@ -40,6 +45,7 @@ def predict(
     Example:
       tlcli predict photo.jpg
       tlcli predict holiday --top 3 --format jsonl
+      tlcli predict photo.jpg --why 3
     """
     from tlcli.evaluation.engines import MANY_PHOTOS, open_predictor
     from tlcli.evaluation.prediction_output import print_predictions
@@ -47,7 +53,9 @@ def predict(
 
     model = directory.find_model(run_name)
     given, number = counted_photos(photos, MANY_PHOTOS)
-    predictor = open_predictor(model, raw=raw, asked=engine, photos=number, verbose=verbose)
+    predictor = open_predictor(
+        model, raw=raw, asked=engine, photos=number, verbose=verbose, unknown=unknown, why=why or 0
+    )
     predictions = predictor.predict(given, top=top, tta=tta)
     abstains = predictor.calibration.threshold is not None and not tta
     failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)

@@ -17,7 +17,7 @@ import numpy as np
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation.predict import Predictor, open_keras
 from tlcli.images.loader import BATCH_SIZE
-from tlcli.networks.engine import Engine, EngineName, LiteRTEngine, time_calls
+from tlcli.networks.engine import EngineName, FeatureEngine, LiteRTEngine, time_calls
 from tlcli.runs.directory import INSTANT, Run
 from tlcli.runs.instant_file import InstantFileError, read_instant_file
 from tlcli.runs.model_file import read_card, run_of_model
@@ -39,7 +39,7 @@ RUNTIME = "ai-edge-litert"
 class ChosenEngine(NamedTuple):
     """An engine for a model, and in a few words why it was chosen."""
 
-    engine: Engine
+    engine: FeatureEngine
     why: str
 
 
@@ -50,12 +50,17 @@ def open_predictor(
     asked: EngineName | None = None,
     photos: int | None = None,
     verbose: bool = False,
+    unknown: bool = True,
+    why: int = 0,
 ) -> Predictor:
-    """A predictor with the engine of `choose_engine`, which `verbose` prints with the reason."""
-    engine, why = choose_engine(model, asked, photos)
+    """A predictor with the engine of `choose_engine`, which `verbose` prints with the reason.
+
+    `raw`, `unknown` and `why` are those of `Predictor`.
+    """
+    engine, because = choose_engine(model, asked, photos)
     if verbose:
-        console.note(f"engine: {engine.name} ({why})")
-    return Predictor(model, raw=raw, engine=engine)
+        console.note(f"engine: {engine.name} ({because})")
+    return Predictor(model, raw=raw, engine=engine, unknown=unknown, why=why)
 
 
 def choose_engine(
@@ -128,7 +133,7 @@ def _faster(engine: LiteRTEngine, model: Path, card: dict[str, Any]) -> ChosenEn
     cache = files.cache_folder() / SPEEDS
     key = _speed_key(card)
     speeds = _read_speeds(cache)
-    engines: dict[str, Engine] = {"instant": engine}
+    engines: dict[str, FeatureEngine] = {"instant": engine}
     if key not in speeds:
         pixels = np.zeros((BATCH_SIZE, *card["image_size"], 3), np.float32)
         engines["keras"] = open_keras(model, card)

@@ -19,7 +19,7 @@ from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.runs.directory import INSTANT, MODEL, Run
 from tlcli.runs.inputs import read_split
 from tlcli.runs.instant_file import InstantRecord, Parity, write_instant_file
-from tlcli.runs.model_file import archive_fingerprint, read_card
+from tlcli.runs.model_file import archive_fingerprint, find_features, read_card
 from tlcli.system import console
 
 Array = npt.NDArray[np.float64]
@@ -61,7 +61,9 @@ def make_instant_file(run: Run) -> LiteRTEngine:
     path = run.file(MODEL)
     card = read_card(path)
     try:
-        flatbuffer = convert_to_litert(freeze(*open_in_float32(path, card)))
+        model, logits = open_in_float32(path, card)
+        features = find_features(model, card)
+        flatbuffer = convert_to_litert(freeze(model, logits, features=features))
         engine = LiteRTEngine(flatbuffer, card["image_size"])
     except (ValueError, RuntimeError) as error:
         message = f"cannot be converted to LiteRT: {reason(error)[:200]}"

@@ -7,7 +7,6 @@ trained on are recognised; a model alone has the temperature in its card.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import tee
 from pathlib import Path
@@ -18,15 +17,17 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation.calibration import RAW, Calibration, model_calibration
+from tlcli.evaluation.neighbours import Likeness, open_neighbours
+from tlcli.evaluation.prediction import Prediction
 from tlcli.evaluation.tta import read_tta_settings
 from tlcli.images import augment
 from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_into_chunks
-from tlcli.networks.engine import Engine, KerasEngine
+from tlcli.networks.engine import FeatureEngine, KerasEngine
 from tlcli.networks.probabilities import class_logits, log_softmax
 from tlcli.networks.temperature import log_probabilities
 from tlcli.runs.directory import MODEL, SPLIT, Run
 from tlcli.runs.inputs import read_split
-from tlcli.runs.model_file import find_logits, open_model, read_card, run_of_model
+from tlcli.runs.model_file import find_features, find_logits, open_model, read_card, run_of_model
 from tlcli.system import console
 
 if TYPE_CHECKING:
@@ -37,69 +38,10 @@ Array = npt.NDArray[Any]
 BATCH_SIZE = 32
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A model's answer for one photo: classes by falling probability, or why it cannot be read.
-
-    Attributes:
-        log_odds: ln(p / (1 - p)) of the probabilities in `top`, which rank the surest photos.
-        error: what is wrong; `hint` is what to do about it, if anything.
-        calibrated: whether the probabilities are, and not the network's own.
-        threshold: the probability below which an answer is unsure, if one is in force.
-        seen_in_training: whether the run was trained on a photo with the same bytes.
-    """
-
-    path: str
-    top: tuple[tuple[str, float], ...]
-    log_odds: tuple[float, ...] = ()
-    error: str | None = None
-    hint: str = ""
-    calibrated: bool = False
-    threshold: float | None = None
-    seen_in_training: bool = False
-
-    @property
-    def unsure(self) -> bool:
-        """Whether the likeliest class stays below the threshold."""
-        return self.threshold is not None and self.probability < self.threshold
-
-    @property
-    def label(self) -> str:
-        """The likeliest class."""
-        return self.top[0][0]
-
-    @property
-    def probability(self) -> float:
-        """Its probability."""
-        return self.top[0][1]
-
-    def as_dict(self) -> dict[str, Any]:
-        """One line of `--format jsonl`."""
-        if self.error is not None:
-            hint = {"hint": self.hint} if self.hint else {}
-            return {"path": self.path, "error": self.error, **hint}
-        top = [
-            {"label": label, "probability": value, "log_odds": odds}
-            for (label, value), odds in zip(self.top, self.log_odds, strict=True)
-        ]
-        values: dict[str, Any] = {
-            "path": self.path,
-            "label": self.label,
-            "probability": self.probability,
-            "log_odds": self.log_odds[0],
-            "calibrated": self.calibrated,
-            "threshold": self.threshold,
-            "unsure": self.unsure,
-            "top": top,
-        }
-        values |= {"seen_in_training": True} if self.seen_in_training else {}
-        return values
-
-
 def open_keras(path: Path, card: dict[str, Any], precision: str = "float32") -> KerasEngine:
     """The model at `path`, whose card has been read, as an engine that gives its logits."""
     model = open_model(path, card, precision)
-    return KerasEngine(model, find_logits(model, path))
+    return KerasEngine(model, find_logits(model, path), find_features(model, card))
 
 
 def open_in_float32(path: Path, card: dict[str, Any]) -> tuple[Any, Any]:
@@ -108,14 +50,27 @@ def open_in_float32(path: Path, card: dict[str, Any]) -> tuple[Any, Any]:
     return model, find_logits(model, path)
 
 
-class Answer(NamedTuple):
-    """What a model says of a photo: logits of a softmax, float64, shape (classes,).
+class Reading(NamedTuple):
+    """What a predictor makes of the pixels of a photo.
 
-    `digest` is the hex SHA-256 of the bytes that they were computed from.
+    Attributes:
+        logits: of a softmax, float64, shape (classes,).
+        likeness: to the training photos, where the predictor looks for it.
+    """
+
+    logits: Array
+    likeness: Likeness | None = None
+
+
+class Answer(NamedTuple):
+    """The same of a photo; `digest` is the hex SHA-256 of the bytes that it was computed from.
+
+    With test-time augmentation, logits are ln of mean probabilities.
     """
 
     logits: Array
     digest: str
+    likeness: Likeness | None = None
 
 
 class Predictor:
@@ -125,12 +80,23 @@ class Predictor:
         source: a run directory, or a `model.keras` that tlcli has written.
         raw: leave the run's calibration and threshold aside, which `calibration` holds otherwise.
         engine: what computes the logits of this model; Keras, if none is given.
+        unknown: tell photos that are like none of the training photos, if the run can.
+        why: name so many of the training photos that are most like each photo.
 
     Raises:
-        RunError: where there is no model, or it is damaged, or nothing in it tells the classes.
+        RunError: where there is no model, or it is damaged, or nothing in it tells the classes;
+            with `why`, where the run cannot name photos.
     """
 
-    def __init__(self, source: Path, *, raw: bool = False, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        source: Path,
+        *,
+        raw: bool = False,
+        engine: FeatureEngine | None = None,
+        unknown: bool = True,
+        why: int = 0,
+    ) -> None:
         path = source / MODEL if source.is_dir() else source
         self.path = path
         card = read_card(path)
@@ -139,6 +105,19 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self.pixel_settings = PixelSettings.from_card(card)
         self.engine = open_keras(path, card) if engine is None else engine
+        self.neighbours = None
+        if self.engine.has_features or why:
+            found = open_neighbours(self._run, path, self.classes, unknown=unknown, why=why)
+            self.neighbours = found if self.engine.has_features else None
+
+    def read(self, pixels: Array) -> list[Reading]:
+        """Raw RGB, shape (n, height, width, 3), 0..255 -> logits and likeness of each photo."""
+        if self.neighbours is None:
+            return [Reading(row) for row in self.logits(pixels)]
+        values, features = self.engine.compute_with_features(pixels)
+        assert features is not None  # as `has_features` says
+        logits = class_logits(values.astype(np.float64))
+        return [*map(Reading, logits, self.neighbours.compare(features))]
 
     def logits(self, pixels: Array) -> Array:
         """Raw RGB, shape (n, height, width, 3), 0..255 -> logits, float64, shape (n, classes).
@@ -162,14 +141,18 @@ class Predictor:
         """
         if not views:
             return self.probabilities(pixels)
-        return np.exp(self._log_mean_over_views(pixels, digests, views, self._tta_settings))
+        logits, settings = self.logits(pixels), self._tta_settings
+        return np.exp(self._log_mean_over_views(logits, pixels, digests, views, settings))
 
     def _log_mean_over_views(
-        self, pixels: Array, digests: Sequence[str], views: int, settings: Augment
+        self, logits: Array, pixels: Array, digests: Sequence[str], views: int, settings: Augment
     ) -> Array:
-        """ln of the means; adding up in logarithms keeps what is close to 0 and 1 apart."""
+        """ln of the means; adding up in logarithms keeps what is close to 0 and 1 apart.
+
+        `logits` are those of the photos themselves.
+        """
         temperature = self.calibration.temperature or 1
-        total = log_probabilities(self.logits(pixels), temperature)
+        total = log_probabilities(logits, temperature)
         for number in range(1, views + 1):
             augmented = augment.make_views(settings, pixels, digests, [number] * len(digests))
             total = np.logaddexp(total, log_probabilities(self.logits(augmented), temperature))
@@ -221,6 +204,9 @@ class Predictor:
             calibrated=in_force.temperature is not None,
             threshold=in_force.threshold.probability if in_force.threshold else None,
             seen_in_training=answer.digest in self._trained_on,
+            distance=answer.likeness.distance if answer.likeness else None,
+            distance_limit=self.neighbours.limit if self.neighbours else None,
+            neighbours=answer.likeness.neighbours if answer.likeness else None,
         )
 
     def _note_calibration(self, tta: int) -> None:
@@ -246,12 +232,12 @@ class Predictor:
     ) -> Iterator[Answer | Problem]:
         """The answer for each photo of a batch, or its problem."""
         digests = [view.digest for view in batch.readable]
-        values: Iterable[Array] = ()
+        readings = self.read(batch.pixels) if digests else []
+        logits: Iterable[Array] = [reading.logits for reading in readings]
         if digests and settings is not None:
-            values = self._log_mean_over_views(batch.pixels, digests, tta, settings)
-        elif digests:
-            values = self.logits(batch.pixels)
-        readable = map(Answer, values, digests)
+            own = np.stack([reading.logits for reading in readings])
+            logits = self._log_mean_over_views(own, batch.pixels, digests, tta, settings)
+        readable = map(Answer, logits, digests, (reading.likeness for reading in readings))
         for view in batch.views:
             problem = batch.errors.get(view.path)
             yield next(readable) if problem is None else problem

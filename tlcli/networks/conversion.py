@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.networks.engine import FEATURES, LOGITS
 from tlcli.networks.framework import freeze_to_constants, keras, tf
 from tlcli.system.streams import native_stderr_held_back
 
@@ -35,8 +36,9 @@ def freeze(
     model: Model,
     tensor: Tensor = None,
     *,
-    name: str = "logits",
+    name: str = LOGITS,
     then: Callable[[Tensor], Tensor] | None = None,
+    features: Tensor = None,
 ) -> FrozenFunction:
     """A function of pixels with the weights of a model inside, in inference mode.
 
@@ -46,17 +48,21 @@ def freeze(
         tensor: what is put out, a tensor of the model; by default the model's own output.
         name: what the output is called.
         then: is applied to `tensor`, on TensorFlow's tensors.
+        features: another tensor of the model, a second output under the name `FEATURES`.
 
     Returns:
         A concrete function, without variables and without calls of other functions, that takes
-        `pixels` and returns a list with the one output.
+        `pixels` and returns a list with the outputs.
     """
     pixels = model.inputs[0]
-    inner = keras.Model(pixels, model.outputs[0] if tensor is None else tensor)
+    output = model.outputs[0] if tensor is None else tensor
+    inner = keras.Model(pixels, output if features is None else [output, features])
 
-    def compute(x: Tensor) -> Tensor:
+    def compute(x: Tensor) -> list[Tensor]:
         values = inner(x, training=False)
-        return tf.identity(values if then is None else then(values), name=name)
+        values, *others = [values] if features is None else values
+        named = [tf.identity(values if then is None else then(values), name=name)]
+        return named + [tf.identity(other, name=FEATURES) for other in others]
 
     signature = [tf.TensorSpec([None, *pixels.shape[1:]], tf.float32, name=PIXELS)]
     with _inner_functions_inlined():
@@ -65,11 +71,11 @@ def freeze(
 
 
 def name_output(frozen: FrozenFunction) -> Any:
-    """A `tf.Module` whose function `serve` returns the output under its name, as signatures do."""
-    (output,) = frozen.outputs
+    """A `tf.Module` whose function `serve` returns the outputs by name, as signatures do."""
+    names = [output.op.name for output in frozen.outputs]
     holder = tf.Module()
     holder.serve = tf.function(
-        lambda pixels: {output.op.name: frozen(pixels)[0]},
+        lambda pixels: dict(zip(names, frozen(pixels), strict=True)),
         input_signature=[tf.TensorSpec(frozen.inputs[0].shape, tf.float32, name=PIXELS)],
     )
     return holder

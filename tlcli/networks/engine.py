@@ -18,6 +18,9 @@ from tlcli.system.streams import native_stderr_held_back
 
 Array = npt.NDArray[Any]
 
+#: The names of the outputs of a file that has two.
+LOGITS, FEATURES = "logits", "features"
+
 #: The names of the engines.
 EngineName = Literal["keras", "instant"]
 
@@ -30,6 +33,21 @@ class Engine(Protocol):
 
     def compute(self, pixels: Array) -> Array:
         """Raw RGB 0..255, (n, height, width, 3) -> what the network puts out, (n, outputs)."""
+        ...
+
+
+class FeatureEngine(Engine, Protocol):
+    """An engine that also gives what the top of the base has found, if its network tells.
+
+    Attributes:
+        has_features: whether it does: the files of earlier versions have one output.
+    """
+
+    @property
+    def has_features(self) -> bool: ...
+
+    def compute_with_features(self, pixels: Array) -> tuple[Array, Array | None]:
+        """What `compute` gives, and features, float32 (n, channels), of the same pass."""
         ...
 
 
@@ -50,15 +68,17 @@ class KerasEngine:
     Args:
         model: takes raw RGB, shape (n, height, width, 3), with a known height and width.
         tensor: the tensor of the model that is put out, such as its logits.
+        features: another one, which `compute_with_features` gives beside it.
     """
 
     name: EngineName = "keras"
 
-    def __init__(self, model: Any, tensor: Any) -> None:
+    def __init__(self, model: Any, tensor: Any, features: Any = None) -> None:
         from tlcli.networks.framework import keras, tf
 
         pixels = model.inputs[0]
-        inner = keras.Model(pixels, tensor)
+        self.has_features = features is not None
+        inner = keras.Model(pixels, [tensor, features] if self.has_features else tensor)
         self._call = tf.function(
             lambda x: inner(x, training=False),
             input_signature=[tf.TensorSpec([None, *pixels.shape[1:]], tf.float32)],
@@ -66,11 +86,18 @@ class KerasEngine:
 
     def compute(self, pixels: Array) -> Array:
         """See `Engine`."""
-        return np.asarray(self._call(np.asarray(pixels, np.float32)))
+        return self.compute_with_features(pixels)[0]
+
+    def compute_with_features(self, pixels: Array) -> tuple[Array, Array | None]:
+        """See `FeatureEngine`."""
+        outputs = self._call(np.asarray(pixels, np.float32))
+        if not self.has_features:
+            return np.asarray(outputs), None
+        return np.asarray(outputs[0]), np.asarray(outputs[1])
 
 
 class LiteRTEngine:
-    """A LiteRT file of one input and one output, both float32.
+    """A LiteRT file of one input, all float32, and of one output, or of `logits` and `features`.
 
     Raises `ImportError` where the runtime is not installed, and `ValueError` where the file is not
     one, needs operations that the runtime does not have, or takes other pixels.
@@ -93,7 +120,7 @@ class LiteRTEngine:
             with native_stderr_held_back():
                 self._interpreter = Interpreter(**file, num_threads=usable_processors())
             (self._input,) = self._interpreter.get_input_details()
-            (self._output,) = self._interpreter.get_output_details()
+            self._output, self._features = self._find_outputs()
         except RuntimeError as error:
             raise ValueError(str(error)) from error
         if list(self._input["shape"][1:]) != [*size, 3]:
@@ -101,8 +128,28 @@ class LiteRTEngine:
             raise ValueError(f"it takes photos of {shape}, not {size[0]}x{size[1]}x3")
         self._batch = 0
 
+    @property
+    def has_features(self) -> bool:
+        """See `FeatureEngine`."""
+        return self._features is not None
+
+    def _find_outputs(self) -> tuple[int, int | None]:
+        """The numbers of the tensors of the first output and of the features, if there are any."""
+        outputs = self._interpreter.get_output_details()
+        if len(outputs) == 1:
+            return outputs[0]["index"], None
+        (signature,) = self._interpreter.get_signature_list()
+        by_name = self._interpreter.get_signature_runner(signature).get_output_details()
+        if sorted(by_name) != [FEATURES, LOGITS]:
+            raise ValueError(f"it has the outputs {', '.join(sorted(by_name))}")
+        return by_name[LOGITS]["index"], by_name[FEATURES]["index"]
+
     def compute(self, pixels: Array) -> Array:
         """See `Engine`."""
+        return self.compute_with_features(pixels)[0]
+
+    def compute_with_features(self, pixels: Array) -> tuple[Array, Array | None]:
+        """See `FeatureEngine`."""
         pixels = np.ascontiguousarray(pixels, np.float32)
         if len(pixels) != self._batch:
             self._interpreter.resize_tensor_input(self._input["index"], pixels.shape, strict=True)
@@ -111,4 +158,7 @@ class LiteRTEngine:
             self._batch = len(pixels)
         self._interpreter.set_tensor(self._input["index"], pixels)
         self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output["index"]))
+        values = np.asarray(self._interpreter.get_tensor(self._output))
+        if self._features is None:
+            return values, None
+        return values, np.asarray(self._interpreter.get_tensor(self._features))

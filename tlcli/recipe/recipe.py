@@ -37,6 +37,9 @@ PLACES: tuple[tuple[str, ...], ...] = (
     ("data", "split", "file"),
 )
 
+#: False alarms that are allowed where a recipe does not say.
+UNKNOWN_RATE = 0.05
+
 
 def _folder_name(name: str) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
@@ -69,6 +72,13 @@ class Recipe(Block):
         "auto", description="of the base; auto: mixed_bfloat16 where it is faster, else float32"
     )
     features: Features = Features()
+    unknown_rate: float = Field(
+        UNKNOWN_RATE,
+        ge=0,
+        lt=0.5,
+        description="share of photos like the validation photos that `predict` may call unknown; "
+        "0: it calls no photo so",
+    )
     deterministic: bool = Field(True, description="same bits from the same recipe and machine")
     search: Annotated[
         dict[str, Any] | None, BeforeValidator(_space), WithJsonSchema({"type": "object"})
@@ -138,6 +148,8 @@ class Recipe(Block):
             block.pop(key, None)
         if self.data.depth is None:  # as it was before there was this setting
             del values["data"]["depth"]
+        if self.unknown_rate == UNKNOWN_RATE:  # the same
+            del values["unknown_rate"]
         # As written by version 0.1.0; which photos are for the test is told by their fingerprint.
         values["data"]["split"]["test"] = self.data.split.test_share(unsplit=True)
         if values["base"]["weights"] not in ("imagenet", "random"):

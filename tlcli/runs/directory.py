@@ -21,12 +21,13 @@ METRICS = "metrics.jsonl"  # one line an epoch
 SUMMARY = "summary.json"  # the outcome
 CALIBRATION = "calibration.json"  # the temperature, and the threshold of `evaluate` if any
 MODEL = "model.keras"  # raw RGB in, probabilities out
+NEIGHBOURS = "neighbours.npz"  # features of the training photos, and the limit of `unknown`
 MODEL_CARD = "tlcli.json"  # a member of the model archive: classes, size, resize, temperature
 CHECKPOINTS = "checkpoints"  # a folder that is there until the run is closed
 LATEST = "latest"  # beside the runs: the last one that finished
 
 #: What a finished run consists of.
-FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, CALIBRATION, MODEL, SUMMARY)
+FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, CALIBRATION, MODEL, NEIGHBOURS, SUMMARY)
 
 # What other commands add to a finished run.
 INSTANT = "instant.tflite"  # the network as LiteRT, which answers without TensorFlow

@@ -80,6 +80,21 @@ def find_logits(model: Any, path: Path) -> Any:
     return last.input
 
 
+def find_features(model: Any, card: dict[str, Any]) -> Any:
+    """The means over space of what the base puts out, float32 (n, channels).
+
+    None where the card names no base that tlcli knows, or the model is not built on it.
+    """
+    from tlcli.networks.framework import keras
+
+    row = bases.lookup(str(card.get("base")))
+    names = {layer.name for layer in model.layers}
+    if row is None or row.top.name not in names:
+        return None
+    output = model.get_layer(row.top.name).output
+    return keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(output)
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """What a model archive says of its classes and pixels; see `directory.MODEL_CARD`."""
     hint = "only models written by tlcli say which output is which class"

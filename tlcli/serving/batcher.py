@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_Request = tuple["Future[Array]", Array]
+#: What comes out for a photo.
+Row = TypeVar("Row")
 
 
-class Batcher:
+class Batcher(Generic[Row]):
     """Computes rows for pixels, in the order in which they were submitted.
 
     While the thread computes, what comes in waits and forms the next batch. A batch that is not
@@ -34,7 +35,7 @@ class Batcher:
 
     def __init__(
         self,
-        compute: Callable[[Array], Array],
+        compute: Callable[[Array], Sequence[Row]],
         *,
         size: int,
         wait: float,
@@ -44,17 +45,17 @@ class Batcher:
     ) -> None:
         self._compute, self._size, self._wait = compute, size, wait
         self._expected, self._observe = expected, observe
-        self._queue: SimpleQueue[_Request | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Future[Row], Array] | None] = SimpleQueue()
         # A daemon, so that a computation that hangs does not keep the process from ending.
         self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, pixels: Array) -> Future[Array]:
+    def submit(self, pixels: Array) -> Future[Row]:
         """Have the row of one photo computed, pixels (height, width, 3).
 
         A future that is cancelled before its batch begins costs nothing.
         """
-        future: Future[Array] = Future()
+        future: Future[Row] = Future()
         self._queue.put((future, pixels))
         return future
 
@@ -89,7 +90,7 @@ class Batcher:
             self._answer(batch)
             del batch, first  # with their pixels, while the next request is waited for
 
-    def _answer(self, batch: list[_Request]) -> None:
+    def _answer(self, batch: list[tuple[Future[Row], Array]]) -> None:
         wanted = [entry for entry in batch if entry[0].set_running_or_notify_cancel()]
         if not wanted:
             return

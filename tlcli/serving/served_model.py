@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import ImageError, Problem
-from tlcli.evaluation.predict import Answer, Prediction, Predictor
+from tlcli.evaluation.predict import Answer, Predictor, Reading
+from tlcli.evaluation.prediction import Prediction
 from tlcli.images.formats import open_file, read_header
 from tlcli.images.loader import THREADS, load_pixels
 from tlcli.serving.batcher import Batcher
@@ -81,8 +82,8 @@ class ServedModel:
         self._users, self._retired = 0, False
         self._seconds = 0.0  # for a photo, a moving average
         size = 1 if predictor.engine.name == "instant" else KERAS_BATCH
-        self._batcher = Batcher(
-            predictor.logits,
+        self._batcher: Batcher[Reading] = Batcher(
+            predictor.read,
             size=size,
             wait=BATCH_WAIT,
             expected=lambda: self.pending,
@@ -174,8 +175,8 @@ class ServedModel:
         if isinstance(decoded, Problem):
             self._shared.metrics.unreadable.add(self.name)
             return decoded
-        logits = await asyncio.wrap_future(self._batcher.submit(decoded.pixels))
-        return Answer(logits, decoded.digest)
+        reading = await asyncio.wrap_future(self._batcher.submit(decoded.pixels))
+        return Answer(reading.logits, decoded.digest, reading.likeness)
 
     async def check(self, photo: Upload) -> None:
         """Raise `Refusal` for a photo that cannot be decoded."""

@@ -11,6 +11,7 @@ from tlcli.data.split_file import keep_split
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.features.extraction import ExtractionReport
 from tlcli.features.open_store import open_store
+from tlcli.networks.network import Network
 from tlcli.pretrained.weights import WeightSource, describe_weights
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory, fingerprints, resume
@@ -21,6 +22,7 @@ from tlcli.runs.records import Extraction, StageResult, Summary
 from tlcli.runs.resume import Claim, RunRequest
 from tlcli.system import console, files, signals
 from tlcli.training import saving
+from tlcli.training.neighbours import keep_neighbours
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stages import Clock, Observer, Stages
@@ -114,12 +116,11 @@ def train(
             results = stages.run()
             with clock("calibrate"):
                 calibration = stages.fit_calibration()
-        with clock("save"):
-            write_calibration_record(run, calibration)
-            classes, temperature = plan.index.classes, calibration.temperature
-            saving.save_model(network, plan.recipe, classes, run, temperature)
-            frozen = (cuts[0], opened.checksums[cuts[0]])
-            saving.check_saved(network, plan.recipe, plan.index, run, frozen)
+            with clock("save"):
+                frozen = (cuts[0], opened.checksums[cuts[0]])
+                _save(network, plan, run, calibration, frozen)
+            with clock("neighbours"):
+                keep_neighbours(network, plan, opened.all_rows, run)
         summary = _summary(results, stages.extraction, clock.seconds)
         files.write_json(run.file(directory.SUMMARY), summary.model_dump())
         signals.raise_if_interrupted()
@@ -134,6 +135,16 @@ def train(
             resume.remove_run(run)
         signals.ignore_from_now_on()
     return TrainedRun(final, summary, calibration)
+
+
+def _save(
+    network: Network, plan: Plan, run: Run, calibration: CalibrationRecord, frozen: tuple[str, str]
+) -> None:
+    """Write calibration and model, and read the model back; `frozen` as `saving.check_saved`."""
+    write_calibration_record(run, calibration)
+    classes, temperature = plan.index.classes, calibration.temperature
+    saving.save_model(network, plan.recipe, classes, run, temperature)
+    saving.check_saved(network, plan.recipe, plan.index, run, frozen)
 
 
 def _summary(
