@@ -67,7 +67,7 @@ def instant_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
             photos = paint_splits(folder / "photos", train=6, val=3, test=3)
             lines = finetune_in(folder, INSTANT_RECIPE.format(photos))
             last = "making instant.tflite, from which `tlcli predict` answers at once"
-            assert lines[-1] == last
+            assert last in lines
     return Run(folder / "run"), folder / "photos"
 
 

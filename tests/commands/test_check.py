@@ -11,17 +11,19 @@ from PIL import Image
 
 def test_check(cli, config: Path, photos: Path):
     done = cli("check", "--config", config)
-    assert (done.exit_code, done.stderr) == (0, "")
+    following = f"next: tlcli finetune --config {config}\n"
+    assert (done.exit_code, done.stderr) == (0, following)
+    assert done.stdout.endswith("\n\nready\n")
     assert done.stdout.startswith("r: 3 classes (blue, green, red)\nphotos: 24 train, 9 val, ")
     (photos / "train/red/00.png").write_bytes(b"")
     done = cli("check", "--config", config)
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (1, "not ready: 1 error\n")
     assert done.stderr.startswith(f"error: {photos}/train/red/00.png: ")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_check_as_json(cli, config: Path, photos: Path):
-    done = cli("check", "--config", config, "--json")
+    done = cli("--quiet", "check", "--config", config, "--json")
     assert (done.exit_code, done.stderr) == (0, "")
     counts = {split: {"blue": n, "green": n, "red": n}
               for split, n in (("train", 8), ("val", 3), ("test", 2))}  # fmt: skip
@@ -113,7 +115,9 @@ def test_warnings_and_notes(cli, config: Path, photos: Path):
         f"warning: {photos}/train/red/notes.txt: ignored, without an image extension; "
         "photos need a file extension such as .jpg",
         f"note: {photos}/train/.hidden: ignored, hidden or made by the system",
+        f"next: tlcli finetune --config {config}",
     ]
+    assert done.stdout.endswith("\nready: 1 warning\n")
     quiet = cli("--quiet", *words)
     assert quiet.stderr.splitlines() == done.stderr.splitlines()[:1]
     assert quiet.stdout == done.stdout

@@ -14,4 +14,4 @@ def test_dry_run(cli, config: Path):
     assert not directory.runs_root().exists()
     assert not files.cache_folder().exists()
     plan = cli("check", "-c", config, "--set", "stages.1.epochs=7").stdout
-    assert done.stdout.startswith(plan)  # and an estimate
+    assert done.stdout.startswith(plan.removesuffix("ready\n"))  # and an estimate

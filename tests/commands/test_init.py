@@ -9,7 +9,11 @@ from builders.photos import paint
 
 def test_init_then_check(cli, photos: Path):
     done = cli("init", photos, "--base", "mobilenetv2")
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "photos.yaml\n", "")
+    assert (done.exit_code, done.stdout, done.stderr) == (
+        0,
+        "photos.yaml\n",
+        "next: tlcli check --config photos.yaml\n",
+    )
     assert cli("check", "--set", "base.weights=random").exit_code == 0
     again = cli("init", photos)
     assert (again.exit_code, again.stderr) == (
@@ -39,7 +43,8 @@ def test_every_command_refuses_a_flat_download_in_the_same_words(cli, tmp_path: 
         ("finetune", "--dry-run", "-c", config),
     ):
         done = cli(*words)
-        assert (done.exit_code, done.stdout, done.stderr) == (1, "", line)
+        verdict = "not ready: 1 error\n" if words[0] == "check" else ""
+        assert (done.exit_code, done.stdout, done.stderr) == (1, verdict, line)
 
 
 def test_labels_from_names(cli, tmp_path: Path):

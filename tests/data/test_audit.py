@@ -354,7 +354,7 @@ def test_names_that_no_list_holds_are_counted(cli, data: Path, config: Path, tmp
         (data / "train/cats" / name).write_bytes(b"")
     fix = tmp_path / "bad.txt"
     done = cli("check", "-c", config, "--fix-list", fix)
-    assert done.stderr.endswith(
+    assert done.stderr.endswith(  # damaged photos: there is no next step
         f"{fix} lists 1 photo to leave out\n"
         f"warning: {fix}: cannot list 2 names with a line break; rename the files\n"
     )

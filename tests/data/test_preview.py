@@ -66,7 +66,11 @@ def test_the_settings_are_told(chosen):
 def test_the_command(cli, photos, write_recipe, tmp_path):
     path = write_recipe(TEXT.replace("PHOTOS", str(photos)), "pets.yaml")
     done = cli("preview", "--config", path)
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "pets-views.png\n", "")
+    assert (done.exit_code, done.stdout, done.stderr) == (
+        0,
+        "pets-views.png\n",
+        f"next: tlcli finetune --config {path}\n",
+    )
     with Image.open("pets-views.png") as sheet:
         assert sheet.format == "PNG"
     assert cli("preview", "--config", path).exit_code == 0, "its own sheet is replaced"
@@ -114,9 +118,10 @@ def test_less_than_was_asked_for_is_told(cli, photos, write_recipe, monkeypatch)
     path = write_recipe(TEXT.replace("PHOTOS", str(photos)))
     monkeypatch.setattr(preview, "MAX_ROWS", 7)
     done = cli("preview", "-c", path, "--photos", 5)
-    assert done.stderr == "a sheet has 7 rows at most: 2 photos of each class\n"
+    assert done.stderr.splitlines()[0] == "a sheet has 7 rows at most: 2 photos of each class"
     done = cli("preview", "-c", path, "--force", "--set", "augment={views: 2}", "--views", 3)
-    assert done.stderr == "no setting of `augment` changes a photo, so there are no views to show\n"
+    line = "no setting of `augment` changes a photo, so there are no views to show"
+    assert done.stderr.splitlines()[0] == line
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,9 @@ def test_the_command(run: Run, cli):
     assert f"{right} right; 95% interval {low:.4f} to {high:.4f} (Wilson)" in done.stdout
     assert "test: 6 photos of 3 classes" in done.stdout
     assert "unsure below " in done.stdout
-    assert done.stderr.endswith(f"written: {run.path}/evaluation-test.json\n")
+    written, following = done.stderr.splitlines()[-2:]
+    assert written == f"written: {run.path}/evaluation-test.json"
+    assert following.startswith("next: tlcli report --explain --run ")
     again = cli("evaluate", "--run", run.path, "--json")
     assert json.loads(again.stdout) == value
     val = cli("evaluate", "--run", run.path, "--split", "val")

@@ -138,7 +138,11 @@ def test_an_evaluation_with_tta_is_of_those_means_and_is_not_kept(model, photos,
     done = cli("evaluate", "--tta", 2)
     assert "test: 6 photos of 3 classes, mean over each photo and 2 views of it" in done.stdout
     assert f"log loss {plain['log_loss']:.4f}, with views {value['log_loss']:.4f}" in done.stdout
-    assert done.stderr == "--tta: the threshold is left aside, and nothing is kept in the run\n"
+    assert done.stderr.splitlines() == [
+        f"the latest run: {run.name}",
+        "--tta: the threshold is left aside, and nothing is kept in the run",
+        "next: tlcli report --explain",
+    ]
 
 
 def test_tta_reports_a_bad_photo_in_its_place(model, photos):
@@ -183,6 +187,7 @@ def test_tta_needs_views_and_the_recipe_that_says_what_they_are(model, photos, c
     done = cli("predict", photo, "--tta", 2)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
+        f"the latest run: {run.name}\n"
         f"error: {run.path / 'recipe.yaml'}: no setting of `augment` changes a photo, so there are "
         "no views to average over; leave --tta out\n"
     )
@@ -214,7 +219,7 @@ def test_a_bad_photo_is_reported_in_its_place(model, photos, cli):
     # The hint is that of `check`, in every form.
     hint = "it looks like a web page or markup: fetch the photo itself"
     assert lines[1]["hint"] == hint
-    assert cli("predict", bad).stderr == f"error: {bad}: {lines[1]['error']}; {hint}\n"
+    assert cli("--quiet", "predict", bad).stderr == f"error: {bad}: {lines[1]['error']}; {hint}\n"
 
 
 def test_a_source_without_photos_does_not_stop_the_others(model, photos, cli, tmp_path):
@@ -236,7 +241,7 @@ def test_a_source_without_photos_does_not_stop_the_others(model, photos, cli, tm
 def test_the_folder_is_what_it_is(model, photos, cli, tmp_path):
     """What is said of a folder fits a folder, and what is passed over is counted on stderr."""
     (tmp_path / "empty").mkdir()
-    done = cli("predict", tmp_path / "empty")
+    done = cli("--quiet", "predict", tmp_path / "empty")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith(
         f"error: {tmp_path}/empty: no photos in this folder; looked for .apng, .avif"
@@ -257,7 +262,7 @@ def test_the_folder_is_what_it_is(model, photos, cli, tmp_path):
 def test_an_address_in_the_place_of_a_photo(model, photos, cli):
     address, good = "https://example.org/a/cat.jpg", next(photos.rglob("*.png"))
     what = "is a web address; tlcli reads files: download it and name the file"
-    done = cli("predict", address, good)
+    done = cli("--quiet", "predict", address, good)
     assert done.exit_code == 1
     assert done.stderr == f"error: {address}: {what}\n"
     assert str(good) in done.stdout
@@ -392,14 +397,15 @@ def test_the_calibration_of_the_run_is_applied(model, photos, cli):
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["unsure"] for record in records] == [p.unsure for p in predictions]
     assert {(record["threshold"], record["calibrated"]) for record in records} == {(middle, True)}
-    assert done.stderr == (
+    run_name = "the latest run: recipe-1\n"
+    assert done.stderr == run_name + (
         f"unsure below {middle:.4f}, the threshold of --target-precision 0.9; "
         "`tlcli evaluate --clear-threshold` removes it\n"
     )
     shown = cli("predict", *paths).stdout.splitlines()
     assert [line.startswith("unsure: ") for line in shown] == [p.unsure for p in predictions]
     own = cli("predict", *paths, "--raw", "--format", "jsonl")
-    assert own.stderr == ""
+    assert own.stderr == run_name
     for line in own.stdout.splitlines():
         value = json.loads(line)
         assert (value["unsure"], value["threshold"], value["calibrated"]) == (False, None, False)

@@ -45,24 +45,35 @@ def check(
 
     if fix_list:
         expect_fix_list(fix_list)
-    result = check_recipe(recipe_path(config), overrides, cache=cache_dir, access=access)
-    if json_:
-        console.result_json(result.as_dict())
-    else:
-        _print_result(result, all_files)
+    path = recipe_path(config)
+    result = check_recipe(path, overrides, cache=cache_dir, access=access)
+    _print_result(result, all_files, json_)
     if fix_list and result.images:
         _write_fix_list(result, fix_list)
+    if result.passed:
+        _suggest_training(path, overrides)
     click.get_current_context().exit(0 if result.passed else 1)
 
 
-def _print_result(result: CheckResult, all_files: bool) -> None:
-    from tlcli.data.findings import name_them_all
+def _suggest_training(path: Path, overrides: tuple[str, ...]) -> None:
+    from tlcli.report.next_steps import suggest_command
 
+    suggest_command("finetune", path, overrides)
+
+
+def _print_result(result: CheckResult, all_files: bool, json_: bool) -> None:
+    from tlcli.data.findings import name_them_all
+    from tlcli.report.next_steps import describe_readiness
+
+    if json_:
+        console.result_json(result.as_dict())
+        return
     print_problems(result.all_problems(each_file=all_files))
     if not all_files:
         print_problems(name_them_all(result.findings))
     if result.plan:
-        console.result(result.plan.text())
+        console.result(result.plan.text() + "\n")
+    console.result(describe_readiness([each.severity for each in result.all_problems()]))
 
 
 def _write_fix_list(result: CheckResult, path: Path) -> None:

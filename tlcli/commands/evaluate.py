@@ -21,7 +21,7 @@ from tlcli.runs.directory import Run
 from tlcli.system import console
 
 if TYPE_CHECKING:
-    from tlcli.evaluation.evaluate import EvaluationRequest
+    from tlcli.evaluation.evaluate import EvaluationRequest, EvaluationResult
 
 
 @click.command()
@@ -99,9 +99,17 @@ def _evaluate(
     shown = [text.format_evaluation(result.evaluation), *text.format_requirements(outcomes)]
     print_result(("\n\n".join(shown), value), json_)
     text.warn_of_limits(result.evaluation)
+    _conclude(run, result)
+    requirements.raise_if_missed(outcomes)
+
+
+def _conclude(run: Run, result: EvaluationResult) -> None:
+    """Say where the numbers are kept, and what a user would do next."""
+    from tlcli.report.next_steps import name_run
+
     for path in result.written[:1]:
         console.note(f"\nwritten: {path}")
-    requirements.raise_if_missed(outcomes)
+    console.next_step("tlcli", "report", "--explain", *name_run(run))
 
 
 def _check_alone(name: str, given: bool, others: dict[str, Any]) -> None:

@@ -74,9 +74,11 @@ def finetune(
 def _train(plan: Plan, request: RunRequest, json_: bool, *, instant: bool) -> None:
     """Carry out a plan and print what came out; then make the run's instant file."""
     from tlcli.evaluation.instant import add_instant_file
+    from tlcli.report.next_steps import conclude_training
     from tlcli.training.train import train
 
     trained = train(plan, request)
     print_result((trained.text(), trained.as_json()), json_)
     if instant:
         add_instant_file(trained.run)
+    conclude_training(trained.run)

@@ -34,3 +34,4 @@ def init(
         photos, out=out, base=base, force=force, labels_from_names=labels_from_names
     )
     console.result(str(path))
+    console.next_step("tlcli", "check", "--config", path)

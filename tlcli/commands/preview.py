@@ -39,9 +39,12 @@ def preview(
     """
     from tlcli.data import preview as previews
     from tlcli.recipe.load import load_recipe
+    from tlcli.report.next_steps import suggest_command
 
-    recipe = load_recipe(recipe_path(config), overrides)
+    path = recipe_path(config)
+    recipe = load_recipe(path, overrides)
     sheet = previews.preview(recipe, number=number, views=views, out=out, force=force)
     for line in sheet.shortfalls(number, views):
         console.note(line)
     print_result((str(sheet.path), sheet.as_json()), json_)
+    suggest_command("finetune", path, overrides)

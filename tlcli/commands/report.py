@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tlcli.commands.options import PATH, print_result, with_data, with_json, with_raw, with_run
+from tlcli.system import console
 
 
 @click.command()
@@ -35,6 +36,7 @@ def report(
       tlcli report --explain --out cats.html
     """
     from tlcli.report import report as reports
+    from tlcli.report.next_steps import name_run
     from tlcli.runs import directory
 
     run = directory.find_run(run_name)
@@ -42,3 +44,5 @@ def report(
         reports.explain_photos(run, data, raw=raw)
     written = reports.write_report(run, out=out, data=data, raw=raw, force=force)
     print_result((str(written.path), written.as_json()), json_)
+    console.note(written.contents.verdict.sentences()[0])
+    console.next_step("tlcli", "predict", *name_run(run), "PHOTO")

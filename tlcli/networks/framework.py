@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from tlcli.system import console
 from tlcli.system.machine import has_quota, usable_processors
 from tlcli.system.streams import native_stderr_held_back
 
@@ -60,7 +61,11 @@ if TYPE_CHECKING:
     keras: Any
     tf: Any
 else:
-    with native_stderr_held_back(), _optional_imports_skipped():
+    with (
+        console.waiting("loading TensorFlow ..."),
+        native_stderr_held_back(),
+        _optional_imports_skipped(),
+    ):
         import keras
         import tensorflow as tf
 

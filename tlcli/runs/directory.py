@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
-from tlcli.system import files
+from tlcli.system import console, files
 from tlcli.system.files import RECORD_BYTES, read_bytes, read_json
 
 RECORD = "run.json"  # versions, fingerprints, state; its presence makes a folder a run
@@ -188,21 +188,25 @@ def _pointed_at(pointer: Path) -> Path | None:
     return path if is_run(path) else None
 
 
-def find_model(which: str | None) -> Path:
+def find_model(which: str | None, *, named: bool = True) -> Path:
     """The model a user means: a `.keras` file, or that of the run from `find_run`."""
     if which is not None and Path(which).is_file():
         return Path(which)
-    return find_run(which).file(MODEL)
+    return find_run(which, named=named).file(MODEL)
 
 
-def find_run(which: str | None, *, where: str = "--run") -> Run:
+def find_run(which: str | None, *, where: str = "--run", named: bool = True) -> Run:
     """The finished run a user means: a directory, a name under `runs_root()`, or the latest.
 
-    Raises a `RunError` at `where` if there is none.
+    Where it is the latest, and `named`, a note says which that is. Raises a `RunError` at `where`
+    if there is none.
     """
     folder = runs_root()
     if which is None:
-        return _finished(_latest(folder), where)
+        run = _finished(_latest(folder), where)
+        if named:
+            console.note(console.one_line(f"the latest run: {run.name}"))
+        return run
     place = f"{where} {which}"
     return _finished(run_named(which, where=place), place)
 

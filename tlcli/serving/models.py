@@ -48,7 +48,7 @@ class ModelSlot:
         self.current = self._load(path, version=1)
 
     def _find(self) -> Path:
-        return directory.find_model(self._which).resolve()
+        return directory.find_model(self._which, named=False).resolve()
 
     def _load(self, path: Path, version: int) -> ServedModel:
         engine, why = choose_engine(path)

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import sys
 import time
 import unicodedata
@@ -81,6 +82,24 @@ def note(text: str = "") -> None:
     """Tell the user something on stderr, unless `--quiet`."""
     if not _quiet:
         _write_line(text)
+
+
+def next_step(*words: object) -> None:
+    """Name the command that a user would give next, ready to be copied; on stderr."""
+    note(f"next: {shlex.join(map(str, words))}")
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Say on a terminal what the block is waiting for, on a line that goes with its end."""
+    shown = not _quiet and not _bars and sys.stderr.isatty()
+    if shown:
+        print(text, end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print(f"\r{' ' * _width(text)}\r", end="", file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
