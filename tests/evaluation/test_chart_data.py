@@ -46,6 +46,20 @@ def test_curves_have_a_part_for_each_stage():
     assert curves.learning_rate.values == [1e-3] * 7
 
 
+def test_top_5_has_a_curve_where_it_was_measured():
+    assert learning_curves(epochs("head", 4), [3]).top_5 is None
+    ranked = [
+        epoch.model_copy(update={"top_5": 0.9, "val_top_5": 0.5 + epoch.epoch / 10})
+        for epoch in epochs("head", 4)
+    ]
+    curve = learning_curves(ranked, [3]).top_5
+    assert [series.values for series in curve.series] == [
+        [0.9] * 4, pytest.approx([0.6, 0.7, 0.8, 0.9])
+    ]  # fmt: skip
+    (best,) = curve.best
+    assert best.value == pytest.approx(0.8)
+
+
 def test_best_epochs_may_come_one_by_one():
     curves = learning_curves(epochs("head", 4), iter([3]))
     assert [best.epoch for best in curves.accuracy.best] == [3]

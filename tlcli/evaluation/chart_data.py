@@ -16,7 +16,7 @@ from tlcli.runs.records import Epoch
 #: Of the exponential moving average: the share of the past in each smoothed value.
 SMOOTHING = 0.6
 
-Measure = Literal["accuracy", "loss", "learning_rate"]
+Measure = Literal["accuracy", "top_5", "loss", "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class LearningCurves:
-    """How training went, over the epochs of all stages."""
+    """How training went, over the epochs of all stages.
+
+    `top_5` is None where there are no more than five classes.
+    """
 
     stages: tuple[StageSpan, ...]
     accuracy: Curve
     loss: Curve
     learning_rate: Curve
+    top_5: Curve | None = None
 
     @property
     def epochs(self) -> int:
@@ -129,11 +133,13 @@ def learning_curves(epochs: Sequence[Epoch], best: Iterable[int | None]) -> Lear
         start = spans[-1].start + spans[-1].length if spans else 0
         spans.append(StageSpan(stage[0].stage, start, len(stage)))
     rates = tuple(StageValues(tuple(epoch.learning_rate for epoch in stage)) for stage in stages)
+    ranked = bool(epochs) and all(epoch.top_5 is not None for epoch in epochs)
     return LearningCurves(
         tuple(spans),
         _curve("accuracy", stages, spans, best),
         _curve("loss", stages, spans, best),
         Curve("learning_rate", (Series("rate", "learning rate", rates),)),
+        _curve("top_5", stages, spans, best) if ranked else None,
     )
 
 
@@ -159,7 +165,7 @@ def moving_average(values: Iterable[float], factor: float = SMOOTHING) -> list[f
 
 
 def _curve(
-    measure: Literal["accuracy", "loss"],
+    measure: Literal["accuracy", "top_5", "loss"],
     stages: Sequence[Sequence[Epoch]],
     spans: Sequence[StageSpan],
     best: Sequence[int | None],

@@ -23,6 +23,8 @@ STAGE_NAME = 20
 _TAGS = {
     "accuracy/training": "accuracy",
     "accuracy/validation": "val_accuracy",
+    "top_5_accuracy/training": "top_5",
+    "top_5_accuracy/validation": "val_top_5",
     "loss/training": "loss",
     "loss/validation": "val_loss",
     "learning_rate": "learning_rate",
@@ -69,14 +71,19 @@ def _figure(curves: LearningCurves) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    accuracy, loss, rate = figure.subplots(3, sharex=True, height_ratios=[3, 3, 1])
+    figure = Figure(figsize=(8, 7 if curves.top_5 is None else 9), layout="constrained")
+    heights = [3, 3, 1] if curves.top_5 is None else [3, 3, 3, 1]
+    accuracy, *top_5, loss, rate = figure.subplots(len(heights), sharex=True, height_ratios=heights)
     for number in range(len(curves.stages)):
         _draw_stage(accuracy, curves, curves.accuracy, number)
+        if curves.top_5 is not None:
+            _draw_stage(top_5[0], curves, curves.top_5, number)
         _draw_stage(loss, curves, curves.loss, number)
         _draw_rates(rate, curves, number)
         _name_stage(accuracy, curves, number)
     accuracy.set(ylabel="accuracy")
+    for axes in top_5:
+        axes.set(ylabel="top-5 accuracy")
     loss.set(ylabel="loss")
     title = f"thin: as measured; thick: moving average, factor {chart_data.SMOOTHING:g}"
     loss.legend(title=title, frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)

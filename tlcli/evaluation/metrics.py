@@ -20,7 +20,7 @@ from tlcli.evaluation.calibration import (
     expected_calibration_error,
     reliability_bins,
 )
-from tlcli.networks.probabilities import likeliest_class
+from tlcli.networks.probabilities import TOP_K, likeliest_class
 from tlcli.networks.temperature import log_loss
 from tlcli.runs.evaluation_records import (
     Abstention,
@@ -34,9 +34,6 @@ from tlcli.runs.evaluation_records import (
 )
 
 Array = npt.NDArray[Any]
-
-#: Top-k accuracy is given where there are more than k classes.
-TOP_K = 5
 
 
 def measure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tlcli.evaluation.metrics import TOP_K
+from tlcli.networks.probabilities import TOP_K
 from tlcli.runs.evaluation_records import Evaluation
 from tlcli.system import console
 

@@ -35,6 +35,14 @@ def cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
     return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
+def is_among_likeliest(labels: Any, logits: Any, k: int) -> Any:
+    """Whether the label of each photo is among its k likeliest classes, bool, shape (n,).
+
+    `logits` are those of more than k classes. Of classes that are equally likely all count.
+    """
+    return tf.math.in_top_k(labels, logits, k)
+
+
 def likeliest_class(logits: Any) -> Any:
     """The number of the class with the highest probability, int32, shape (n,)."""
     if logits.shape[-1] == 1:

@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+#: Top-k accuracy is given where there are more than k classes.
+TOP_K = 5
+
 
 def class_logits(logits: Array) -> Array:
     """Logits before sigmoid, (n, 1), or softmax, (n, classes) -> those of a softmax, (n, classes).

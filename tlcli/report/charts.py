@@ -15,11 +15,15 @@ _FRAME = Frame()
 
 
 def learning_charts(curves: LearningCurves) -> tuple[Chart, ...]:
-    """Accuracy, loss and learning rate over the epochs of all stages on one axis."""
+    """Accuracy, loss and learning rate over the epochs of all stages on one axis.
+
+    Where there are more than five classes, top-5 accuracy as well.
+    """
     if not curves.stages:
         return ()
     return (
         _measure_chart("Accuracy", curves, curves.accuracy),
+        *([_measure_chart("Top-5 accuracy", curves, curves.top_5)] if curves.top_5 else ()),
         _measure_chart("Loss", curves, curves.loss),
         _rate_chart(curves),
     )
@@ -27,7 +31,7 @@ def learning_charts(curves: LearningCurves) -> tuple[Chart, ...]:
 
 def _measure_chart(title: str, curves: LearningCurves, curve: Curve) -> Chart:
     across = _across(curves.epochs)
-    down = scale_over(curve.values, _FRAME.bottom, _FRAME.top, share=curve.measure == "accuracy")
+    down = scale_over(curve.values, _FRAME.bottom, _FRAME.top, share=curve.measure != "loss")
     marks = tuple(_mark(curves, curve, best, across, down) for best in curve.best)
     ends = ", ".join(f"{series.label} {series.values[-1]:.4f}" for series in curve.series)
     description = f"{title} over {curves.epochs:,} epochs; at the end: {ends}."
@@ -88,7 +92,8 @@ def _mark(
     curves: LearningCurves, curve: Curve, best: BestEpoch, across: Scale, down: Scale
 ) -> Mark:
     stage = curves.stages[best.stage].name
-    text = f"best epoch of {stage}: {best.epoch}, {curve.measure} {best.value:.4f}"
+    measure = "top-5 accuracy" if curve.measure == "top_5" else curve.measure
+    text = f"best epoch of {stage}: {best.epoch}, {measure} {best.value:.4f}"
     return Mark(across(best.position), down(best.value), text)
 
 

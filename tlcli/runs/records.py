@@ -16,8 +16,10 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
+    model_serializer,
 )
 
 from tlcli.errors import Problem, RunError
@@ -150,7 +152,11 @@ class Summary(RecordPart):
 
 
 class Epoch(RecordPart):
-    """A line of `metrics.jsonl`; epochs count from 1 in every stage."""
+    """A line of `metrics.jsonl`; epochs count from 1 in every stage.
+
+    `top_5`, the share of photos whose label is among the five likeliest classes, is left out where
+    there are no more than five classes.
+    """
 
     stage: str
     epoch: PositiveInt
@@ -158,8 +164,18 @@ class Epoch(RecordPart):
     accuracy: Share
     val_loss: NonNegativeFloat | None = None
     val_accuracy: Share | None = None
+    top_5: Share | None = None
+    val_top_5: Share | None = None
     learning_rate: NonNegativeFloat
     seconds: NonNegativeFloat = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_top_5(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        for name in ("top_5", "val_top_5"):
+            if values[name] is None:
+                del values[name]
+        return values
 
 
 class BriefRecord(RecordPart):

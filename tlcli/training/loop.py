@@ -170,6 +170,8 @@ def make_epoch(
         accuracy=trained.accuracy,
         val_loss=validated.loss if validated else None,
         val_accuracy=validated.accuracy if validated else None,
+        top_5=trained.top_5,
+        val_top_5=validated.top_5 if validated else None,
         learning_rate=rate,
         seconds=round(time.monotonic() - started, 3),
     )

@@ -279,6 +279,8 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
     line += f"  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}"
     if epoch.val_loss is not None:
         line += f"  val_loss {epoch.val_loss:.4f}  val_accuracy {epoch.val_accuracy:.4f}"
+    if epoch.val_top_5 is not None:
+        line += f"  val_top_5 {epoch.val_top_5:.4f}"
     return line + f"  {console.duration(epoch.seconds)}"
 
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from tlcli.errors import Problem, RunError
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import tf
-from tlcli.networks.logits import cross_entropy, likeliest_class
+from tlcli.networks.logits import cross_entropy, is_among_likeliest, likeliest_class
 from tlcli.networks.network import Network, Variable
+from tlcli.networks.probabilities import TOP_K
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
 from tlcli.training import mixing
@@ -35,19 +36,28 @@ class Means(NamedTuple):
         loss: cross-entropy.
         accuracy: the share of photos whose likeliest class is their label.
         n: how many photos they were.
+        top_5: the share of photos whose label is among their five likeliest classes; None where
+            there are no more than five, or it was not counted.
     """
 
     loss: float
     accuracy: float
     n: int
+    top_5: float | None = None
 
 
 class _Tally:
-    """Sums over the batches of an epoch, kept where TensorFlow computes."""
+    """Sums over the batches of an epoch, kept where TensorFlow computes.
 
-    def __init__(self) -> None:
+    Args:
+        classes: how many classes there are.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._ranks = classes > TOP_K
         self._loss = tf.Variable(0.0, dtype=tf.float64)
         self._correct = tf.Variable(0, dtype=tf.int64)
+        self._near = tf.Variable(0, dtype=tf.int64)
         self._seen = tf.Variable(0, dtype=tf.int64)
 
     def add(self, labels: Any, logits: Any, losses: Any) -> None:
@@ -55,15 +65,19 @@ class _Tally:
         self._loss.assign_add(tf.cast(tf.reduce_sum(losses), tf.float64))
         hits = tf.equal(likeliest_class(logits), labels)
         self._correct.assign_add(tf.reduce_sum(tf.cast(hits, tf.int64)))
+        if self._ranks:
+            near = is_among_likeliest(labels, logits, TOP_K)
+            self._near.assign_add(tf.reduce_sum(tf.cast(near, tf.int64)))
         self._seen.assign_add(tf.cast(tf.size(labels), tf.int64))
 
     def take(self) -> Means:
         """Return the means of what was counted, and start counting anew."""
         n = int(self._seen.numpy())
         loss, correct = float(self._loss.numpy()), int(self._correct.numpy())
-        for variable in (self._loss, self._correct, self._seen):
+        top_5 = int(self._near.numpy()) / max(n, 1) if self._ranks else None
+        for variable in (self._loss, self._correct, self._near, self._seen):
             variable.assign(tf.zeros_like(variable))
-        return Means(loss / max(n, 1), correct / max(n, 1), n)
+        return Means(loss / max(n, 1), correct / max(n, 1), n, top_5)
 
 
 class Scorer:
@@ -71,7 +85,7 @@ class Scorer:
 
     def __init__(self, network: Network, cut: str) -> None:
         self._tail, self._head = network.tail(cut), network.head
-        self._tally = _Tally()
+        self._tally = _Tally(network.head.output.shape[-1])
         self._step = tf.function(self._add, input_signature=_signature(self._tail)[:2])
 
     def score(self, feed: Feed) -> Means:
@@ -138,7 +152,7 @@ class Trainer:
         self._class_weights = np.asarray(planned.class_weights, np.float32)
         self._optimizer = make_optimizer(stage.optimizer, stage.learning_rate, recipe.precision)
         self._optimizer.build(self._variables)
-        self._tally = _Tally()
+        self._tally = _Tally(network.head.output.shape[-1])
         self._augment, self._mixed = recipe.augment, mixing.mixes_photos(recipe.augment)
         self._seed, self._stage, self._shape = recipe.seed, stage.name, recipe.base.image_size
         signature = _signature(self._tail)
