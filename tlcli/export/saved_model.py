@@ -41,7 +41,10 @@ def write_saved_model(
     holder.serve_bytes = tf.function(serve_bytes, input_signature=signature)
     holder.assets = {name: tf.saved_model.Asset(str(path)) for name, path in assets.items()}
     signatures = {"serving_default": holder.serve, SERVE_BYTES: holder.serve_bytes}
-    tf.saved_model.save(holder, str(folder), signatures=signatures)
+    # Gradients, which TensorFlow saves by default, are of no use here, and those of EfficientNet's
+    # activation cannot be saved.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(holder, str(folder), signatures=signatures, options=options)
 
 
 def _decode(content: Any, height: int, width: int, resize: str) -> Any:
