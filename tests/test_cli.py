@@ -96,6 +96,20 @@ def test_python_dash_m():
     assert (done.returncode, done.stdout) == (0, f"tlcli, version {__version__}\n")
 
 
+def test_options_have_the_same_letters_everywhere():
+    letters: dict[str, set[str]] = {}
+    for path in commands():
+        command: click.Command = main
+        for name in path:
+            assert isinstance(command, click.Group)
+            command = command.commands[name]
+        for option in command.params:
+            for short in (word for word in option.opts if len(word) == 2):
+                letters.setdefault(short, set()).add(option.opts[0].strip("-") or short)
+    assert {short: names for short, names in letters.items() if len(names) > 1} == {}
+    assert {"-c", "-f", "-o", "-q", "-r", "-s", "-y"} == set(letters)
+
+
 # What a command may hold
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from builders.photos import paint
@@ -104,3 +105,9 @@ def test_init_says_what_it_made_of_the_layout(cli, tmp_path: Path):
         f"note: {root}: uses training_set/training_set as train, test_set/test_set as test"
     ) in lines
     assert any("looks like the name of another" in line for line in lines)
+
+
+def test_the_recipe_as_json(cli, photos: Path):
+    done = cli("init", photos, "--json", "-o", "pets.yaml")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"recipe": "pets.yaml"})
+    assert cli("init", photos, "-o", "pets.yaml", "-f").exit_code == 0

@@ -15,3 +15,9 @@ def test_predicting_without_a_run(cli):
     assert cli("predict", "--run", "cats", "image.jpg").stderr == (
         "error: --run cats: no such run; train one with `tlcli finetune`\n"
     )
+
+
+def test_json_is_one_of_the_formats(cli):
+    done = cli("predict", "a.jpg", "--json", "--format", "csv")
+    assert done.exit_code == 2
+    assert "--json and --format csv: give only one of them" in done.stderr

@@ -18,6 +18,9 @@ from tlcli.system.signals import Interrupted
 _NO_MEMORY = Problem(
     "memory", "there is not enough", "lower batch_size or base.image_size, or close other programs"
 )
+#: Letters for options, the same in every command that has them.
+SHORT = {"--config": "-c", "--force": "-f", "--out": "-o", "--run": "-r", "--set": "-s"}
+
 _FREE_SPACE = "free some and give the command again"
 
 
@@ -37,8 +40,11 @@ class CommandGroup(HelpfulGroup):
     """A group whose commands fail with lines and an exit code; only a bug has a traceback."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, and --quiet to it and its own commands: `tlcli finetune --quiet`."""
+        """Add a command; to it and its own commands, --quiet, and the letters of `SHORT`."""
         for command in (cmd, *(cmd.commands.values() if isinstance(cmd, click.Group) else ())):
+            for option in command.params:
+                letters = {SHORT[name] for name in option.opts if name in SHORT}
+                option.opts += sorted(letters.difference(option.opts))
             command.params.append(
                 click.Option(
                     ["--quiet", "-q"],

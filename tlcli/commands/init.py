@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tlcli.commands.names import BASE
-from tlcli.commands.options import PATH
+from tlcli.commands.options import PATH, print_result, with_json
 from tlcli.system import console
 
 
@@ -18,8 +18,9 @@ from tlcli.system import console
 @click.option("--labels-from-names", is_flag=True,
               help="Write a table of the labels in names such as cat.1.jpg.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the files if they exist.")
+@with_json
 def init(
-    photos: Path, out: Path | None, base: str, labels_from_names: bool, force: bool
+    photos: Path, out: Path | None, base: str, labels_from_names: bool, force: bool, json_: bool
 ) -> None:  # fmt: skip
     """Look at a folder of photos, or a table of them, and write a starter recipe.
 
@@ -33,5 +34,5 @@ def init(
     path = write_starter(
         photos, out=out, base=base, force=force, labels_from_names=labels_from_names
     )
-    console.result(str(path))
+    print_result((str(path), {"recipe": str(path)}), json_)
     console.next_step("tlcli", "check", "--config", path)

@@ -35,7 +35,7 @@ def with_network(weights_help: str) -> Callable[[Command], Command]:
     each other, both are a `click.UsageError` before the command begins.
     """
     options = (
-        click.option("--run", "-r", "run_name", type=RUN, help="A run directory, its "
+        click.option("--run", "run_name", type=RUN, help="A run directory, its "
                      "name, or a model.keras. [default: runs/latest]"),
         click.option("--base", type=BASE,
                      help="A base with its ImageNet weights instead of a run."),

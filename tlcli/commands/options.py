@@ -55,7 +55,6 @@ with_weights_dir = click.option(
 
 _CONFIG = click.option(
     "--config",
-    "-c",
     type=PATH,
     help="The recipe. May be left out if the folder holds only one, or a recipe.yaml.",
 )
@@ -80,7 +79,7 @@ def with_run(command: Command) -> Command:
         return command(*arguments, run_name=run or run_name, **options)
 
     text = "A run directory, or its name; the same as RUN.  [default: runs/latest]"
-    named = click.option("--run", "-r", "run_name", type=RUN, help=text)(cast(Command, with_name))
+    named = click.option("--run", "run_name", type=RUN, help=text)(cast(Command, with_name))
     return click.argument("run", required=False, type=RUN)(named)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_photos("photos", nargs=-1, required=True)
-@click.option("--run", "-r", "run_name", type=RUN, help="A run directory, its "
+@click.option("--run", "run_name", type=RUN, help="A run directory, its "
               "name, or a model.keras. "
               "[default: runs/latest]")  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
               help="What computes: TensorFlow, or LiteRT, which starts at once. "
               "[default: the one that is done first]")  # fmt: skip
 @click.option("--verbose", is_flag=True, help="Print which engine answered, and why.")
+@click.option("--json", "json_", is_flag=True, help="The same as --format json.")
 def predict(
     photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str,
-    unknown: bool, why: int | None, engine: EngineName | None, verbose: bool,
+    unknown: bool, why: int | None, engine: EngineName | None, verbose: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
@@ -47,6 +48,7 @@ def predict(
       tlcli predict holiday --top 3 --format jsonl
       tlcli predict photo.jpg --why 3
     """
+    form = _choose_format(form, json_)
     from tlcli.evaluation.engines import MANY_PHOTOS, open_predictor
     from tlcli.evaluation.prediction_output import print_predictions
     from tlcli.runs import directory
@@ -60,3 +62,10 @@ def predict(
     abstains = predictor.calibration.threshold is not None and not tta
     failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
+
+
+def _choose_format(form: str, json_: bool) -> str:
+    """The format that --format and --json mean together."""
+    if json_ and form not in ("table", "json"):
+        raise click.UsageError(f"--json and --format {form}: give only one of them")
+    return "json" if json_ else form

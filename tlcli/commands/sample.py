@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH
+from tlcli.commands.options import PATH, print_result, with_json
 from tlcli.system import console
 
 
 @click.command()
 @click.argument("folder", type=PATH)
-def sample(folder: Path) -> None:
+@with_json
+def sample(folder: Path, json_: bool) -> None:
     """Write 1,797 handwritten digits as labelled photos to experiment with.
 
     \b
@@ -21,4 +22,7 @@ def sample(folder: Path) -> None:
     """
     from tlcli.data.sample import write_digits
 
-    console.result(f"{write_digits(folder):,} photos in {folder}")
+    number = write_digits(folder)
+    value = {"photos": number, "folder": str(folder)}
+    print_result((f"{number:,} photos in {folder}", value), json_)
+    console.next_step("tlcli", "init", folder)

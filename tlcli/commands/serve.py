@@ -14,7 +14,7 @@ _COUNT = click.IntRange(min=1)
 
 
 @click.command()
-@click.option("--run", "-r", "runs", type=RUN, multiple=True, help="A run directory, its "
+@click.option("--run", "runs", type=RUN, multiple=True, help="A run directory, its "
               "name, or a model.keras; "
               "NAME=RUN names it in addresses. Repeatable.  [default: runs/latest]")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; "
