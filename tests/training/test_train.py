@@ -41,6 +41,8 @@ stages:
 """
 HEAD = "stages:\n  - {name: head, epochs: 1}\n"
 SIZES = {"VGG16": 32, "ResNet50": 32, "InceptionV3": 75}
+#: Of others, where 32 px are too few.
+MORE_SIZES = {"SmallConvNet": 48}
 
 
 @dataclass
@@ -81,6 +83,11 @@ def run(photos, tmp_path):
     return start
 
 
+def side_of(base: str) -> int:
+    """Pixels on a side of the photos that a base is tried on."""
+    return {**SIZES, **MORE_SIZES}.get(base, 32)
+
+
 def train_on(
     photos: Path, path: Path, base: str, text: str, *overrides: str, **options: Any
 ) -> Ran:
@@ -88,7 +95,7 @@ def train_on(
     boundary = BASES[base].default_boundary
     path.write_text(
         f"data: {{dir: '{photos}'}}\n"
-        f"base: {{name: {base}, weights: random, image_size: {SIZES.get(base, 32)}, "
+        f"base: {{name: {base}, weights: random, image_size: {side_of(base)}, "
         "batch_norm: frozen}\n"
         "head: {hidden: [16], dropout: 0.5}\nbatch_size: 8\n"
         + text.replace("BOUNDARY", str(boundary)),
@@ -178,6 +185,7 @@ stages:
     ("base", "batch_norm"),
     [
         ("VGG16", "frozen"),
+        ("SmallConvNet", "train"),
         *(
             pytest.param(base, mode, marks=pytest.mark.slow)
             for base in ("ResNet50", "MobileNetV2")
@@ -192,7 +200,8 @@ def test_training_the_whole_base_from_stored_pixels_equals_plain_keras(run, pair
     np.testing.assert_allclose(losses(ran), plain_losses(ran), rtol=2e-3)
     (folder,) = files.features_folder(files.cache_folder(None)).glob("any-pixels-*")
     rows = [np.load(path, mmap_mode="r") for path in folder.glob("rows-*.npy")]
-    assert {(row.dtype, row.shape[1:]) for row in rows} == {(np.dtype(np.uint8), (32, 32, 3))}
+    shape = (side_of(base), side_of(base), 3)
+    assert {(row.dtype, row.shape[1:]) for row in rows} == {(np.dtype(np.uint8), shape)}
 
 
 @pytest.mark.slow
