@@ -484,7 +484,7 @@ def test_an_empty_override_restores_the_default(load):
         ("stages.².epochs=3", "there is no stages.²"),
         ("stages={}", "found {}; must be a list"),
         ("data=3", "found 3; must be a block of dir, csv, columns, split, "
-         "on_bad_image, duplicates, depth, exclude"),
+         "on_bad_image, duplicates, depth, exclude, labels"),
         (
             "stages.1.optimizer.momentum=0.9",
             "momentum is a setting of sgd and rmsprop, not of adam",
