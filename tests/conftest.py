@@ -107,7 +107,11 @@ unknown_rate: 0
 """
 
 #: A recipe over `photos` that trains nothing large.
-SMALL = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
+SMALL = """
+data: {dir: 'PHOTOS'}
+base: {name: VGG16, weights: random, image_size: 32}
+stages: [{name: head}, {name: fine-tune, freeze_until: block4_pool}]
+"""
 
 
 @pytest.fixture

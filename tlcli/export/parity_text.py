@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tlcli.export.records import ExportParity
+from tlcli.system import console
 
 
 def describe_parity(parity: ExportParity) -> str:
@@ -13,7 +14,7 @@ def describe_parity(parity: ExportParity) -> str:
     lines = [
         f"compared with the run's own model on {parity.photos:,} validation and test photos: "
         f"probabilities differ by {parity.largest:.2g} at most, {parity.mean:.2g} on average; "
-        f"{parity.labels_changed} labels change",
+        f"{console.counted(parity.labels_changed, 'changed label')}",
         f"accuracy {parity.accuracy:.4f} ({parity.low:.3f} to {parity.high:.3f}), before "
         f"{parity.accuracy_before:.4f}; calibration error {parity.calibration_error:.4f}, before "
         f"{parity.calibration_error_before:.4f}",
