@@ -219,8 +219,9 @@ def test_default_stages_are_shown_to_be_added(recipe, cli, monkeypatch):
     assert path.read_bytes() == before
     lines = done.stdout[done.stdout.index("stages:") :]
     added = load_recipe(recipe(lines))
-    assert [stage.name for stage in added.stages] == ["head", "fine-tune"]
-    assert added.stages[1] == load_recipe(recipe("")).stages[1]
+    (stage,) = load_recipe(recipe("")).stages
+    rate = added.stages[0].learning_rate
+    assert added.stages == (stage.model_copy(update={"learning_rate": rate}),)
 
 
 def test_the_file_keeps_everything_else(recipe, tmp_path):

@@ -127,7 +127,7 @@ def test_a_users_own_file_is_replaced_only_with_force(
     words = [word.replace("OUT", "out").replace("CONFIG", str(config)) for word in words]
     for name in names:
         (out / name).write_text("mine")
-    done = cli(*words)
+    done = cli("--quiet", *words)
     assert (done.exit_code, done.stdout) == (1, "")
     already = f"has {', '.join(names)} already" if words[-1] == "out" else "exists already"
     it = "them" if len(names) > 1 else "it"

@@ -32,7 +32,8 @@ def refused(load: Callable[..., Recipe]) -> Callable[..., list[str]]:
 def test_space_that_may_not_suffice(load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     disk = SimpleNamespace(total=10**9, free=10**6)
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _: disk)
-    made = make_plan(preflight(load(), cache=tmp_path / "new"))
+    stages = "stages: [{name: head}, {name: tuning, freeze_until: block4_pool}]\n"
+    made = make_plan(preflight(load(stages), cache=tmp_path / "new"))
     assert [f"{problem.severity}: {problem}" for problem in made.problems] == [
         f"warning: {tmp_path}: the store may need 1.6 MB, but only 1.0 MB is free; use fewer "
         "augment.views, features.dtype=float16, augment.views=live or --cache-dir"

@@ -83,7 +83,10 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, trained: Home,
     done = cli("reproduce")
     assert done.exit_code == 0, "what is there already is only compared"
     assert "epoch" not in done.stderr
-    assert done.stderr == f"{again.path}: is its repetition already, which is compared once more\n"
+    assert done.stderr == (
+        f"the latest run: {run.name}\n"
+        f"{again.path}: is its repetition already, which is compared once more\n"
+    )
     record = read_calibration_record(run)
     assert record is not None and record.temperature is not None
     write_calibration_record(run, record.model_copy(update={"temperature": 7.5}))

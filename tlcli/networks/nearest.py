@@ -22,6 +22,9 @@ LARGEST_RATE = 0.1
 #: Photos that are compared with all rows at once.
 _BATCH = 64
 
+#: Candidates beyond those that are asked for, since rounding may change their order.
+_SPARE = 8
+
 
 class Nearest(NamedTuple):
     """The nearest rows of some photos, nearest first.
@@ -65,14 +68,18 @@ class NearestRows:
         return Nearest(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def _search(self, features: Array, count: int) -> Nearest:
+        # A product of matrices rounds otherwise for another number of photos. So it only finds
+        # candidates, whose distances are computed for each photo by itself.
         similarity = features @ self._rows.T
-        nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
-        nearest.sort(axis=1)
-        values = np.take_along_axis(similarity, nearest, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        values = np.take_along_axis(values, order, axis=1)
-        distances = np.sqrt(np.maximum(2 - 2 * values, 0))
-        return Nearest(distances, np.take_along_axis(nearest, order, axis=1))
+        most = min(count + _SPARE, len(self._rows))
+        candidates = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
+        candidates.sort(axis=1)
+        distances = np.linalg.norm(features[:, None] - self._rows[candidates], axis=2)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :count]
+        return Nearest(
+            np.take_along_axis(distances, order, axis=1),
+            np.take_along_axis(candidates, order, axis=1),
+        )
 
 
 class DistanceLimit(NamedTuple):
