@@ -216,6 +216,31 @@ def test_for_many_photos_the_faster_engine_is_measured_once(cli, trained, monkey
     assert speeds.keys() == {"instant", "keras"}
 
 
+def test_the_precision_is_float32_unless_many_photos_or_the_user_ask(cli, trained, monkeypatch):
+    run, photos = trained
+    words = [str(photos), "--run", str(run.path), "--format", "jsonl", "--verbose"]
+    monkeypatch.setenv("TLCLI_PRECISION", "mixed_bfloat16")
+    plain = cli("predict", *words, "--engine", "keras")
+    assert "engine: keras (--engine keras)" in plain.stderr
+    asked = cli("predict", *words, "--precision", "mixed_bfloat16")
+    assert "engine: keras (--precision mixed_bfloat16)" in asked.stderr
+    answers = [[line["log_odds"] for line in jsonl(done)] for done in (plain, asked)]
+    assert answers[0] != answers[1]
+    assert answers[0] == pytest.approx(answers[1], abs=0.2)
+    monkeypatch.setattr(engines, "MANY_PHOTOS", 20)
+    many = cli("predict", *words, "--engine", "keras")
+    assert "engine: keras (--engine keras, in mixed_bfloat16)" in many.stderr
+    assert many.stdout == asked.stdout
+    named = cli("predict", *words, "--engine", "keras", "--precision", "float32")
+    assert named.stdout == plain.stdout
+    refused = cli("predict", *words, "--engine", "instant", "--precision", "mixed_bfloat16")
+    assert refused.exit_code == 1
+    assert (
+        "--precision mixed_bfloat16: instant.tflite is in float32; leave one of them out"
+        in refused.stderr
+    )
+
+
 def test_a_list_on_stdin_is_not_waited_for(cli, trained):
     run, photos = trained
     names = "\n".join(map(str, sorted((photos / "test").rglob("*.png"))))

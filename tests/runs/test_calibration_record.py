@@ -30,6 +30,7 @@ def test_what_is_fitted_is_recorded():
     assert record.model_dump() == {
         "temperature": temperature,
         "fitted_on": "logits",
+        "precision": None,
         "val": {
             "n": 60,
             "log_loss_before": log_loss(LOGITS, LABELS),

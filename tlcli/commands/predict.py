@@ -34,11 +34,15 @@ if TYPE_CHECKING:
 @click.option("--engine", type=click.Choice(["keras", "instant"]),
               help="What computes: TensorFlow, or LiteRT, which starts at once. "
               "[default: the one that is done first]")  # fmt: skip
+@click.option("--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]),
+              default="auto", help="Of the base.  [default: float32; for many photos the one that "
+              "this machine is faster in]")  # fmt: skip
 @click.option("--verbose", is_flag=True, help="Print which engine answered, and why.")
 @click.option("--json", "json_", is_flag=True, help="The same as --format json.")
 def predict(
     photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str,
-    unknown: bool, why: int | None, engine: EngineName | None, verbose: bool, json_: bool,
+    unknown: bool, why: int | None, engine: EngineName | None, precision: str, verbose: bool,
+    json_: bool,
 ) -> None:  # fmt: skip
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
@@ -56,8 +60,9 @@ def predict(
     model = directory.find_model(run_name)
     given, number = counted_photos(photos, MANY_PHOTOS)
     predictor = open_predictor(
-        model, raw=raw, asked=engine, photos=number, verbose=verbose, unknown=unknown, why=why or 0
-    )
+        model, raw=raw, asked=engine, photos=number, verbose=verbose, unknown=unknown,
+        why=why or 0, precision=precision,
+    )  # fmt: skip
     predictions = predictor.predict(given, top=top, tta=tta)
     abstains = predictor.calibration.threshold is not None and not tta
     failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)

@@ -18,6 +18,7 @@ from tlcli.errors import Problem, RunError
 from tlcli.evaluation.predict import Predictor, open_keras
 from tlcli.images.loader import BATCH_SIZE
 from tlcli.networks.engine import EngineName, FeatureEngine, LiteRTEngine, time_calls
+from tlcli.networks.precision import choose_precision
 from tlcli.runs.directory import INSTANT, Run
 from tlcli.runs.instant_file import InstantFileError, read_instant_file
 from tlcli.runs.model_file import read_card, run_of_model
@@ -52,54 +53,75 @@ def open_predictor(
     verbose: bool = False,
     unknown: bool = True,
     why: int = 0,
+    precision: str = "auto",
 ) -> Predictor:
     """A predictor with the engine of `choose_engine`, which `verbose` prints with the reason.
 
     `raw`, `unknown` and `why` are those of `Predictor`.
     """
-    engine, because = choose_engine(model, asked, photos)
+    engine, because = choose_engine(model, asked, photos, precision)
     if verbose:
         console.note(f"engine: {engine.name} ({because})")
     return Predictor(model, raw=raw, engine=engine, unknown=unknown, why=why)
 
 
 def choose_engine(
-    model: Path, asked: EngineName | None = None, photos: int | None = None
+    model: Path,
+    asked: EngineName | None = None,
+    photos: int | None = None,
+    precision: str = "auto",
 ) -> ChosenEngine:
     """The engine for a model that lies in a run, or alone.
 
     Args:
         asked: the engine that a user names; for `instant` the file is made where it is missing.
         photos: how many there are, if that is known.
+        precision: that a user names for the base; `auto` is float32, and from `MANY_PHOTOS` on what
+            Keras is faster in on this machine.
 
     Raises:
         RunError: where the model is missing or damaged, or cannot be used as it is asked.
     """
     card = read_card(model)
+    many = photos is not None and photos >= MANY_PHOTOS
+    if precision == "auto":
+        precision = _fast_precision(card) if many and asked != "instant" else "float32"
+    elif precision != "float32":
+        if asked == "instant":
+            hint = "leave one of them out"
+            raise RunError(Problem(f"--precision {precision}", f"{INSTANT} is in float32", hint))
+        return ChosenEngine(open_keras(model, card, precision), f"--precision {precision}")
     if asked == "keras":
-        return ChosenEngine(open_keras(model, card), "--engine keras")
+        why = "--engine keras" + (f", in {precision}" if precision != "float32" else "")
+        return ChosenEngine(open_keras(model, card, precision), why)
     run = run_of_model(model)
     if run is None:
         if asked == "instant":
             message = "only the model of a run has an instant file"
             raise RunError(Problem("--engine instant", message, "name a run with --run"))
-        return ChosenEngine(open_keras(model, card), "the model lies in no run")
+        return ChosenEngine(open_keras(model, card, precision), "the model lies in no run")
     if asked == "instant":
         return _instant_at_any_rate(run, model, card)
     try:
         engine = _open_instant(run, model, card)
     except FileNotFoundError:
         why = f"the run has no {INSTANT}; `tlcli predict --engine instant` makes it"
-        return ChosenEngine(open_keras(model, card), why)
+        return ChosenEngine(open_keras(model, card, precision), why)
     except ImportError:
-        return ChosenEngine(open_keras(model, card), f"{RUNTIME} is not installed")
+        return ChosenEngine(open_keras(model, card, precision), f"{RUNTIME} is not installed")
     except InstantFileError as error:
         hint = "Keras answers; `tlcli predict --engine instant` makes it anew"
         console.warn(str(Problem(str(run.file(INSTANT)), str(error), hint)))
-        return ChosenEngine(open_keras(model, card), f"{INSTANT} {error}")
-    if photos is None or photos < MANY_PHOTOS:
+        return ChosenEngine(open_keras(model, card, precision), f"{INSTANT} {error}")
+    if not many:
         return ChosenEngine(engine, f"{INSTANT} of the run")
-    return _faster(engine, model, card)
+    return _faster(engine, model, card, precision)
+
+
+def _fast_precision(card: dict[str, Any]) -> str:
+    """What Keras computes the base of a model fastest in on this machine."""
+    choice = choose_precision(str(card.get("base")), files.cache_folder())
+    return choice.precision or "float32"
 
 
 def _open_instant(run: Run, model: Path, card: dict[str, Any]) -> LiteRTEngine:
@@ -128,15 +150,17 @@ def _instant_at_any_rate(run: Run, model: Path, card: dict[str, Any]) -> ChosenE
         raise RunError(Problem("--engine instant", f"{RUNTIME} is not installed", hint)) from None
 
 
-def _faster(engine: LiteRTEngine, model: Path, card: dict[str, Any]) -> ChosenEngine:
+def _faster(
+    engine: LiteRTEngine, model: Path, card: dict[str, Any], precision: str
+) -> ChosenEngine:
     """Of both engines for the model the one that takes less time for a batch on this machine."""
     cache = files.cache_folder() / SPEEDS
-    key = _speed_key(card)
+    key = _speed_key(card, precision)
     speeds = _read_speeds(cache)
     engines: dict[str, FeatureEngine] = {"instant": engine}
     if key not in speeds:
         pixels = np.zeros((BATCH_SIZE, *card["image_size"], 3), np.float32)
-        engines["keras"] = open_keras(model, card)
+        engines["keras"] = open_keras(model, card, precision)
         speeds[key] = {
             name: min(time_calls(each, pixels, _CALLS)) for name, each in engines.items()
         }
@@ -148,12 +172,13 @@ def _faster(engine: LiteRTEngine, model: Path, card: dict[str, Any]) -> ChosenEn
     seconds = speeds[key]
     rate = {name: BATCH_SIZE / each for name, each in seconds.items()}
     why = f"{rate['instant']:.0f} photos/s with it, {rate['keras']:.0f} with Keras on this machine"
+    why += f", in {precision}" if precision != "float32" else ""
     if seconds["instant"] <= seconds["keras"]:
         return ChosenEngine(engine, why)
-    return ChosenEngine(engines.get("keras") or open_keras(model, card), why)
+    return ChosenEngine(engines.get("keras") or open_keras(model, card, precision), why)
 
 
-def _speed_key(card: dict[str, Any]) -> str:
+def _speed_key(card: dict[str, Any], precision: str) -> str:
     """What a speed depends on: the processors, the versions, the network and its pixels."""
     parts = (
         processor_name(),
@@ -161,6 +186,7 @@ def _speed_key(card: dict[str, Any]) -> str:
         *(metadata.version(name) for name in ("tensorflow", RUNTIME)),
         card.get("base"),
         card["image_size"],
+        *([precision] if precision != "float32" else ()),
     )
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

@@ -32,7 +32,7 @@ def calibrate(run: Run, data: Path | None = None) -> None:
         console.note(f"--calibrate: {run.path} is calibrated already, from its training on")
         return
     val = _val_logits(run, "--calibrate", data)
-    fitted = fit_calibration(val.logits, val.labels)
+    fitted = fit_calibration(val.logits, val.labels).model_copy(update={"precision": "float32"})
     if record is not None and record.threshold is not None:
         fitted = _with_threshold(fitted, val, record.threshold.target_precision)
     _write(run, fitted)

@@ -50,12 +50,14 @@ class CalibrationRecord(RecordPart):
 
     Attributes:
         temperature: by which logits are divided; None where the run had no validation photos.
+        precision: that the logits were computed in; None where an earlier version fitted it.
         fitted_on: tlcli 0.1.0 fitted it on probabilities, which were cut off at 1 - 1e-7.
         threshold: None unless `tlcli evaluate --target-precision` has chosen one.
     """
 
     temperature: Temperature | None
     fitted_on: Literal["logits", "probabilities"] = "probabilities"
+    precision: str | None = None
     val: ValidationLosses | None = None
     threshold: ThresholdRecord | None = None
 

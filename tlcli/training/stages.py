@@ -157,7 +157,8 @@ class Stages:
             return fit_calibration(np.empty((0, 2)), np.empty(0, int))
         feed = self._stored_feed(val, cut)
         logits = Scorer(self._network, cut).logits(feed).astype(np.float64)
-        return fit_calibration(class_logits(logits), feed.labels)
+        fitted = fit_calibration(class_logits(logits), feed.labels)
+        return fitted.model_copy(update={"precision": self._plan.recipe.policy})
 
     def close(self) -> None:
         """Remove the checkpoints: there is nothing left to go on with."""
