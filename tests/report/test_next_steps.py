@@ -46,7 +46,7 @@ def test_a_training_ends_with_its_verdict(run: Run, capsys: pytest.CaptureFixtur
     assert first.startswith("It classifies ")
     assert any(line.startswith("Fine-tuning ") for line in others)
     assert not any("was its last one" in line for line in others)
-    assert others[-1] == "next: tlcli report --explain"
+    assert others[-1] == "next: tlcli evaluate"
 
 
 def test_a_stage_that_was_still_getting_better(run: Run, capsys: pytest.CaptureFixture[str]):

@@ -109,7 +109,8 @@ def _conclude(run: Run, result: EvaluationResult) -> None:
 
     for path in result.written[:1]:
         console.note(f"\nwritten: {path}")
-    console.next_step("tlcli", "report", "--explain", *name_run(run))
+    if result.evaluation.split in ("val", "test"):  # of which a report shows the mistakes
+        console.next_step("tlcli", "report", "--explain", *name_run(run))
 
 
 def _check_alone(name: str, given: bool, others: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ def conclude_training(run: Run) -> None:
     console.note("")
     for sentence in [*judge_run(data).sentences(), *_unfinished_stages(data)]:
         console.note(sentence)
-    console.next_step("tlcli", "report", "--explain", *name_run(run))
+    console.next_step("tlcli", "evaluate", *name_run(run))  # which the report builds on
 
 
 def _unfinished_stages(data: RunData) -> Iterator[str]:
