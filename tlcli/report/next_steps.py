@@ -60,4 +60,6 @@ def describe_readiness(severities: Sequence[str]) -> str:
 def suggest_command(name: str, config: Path, overrides: Iterable[str]) -> None:
     """Name a command about a recipe as the next step."""
     settings = [word for text in overrides for word in ("--set", text)]
+    if config.absolute().is_relative_to(Path.cwd()):
+        config = config.absolute().relative_to(Path.cwd())
     console.next_step("tlcli", name, "--config", config, *settings)
