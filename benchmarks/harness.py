@@ -304,3 +304,29 @@ def some_photos(source: Path, folder: Path, train: int) -> dict[str, int]:
             shutil.copyfile(path, target)
         counts[split] = len(chosen)
     return counts
+
+
+def small_run(arguments: argparse.Namespace, folder: Path, base: str) -> tuple[Path, Path]:
+    """Train a head on some photos; its run, and a folder with `arguments.many` photos.
+
+    The `latest` of the run is in the folder, too.
+    """
+    some_photos(arguments.photos, folder / "data", 32)
+    weights = arguments.weights
+    if weights != "random":
+        weights = str(Path(weights).absolute())
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(
+        f"data: {{dir: {folder / 'data'}}}\n"
+        f"base: {{name: {base}, weights: {weights}, image_size: {arguments.size}}}\n"
+        "stages: [{name: head, epochs: 1}]\n",
+        encoding="utf-8",
+    )
+    run = folder / "run"
+    tlcli("finetune", "--config", recipe, "--out", run, "--cache-dir", folder / "cache",
+          TLCLI_RUNS=str(folder / "trained"))  # fmt: skip
+    many = folder / "many"
+    many.mkdir()
+    for number, path in enumerate(sorted(arguments.photos.glob("*/*/*"))[: arguments.many]):
+        shutil.copyfile(path, many / f"{number:05d}{path.suffix}")
+    return run, many

@@ -11,13 +11,11 @@ and `Model.predict`. At the end, how far the two engines are apart on the many.
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
-from harness import Bench, Measured, Ran, child, parser, scratch, some_photos, spread, tlcli
+from harness import Bench, Measured, Ran, child, parser, scratch, small_run, spread, tlcli
 
 LOAD = """
 import os, sys
@@ -51,7 +49,8 @@ def main() -> None:
     settings = {"pixels": arguments.size, "many": arguments.many, "base": arguments.base}
     bench = Bench.open("predict", settings, arguments)
     with scratch() as folder:
-        model, many = prepared(arguments, folder)
+        run, many = small_run(arguments, folder, arguments.base)
+        model = run / "model.keras"
         first = sorted(many.iterdir())[0]
 
         def timed(code: str, *words: Path) -> Measured:
@@ -106,28 +105,6 @@ def difference(model: Path, photos: Path) -> tuple[int, float]:
     pairs = list(zip(*answers, strict=True))
     changed = sum(one["label"] != other["label"] for one, other in pairs)
     return changed, max(abs(one["probability"] - other["probability"]) for one, other in pairs)
-
-
-def prepared(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
-    """A model of tlcli, and a folder of many photos."""
-    some_photos(arguments.photos, folder / "data", 32)
-    weights = arguments.weights
-    if weights != "random":
-        weights = str(Path(weights).absolute())
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(
-        f"data: {{dir: {folder / 'data'}}}\n"
-        f"base: {{name: {arguments.base}, weights: {weights}, image_size: {arguments.size}}}\n"
-        "stages: [{name: head, epochs: 1}]\n",
-        encoding="utf-8",
-    )
-    out = folder / "run"
-    tlcli("finetune", "--config", recipe, "--out", out, "--cache-dir", folder / "cache")
-    many = folder / "many"
-    many.mkdir()
-    for number, path in enumerate(sorted(arguments.photos.glob("*/*/*"))[: arguments.many]):
-        shutil.copyfile(path, many / f"{number:05d}{path.suffix}")
-    return out / "model.keras", many
 
 
 if __name__ == "__main__":

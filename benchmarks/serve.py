@@ -37,9 +37,8 @@ from harness import (
     parser,
     say,
     scratch,
-    some_photos,
+    small_run,
     spread,
-    tlcli,
 )
 
 #: Clients at the same time.
@@ -82,7 +81,7 @@ def main() -> None:
     options.add_argument("--load", type=float, metavar="SECONDS")
     arguments = options.parse_args()
     with scratch() as folder:
-        run, many = prepared(arguments, folder)
+        run, many = small_run(arguments, folder, "VGG16")
         if arguments.load:
             under_load(run, many, folder, arguments.load)
         else:
@@ -237,29 +236,6 @@ def served(folder: Path, run: Path | None, **environ: str) -> Iterator[str]:
         process.send_signal(signal.SIGTERM)
         process.wait()
         process.stdout.close()
-
-
-def prepared(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
-    """A finished run with its instant file, and a folder of photos."""
-    some_photos(arguments.photos, folder / "data", 32)
-    weights = arguments.weights
-    if weights != "random":
-        weights = str(Path(weights).absolute())
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(
-        f"data: {{dir: {folder / 'data'}}}\n"
-        f"base: {{name: VGG16, weights: {weights}, image_size: {arguments.size}}}\n"
-        "stages: [{name: head, epochs: 1}]\n",
-        encoding="utf-8",
-    )
-    run = folder / "run"
-    tlcli("finetune", "--config", recipe, "--out", run, "--cache-dir", folder / "cache",
-          TLCLI_RUNS=str(folder / "trained"))  # fmt: skip
-    many = folder / "many"
-    many.mkdir()
-    for number, path in enumerate(sorted(arguments.photos.glob("*/*/*"))[: arguments.many]):
-        shutil.copyfile(path, many / f"{number:05d}{path.suffix}")
-    return run, many
 
 
 if __name__ == "__main__":

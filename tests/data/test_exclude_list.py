@@ -10,16 +10,6 @@ from tlcli.data import dataset
 from tlcli.recipe.settings import Data
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    for name in ("cats", "dogs"):
-        for number in range(8):
-            path = tmp_path / "data" / name / f"{number}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(f"{name} {number}".encode())
-    return tmp_path / "data"
-
-
 def exclude(root: Path, *lines: str) -> tuple[dict[str, int], list[str]]:
     """Photos left of each class, and the messages about the list."""
     fix_list = root.parent / "fix.txt"

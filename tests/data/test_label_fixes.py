@@ -15,16 +15,6 @@ from tlcli.recipe.settings import Data
 HEAD = "path,label,suggested,keep"
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    for name in ("cats", "dogs"):
-        for number in range(8):
-            path = tmp_path / "data" / name / f"{number}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(f"{name} {number}".encode())
-    return tmp_path / "data"
-
-
 def decide(root: Path, *lines: str, head: str = HEAD, **data: object) -> tuple[Index, list[str]]:
     """The index with a table of these lines, and the messages about it."""
     table = root.parent / "fixes.csv"

@@ -6,34 +6,18 @@ Screenshots stay in `.screenshots`, for a person to look at.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from builders.browsers import SCREENSHOTS, needs_chromium
 from builders.runs import HOSTILE, HOSTILE_CLASSES, write_explanations, write_finished_run
 
 from tlcli.report import report
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield started
-        started.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

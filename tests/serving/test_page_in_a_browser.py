@@ -6,7 +6,6 @@ Screenshots stay in `.screenshots`, for a person to look at.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from builders.browsers import SCREENSHOTS, needs_chromium
 
 from tlcli.serving.app import Server
 from tlcli.serving.guards import Access, allowed_hosts
@@ -23,23 +23,7 @@ from tlcli.serving.models import ModelTable
 from tlcli.serving.served_model import Shared
 from tlcli.serving.server import address, bind
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield started
-        started.close()
+pytestmark = needs_chromium
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from tlcli.evaluation.intervals import wilson_interval
 from tlcli.features.pooled import PooledFeatures, count_missing, pool_features
 from tlcli.images.loader import View
 from tlcli.networks.bases import PretrainedBase
+from tlcli.networks.nearest import normalise
 from tlcli.networks.network import Network
 from tlcli.networks.probabilities import softmax
 from tlcli.runs.label_audit_record import (
@@ -187,7 +188,7 @@ def _suspects(
     settled = index.decided.photos if index.decided else frozenset()
     listed = range(min(number, len(positions)))
     shown = [place for place in listed if photos.items[positions[place]].path not in settled]
-    unit = neighbours.normalise(photos.features[tuple(photos.features)[-1]])
+    unit = normalise(photos.features[tuple(photos.features)[-1]])
     trusted = np.ones(len(labels), bool)
     trusted[positions[:number]] = False
     members = [np.flatnonzero((labels == k) & trusted) for k in range(len(photos.names))]

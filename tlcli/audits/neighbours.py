@@ -13,19 +13,13 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def normalise(features: Array) -> Array:
-    """Rows of length 1, float32, shape (n, channels), whose products are cosines."""
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(lengths, 1e-12), np.float32)
-
-
 def nearest_photos(
     unit: Array, position: int, candidates: Array, count: int
 ) -> list[tuple[int, float]]:
     """The nearest of some photos, nearest first, each with its distance: 1 less the cosine.
 
     Args:
-        unit: rows of `normalise`, (n, channels).
+        unit: rows of length 1, (n, channels); see `networks.nearest.normalise`.
         position: of the photo whose neighbours are sought; it is none itself.
         candidates: positions of the photos to choose from.
         count: how many at most.

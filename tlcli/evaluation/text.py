@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from tlcli.evaluation.compare import RunComparison, RunScores
 from tlcli.evaluation.figures import shortened
 from tlcli.evaluation.requirements import RequirementResult
 from tlcli.runs.evaluation_records import Abstention, Evaluation
-from tlcli.runs.run_settings import SettingDifference, short_text
+from tlcli.runs.run_settings import differences_table
 from tlcli.system import console
 from tlcli.system.console import counted, table
 
@@ -196,13 +196,8 @@ def _comparison_lines(comparison: RunComparison) -> Iterator[str]:
     yield f"{verdict} (McNemar, {test.method}, p = {test.p:.4g})"
     if comparison.settings:
         yield ""
-        yield settings_table(comparison.settings, [run.run for run in comparison.runs])
-
-
-def settings_table(settings: Iterable[SettingDifference], runs: Sequence[str]) -> str:
-    """The settings that differ between two runs, side by side."""
-    rows = [(each.key, short_text(each.first), short_text(each.second)) for each in settings]
-    return table(("setting", *runs), rows)
+        names = [run.run for run in comparison.runs]
+        yield differences_table("setting", comparison.settings, names)
 
 
 def _shared_photos(comparison: RunComparison) -> str:

@@ -11,7 +11,7 @@ from tlcli.report.run_table import interval_of_test, score_text
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_split
 from tlcli.runs.overview import RunEntry, read_entry
-from tlcli.runs.run_settings import SettingDifference, compare_settings, short_text
+from tlcli.runs.run_settings import SettingDifference, compare_settings, differences_table
 from tlcli.system import console
 
 
@@ -80,8 +80,7 @@ class RunDifference:
         }
 
     def _table(self, what: str, rows: tuple[SettingDifference, ...]) -> str:
-        cells = [[row.key, short_text(row.first), short_text(row.second)] for row in rows]
-        return console.table((what, *self.names), cells) if cells else ""
+        return differences_table(what, rows, self.names) if rows else ""
 
     def _photos_text(self) -> str:
         photos, (first, second) = self.photos, self.names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,14 @@ def compare_settings(first: Settings, second: Settings) -> tuple[SettingDifferen
         for key in keys
         if first.get(key) != second.get(key)
     )
+
+
+def differences_table(
+    what: str, differences: Iterable[SettingDifference], runs: Sequence[str]
+) -> str:
+    """Two runs side by side, under a heading that says `what` differs."""
+    rows = [(each.key, short_text(each.first), short_text(each.second)) for each in differences]
+    return console.table((what, *runs), rows)
 
 
 def short_text(value: Any) -> str:
