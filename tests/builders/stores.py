@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tlcli.features.inventory import list_trunks
 from tlcli.features.store import RowKey, TrunkRows
 from tlcli.features.trunk_address import TrunkAddress
+from tlcli.system import files
 
 SHAPE = (2, 3, 4)
 TRUNK = {"base": "VGG16", "boundary": "block4_pool", "image_size": [64, 64]}
@@ -34,6 +37,19 @@ def keys(*numbers: int) -> list[RowKey]:
 def row_values(*numbers: int, dtype: str = "float32") -> np.ndarray:
     """A row for each number, different in every place."""
     return np.stack([np.arange(24, dtype=dtype).reshape(SHAPE) + 100 * n for n in numbers])
+
+
+def all_rows(cache: Path) -> dict[tuple[str, str, str], bytes]:
+    """The bytes of every row of the store in a cache folder, by trunk, photo and view."""
+    found = {}
+    for trunk in list_trunks(files.features_folder(cache)):
+        with closing(trunk.open()) as rows:
+            assert rows.damaged() == []
+            for page in rows.keys(1000):
+                values = rows.read(rows.locate(page), range(len(page)))
+                for (photo, view), row in zip(page, values, strict=True):
+                    found[trunk.path.name, photo, view] = row.tobytes()
+    return found
 
 
 def read(rows: TrunkRows, *numbers: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tlcli.commands.names import BASE
-from tlcli.commands.options import print_result, with_cache, with_json
+from tlcli.commands.options import PATH, print_result, with_cache, with_json
 from tlcli.system import console
 
 
@@ -16,7 +16,7 @@ from tlcli.system import console
 @with_json
 @click.pass_context
 def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
-    """Show what the feature store holds; prune or verify it.
+    """Show what the feature store holds; prune, verify or join stores.
 
     \b
     Example:
@@ -70,3 +70,26 @@ def verify(home: Path) -> None:
     text, damaged = inventory.verify_store(files.features_folder(home))
     console.result(text)
     click.get_current_context().exit(1 if damaged else 0)
+
+
+@cache.command()
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=PATH)
+@with_json
+@click.pass_obj
+def merge(home: Path, folders: tuple[Path, ...], json_: bool) -> None:
+    """Add the rows of other stores to this one; each DIR was another command's --cache-dir.
+
+    Every row is compared with its checksum. A row that is here already is not read.
+
+    \b
+    Example:
+      tlcli cache --cache-dir all merge part-1 part-2
+    """
+    from tlcli.features.merge import merge_stores
+    from tlcli.system import signals
+
+    with signals.defer():
+        report = merge_stores(home, folders)
+        signals.ignore_from_now_on()
+    print_result((report.text(), report.as_json()), json_)
+    click.get_current_context().exit(0 if report.is_complete else 1)

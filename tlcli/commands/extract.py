@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,19 @@ from tlcli.commands.options import (
 )
 from tlcli.pretrained.weight_access import WeightsAccess
 
+if TYPE_CHECKING:
+    from tlcli.features.shares import Share
+
+
+def read_share(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Share | None:
+    """The share that --shard names; a `click.BadParameter` where it names none."""
+    from tlcli.features.shares import parse_share
+
+    try:
+        return None if value is None else parse_share(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from error
+
 
 @click.command(cls=RecipeCommand)
 @with_recipe
@@ -32,11 +45,13 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @renamed("--data", "--unlabelled")
 @click.option("--out", type=PATH, help="Also write features.npy, index.csv, meta.json here.")
 @click.option("--force", is_flag=True, help="Replace those files if they exist.")
+@click.option("--shard", "share", metavar="I/N", callback=read_share,
+              help="Compute only the I-th of N shares of the work, as in 3/16.")  # fmt: skip
 @with_json
 def extract(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
     access: WeightsAccess, boundary: str | None, pooling: Any, unlabelled: Path | None,
-    out: Path | None, force: bool, json_: bool,
+    out: Path | None, force: bool, share: Share | None, json_: bool,
 ) -> None:  # fmt: skip
     """Run photos through the frozen part of the network and keep the features.
 
@@ -44,10 +59,16 @@ def extract(
     Example:
       tlcli extract --config cats_dogs.yaml
       tlcli extract --boundary block5_pool --out features
+      tlcli extract --config cats_dogs.yaml --shard 3/16
     """
-    plan = plan_from_options(config, overrides, cache_dir, access, unlabelled=unlabelled, run=False)
+    if share is not None and out is not None:
+        raise click.UsageError("--shard fills the store; give --out once all shares are in it")
+    plan = plan_from_options(
+        config, overrides, cache_dir, access, unlabelled=unlabelled, run=False, share=share
+    )
+    from tlcli.features.shares import WHOLE
     from tlcli.training import extract as extraction
 
-    request = extraction.ExportRequest(boundary, pooling, unlabelled is None, out)
+    request = extraction.ExportRequest(boundary, pooling, unlabelled is None, out, share or WHOLE)
     result = extraction.extract(plan, request, force=force)
     print_result((extraction.describe_extraction(result), result), json_)

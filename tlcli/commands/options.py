@@ -16,6 +16,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
 if TYPE_CHECKING:
+    from tlcli.features.shares import Share
     from tlcli.training.plan import Plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -168,6 +169,7 @@ def plan_from_options(
     unlabelled: Path | None = None,
     run: bool = True,
     resume: str | None = None,
+    share: Share | None = None,
 ) -> Plan:
     """Load a recipe, check everything and plan the work; warnings and notes go to stderr.
 
@@ -181,6 +183,7 @@ def plan_from_options(
         unlabelled: a folder of photos to use in place of the recipe's.
         run: whether a run directory will be written.
         resume: a stopped run whose photos keep the splits that they have in it.
+        share: the photos that will be computed, if these are not all.
 
     Raises a `TlcliError` with every problem that is in the way.
     """
@@ -200,7 +203,7 @@ def plan_from_options(
         run=run,
         recorded=read_known_splits(resume, where=f"--resume {resume}") if resume else None,
     )
-    plan = make_plan(checked)
+    plan = make_plan(checked, share=share) if share else make_plan(checked)
     print_problems([*plan.problems, *name_them_all(checked.findings)])
     return plan
 

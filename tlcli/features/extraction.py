@@ -23,7 +23,9 @@ from tlcli.features import disk_space
 from tlcli.features.addresses import row_key
 from tlcli.features.forward_pass import run_pass
 from tlcli.features.passes import Pass, PassPlan, plan_passes
+from tlcli.features.shares import WHOLE, Share
 from tlcli.features.store import TrunkRows
+from tlcli.features.writers import lock_share, one_machine
 from tlcli.images.loader import View
 from tlcli.system import console, locks
 
@@ -75,22 +77,26 @@ def extract(
     views: Sequence[View],
     rows: Mapping[str, TrunkRows],
     sources: Mapping[str, TrunkRows] | None = None,
+    *,
+    share: Share = WHOLE,
 ) -> ExtractionReport:
     """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
 
-    `sources` are rows of other boundaries to compute from, where they lie lower; for rows that are
-    pooled, rows of any boundary that are not. Raises `StoreError` where the disk has no room for
-    them, and `DataError` naming every photo that has changed since its hash was taken, or that
-    cannot be decoded; with `on_bad_image: skip`, the latter are in the report instead. The rows of
-    the others are computed and kept either way.
+    All `views` are in `share`; other processes may extract other shares meanwhile. `sources` are
+    rows of other boundaries to compute from, where they lie lower; for rows that are pooled, rows
+    of any boundary that are not. Raises `StoreError` where the disk has no room for them, and
+    `DataError` naming every photo that has changed since its hash was taken, or that cannot be
+    decoded; with `on_bad_image: skip`, the latter are in the report instead. The rows of the others
+    are computed and kept either way.
     """
     is_pooled = any(trunk.pooling for trunk in rows.values())
     at_hand = {**(sources or {}), **({} if is_pooled else rows)}
     plan = _plan(network, recipe, views, rows, at_hand)
     with ExitStack() as stack:
         if plan.passes:
+            stack.enter_context(one_machine(next(iter(rows.values())).path.parent))
             for trunk in sorted(rows.values(), key=lambda trunk: trunk.path):
-                wait = locks.lock_folder(trunk.path, waiting="it extracts the same features")
+                wait = lock_share(trunk.path, share, waiting="it extracts the same features")
                 stack.enter_context(wait)
             # Another process may have computed rows while this one waited.
             plan = _plan(network, recipe, views, rows, at_hand)
@@ -154,6 +160,7 @@ class RowReader:
         count = console.counted(len(damaged), f"{what} row")
         console.note(console.one_line(f"{self._rows.path}: {count}; computing again"))
         with ExitStack() as stack:
+            stack.enter_context(one_machine(self._rows.path.parent))
             if self._lock:
                 wait = locks.lock_folder(self._rows.path, waiting="it computes the same features")
                 stack.enter_context(wait)

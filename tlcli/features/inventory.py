@@ -80,7 +80,11 @@ class StoredTrunk:
 
     def open(self) -> TrunkRows:
         """Its rows; only for a trunk that is not misplaced, since another one would be created."""
-        return TrunkRows(self.path.parent, self._address)
+        return self.open_in(self.path.parent)
+
+    def open_in(self, store: Path) -> TrunkRows:
+        """The rows of the same trunk in another store, which may have none yet."""
+        return TrunkRows(store, self._address)
 
     @property
     def _address(self) -> TrunkAddress:

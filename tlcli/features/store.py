@@ -17,7 +17,7 @@ import sqlite3
 import uuid
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,12 +195,16 @@ class TrunkRows:
                 self._shard_reader(shard).read(row, into)
         return out
 
-    def append(self, keys: Sequence[RowKey], rows: Array) -> None:
+    def append(
+        self, keys: Sequence[RowKey], rows: Array, checksums: Sequence[int] | None = None
+    ) -> None:
         """Write `rows`, shape (len(keys), *shape), and commit them once they are on the disk.
 
-        A key that another process has committed meanwhile keeps its first row.
+        A key that another process has committed meanwhile keeps its first row. `checksums` are the
+        CRC-32s that the rows must have; a row that does not match is damaged from now on.
         """
         data = np.ascontiguousarray(rows, dtype=self.dtype)
+        sums = [_checksum(row) for row in data] if checksums is None else checksums
         done = 0
         with store_errors(self.path):
             while done < len(keys):
@@ -208,13 +212,27 @@ class TrunkRows:
                 part = slice(done, done + shard.room)
                 first = shard.write(data[part])
                 entries = [
-                    (bytes.fromhex(image), view, shard.id, first + i, _checksum(row))
-                    for i, ((image, view), row) in enumerate(
-                        zip(keys[part], data[part], strict=True)
+                    (bytes.fromhex(image), view, shard.id, first + i, checksum)
+                    for i, ((image, view), checksum) in enumerate(
+                        zip(keys[part], sums[part], strict=True)
                     )
                 ]
                 commit(self._index, "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)", entries)
                 done += len(keys[part])
+
+    def keys(self, most: int) -> Iterator[list[RowKey]]:
+        """The keys of all rows, at most so many at a time, each time in the order of the shards."""
+        query = "SELECT image, view, shard, row FROM rows WHERE (image, view) > (?, ?) "
+        query += "ORDER BY image, view LIMIT ?"
+        last = (b"", "")
+        while True:
+            with store_errors(self.path):
+                found = fetch_all(self._index, query, (*last, most))
+            if not found:
+                return
+            last = found[-1][:2]
+            found.sort(key=lambda entry: entry[2:])
+            yield [(image.hex(), view) for image, view, *_ in found]
 
     def damaged(self) -> list[RowKey]:
         """The keys of the rows whose bytes no longer match their checksum."""

@@ -10,6 +10,7 @@ from tlcli.data.split_file import keep_split
 from tlcli.features import addresses, export, extraction
 from tlcli.features.export import FEATURES, INDEX, META, Origin, Pooling
 from tlcli.features.open_store import open_store
+from tlcli.features.shares import WHOLE, Share
 from tlcli.images.loader import View
 from tlcli.system import console, signals
 from tlcli.training.plan import Plan, choose_precision
@@ -26,12 +27,14 @@ class ExportRequest:
         pooling: how the two image axes of what is written are reduced.
         labelled: whether the photos of the plan have labels to write.
         out: the folder to write to; None fills the store alone.
+        share: the views to compute; others are left to other processes.
     """
 
     boundary: str | None = None
     pooling: Pooling = "avg"
     labelled: bool = True
     out: Path | None = None
+    share: Share = WHOLE
 
 
 def extract(plan: Plan, request: ExportRequest, *, force: bool = False) -> dict[str, Any]:
@@ -52,11 +55,12 @@ def extract(plan: Plan, request: ExportRequest, *, force: bool = False) -> dict[
 def _extract(plan: Plan, request: ExportRequest) -> dict[str, Any]:
     network = load_network(plan.recipe, plan.source, len(plan.index.classes))
     names = [request.boundary] if request.boundary else [cut.name for cut in plan.cuts]
-    items = plan.index.items
-    views = addresses.views_of(items, plan.recipe.augment, plan.recipe.augment.kept_views)
+    items, share = plan.index.items, request.share
+    listed = addresses.views_of(items, plan.recipe.augment, plan.recipe.augment.kept_views)
+    views = share.select(listed)
     with open_store(network, plan.recipe, plan.cache, names) as opened:
         rows, sources = opened.rows, opened.sources
-        report = extraction.extract(network, plan.recipe, views, rows, sources)
+        report = extraction.extract(network, plan.recipe, views, rows, sources, share=share)
         unreadable = {item.digest for item in items if item.path in report.unreadable}
         readable = [item for item in items if item.digest not in unreadable]
         done: dict[str, Any] = {
@@ -67,6 +71,11 @@ def _extract(plan: Plan, request: ExportRequest) -> dict[str, Any]:
             "seconds": round(report.seconds, 2),
             "unreadable": [str(path) for path in report.unreadable],
         }
+        if share != WHOLE:
+            done["share"] = {
+                "number": share.number, "of": share.count,
+                "views": len(views), "of_views": len(listed),
+            }  # fmt: skip
         if request.out is not None:
             views = [View(item.path, item.digest) for item in readable]
             reader = extraction.RowReader(network, plan.recipe, opened.all_rows, names[-1], views)
@@ -89,6 +98,10 @@ def describe_extraction(done: dict[str, Any]) -> str:
         f"{done['stored'][boundary]:,} in the store already"
         for boundary, computed in done["computed"].items()
     ]
+    if "share" in done:
+        share, views = done["share"], console.counted(done["share"]["views"], "view")
+        of = f"{views} of {share['of_views']:,}"
+        lines.insert(0, f"share {share['number']} of {share['of']}: {of}")
     if "out" in done:
         shape = " x ".join(map(str, done["out"]["shape"]))
         lines.append(f"{done['out']['folder']}: {FEATURES} ({shape}), {INDEX}, {META}")

@@ -18,6 +18,7 @@ from tlcli.data.findings import Finding
 from tlcli.errors import DataError, Problem, TlcliError
 from tlcli.features import disk_space
 from tlcli.features.addresses import stored_dtype
+from tlcli.features.shares import WHOLE, Share
 from tlcli.networks import precision
 from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.networks.boundaries import PIXELS, Boundary
@@ -153,8 +154,11 @@ class Plan:
         return any(cut.name != PIXELS for cut in self.cuts)
 
 
-def make_plan(checked: Preflight) -> Plan:
-    """Work the plan out; raises one `TlcliError` with every error of the preflight."""
+def make_plan(checked: Preflight, *, share: Share = WHOLE) -> Plan:
+    """Work the plan out; raises one `TlcliError` with every error of the preflight.
+
+    The disk must have room for the rows of a share of the photos.
+    """
     recipe, index, source = checked.recipe, checked.index, checked.source
     if checked.errors or index is None or source is None:
         raise TlcliError([*checked.errors, *_how_to_proceed(checked.findings)])
@@ -166,7 +170,7 @@ def make_plan(checked: Preflight) -> Plan:
     needed = _store_bytes(recipe, index, {stage.cut for stage in stages})
     shortages = [
         *memory.check_memory(recipe, stages),
-        *disk_space.check_planned_rows(checked.cache, needed),
+        *disk_space.check_planned_rows(checked.cache, needed // share.count),
     ]
     if errors := [problem for problem in shortages if problem.severity == "error"]:
         raise TlcliError(errors)

@@ -1,0 +1,96 @@
+"""Who may write rows of a trunk: processes of one machine, each of which has a range of the photos.
+
+SQLite needs locks that network file systems do not all keep, so that two machines could damage an
+index. On such a file system a process leaves its name in the store while it writes, and processes
+of other machines refuse to write beside it: they fill stores of their own, and `merge` joins them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from tlcli.errors import Problem, StoreError
+from tlcli.features.shares import WHOLE, Share
+from tlcli.system import file_systems, locks
+from tlcli.system.files import make_folder, write_json
+from tlcli.system.range_locks import NoRangeLocksError, lock_range
+
+#: The file of a trunk that the locks of shares are on; it stays empty.
+SHARES_FILE = ".shares"
+
+#: What the name of a writer's file begins with, in the folder of the store.
+WRITER_FILE = ".writer-"
+
+#: Seconds between two signs of life of a writer, and after how many it counts as ended.
+SIGN_SECONDS, DEAD_SECONDS = 30.0, 600.0
+
+
+@contextmanager
+def lock_share(trunk: Path, share: Share, *, waiting: str) -> Iterator[None]:
+    """Be the only process that computes rows of a share in the folder of a trunk.
+
+    Processes with other shares go on beside it. Where the system has no locks for parts of a file,
+    they take turns. `waiting` is a few words on what another process does that is waited for.
+    """
+    with ExitStack() as stack:
+        if share == WHOLE:
+            stack.enter_context(locks.lock_folder(trunk, waiting=waiting))
+        try:
+            lock = lock_range(trunk / SHARES_FILE, share.parts, waiting=waiting)
+            stack.enter_context(lock)
+        except NoRangeLocksError:
+            if share != WHOLE:
+                stack.enter_context(locks.lock_folder(trunk, waiting=waiting))
+        yield
+
+
+@contextmanager
+def one_machine(store: Path) -> Iterator[None]:
+    """Raise `StoreError` where the store is on a network, and another machine writes to it."""
+    kind = file_systems.network_type(store)
+    if kind is None:
+        yield
+        return
+    make_folder(store)
+    own = store / f"{WRITER_FILE}{socket.gethostname()}-{os.getpid()}.json"
+    ended = threading.Event()
+    signs = threading.Thread(target=_give_signs, args=(own, ended), daemon=True)
+    write_json(own, asdict(locks.this_process()))
+    try:
+        # After the own name is there: of two that begin at once, at least one sees the other.
+        _refuse_other_machines(store, own, kind)
+        signs.start()
+        yield
+    finally:
+        ended.set()
+        own.unlink(missing_ok=True)
+
+
+def _give_signs(own: Path, ended: threading.Event) -> None:
+    while not ended.wait(SIGN_SECONDS):
+        with suppress(OSError):
+            os.utime(own)
+
+
+def _refuse_other_machines(store: Path, own: Path, kind: str) -> None:
+    now = own.stat().st_mtime  # by the clock of the file server, as all the others are
+    for path in store.glob(f"{WRITER_FILE}*.json"):
+        holder = locks.read_holder(path)
+        if holder is None or holder.host == socket.gethostname():
+            continue
+        with suppress(FileNotFoundError):  # it has just ended
+            if now - path.stat().st_mtime > DEAD_SECONDS:
+                path.unlink()
+                continue
+            what = f"{holder} writes to it, and on {kind} only one machine may"
+            hint = (
+                "name a store of this machine with --cache-dir, and join them with `tlcli cache "
+                f"merge` (if that process has ended, remove {path})"
+            )
+            raise StoreError(Problem(str(store), what, hint))
