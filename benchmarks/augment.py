@@ -140,7 +140,7 @@ def share_of_extract(
         store.mkdir()
         rows = {
             name: TrunkRows(
-                folder / str(turn), addresses.trunk_address(network, chosen, name, checksum)
+                folder / str(turn), addresses.trunk_address(network.row, chosen, name, checksum)
             )
             for name, checksum in network.checksums(BOUNDARIES).items()
         }

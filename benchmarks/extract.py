@@ -110,7 +110,7 @@ def _pixels(recipe: Recipe, paths: list[Path]) -> Any:
 def _run_extract(network: Any, recipe: Recipe, views: list[View], folder: Path) -> None:
     folder.mkdir()
     rows = {
-        name: TrunkRows(folder, addresses.trunk_address(network, recipe, name, checksum))
+        name: TrunkRows(folder, addresses.trunk_address(network.row, recipe, name, checksum))
         for name, checksum in network.checksums(BOUNDARIES).items()
     }
     extraction.extract(network, recipe, views, rows)

@@ -3,10 +3,11 @@
     python scripts/tensors.py
 
 For each base, in the order of its layers, one row for each layer with weights:
-`[layer, place, shapes]`. `place` is where Keras 3 keeps the layer in a `.weights.h5` file, below
-`layers/`: the class in snake case with a number, and for a layer inside a Sequential the path
-through it. `shapes` are those of its variables in order. Nothing is taken from Keras' naming rules:
-every variable is filled with its own number, the model saved, and the file searched for it.
+`[layer, place, shapes, names]`. `place` is where Keras 3 keeps the layer in a `.weights.h5` file,
+below `layers/`: the class in snake case with a number, and for a layer inside a Sequential the path
+through it. `shapes` and `names` are those of its variables in order. Nothing is taken from Keras'
+naming rules: every variable is filled with its own number, the model saved, and the file searched
+for it.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ def measure(name: str) -> list[list[Any]]:
             place, _, position = places[number].rpartition("/vars/")
             place = place.removeprefix("layers/")
             if position == "0":
-                rows.append([layer.name, place, []])
+                rows.append([layer.name, place, [], []])
             assert rows[-1][:2] == [layer.name, place], (name, layer.name, place)
             assert len(rows[-1][2]) == int(position), (name, place)
             rows[-1][2].append(list(variable.shape))
+            rows[-1][3].append(variable.name)
             number += 1
     assert sum(int(np.prod(s)) for row in rows for s in row[2]) == BASES[name].parameters
     return rows

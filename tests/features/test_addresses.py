@@ -56,7 +56,7 @@ def test_a_setting_that_changes_rows_changes_their_address(loaded, tmp_path, ove
             seed=chosen.seed, precision=chosen.policy,
         )  # fmt: skip
         ((name, checksum),) = net.checksums(["block4_pool"]).items()
-        address = addresses.trunk_address(net, chosen, name, checksum)
+        address = addresses.trunk_address(net.row, chosen, name, checksum)
         assert not address.folder(tmp_path).is_dir()
         rows = TrunkRows(tmp_path, address)
         rows.close()
@@ -110,7 +110,7 @@ def test_rows_of_mixed_precision_that_0_1_0_has_stored_are_used(loaded, tmp_path
         seed=chosen.seed, precision="mixed_bfloat16",
     )  # fmt: skip
     names = ["block4_pool", "block5_pool"]
-    address = addresses.trunk_address(net, chosen, names[0], net.checksums(names)[names[0]])
+    address = addresses.trunk_address(net.row, chosen, names[0], net.checksums(names)[names[0]])
     before = TrunkRows(tmp_path / "features", replace(address, dtype="float32"))
     before.close()
     with open_store(net, chosen, tmp_path, names) as opened:

@@ -51,7 +51,7 @@ def open_rows():
 
     def start(network, chosen, folder: Path, boundaries=(LOW, TOP)):
         rows = {
-            name: TrunkRows(folder, addresses.trunk_address(network, chosen, name, checksum))
+            name: TrunkRows(folder, addresses.trunk_address(network.row, chosen, name, checksum))
             for name, checksum in network.checksums(boundaries).items()
         }
         opened.extend(rows.values())
@@ -173,7 +173,7 @@ def test_pixels_are_stored_as_levels_and_are_those_of_every_base(
     other = build_network(BASES["MobileNet"], (32, 32), Head(), 2, seed=1)
     mixed = chosen.model_copy(update={"precision": "mixed_bfloat16"})
     addresses_of = [
-        addresses.trunk_address(built, recipe, "pixels", weights).folder(tmp_path)
+        addresses.trunk_address(built.row, recipe, "pixels", weights).folder(tmp_path)
         for built, recipe, weights in (
             (network, chosen, "a"),
             (other, chosen, "b"),
@@ -183,7 +183,8 @@ def test_pixels_are_stored_as_levels_and_are_those_of_every_base(
     assert len(set(addresses_of)) == 1
     padded = loaded("base.resize=pad")
     assert (
-        addresses.trunk_address(network, padded, "pixels", "a").folder(tmp_path) not in addresses_of
+        addresses.trunk_address(network.row, padded, "pixels", "a").folder(tmp_path)
+        not in addresses_of
     )
 
 

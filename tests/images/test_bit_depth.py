@@ -177,7 +177,7 @@ def test_a_depth_is_another_address_and_another_recipe(parts):
     depths = ("null", "12", "auto")
     recipes = [parts(f"data.depth={depth}")[0] for depth in depths]
     folders = {
-        addresses.trunk_address(network, recipe, "block4_pool", "w").folder(Path("store"))
+        addresses.trunk_address(network.row, recipe, "block4_pool", "w").folder(Path("store"))
         for recipe in recipes
     }
     assert len(folders) == len({recipe.fingerprint() for recipe in recipes}) == 3

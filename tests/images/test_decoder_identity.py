@@ -23,8 +23,8 @@ def forget():
 def test_other_pixels_have_another_address(parts, monkeypatch, change):
     recipe, _ = parts()
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=0)
-    before = addresses.trunk_address(network, recipe, "block4_pool", "weights")
-    again = addresses.trunk_address(network, recipe, "block4_pool", "weights")
+    before = addresses.trunk_address(network.row, recipe, "block4_pool", "weights")
+    again = addresses.trunk_address(network.row, recipe, "block4_pool", "weights")
     assert again.folder(recipe.path) == before.folder(recipe.path)
 
     decoder_identity.decoder_identity.cache_clear()
@@ -43,7 +43,7 @@ def test_other_pixels_have_another_address(parts, monkeypatch, change):
     else:
         load = decode.load_image
         monkeypatch.setattr(decode, "load_image", lambda *a, **k: load(*a, **k) ^ 1)
-    after = addresses.trunk_address(network, recipe, "block4_pool", "weights")
+    after = addresses.trunk_address(network.row, recipe, "block4_pool", "weights")
     assert after.folder(recipe.path) != before.folder(recipe.path)
     assert str(after.as_dict()["decoder"]).startswith(f"{decode.DECODER_VERSION}-")
 

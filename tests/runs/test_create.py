@@ -90,6 +90,18 @@ def test_a_run_is_replaced_by_force_only(tmp_path: Path):
     assert list_replacements(out) == [again.path], "whole until somebody removes it"
 
 
+def test_a_run_that_an_earlier_version_finished_is_moved_without_neighbours(tmp_path: Path):
+    finish(create_run("x", tmp_path / "run"))
+    (tmp_path / "run" / directory.NEIGHBOURS).write_text("of the old model")
+    again = create_run("x", tmp_path / "run", force=True)
+    for name in directory.FILES:
+        if name != directory.NEIGHBOURS:
+            again.file(name).write_text(f"new {name}")
+    moved = move_into_place(again)
+    assert not moved.file(directory.NEIGHBOURS).exists()
+    assert moved.file(directory.MODEL).read_text() == f"new {directory.MODEL}"
+
+
 def test_a_run_behind_a_link_is_replaced_where_it_is(tmp_path: Path):
     finish(create_run("x", tmp_path / "run"))
     (tmp_path / "link").symlink_to("run")

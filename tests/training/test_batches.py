@@ -31,7 +31,9 @@ def parts(photos, write_recipe, tmp_path):
     network = build_network(BASES["VGG16"], (32, 32), chosen.head, 3, seed=0)
     items = dataset.read_index(chosen.data).of("train")
     (checksum,) = network.checksums(["block5_pool"]).values()
-    rows = TrunkRows(tmp_path, addresses.trunk_address(network, chosen, "block5_pool", checksum))
+    rows = TrunkRows(
+        tmp_path, addresses.trunk_address(network.row, chosen, "block5_pool", checksum)
+    )
     views = addresses.views_of(items, chosen.augment, 2)
     extraction.extract(network, chosen, views, {"block5_pool": rows})
     yield chosen, network, items, rows

@@ -34,6 +34,7 @@ from tlcli.search.linear_probe import Fold
 from tlcli.search.probe import choose_folds, find_groups, probed_boundaries, select_judgeable
 from tlcli.system import console, signals
 from tlcli.training import estimate
+from tlcli.training.machine_speed import machine_speed
 from tlcli.training.plan import Plan
 from tlcli.training.preparation import load_network
 
@@ -148,7 +149,7 @@ def _note_cost(plan: Plan, missing: int, photos: int) -> None:
     """Say what the photos cost that have no stored features."""
     text = f"{missing:,} of {console.counted(photos, 'photo')} have no stored features and go "
     text += f"through {plan.row.name} once"
-    if speed := estimate.machine_speed(plan):
+    if speed := machine_speed(plan):
         each = speed.decode + estimate.forward(plan, None, plan.row.top, speed)
         text += f", about {console.duration(missing * each)}"
     console.note(f"{text}; the next audit finds them in the store")

@@ -16,7 +16,7 @@ from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.augment import Augment
 
 if TYPE_CHECKING:
-    from tlcli.networks.network import Network
+    from tlcli.networks.bases import PretrainedBase
     from tlcli.recipe.recipe import Recipe
 
 
@@ -28,16 +28,16 @@ ANY_BASE = "any"
 
 
 def trunk_address(
-    network: Network, recipe: Recipe, boundary: str, weights: str, *, pooled: bool = False
+    row: PretrainedBase, recipe: Recipe, boundary: str, weights: str, *, pooled: bool = False
 ) -> TrunkAddress:
-    """The address of the network's trunk up to `boundary`: everything that decides its rows.
+    """The address of a base's trunk up to `boundary`: everything that decides its rows.
 
-    `weights` is the checksum of the network's weights up to the boundary. With `pooled` the rows
+    `weights` is the checksum of its weights up to the boundary. With `pooled` the rows
     are means over space, one float32 number a channel. Pixels, which are whole numbers from 0 to
     255, depend on no network, and all bases share them.
     """
     description: dict[str, Any] = {
-        "base": network.row.name,
+        "base": row.name,
         "boundary": boundary,
         "weights": weights,
         "image_size": list(recipe.base.image_size),
@@ -47,14 +47,15 @@ def trunk_address(
     }
     if recipe.data.depth is not None:
         description["depth"] = recipe.data.depth
+    shape = row.boundary(boundary).shape(*recipe.base.image_size)
     if boundary == PIXELS:
         description["base"] = ANY_BASE
         del description["weights"], description["precision"]
-        return TrunkAddress(description, network.shape(boundary), "uint8")
+        return TrunkAddress(description, shape, "uint8")
     if pooled:
         description["pooling"] = POOLING
-        return TrunkAddress(description, network.shape(boundary)[-1:], "float32")
-    return TrunkAddress(description, network.shape(boundary), stored_dtype(recipe))
+        return TrunkAddress(description, shape[-1:], "float32")
+    return TrunkAddress(description, shape, stored_dtype(recipe))
 
 
 def stored_dtype(recipe: Recipe) -> str:

@@ -22,7 +22,7 @@ from tlcli.errors import DataError, Problem
 from tlcli.features import disk_space
 from tlcli.features.addresses import row_key
 from tlcli.features.forward_pass import run_pass
-from tlcli.features.passes import Pass, PassPlan, plan_passes
+from tlcli.features.passes import Pass, PassPlan, computes_from_rows, plan_passes
 from tlcli.features.shares import WHOLE, Share
 from tlcli.features.store import TrunkRows
 from tlcli.features.writers import lock_share, one_machine
@@ -198,8 +198,7 @@ def _plan(
     sources: Mapping[str, TrunkRows],
 ) -> PassPlan:
     boundaries = [boundary.name for boundary in network.row.boundaries]
-    # Rounded rows give other bits than the photo, and rows must not depend on their history.
-    from_rows = recipe.features.dtype == "float32"
+    from_rows = computes_from_rows(recipe)
     return plan_passes(views, recipe.augment, boundaries, targets, sources, from_rows=from_rows)
 
 

@@ -1,19 +1,26 @@
-"""Opening the feature store for a run: the rows it fills, and those it may compute from."""
+"""Opening the feature store for a run: the rows it fills, and those it may compute from.
+
+`foresee_passes` says what there will be to compute, and leaves the store as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlcli.features.addresses import as_stored_before, trunk_address
+from tlcli.features.passes import PassPlan, computes_from_rows, plan_passes
 from tlcli.features.store import TrunkRows
+from tlcli.features.stored_keys import StoredKeys
 from tlcli.features.trunk_address import TrunkAddress
+from tlcli.images.loader import View
 from tlcli.system import files
 
 if TYPE_CHECKING:
+    from tlcli.networks.bases import PretrainedBase
     from tlcli.networks.network import Network
     from tlcli.recipe.recipe import Recipe
 
@@ -57,10 +64,10 @@ def open_store(
     rows, sources = {}, {}
     with ExitStack() as stack:
         for name, checksum in checksums.items():
-            address = trunk_address(network, recipe, name, checksum)
+            address = trunk_address(network.row, recipe, name, checksum)
             address = _present(address, recipe, folder)
             if name in boundaries:
-                own = trunk_address(network, recipe, name, checksum, pooled=pooled)
+                own = trunk_address(network.row, recipe, name, checksum, pooled=pooled)
                 own = own if pooled else address
                 rows[name] = stack.enter_context(closing(TrunkRows(folder, own)))
             if name in boundaries and not pooled:
@@ -68,6 +75,36 @@ def open_store(
             if address.folder(folder).is_dir():
                 sources[name] = stack.enter_context(closing(TrunkRows(folder, address)))
         yield OpenedStore(rows, sources, checksums)
+
+
+def foresee_passes(
+    row: PretrainedBase,
+    recipe: Recipe,
+    cache: Path,
+    boundaries: Sequence[str],
+    checksums: Mapping[str, str],
+    views: Sequence[View],
+) -> PassPlan:
+    """What an extraction of `views` at `boundaries` would compute; nothing in the store changes.
+
+    `checksums` are those of the weights up to every boundary, or up to those that are known: rows
+    of others are taken for missing. TensorFlow is not needed.
+    """
+    folder = files.features_folder(cache)
+    targets: dict[str, StoredKeys] = {name: StoredKeys(None) for name in boundaries}
+    sources: dict[str, StoredKeys] = {}
+    with ExitStack() as stack:
+        for name, checksum in checksums.items():
+            address = _present(trunk_address(row, recipe, name, checksum), recipe, folder)
+            keys = stack.enter_context(closing(StoredKeys(address.folder(folder))))
+            sources[name] = keys
+            if name in targets:
+                targets[name] = keys
+        order = [boundary.name for boundary in row.boundaries]
+        from_rows = computes_from_rows(recipe)
+        return plan_passes(
+            views, recipe.augment, order, targets, {**targets, **sources}, from_rows=from_rows
+        )
 
 
 def _present(address: TrunkAddress, recipe: Recipe, store: Path) -> TrunkAddress:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from tlcli.features.addresses import row_key
-from tlcli.features.store import TrunkRows
+from tlcli.features.store import Locations, RowKey
 from tlcli.images.loader import View
 from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.augment import Augment
+
+if TYPE_CHECKING:
+    from tlcli.recipe.recipe import Recipe
+
+
+class LocatedRows(Protocol):
+    """Rows of a trunk that can be looked up."""
+
+    def locate(self, keys: Sequence[RowKey]) -> Locations:
+        """See `TrunkRows`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,12 +52,20 @@ class PassPlan:
     stored: dict[str, int]
 
 
+def computes_from_rows(recipe: Recipe) -> bool:
+    """Whether rows of a layer may be computed from stored rows of a lower one.
+
+    Rounded rows give other bits than the photo, and rows must not depend on their history.
+    """
+    return recipe.features.dtype == "float32"
+
+
 def plan_passes(
     views: Sequence[View],
     settings: Augment,
     boundaries: Iterable[str],
-    targets: Mapping[str, TrunkRows],
-    sources: Mapping[str, TrunkRows],
+    targets: Mapping[str, LocatedRows],
+    sources: Mapping[str, LocatedRows],
     *,
     from_rows: bool,
 ) -> PassPlan:

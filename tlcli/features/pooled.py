@@ -84,7 +84,7 @@ def count_missing(
                 from_lower |= opened.sources[name].locate(keys).present
             if name not in boundaries:
                 continue
-            pooled = trunk_address(network, recipe, name, checksum, pooled=True)
+            pooled = trunk_address(network.row, recipe, name, checksum, pooled=True)
             at_hand = from_lower
             if pooled.folder(folder).is_dir():
                 with closing(TrunkRows(folder, pooled)) as rows:

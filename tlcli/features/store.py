@@ -80,6 +80,21 @@ class Locations:
         return Locations(shards, rows, checksums)
 
 
+def locate_rows(index: sqlite3.Connection, keys: Sequence[RowKey]) -> Locations:
+    """Where the rows of `keys` are by the index of a trunk, in that order."""
+    places = np.full((len(keys), 3), -1, dtype=np.int64)
+    query = "SELECT shard, row, crc32 FROM rows WHERE image = ? AND view = ?"
+
+    def look_up() -> None:
+        for position, (image, view) in enumerate(keys):
+            row = index.execute(query, (bytes.fromhex(image), view)).fetchone()
+            if row is not None:
+                places[position] = row
+
+    wait_for_index(look_up)
+    return Locations(*places.T)
+
+
 def number_type(name: str) -> np.dtype[Any]:
     """The NumPy type of the numbers of a row, by its name in a `TrunkAddress`."""
     return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
@@ -138,19 +153,9 @@ class TrunkRows:
 
     def locate(self, keys: Sequence[RowKey]) -> Locations:
         """Where the rows of `keys` are, in that order; marks the trunk as used."""
-        places = np.full((len(keys), 3), -1, dtype=np.int64)
-        query = "SELECT shard, row, crc32 FROM rows WHERE image = ? AND view = ?"
-
-        def look_up() -> None:
-            for position, (image, view) in enumerate(keys):
-                row = self._index.execute(query, (bytes.fromhex(image), view)).fetchone()
-                if row is not None:
-                    places[position] = row
-
         with store_errors(self.path):
             os.utime(self.path / "trunk.json")  # `cache prune` goes by its time
-            wait_for_index(look_up)
-        return Locations(*places.T)
+            return locate_rows(self._index, keys)
 
     def damaged_at(
         self, locations: Locations, positions: npt.NDArray[np.intp]

@@ -10,7 +10,6 @@ tail(trunk(x)) equals base(x) bit for bit, and what a stage trains is at once pa
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from tlcli.networks.bases import PretrainedBase
 from tlcli.networks.boundaries import PIXELS
+from tlcli.networks.checksums import compute_checksums
 from tlcli.networks.conversion import copy_in_float32
 from tlcli.networks.framework import keras, tf
 
@@ -161,8 +161,8 @@ class Network:
         return self._own_layers[self.row.layers.index(boundary) + 1 :]
 
     def checksums(self, boundaries: Iterable[str]) -> dict[str, str]:
-        """Of the weights up to and including each boundary: see `compute_checksums`."""
-        return compute_checksums(self._own_layers, boundaries)
+        """Of the weights up to and including each boundary: see `checksum_layers`."""
+        return checksum_layers(self._own_layers, boundaries)
 
     def weights_above(self, boundary: str) -> list[Variable]:
         """The weights above `boundary`, the head's included: what training can change."""
@@ -269,23 +269,10 @@ def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]
     return run
 
 
-def compute_checksums(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, str]:
-    """Hex SHA-256 of the weights up to and including each boundary, in one pass.
-
-    A checksum is taken over the name, the shape and the little-endian float32 bytes of each tensor
-    in the order of the graph, so that the same weights have the same one whatever file they came
-    from. `layers` are those of a base from the bottom up.
-    """
-    requested = set(boundaries)
-    digest = hashlib.sha256()
-    by_boundary = {PIXELS: digest.hexdigest()} if PIXELS in requested else {}
-    for layer in layers:
-        for variable in layer.weights:
-            values = np.ascontiguousarray(variable.numpy(), dtype="<f4")
-            digest.update(f"{layer.name}/{variable.name}{values.shape}".encode())
-            digest.update(values.data)
-        if layer.name in requested:
-            by_boundary[layer.name] = digest.hexdigest()
-            if len(by_boundary) == len(requested):
-                break
-    return by_boundary
+def checksum_layers(layers: Iterable[Layer], boundaries: Iterable[str]) -> dict[str, str]:
+    """See `compute_checksums`; `layers` are those of a base from the bottom up."""
+    values = (
+        (layer.name, ((variable.name, variable.numpy()) for variable in layer.weights))
+        for layer in layers
+    )
+    return compute_checksums(values, boundaries)

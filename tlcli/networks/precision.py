@@ -65,6 +65,14 @@ class Speedup:
         return self.forward >= GAINS["forward"] and self.step >= GAINS["step"]
 
 
+#: Where both take the same time.
+NO_GAIN = Speedup(1.0, 1.0)
+
+#: What processors with these units gain in networks of convolutions, where nothing was measured on
+#: the machine itself: a Xeon with AMX, and an EPYC with AVX-512 alone; docs/performance.md.
+USUAL = {"amx_bf16": Speedup(2.9, 1.8), "avx512_bf16": Speedup(1.8, 1.7)}
+
+
 @dataclass(frozen=True)
 class Choice:
     """A precision and in a few words why; None where TensorFlow is needed to tell."""
@@ -121,6 +129,17 @@ def choose_precision(base: str, cache: Path) -> Choice:
     except OSError as error:
         console.warn(f"{path}: cannot be written ({error}); the next command measures again")
     return _judge(speedup)
+
+
+def expected_speedup(cache: Path) -> Speedup:
+    """What bfloat16 gains on this machine: as it was measured, or as others like it gain."""
+    key = _key(bfloat16_units(), gpu_names())
+    kept = _memory.get(key) or _read_speeds(cache / SPEEDS).get(key)
+    if kept is not None:
+        return kept
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in ("0", "false"):
+        return NO_GAIN
+    return next((USUAL[unit] for unit in bfloat16_units() if unit in USUAL), NO_GAIN)
 
 
 def _judge(speedup: Speedup) -> Choice:

@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.networks.bases import PretrainedBase
+from tlcli.networks.checksums import compute_checksums
+
 #: The tensors of a base, float32, in the order of its layers and of each layer's variables.
 Tensors = list[npt.NDArray[np.float32]]
 Shape = tuple[int, ...]
@@ -31,12 +34,13 @@ class WeightedLayer:
     Attributes:
         name: of the layer of the base that it is, or that contains it.
         place: the group of a Keras 3 weights file that holds it, below `layers/`.
-        shapes: of its variables, in order.
+        shapes, variables: of its variables, in order: their shapes, and their names in Keras.
     """
 
     name: str
     place: str
     shapes: tuple[Shape, ...]
+    variables: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -106,6 +110,15 @@ def impossible_numbers(base: str, tensors: Iterable[npt.NDArray[Any]]) -> list[s
     return lines
 
 
+def checksum_boundaries(row: PretrainedBase, tensors: Tensors) -> dict[str, str]:
+    """What `networks.checksums` gives for every boundary of a network with these tensors."""
+    values, named = iter(tensors), dict[str, list[tuple[str, npt.NDArray[Any]]]]()
+    for layer in weighted_layers(row.name):
+        named.setdefault(layer.name, []).extend((name, next(values)) for name in layer.variables)
+    layers = ((name, named.get(name, [])) for name in row.layers)
+    return compute_checksums(layers, [boundary.name for boundary in row.boundaries])
+
+
 def is_chain(kernels: Sequence[Shape]) -> bool:
     """Whether each convolution takes as many channels as the one before it gives.
 
@@ -119,7 +132,8 @@ def _table() -> dict[str, tuple[WeightedLayer, ...]]:
     text = Path(__file__).with_name("tensors.json").read_text("utf-8")
     return {
         base: tuple(
-            WeightedLayer(name, place, tuple(map(tuple, shapes))) for name, place, shapes in rows
+            WeightedLayer(name, place, tuple(map(tuple, shapes)), tuple(variables))
+            for name, place, shapes, variables in rows
         )
         for base, rows in json.loads(text).items()
     }

@@ -161,6 +161,10 @@ def move_into_place(run: Run) -> Run:
         else:
             path.unlink(missing_ok=True)
     for name in directory.FILES:
+        if name == directory.NEIGHBOURS and not run.file(name).exists():
+            # Version 0.1.0, which wrote none, may have finished the run.
+            (run.replaces / name).unlink(missing_ok=True)
+            continue
         with replacing(run.replaces / name) as temporary:
             shutil.copyfile(run.file(name), temporary)
     return Run(run.replaces)

@@ -18,7 +18,7 @@ from tlcli.data.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.images import decode, loader
 from tlcli.networks.framework import keras, tf
-from tlcli.networks.network import Network, compute_checksums
+from tlcli.networks.network import Network, checksum_layers
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
@@ -163,7 +163,7 @@ def check_saved(
     saved = keras.saving.load_model(run.file(directory.MODEL), compile=False)
     boundary, checksum = frozen
     layers = [saved.get_layer(name) for name in network.row.layers]
-    if compute_checksums(layers, [boundary])[boundary] != checksum:
+    if checksum_layers(layers, [boundary])[boundary] != checksum:
         raise _bug(run, f"weights up to '{boundary}' have changed though they were frozen")
     if _bits(saved) != _bits(network.whole):
         raise _bug(run, "the saved model has other weights than the trained one")

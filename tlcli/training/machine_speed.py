@@ -1,0 +1,108 @@
+"""What this machine does in a second, measured in about half a second, without TensorFlow."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlcli.data.dataset import Item
+from tlcli.errors import ImageError
+from tlcli.images.decode import load_image
+from tlcli.images.loader import THREADS
+from tlcli.networks.precision import NO_GAIN, Speedup, expected_speedup
+from tlcli.training.plan import Plan
+
+#: Seconds that each of the two measurements of arithmetic may take, and the decoding of photos.
+BUDGET = 0.15
+
+_SIDE = 768
+
+
+@dataclass(frozen=True)
+class MachineSpeed:
+    """What this machine does.
+
+    Attributes:
+        multiply_adds: in a second, in float32.
+        bytes: moved in a second.
+        decode: seconds for a photo.
+        bfloat16: how many times as fast the arithmetic is in the precision of the plan.
+    """
+
+    multiply_adds: float
+    bytes: float
+    decode: float
+    bfloat16: Speedup = NO_GAIN
+
+    def text(self) -> str:
+        """How it was measured, as people read it."""
+        faster = ""
+        if self.bfloat16 != NO_GAIN:
+            faster = f" (in bfloat16 {self.bfloat16.forward:.2g} times that)"
+        return (
+            f"measured here: a matrix product at {self.multiply_adds / 1e9:.3g} G multiply-adds/s"
+            f"{faster}, memory at {self.bytes / 1e9:.2g} GB/s, a photo decoded in "
+            f"{1e3 * self.decode:.2g} ms"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in `finetune --dry-run --json`."""
+        return {
+            "multiply_adds_per_second": round(self.multiply_adds),
+            "bytes_per_second": round(self.bytes),
+            "decode_seconds": round(self.decode, 6),
+            "bfloat16": {"forward": self.bfloat16.forward, "step": self.bfloat16.step},
+        }
+
+
+def machine_speed(plan: Plan) -> MachineSpeed | None:
+    """The speed for a plan; None on a machine with a GPU, for which there is no model."""
+    if Path("/proc/driver/nvidia/version").exists():
+        return None
+    speed = calibrate(plan.index.items, plan.recipe.base.image_size)
+    if plan.recipe.precision == "mixed_bfloat16":
+        return replace(speed, bfloat16=expected_speedup(plan.cache))
+    return speed
+
+
+def calibrate(items: Sequence[Item], size: tuple[int, int]) -> MachineSpeed:
+    """Measure this machine for about half a second."""
+    rng = np.random.default_rng(0)
+    left, right = (rng.random((_SIDE, _SIDE), np.float32) for _ in range(2))
+    product = _seconds(lambda: left @ right)
+    # Larger than any cache, or the caches would be measured.
+    source, target = np.ones(8_000_000, np.float32), np.empty(8_000_000, np.float32)
+    moved = _seconds(lambda: np.add(source, 1, out=target))
+    return MachineSpeed(_SIDE**3 / product, 2 * source.nbytes / moved, _decoding(items, size))
+
+
+def _seconds(act: Callable[[], Any]) -> float:
+    """The median time of an act; the first time, when threads and pages are new, is left out."""
+    act()
+    taken: list[float] = []
+    while len(taken) < 3 or sum(taken) < BUDGET:
+        started = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def _decoding(items: Sequence[Item], size: tuple[int, int]) -> float:
+    """Seconds to decode a photo in all threads: the mean over an even sample of the photos."""
+    started = time.perf_counter()
+    count = 0
+    for item in items[:: max(len(items) // 32, 1)]:
+        try:
+            load_image(item.path, height=size[0], width=size[1], resize="squash")
+        except ImageError:
+            continue  # the check of photos reports it
+        count += 1
+        if time.perf_counter() - started > BUDGET:
+            break
+    return (time.perf_counter() - started) / max(count, 1) / THREADS
