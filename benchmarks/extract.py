@@ -21,10 +21,10 @@ from tlcli.data.folders import list_tree
 from tlcli.data.hashing import hash_file
 from tlcli.features import addresses, extraction
 from tlcli.features.store import TrunkRows
-from tlcli.images import decode, loader
+from tlcli.images import decode
 from tlcli.images.loader import View
 from tlcli.networks.bases import BASES
-from tlcli.networks.network import build_network, compile_forward
+from tlcli.networks.network import build_network, compile_forward, forward_batch
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.pretrained.weights import find_weights, load_weights
 from tlcli.recipe.load import load_recipe
@@ -68,8 +68,8 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ),
     )
     pixels = _pixels(recipe, paths)
-    forward = compile_forward(network.trunk(list(BOUNDARIES)), loader.BATCH_SIZE)
-    size = loader.BATCH_SIZE
+    size = forward_batch()
+    forward = compile_forward(network.trunk(list(BOUNDARIES)), size)
 
     def measured(work: Any) -> Measured:
         started = time.perf_counter()

@@ -13,7 +13,7 @@ from tlcli.images.loader import BATCH_SIZE
 from tlcli.networks.bases import BASES
 from tlcli.networks.conversion import compute_in_bfloat16
 from tlcli.networks.framework import keras
-from tlcli.networks.network import build_network, compile_forward
+from tlcli.networks.network import build_network, compile_forward, forward_batch
 from tlcli.recipe.settings import Head
 
 #: The main bases at sizes that keep them quick, with the module of their preprocess_input.
@@ -308,8 +308,18 @@ def test_outputs_are_those_of_the_model_in_inference(model, count: int):
 
 
 def test_a_row_does_not_depend_on_those_beside_it(model):
-    x = np.random.default_rng(0).standard_normal((BATCH_SIZE + 5, 6)).astype(np.float32)
-    run = compile_forward(keras.Model(model.input, model.outputs[0]), BATCH_SIZE)
+    size = forward_batch()
+    x = np.random.default_rng(0).standard_normal((size + 5, 6)).astype(np.float32)
+    run = compile_forward(keras.Model(model.input, model.outputs[0]), size)
     (together,) = run(x)
     alone = np.concatenate([run(x[i : i + 1])[0] for i in range(len(x))])
     np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize(("name", "size"), [("VGG16", 32), ("MobileNetV3Small", 37)])
+def test_a_row_has_the_same_bits_at_every_place_in_a_batch(name: str, size: int):
+    network = build_network(BASES[name], (size, size), Head(), 2, seed=1)
+    run = compile_forward(network.trunk([network.row.top.name]), forward_batch())
+    batch = pixels(size, count=forward_batch())
+    (rows,), (turned,) = run(batch), run(batch[::-1])
+    np.testing.assert_array_equal(rows, turned[::-1])

@@ -15,9 +15,9 @@ from tlcli.features.passes import Pass
 from tlcli.features.store import TrunkRows
 from tlcli.features.value_range import check_range
 from tlcli.images import loader
-from tlcli.images.loader import BATCH_SIZE, View
+from tlcli.images.loader import View
 from tlcli.networks.boundaries import PIXELS
-from tlcli.networks.network import compile_forward
+from tlcli.networks.network import compile_forward, forward_batch
 from tlcli.system import signals
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def run_pass(
 ) -> Iterator[ComputedBatch]:
     """Compute and commit batch by batch; yields each when its rows are in the store."""
     forward = _compile(network, step, pooled=bool(rows[step.targets[0]].pooling))
-    starts = range(0, len(step.views), BATCH_SIZE)
-    groups = [step.views[start : start + BATCH_SIZE] for start in starts]
+    size = forward_batch()
+    groups = [step.views[start : start + size] for start in range(0, len(step.views), size)]
     batches = (
         _from_rows(step.source, groups, read_stored)
         if step.source
@@ -88,7 +88,7 @@ def _compile(network: Network, step: Pass, *, pooled: bool) -> Callable[[Array],
         model = network.pooled(source, layers)
     else:
         model = network.between(source, layers) if source else network.trunk(layers)
-    forward = compile_forward(model, BATCH_SIZE)
+    forward = compile_forward(model, forward_batch())
     if with_pixels:
         return lambda inputs: [round_pixels(inputs), *forward(inputs)]
     return forward

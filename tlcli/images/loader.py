@@ -31,7 +31,7 @@ Element = TypeVar("Element")
 AHEAD, THREADS = 3, min(usable_processors(), 8)
 
 
-#: Photos and views in one forward pass. Fixed, since the last bits of a row can depend on it.
+#: Photos and views in one forward pass; rows of the feature store have `networks.forward_batch`.
 BATCH_SIZE = 32
 
 

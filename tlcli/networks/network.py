@@ -23,7 +23,7 @@ from tlcli.networks.bases import PretrainedBase
 from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.checksums import compute_checksums
 from tlcli.networks.conversion import copy_in_float32
-from tlcli.networks.framework import keras, tf
+from tlcli.networks.framework import has_onednn, keras, tf
 
 #: A Keras model, layer or variable; Keras has no type hints that help.
 Model = Any
@@ -241,6 +241,16 @@ def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int) -> Any
         x = layers.Dropout(head.dropout, seed=int(next(seeds)), name=DROPOUT)(x)
     units = 1 if classes == 2 else classes
     return dense(units, LOGITS, dtype="float32")(x)
+
+
+def forward_batch() -> int:
+    """How many photos go through a network at once, where a row must not depend on its place.
+
+    Without oneDNN, TensorFlow's matrix products (Eigen's) take rows in groups of three vectors: 12,
+    24 or 48, by the processor. What is left at the end of a batch is computed by other
+    instructions, with other last bits. In 48 photos nothing is left, whatever their size.
+    """
+    return 32 if has_onednn() else 48
 
 
 def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]:
