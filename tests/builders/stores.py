@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tlcli.features.inventory import list_trunks
-from tlcli.features.store import RowKey, TrunkRows
+from tlcli.features.locations import RowKey
+from tlcli.features.store import TrunkRows
 from tlcli.features.trunk_address import TrunkAddress
 from tlcli.system import files
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tlcli.data.dataset import Item
-from tlcli.features.store import RowKey
+from tlcli.features.locations import RowKey
 from tlcli.features.trunk_address import TrunkAddress
 from tlcli.images import augment
 from tlcli.images.decoder_identity import decoder_identity

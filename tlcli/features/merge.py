@@ -18,8 +18,9 @@ import numpy.typing as npt
 from tlcli.errors import Problem, TlcliError
 from tlcli.features import disk_space, inventory
 from tlcli.features.inventory import StoredTrunk
+from tlcli.features.locations import Locations, RowKey
 from tlcli.features.shares import WHOLE
-from tlcli.features.store import Locations, RowKey, TrunkRows
+from tlcli.features.store import TrunkRows
 from tlcli.features.writers import lock_share, one_machine
 from tlcli.system import console, files, shared_locks, signals
 from tlcli.system.locks import LockHeldError

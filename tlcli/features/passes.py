@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tlcli.features.addresses import row_key
-from tlcli.features.store import Locations, RowKey
+from tlcli.features.locations import Locations, RowKey
 from tlcli.images.loader import View
 from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.augment import Augment

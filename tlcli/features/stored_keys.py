@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tlcli.features.store import Locations, RowKey, locate_rows
+from tlcli.features.locations import Locations, RowKey, locate_rows
 from tlcli.features.store_index import INDEX
 from tlcli.system.database import STEP
 
