@@ -38,13 +38,14 @@ from tlcli.commands.serve import serve
 from tlcli.commands.tune import tune
 from tlcli.commands.visualize import visualize
 from tlcli.commands.weights import weights
-from tlcli.system import console
+from tlcli.system import console, tones
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", "-V", prog_name="tlcli")
 @click.option("--quiet", "-q", is_flag=True, help="No notes and no progress.")
-def main(quiet: bool) -> None:
+@click.option("--no-color", is_flag=True, help="No colours. Also NO_COLOR=1.")
+def main(quiet: bool, no_color: bool) -> None:
     """Fine-tune pretrained image classifiers on your own photos.
 
     \b
@@ -54,6 +55,7 @@ def main(quiet: bool) -> None:
       tlcli predict photo.jpg
     """
     console.configure(quiet=quiet)
+    tones.choose(wanted=not no_color)
 
 
 main.add_command(advise)

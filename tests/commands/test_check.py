@@ -69,7 +69,7 @@ def test_each_kind_of_trouble_is_one_line(cli, tmp_path: Path, write_recipe):
     without_test = next(line for line in lines if "left for test" in line)
     assert without_test == (
         f"warning: {tmp_path}/many: 300 folders: no photo is left for test: "
-        "c000 (of 2 photos), c001 (of 2 photos), c002 (of 2 photos) and 297 more; "
+        "c000 (2 photos in all), c001 (2 photos in all), c002 (2 photos in all) and 297 more; "
         "add photos: a class needs three, or groups, to be in every split"
     )
     assert lines[-1] == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from builders.photos import paint
 
 
@@ -13,6 +14,7 @@ def test_init_then_check(cli, photos: Path):
     assert (done.exit_code, done.stdout, done.stderr) == (
         0,
         "photos.yaml\n",
+        "3 classes: 24 photos to train on, 9 to validate, 6 to test\n"
         "next: tlcli check --config photos.yaml\n",
     )
     assert cli("check", "--set", "base.weights=random").exit_code == 0
@@ -109,5 +111,18 @@ def test_init_says_what_it_made_of_the_layout(cli, tmp_path: Path):
 
 def test_the_recipe_as_json(cli, photos: Path):
     done = cli("init", photos, "--json", "-o", "pets.yaml")
-    assert (done.exit_code, json.loads(done.stdout)) == (0, {"recipe": "pets.yaml"})
+    photos_found = {"train": 24, "val": 9, "test": 6}
+    assert done.exit_code == 0
+    assert json.loads(done.stdout) == {
+        "recipe": "pets.yaml", "classes": 3, "photos": photos_found
+    }  # fmt: skip
     assert cli("init", photos, "-o", "pets.yaml", "-f").exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["label", "label=", "lable=dx", "=dx"])
+def test_a_column_is_a_use_and_a_name(cli, photos: Path, text: str):
+    done = cli("init", photos, "--column", text)
+    assert done.exit_code == 2
+    assert done.stderr.endswith(
+        f"Error: --column {text}: write USE=NAME, with a USE out of path, label, split, group\n"
+    )

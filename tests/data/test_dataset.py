@@ -118,9 +118,9 @@ def test_classes_with_too_few_photos_for_every_split(tmp_path: Path):
     }
     hint = "; add photos: a class needs three, or groups, to be in every split"
     assert notes(index, "warning") == [
-        f"ROOT/one: no photo is left for val: of 1 photo{hint}",
-        "ROOT: 3 folders: no photo is left for test: one (of 1 photo), two (of 2 photos), "
-        f"zwei (of 2 photos){hint}",
+        f"ROOT/one: no photo is left for val: 1 photo in all{hint}",
+        "ROOT: 3 folders: no photo is left for test: one (1 photo in all), two (2 photos in all), "
+        f"zwei (2 photos in all){hint}",
     ]
 
 
@@ -129,7 +129,7 @@ def test_a_class_needs_as_many_photos_as_there_are_splits(tmp_path: Path):
         write_classes(tmp_path, name, photos=number)
     index = dataset.read_index(data_block(tmp_path, val=0.15, test=0))
     assert notes(index, "warning") == [
-        "ROOT/one: no photo is left for val: of 1 photo; "
+        "ROOT/one: no photo is left for val: 1 photo in all; "
         "add photos: a class needs two, or groups, to be in every split"
     ]
 

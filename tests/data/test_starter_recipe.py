@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders.photos import paint
 from PIL import Image
 
 from tlcli.data import dataset
@@ -16,13 +17,18 @@ from tlcli.errors import DataError, RecipeError
 from tlcli.networks import bases
 from tlcli.recipe.advice import advise
 from tlcli.recipe.load import load_recipe
-from tlcli.recipe.settings import Data, Split
+from tlcli.recipe.settings import Columns, Data, Split
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 
 
+def start(*arguments, **options) -> Path:
+    """The path of a starter recipe."""
+    return write_starter(*arguments, **options).path
+
+
 def test_a_starter_recipe(photos: Path):
-    path = write_starter(photos)
+    path = start(photos)
     assert path == Path("photos.yaml")
     text = path.read_text()
     assert text.startswith(
@@ -43,7 +49,7 @@ def test_a_starter_recipe(photos: Path):
 @pytest.mark.parametrize("name", bases.names())
 def test_every_base_has_a_starter(photos: Path, name: str):
     row = bases.BASES[name]
-    loaded = load_recipe(write_starter(photos, base=name.lower()))
+    loaded = load_recipe(start(photos, base=name.lower()))
     assert (loaded.base.name, loaded.base.image_size) == (name, (row.native_size,) * 2)
     assert loaded.stages[-1].freeze_until == row.default_boundary
     assert loaded.base.weights == ("imagenet" if row.pretrained else "random")
@@ -55,7 +61,7 @@ def test_every_base_has_a_starter(photos: Path, name: str):
 
 
 def test_plain_folders(plain_photos: Path, tmp_path: Path):
-    path = write_starter(plain_photos, out=tmp_path / "deep.yaml")
+    path = start(plain_photos, out=tmp_path / "deep.yaml")
     assert "dir: plain\n" in path.read_text()
     data = load_recipe(path).data
     split = Split(val=0.15, test=0.15, file=tmp_path / "deep-split.csv")
@@ -69,7 +75,7 @@ def test_plain_folders(plain_photos: Path, tmp_path: Path):
 
 def test_folders_of_train_and_val_have_no_test_photos_until_a_line_is_uncommented(photos: Path):
     shutil.rmtree(photos / "test")
-    path = write_starter(photos)
+    path = start(photos)
     text = path.read_text()
     assert "24 photos to train on, 9 to validate, none to test.\n" in text
     assert "  # There are no test photos. The score of the validation photos is optimistic" in text
@@ -100,7 +106,7 @@ def test_what_folders_leave_open_is_what_the_recipe_divides(
 ):
     for split in {"val", "test"} - {left}:
         shutil.rmtree(photos / split)
-    path = write_starter(photos)
+    path = start(photos)
     assert line in path.read_text()
     assert comment in path.read_text()
     assert ("no test photos" in path.read_text()) == bool(comment)
@@ -114,11 +120,11 @@ def test_what_folders_leave_open_is_what_the_recipe_divides(
 
 def test_folder_and_recipe_can_move_together(photos: Path, tmp_path: Path):
     (tmp_path / "recipes").mkdir()
-    path = write_starter(photos, out=tmp_path / "recipes" / "a.yaml")
+    path = start(photos, out=tmp_path / "recipes" / "a.yaml")
     assert "dir: ../photos\n" in path.read_text()
     far = tmp_path / "a/b/c"
     far.mkdir(parents=True)
-    assert f"dir: {photos}\n" in write_starter(photos, out=far / "a.yaml").read_text()
+    assert f"dir: {photos}\n" in start(photos, out=far / "a.yaml").read_text()
 
 
 @pytest.mark.parametrize(
@@ -138,30 +144,30 @@ def test_odd_names_load(photos: Path, folder: str, file: str):
     photos.rename(odd)
     for split in ("train", "val", "test"):
         (odd / split / "red").rename(odd / split / "re\nd\u2028: x\x1b")
-    path = write_starter(odd)
+    path = start(odd)
     assert path == Path(file)
     assert load_recipe(path).data.dir == odd
     assert "(blue, green, re\\nd\\u2028: x\\x1b)" in path.read_text().split("\n")[0]
 
 
 def test_nothing_is_overwritten(photos: Path, tmp_path: Path):
-    write_starter(photos)
+    start(photos)
     with pytest.raises(RecipeError) as caught:
-        write_starter(photos, base="ResNet50")
+        start(photos, base="ResNet50")
     assert str(caught.value) == "photos.yaml: exists; name another with --out, or use --force"
-    write_starter(photos, base="ResNet50", force=True)
+    start(photos, base="ResNet50", force=True)
     assert load_recipe(Path("photos.yaml")).base.name == "ResNet50"
 
 
 def test_what_cannot_be_trained_on(photos: Path, tmp_path: Path):
     with pytest.raises(RecipeError) as caught:
-        write_starter(photos, base="vgg17")
+        start(photos, base="vgg17")
     assert str(caught.value).startswith(
         "--base: 'vgg17' is not a base tlcli knows; did you mean 'VGG19'? (allowed: VGG16, "
     )
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError) as empty:
-        write_starter(tmp_path / "empty")
+        start(tmp_path / "empty")
     assert str(empty.value) == (
         f"{tmp_path}/empty: is an empty folder; put a folder of photos for each class into it"
     )
@@ -170,7 +176,7 @@ def test_what_cannot_be_trained_on(photos: Path, tmp_path: Path):
 
 def test_a_large_set_needs_no_views(photos: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tlcli.data.starter_recipe.ENOUGH_PHOTOS", 23)
-    assert load_recipe(write_starter(photos)).augment.kept_views == 0
+    assert load_recipe(start(photos)).augment.kept_views == 0
 
 
 def test_digits(tmp_path: Path):
@@ -192,7 +198,7 @@ def test_digits(tmp_path: Path):
 def test_classes_of_different_sizes_are_told_and_stand_in_the_recipe(photos: Path, capsys):
     for path in sorted((photos / "train" / "red").iterdir())[3:]:
         path.unlink()
-    text = write_starter(photos).read_text()
+    text = start(photos).read_text()
     told = " ".join(capsys.readouterr().err.split())
     sizes = "blue has 2.7 times as many training photos as red (8 and 3)"
     assert f"{photos}: {sizes}; always answering blue is right for 33.3% of test" in told
@@ -201,3 +207,57 @@ def test_classes_of_different_sizes_are_told_and_stand_in_the_recipe(photos: Pat
     assert comment.startswith(f"# {sizes}; always")
     assert all(line.startswith("# ") for line in comment.splitlines())
     assert "cannot be judged" in comment
+
+
+TABLE = "image_id,dx,fold\n" + "".join(
+    f"{name}/{number},{label},{split}\n"
+    for name, label in (("blue", "nv"), ("red", "mel"))
+    for split, numbers in (("train", range(4)), ("val", range(4, 6)), ("test", range(6, 8)))
+    for number in numbers
+)
+
+
+def write_table(folder: Path, text: str = TABLE) -> Path:
+    for name, colour in (("blue", (0, 0, 200)), ("red", (200, 0, 0))):
+        for number in range(8):
+            paint(folder / name / f"{number}.png", colour, number)
+    path = folder / "labels.csv"
+    path.write_text(text)
+    return path
+
+
+def test_a_table_with_columns_of_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The recipe says what they are called, so that nothing has to be added to it."""
+    table = write_table(tmp_path)
+    starter = write_starter(table, out=tmp_path / "skin.yaml")
+    assert "  columns: {path: image_id, label: dx, split: fold}\n" in starter.path.read_text()
+    assert capsys.readouterr().err.startswith(
+        f"note: {table}: took 'image_id' as path, 'dx' as label, 'fold' as split; "
+        "name others with --column, as in --column label=class\n"
+    )
+    loaded = load_recipe(starter.path)
+    assert loaded.data.columns == Columns(path="image_id", label="dx", split="fold")
+    index = dataset.read_index(loaded.data)
+    assert index.classes == ("mel", "nv")
+    assert starter.sentence() == "2 classes: 8 photos to train on, 4 to validate, 4 to test"
+
+
+def test_columns_that_the_user_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    table = write_table(tmp_path)
+    columns = {"path": "image_id", "label": "fold", "split": "none"}
+    with pytest.raises(DataError, match="names no column 'none'"):
+        write_starter(table, out=tmp_path / "a.yaml", columns=columns)
+    columns = {"path": "image_id", "label": "dx", "split": "fold"}
+    start(table, out=tmp_path / "a.yaml", columns=columns)
+    assert "took" not in capsys.readouterr().err
+    with pytest.raises(RecipeError, match="--column: blue is no table; leave it out, or name the"):
+        start(tmp_path / "blue", columns=columns)
+
+
+def test_the_usual_columns_are_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    usual = TABLE.replace("image_id,dx,fold", "path,label,split")
+    table = write_table(tmp_path, usual)
+    assert "columns" not in start(table, out=tmp_path / "a.yaml").read_text()
+    table.write_text(usual.partition("\n")[2])  # without a first line of names
+    assert "columns" not in start(table, out=tmp_path / "b.yaml").read_text()
+    assert "took" not in capsys.readouterr().err

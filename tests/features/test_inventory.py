@@ -12,7 +12,7 @@ import pytest
 
 from tlcli.data import audit_cache
 from tlcli.errors import StoreError
-from tlcli.features import inventory
+from tlcli.features import inventory, store_upkeep
 from tlcli.features.listing import store_table
 from tlcli.features.store import TrunkRows
 from tlcli.features.trunk_address import TrunkAddress
@@ -29,6 +29,16 @@ def fill(folder: Path, base: str, rows: int, dtype: str = "float32") -> Path:
     opened.append(keys(rows), np.ones((rows, 5), np.float32))
     opened.close()
     return opened.path
+
+
+def prune(*arguments, **conditions) -> str:
+    return store_upkeep.prune_store(*arguments, **conditions).text()
+
+
+def verify(folder: Path) -> tuple[str, int]:
+    found = store_upkeep.verify_store(folder)
+    assert found.intact == (found.damaged + found.lost == 0)
+    return found.text(), found.damaged + found.lost
 
 
 def test_listing_and_removing(tmp_path: Path):
@@ -69,28 +79,24 @@ def test_pruning(tmp_path: Path):
     home = tmp_path / "home"
     fill(tmp_path, "VGG16", 3)
     fill(tmp_path, "ResNet50", 2)
-    assert inventory.prune_store(tmp_path, home, unused_days=1, base=None) == "removed 0 rows, 0 B"
-    assert inventory.prune_store(tmp_path, home, unused_days=None, base="vgg16").startswith(
-        "removed 3 rows, "
-    )
+    assert prune(tmp_path, home, unused_days=1, base=None) == "removed 0 rows, 0 B"
+    assert prune(tmp_path, home, unused_days=None, base="vgg16").startswith("removed 3 rows, ")
     assert [entry.rows for entry in inventory.list_trunks(tmp_path)] == [2]
-    assert inventory.prune_store(tmp_path, home, unused_days=0, base=None).startswith(
-        "removed 2 rows, "
-    )
+    assert prune(tmp_path, home, unused_days=0, base=None).startswith("removed 2 rows, ")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_verifying(tmp_path: Path):
     fill(tmp_path, "VGG16", 1)
     path = fill(tmp_path, "ResNet50", 2)
-    assert inventory.verify_store(tmp_path) == ("3 rows, all intact", 0)
+    assert verify(tmp_path) == ("3 rows, all intact", 0)
     (shard,) = path.glob("*.npy")
     shard.write_bytes(shard.read_bytes()[:-1] + b"\xff")
-    assert inventory.verify_store(tmp_path) == (
+    assert verify(tmp_path) == (
         "1 damaged row of 3; they will be computed again when they are needed",
         1,
     )
-    assert inventory.verify_store(tmp_path) == ("2 rows, all intact", 0)
+    assert verify(tmp_path) == ("2 rows, all intact", 0)
 
 
 LOST = "; they will be computed again when they are needed"
@@ -103,16 +109,16 @@ def test_rows_that_nobody_finds_are_not_sound(tmp_path: Path, capsys):
     shard = next((tmp_path / "elsewhere").glob("*.npy"))
     shard.write_bytes(b"")
     expected = f"0 damaged rows of 1, and 1 place with rows that cannot be found{LOST}"
-    assert inventory.verify_store(tmp_path) == (expected, 1)
+    assert verify(tmp_path) == (expected, 1)
     assert capsys.readouterr().err == (
         f"warning: {tmp_path}/elsewhere: its trunk.json does not match the folder's name; "
         "its rows cannot be found; remove it with `tlcli cache prune --base`\n"
     )
     for text in ("{", '{"shape": 5}', (path / "trunk.json").read_text().replace("[5]", "5")):
         (tmp_path / "elsewhere" / "trunk.json").write_text(text)
-        assert inventory.verify_store(tmp_path) == (expected, 1)
+        assert verify(tmp_path) == (expected, 1)
     (tmp_path / "elsewhere" / "trunk.json").unlink()
-    assert inventory.verify_store(tmp_path) == (expected, 1)
+    assert verify(tmp_path) == (expected, 1)
     assert "elsewhere: has no trunk.json; " in capsys.readouterr().err
 
 
@@ -123,10 +129,10 @@ def test_an_index_that_was_lost_is_damage(tmp_path: Path, capsys, index: bytes |
     if index is not None:
         (path / "index.sqlite").write_bytes(index)
     expected = f"0 damaged rows of 0, and 1 place with rows that cannot be found{LOST}"
-    assert inventory.verify_store(tmp_path) == (expected, 1)
+    assert verify(tmp_path) == (expected, 1)
     assert f"{path}: its index does not know 1 shard; removed\n" in capsys.readouterr().err
     assert not list(path.glob("*.npy"))
-    assert inventory.verify_store(tmp_path) == ("0 rows, all intact", 0)
+    assert verify(tmp_path) == ("0 rows, all intact", 0)
 
 
 def test_a_verification_that_fails_lets_go_of_the_files(
@@ -146,7 +152,7 @@ def test_a_verification_that_fails_lets_go_of_the_files(
     monkeypatch.setattr(TrunkRows, "close", noted)
     monkeypatch.setattr(TrunkRows, "forget", fail)
     with pytest.raises(KeyboardInterrupt):
-        inventory.verify_store(tmp_path)
+        verify(tmp_path)
     assert closed == [path]
 
 
@@ -172,12 +178,12 @@ def test_a_hostile_record_is_listed_as_damaged_and_makes_no_folder(
     told, (entry,) = store_table(store_folder, tmp_path / "home")
     assert (entry["base"], entry["boundary"], entry["rows"]) == (path.name, "damaged", 2)
     assert "damaged" in told
-    assert inventory.verify_store(store_folder)[1] == 1
+    assert verify(store_folder)[1] == 1
     assert "its trunk.json is damaged" in capsys.readouterr().err
     assert {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")} == before
-    assert inventory.prune_store(
-        store_folder, tmp_path / "home", unused_days=None, base=path.name
-    ).startswith("removed 2 ")
+    assert prune(store_folder, tmp_path / "home", unused_days=None, base=path.name).startswith(
+        "removed 2 "
+    )
 
 
 @pytest.mark.parametrize("name", ["index.sqlite", "trunk.json", "rows-1.npy"])
@@ -187,8 +193,8 @@ def test_a_pipe_in_the_store_hides_no_other_trunk(tmp_path: Path, name: str):
     (path / name).unlink(missing_ok=True)
     os.mkfifo(path / name)
     assert [entry.damaged for entry in inventory.list_trunks(tmp_path)].count(True) == 1
-    assert inventory.verify_store(tmp_path)[1] == 1
-    inventory.prune_store(tmp_path, tmp_path / "home", unused_days=None, base=path.name)
+    assert verify(tmp_path)[1] == 1
+    prune(tmp_path, tmp_path / "home", unused_days=None, base=path.name)
     assert [entry.rows for entry in inventory.list_trunks(tmp_path)] == [2]
 
 
@@ -200,11 +206,11 @@ def test_links_in_a_store_are_not_followed(tmp_path: Path):
     (path / "index.sqlite").symlink_to(target)
     (entry,) = store_table(store_folder, tmp_path / "home")[1]
     assert (entry["boundary"], entry["rows"]) == ("damaged", 0)
-    inventory.verify_store(store_folder)
+    verify(store_folder)
     with pytest.raises(StoreError, match=r"index\.sqlite: is a link in the feature store; remove"):
         fill(store_folder, "VGG16", 2)
     assert target.read_bytes() == b""
-    inventory.prune_store(store_folder, tmp_path / "home", unused_days=None, base=path.name)
+    prune(store_folder, tmp_path / "home", unused_days=None, base=path.name)
     assert target.exists()
     assert not path.exists()
 
@@ -215,9 +221,9 @@ def test_a_folder_of_somebody_else_in_the_store_is_neither_changed_nor_removed(t
     store_folder.mkdir()
     (store_folder / path.name).symlink_to(path)
     assert store_table(store_folder, tmp_path / "home")[1] == []
-    assert inventory.prune_store(
-        store_folder, tmp_path / "home", unused_days=0, base=None
-    ).startswith("removed 0 rows")
+    assert prune(store_folder, tmp_path / "home", unused_days=0, base=None).startswith(
+        "removed 0 rows"
+    )
     with pytest.raises(StoreError, match=r"is a link in the feature store; remove the link"):
         fill(store_folder, "VGG16", 2)
     assert sorted(path.iterdir())
@@ -232,12 +238,12 @@ def test_check_results_are_pruned_too(tmp_path: Path, monkeypatch: pytest.Monkey
             memory.store_inspections({f"{n:064}": audit_cache.Inspection(thumbnail=b"x" * 256)
                                for n in range(number)})  # fmt: skip
     before = audit_cache.cache_bytes(tmp_path)
-    said = inventory.prune_store(features, tmp_path, unused_days=30)
+    said = prune(features, tmp_path, unused_days=30)
     assert said.startswith("removed 0 rows, 0 B; and check results of 900 photos, ")
     assert audit_cache.cache_bytes(tmp_path) < before / 4
-    assert inventory.prune_store(features, tmp_path, unused_days=30) == "removed 0 rows, 0 B"
+    assert prune(features, tmp_path, unused_days=30) == "removed 0 rows, 0 B"
     with audit_cache.AuditCache(tmp_path) as memory:
         assert len(memory.inspections([f"{n:064}" for n in range(900)])) == 100
-    assert "; and check results of 100 photos, " in inventory.prune_store(features, tmp_path)
+    assert "; and check results of 100 photos, " in prune(features, tmp_path)
     with audit_cache.AuditCache(tmp_path) as memory:
         assert memory.inspections([f"{n:064}" for n in range(900)]) == {}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import pytest
 
-from tlcli.system import console
+from tlcli.system import console, tones
 
 
 def test_results_and_notes_go_separate_ways(capsys: pytest.CaptureFixture[str]):
@@ -179,3 +181,68 @@ def test_usage_errors_without_control_characters_stay_as_they_are(cli):
     )  # fmt: skip
     assert cli("weights", "--cache-dir", "x").exit_code == 2
     assert "Fine-tune pretrained" in cli().output
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal for both streams; see `on`."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return Terminal()
+
+
+@contextmanager
+def on(terminal: Terminal) -> Iterator[None]:
+    with redirect_stdout(terminal), redirect_stderr(terminal):
+        yield
+
+
+RED, GREEN, YELLOW, RESET = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+
+
+def say_all(terminal: Terminal) -> None:
+    with on(terminal):
+        console.error("no such photo")
+        console.warn("small")
+        console.note("plain")
+        console.note("best epoch 3\n  of 9", "best")
+        console.result("ready", "good")
+        console.result_json({"a": "\x1b[31m"})
+
+
+def test_a_terminal_gets_colours(terminal: Terminal):
+    say_all(terminal)
+    assert terminal.getvalue() == (
+        f"{RED}error:{RESET} no such photo\n{YELLOW}warning:{RESET} small\nplain\n"
+        f"{GREEN}best epoch 3{RESET}\n{GREEN}  of 9{RESET}\n{GREEN}ready{RESET}\n"
+        '{\n  "a": "\\u001b[31m"\n}\n'
+    )
+
+
+@pytest.mark.parametrize("why", ["NO_COLOR", "dumb", "--no-color", "pipe"])
+def test_nothing_else_gets_colours(terminal: Terminal, why: str, monkeypatch: pytest.MonkeyPatch):
+    if why == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    elif why == "dumb":
+        monkeypatch.setenv("TERM", "dumb")
+    elif why == "pipe":
+        monkeypatch.setattr(Terminal, "isatty", lambda _: False)
+    else:
+        tones.choose(wanted=False)
+    say_all(terminal)
+    tones.choose(wanted=True)
+    assert "\x1b" not in terminal.getvalue()
+    assert "error: no such photo\nwarning: small\n" in terminal.getvalue()
+
+
+def test_a_text_cannot_paint_itself(terminal: Terminal):
+    with on(terminal):
+        console.warn("\x1b[32mall is well")
+    assert terminal.getvalue() == f"{YELLOW}warning:{RESET} \\x1b[32mall is well\n"

@@ -15,12 +15,14 @@ from tlcli.commands.options import (
     recipe_path,
     with_json,
     with_recipe,
+    with_runs_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
 
 
 @click.command(cls=RecipeCommand)
 @with_recipe
+@with_runs_dir
 @click.option("--bases", "names", type=BASES, metavar="A,B,...",
               help="Bases to compare, or `all` whose weights are here. "
                    "[default: the recipe's]")  # fmt: skip

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from tlcli.commands.group import HelpfulGroup
+from tlcli.commands.names import RUN
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
+    open_file,
     plan_from_options,
     print_result,
     with_json,
+    with_open,
     with_recipe,
+    with_runs_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
@@ -37,18 +41,21 @@ def audit() -> None:
 
 @audit.command(cls=RecipeCommand)
 @with_recipe
-@click.option("--run", "run_name", help="Audit the photos of this run, in place of a recipe's.")
+@click.option("--run", "run_name", type=RUN,
+              help="Audit the photos of this run, in place of a recipe's.")  # fmt: skip
+@with_runs_dir
 @click.option("--fix-list", type=PATH,
               help="Write a table of the suspects to fill in, for data.labels.")  # fmt: skip
 @click.option("--all", "every", is_flag=True, help="List every suspect, not only the first.")
 @click.option("--out", type=PATH,
               help="For record and sheet. [default: runs/label-audits/NAME-BASE]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace files of the same names in --out.")
+@with_open
 @with_json
 def labels(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None, access: WeightsAccess,
     run_name: str | None, fix_list: Path | None, every: bool, out: Path | None, force: bool,
-    json_: bool,
+    look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Find training and validation photos whose label is probably wrong.
 
@@ -73,11 +80,13 @@ def labels(
     found = label_audit.audit_labels(plan)
     label_output.keep_audit(folder, found, plan.recipe.data.depth)
     print_result(label_output.audit_result(found.record, folder, every=every), json_)
-    if fix_list:
-        _write_fix_list(found, fix_list)
+    open_file(folder / label_output.SUSPECTS_SHEET, look and bool(found.record.suspects))
+    _write_fix_list(found, fix_list)
 
 
-def _write_fix_list(found: LabelAudit, path: Path) -> None:
+def _write_fix_list(found: LabelAudit, path: Path | None) -> None:
+    if path is None:
+        return
     from tlcli.audits.fix_list import write_fix_list
 
     new, lines = write_fix_list(found, path)

@@ -8,7 +8,6 @@ import click
 
 from tlcli.commands.names import BASE
 from tlcli.commands.options import PATH, print_result, with_cache, with_json
-from tlcli.system import console
 
 
 @click.group(invoke_without_command=True)
@@ -35,8 +34,9 @@ def cache(ctx: click.Context, cache_dir: Path | None, json_: bool) -> None:
 @click.option("--unused-days", type=float, help="Remove features not used for this many days.")
 @click.option("--base", type=BASE, help="Remove the features of this base.")
 @click.option("--all", "all_", is_flag=True, help="Remove everything.")
+@with_json
 @click.pass_obj
-def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -> None:
+def prune(home: Path, unused_days: float | None, base: str | None, all_: bool, json_: bool) -> None:
     """Remove features; they are computed again when they are needed.
 
     Also removes check results of other versions or settings; with --all, all check results.
@@ -48,28 +48,30 @@ def prune(home: Path, unused_days: float | None, base: str | None, all_: bool) -
     """
     if all_ == (unused_days is not None or base is not None):
         raise click.UsageError("say what to remove: --all, or --unused-days, --base or both")
-    from tlcli.features import inventory
+    from tlcli.features.store_upkeep import prune_store
     from tlcli.system import files
 
     folder = files.features_folder(home)
-    console.result(inventory.prune_store(folder, home, unused_days=unused_days, base=base))
+    pruned = prune_store(folder, home, unused_days=unused_days, base=base)
+    print_result((pruned.text(), pruned.as_json()), json_)
 
 
 @cache.command()
+@with_json
 @click.pass_obj
-def verify(home: Path) -> None:
+def verify(home: Path, json_: bool) -> None:
     """Read every row and compare its checksum; damaged rows are computed again when needed.
 
     \b
     Example:
       tlcli cache verify
     """
-    from tlcli.features import inventory
+    from tlcli.features.store_upkeep import verify_store
     from tlcli.system import files
 
-    text, damaged = inventory.verify_store(files.features_folder(home))
-    console.result(text)
-    click.get_current_context().exit(1 if damaged else 0)
+    verified = verify_store(files.features_folder(home))
+    print_result((verified.text(), verified.as_json()), json_)
+    click.get_current_context().exit(0 if verified.intact else 1)
 
 
 @cache.command()

@@ -63,7 +63,7 @@ def _suggest_training(path: Path, overrides: tuple[str, ...]) -> None:
 
 def _print_result(result: CheckResult, all_files: bool, json_: bool) -> None:
     from tlcli.data.findings import name_them_all
-    from tlcli.report.next_steps import describe_readiness
+    from tlcli.report.next_steps import print_readiness
 
     if json_:
         console.result_json(result.as_dict())
@@ -73,7 +73,7 @@ def _print_result(result: CheckResult, all_files: bool, json_: bool) -> None:
         print_problems(name_them_all(result.findings))
     if result.plan:
         console.result(result.plan.text() + "\n")
-    console.result(describe_readiness([each.severity for each in result.all_problems()]))
+    print_readiness([each.severity for each in result.all_problems()])
 
 
 def _write_fix_list(result: CheckResult, path: Path) -> None:

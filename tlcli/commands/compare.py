@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tlcli.commands.names import RUN
-from tlcli.commands.options import SPLITS, print_result, with_json, with_raw
+from tlcli.commands.options import SPLITS, print_result, with_json, with_raw, with_runs_dir
 from tlcli.errors import Problem, RunError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--split", type=SPLITS, help="Split to compare.  [default: test, or val without test photos]"
 )
+@with_runs_dir
 @with_raw
 @click.option(
     "--require",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, print_result, with_json, with_run
+from tlcli.commands.options import PATH, open_file, print_result, with_json, with_open, with_run
 
 
 @click.command()
@@ -14,10 +14,12 @@ from tlcli.commands.options import PATH, print_result, with_json, with_run
 @click.option("--out", type=PATH, help="A folder for the pictures.  [default: the run]")
 @click.option("--force", is_flag=True, help="Replace those files even if they are not by tlcli.")
 @click.option("--tensorboard", type=PATH, metavar="DIR", help="Write TensorBoard event files here.")
+@with_open
 @with_json
 def curves(
-    run_name: str | None, out: Path | None, force: bool, tensorboard: Path | None, json_: bool
-) -> None:
+    run_name: str | None, out: Path | None, force: bool, tensorboard: Path | None, look: bool,
+    json_: bool,
+) -> None:  # fmt: skip
     """Draw accuracy, loss and learning rate over all stages, as PNG and SVG.
 
     \b
@@ -36,3 +38,4 @@ def curves(
         written = (*written, learning_curves.write_events(run, tensorboard))
     paths = [str(path) for path in written]
     print_result(("\n".join(paths), {"written": paths}), json_)
+    open_file(written[0], look)

@@ -104,13 +104,12 @@ def _evaluate(
 
 
 def _conclude(run: Run, result: EvaluationResult) -> None:
-    """Say where the numbers are kept, and what a user would do next."""
-    from tlcli.report.next_steps import name_run
+    """Say where the numbers are kept, what they come to, and what a user would do next."""
+    from tlcli.report.next_steps import conclude_evaluation
 
     for path in result.written[:1]:
         console.note(f"\nwritten: {path}")
-    if result.evaluation.split in ("val", "test"):  # of which a report shows the mistakes
-        console.next_step("tlcli", "report", "--explain", *name_run(run))
+    conclude_evaluation(run, result.evaluation)
 
 
 def _check_alone(name: str, given: bool, others: dict[str, Any]) -> None:

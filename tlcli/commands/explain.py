@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
-from tlcli.commands.options import print_result, with_json, with_raw
+from tlcli.commands.options import open_file, print_result, with_json, with_open, with_raw
 from tlcli.commands.photo_arguments import named_photos, with_photos
 
 if TYPE_CHECKING:
+    from tlcli.explain.explain import ExplainResult
     from tlcli.explain.network_choice import NetworkChoice
 
 #: The values of `gradcam.Method`, whose module brings TensorFlow.
@@ -30,10 +31,11 @@ METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
 @with_raw
 @with_picture_out
 @with_picture_force
+@with_open
 @with_json
 def explain(
     photos: tuple[str, ...], network: NetworkChoice, class_name: str | None, layer: str | None,
-    method: Any, raw: bool, out: Path | None, force: bool, json_: bool,
+    method: Any, raw: bool, out: Path | None, force: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show where in photos a network sees a class, as heat maps.
 
@@ -54,4 +56,14 @@ def explain(
     explainer = explanations.Explainer(model, method, layer)
     result = explanations.explain(explainer, named, class_name, target)
     print_result((result.text, result.value), json_)
+    open_file(target, look and bool(result.value["sheet"]))
+    _conclude(result, network)
+
+
+def _conclude(result: ExplainResult, network: NetworkChoice) -> None:
+    """Say what comes next, and end with the exit code."""
+    from tlcli.report.next_steps import conclude_explanations
+
+    if result.value["sheet"]:
+        conclude_explanations(result.value, None if network.base else network.model_file())
     click.get_current_context().exit(1 if result.failed else 0)

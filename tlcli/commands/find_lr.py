@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
+    open_file,
     plan_from_options,
     print_result,
     with_json,
+    with_open,
     with_recipe,
+    with_runs_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
+
+if TYPE_CHECKING:
+    from tlcli.search.find_rate import RateSearch
+    from tlcli.search.write_rate import WrittenRate
 
 
 @click.command("find-lr", cls=RecipeCommand)
 @with_recipe
+@with_runs_dir
 @click.option("--stage", help="The stage to find a rate for. [default: the first]")
 @click.option("--seeds", type=click.IntRange(1, 20), default=3, show_default=True,
               help="Tests with other orders of the photos, whose mean is looked at.")  # fmt: skip
@@ -26,11 +35,12 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @click.option("--out", type=PATH,
               help="A folder for the pictures. [default: runs/rates/NAME-STAGE]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace files of the same names in --out.")
+@with_open
 @with_json
 def find_lr(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
     access: WeightsAccess, stage: str | None, seeds: int, write: bool, out: Path | None,
-    force: bool, json_: bool,
+    force: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Find the learning rate of a stage: train a few steps at rising rates, and undo them.
 
@@ -51,6 +61,14 @@ def find_lr(
     rate_output.keep_rates(found, folder)
     written = rate_output.write_suggestion(found, plan.recipe, number) if write else None
     print_result(rate_output.rate_result(found, folder, written), json_)
+    open_file(folder / rate_output.RATE_CHARTS[0], look)
+    _warn(found, write, written)
+
+
+def _warn(found: RateSearch, write: bool, written: WrittenRate | None) -> None:
+    """Say what a user should know of the rate; raise where --write has written none."""
+    from tlcli.search import rate_output
+
     rate_output.warn_of_rate(found)
     if write:
         rate_output.raise_if_unwritten(written)

@@ -15,6 +15,7 @@ from tlcli.commands.options import (
     print_result,
     with_json,
     with_recipe,
+    with_runs_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @with_recipe
 @click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
 @click.option("--force", is_flag=True, help="Replace the run in --out, if there is one.")
+@with_runs_dir
 @click.option("--fresh", is_flag=True, help="Start a new run even if a matching one was stopped.")
 @click.option("--resume", metavar="RUN", type=RUN, help="Resume this stopped run and no other.")
 @click.option(

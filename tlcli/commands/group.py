@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from tlcli.errors import Problem, TlcliError, reason
-from tlcli.system import console, streams
+from tlcli.runs.root import choose_runs_root
+from tlcli.system import console, streams, tones
 from tlcli.system.signals import Interrupted
 
 _NO_MEMORY = Problem(
@@ -40,20 +41,12 @@ class CommandGroup(HelpfulGroup):
     """A group whose commands fail with lines and an exit code; only a bug has a traceback."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command; to it and its own commands, --quiet, and the letters of `SHORT`."""
+        """Add a command; to it and its own commands, what all have, and the letters of `SHORT`."""
         for command in (cmd, *(cmd.commands.values() if isinstance(cmd, click.Group) else ())):
             for option in command.params:
                 letters = {SHORT[name] for name in option.opts if name in SHORT}
                 option.opts += sorted(letters.difference(option.opts))
-            command.params.append(
-                click.Option(
-                    ["--quiet", "-q"],
-                    is_flag=True,
-                    expose_value=False,
-                    callback=_be_quiet,
-                    help="No notes and no progress.",
-                )
-            )
+            command.params += _common_options()
         super().add_command(cmd, name)
 
     def main(self, *args: Any, **settings: Any) -> Any:
@@ -64,6 +57,9 @@ class CommandGroup(HelpfulGroup):
             if not streams.discard_closed():
                 raise
             sys.exit(2)
+        finally:  # a program that calls this one goes on without its options
+            choose_runs_root(None)
+            tones.choose(wanted=True)
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
         """Read the command line."""
@@ -120,9 +116,34 @@ def _escaped_usage_errors() -> Iterator[None]:
         raise click.UsageError(console.one_line(text), error.ctx) from error
 
 
+def _common_options() -> list[click.Parameter]:
+    """What every command has: it may stand behind `tlcli`, or at the end of the line."""
+    return [
+        click.Option(
+            ["--quiet", "-q"],
+            is_flag=True,
+            expose_value=False,
+            callback=_be_quiet,
+            help="No notes and no progress.",
+        ),
+        click.Option(
+            ["--no-color"],
+            is_flag=True,
+            expose_value=False,
+            callback=_have_no_colours,
+            help="No colours. Also NO_COLOR=1.",
+        ),
+    ]
+
+
 def _be_quiet(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         console.configure(quiet=True)
+
+
+def _have_no_colours(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        tones.choose(wanted=False)
 
 
 def _how_to_resume() -> str:

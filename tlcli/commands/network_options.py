@@ -14,6 +14,7 @@ from tlcli.commands.options import (
     PATH,
     Command,
     with_offline,
+    with_runs_dir,
     with_weights_access,
     with_weights_dir,
 )
@@ -37,6 +38,7 @@ def with_network(weights_help: str) -> Callable[[Command], Command]:
     options = (
         click.option("--run", "run_name", type=RUN, help="A run directory, its "
                      "name, or a model.keras. [default: runs/latest]"),
+        with_runs_dir,
         click.option("--base", type=BASE,
                      help="A base with its ImageNet weights instead of a run."),
         click.option("--weights", "weights_file", type=PATH, help=weights_help),

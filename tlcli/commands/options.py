@@ -31,6 +31,26 @@ with_raw = click.option(
     "--raw", is_flag=True, help="The network's own probabilities, not calibrated."
 )
 
+with_open = click.option("--open", "look", is_flag=True, help="Open it in the system's viewer.")
+
+
+def _choose_runs(ctx: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
+    if folder is not None:
+        from tlcli.runs.root import choose_runs_root
+
+        choose_runs_root(folder)  # until the end of `CommandGroup.main`
+
+
+# Eager: other words are looked up among the runs.
+with_runs_dir = click.option(
+    "--runs-dir",
+    type=PATH,
+    is_eager=True,
+    expose_value=False,
+    callback=_choose_runs,
+    help="The folder of the runs.  [default: TLCLI_RUNS, or runs]",
+)
+
 with_data = click.option(
     "--data", type=PATH, help="Where the photos of the run are now, if they were moved."
 )
@@ -80,7 +100,8 @@ def with_run(command: Command) -> Command:
         return command(*arguments, run_name=run or run_name, **options)
 
     text = "A run directory, or its name; the same as RUN.  [default: runs/latest]"
-    named = click.option("--run", "run_name", type=RUN, help=text)(cast(Command, with_name))
+    placed = with_runs_dir(cast(Command, with_name))
+    named = click.option("--run", "run_name", type=RUN, help=text)(placed)
     return click.argument("run", required=False, type=RUN)(named)
 
 
@@ -215,6 +236,14 @@ def print_result(result: tuple[str, Any], json_: bool) -> None:
         console.result_json(value)
     else:
         console.result(text)
+
+
+def open_file(path: Path, look: bool) -> None:
+    """Show a file that was written, where --open asks for it."""
+    if look:
+        from tlcli.system import viewer
+
+        viewer.open_file(path)
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tlcli.commands.names import RUN
-from tlcli.commands.options import with_raw
+from tlcli.commands.options import with_raw, with_runs_dir
 from tlcli.commands.photo_arguments import counted_photos, with_photos
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--run", "run_name", type=RUN, help="A run directory, its "
               "name, or a model.keras. "
               "[default: runs/latest]")  # fmt: skip
+@with_runs_dir
 @click.option("--top", type=click.IntRange(min=1), default=1, show_default=True,
               help="Classes to show for each photo.")  # fmt: skip
 @with_raw

@@ -9,10 +9,12 @@ import click
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
+    open_file,
     print_result,
     recipe_path,
     with_config,
     with_json,
+    with_open,
 )
 from tlcli.system import console
 
@@ -25,10 +27,11 @@ from tlcli.system import console
               help="Views of each photo. [default: those the recipe keeps, at most 6]")  # fmt: skip
 @click.option("--out", type=PATH, help="The picture to write. [default: NAME-views.png]")
 @click.option("--force", is_flag=True, help="Replace that file even if it is not by tlcli.")
+@with_open
 @with_json
 def preview(
     config: Path | None, overrides: tuple[str, ...], number: int, views: int | None,
-    out: Path | None, force: bool, json_: bool,
+    out: Path | None, force: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Draw a sheet of training photos with their augmented views.
 
@@ -47,4 +50,6 @@ def preview(
     for line in sheet.shortfalls(number, views):
         console.note(line)
     print_result((str(sheet.path), sheet.as_json()), json_)
+    open_file(sheet.path, look)
+    console.note("A view whose class you cannot tell teaches nothing: weaken `augment` then.")
     suggest_command("finetune", path, overrides)

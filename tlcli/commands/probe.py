@@ -10,26 +10,32 @@ from tlcli.commands.names import BOUNDARIES
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
+    open_file,
     plan_from_options,
     print_result,
     with_json,
+    with_open,
     with_recipe,
+    with_runs_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
 
 
 @click.command(cls=RecipeCommand)
 @with_recipe
+@with_runs_dir
 @click.option("--boundaries", type=BOUNDARIES, metavar="A,B,...",
               help="Boundaries to ask. [default: the last of each block, and every one of the two "
                    "highest blocks]")  # fmt: skip
 @click.option("--out", type=PATH,
               help="A folder for record and charts. [default: runs/probes/NAME-BASE]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace files of the same names in --out.")
+@with_open
 @with_json
 def probe(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
-    access: WeightsAccess, boundaries: str | None, out: Path | None, force: bool, json_: bool,
+    access: WeightsAccess, boundaries: str | None, out: Path | None, force: bool,
+    look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Measure which boundary's features tell the classes apart, on the training photos.
 
@@ -51,3 +57,4 @@ def probe(
     probe_output.keep_probe(folder, record)
     described = probe_output.describe_probe(record, folder)
     print_result((described, probe_output.probe_json(record, folder)), json_)
+    open_file(folder / probe_output.ACCURACY_CHARTS[0], look)

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.options import PATH, print_result, with_data, with_json, with_raw, with_run
+from tlcli.commands.options import (
+    PATH,
+    open_file,
+    print_result,
+    with_data,
+    with_json,
+    with_open,
+    with_raw,
+    with_run,
+)
 from tlcli.system import console
 
 
@@ -18,6 +27,7 @@ from tlcli.system import console
 @click.option("--explain", "with_heat_maps", is_flag=True, help="First make heat maps of mistakes "
               "and unsure answers, and keep them in the run.")  # fmt: skip
 @with_raw
+@with_open
 @with_json
 def report(
     run_name: str | None,
@@ -26,6 +36,7 @@ def report(
     data: Path | None,
     with_heat_maps: bool,
     raw: bool,
+    look: bool,
     json_: bool,
 ) -> None:
     """Write one HTML file about a run: scores, mistakes, curves, how to reproduce it.
@@ -36,7 +47,7 @@ def report(
       tlcli report --explain --out cats.html
     """
     from tlcli.report import report as reports
-    from tlcli.report.next_steps import name_run
+    from tlcli.report.next_steps import name_run, print_verdict
     from tlcli.runs import directory
 
     run = directory.find_run(run_name)
@@ -44,5 +55,6 @@ def report(
         reports.explain_photos(run, data, raw=raw)
     written = reports.write_report(run, out=out, data=data, raw=raw, force=force)
     print_result((str(written.path), written.as_json()), json_)
-    console.note(written.contents.verdict.sentences()[0])
+    open_file(written.path, look)
+    print_verdict(written.contents.verdict, 1)
     console.next_step("tlcli", "predict", *name_run(run), "PHOTO")

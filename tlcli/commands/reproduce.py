@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from tlcli.commands.names import RUN
 from tlcli.commands.options import (
     PATH,
     print_result,
@@ -15,6 +14,7 @@ from tlcli.commands.options import (
     with_data,
     with_json,
     with_offline,
+    with_run,
     with_weights_access,
     with_weights_dir,
 )
@@ -22,7 +22,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 
 
 @click.command()
-@click.argument("run", required=False, type=RUN)
+@with_run
 @click.option("--out", type=PATH, help="Where to put the repeated run. [default: RUN-again]")
 @with_data
 @click.option("--weights-file", type=PATH,
@@ -34,7 +34,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @with_json
 @with_weights_access
 def reproduce(
-    run: str | None, out: Path | None, data: Path | None, weights_file: Path | None,
+    run_name: str | None, out: Path | None, data: Path | None, weights_file: Path | None,
     cache_dir: Path | None, json_: bool, access: WeightsAccess,
 ) -> None:  # fmt: skip
     """Train a run again from its own record and compare: identical, or where it first differs.
@@ -47,7 +47,7 @@ def reproduce(
     from tlcli.training import reproduce as reproduction
 
     compared = reproduction.reproduce(
-        run, out=out, cache=cache_dir, data=data, weights=weights_file, access=access
+        run_name, out=out, cache=cache_dir, data=data, weights=weights_file, access=access
     )
     print_result((compared.text(), compared.as_dict()), json_)
     click.get_current_context().exit(0 if compared.difference is None else 1)

@@ -10,7 +10,14 @@ import click
 
 from tlcli.commands.group import HelpfulGroup
 from tlcli.commands.names import RUN
-from tlcli.commands.options import PATH, print_result, with_json
+from tlcli.commands.options import (
+    PATH,
+    open_file,
+    print_result,
+    with_json,
+    with_open,
+    with_runs_dir,
+)
 from tlcli.errors import Problem, RunError
 from tlcli.system import console
 
@@ -53,6 +60,7 @@ def runs() -> None:
 @click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option("--columns", metavar="KEY,...", help="Settings that get a column.  [default: those "
               "that differ between the runs]")  # fmt: skip
+@with_runs_dir
 @with_json
 def list_runs(
     folder: Path | None, where: tuple[str, ...], sort: str | None, reverse: bool,
@@ -90,6 +98,7 @@ def _describe_none(folder: Path | None, *, any_runs: bool) -> str:
 @runs.command(name="diff")
 @click.argument("first", metavar="RUN", type=RUN)
 @click.argument("second", metavar="RUN", type=RUN)
+@with_runs_dir
 @with_json
 def diff_runs(first: str, second: str, json_: bool) -> None:
     """Show two runs side by side: settings, photos, versions, results.
@@ -112,6 +121,7 @@ def diff_runs(first: str, second: str, json_: bool) -> None:
 @runs.command(name="note")
 @click.argument("run", type=RUN)
 @click.argument("text", required=False)
+@with_runs_dir
 @with_json
 def note_run(run: str, text: str | None, json_: bool) -> None:
     """Keep a note on a run, or print it. An empty TEXT removes it.
@@ -132,6 +142,7 @@ def note_run(run: str, text: str | None, json_: bool) -> None:
 @runs.command(name="rename")
 @click.argument("run", type=RUN)
 @click.argument("name")
+@with_runs_dir
 @with_json
 def rename_run(run: str, name: str, json_: bool) -> None:
     """Give a run another name.
@@ -150,6 +161,7 @@ def rename_run(run: str, name: str, json_: bool) -> None:
 @click.argument("names", metavar="RUN...", type=RUN, nargs=-1, required=True)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Also remove files in them that tlcli did not write.")
+@with_runs_dir
 @with_json
 def remove_runs(names: tuple[str, ...], yes: bool, force: bool, json_: bool) -> None:
     """Remove runs with all their files, models included. Features in the store stay.
@@ -175,8 +187,12 @@ def remove_runs(names: tuple[str, ...], yes: bool, force: bool, json_: bool) -> 
 @click.argument("folder", required=False, type=PATH)
 @click.option("--out", type=PATH, help="The HTML file.  [default: runs.html in the folder]")
 @click.option("--force", is_flag=True, help="Replace that file even if it is not by tlcli.")
+@with_open
+@with_runs_dir
 @with_json
-def page_of_runs(folder: Path | None, out: Path | None, force: bool, json_: bool) -> None:
+def page_of_runs(
+    folder: Path | None, out: Path | None, force: bool, look: bool, json_: bool
+) -> None:
     """Write one HTML file about all runs: a table to sort, curves, settings and scores.
 
     \b
@@ -188,6 +204,7 @@ def page_of_runs(folder: Path | None, out: Path | None, force: bool, json_: bool
 
     written = write_page(folder, out=out, force=force)
     print_result((str(written.path), written.as_json()), json_)
+    open_file(written.path, look)
 
 
 def _run(name: str) -> Run:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tlcli.commands.names import RUN
-from tlcli.commands.options import PATH, with_json, with_raw
+from tlcli.commands.options import PATH, with_json, with_raw, with_runs_dir
 
 _COUNT = click.IntRange(min=1)
 
@@ -17,6 +17,7 @@ _COUNT = click.IntRange(min=1)
 @click.option("--run", "runs", type=RUN, multiple=True, help="A run directory, its "
               "name, or a model.keras; "
               "NAME=RUN names it in addresses. Repeatable.  [default: runs/latest]")  # fmt: skip
+@with_runs_dir
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; "
               "0.0.0.0 is open to other machines.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True,

@@ -15,6 +15,7 @@ from tlcli.commands.options import (
     recipe_path,
     with_json,
     with_recipe,
+    with_runs_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=RecipeCommand)
 @with_recipe
+@with_runs_dir
 @click.option("--trials", type=click.IntRange(1, 100_000), default=50, show_default=True,
               help="Trials of the whole study.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True),

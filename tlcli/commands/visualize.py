@@ -9,7 +9,7 @@ import click
 
 from tlcli.commands.group import HelpfulGroup
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
-from tlcli.commands.options import PATH, print_result, with_json
+from tlcli.commands.options import PATH, open_file, print_result, with_json, with_open
 from tlcli.commands.photo_arguments import with_photos
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ def visualize() -> None:
               help="A layer; may be repeated.  [default: the last one at each size]")  # fmt: skip
 @with_picture_out
 @with_picture_force
+@with_open
 @with_json
 def activations(
     photo: Path, network: NetworkChoice, layers: tuple[str, ...], out: Path | None, force: bool,
-    json_: bool,
+    look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show the channels of layers for a photo, each as its own picture.
 
@@ -53,6 +54,7 @@ def activations(
     from tlcli.explain.activations import write_activations
 
     print_result(write_activations(model, photo, layers, target), json_)
+    open_file(target, look)
 
 
 @visualize.command()
@@ -67,10 +69,11 @@ def activations(
               help="Seed of the random start.")  # fmt: skip
 @with_picture_out
 @with_picture_force
+@with_open
 @with_json
 def filters(
     network: NetworkChoice, layer: str, numbers: str | None, steps: int, size: int | None,
-    seed: int, out: Path | None, force: bool, json_: bool,
+    seed: int, out: Path | None, force: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Draw what each filter of a layer responds to most, by gradient ascent.
 
@@ -87,3 +90,4 @@ def filters(
 
     result = write_filters(model, layer, numbers, target, side=size, steps=steps, seed=seed)
     print_result(result, json_)
+    open_file(target, look)

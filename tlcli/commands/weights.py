@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -19,7 +20,6 @@ from tlcli.commands.options import (
     with_weights_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
-from tlcli.system import console
 
 
 @click.group(cls=HelpfulGroup)
@@ -59,9 +59,10 @@ def list_(folder: Path, json_: bool, access: WeightsAccess) -> None:
 @weights.command()
 @click.argument("names", nargs=-1, required=True, type=BASE, metavar="BASE...")
 @with_offline
+@with_json
 @click.pass_obj
 @with_weights_access
-def fetch(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
+def fetch(folder: Path, names: tuple[str, ...], json_: bool, access: WeightsAccess) -> None:
     """Fetch the ImageNet weights of bases into tlcli's cache and verify them.
 
     \b
@@ -70,16 +71,16 @@ def fetch(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
     """
     from tlcli.pretrained.weight_inventory import fetch_weights
 
-    for path in fetch_weights(names, folder, offline=access.offline):
-        console.result(str(path))
+    _print_files(fetch_weights(names, folder, offline=access.offline), json_)
 
 
 @weights.command()
 @click.argument("names", nargs=-1, type=BASE, metavar="[BASE...]")
 @with_weights_dir
+@with_json
 @click.pass_obj
 @with_weights_access
-def verify(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
+def verify(folder: Path, names: tuple[str, ...], json_: bool, access: WeightsAccess) -> None:
     """Read the weights on this machine and compare them with what is published.
 
     \b
@@ -89,10 +90,10 @@ def verify(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
     """
     from tlcli.pretrained.weight_inventory import verify_weights
 
-    lines, problems = verify_weights(names, folder, access)
-    console.result("\n".join(lines) or "no valid weights on this machine")
-    print_problems(tuple(problems))
-    click.get_current_context().exit(1 if problems else 0)
+    verified = verify_weights(names, folder, access)
+    print_result((verified.text(), verified.as_json()), json_)
+    print_problems(verified.problems)
+    click.get_current_context().exit(1 if verified.problems else 0)
 
 
 @weights.command("import")
@@ -101,8 +102,9 @@ def verify(folder: Path, names: tuple[str, ...], access: WeightsAccess) -> None:
     "--base", type=BASE, required=True, help="The base whose ImageNet weights the file holds."
 )
 @click.option("--force", is_flag=True, help="Replace other weights of the base.")
+@with_json
 @click.pass_obj
-def import_(folder: Path, file: Path, base: str, force: bool) -> None:
+def import_(folder: Path, file: Path, base: str, force: bool, json_: bool) -> None:
     """Copy weights from a .weights.h5, .h5, .keras or .onnx file into tlcli's cache.
 
     \b
@@ -111,7 +113,7 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
     """
     from tlcli.pretrained.weight_inventory import import_weights
 
-    console.result(str(import_weights(file, base, folder, force=force)))
+    _print_files([import_weights(file, base, folder, force=force)], json_)
 
 
 @weights.command()
@@ -119,11 +121,13 @@ def import_(folder: Path, file: Path, base: str, force: bool) -> None:
 @click.argument("names", nargs=-1, type=BASE, metavar="[BASE...]")
 @with_weights_dir
 @click.option("--force", is_flag=True, help="Replace files that hold something else.")
+@with_json
 @click.pass_obj
 @with_weights_access
 def export(
-    folder: Path, target: Path, names: tuple[str, ...], access: WeightsAccess, force: bool
-) -> None:
+    folder: Path, target: Path, names: tuple[str, ...], access: WeightsAccess, force: bool,
+    json_: bool,
+) -> None:  # fmt: skip
     """Copy the weights on this machine to a folder, for a machine without a network.
 
     On that machine, name the folder with --weights-dir or TLCLI_WEIGHTS.
@@ -134,5 +138,10 @@ def export(
     """
     from tlcli.pretrained.weight_inventory import export_weights
 
-    for path in export_weights(target, names, folder, access, force=force):
-        console.result(str(path))
+    _print_files(export_weights(target, names, folder, access, force=force), json_)
+
+
+def _print_files(paths: Sequence[Path], json_: bool) -> None:
+    """Print the files that a command has left."""
+    named = [str(path) for path in paths]
+    print_result(("\n".join(named), {"files": named}), json_)

@@ -54,7 +54,7 @@ def find_thin_classes(counts: SplitCounts, layout: Layout, shares: Shares) -> It
         thin = [name for name in names if totals[name] and not counts[split][name]]
         if used and thin:
             what = f"no photo is left for {split}"
-            details = tuple(f"of {counted(totals[name], 'photo')}" for name in thin)
+            details = tuple(f"{counted(totals[name], 'photo')} in all" for name in thin)
             finding = Finding(f"class without {split}", severity, what, hint, details=details)
             yield layout.class_finding(finding, [("train", name) for name in thin])
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from tlcli.data import dataset
 from tlcli.data.balance import Imbalance, measure_imbalance
@@ -13,11 +17,14 @@ from tlcli.data.findings import relative_name
 from tlcli.data.folders import is_folder
 from tlcli.data.labels_in_names import read_names
 from tlcli.data.layout import SPLITS
+from tlcli.data.splits import SplitName
+from tlcli.data.table_columns import recipe_line
+from tlcli.data.tables import guess_columns
 from tlcli.errors import Problem, RecipeError
 from tlcli.networks import bases
 from tlcli.networks.scratch import OwnHead
 from tlcli.recipe.recipe import plain_name
-from tlcli.recipe.settings import TEST_SHARE, Data, Split
+from tlcli.recipe.settings import TEST_SHARE, Columns, Data, Split
 from tlcli.system import console
 from tlcli.system.console import one_line
 from tlcli.system.files import write_table, write_text
@@ -25,8 +32,32 @@ from tlcli.system.yamlfile import quote_scalar
 
 _POOLINGS = {"avg", "max", "flatten"}
 
+#: Of a table that has the usual names.
+NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+
 #: With more training photos than this, views of them buy little and cost as much as ever.
 ENOUGH_PHOTOS = 5_000
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A recipe that was written, and what photos it is for, by split."""
+
+    path: Path
+    classes: int
+    photos: Mapping[SplitName, int]
+
+    def sentence(self) -> str:
+        """What was found, in a line."""
+        train, val, test = (self.photos[name] for name in SPLITS)
+        return (
+            f"{console.counted(self.classes, 'class')}: {console.counted(train, 'photo')} to train "
+            f"on, {_count(val)} to validate, {_count(test)} to test"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """What `tlcli init --json` prints."""
+        return {"recipe": str(self.path), "classes": self.classes, "photos": dict(self.photos)}
 
 
 def write_starter(
@@ -36,19 +67,24 @@ def write_starter(
     base: str = "VGG16",
     force: bool = False,
     labels_from_names: bool = False,
-) -> Path:
-    """Write a commented recipe for a folder of photos or a table of them; returns its path.
+    columns: Mapping[str, str] = NO_COLUMNS,
+) -> Starter:
+    """Write a commented recipe for a folder of photos or a table of them.
 
     With `labels_from_names` the names of the photos tell their labels (`cat.1.jpg`): they are
-    written to a table beside the recipe. Prints warnings and notes. Raises `DataError` for photos
-    that cannot be trained on, and `RecipeError` where a file is there already or the base is
-    unknown.
+    written to a table beside the recipe. `columns` are names of columns of a table, by what they
+    are for; others are guessed where it has not the usual ones. Prints warnings and notes. Raises
+    `DataError` for photos that cannot be trained on, and `RecipeError` where a file is there
+    already or the base is unknown.
     """
     row = bases.lookup(base)
     if row is None:
         raise RecipeError(bases.unknown_base(base, "--base"))
     source = source.absolute()
     is_table = source.suffix.lower() in (".csv", ".tsv") and not is_folder(source)
+    if columns and not is_table:
+        hint = "leave it out, or name the table"
+        raise RecipeError(Problem("--column", f"{source.name} is no table", hint))
     if is_table and labels_from_names:
         hint = "leave it out, or name the folder of the photos"
         raise RecipeError(Problem("--labels-from-names", f"{source.name} is a table", hint))
@@ -64,7 +100,8 @@ def write_starter(
     kept = path.absolute().with_name(_split_file(path))
     split = Split(file=kept if kept.exists() else None)
     if is_table or labels_from_names:
-        data = Data(csv=table.absolute(), split=split)
+        named = Columns(**(_find_columns(table, columns) if is_table else {}))
+        data = Data(csv=table.absolute(), split=split, columns=named)
     else:
         data = Data(dir=source, split=split)
     index = dataset.read_index(data)
@@ -74,7 +111,17 @@ def write_starter(
     if imbalance:
         console.print_problem(imbalance.as_finding().as_problem(index.root))
     write_text(path, _text(index, data, row, path))
-    return path
+    return Starter(path, len(index.classes), {name: len(index.of(name)) for name in SPLITS})
+
+
+def _find_columns(table: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """The names of a table's columns: those that the user gives, and guesses of others."""
+    guesses = {use: name for use, name in guess_columns(table).items() if use not in given}
+    if guesses:
+        taken = ", ".join(f"'{name}' as {use}" for use, name in guesses.items())
+        hint = "name others with --column, as in --column label=class"
+        console.print_problem(Problem(str(table), f"took {taken}", hint, "note"))
+    return {**guesses, **given}
 
 
 def _write_table(folder: Path, table: Path) -> None:
@@ -100,6 +147,12 @@ def _write_table(folder: Path, table: Path) -> None:
 def _split_file(path: Path) -> str:
     """The name of the file that keeps the split, beside the recipe."""
     return f"{plain_name(path.stem)}-split.csv"
+
+
+def _column_lines(data: Data) -> list[str]:
+    """What the table calls its columns, if not path, label, split and group."""
+    others = {use: name for use, name in data.columns.model_dump().items() if name and name != use}
+    return [f"  {recipe_line(**others).removeprefix('data.')}"] if others else []
 
 
 def _split_lines(index: Index, path: Path) -> list[str]:
@@ -146,6 +199,7 @@ def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> st
         "seed: 0                     # of the head's weights, dropout and order",
         "data:",
         f"  {'csv' if data.csv else 'dir'}: {quote_scalar(place)}",
+        *_column_lines(data),
         *_split_lines(index, path),
         "  on_bad_image: error       # or skip: leave out unreadable photos and name them",
         "base:",

@@ -129,6 +129,26 @@ def find_columns(
     return TableColumns((), len(spelt), places, split_values("split"))
 
 
+def guess_names(lines: Sequence[TableLine], is_file: Callable[[str], bool]) -> dict[str, str]:
+    """What a table without a recipe calls its columns, by what they are for, where it is not that.
+
+    Empty where its first line names no columns, or has the usual names.
+    """
+    spelt = tuple(cell.strip() for cell in lines[0].cells)
+    folded = {name.casefold() for name in spelt}
+    if "path" not in folded and not _names_columns(lines, is_file):
+        return {}
+    missing = [use for use in ("path", "label", "split") if use not in folded]
+    if missing in ([], ["split"]):
+        return {}
+    others = {
+        name: values
+        for name, values in _columns(spelt, lines).items()
+        if name.casefold() not in COLUMNS
+    }
+    return guess_columns(others, missing)
+
+
 def _by_name(
     table: Path, spelt: tuple[str, ...], names: ColumnNames, lines: Sequence[TableLine]
 ) -> TableColumns:

@@ -21,7 +21,7 @@ from typing import Literal
 
 from tlcli.data.slips import Slip, slip_problems
 from tlcli.data.splits import SPLIT_WORDS, SplitName, is_yes_or_no
-from tlcli.data.table_columns import ColumnNames, TableColumns, TableLine, find_columns
+from tlcli.data.table_columns import ColumnNames, TableColumns, TableLine, find_columns, guess_names
 from tlcli.data.table_paths import PhotoFinder
 from tlcli.data.unused_columns import find_unused_columns
 from tlcli.errors import DataError, Problem, nearest, reason
@@ -79,6 +79,12 @@ def read_rows(
         *find_unused_columns(table, columns, names, body),
     ]
     return [*rows.values()], problems
+
+
+def guess_columns(table: Path) -> dict[str, str]:
+    """The names of the columns of a table that no recipe names; see `table_columns.guess_names`."""
+    lines = list(_lines(table, _text(table)))
+    return guess_names(lines, PhotoFinder(table.parent).exists) if lines else {}
 
 
 def _parse(finder: PhotoFinder, columns: TableColumns, line: TableLine) -> TableRow | Slip:

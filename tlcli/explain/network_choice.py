@@ -33,6 +33,10 @@ class NetworkChoice:
     access: WeightsAccess
     raw: bool = False
 
+    def model_file(self) -> Path:
+        """The file of the run's model; a `RunError` where there is none."""
+        return directory.find_model(self.run, named=False)
+
     def open_classifier(self) -> ExplainedModel:
         """The model of the run, or the base with its ImageNet classifier.
 

@@ -1,4 +1,4 @@
-"""What the feature store holds: its trunks one by one, to list, verify and remove them."""
+"""What the feature store holds: its trunks one by one, to list and remove them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from tlcli.data import audit_cache
-from tlcli.errors import Problem
 from tlcli.features.store import TrunkRows
 from tlcli.features.store_index import INDEX, SCHEMA, fetch_all, store_errors, wait_for_index
 from tlcli.features.trunk_address import TrunkAddress
-from tlcli.system import console, files, locks, shared_locks
+from tlcli.system import files, shared_locks
 from tlcli.system.database import STEP
 from tlcli.system.files import is_damaged_database
 from tlcli.system.shared_locks import IN_USE_FILE
@@ -180,101 +178,3 @@ def _removal_order(path: Path) -> tuple[bool, bool]:
     """The record late, so that an interrupted removal is still listed; the file of the lock last,
     since it keeps other processes out until all else is gone."""
     return path.name in ("trunk.json", IN_USE_FILE), path.name == IN_USE_FILE
-
-
-def prune_store(
-    folder: Path, home: Path, *, unused_days: float | None = None, base: str | None = None
-) -> str:
-    """Remove the features that match the conditions given; without conditions, everything.
-
-    Of the check results under `home`, those of other decoders or limits than today's are removed,
-    or all without conditions. Features that a process has open stay, and a warning says so. Returns
-    a line that says how much room that made.
-    """
-    removed = []
-    for trunk in list_trunks(folder):
-        if unused_days is not None and trunk.days_unused < unused_days:
-            continue
-        if base is not None and trunk.description["base"].lower() != base.lower():
-            continue
-        try:
-            remove_trunk(trunk)
-        except locks.LockHeldError as held:
-            hint = "it is kept; prune again when that process has ended"
-            console.warn(str(Problem(str(trunk.path), f"is in use by {held}", hint)))
-        else:
-            removed.append(trunk)
-    freed = console.size(sum(trunk.bytes for trunk in removed))
-    text = f"removed {console.counted(sum(trunk.rows for trunk in removed), 'row')}, {freed}"
-    everything = unused_days is None and base is None
-    forgotten, freed_too = audit_cache.prune_cache(home, everything=everything)
-    if forgotten or freed_too:
-        photos = f" of {console.counted(forgotten, 'photo')}" if forgotten else ""
-        text += f"; and check results{photos}, {console.size(freed_too)}"
-    return text
-
-
-@dataclass(frozen=True)
-class _Verification:
-    """What verifying came to.
-
-    Attributes:
-        rows: that were compared with their checksums.
-        damaged: those of them that do not match.
-        lost: trunks and folders with rows that no index leads to.
-    """
-
-    rows: int = 0
-    damaged: int = 0
-    lost: int = 0
-
-    def __add__(self, other: _Verification) -> _Verification:
-        return _Verification(
-            self.rows + other.rows, self.damaged + other.damaged, self.lost + other.lost
-        )
-
-
-def verify_store(folder: Path) -> tuple[str, int]:
-    """Compare every row with its checksum and forget the damaged ones.
-
-    Shards that no index knows are removed. Returns the outcome in words, and how many rows and
-    places were wrong.
-    """
-    total = sum(map(_verify_trunk, list_trunks(folder)), _Verification())
-    for path in sorted({shard.parent for shard in folder.glob("*/rows-*.npy")}):
-        if not (path / "trunk.json").exists():
-            hint = "its rows cannot be found; remove the folder"
-            console.warn(str(Problem(str(path), "has no trunk.json", hint)))
-            total += _Verification(lost=1)
-    if not (total.damaged or total.lost):
-        return f"{console.counted(total.rows, 'row')}, all intact", 0
-    text = f"{console.counted(total.damaged, 'damaged row')} of {total.rows:,}"
-    if total.lost:
-        text += f", and {console.counted(total.lost, 'place')} with rows that cannot be found"
-    text += "; they will be computed again when they are needed"
-    return text, total.damaged + total.lost
-
-
-def _verify_trunk(trunk: StoredTrunk) -> _Verification:
-    if trunk.damaged or trunk.misplaced:
-        what = (
-            "is damaged, or lies beside something that is not a file"
-            if trunk.damaged
-            else "does not match the folder's name"
-        )
-        hint = "its rows cannot be found; remove it with `tlcli cache prune --base`"
-        console.warn(str(Problem(str(trunk.path), f"its trunk.json {what}", hint)))
-        return _Verification(lost=1)
-    # In this order: a writer adds a shard to the index before it makes the file.
-    shards = {path.name for path in trunk.path.glob("rows-*.npy")}
-    with closing(trunk.open()) as rows:
-        damaged = rows.damaged()
-        rows.forget(damaged)
-        orphans = sorted(shards - rows.shards())
-    if orphans:
-        what = f"its index does not know {console.counted(len(orphans), 'shard')}"
-        console.warn(str(Problem(str(trunk.path), what, "removed")))
-        with store_errors(trunk.path):
-            for name in orphans:
-                (trunk.path / name).unlink(missing_ok=True)
-    return _Verification(trunk.rows, len(damaged), lost=int(bool(orphans)))

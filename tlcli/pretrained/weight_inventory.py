@@ -132,21 +132,47 @@ def fetch_weights(names: Sequence[str], folder: Path, *, offline: bool = False) 
     return paths
 
 
-def verify_weights(
-    names: Sequence[str], folder: Path, access: WeightsAccess
-) -> tuple[list[str], list[Problem]]:
-    """Read every weights file on this machine: a line for each good one, and the problems."""
-    lines: list[str] = []
+@dataclass(frozen=True)
+class VerifiedWeights:
+    """What reading the weights files came to: those that can be used, and the problems."""
+
+    files: tuple[tuple[WeightFile, Provenance], ...]
+    problems: tuple[Problem, ...]
+
+    def text(self) -> str:
+        """A line for each file that can be used."""
+        lines = (
+            f"{file.row.name}: {file.path}: {found.verification}, fingerprint {found.fingerprint}"
+            for file, found in self.files
+        )
+        return "\n".join(lines) or "no valid weights on this machine"
+
+    def as_json(self) -> dict[str, Any]:
+        """What `tlcli weights verify --json` prints."""
+        return {
+            "files": [
+                {
+                    "base": file.row.name,
+                    "path": str(file.path),
+                    "verified": found.verified,
+                    "fingerprint": found.fingerprint,
+                }
+                for file, found in self.files
+            ],
+            "problems": [str(problem) for problem in self.problems],
+        }
+
+
+def verify_weights(names: Sequence[str], folder: Path, access: WeightsAccess) -> VerifiedWeights:
+    """Read every weights file on this machine, and compare it with what is published."""
+    verified: list[tuple[WeightFile, Provenance]] = []
     problems: list[Problem] = []
     for file in find_weight_files(names, folder, access):
         try:
-            provenance = file.verify(folder)
+            verified.append((file, file.verify(folder)))
         except WeightsError as error:
             problems += error.problems
-            continue
-        summary = f"{provenance.verification}, fingerprint {provenance.fingerprint}"
-        lines.append(f"{file.row.name}: {file.path}: {summary}")
-    return lines, problems
+    return VerifiedWeights(tuple(verified), tuple(problems))
 
 
 def import_weights(file: Path, base: str, folder: Path, *, force: bool = False) -> Path:

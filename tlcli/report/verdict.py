@@ -13,6 +13,9 @@ from tlcli.report.run_data import RunData
 from tlcli.runs.evaluation_records import MajorityBaseline
 from tlcli.system.console import counted
 
+#: What photos a verdict is about: a split of the run, or photos from elsewhere.
+PhotoKind = Literal["test", "val", "other"]
+
 
 @dataclass(frozen=True)
 class MeasuredAccuracy:
@@ -69,7 +72,7 @@ class Verdict:
         weighted: whether some stage weighs classes.
     """
 
-    photos: Literal["test", "val"]
+    photos: PhotoKind
     network: MeasuredAccuracy | None
     majority: MajorityBaseline | None
     stages: tuple[MeasuredAccuracy, ...]
@@ -93,6 +96,13 @@ class Verdict:
         )
 
     @property
+    def pleasing(self) -> bool:
+        """Whether it is better than the majority baseline, and fine-tuning cost nothing."""
+        if self.network is None or (self.majority is not None and self.standing != "above"):
+            return False
+        return self.gain is None or self.gain.difference >= 0 or not self.gain.significant
+
+    @property
     def level(self) -> str:
         """The confidence level of the intervals, as a percentage."""
         return f"{100 * CONFIDENCE_LEVEL:g}%"
@@ -112,7 +122,7 @@ class Verdict:
     def _quality(self) -> str:
         assert self.network is not None
         low, high = self.network.interval
-        kind = {"test": "test photo", "val": "validation photo"}[self.photos]
+        kind = {"test": "test photo", "val": "validation photo", "other": "photo"}[self.photos]
         share = f"{percent(self.network.accuracy)} of {counted(self.network.n, kind)}"
         if self.photos == "val" or self.seen:  # `_caution` says why that promises nothing
             return f"It classifies {share} correctly."

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.errors import Problem, RunError, reason, suggestion
+from tlcli.runs.root import runs_root as runs_root
 from tlcli.system import console, files
 from tlcli.system.files import RECORD_BYTES, read_bytes, read_json
 
@@ -151,11 +152,6 @@ class Run:
     def has_checkpoints(self) -> bool:
         """Whether there is a checkpoint from which it can be resumed."""
         return any(self.file(CHECKPOINTS).glob("*.npz"))
-
-
-def runs_root() -> Path:
-    """The folder of the runs: `TLCLI_RUNS`, or `runs` in the working folder."""
-    return Path(os.environ.get("TLCLI_RUNS") or "runs")
 
 
 def mark_latest(run: Run) -> None:

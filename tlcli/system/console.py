@@ -9,13 +9,17 @@ import os
 import shlex
 import sys
 import time
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from tlcli.errors import Problem
-from tlcli.system import streams
+from tlcli.system import streams, tones
+from tlcli.system.plain_text import one_line as one_line
+from tlcli.system.plain_text import printable as printable
+from tlcli.system.plain_text import table as table
+from tlcli.system.plain_text import width_of
+from tlcli.system.tones import Tone
 
 _quiet = False
 
@@ -25,10 +29,6 @@ _bars: list[Any] = []
 
 #: Seconds between two progress lines where stderr is not a terminal.
 PLAIN_INTERVAL = 15.0
-
-# Categories of characters that could steer a terminal: control, format and surrogate characters,
-# line and paragraph separators.
-_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def configure(*, quiet: bool) -> None:
@@ -40,28 +40,9 @@ def configure(*, quiet: bool) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def printable(text: str) -> str:
-    """`text` with everything that could steer a terminal written as an escape.
-
-    Control characters, exotic line ends and the marks that reorder bidirectional text come out as
-    `\\x1b` or `\\u202e`; plain line ends stay, since callers compose lines.
-    """
-    return "".join(
-        character
-        if character == "\n" or unicodedata.category(character) not in _STEERING
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
-def one_line(text: str) -> str:
-    """`printable` for what has to stay on one line: line ends are escaped, too."""
-    return printable(text).replace("\n", "\\n")
-
-
-def result(text: str = "") -> None:
+def result(text: str = "", tone: Tone | None = None) -> None:
     """Print a result on stdout; once nobody reads it, nothing happens."""
-    _write_result(printable(text))
+    _write_result(tones.paint(printable(text), tone, sys.stdout))
 
 
 def result_json(value: Any, *, lines: bool = False) -> None:
@@ -78,15 +59,15 @@ def _write_result(text: str) -> None:
         raise OSError(error.errno, error.strerror, "standard output") from error
 
 
-def note(text: str = "") -> None:
+def note(text: str = "", tone: Tone | None = None) -> None:
     """Tell the user something on stderr, unless `--quiet`."""
     if not _quiet:
-        _write_line(text)
+        _write_line(text, tone)
 
 
 def next_step(*words: object) -> None:
     """Name the command that a user would give next, ready to be copied; on stderr."""
-    note(f"next: {shlex.join(map(str, words))}")
+    note(f"next: {shlex.join(map(str, words))}", "next")
 
 
 @contextmanager
@@ -99,18 +80,18 @@ def waiting(text: str) -> Iterator[None]:
         yield
     finally:
         if shown:
-            print(f"\r{' ' * _width(text)}\r", end="", file=sys.stderr, flush=True)
+            print(f"\r{' ' * width_of(text)}\r", end="", file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
     """Tell the user something on stderr that `--quiet` does not silence."""
-    _write_line(f"warning: {text}")
+    _write_line(text, "warning", label="warning:")
 
 
 def error(text: str) -> None:
     """Print an error on stderr, one line for each problem."""
     for line in text.split("\n"):
-        _write_line(f"error: {line}")
+        _write_line(line, "error", label="error:")
 
 
 def print_problem(problem: Problem) -> None:
@@ -133,13 +114,18 @@ def urgent(text: str) -> None:
             os.write(2, f"\n{printable(text)}\n".encode())
 
 
-def _write_line(text: str) -> None:
-    """Write a line on stderr, above a bar if there is one."""
+def _write_line(text: str, tone: Tone | None = None, label: str = "") -> None:
+    """Write a line on stderr, above a bar if there is one; of one with a label that is coloured."""
+    shown = printable(text)
+    if label:
+        shown = f"{tones.paint(label, tone, sys.stderr)} {shown}"
+    else:
+        shown = tones.paint(shown, tone, sys.stderr)
     try:
         if _bars:
-            _bars[-1].write(printable(text), file=sys.stderr)
+            _bars[-1].write(shown, file=sys.stderr)
         else:
-            print(printable(text), file=sys.stderr, flush=True)
+            print(shown, file=sys.stderr, flush=True)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
@@ -215,50 +201,6 @@ def progress(total: int, label: str, unit: str = "photos") -> Iterator[Progress]
                 _bars.remove(bar)
     else:
         yield _Lines(total, label, unit)
-
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows under headers, columns aligned: numbers to the right, text to the left."""
-    cells = [[one_line(str(value)) for value in row] for row in rows]
-    widths = [
-        max([_width(header)] + [_width(row[column]) for row in cells])
-        for column, header in enumerate(headers)
-    ]
-    right = [
-        bool(rows)
-        and all(
-            isinstance(row[column], int | float) or _numeric(cells_row[column])
-            for row, cells_row in zip(rows, cells, strict=True)
-        )
-        for column in range(len(headers))
-    ]
-
-    def line(values: Sequence[str]) -> str:
-        padded = [
-            " " * (width - _width(value)) + value
-            if to_right
-            else value + " " * (width - _width(value))
-            for value, width, to_right in zip(values, widths, right, strict=True)
-        ]
-        return "  ".join(padded).rstrip()
-
-    return "\n".join([line(headers), line(["-" * width for width in widths]), *map(line, cells)])
-
-
-def _numeric(cell: str) -> bool:
-    return bool(cell) and cell.replace(",", "").replace(".", "").lstrip("-+").isdigit()
-
-
-def _width(text: str) -> int:
-    """Terminal columns that `text` takes: wide East Asian characters take two."""
-    return sum(
-        0
-        if unicodedata.combining(character)
-        else 2
-        if unicodedata.east_asian_width(character) in "WF"
-        else 1
-        for character in text
-    )
 
 
 def count(number: int) -> str:

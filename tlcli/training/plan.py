@@ -27,7 +27,7 @@ from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.stage_settings import Stage
 from tlcli.system import console
-from tlcli.training import memory
+from tlcli.training import memory, run_room
 from tlcli.training.preflight import Preflight, check_classes, check_validation
 from tlcli.training.stage_plan import StagePlan, stage_plans
 
@@ -171,6 +171,7 @@ def make_plan(checked: Preflight, *, share: Share = WHOLE) -> Plan:
     shortages = [
         *memory.check_memory(recipe, stages),
         *disk_space.check_planned_rows(checked.cache, needed // share.count),
+        *(run_room.check_run_room(checked.run_folder, stages) if checked.run_folder else ()),
     ]
     if errors := [problem for problem in shortages if problem.severity == "error"]:
         raise TlcliError(errors)

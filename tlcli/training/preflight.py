@@ -22,6 +22,7 @@ from tlcli.pretrained.weights import WeightSource, find_weights
 from tlcli.recipe.advice import advise
 from tlcli.recipe.problems import check_fine_tuning
 from tlcli.recipe.recipe import Recipe
+from tlcli.runs import directory
 from tlcli.runs.create import check_output
 from tlcli.system import files
 
@@ -38,6 +39,7 @@ class Preflight:
             photos is among the findings of the index.
         index: the photos; None where there are none to read.
         source: where the weights come from; None where they cannot be had.
+        run_folder: where the run is going to be, or the folder above; None where none is made.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class Preflight:
     problems: tuple[Problem, ...]
     index: Index | None
     source: WeightSource | None
+    run_folder: Path | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -88,6 +91,7 @@ def preflight(
     """
     folder = files.cache_folder(cache)
     problems = [*advise(recipe)]
+    place = (out or directory.runs_root()) if run else None
     if run:
         problems += check_output(out, force=force)
     if run and not repeated:
@@ -104,7 +108,7 @@ def preflight(
     problems += [*index.problems, *source.problems]
     problems += source.value.notes if source.value else ()
     if index.value is None:
-        return Preflight(recipe, folder, tuple(problems), None, source.value)
+        return Preflight(recipe, folder, tuple(problems), None, source.value, place)
     named = _gather_names(index.value, skip=_skips_unusable(recipe))
     usable = examine(named) if examine else _without_unusable(named, recipe, folder)
     problems += named.notes
@@ -114,7 +118,7 @@ def preflight(
         problems += check_validation(recipe, usable)
         lost = check_classes(named, usable)
         usable = replace(usable, findings=(*usable.findings, *lost))
-    return Preflight(recipe, folder, tuple(problems), usable, source.value)
+    return Preflight(recipe, folder, tuple(problems), usable, source.value, place)
 
 
 def check_classes(before: Index, after: Index) -> list[Finding]:

@@ -142,7 +142,7 @@ class Stages:
             with self._clock("test"):
                 score = self._score(test, planned)
             self._finished.append(_FinishedStage(outcome, score))
-            console.note(_stage_line(outcome, score))
+            console.note(_stage_line(outcome, score), "best")
         write_metrics(self._run, self._epochs)
         return tuple(stage.outcome.result(stage.test) for stage in self._finished)
 
