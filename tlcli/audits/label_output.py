@@ -40,15 +40,17 @@ def audit_folder(out: Path | None, recipe: str, base: str, *, force: bool) -> Pa
     return folder
 
 
-def keep_audit(folder: Path, audit: LabelAudit, depth: Depth | None) -> None:
-    """Write the record, and the sheet of the suspects; without any there is no sheet."""
+def keep_audit(folder: Path, audit: LabelAudit, depth: Depth | None) -> Path | None:
+    """Write the record, and the sheet of the suspects; its path, or None where there are none."""
     files.make_folder(folder)
     write_label_audit(folder, audit.record)
     sheet = draw_suspects(audit, depth)
-    if sheet is not None:
-        save_sheet(sheet, folder / SUSPECTS_SHEET)
-    else:
-        (folder / SUSPECTS_SHEET).unlink(missing_ok=True)
+    path = folder / SUSPECTS_SHEET
+    if sheet is None:
+        path.unlink(missing_ok=True)
+        return None
+    save_sheet(sheet, path)
+    return path
 
 
 def audit_json(record: LabelAuditRecord, folder: Path) -> dict[str, Any]:

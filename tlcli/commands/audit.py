@@ -78,9 +78,9 @@ def labels(
 
     folder = label_output.audit_folder(out, plan.recipe.name, plan.row.name, force=force)
     found = label_audit.audit_labels(plan)
-    label_output.keep_audit(folder, found, plan.recipe.data.depth)
+    sheet = label_output.keep_audit(folder, found, plan.recipe.data.depth)
     print_result(label_output.audit_result(found.record, folder, every=every), json_)
-    open_file(folder / label_output.SUSPECTS_SHEET, look and bool(found.record.suspects))
+    open_file(sheet, look)
     _write_fix_list(found, fix_list)
 
 

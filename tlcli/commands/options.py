@@ -238,9 +238,9 @@ def print_result(result: tuple[str, Any], json_: bool) -> None:
         console.result(text)
 
 
-def open_file(path: Path, look: bool) -> None:
+def open_file(path: Path | None, look: bool) -> None:
     """Show a file that was written, where --open asks for it."""
-    if look:
+    if look and path is not None:
         from tlcli.system import viewer
 
         viewer.open_file(path)

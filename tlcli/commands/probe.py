@@ -54,7 +54,7 @@ def probe(
     folder = probe_output.probe_folder(out, plan.recipe.name, plan.row.name, force=force)
     names = [name.strip() for name in (boundaries or "").split(",") if name.strip()]
     record = work.probe(plan, names)
-    probe_output.keep_probe(folder, record)
+    chart = probe_output.keep_probe(folder, record)
     described = probe_output.describe_probe(record, folder)
     print_result((described, probe_output.probe_json(record, folder)), json_)
-    open_file(folder / probe_output.ACCURACY_CHARTS[0], look)
+    open_file(chart, look)

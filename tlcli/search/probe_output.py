@@ -37,12 +37,13 @@ def probe_folder(out: Path | None, recipe: str, base: str, *, force: bool) -> Pa
     return folder
 
 
-def keep_probe(folder: Path, record: ProbeRecord) -> None:
-    """Write the record and its charts."""
+def keep_probe(folder: Path, record: ProbeRecord) -> Path:
+    """Write the record and its charts; the path of the first one."""
     files.make_folder(folder)
     write_probe(folder, record)
     draw_accuracy(record, [folder / name for name in ACCURACY_CHARTS])
     draw_learning_curve(record, [folder / name for name in LEARNING_CHARTS])
+    return folder / ACCURACY_CHARTS[0]
 
 
 def probe_json(record: ProbeRecord, folder: Path) -> dict[str, Any]:
