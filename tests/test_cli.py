@@ -36,7 +36,7 @@ def test_the_commands():
         "completion",
         "runs list", "runs diff", "runs note", "runs page", "runs rename", "runs rm",
         "audit", "audit labels",
-        "cache", "cache prune", "cache verify", "doctor",
+        "cache", "cache merge", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",
         "evaluate", "compare", "curves",
