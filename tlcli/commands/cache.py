@@ -85,6 +85,7 @@ def merge(home: Path, folders: tuple[Path, ...], json_: bool) -> None:
 
     \b
     Example:
+      tlcli cache merge part-1 part-2
       tlcli cache --cache-dir all merge part-1 part-2
     """
     from tlcli.features.merge import merge_stores
