@@ -10,17 +10,18 @@ READY := $(VENV)/.ready
 WEIGHTS ?= imagenet
 DEMO := .demo
 
-.PHONY: help demo test test-all lint fix bench build smoke clean
+.PHONY: help demo docs test test-all test-lowest lowest lint fix bench build smoke clean
 
 help:
 	@echo "make demo      fine-tune VGG16 on handwritten digits, then classify one"
 	@echo "make test      the tests"
-	@echo "make test-all  the tests with the long ones"
+	@echo "make test-all  the tests with the long ones, and some with the lowest versions that are allowed"
+	@echo "make docs      the documentation site, in site/; SERVE=1 shows it while you write"
 	@echo "make lint      formatting, style and types"
 	@echo "make fix       repair formatting and style"
 	@echo "make bench     the benchmarks, on PHOTOS=folder and WEIGHTS=file (see benchmarks/README.md)"
 	@echo "make bench-X   the benchmark benchmarks/X.py alone"
-	@echo "make build     the wheel"
+	@echo "make build     the wheel and the source archive, checked as a package index checks them"
 	@echo "make smoke     the wheel, installed and tried in an environment of its own"
 
 $(READY): pyproject.toml
@@ -45,8 +46,33 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 test: $(READY)
 	$(PYTEST)
 
-test-all: $(READY)
+test-all: $(READY) test-lowest
 	$(PYTEST) -m "slow or not slow"
+
+# The lowest versions that pyproject.toml allows, in an environment of their own. What is tested there
+# touches each of them: pixels, tables, networks, training, the file without TensorFlow, pictures, pages.
+LOWEST := .lowest
+LOWEST_TESTS := tests/images/test_decode.py tests/recipe tests/networks tests/features/test_store.py \
+	tests/training/test_train.py tests/training/test_optimizers.py tests/evaluation/test_engines.py \
+	tests/evaluation/test_figures.py tests/report/test_report.py tests/search/test_tune.py \
+	tests/serving/test_server.py tests/export/test_export.py tests/test_api.py tests/test_cli.py
+
+# Old versions warn of newer ones beside them, which is no fault of tlcli.
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python -m pytest -W ignore::DeprecationWarning -n $(WORKERS) --dist worksteal $(LOWEST_TESTS)
+
+$(LOWEST)/.ready: lowest.txt
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --requirement lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+# lowest.txt anew, after a change of pyproject.toml.
+lowest: $(READY)
+	$(BIN)/python scripts/lowest_versions.py
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(SERVE),serve,build --strict --quiet)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -90,7 +116,9 @@ bench-%: $(READY)
 	$(BIN)/python benchmarks/$*.py $(BENCH_$*) $(OPTIONS)
 
 build: $(READY)
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist . > /dev/null
+	$(BIN)/twine check --strict dist/*
 
 # That everything a command needs is in the wheel: what an editable installation cannot show.
 SMOKE := .smoke
@@ -103,4 +131,4 @@ smoke: build
 		&& bin/tlcli report && bin/tlcli predict photos/3/0003.png
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(SMOKE) build dist *.egg-info
+	rm -rf $(VENV) $(DEMO) $(SMOKE) $(LOWEST) build dist site *.egg-info
