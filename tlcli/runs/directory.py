@@ -37,7 +37,7 @@ EXPLANATIONS = "explanations"  # a folder of heat maps and the index of them
 EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
 NOTE = "note.txt"  # what the user says of it
 VIEWS_SHEET = "views.png"  # augmented views of some training photos
-REPORT = "report.html"
+REPORT = "report.html"  # the page of the run: scores, mistakes, curves, how to reproduce it
 
 # What `tlcli tune` leaves: a folder beside the runs, whose parts are runs.
 STUDY = "study.json"  # what is searched and how; its presence makes a folder a study
