@@ -43,7 +43,8 @@ class LockHolder:
     @property
     def is_dead(self) -> bool:
         """Whether the process is known to have ended; of another host nothing is known."""
-        if self.host != socket.gethostname():
+        # Windows has no signal 0: it would be a Ctrl-C for the other process.
+        if self.host != socket.gethostname() or os.name == "nt":
             return False
         if not 0 < self.pid < 2**31:  # no system has such a process
             return True

@@ -88,7 +88,8 @@ def _open_locked(path: Path, *, exclusive: bool) -> int:
         # Only people read the name, so a full disk is no reason to fail.
         with suppress(OSError):
             text = json.dumps(asdict(locks.this_process())).encode()
-            os.ftruncate(handle, os.pwrite(handle, text, 0))
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.ftruncate(handle, os.write(handle, text))
     except BaseException:
         os.close(handle)
         raise
