@@ -23,7 +23,7 @@ PACKAGE = ROOT / "tlcli"
 PAGE = ROOT / "docs" / "architecture.md"
 
 #: Modules that belong to no package and stand below all of them.
-BELOW = ("_version", "errors", "__init__")
+BELOW = ("_version", "errors")
 
 #: From the ground up: a package imports only those before it.
 PACKAGES = (
@@ -47,7 +47,7 @@ PACKAGES = (
 )
 
 #: Modules above all packages.
-ABOVE = ("cli", "__main__")
+ABOVE = ("api", "cli", "__main__", "__init__")
 
 #: What encloses the table in the page.
 BEGIN, END = "<!-- import graph: begin -->", "<!-- import graph: end -->"
@@ -110,7 +110,7 @@ def graph() -> dict[str, Counter[str]]:
 def table(edges: dict[str, Counter[str]]) -> str:
     """The graph as lines of text: a number in row A and column B says that A imports from B."""
     columns = ("errors", *PACKAGES)
-    rows = (*PACKAGES, "cli")
+    rows = (*PACKAGES, "api", "cli")
     width = max(map(len, rows))
     lines = [" " * (width + 2) + "  ".join(columns)]
     for row in rows:

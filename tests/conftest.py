@@ -48,7 +48,6 @@ def clean_environ(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("KERAS_HOME", str(home / "keras"))
     (home / "here").mkdir()
     monkeypatch.chdir(home / "here")
-    yield
     console.configure(quiet=False)
 
 

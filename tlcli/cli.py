@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.commands.advise import advise
 from tlcli.commands.audit import audit
 from tlcli.commands.bases import bases

@@ -21,7 +21,7 @@ def finetune_in(folder: Path, recipe: str, *words: str) -> list[str]:
              "TLCLI_RUNS": str(folder / "runs")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,  # of a machine that does much else
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stderr.splitlines()

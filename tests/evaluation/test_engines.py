@@ -17,7 +17,8 @@ from builders.commands import ROOT
 from tlcli.errors import RunError
 from tlcli.evaluation import engines, instant
 from tlcli.evaluation.calibration import RAW
-from tlcli.evaluation.predict import Predictor, open_keras
+from tlcli.evaluation.keras_models import open_keras
+from tlcli.evaluation.predict import Predictor
 from tlcli.images.loader import PixelSettings, View
 from tlcli.networks.engine import LiteRTEngine
 from tlcli.runs.directory import INSTANT, MODEL, Run
@@ -77,8 +78,7 @@ def test_both_engines_give_the_same_answers(cli, trained):
 
 def test_logits_and_views_are_the_same(trained):
     run, _ = trained
-    quick = Predictor(run.path, engine=engines.choose_engine(run.file(MODEL)).engine)
-    keras = Predictor(run.path)
+    quick, keras = Predictor(run.path), Predictor(run.path, engine="keras")
     assert (quick.engine.name, keras.engine.name) == ("instant", "keras")
     pixels = np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype(np.float32)
     for count in (5, 1, 3):  # another batch each time

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.errors import TlcliError
 from tlcli.networks import bases
 from tlcli.networks.precision import choose_precision

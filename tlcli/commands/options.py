@@ -208,13 +208,10 @@ def plan_from_options(
 
     Raises a `TlcliError` with every problem that is in the way.
     """
-    from tlcli.data.findings import name_them_all
     from tlcli.recipe.load import load_recipe
-    from tlcli.runs.inputs import read_known_splits
-    from tlcli.training.plan import make_plan
-    from tlcli.training.preflight import preflight
+    from tlcli.training.planning import plan_recipe
 
-    checked = preflight(
+    return plan_recipe(
         load_recipe(recipe_path(config), overrides),
         cache=cache_dir,
         access=access,
@@ -222,11 +219,9 @@ def plan_from_options(
         force=force,
         unlabelled=unlabelled,
         run=run,
-        recorded=read_known_splits(resume, where=f"--resume {resume}") if resume else None,
+        resume=resume,
+        share=share,
     )
-    plan = make_plan(checked, share=share) if share else make_plan(checked)
-    print_problems([*plan.problems, *name_them_all(checked.findings)])
-    return plan
 
 
 def print_result(result: tuple[str, Any], json_: bool) -> None:

@@ -9,6 +9,7 @@ import click
 from tlcli.commands.names import RUN
 from tlcli.commands.options import with_raw, with_runs_dir
 from tlcli.commands.photo_arguments import counted_photos, with_photos
+from tlcli.system import console
 
 if TYPE_CHECKING:
     from tlcli.networks.engine import EngineName
@@ -54,16 +55,19 @@ def predict(
       tlcli predict photo.jpg --why 3
     """
     form = _choose_format(form, json_)
-    from tlcli.evaluation.engines import MANY_PHOTOS, open_predictor
+    from tlcli.evaluation.engines import MANY_PHOTOS
+    from tlcli.evaluation.predict import Predictor
     from tlcli.evaluation.prediction_output import print_predictions
     from tlcli.runs import directory
 
     model = directory.find_model(run_name)
     given, number = counted_photos(photos, MANY_PHOTOS)
-    predictor = open_predictor(
-        model, raw=raw, asked=engine, photos=number, verbose=verbose, unknown=unknown,
-        why=why or 0, precision=precision,
+    predictor = Predictor(
+        model, raw=raw, engine=engine, photos=number, unknown=unknown, why=why or 0,
+        precision=precision,
     )  # fmt: skip
+    if verbose:
+        console.note(f"engine: {predictor.engine.name} ({predictor.engine_reason})")
     predictions = predictor.predict(given, top=top, tta=tta)
     abstains = predictor.calibration.threshold is not None and not tta
     failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)

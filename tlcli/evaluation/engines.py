@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlcli.errors import Problem, RunError
-from tlcli.evaluation.predict import Predictor, open_keras
+from tlcli.evaluation.keras_models import open_keras
 from tlcli.images.loader import BATCH_SIZE
 from tlcli.networks.engine import EngineName, FeatureEngine, LiteRTEngine, time_calls
 from tlcli.networks.precision import choose_precision
@@ -42,27 +42,6 @@ class ChosenEngine(NamedTuple):
 
     engine: FeatureEngine
     why: str
-
-
-def open_predictor(
-    model: Path,
-    *,
-    raw: bool = False,
-    asked: EngineName | None = None,
-    photos: int | None = None,
-    verbose: bool = False,
-    unknown: bool = True,
-    why: int = 0,
-    precision: str = "auto",
-) -> Predictor:
-    """A predictor with the engine of `choose_engine`, which `verbose` prints with the reason.
-
-    `raw`, `unknown` and `why` are those of `Predictor`.
-    """
-    engine, because = choose_engine(model, asked, photos, precision)
-    if verbose:
-        console.note(f"engine: {engine.name} ({because})")
-    return Predictor(model, raw=raw, engine=engine, unknown=unknown, why=why)
 
 
 def choose_engine(

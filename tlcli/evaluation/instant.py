@@ -11,8 +11,8 @@ import numpy.typing as npt
 from tlcli._version import __version__
 from tlcli.errors import Problem, RunError, TlcliError, reason
 from tlcli.evaluation.calibration import Calibration, read_calibration
+from tlcli.evaluation.keras_models import open_in_float32, open_keras
 from tlcli.evaluation.labelled_photos import data_folder_of, spread_evenly
-from tlcli.evaluation.predict import open_in_float32, open_keras
 from tlcli.images.loader import BATCH_SIZE, PixelSettings, View, load_batches, split_into_chunks
 from tlcli.networks.engine import Engine, LiteRTEngine
 from tlcli.networks.probabilities import class_logits, likeliest_class

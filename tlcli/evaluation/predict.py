@@ -17,17 +17,18 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation.calibration import RAW, Calibration, model_calibration
+from tlcli.evaluation.engines import choose_engine
 from tlcli.evaluation.neighbours import Likeness, open_neighbours
 from tlcli.evaluation.prediction import Prediction
 from tlcli.evaluation.tta import read_tta_settings
 from tlcli.images import augment
 from tlcli.images.loader import Batch, PixelSettings, View, load_batches, split_into_chunks
-from tlcli.networks.engine import FeatureEngine, KerasEngine
+from tlcli.networks.engine import EngineName, FeatureEngine
 from tlcli.networks.probabilities import class_logits, log_softmax
 from tlcli.networks.temperature import log_probabilities
-from tlcli.runs.directory import MODEL, SPLIT, Run
+from tlcli.runs.directory import MODEL, SPLIT, Run, find_model
 from tlcli.runs.inputs import read_split
-from tlcli.runs.model_file import find_features, find_logits, open_model, read_card, run_of_model
+from tlcli.runs.model_file import read_card, run_of_model
 from tlcli.system import console
 
 if TYPE_CHECKING:
@@ -36,18 +37,6 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 BATCH_SIZE = 32
-
-
-def open_keras(path: Path, card: dict[str, Any], precision: str = "float32") -> KerasEngine:
-    """The model at `path`, whose card has been read, as an engine that gives its logits."""
-    model = open_model(path, card, precision)
-    return KerasEngine(model, find_logits(model, path), find_features(model, card))
-
-
-def open_in_float32(path: Path, card: dict[str, Any]) -> tuple[Any, Any]:
-    """The same model, which computes in float32, to be converted, and its logits."""
-    model = open_model(path, card)
-    return model, find_logits(model, path)
 
 
 class Reading(NamedTuple):
@@ -76,12 +65,23 @@ class Answer(NamedTuple):
 class Predictor:
     """A trained model with the names of its classes and the pixels it takes.
 
+    For example, `tlcli.Predictor().predict(["cat.jpg"])` asks the latest run.
+
     Args:
-        source: a run directory, or a `model.keras` that tlcli has written.
+        source: the name of a run, a run directory, or a `model.keras` that tlcli has written; None
+            for the latest run.
         raw: leave the run's calibration and threshold aside, which `calibration` holds otherwise.
-        engine: what computes the logits of this model; Keras, if none is given.
+        engine: what computes: `keras`, `instant` (LiteRT, without TensorFlow), or an engine for
+            this model that is there already; None for the one that is done first.
         unknown: tell photos that are like none of the training photos, if the run can.
         why: name so many of the training photos that are most like each photo.
+        photos: how many there are going to be, if that is known: it decides which engine is done
+            first.
+        precision: that the base computes in; see `engines.choose_engine`.
+
+    Attributes:
+        classes: their names, in the order of the columns of logits and probabilities.
+        engine_reason: in a few words, why this engine computes.
 
     Raises:
         RunError: where there is no model, or it is damaged, or nothing in it tells the classes;
@@ -90,21 +90,26 @@ class Predictor:
 
     def __init__(
         self,
-        source: Path,
+        source: str | Path | Run | None = None,
         *,
         raw: bool = False,
-        engine: FeatureEngine | None = None,
+        engine: FeatureEngine | EngineName | None = None,
         unknown: bool = True,
         why: int = 0,
+        photos: int | None = None,
+        precision: str = "auto",
     ) -> None:
-        path = source / MODEL if source.is_dir() else source
+        path = _model_path(source)
         self.path = path
         card = read_card(path)
         self.calibration = model_calibration(path, card, raw=raw)
         self._run = run_of_model(path)
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self.pixel_settings = PixelSettings.from_card(card)
-        self.engine = open_keras(path, card) if engine is None else engine
+        if engine is None or isinstance(engine, str):
+            self.engine, self.engine_reason = choose_engine(path, engine, photos, precision)
+        else:
+            self.engine, self.engine_reason = engine, "it was given"
         self.neighbours = None
         if self.engine.has_features or why:
             found = open_neighbours(self._run, path, self.classes, unknown=unknown, why=why)
@@ -167,11 +172,12 @@ class Predictor:
         return _training_photos(self._run) if self._run else frozenset()
 
     def predict(
-        self, photos: Iterable[str | Path | Problem], *, top: int = 1, tta: int = 0
+        self, photos: str | Path | Iterable[str | Path | Problem], *, top: int = 1, tta: int = 0
     ) -> Iterator[Prediction]:
         """Predictions in the order of `photos`, one by one; an unreadable file gets an error.
 
-        A problem that stands in the place of photos gets one, too.
+        `photos` are files; one of them may stand alone, without a list. A problem that stands in
+        the place of photos gets one, too.
 
         With `tta` each is the mean of the probabilities of the photo and so many of its views. The
         threshold of the run was chosen without views, and is then left aside.
@@ -180,7 +186,7 @@ class Predictor:
             _ = self._tta_settings  # refuses a run without views before anything is said
         self._note_calibration(tta)
         # Photos are read some batches ahead of the answers.
-        given, read_ahead = tee(photos)
+        given, read_ahead = tee([photos] if isinstance(photos, str | Path) else photos)
         views = (View(Path(photo)) for photo in read_ahead if not isinstance(photo, Problem))
         answers = self.stream(views, tta=tta)
         for photo in given:
@@ -261,3 +267,11 @@ def _training_photos(run: Run) -> frozenset[str]:
     except RunError as error:  # predictions do not depend on it
         console.warn(f"{error}; photos from its training set cannot be recognised")
         return frozenset()
+
+
+def _model_path(source: str | Path | Run | None) -> Path:
+    """The model that is meant; whether there is one is seen when it is read."""
+    if source is None or isinstance(source, str):
+        return find_model(source)
+    folder = source.path if isinstance(source, Run) else source
+    return folder / MODEL if folder.is_dir() else folder

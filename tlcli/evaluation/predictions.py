@@ -178,7 +178,7 @@ class RunProbabilities:
         # Imported here because it brings TensorFlow.
         from tlcli.evaluation.predict import Predictor
 
-        predictor = Predictor(self.run.path, raw=self._raw)
+        predictor = Predictor(self.run.path, raw=self._raw, engine="keras")
         if predictor.classes != self.classes:
             message = f"the model and {directory.RECORD} have different classes"
             raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))

@@ -9,8 +9,8 @@ from typing import Any
 from tlcli._version import __version__
 from tlcli.errors import Problem, RunError, reason
 from tlcli.evaluation.calibration import RAW, Calibration, read_calibration
+from tlcli.evaluation.keras_models import open_in_float32, open_keras
 from tlcli.evaluation.labelled_photos import LabelledPhotos, spread_evenly
-from tlcli.evaluation.predict import open_in_float32, open_keras
 from tlcli.export import documents, parity
 from tlcli.export.folder import check_target, hash_of, new_folder, size_of
 from tlcli.export.photos import proof_photos, training_pixels

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from tlcli.data.dataset import Item
+from tlcli.data.layout import SPLITS
 from tlcli.errors import DataError, Problem
 from tlcli.features import extraction
 from tlcli.features.store import TrunkRows
 from tlcli.system import files, own_files
+
+Array = npt.NDArray[Any]
 
 Pooling = Literal["none", "avg", "max", "flatten"]
 
@@ -38,6 +42,51 @@ class Origin:
     image_size: tuple[int, int]
     resize: str
     weights: str
+
+
+@dataclass(frozen=True)
+class PhotoFeatures:
+    """The features of photos, and what is known of each; all have the order of the photos.
+
+    Attributes:
+        values: float32, shape (photos, ...) as `pooled_shape` says.
+        paths: of the files.
+        labels: the name of each photo's class; empty for photos without labels.
+        splits: `train`, `val` or `test`; empty for photos without labels.
+        digests: hex SHA-256 of the bytes of each file.
+        classes: the names of the classes, sorted.
+    """
+
+    values: Array
+    paths: tuple[Path, ...]
+    labels: Array
+    splits: Array
+    digests: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def of(self, split: str) -> tuple[Array, Array]:
+        """Values and labels of one split: what scikit-learn calls X and y."""
+        if split not in SPLITS:
+            raise DataError(Problem("split", f"'{split}' is none", f"allowed: {', '.join(SPLITS)}"))
+        chosen = self.splits == split
+        return self.values[chosen], self.labels[chosen]
+
+    def columns(self) -> dict[str, Any]:
+        """A table, column by column, for `pandas.DataFrame`: what is known, then f0, f1, ...
+
+        Features of more than one axis are flattened.
+        """
+        flat = self.values.reshape(len(self), -1)
+        return {
+            "path": [str(path) for path in self.paths],
+            "label": self.labels,
+            "split": self.splits,
+            "sha256": list(self.digests),
+            **{f"f{number}": flat[:, number] for number in range(flat.shape[1])},
+        }
 
 
 def check_target(out: Path, *, force: bool) -> None:
@@ -94,6 +143,29 @@ def write(
     }
     files.write_json(out / META, meta)
     return meta
+
+
+def read(
+    pooling: Pooling,
+    rows: TrunkRows,
+    reader: extraction.RowReader,
+    items: Sequence[Item],
+    classes: Sequence[str] | None,
+) -> PhotoFeatures:
+    """The same rows in memory; `classes` as in `write`."""
+    values = np.empty((len(items), *pooled_shape(rows.shape, pooling)), np.float32)
+    for start in range(0, len(items), CHUNK):
+        chosen = np.arange(start, min(start + CHUNK, len(items)))
+        values[chosen] = pool(reader.read(chosen).astype("<f4"), pooling)
+    known = classes or ()
+    return PhotoFeatures(
+        values,
+        tuple(item.path for item in items),
+        np.array([known[item.label] if known else "" for item in items], dtype=np.str_),
+        np.array([item.split if known else "" for item in items], dtype=np.str_),
+        tuple(item.digest for item in items),
+        tuple(known),
+    )
 
 
 def pool(values: np.ndarray[Any, Any], pooling: Pooling) -> np.ndarray[Any, Any]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.system import files
 
 #: The folder of records, inside the folder of weights.

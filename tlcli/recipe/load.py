@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from tlcli.errors import Problem, RecipeError
+from tlcli.errors import Problem, RecipeError, brief
 from tlcli.recipe.defaults import fill_in
 from tlcli.recipe.first_layer import resolve_first_layers
 from tlcli.recipe.problems import base_of, cross_check, explain_errors
@@ -24,10 +24,12 @@ from tlcli.system.yaml_loader import MAX_BYTES, MAX_VALUES
 from tlcli.system.yamlfile import (
     Document,
     KeyPath,
+    dump_yaml,
     format_key,
     is_within_bounds,
     parse_key,
     parse_value,
+    parse_yaml,
     read_yaml,
 )
 
@@ -42,7 +44,37 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     the file, those of overrides relative to the working folder), and what is left out gets its
     default. Raises `RecipeError` with every problem found.
     """
-    document = read_yaml(path)
+    return _load(read_yaml(path), overrides)
+
+
+def recipe_from_values(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that the blocks of a mapping make, as `load_recipe` reads them from a file.
+
+    Paths are relative to the working folder. Raises `RecipeError` with every problem found.
+    """
+    path = Path.cwd() / "recipe"
+    # Written and read again, so that what is allowed in a file, and no more, is allowed here.
+    document = parse_yaml(dump_yaml(_plain(values)), path)
+    return _load(replace(document, is_file=False), overrides)
+
+
+def _plain(value: Any) -> Any:
+    """A value of Python as YAML has it: paths become text, tuples lists."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    hint = "allowed: text, numbers, true and false, None, paths, lists and mappings of these"
+    raise RecipeError(Problem("recipe", f"{brief(repr(value))} cannot stand in a recipe", hint))
+
+
+def _load(document: Document, overrides: Sequence[str]) -> Recipe:
+    """The recipe of a document, with overrides laid over it."""
+    path = document.path
     if not isinstance(document.value, dict):
         kind = "nothing" if document.value is None else type(document.value).__name__
         message = f"a recipe is a mapping of keys, found {kind}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation import chart_data, colours
 from tlcli.report import contents

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation import colours
 from tlcli.report.html import render_page

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from tlcli.errors import Problem, TlcliError
 from tlcli.serving.refusals import Refusal, busy, photo_status
+from tlcli.system import console
 
 #: Seconds for a heat map, the import of TensorFlow included, and without requests until the end.
 PATIENCE, IDLE = 120.0, 600.0
@@ -99,6 +100,7 @@ def can_explain() -> bool:
 def _draw_all(connection: Connection) -> None:
     """What the process does: a picture, or a problem, for each request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the server
+    console.configure(quiet=True)  # on the terminal of the server
     explainers: dict[tuple[Path, int], Any] = {}
     while connection.poll(IDLE):
         try:

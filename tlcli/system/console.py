@@ -1,4 +1,8 @@
-"""All that tlcli prints: results on stdout, notes, errors and progress on stderr."""
+"""All that tlcli prints: results on stdout, notes, errors and progress on stderr.
+
+A command line takes the terminal with `configure`. Until then tlcli is a library in somebody's
+program, and writes nothing there: notes, warnings and errors go to the logger `tlcli`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,11 @@ from tlcli.system.plain_text import table as table
 from tlcli.system.plain_text import width_of
 from tlcli.system.tones import Tone
 
-_quiet = False
+#: The name of the logger that gets what a command would print on stderr.
+LOGGER = "tlcli"
+
+_speaking = False  # whether the terminal is tlcli's to write to; see `configure`
+_quiet = True  # no notes and no progress on it
 
 # The bars on the screen, innermost last. tqdm is imported where a bar begins: it takes a tenth of a
 # second, and most commands show none.
@@ -32,12 +40,18 @@ PLAIN_INTERVAL = 15.0
 
 
 def configure(*, quiet: bool) -> None:
-    """Turn notes and progress off (`--quiet`); warnings, errors and results stay."""
-    global _quiet
-    _quiet = quiet
+    """Take the terminal: errors and warnings are printed, and unless `quiet` notes and progress."""
+    global _speaking, _quiet
+    _speaking, _quiet = True, quiet
     # A character that the terminal's encoding lacks is shown as an escape, and is no error.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def release() -> None:
+    """Leave the terminal alone, as before `configure`: what is said goes to the logger."""
+    global _speaking, _quiet
+    _speaking, _quiet = False, True
 
 
 def result(text: str = "", tone: Tone | None = None) -> None:
@@ -61,7 +75,7 @@ def _write_result(text: str) -> None:
 
 def note(text: str = "", tone: Tone | None = None) -> None:
     """Tell the user something on stderr, unless `--quiet`."""
-    if not _quiet:
+    if not (_speaking and _quiet):
         _write_line(text, tone)
 
 
@@ -114,9 +128,24 @@ def urgent(text: str) -> None:
             os.write(2, f"\n{printable(text)}\n".encode())
 
 
+def _log(text: str, tone: Tone | None) -> None:
+    """Hand a text to whoever listens to the logger; one that nobody has set up prints nothing."""
+    import logging  # commands do without it
+
+    logger = logging.getLogger(LOGGER)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    levels = {"warning": logging.WARNING, "error": logging.ERROR}
+    if text.strip():
+        logger.log(levels.get(tone or "", logging.INFO), "%s", text.strip("\n"))
+
+
 def _write_line(text: str, tone: Tone | None = None, label: str = "") -> None:
     """Write a line on stderr, above a bar if there is one; of one with a label that is coloured."""
     shown = printable(text)
+    if not _speaking:
+        _log(shown, tone)
+        return
     if label:
         shown = f"{tones.paint(label, tone, sys.stderr)} {shown}"
     else:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.system import console, signals
 from tlcli.system.network_errors import is_passing, reason_of, requested_wait
 from tlcli.system.threads import call_within

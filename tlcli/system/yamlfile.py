@@ -31,19 +31,21 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file.
+    """A YAML file, or values that were made in Python.
 
     Attributes:
         path: of the file.
         value: of the whole document.
         lines: the line, from 1, of each key.
         overrides: the keys that `--set` has replaced, as the user wrote them.
+        is_file: whether lines mean something to the user.
     """
 
     path: Path
     value: Any
     lines: dict[KeyPath, int] = field(default_factory=dict)
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
+    is_file: bool = True
 
     def overridden(self, overrides: Mapping[KeyPath, str]) -> Document:
         """The same document with a note of the keys that `--set` has replaced."""
@@ -64,6 +66,8 @@ class Document:
         for other, text in self.overrides.items():
             if key and other[: len(key)] == key:
                 return f"--set {text}"
+        if not self.is_file:
+            return format_key(key) or self.path.name
         for end in range(len(key), -1, -1):
             line = self.lines.get(key[:end])
             if line is not None:

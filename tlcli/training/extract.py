@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tlcli.data.dataset import Item
 from tlcli.data.split_file import keep_split
 from tlcli.features import addresses, export, extraction
-from tlcli.features.export import FEATURES, INDEX, META, Origin, Pooling
-from tlcli.features.open_store import open_store
+from tlcli.features.export import FEATURES, INDEX, META, Origin, PhotoFeatures, Pooling
+from tlcli.features.extraction import ExtractionReport
+from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.features.shares import WHOLE, Share
+from tlcli.features.store import TrunkRows
 from tlcli.images.loader import View
 from tlcli.system import console, signals
 from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network
+
+if TYPE_CHECKING:
+    from tlcli.networks.network import Network
 
 
 @dataclass(frozen=True)
@@ -41,54 +49,95 @@ def extract(plan: Plan, request: ExportRequest, *, force: bool = False) -> dict[
     """Compute what the store lacks, write it out if asked, and tell what was done."""
     if request.out is not None:
         export.check_target(request.out, force=force)
-    if request.boundary is not None:
-        plan.row.boundary(request.boundary, where="--boundary", line="--boundary {}")
-    if request.labelled:
-        keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
-    plan = choose_precision(plan)
-    with signals.defer():
-        done = _extract(plan, request)
-        signals.ignore_from_now_on()
-    return done
-
-
-def _extract(plan: Plan, request: ExportRequest) -> dict[str, Any]:
-    network = load_network(plan.recipe, plan.source, len(plan.index.classes))
-    names = [request.boundary] if request.boundary else [cut.name for cut in plan.cuts]
-    items, share = plan.index.items, request.share
-    listed = addresses.views_of(items, plan.recipe.augment, plan.recipe.augment.kept_views)
-    views = share.select(listed)
-    with open_store(network, plan.recipe, plan.cache, names) as opened:
-        rows, sources = opened.rows, opened.sources
-        report = extraction.extract(network, plan.recipe, views, rows, sources, share=share)
-        unreadable = {item.digest for item in items if item.path in report.unreadable}
-        readable = [item for item in items if item.digest not in unreadable]
+    with _filled(plan, request) as filled:
+        report = filled.report
         done: dict[str, Any] = {
-            "images": len(readable),
+            "images": len(filled.readable),
             "computed": report.computed,
             "stored": report.stored,
             "pixels": report.images,
             "seconds": round(report.seconds, 2),
             "unreadable": [str(path) for path in report.unreadable],
         }
-        if share != WHOLE:
+        if (share := request.share) != WHOLE:
             done["share"] = {
                 "number": share.number, "of": share.count,
-                "views": len(views), "of_views": len(listed),
+                "views": filled.views, "of_views": filled.of_views,
             }  # fmt: skip
         if request.out is not None:
-            views = [View(item.path, item.digest) for item in readable]
-            reader = extraction.RowReader(network, plan.recipe, opened.all_rows, names[-1], views)
-            classes = plan.index.classes if request.labelled else None
-            base = plan.recipe.base
-            origin = Origin(
-                plan.row.name, names[-1], base.image_size, base.resize, str(plan.source)
-            )
             meta = export.write(
-                request.out, request.pooling, rows[names[-1]], reader, readable, classes, origin
-            )
+                request.out, request.pooling, filled.rows, filled.reader(), filled.readable,
+                filled.classes, filled.origin(),
+            )  # fmt: skip
             done["out"] = {"folder": str(request.out), **meta}
     return done
+
+
+def read_features(plan: Plan, request: ExportRequest) -> PhotoFeatures:
+    """Compute what the store lacks, and read the features of every photo into memory."""
+    with _filled(plan, request) as filled:
+        return export.read(
+            request.pooling, filled.rows, filled.reader(), filled.readable, filled.classes
+        )
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """The store with the rows of every photo that can be read; `views` of `of_views` were due."""
+
+    network: Network
+    plan: Plan
+    opened: OpenedStore
+    report: ExtractionReport
+    boundary: str
+    readable: list[Item]
+    classes: tuple[str, ...] | None
+    views: int
+    of_views: int
+
+    @property
+    def rows(self) -> TrunkRows:
+        """Those of the boundary that is written or read."""
+        return self.opened.rows[self.boundary]
+
+    def reader(self) -> extraction.RowReader:
+        """What reads them, in the order of the photos."""
+        views = [View(item.path, item.digest) for item in self.readable]
+        return extraction.RowReader(
+            self.network, self.plan.recipe, self.opened.all_rows, self.boundary, views
+        )
+
+    def origin(self) -> Origin:
+        """What computed them."""
+        base, source = self.plan.recipe.base, str(self.plan.source)
+        return Origin(self.plan.row.name, self.boundary, base.image_size, base.resize, source)
+
+
+@contextmanager
+def _filled(plan: Plan, request: ExportRequest) -> Iterator[_Filled]:
+    """Fill the store for the time of a block, which a signal does not interrupt."""
+    if request.boundary is not None:
+        plan.row.boundary(request.boundary, where="--boundary", line="--boundary {}")
+    if request.labelled:
+        keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
+    plan = choose_precision(plan)
+    items, augment = plan.index.items, plan.recipe.augment
+    with signals.defer():
+        network = load_network(plan.recipe, plan.source, len(plan.index.classes))
+        names = [request.boundary] if request.boundary else [cut.name for cut in plan.cuts]
+        listed = addresses.views_of(items, augment, augment.kept_views)
+        views = request.share.select(listed)
+        with open_store(network, plan.recipe, plan.cache, names) as opened:
+            report = extraction.extract(
+                network, plan.recipe, views, opened.rows, opened.sources, share=request.share
+            )
+            unreadable = {item.digest for item in items if item.path in report.unreadable}
+            readable = [item for item in items if item.digest not in unreadable]
+            classes = plan.index.classes if request.labelled else None
+            yield _Filled(
+                network, plan, opened, report, names[-1], readable, classes, len(views), len(listed)
+            )
+        signals.ignore_from_now_on()
 
 
 def describe_extraction(done: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.data.dataset import Index
 from tlcli.errors import Problem, RunError
 from tlcli.images import decode, loader
