@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlcli.commands.fold_evaluation import check_fold_options, evaluate_folds
 from tlcli.commands.options import (
     PATH,
     SPLITS,
@@ -14,8 +15,10 @@ from tlcli.commands.options import (
     with_data,
     with_json,
     with_raw,
+    with_recipe,
     with_run,
 )
+from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import console
@@ -52,12 +55,22 @@ if TYPE_CHECKING:
               "'log loss<=0.2'. May be repeated.")  # fmt: skip
 @click.option("--confident", is_flag=True,
               help="--require compares the unfavourable end of the interval.")  # fmt: skip
+@click.option("--folds", type=click.IntRange(min=2), metavar="K",
+              help="Train the recipe K times, each time judging the photos left out: for sets too "
+              "small to hold photos back. Of the run, or of --config.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1, max=100), metavar="N",
+              help="With --folds: divisions of the photos, each trained with its seed.  "
+              "[default: 3]")  # fmt: skip
+@click.option("--tuning", is_flag=True,
+              help="With --folds: train all stages, not those of the head alone.")  # fmt: skip
+@with_recipe
 @with_json
 def evaluate(
     run_name: str | None, split: str | None, folder: Path | None, table: Path | None,
     data: Path | None, target_precision: float | None, clear_threshold: bool, calibrate: bool,
     raw: bool, out: Path | None, force: bool, again: bool, tta: int, required: tuple[str, ...],
-    confident: bool, json_: bool,
+    confident: bool, folds: int | None, seeds: int | None, tuning: bool, config: Path | None,
+    overrides: tuple[str, ...], cache_dir: Path | None, access: WeightsAccess, json_: bool,
 ) -> None:  # fmt: skip
     """Show how good a run is, how certain that is, and what it gets wrong.
 
@@ -70,7 +83,15 @@ def evaluate(
       tlcli evaluate --target-precision 0.99
       tlcli evaluate cats_dogs-1 --dir new_photos
       tlcli evaluate --require 'accuracy>=0.95' --require 'recall[cats]>=0.9'
+      tlcli evaluate --folds 5 --config few_photos.yaml
     """
+    check_fold_options(folds is not None)
+    if folds is not None:
+        evaluate_folds(
+            run_name, config, overrides, cache_dir, access, folds=folds, seeds=seeds or 3,
+            tuning=tuning, out=out, again=again, json_=json_,
+        )  # fmt: skip
+        return
     _check_photos(run_name, split, folder, table, data)
     others = {"--tta": tta, "--raw": raw, "--clear-threshold": clear_threshold}
     _check_alone("--target-precision", target_precision is not None, others)

@@ -17,6 +17,7 @@ from tlcli.system import console
 
 if TYPE_CHECKING:
     from tlcli.features.shares import Share
+    from tlcli.runs.directory import Run
     from tlcli.training.plan import Plan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -178,6 +179,22 @@ def recipe_path(config: Path | None) -> Path:
     from tlcli.recipe.load import find_recipe
 
     return config or find_recipe(Path.cwd())
+
+
+def run_or_recipe(run_name: str | None, config: Path | None) -> tuple[Run | None, Path, str | None]:
+    """The recipe of --config, or else of a run, the latest by default, with the run.
+
+    The last is the run whose photos keep their splits, as `plan_from_options` takes it. Raises a
+    `click.UsageError` where both are named, and `RunError` where there is no such run.
+    """
+    from tlcli.runs import directory
+
+    if run_name and config:
+        raise click.UsageError("--config and a run: name one of them")
+    if config:
+        return None, config, None
+    run = directory.find_run(run_name)
+    return run, run.file(directory.RECIPE), str(run.path)
 
 
 def plan_from_options(

@@ -17,6 +17,11 @@ from tlcli.data.near_duplicates import SIDE, PreparedThumbnails, find_pairs
 Array = npt.NDArray[Any]
 
 
+def distinct_photos(items: Sequence[Item]) -> list[Item]:
+    """The photos, copies of the same bytes counted once."""
+    return list({item.digest: item for item in reversed(items)}.values())[::-1]
+
+
 def group_photos(items: Sequence[Item], thumbnails: Mapping[str, bytes]) -> list[str]:
     """The name of the group of each photo: the least digest in it.
 

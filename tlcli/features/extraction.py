@@ -105,6 +105,18 @@ def extract(
     return report
 
 
+def count_passes(
+    network: Network,
+    recipe: Recipe,
+    views: Sequence[View],
+    rows: Mapping[str, TrunkRows],
+    sources: Mapping[str, TrunkRows] | None = None,
+) -> int:
+    """How many photos and views `extract` would send through the trunk from their pixels."""
+    plan = _plan(network, recipe, views, rows, {**(sources or {}), **rows})
+    return _views([step for step in plan.passes if step.source is None])
+
+
 def check_unreadable(unreadable: Mapping[Path, Problem], recipe: Recipe) -> None:
     """Raise `DataError` for photos that have changed, and for others unless they may be skipped."""
     root = recipe.data.root

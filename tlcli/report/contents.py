@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tlcli.errors import Problem
 from tlcli.evaluation import chart_data
+from tlcli.evaluation.folds import FoldSummary, summarise_folds
 from tlcli.networks import bases
 from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.stage_settings import Stage
@@ -24,6 +25,7 @@ from tlcli.report.verdict import MeasuredAccuracy, Verdict, judge_run
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation
+from tlcli.runs.fold_record import FoldRecord
 from tlcli.runs.records import StageResult
 
 #: Bytes that all pictures of a report may take, as they stand in it.
@@ -70,6 +72,7 @@ class ReportContents:
     mistakes: tuple[PhotoExample, ...]
     unsure: tuple[PhotoExample, ...]
     labels: SuspectLabels | None
+    folds: tuple[tuple[FoldRecord, FoldSummary], ...]
     sheet: Thumbnail | None
     account: TimeAccount
     missing: dict[str, MissingPart]
@@ -133,6 +136,7 @@ def gather_contents(
         mistakes=mistakes,
         unsure=unsure,
         labels=show_suspects(data.labels, thumbnails),
+        folds=tuple((record, summarise_folds(record)) for record in data.folds),
         sheet=sheet,
         account=time_account(data),
         missing=missing_parts(data),

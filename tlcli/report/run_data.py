@@ -7,6 +7,7 @@ with other contents than it should have is a `RunError` with its name and the pl
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from tlcli.runs.evaluation_records import (
     Guess,
     read_evaluation,
 )
+from tlcli.runs.fold_record import FOLDS, FOLDS_WITH_TUNING, FoldRecord
 from tlcli.runs.inputs import read_recipe, read_split
 from tlcli.runs.label_audit_record import LabelAuditRecord, find_label_audit
 from tlcli.runs.metrics import read_metrics
@@ -46,6 +48,7 @@ class RunData:
         calibration: in force, or none where the network's own probabilities are shown.
         choice: what was measured on its training photos before, if anything.
         labels: an audit of the labels that it was trained on, if there is one.
+        folds: k-fold evaluations of its recipe, of the head and of all stages.
     """
 
     run: Run
@@ -62,6 +65,7 @@ class RunData:
     digests: dict[str, str]
     choice: MeasuredChoice | None
     labels: LabelAuditRecord | None = None
+    folds: tuple[FoldRecord, ...] = ()
 
 
 def read_run_data(run: Run, *, raw: bool = False) -> RunData:
@@ -95,7 +99,16 @@ def read_run_data(run: Run, *, raw: bool = False) -> RunData:
         {labelled_photos.photo_name(row, recipe.data.root): row.sha256 for row in photos},
         find_choice(run, recipe, photos),
         find_label_audit(run, recipe, photos),
+        tuple(_fold_evaluations(run)),
     )
+
+
+def _fold_evaluations(run: Run) -> Iterator[FoldRecord]:
+    """Those with at least one division of the photos whose folds are all there."""
+    for name in (FOLDS, FOLDS_WITH_TUNING):
+        record = _optional(run, name, FoldRecord)
+        if record is not None and (whole := record.whole_seeds()).results:
+            yield whole
 
 
 def _under(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tlcli.data.audit import inspect_photos
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Item
-from tlcli.data.photo_groups import group_photos
+from tlcli.data.photo_groups import distinct_photos, group_photos
 from tlcli.errors import BoundaryError, DataError, Problem
 from tlcli.evaluation.compare import count_pairs
 from tlcli.evaluation.intervals import wilson_interval
@@ -124,11 +124,6 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
         images=pooled.images,
         seconds=seconds,
     )
-
-
-def distinct_photos(items: Sequence[Item]) -> list[Item]:
-    """The photos, copies of the same bytes counted once."""
-    return list({item.digest: item for item in reversed(items)}.values())[::-1]
 
 
 def find_groups(plan: Plan, items: Sequence[Item]) -> list[str]:

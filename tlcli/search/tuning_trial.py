@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.data.dataset import Index, Item
+from tlcli.data.photo_groups import distinct_photos
 from tlcli.features import addresses, extraction
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.networks.network import Network
@@ -19,12 +20,11 @@ from tlcli.networks.probabilities import class_logits
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.stage_settings import Stage
 from tlcli.runs.advice_record import MeasuredShare, TuningTrial
-from tlcli.runs.records import Epoch
 from tlcli.search import linear_probe
-from tlcli.search.probe import accuracy_of, compare_answers, distinct_photos, find_groups
+from tlcli.search.probe import accuracy_of, compare_answers, find_groups
 from tlcli.system import signals
 from tlcli.training.batches import StoredFeed
-from tlcli.training.loop import Position, Snapshot, run_stage
+from tlcli.training.loop import Position, Unwatched, run_stage
 from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network
 from tlcli.training.stage_plan import stage_plans
@@ -126,16 +126,6 @@ def _thinned(positions: Array, labels: Array, most: int) -> list[int]:
     return kept
 
 
-class _NoListener:
-    """Nothing is kept of a trial."""
-
-    def keep(self, snapshot: Snapshot) -> None:
-        """See `loop.Listener`."""
-
-    def report(self, epoch: Epoch) -> None:
-        """See `loop.Listener`."""
-
-
 def _train(
     network: Network, short: Plan, opened: OpenedStore, judged: Sequence[Item]
 ) -> list[Array]:
@@ -144,7 +134,7 @@ def _train(
     for number, planned in enumerate(short.stages):
         rows, cut = opened.all_rows, planned.cut.name
         feed = StoredFeed(network, short.recipe, rows, cut, fitted)
-        position, listener = Position(number, epochs), _NoListener()
+        position, listener = Position(number, epochs), Unwatched()
         run_stage(network, planned, short.recipe, feed, None, position, listener)
         epochs += planned.stage.epochs
         others = StoredFeed(network, short.recipe, rows, cut, judged)

@@ -189,6 +189,18 @@ def _pass_seconds(plan: Plan, step: Pass, speed: MachineSpeed) -> float:
     return seconds + decoded * speed.decode + augmented * augmentation(plan, speed)
 
 
+def describe_passes(plan: Plan, missing: int, of: str, high: Boundary) -> str:
+    """What it costs that the store lacks so many rows of some photos or views, in a sentence.
+
+    `of` says of how many: '80 photos'. Each goes from its pixels to the boundary `high`.
+    """
+    text = f"{missing:,} of {of} have no stored features and go through {plan.row.name} once"
+    if speed := machine_speed(plan):
+        seconds = missing * (speed.decode + forward(plan, None, high, speed))
+        text += f", about {duration(seconds)}"
+    return text
+
+
 def forward(plan: Plan, low: Boundary | None, high: Boundary, speed: MachineSpeed) -> float:
     """Seconds of one photo from the pixels, or from the boundary `low`, to `high`."""
     multiply_adds, values = work(plan.row, plan.recipe.base.image_size, low, high)

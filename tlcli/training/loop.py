@@ -100,6 +100,16 @@ class Listener(Protocol):
         ...
 
 
+class Unwatched:
+    """The listener of a stage of which nothing is kept."""
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """See `Listener`."""
+
+    def report(self, epoch: Epoch) -> None:
+        """See `Listener`."""
+
+
 def run_stage(
     network: Network,
     planned: StagePlan,
