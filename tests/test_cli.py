@@ -35,7 +35,7 @@ def test_the_commands():
         "schema", "serve", "reproduce", "probe", "export", "advise", "find-lr", "tune",
         "completion",
         "runs list", "runs diff", "runs note", "runs page", "runs rename", "runs rm",
-        "audit", "audit labels",
+        "audit", "audit labels", "suggest",
         "cache", "cache merge", "cache prune", "cache verify", "doctor",
         "weights", "weights list", "weights fetch", "weights verify", "weights import",
         "weights export",

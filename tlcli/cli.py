@@ -35,6 +35,7 @@ from tlcli.commands.runs import runs
 from tlcli.commands.sample import sample
 from tlcli.commands.schema import schema
 from tlcli.commands.serve import serve
+from tlcli.commands.suggest import suggest
 from tlcli.commands.tune import tune
 from tlcli.commands.visualize import visualize
 from tlcli.commands.weights import weights
@@ -83,6 +84,7 @@ main.add_command(runs)
 main.add_command(sample)
 main.add_command(schema)
 main.add_command(serve)
+main.add_command(suggest)
 main.add_command(tune)
 main.add_command(visualize)
 main.add_command(weights)

@@ -1,1 +1,1 @@
-"""Are the labels right? Photos whose features speak for another class than their label."""
+"""Are the labels right, and which photos are to get one? By the features of photos."""

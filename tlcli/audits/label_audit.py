@@ -34,7 +34,6 @@ from tlcli.search.linear_probe import Fold
 from tlcli.search.probe import choose_folds, find_groups, probed_boundaries, select_judgeable
 from tlcli.system import console, signals
 from tlcli.training import estimate
-from tlcli.training.machine_speed import machine_speed
 from tlcli.training.plan import Plan
 from tlcli.training.preparation import load_network
 
@@ -141,18 +140,10 @@ def _features(plan: Plan, network: Network, items: Sequence[Item]) -> PooledFeat
     if missing[names[-1]] == 0:
         names = [name for name in names if missing[name] == 0]
     else:
-        _note_cost(plan, max(missing.values()), len(views))
+        of = console.counted(len(views), "photo")
+        cost = estimate.describe_passes(plan, max(missing.values()), of, plan.row.top)
+        console.note(f"{cost}; the next audit finds them in the store")
     return pool_features(network, plan.recipe, views, names, plan.cache)
-
-
-def _note_cost(plan: Plan, missing: int, photos: int) -> None:
-    """Say what the photos cost that have no stored features."""
-    text = f"{missing:,} of {console.counted(photos, 'photo')} have no stored features and go "
-    text += f"through {plan.row.name} once"
-    if speed := machine_speed(plan):
-        each = speed.decode + estimate.forward(plan, None, plan.row.top, speed)
-        text += f", about {console.duration(missing * each)}"
-    console.note(f"{text}; the next audit finds them in the store")
 
 
 def _judgeable(plan: Plan, items: Sequence[Item], pooled: PooledFeatures) -> _AuditedPhotos:

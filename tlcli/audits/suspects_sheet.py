@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from tlcli.audits.label_audit import LabelAudit
 from tlcli.data.dataset import Item
-from tlcli.images import contact_sheet, loader
+from tlcli.images import contact_sheet
 from tlcli.images.bit_depth import Depth
 from tlcli.images.contact_sheet import SheetRow
-from tlcli.images.loader import BATCH_SIZE, PixelSettings, View
+from tlcli.images.loader import View
+from tlcli.images.small_pictures import small_pictures
 from tlcli.runs.label_audit_record import LabelAuditRecord, Suspect
-from tlcli.system import console
 
 #: Suspects on a sheet at most, pixels of a side of each picture, and neighbours of each kind.
 MAX_ROWS, CELL, NEIGHBOURS = 40, 112, 2
@@ -31,7 +29,8 @@ def draw_suspects(audit: LabelAudit, depth: Depth | None) -> Image.Image | None:
     if not shown:
         return None
     names = [name for suspect in shown for name in (suspect.path, *_beside(suspect))]
-    pictures = _pictures([audit.photos[name] for name in dict.fromkeys(names)], depth)
+    items = [audit.photos[name] for name in dict.fromkeys(names)]
+    pictures = small_pictures((View(i.path, i.digest) for i in items), CELL, depth)
     rows = [
         SheetRow(_text(number, suspect), _row(suspect, audit.photos, pictures))
         for number, suspect in enumerate(shown, 1)
@@ -73,18 +72,3 @@ def _row(
         near = [entry.path for entry in suspect.neighbours if entry.label == label]
         cells += [*near[:NEIGHBOURS], *[""] * (NEIGHBOURS - len(near))]
     return [pictures.get(photos[name].path, blank) if name else blank for name in cells]
-
-
-def _pictures(items: Iterable[Item], depth: Depth | None) -> dict[Path, Image.Image]:
-    """Small pictures of photos, by path; what cannot be read is left out, with a warning."""
-    settings = PixelSettings(CELL, CELL, "pad", depth=depth)
-    chunks = loader.split_into_chunks((View(i.path, i.digest) for i in items), BATCH_SIZE)
-    pictures = {}
-    with closing(loader.load_batches(chunks, settings)) as batches:
-        for batch in batches:
-            for problem in batch.errors.values():
-                console.warn(f"{problem}; left out of the sheet")
-            pixels = np.rint(np.asarray(batch.pixels)).astype(np.uint8)
-            for view, values in zip(batch.readable, pixels, strict=True):
-                pictures[view.path] = Image.fromarray(values)
-    return pictures
