@@ -131,7 +131,7 @@ def _blocks(
     """A table of the keys of a block, then those of the blocks in it."""
     yield from (f"## {title}", "")
     if prefix and block.get("description"):
-        yield from (str(block["description"]).replace("\n\n", "\n").split("\n")[0], "")
+        yield from (_first_line(block), "")
     yield from ("| key | value | default | what it is for |", "|---|---|---|---|")
     inner: list[tuple[str, str, Mapping[str, Any]]] = []
     for name, field in block["properties"].items():
@@ -147,12 +147,17 @@ def _blocks(
             f"`{key}`",
             " or ".join(dict.fromkeys(map(_kind_text, kinds))),
             "needed" if needed else _value_text(field.get("default", "")),
-            _escaped(str(field.get("description", ""))),
+            _escaped(str(field.get("description") or _first_line(kinds[0]))),
         )
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""
     for key, _, part in inner:
         yield from _blocks(schema, part, f"{key}.", f"`{key}`")
+
+
+def _first_line(block: Mapping[str, Any]) -> str:
+    """What a block is, from the docstring of its model."""
+    return str(block.get("description", "")).split("\n")[0]
 
 
 def _escaped(text: str) -> str:
@@ -183,12 +188,20 @@ def _kind_text(kind: Mapping[str, Any]) -> str:
     }.get(str(kind.get("type")), "any")  # fmt: skip
     if kind.get("format") == "path":
         name = "a path"
+    if "items" in kind:
+        of = {"integer": "whole numbers", "number": "numbers", "string": "texts"}
+        name = f"a list of {of.get(str(kind['items'].get('type')), 'entries')}"
     words = {
         "minimum": "at least", "maximum": "at most",
         "exclusiveMinimum": "above", "exclusiveMaximum": "below",
     }  # fmt: skip
-    bounds = [f"{word} {kind[key]:,}" for key, word in words.items() if key in kind]
+    bounds = [f"{word} {_bound(kind[key])}" for key, word in words.items() if key in kind]
     return f"{name} {' and '.join(bounds)}" if bounds else name
+
+
+def _bound(value: float) -> str:
+    """A bound as people write it; shares have one a rounding error above 1."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def _value_text(value: Any) -> str:

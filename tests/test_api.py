@@ -199,3 +199,14 @@ def test_verbose_prints_as_the_commands_do(capsys: pytest.CaptureFixture[str]):
     console.note("another")
     console.warn("a warning")
     assert capsys.readouterr() == ("", "a note\nwarning: a warning\n")
+
+
+def test_a_command_line_speaks_before_it_is_understood(cli):
+    console.release()
+    done = cli("predict", "--run", "a", "https://example.org/a.jpg", "b.keras")
+    assert done.exit_code == 2
+    assert "b.keras is a model, not a photo" in done.stderr
+    console.release()
+    done = cli("extract", "--config", "https://example.org/recipe.yaml")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")

@@ -51,6 +51,7 @@ class CommandGroup(HelpfulGroup):
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run as a program; Click's own lines about the command line may have no reader either."""
+        console.configure(quiet=False)  # before the first mistake, which may be in the options
         try:
             return super().main(*args, **settings)
         except BrokenPipeError:

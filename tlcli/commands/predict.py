@@ -12,6 +12,7 @@ from tlcli.commands.photo_arguments import counted_photos, with_photos
 from tlcli.system import console
 
 if TYPE_CHECKING:
+    from tlcli.evaluation.predict import Predictor
     from tlcli.networks.engine import EngineName
 
 
@@ -58,20 +59,23 @@ def predict(
     from tlcli.evaluation.engines import MANY_PHOTOS
     from tlcli.evaluation.predict import Predictor
     from tlcli.evaluation.prediction_output import print_predictions
-    from tlcli.runs import directory
 
-    model = directory.find_model(run_name)
     given, number = counted_photos(photos, MANY_PHOTOS)
     predictor = Predictor(
-        model, raw=raw, engine=engine, photos=number, unknown=unknown, why=why or 0,
+        run_name, raw=raw, engine=engine, photos=number, unknown=unknown, why=why or 0,
         precision=precision,
     )  # fmt: skip
-    if verbose:
-        console.note(f"engine: {predictor.engine.name} ({predictor.engine_reason})")
+    _note_engine(predictor, verbose)
     predictions = predictor.predict(given, top=top, tta=tta)
     abstains = predictor.calibration.threshold is not None and not tta
     failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
+
+
+def _note_engine(predictor: Predictor, verbose: bool) -> None:
+    """Say which engine answers, and why, if that is asked for."""
+    if verbose:
+        console.note(f"engine: {predictor.engine.name} ({predictor.engine_reason})")
 
 
 def _choose_format(form: str, json_: bool) -> str:
