@@ -22,6 +22,7 @@ from tlcli.recipe.search import setting
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.metrics import read_metrics
+from tlcli.runs.tuning_record import read_tuning
 from tlcli.search import access, tune
 from tlcli.search.search_plan import plan_search
 from tlcli.search.study_folder import open_study
@@ -64,6 +65,7 @@ def test_a_search_from_the_recipe_to_the_winner(recipe, cli, photos, tmp_path):
     complete = [trial for trial in printed["trials"] if trial["state"] == "complete"]
     best = min(complete, key=lambda trial: trial["val_loss"])
     assert {key: printed["best"][key] for key in best} == best
+    assert read_tuning(folder).best.settings == best["settings"]
     # One pass over the 33 photos for training and validation; the six for the test come at the end.
     assert printed["trunk_passes"] == 33
     assert {path.name for path in folder.glob("*.png")} >= {"history.png", "parallel.png"}
@@ -117,7 +119,7 @@ def test_a_search_goes_on_and_a_warm_store_is_not_computed_again(recipe, cli, mo
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a pass through the trunk")
 
-    monkeypatch.setattr(extraction, "_run_pass", refuse)
+    monkeypatch.setattr(extraction, "run_pass", refuse)
     done = cli(*words, 4)
     assert done.exit_code == 0, done.stderr
     assert "going on with" in done.stderr

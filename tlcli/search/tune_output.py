@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlcli.runs import directory
+from tlcli.runs.probe_record import fingerprint_photos
 from tlcli.search.tune import SearchOutcome, describe_settings
 from tlcli.search.tune_charts import draw_charts, rank_settings
 from tlcli.search.winner import FinalComparison
@@ -50,9 +51,14 @@ def search_json(
             (directory.DEFAULT_RUN, compared.default, tested.runs[0]),
         )
     )
+    plan = outcome.plan.plan
+    photos = ((item.digest, plan.index.classes[item.label]) for item in plan.index.of("train"))
     return {
         "study": str(folder),
         "objective": outcome.plan.objective,
+        "base": plan.row.name,
+        "image_size": list(plan.recipe.base.image_size),
+        "data": fingerprint_photos(photos),
         "trials": [trial.model_dump() for trial in outcome.trials],
         "best": {
             **outcome.best.model_dump(),
