@@ -14,6 +14,7 @@ from PIL import Image
 
 from tlcli.errors import RecipeError, RunError
 from tlcli.recipe.load import load_recipe
+from tlcli.runs.rate_record import read_rate_test
 from tlcli.search import rate_sweep
 from tlcli.search.rate_curve import RateCurve, swept_rates
 from tlcli.search.write_rate import write_rate
@@ -130,16 +131,17 @@ def test_the_command_from_an_empty_store_to_the_recipe(recipe, cli, tmp_path):
     assert done.exit_code == 0, done.stderr
     value = json.loads(done.stdout)
     assert value["stage"] == "head"
-    assert {"valley", "steepest", "curve", "in_recipe"} <= value.keys()
+    assert {"suggested", "valley", "steepest", "curve", "in_recipe"} <= value.keys()
     assert [point["rate"] for point in value["curve"]] == pytest.approx(
         list(swept_rates()[: len(value["curve"])])
     )
     assert path.read_text() == text
     folder = Path(value["folder"])
     assert sorted(path.name for path in folder.iterdir()) == [
-        "learning-rate.png",
-        "learning-rate.svg",
-    ]
+        "find-lr.json", "learning-rate.png", "learning-rate.svg",
+    ]  # fmt: skip
+    kept = read_rate_test(folder)
+    assert (kept.stage, kept.suggested, kept.in_recipe) == ("head", value["suggested"], 0.001)
     with Image.open(folder / "learning-rate.png") as image:
         assert image.width > 600
     rows = snapshot(Path(os.environ["TLCLI_CACHE"]))
@@ -199,7 +201,7 @@ def test_nothing_is_written_where_nothing_is_suggested(recipe, cli, monkeypatch)
     before = path.read_bytes()
     done = cli("find-lr", "--config", path, "--write", "--seeds", "1")
     assert done.exit_code == 1
-    assert "no valley: the curve does not fall, so that no rate is suggested" in done.stdout
+    assert "the loss does not fall, so that no rate is suggested" in done.stdout
     assert done.stderr.splitlines()[-1] == (
         "error: --write: no rate is suggested, so nothing was written"
     )

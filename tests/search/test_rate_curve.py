@@ -65,8 +65,24 @@ def test_the_valley_is_the_middle_of_the_longest_fall():
         assert find_valley(values) == max(0, ends[0] - length) + int(third) + int(third / 2)
 
 
-def test_the_steepest_point_is_before_the_largest_fall():
-    assert find_steepest(np.array([5, 4.5, 3, 2.9, 6])) == 1
+def test_the_steepest_point_is_the_middle_of_the_largest_fall_before_the_lowest_loss():
+    flat, slow, fast = [9.0] * 5, [9 - 0.1 * i for i in range(10)], [8 - i for i in range(7)]
+    rise = [2.5, 9.0]
+    assert find_steepest(np.array(flat + slow + fast + rise)) == 15 + 3
+    spike = [9.0, 4.0, 9.0, 9.0, 9.0, 9.0, 9.0]  # one step is noise
+    assert find_steepest(np.array(spike + slow + fast + rise)) == 7 + 10 + 3
+    assert find_steepest(np.array([5.0, 4.0, 6.0])) == 0
+    assert find_steepest(np.array([1.0, 2.0])) == 0
+
+
+def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested():
+    curve = join_tests([falling(40)] * 2)
+    lowest = curve.rates[10:-5][int(curve.loss[10:-5].argmin())]
+    suggested = curve.suggested()
+    assert suggested == pytest.approx(lowest / 10)
+    steepest = curve.steepest()
+    assert steepest is not None
+    assert curve.rates[35] < steepest < lowest
 
 
 def falling(at: int, low: float = 0.2) -> list[float]:
@@ -95,7 +111,7 @@ def test_the_mean_of_the_tests_ends_with_the_shortest():
 )
 def test_a_loss_that_does_not_fall_suggests_nothing(losses: list[float]):
     curve = join_tests([losses, losses])
-    assert (curve.valley(), curve.steepest()) == (None, None)
+    assert (curve.suggested(), curve.valley(), curve.steepest()) == (None, None, None)
 
 
 def test_a_test_ends_where_the_loss_is_no_number_or_four_times_the_best():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
               help="Tests with other orders of the photos, whose mean is looked at.")  # fmt: skip
 @click.option("--write", is_flag=True, help="Put the suggested rate into the recipe.")
 @click.option("--out", type=PATH,
-              help="A folder for the pictures. [default: runs/rates/NAME-STAGE]")  # fmt: skip
+              help="A folder for what is kept. [default: runs/rates/NAME-STAGE]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace files of the same names in --out.")
 @with_open
 @with_json
@@ -58,7 +58,7 @@ def find_lr(
     number = stage_number(plan, stage)
     folder = rate_output.rate_folder(out, plan, number, force=force)
     found = find_rate(plan, number, seeds)
-    rate_output.keep_rates(found, folder)
+    rate_output.keep_rates(found, folder, plan, number)
     written = rate_output.write_suggestion(found, plan.recipe, number) if write else None
     print_result(rate_output.rate_result(found, folder, written), json_)
     open_file(folder / rate_output.RATE_CHARTS[0], look)

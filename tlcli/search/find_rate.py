@@ -46,6 +46,11 @@ class RateSearch:
     diverged: int
     seconds: dict[str, float]
 
+    @property
+    def suggested(self) -> float | None:
+        """The rate that is suggested; None where the curve does not fall."""
+        return self.curve.suggested()
+
     def as_json(self) -> dict[str, Any]:
         """What `find-lr --json` prints."""
         points = zip(
@@ -53,6 +58,7 @@ class RateSearch:
         )
         return {
             "stage": self.stage,
+            "suggested": self.suggested,
             "valley": self.curve.valley(),
             "steepest": self.curve.steepest(),
             "in_recipe": self.rate,

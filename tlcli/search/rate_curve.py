@@ -1,8 +1,9 @@
 """The curve of a learning-rate range test, and the rates that it suggests.
 
 The test is Smith's (WACV 2017, arXiv 1506.01186): the rate grows at every step, and the loss shows
-where training begins to pay and where it falls apart. Range, smoothing, the end of the test and
-both suggestions are those of fastai 2 (`Learner.lr_find`, `callback/schedule.py`).
+where training begins to pay and where it falls apart. Range, smoothing, the end of the test and the
+valley are those of fastai 2 (`Learner.lr_find`, `callback/schedule.py`), which also has a tenth of
+the rate with the lowest loss (`minimum`); `benchmarks/find_lr.py` holds them against grids.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ DIVERGED = 4.0
 #: Steps at both ends that suggest nothing: at first the mean has seen few losses, in the end the
 #: loss runs away.
 FIRST_LEFT_OUT, LAST_LEFT_OUT = STEPS // 10, 5
+
+#: The share of the rate with the lowest loss that is suggested. There the loss is about to rise, so
+#: that it is too high to train with.
+SAFE = 0.1
+
+#: Steps over which the steepness is taken, half a power of ten: a single one is noise.
+STEEP_STEPS = 6
 
 #: The share by which the smoothed loss has to fall, or the curve suggests nothing.
 LEAST_FALL = 0.05
@@ -96,6 +104,12 @@ class RateCurve:
         loss = self.loss[self.judged]
         return len(loss) > 2 and float(loss.min()) < (1 - LEAST_FALL) * float(loss[0])
 
+    def suggested(self) -> float | None:
+        """A tenth of the rate with the lowest loss; None where the curve does not fall."""
+        if not self.falls:
+            return None
+        return SAFE * float(self.rates[self.judged][int(self.loss[self.judged].argmin())])
+
     def valley(self) -> float | None:
         """The rate in the middle of the longest fall; None where the curve does not fall."""
         if not self.falls:
@@ -133,5 +147,12 @@ def find_valley(loss: Array) -> int:
 
 
 def find_steepest(loss: Array) -> int:
-    """The step after which the loss falls most; the rates are evenly spaced on a log scale."""
-    return int(np.diff(loss).argmin())
+    """The middle of the `STEEP_STEPS` steps before the lowest loss in which it falls most.
+
+    The rates are evenly spaced on a log scale.
+    """
+    falling = loss[: int(loss.argmin()) + 1]
+    span = min(STEEP_STEPS, len(falling) - 1)
+    if span == 0:
+        return 0
+    return int((falling[span:] - falling[:-span]).argmin()) + span // 2

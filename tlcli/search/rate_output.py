@@ -10,14 +10,15 @@ from tlcli.errors import Problem, RecipeError, RunError
 from tlcli.evaluation.colours import BLUE, ORANGE
 from tlcli.recipe.recipe import Recipe, plain_name
 from tlcli.runs import directory
+from tlcli.runs.probe_record import fingerprint_photos
+from tlcli.runs.rate_record import RATE_TEST, RATES, RateTestRecord, write_rate_test
 from tlcli.search.find_rate import RateSearch
 from tlcli.search.rate_curve import STEPS
 from tlcli.search.write_rate import WrittenRate, rounded_rate, write_rate
 from tlcli.system import console, files, own_files
 from tlcli.training.plan import Plan
 
-#: The folder of range tests, beside the runs, and the pictures in the folder of each.
-RATES = "rates"
+#: The pictures in the folder of a range test.
 RATE_CHARTS = ("learning-rate.png", "learning-rate.svg")
 
 #: A picture shows losses up to so many times the first one; beyond it a test has diverged.
@@ -25,21 +26,22 @@ SHOWN = 1.5
 
 
 def rate_folder(out: Path | None, plan: Plan, number: int, *, force: bool) -> Path:
-    """The folder of the pictures of a stage: `out`, or one of its own beside the runs.
+    """The folder of record and pictures of a stage: `out`, or one of its own beside the runs.
 
     Raises `RunError` where it cannot be written, or holds other files of these names.
     """
     stage = plain_name(plan.stages[number].stage.name)
     folder = out or directory.runs_root() / RATES / f"{plan.recipe.name}-{stage}"
+    names = [*RATE_CHARTS, *([RATE_TEST] if out is not None else [])]
     problems = files.check_writable(folder)
-    if problems := problems or own_files.check_folder(folder, RATE_CHARTS, force=force):
+    if problems := problems or own_files.check_folder(folder, names, force=force):
         raise RunError(problems)
     return folder
 
 
 def write_suggestion(found: RateSearch, recipe: Recipe, number: int) -> WrittenRate | None:
     """Write the suggested rate into the recipe; None where none is suggested."""
-    rate = found.curve.valley()
+    rate = found.suggested
     return None if rate is None else write_rate(recipe, number, rate)
 
 
@@ -69,7 +71,7 @@ def raise_if_unwritten(written: WrittenRate | None) -> None:
 
 def describe_rates(found: RateSearch, folder: Path) -> str:
     """The rates that are suggested, beside that of the recipe."""
-    valley, steepest = found.curve.valley(), found.curve.steepest()
+    suggested, valley, steepest = found.suggested, found.curve.valley(), found.curve.steepest()
     tests = console.counted(len(found.ends), "test")
     ended = f"{found.diverged} diverged" if found.diverged else "none diverged"
     reached = f"{min(found.ends):.2g}"
@@ -79,22 +81,23 @@ def describe_rates(found: RateSearch, folder: Path) -> str:
         + _time_before(found.seconds["stages before"]),
         "",
     ]
-    if valley is None or steepest is None:
-        lines.append("no valley: the curve does not fall, so that no rate is suggested")
+    if suggested is None or valley is None or steepest is None:
+        lines.append("the loss does not fall, so that no rate is suggested")
     else:
         rows = [
-            ("valley (suggested)", _shown(valley), "the middle of the longest fall of the loss"),
+            ("suggested", _shown(suggested), "a tenth of the rate with the lowest loss"),
             ("steepest", _shown(steepest), "where the loss falls fastest"),
-            ("in the recipe", _shown(found.rate), _distance(found.rate, valley)),
+            ("valley", _shown(valley), "the middle of the longest fall of the loss"),
+            ("in the recipe", _shown(found.rate), _distance(found.rate, suggested)),
         ]
         lines.append(console.table(("", "rate", ""), rows))
-    lines += ["", f"pictures in {folder}: {', '.join(RATE_CHARTS)}"]
+    lines += ["", f"kept in {folder}: {', '.join((RATE_TEST, *RATE_CHARTS))}"]
     return "\n".join(map(console.printable, lines))
 
 
 def warn_of_rate(found: RateSearch) -> None:
     """Say on stderr where a rate of tuning is as high as that of the stage before it."""
-    rate = found.curve.valley()
+    rate = found.suggested
     if rate is not None and found.before is not None and rate >= found.before:
         console.warn(
             f"{_shown(rate)} is not below {found.before:g}, the rate of the stage before: such "
@@ -153,15 +156,31 @@ def draw_rates(found: RateSearch, paths: Sequence[Path]) -> None:
 def _mark(axes: Any, found: RateSearch) -> None:
     """The suggested rates, as lines."""
     for rate, name, colour, style in (
-        (found.curve.valley(), "valley", ORANGE.light, "-"),
+        (found.suggested, "suggested", ORANGE.light, "-"),
         (found.curve.steepest(), "steepest", ORANGE.light, "--"),
+        (found.curve.valley(), "valley", ORANGE.light, ":"),
     ):
         if rate is not None:
             label = f"{name}, {_shown(rate)}"
             axes.axvline(rate, color=colour, linewidth=1.2, linestyle=style, label=label)
 
 
-def keep_rates(found: RateSearch, folder: Path) -> None:
-    """Draw the pictures into a folder, which is made if it is missing."""
+def keep_rates(found: RateSearch, folder: Path, plan: Plan, number: int) -> None:
+    """Write record and pictures into a folder, which is made if it is missing."""
     files.make_folder(folder)
+    base, stage = plan.recipe.base, plan.stages[number].stage
+    photos = ((item.digest, plan.index.classes[item.label]) for item in plan.index.of("train"))
+    write_rate_test(
+        folder,
+        RateTestRecord(
+            stage=stage.name,
+            freeze_until=stage.freeze_until,
+            base=plan.row.name,
+            image_size=base.image_size,
+            data=fingerprint_photos(photos),
+            suggested=found.suggested,
+            in_recipe=found.rate,
+            tests=len(found.ends),
+        ),
+    )
     draw_rates(found, [folder / name for name in RATE_CHARTS])
