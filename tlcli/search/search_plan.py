@@ -22,7 +22,8 @@ from tlcli.training.preflight import Preflight
 #: Heads that are planned, and trained, at once; other trials come one by one.
 HEADS_AT_ONCE = 8
 
-#: What training heads side by side saves, as a share of the time one by one; it was measured.
+#: The time of heads side by side, as a share of that one by one. Measured in seconds of processor:
+#: eight heads of 256 units on 400 photos, 15 epochs, compiled anew, take 3.1 times those of one.
 SIDE_BY_SIDE = 0.4
 
 
