@@ -2,19 +2,22 @@
 
     python benchmarks/advise.py --photos cats_dogs --weights FILE [--size 64] [--sets A,B]
 
-The grid trains the head alone, and the head with a tuning stage above each of some boundaries; all
-with the stages that `advise` writes, but for the epochs of tuning (`--epochs`). Its best plan is
-chosen by validation accuracy (of equal ones the lower loss), and only then are test scores looked
-at. The seconds of `advise` are those of its measurements, the seconds of the grid those of its
-runs, each with a feature store of its own, in one process, on the same machine. They are seconds of
-processor, which other work on the machine changes little.
+The grid trains the head alone, and the head with a tuning stage above the end of each block but
+the first, and of everything; all with the stages that `advise` writes, but for the epochs of tuning
+(`--epochs`). Its best plan is chosen by validation accuracy (of equal ones the lower loss), and
+only then are test scores looked at. The seconds of `advise` are those of its measurements, with a
+feature store of its own; the seconds of the grid are those of its runs, which share another store.
+All are seconds of processor, in one process that has loaded TensorFlow before: other work on the
+machine changes them little. An advised plan that is one of the grid is not trained again.
 
-A set is on the disk as soon as it is done (RESULTS/advise/SET.json), and is not measured again.
+Each plan is on the disk as soon as it is done (RESULTS/advise/SET-grid.json, SET-advice.json), and
+is not measured again; a changed rule of `advise` needs the second of these files removed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import json
 import os
@@ -31,11 +34,19 @@ from PIL import Image
 
 from tlcli.cli import main as tlcli
 from tlcli.evaluation.intervals import wilson_interval
+from tlcli.search.advised_recipe import HEAD_EPOCHS
+from tlcli.search.tuning_trial import HEAD_STEPS, TUNING_STEPS, enough_epochs
 
 #: Photos of each class for validation and test at most, where a set has so many.
-VAL, TEST = 40, 150
+VAL, TEST = 30, 150
 
-GRID = ("block4_pool", "block3_pool", "block2_pool", "block1_pool")
+#: Boundaries of the tuning stages of the grid, the lowest first, so that the rows of one give those
+#: of the next. The first block, with 0.3 % of the parameters, is tuned where everything is.
+GRID = ("pixels", "block2_pool", "block3_pool", "block4_pool")
+PLANS = (*GRID, "head")
+
+#: Sets of more photos are tuned for fewer epochs, so that the grid ends in an hour.
+LARGE, FEWER_EPOCHS = 400, 2
 
 STAGE = "{{name: {name}, {frozen}epochs: {epochs}, learning_rate: {rate}, early_stopping: 8}}"
 
@@ -56,8 +67,9 @@ def digits(folder: Path, number: int, *, coloured: bool = False) -> None:
 
     data, random = load_digits(), np.random.default_rng(0)
     for digit in range(10):
-        images = data.images[data.target == digit]
-        parts = np.split(images, [number, number + 20, number + 60])
+        # In their own order, those for the test would be of other writers than those for training.
+        images = random.permutation(data.images[data.target == digit])
+        parts = np.split(images, [number, number + 10, number + 40])
         for split, part in zip(("train", "val", "test"), parts, strict=False):
             for position, image in enumerate(part):
                 ink = np.asarray(Image.fromarray(np.uint8(image * 255 / 16)).resize((64, 64), 3))
@@ -94,12 +106,12 @@ def save(pixels: Any, folder: Path, split: str, name: str, position: int) -> Non
 def sets(source: Path) -> dict[str, Callable[[Path], None]]:
     """The sets by name, each with what makes its folder; the largest last."""
     return {
-        "digits 10": lambda folder: digits(folder, 10),
-        "cats_dogs 20": lambda folder: cats_dogs(source, folder, {"cats": 20, "dogs": 20}),
         "textures 25": lambda folder: textures(folder, 25),
-        "cats_dogs 100": lambda folder: cats_dogs(source, folder, {"cats": 100, "dogs": 100}),
+        "cats_dogs 20": lambda folder: cats_dogs(source, folder, {"cats": 20, "dogs": 20}),
+        "digits 10": lambda folder: digits(folder, 10),
         "cats 120 dogs 15": lambda folder: cats_dogs(source, folder, {"cats": 120, "dogs": 15}),
         "digits 10 coloured": lambda folder: digits(folder, 10, coloured=True),
+        "cats_dogs 100": lambda folder: cats_dogs(source, folder, {"cats": 100, "dogs": 100}),
         "digits 50": lambda folder: digits(folder, 50),
         "cats_dogs 700": lambda folder: cats_dogs(source, folder, {"cats": 700, "dogs": 700}),
     }
@@ -113,44 +125,90 @@ def command(*words: object) -> Any:
     return json.loads(out.getvalue())
 
 
-def measure(arguments: argparse.Namespace, make: Callable[[Path], None]) -> dict[str, Any]:
-    """Advice, its plan and the grid for one set."""
-    with scratch() as folder:
-        os.environ["TLCLI_RUNS"], os.environ["TLCLI_INSTANT"] = str(folder / "runs"), "0"
-        make(folder / "photos")
-        recipe = folder / "set.yaml"
-        recipe.write_text(text(arguments, folder, []), encoding="utf-8")
-        advised = folder / "advised.yaml"
-        own, grid = folder / "own", folder / "grid"
+class Measured:
+    """What is known of a set: a file that grows."""
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self._path = path
+        self.values: dict[str, Any] = {"settings": settings}
+        if path.exists():
+            self.values = json.loads(path.read_text(encoding="utf-8"))
+            if self.values["settings"] != settings:
+                raise SystemExit(f"{path}: measured with {self.values['settings']}; remove it")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def keep(self, key: str, value: Any) -> None:
+        """Write one more value."""
+        self.values[key] = value
+        self._path.write_text(json.dumps(self.values, indent=1), encoding="utf-8")
+
+
+def measure(arguments: argparse.Namespace, name: str, make: Callable[[Path], None]) -> None:
+    """The grid and the advice for one set, less what is on the disk."""
+    settings = {"size": arguments.size, "epochs": arguments.epochs}
+    folder = arguments.results / "advise"
+    grid = Measured(folder / f"{name}-grid.json", settings)
+    advice = Measured(folder / f"{name}-advice.json", settings)
+    with scratch() as place:
+        os.environ["TLCLI_RUNS"], os.environ["TLCLI_INSTANT"] = str(place / "runs"), "0"
+        make(place / "photos")
+        photos = len(list((place / "photos/train").glob("*/*")))
+        if not arguments.advice_only:
+            measure_grid(arguments, place, photos, grid)
+        if not arguments.grid_only and "advised" not in advice:
+            measure_advice(arguments, place, photos, advice, grid)
+
+
+def tuning_epochs(arguments: argparse.Namespace, photos: int) -> int:
+    """The epochs of tuning at most."""
+    most = arguments.epochs if photos <= LARGE else min(FEWER_EPOCHS, arguments.epochs)
+    return enough_epochs(most, TUNING_STEPS, photos, 32)
+
+
+def measure_grid(arguments: argparse.Namespace, folder: Path, photos: int, grid: Measured) -> None:
+    """Train the plans of the grid that are missing."""
+    grid.keep("photos", photos)
+    head = ("head", "", enough_epochs(HEAD_EPOCHS, HEAD_STEPS, photos, 32), "1.0e-3")
+    for name in arguments.plans.split(","):
+        if name in grid:
+            continue
+        tuned = ("tuning", f"freeze_until: {name}, ", tuning_epochs(arguments, photos), "5.0e-5")
+        recipe = folder / f"{name}.yaml"
+        stages = [head] if name == "head" else [head, tuned]
+        recipe.write_text(text(arguments, folder, stages), encoding="utf-8")
         started = time.process_time()
-        advice = command("advise", "--config", recipe, "--out", advised, "--cache-dir", own)
-        seconds = time.process_time() - started
-        head = enough(30, 300, folder)
-        stages = [("head", "", head, "1.0e-3")]
-        plans = {"head": train(arguments, folder, grid, "head", stages)}
-        for boundary in GRID:
-            frozen = f"freeze_until: {boundary}, "
-            tuned = ("tuning", frozen, enough(arguments.epochs, 60, folder), "5.0e-5")
-            plans[boundary] = train(arguments, folder, grid, boundary, [*stages, tuned])
-        words = ["finetune", "--config", advised, "--out", folder / "runs" / "advised"]
-        if advice["freeze_until"]:
-            words += ["--set", f"stages.1.epochs={enough(arguments.epochs, 60, folder)}"]
-        started = time.process_time()
-        done = command(*words, "--cache-dir", own)
-        return {
-            "strategy": advice["strategy"], "freeze_until": advice["freeze_until"],
-            "expected": advice["expected"], "reasons": advice["evidence"]["reasons"],
-            "advise seconds": seconds, "spent": advice["spent"],
-            "advised": {**score(done), "seconds": time.process_time() - started}, "grid": plans,
-            "photos": len(list((folder / "photos/train").glob("*/*"))),
-        }  # fmt: skip
+        done = command(
+            "finetune", "--config", recipe, "--out", folder / "runs" / name,
+            "--cache-dir", folder / "grid",
+        )  # fmt: skip
+        grid.keep(name, {**score(done), "seconds": time.process_time() - started})
+        say(f"  {name}: {grid.values[name]}")
 
 
-def enough(epochs: int, steps: int, folder: Path) -> int:
-    """The epochs that `advise` writes for so many photos."""
-    from tlcli.search.tuning_trial import enough_epochs
-
-    return enough_epochs(epochs, steps, len(list((folder / "photos/train").glob("*/*"))), 32)
+def measure_advice(
+    arguments: argparse.Namespace, folder: Path, photos: int, advice: Measured, grid: Measured
+) -> None:
+    """Ask for the advice, and train its plan unless it is one of the grid."""
+    recipe, advised, own = folder / "set.yaml", folder / "advised.yaml", folder / "own"
+    recipe.write_text(text(arguments, folder, []), encoding="utf-8")
+    started = time.process_time()
+    found = command("advise", "--config", recipe, "--out", advised, "--cache-dir", own)
+    advice.keep("seconds", time.process_time() - started)
+    boundary = found["freeze_until"]
+    for key in ("strategy", "freeze_until", "expected", "spent"):
+        advice.keep(key, found[key])
+    advice.keep("reasons", found["evidence"]["reasons"])
+    same = grid.values.get(boundary or "head")
+    if same and "views: 0" in found["recipe"]["text"]:
+        advice.keep("advised", same)
+        return
+    words = ["finetune", "--config", advised, "--out", folder / "runs" / "advised"]
+    if boundary:
+        words += ["--set", f"stages.1.epochs={tuning_epochs(arguments, photos)}"]
+    done = command(*words, "--cache-dir", own)
+    advice.keep("advised", score(done))
 
 
 def text(arguments: argparse.Namespace, folder: Path, stages: list[tuple[Any, ...]]) -> str:
@@ -167,19 +225,6 @@ def text(arguments: argparse.Namespace, folder: Path, stages: list[tuple[Any, ..
     return "\n".join([*lines, ""])
 
 
-def train(
-    arguments: argparse.Namespace, folder: Path, cache: Path, name: str, stages: list[Any]
-) -> dict[str, float]:
-    """One plan of the grid."""
-    recipe = folder / f"{name}.yaml"
-    recipe.write_text(text(arguments, folder, stages), encoding="utf-8")
-    started = time.process_time()
-    done = command(
-        "finetune", "--config", recipe, "--out", folder / "runs" / name, "--cache-dir", cache
-    )
-    return {**score(done), "seconds": time.process_time() - started}
-
-
 def score(done: dict[str, Any]) -> dict[str, float]:
     last = done["stages"][-1]
     return {
@@ -188,22 +233,21 @@ def score(done: dict[str, Any]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def row(name: str, found: dict[str, Any]) -> list[str]:
+def row(name: str, grid: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """A line of the table."""
-    grid = found["grid"]
-    best = max(grid, key=lambda plan: (grid[plan]["val_accuracy"], -grid[plan]["val_loss"]))
-    ours, theirs = found["advised"]["test"], grid[best]["test"]
-    n = int(grid[best]["n"])
+    plans = {plan: grid[plan] for plan in PLANS if plan in grid}
+    best = max(plans, key=lambda plan: (plans[plan]["val_accuracy"], -plans[plan]["val_loss"]))
+    ours, theirs = found["advised"]["test"], plans[best]["test"]
+    n = int(plans[best]["n"])
     low, high = wilson_interval(round(theirs * n), n)
     near = "yes" if ours >= theirs - 0.005 else "interval" if ours >= low else "no"
-    total = sum(plan["seconds"] for plan in grid.values())
+    total = sum(plan["seconds"] for plan in plans.values())
     plan = found["strategy"] + (f" ({found['freeze_until']})" if found["freeze_until"] else "")
     return [
-        name, str(found["photos"]), plan, f"{ours:.3f}",
+        name, str(grid["photos"]), plan, f"{ours:.3f}",
         f"{best} {theirs:.3f} ({low:.3f} to {high:.3f})", near,
-        f"{found['advise seconds']:.0f} s, {total:.0f} s",
-        f"{found['advise seconds'] / total:.2f}",
-        ", ".join(f"{plan} {values['test']:.3f}" for plan, values in grid.items()),
+        f"{found['seconds']:.0f} s, {total:.0f} s", f"{found['seconds'] / total:.2f}",
+        ", ".join(f"{plan} {values['test']:.3f}" for plan, values in plans.items()),
     ]  # fmt: skip
 
 
@@ -215,28 +259,30 @@ def main() -> None:
     options.add_argument("--photos", type=Path, required=True, help="cats_dogs: train, val, test")
     options.add_argument("--weights", default="random")
     options.add_argument("--size", type=int, default=64)
-    options.add_argument("--epochs", type=int, default=5, help="of tuning, at most [5]")
+    options.add_argument("--epochs", type=int, default=15, help="of tuning, at most [15]")
     options.add_argument("--sets", default="", help="names, separated by commas [all]")
+    options.add_argument("--plans", default=",".join(PLANS), help="of the grid [all]")
     options.add_argument("--results", type=Path, default=RESULTS)
+    options.add_argument("--grid-only", action="store_true")
+    options.add_argument("--advice-only", action="store_true")
     arguments = options.parse_args()
     folder = arguments.results / "advise"
     folder.mkdir(parents=True, exist_ok=True)
+    importlib.import_module("tensorflow")  # neither side is to pay for it
     known = sets(arguments.photos)
-    chosen = [name for name in arguments.sets.split(",") if name] or [*known]
-    for name in chosen:
-        path = folder / f"{name}.json"
-        if not path.exists():
-            say(f"{name} ...")
-            found = measure(arguments, known[name])
-            path.write_text(json.dumps(found, indent=1), encoding="utf-8")
-            say(line(row(name, found)))
+    for name in [name for name in arguments.sets.split(",") if name] or [*known]:
+        say(f"{name} ...")
+        measure(arguments, name, known[name])
     headers = ["set", "photos", "advised", "test", "best of the grid by validation, test",
-               "within 0.5", "advise, grid, CPU", "share", "test scores of the grid"]  # fmt: skip
-    rows = [
-        row(name, json.loads((folder / f"{name}.json").read_text("utf-8")))
-        for name in known
-        if (folder / f"{name}.json").exists()
-    ]
+               "within 0.5", "advise, grid, CPU", "share",
+               "test scores of the grid"]  # fmt: skip
+    rows = []
+    for name in known:
+        parts = [folder / f"{name}-{part}.json" for part in ("grid", "advice")]
+        if all(part.exists() for part in parts):
+            grid, advice = (json.loads(part.read_text("utf-8")) for part in parts)
+            if set(arguments.plans.split(",")) <= set(grid) and "advised" in advice:
+                rows.append(row(name, grid, advice))
     table = [line(headers), line(["---"] * len(headers)), *map(line, rows), "", str(machine())]
     (folder / "table.md").write_text("\n".join(table) + "\n", encoding="utf-8")
     print("\n".join(table))

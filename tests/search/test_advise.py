@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 from builders.photos import paint_splits
 
-from tlcli.networks.bases import BASES
+from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.recipe.load import load_recipe
 from tlcli.runs.advice_record import MeasuredShare, TuningTrial, read_advice
 from tlcli.runs.probe_record import LearningPoint, PairedDifference, ProbedBoundary, ProbeRecord
-from tlcli.search import base_ranking
+from tlcli.search import base_ranking, tuning_trial
 from tlcli.search.base_ranking import BaseScore
-from tlcli.search.strategies import boundary_to_tune, choose_strategy
+from tlcli.search.strategies import boundary_to_tune, choose_strategy, why_no_trial
+from tlcli.search.subject import Subject
+from tlcli.search.tuning_trial import is_clear
+from tlcli.training.plan import make_plan
+from tlcli.training.preflight import preflight
 
 RECIPE = (
     "name: shapes\ndata: {{dir: {}}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
@@ -75,7 +79,11 @@ def trial(gain: float, p: float, boundary: str = "block4_pool") -> TuningTrial:
          "train everything", "pixels", False),
         (measured("block1_pool", 0.05, slope=0.03), trial(0.05, 0.01, "block1_pool"),
          "cut lower and augment", "block1_pool", True),
-        (measured("block3_pool", 0.05), None, "train the head", None, False),
+        (measured("block3_pool", 0.05), None, "cut lower and augment", "block3_pool", True),
+        (measured("block1_pool", 0.05, slope=0.03), None,
+         "cut lower and augment", "block1_pool", True),
+        (measured("block1_pool", 0.05), None, "train everything", "pixels", False),
+        (measured(), None, "train the head", None, False),
     ],
 )  # fmt: skip
 def test_the_table_of_strategies(record, tried, name, boundary, augment):
@@ -93,11 +101,47 @@ def test_what_is_not_certain_is_not_called_so():
     assert verdict(0.005, 0.2) == "no gain that matters was measured"
 
 
+def test_a_trial_that_cannot_change_the_advice_is_not_made():
+    def words(record: ProbeRecord, row: PretrainedBase = VGG16) -> str:
+        reason = choose_strategy(row, record, None).reasons[2]
+        assert reason.startswith("tuning: not tried, since ")
+        return reason.removeprefix("tuning: not tried, since ")
+
+    sure = measured()
+    top = sure.boundaries[-1].model_copy(update={"accuracy": 0.995})
+    sure = sure.model_copy(update={"boundaries": (*sure.boundaries[:-1], top)})
+    assert why_no_trial(VGG16, measured()) is None
+    assert words(measured()) == "there are too few photos to judge it by"
+    assert words(sure) == "with the head alone, less than one photo in 100 is wrong"
+    foreign = measured("block3_pool", 0.05)
+    assert words(foreign) == "what is lost above block3_pool has to be learned anew"
+    expected = choose_strategy(VGG16, foreign, None).expected
+    assert (expected.accuracy, expected.photos) == (foreign.boundaries[-1].accuracy, 500)
+    nasnet = BASES["NASNetMobile"]
+    assert words(foreign, nasnet) == "this base has no boundary that tuning would help at"
+    assert choose_strategy(nasnet, foreign, None).name == "train the head"
+
+
+def test_a_trial_ends_where_its_answer_is_clear():
+    def gain(value: float, high: float, p: float) -> bool:
+        return is_clear(PairedDifference(value=value, low=-0.5, high=high, p=p))
+
+    assert gain(0.05, 0.08, 0.004)
+    assert not gain(0.05, 0.08, 0.02), "several looks find by chance what one would not"
+    assert not gain(-0.05, 0.02, 0.004), "what is lost at first may come back"
+    assert gain(-0.05, 0.005, 0.004)
+    assert gain(0.0, 0.009, 1)
+
+
 def test_the_boundary_that_is_tried():
     assert boundary_to_tune(VGG16, measured()) == "block4_pool"
     assert boundary_to_tune(VGG16, measured("block3_pool", 0.05)) == "block3_pool"
     assert boundary_to_tune(VGG16, measured("block3_pool", 0.005)) == "block4_pool"
     assert boundary_to_tune(VGG16, measured("block3_pool", 0.05, p=0.2)) == "block4_pool"
+    tied = measured("block3_pool", 0.05)
+    lowest = tied.boundaries[0].model_copy(update={"p": 0.3})
+    tied = tied.model_copy(update={"boundaries": (lowest, *tied.boundaries[1:])})
+    assert boundary_to_tune(VGG16, tied) == "block1_pool", "the lowest of those that are tied"
     assert boundary_to_tune(BASES["NASNetMobile"], measured()) is None
 
 
@@ -130,8 +174,10 @@ def test_an_advice_is_a_recipe_that_can_be_trained(cli, shapes, write_recipe, tm
     assert set(value) >= {"strategy", "expected", "evidence", "recipe"}
     assert value["recipe"] == {"path": str(out), "text": out.read_text("utf-8")}
     evidence = value["evidence"]
-    assert evidence["tuning"]["boundary"] in [row["name"] for row in evidence["boundaries"]]
-    assert evidence["tuning"]["fitted"] + evidence["tuning"]["tuned"]["photos"] == 27
+    assert [reason.partition(":")[0] for reason in evidence["reasons"]] == [
+        "amount", "similarity", "tuning",
+    ]  # fmt: skip
+    assert (evidence["tuning"] is None) == ("not tried" in evidence["reasons"][2])
     keys = [line for line in out.read_text("utf-8").splitlines() if ":" in line and line[0] != "#"]
     assert all("# " in line for line in keys if not line.rstrip().endswith(":"))
     advised = load_recipe(out)
@@ -157,6 +203,34 @@ def test_an_advice_is_a_recipe_that_can_be_trained(cli, shapes, write_recipe, tm
     changed = cli("advise", "--config", recipe)
     assert changed.exit_code == 1
     assert f"{kept}: was changed since tlcli wrote it; move it elsewhere" in changed.stderr
+
+
+def test_a_trial_trains_a_head_and_then_the_base(shapes, write_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning_trial, "HEAD_STEPS", 3)
+    monkeypatch.setattr(tuning_trial, "TUNING_STEPS", 6)
+    monkeypatch.setattr(tuning_trial, "is_clear", lambda gain: False)
+    recipe = load_recipe(write_recipe(RECIPE.format(shapes)))
+    subject = Subject(make_plan(preflight(recipe, cache=tmp_path / "cache", run=False)))
+    before = [variable.numpy() for variable in subject.network.whole.weights]
+    made = tuning_trial.try_tuning(subject, "block5_conv2")
+    assert made is not None
+    assert (made.boundary, made.epochs, made.learning_rate) == ("block5_conv2", 6, 5e-5)
+    assert (made.fitted, made.head.photos, made.tuned.photos) == (18, 9, 9)
+    gain = made.tuned.accuracy - made.head.accuracy
+    assert made.gain.value == pytest.approx(gain)
+    changed = [
+        variable.path
+        for variable, value in zip(subject.network.whole.weights, before, strict=True)
+        if not np.array_equal(variable.numpy(), value)
+    ]
+    assert {path.split("/")[0] for path in changed} == {
+        "block5_conv3", "head_dense_1", "head_logits",
+    }  # fmt: skip
+    monkeypatch.setattr(tuning_trial, "is_clear", lambda gain: True)
+    again = tuning_trial.try_tuning(Subject(subject.plan), "block5_conv2")
+    assert again is not None
+    assert again.epochs == 2, "it ends at the first look"
+    assert again.head == made.head
 
 
 def test_bases_are_ranked_and_those_without_weights_are_named(cli, shapes, write_recipe):

@@ -31,7 +31,8 @@ from tlcli.runs.label_audit_record import (
 from tlcli.runs.probe_record import fingerprint_photos
 from tlcli.search import linear_probe
 from tlcli.search.linear_probe import Fold
-from tlcli.search.probe import choose_folds, find_groups, probed_boundaries, select_judgeable
+from tlcli.search.probe import choose_folds, probed_boundaries, select_judgeable
+from tlcli.search.subject import find_groups
 from tlcli.system import console, signals
 from tlcli.training import estimate
 from tlcli.training.plan import Plan

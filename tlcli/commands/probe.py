@@ -50,10 +50,11 @@ def probe(
     plan = plan_from_options(config, overrides, cache_dir, access, run=False)
     from tlcli.search import probe as work
     from tlcli.search import probe_output
+    from tlcli.search.subject import Subject
 
     folder = probe_output.probe_folder(out, plan.recipe.name, plan.row.name, force=force)
     names = [name.strip() for name in (boundaries or "").split(",") if name.strip()]
-    record = work.probe(plan, names)
+    record = work.probe(Subject(plan), names)
     chart = probe_output.keep_probe(folder, record)
     described = probe_output.describe_probe(record, folder)
     print_result((described, probe_output.probe_json(record, folder)), json_)

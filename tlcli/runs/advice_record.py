@@ -95,6 +95,11 @@ class AdviceRecord(RecordPart):
     bases: tuple[BaseScore, ...]
     recipe_sha256: str = ""
 
+    @property
+    def untried(self) -> bool:
+        """Whether tuning is advised without a trial, so that `expected` is that of a head alone."""
+        return self.freeze_until is not None and self.trial is None
+
 
 def read_advice(folder: Path) -> AdviceRecord:
     """The advice in the folder of a probe. Raises `RunError` where it is missing or damaged."""

@@ -43,7 +43,8 @@ def describe_advice(advice: Advice) -> str:
         f"strategy: {record.strategy} ({record.base}{where})",
         *(f"- {reason}" for reason in record.reasons),
         f"expected accuracy on new photos: {expected.accuracy:.3f} ({expected.low:.3f} to "
-        f"{expected.high:.3f}, from {console.counted(expected.photos, 'photo')})",
+        f"{expected.high:.3f}, from {console.counted(expected.photos, 'photo')})"
+        + (", or more: it is that of the frozen base" if record.untried else ""),
         _cost(record),
         f"recipe: {advice.recipe}",
     ]

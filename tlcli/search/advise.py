@@ -15,6 +15,7 @@ from tlcli.runs.advice_record import (
     ADVISED_RECIPE,
     AdviceRecord,
     BaseScore,
+    TuningTrial,
     read_advice,
     write_advice,
 )
@@ -24,7 +25,13 @@ from tlcli.search.advised_recipe import write_recipe_text
 from tlcli.search.base_ranking import Candidates
 from tlcli.search.probe import probe, probed_boundaries
 from tlcli.search.probe_output import keep_probe, probe_folder
-from tlcli.search.strategies import Strategy, boundary_to_tune, choose_strategy
+from tlcli.search.strategies import (
+    Strategy,
+    boundary_to_tune,
+    choose_strategy,
+    why_no_trial,
+)
+from tlcli.search.subject import Subject
 from tlcli.search.tuning_trial import try_tuning
 from tlcli.system import console, files
 from tlcli.training import estimate
@@ -52,12 +59,12 @@ def advise(candidates: Candidates, out: Path | None = None, *, force: bool = Fal
     for plan in candidates.plans:
         _check_kept(_folder(plan), force=force)
     started = time.monotonic()
-    probes = [_probed(plan) for plan in candidates.plans]
+    measured = _measure(candidates)
     spent = {"probe": round(time.monotonic() - started, 2)}
-    ranked, number = _rank(candidates, probes)
-    plan, (record, folder) = candidates.plans[number], probes[number]
-    boundary = boundary_to_tune(plan.row, record)
-    trial = try_tuning(plan, boundary) if boundary is not None else None
+    ranked, number = _rank(candidates, measured)
+    best = measured[number]
+    plan, record, folder = candidates.plans[number], best.record, best.folder
+    trial = _try_tuning(best)
     spent["tuning"] = trial.seconds if trial else 0.0
     strategy = choose_strategy(plan.row, record, trial)
     path = folder / ADVISED_RECIPE
@@ -124,8 +131,33 @@ def _check_kept(folder: Path, *, force: bool) -> None:
     raise RunError(Problem(str(path), "was changed since tlcli wrote it", hint))
 
 
-def _probed(plan: Plan) -> tuple[ProbeRecord, Path]:
+@dataclass(frozen=True)
+class _Measured:
+    """A base that was probed; `score` where there are several to rank."""
+
+    subject: Subject
+    record: ProbeRecord
+    folder: Path
+    score: BaseScore | None = None
+
+
+def _measure(candidates: Candidates) -> list[_Measured]:
+    """The probes of all plans. Of several networks none is kept, since memory may not hold them."""
+    plans = candidates.plans
+    if len(plans) + len(candidates.missing) == 1:
+        return [_probed(Subject(plan)) for plan in plans]
+    measured = []
+    for plan in plans:
+        found = _probed(Subject(plan))
+        score = base_ranking.measure_base(found.subject, found.record)
+        found.subject.release()
+        measured.append(replace(found, score=score))
+    return measured
+
+
+def _probed(subject: Subject) -> _Measured:
     """The probe of a plan, with its folder: one that was made before, if it was of the same."""
+    plan = subject.plan
     folder = _folder(plan)
     photos = ((item.digest, plan.index.classes[item.label]) for item in plan.index.of("train"))
     with suppress(RunError):
@@ -140,28 +172,32 @@ def _probed(plan: Plan) -> tuple[ProbeRecord, Path]:
         )
         if same:
             console.note(f"{plan.row.name}: the probe in {folder} is of the same photos")
-            return record, folder
+            return _Measured(subject, record, folder)
     console.note(f"{plan.row.name}: probing")
-    record = probe(plan)
+    record = probe(subject)
     keep_probe(folder, record)
-    return record, folder
+    return _Measured(subject, record, folder)
+
+
+def _try_tuning(best: _Measured) -> TuningTrial | None:
+    """A trial where it can change the advice."""
+    row = best.subject.plan.row
+    boundary = boundary_to_tune(row, best.record)
+    if boundary is None or why_no_trial(row, best.record):
+        return None
+    return try_tuning(best.subject, boundary)
 
 
 def _rank(
-    candidates: Candidates, probes: Sequence[tuple[ProbeRecord, Path]]
+    candidates: Candidates, measured: Sequence[_Measured]
 ) -> tuple[tuple[BaseScore, ...], int]:
     """The ranking of the bases, those without weights at the end, and the number to go on with."""
-    plans = candidates.plans
-    if not plans:
+    if not measured:
         missing = [Problem(f"--bases {score.name}", score.missing) for score in candidates.missing]
         raise RecipeError(missing)
-    if len(plans) + len(candidates.missing) == 1:
+    scores = [found.score for found in measured if found.score is not None]
+    if not scores:
         return (), 0
-    ranked = base_ranking.rank_bases(
-        [
-            base_ranking.measure_base(plan, record)
-            for plan, (record, _) in zip(plans, probes, strict=True)
-        ]
-    )
+    ranked = base_ranking.rank_bases(scores)
     best = base_ranking.preferred_base(ranked).name
-    return (*ranked, *candidates.missing), [plan.row.name for plan in plans].index(best)
+    return (*ranked, *candidates.missing), [score.name for score in scores].index(best)

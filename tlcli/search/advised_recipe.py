@@ -125,7 +125,7 @@ def _stages(plan: Plan, strategy: Strategy) -> tuple[list[dict[str, Any]], dict[
     steps = f"at most, and enough for {HEAD_STEPS} steps"
     reasons: dict[KeyPath, str] = {
         ("stages", 0, "epochs"): steps,
-        ("stages", 0, "learning_rate"): "as in the short run that was measured",
+        ("stages", 0, "learning_rate"): "the usual rate of Adam, for a head that begins at random",
     }
     if strategy.freeze_until is not None:
         stages.append(
@@ -137,18 +137,15 @@ def _stages(plan: Plan, strategy: Strategy) -> tuple[list[dict[str, Any]], dict[
                 **_kept(plan, before[-1]),
             }
         )
-        default = strategy.freeze_until == plan.row.default_boundary
         why = (
-            "the base's default; nothing below is certainly better"
-            if default and strategy.foreign
-            else "the last block is tuned: the photos are like ImageNet"
-            if default
-            else "the layers above make these photos harder to tell apart"
+            "the layers above make these photos harder to tell apart"
+            if strategy.foreign
+            else "the base's default: the photos are like ImageNet"
         )
         reasons |= {
             ("stages", 1, "freeze_until"): why,
             ("stages", 1, "epochs"): "at most",
-            ("stages", 1, "learning_rate"): "as in the short run: low, to keep what is learned",
+            ("stages", 1, "learning_rate"): "low, to keep what is learned",
         }
     reasons["stages", 0, "name"] = "the head alone first: its first gradients are random"
     reasons["stages", 1, "name"] = strategy.name

@@ -17,9 +17,9 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.recipe.load import load_recipe
 from tlcli.runs.advice_record import BaseScore
 from tlcli.runs.probe_record import ProbeRecord
-from tlcli.training.plan import Plan, choose_precision, make_plan
+from tlcli.search.subject import Subject
+from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
-from tlcli.training.preparation import load_network
 
 ALL = "all"
 
@@ -63,11 +63,10 @@ def plan_bases(
     return Candidates(tuple(plans), tuple(missing))
 
 
-def measure_base(plan: Plan, record: ProbeRecord) -> BaseScore:
+def measure_base(subject: Subject, record: ProbeRecord) -> BaseScore:
     """The accuracy of a base by its probe, and how fast it is here, decoding left out."""
-    plan = choose_precision(plan)
-    network = load_network(plan.recipe, plan.source, len(plan.index.classes))
-    forward = compile_forward(network.pooled(None, [plan.row.top.name]), BATCH_SIZE)
+    plan = subject.plan
+    forward = compile_forward(subject.network.pooled(None, [plan.row.top.name]), BATCH_SIZE)
     pixels = np.zeros((BATCH_SIZE, *plan.recipe.base.image_size, 3), np.float32)
     forward(pixels)
     started, used = time.perf_counter(), time.process_time()

@@ -10,12 +10,11 @@ from typing import Any
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.networks.network import Network
-from tlcli.runs.records import Epoch
 from tlcli.search.rate_curve import STEPS, RateCurve, join_tests, swept_rates
 from tlcli.search.rate_sweep import sweep_rates
 from tlcli.system import console, signals
 from tlcli.training.batches import StoredFeed, make_training_feed
-from tlcli.training.loop import Position, Snapshot, run_stage
+from tlcli.training.loop import Position, Unwatched, run_stage
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stage_plan import StagePlan
@@ -147,16 +146,6 @@ def _announce(planned: StagePlan, seeds: int) -> None:
     )
 
 
-class SilentStage:
-    """Keeps nothing of a stage that is trained in memory."""
-
-    def keep(self, snapshot: Snapshot) -> None:
-        """See `loop.Listener`."""
-
-    def report(self, epoch: Epoch) -> None:
-        """See `loop.Listener`."""
-
-
 def train_stages_before(network: Network, plan: Plan, opened: OpenedStore, number: int) -> int:
     """Train the stages before `number`, as a run does; returns how many epochs they have had."""
     epochs, val = 0, plan.index.of("val")
@@ -167,7 +156,7 @@ def train_stages_before(network: Network, plan: Plan, opened: OpenedStore, numbe
         feed = make_training_feed(network, plan.recipe, rows, cut, plan.index.of("train"))
         val_feed = StoredFeed(network, plan.recipe, rows, cut, val) if val else None
         outcome = run_stage(
-            network, planned, plan.recipe, feed, val_feed, Position(before, epochs), SilentStage()
+            network, planned, plan.recipe, feed, val_feed, Position(before, epochs), Unwatched()
         )
         epochs += len(outcome.history)
         accuracy = outcome.best.val_accuracy

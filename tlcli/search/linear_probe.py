@@ -60,39 +60,45 @@ def make_folds(labels: Array, groups: Sequence[str], folds: int, seed: int) -> l
         return [Fold(fitted, judged) for fitted, judged in parts]
 
 
+def divide_again(labels: Array, groups: Sequence[str], fold: Fold, seed: int) -> Fold | None:
+    """The photos that a fold is fitted on, divided to choose a strength on; None if too few."""
+    names = np.asarray(groups)[fold.fitted]
+    least = min(smallest_class(labels[fold.fitted], names), _INNER_FOLDS)
+    if least < 2:
+        return None
+    part = make_folds(labels[fold.fitted], names.tolist(), least, seed)[0]
+    fitted, judged = fold.fitted[part.fitted], fold.fitted[part.judged]
+    return Fold(fitted, judged[np.isin(labels[judged], labels[fitted])])
+
+
 def linear_answers(
-    features: Array, labels: Array, groups: Sequence[str], folds: Sequence[Fold], seed: int
+    features: Array, labels: Array, folds: Sequence[Fold], inner: Sequence[Fold | None]
 ) -> Array:
-    """The class that the linear classifier gives each photo, when it was not fitted on it, (n,)."""
+    """The class that the linear classifier gives each photo, when it was not fitted on it, (n,).
+
+    `inner` are the folds of `divide_again`, one for each fold.
+    """
     answers = np.full(len(labels), -1)
-    for fold in folds:
-        strength = choose_strength(features, labels, groups, fold.fitted, seed)
+    for fold, part in zip(folds, inner, strict=True):
+        strength = choose_strength(features, labels, part)
         (model,) = fit_path(features[fold.fitted], labels[fold.fitted], [strength])
         answers[fold.judged] = model.answers(features[fold.judged])
     return answers
 
 
-def choose_strength(
-    features: Array, labels: Array, groups: Sequence[str], chosen: Array, seed: int
-) -> float:
-    """The strength with the lowest log loss on a part of the chosen photos; of ties the stronger.
+def choose_strength(features: Array, labels: Array, part: Fold | None) -> float:
+    """The strength with the lowest log loss on a part of the photos; of ties the stronger.
 
-    Where the photos are too few for such a part, it is the middle one.
+    Where there is no such part, it is the middle one.
     """
     from sklearn.metrics import log_loss
 
-    names = np.asarray(groups)[chosen]
-    least = min(smallest_class(labels[chosen], names), _INNER_FOLDS)
-    if least < 2:
+    if part is None:
         return STRENGTHS[len(STRENGTHS) // 2]
-    part = make_folds(labels[chosen], names.tolist(), least, seed)[0]
-    fitted, judged = chosen[part.fitted], chosen[part.judged]
-    known = np.isin(labels[judged], labels[fitted])
-    judged = judged[known]
     losses = []
-    for model in fit_path(features[fitted], labels[fitted], STRENGTHS):
-        probabilities = model.probabilities(features[judged])
-        losses.append(log_loss(labels[judged], probabilities, labels=model.classes))
+    for model in fit_path(features[part.fitted], labels[part.fitted], STRENGTHS):
+        probabilities = model.probabilities(features[part.judged])
+        losses.append(log_loss(labels[part.judged], probabilities, labels=model.classes))
     return STRENGTHS[int(np.argmin(losses))]
 
 
@@ -132,6 +138,7 @@ class LinearModel:
 
 def fit_path(features: Array, labels: Array, strengths: Sequence[float]) -> Iterator[LinearModel]:
     """The classifier for each of the strengths, strongest first; each begins at the one before."""
+    from sklearn import config_context
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -147,7 +154,8 @@ def fit_path(features: Array, labels: Array, strengths: Sequence[float]) -> Iter
         regression = LogisticRegression(C=strength, max_iter=_MAX_STEPS, warm_start=True)
         if start is not None:
             regression.coef_, regression.intercept_ = start
-        with warnings.catch_warnings():
+        # With few photos, checks of parameters take a third of the time.
+        with warnings.catch_warnings(), config_context(skip_parameter_validation=True):
             # Answers do not change any more long before the last digits of weights are settled.
             warnings.simplefilter("ignore", ConvergenceWarning)
             regression.fit(scaled, labels)
@@ -197,5 +205,6 @@ def learning_answers(
     """
     random = np.random.default_rng(seed)
     reduced = [Fold(thin_out(fold.fitted, labels, share, random), fold.judged) for fold in folds]
-    answers = linear_answers(features, labels, groups, reduced, seed)
+    inner = [divide_again(labels, groups, fold, seed) for fold in reduced]
+    answers = linear_answers(features, labels, reduced, inner)
     return answers, round(np.mean([len(fold.fitted) for fold in reduced]))

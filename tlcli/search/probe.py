@@ -9,10 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.data.audit import inspect_photos
-from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Item
-from tlcli.data.photo_groups import distinct_photos, group_photos
 from tlcli.errors import BoundaryError, DataError, Problem
 from tlcli.evaluation.compare import count_pairs
 from tlcli.evaluation.intervals import wilson_interval
@@ -33,9 +30,9 @@ from tlcli.runs.probe_record import (
 )
 from tlcli.search import linear_probe
 from tlcli.search.linear_probe import FOLDS, Fold
+from tlcli.search.subject import Subject
 from tlcli.system import console, signals
-from tlcli.training.plan import Plan, choose_precision
-from tlcli.training.preparation import load_network
+from tlcli.training.plan import Plan
 
 Array = npt.NDArray[Any]
 
@@ -72,17 +69,16 @@ def _blocks(row: PretrainedBase) -> list[list[Boundary]]:
     return list(blocks.values())
 
 
-def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
+def probe(subject: Subject, names: Sequence[str] = ()) -> ProbeRecord:
     """Measure the boundaries of a recipe's base on its training photos.
 
     Photos for validation and test are not looked at. Raises a `TlcliError` where there are too few
     photos, or where weights, photos or the store do not allow it.
     """
+    plan, items = subject.plan, subject.items
     boundaries = probed_boundaries(plan.row, names)
-    plan = choose_precision(plan)
-    items = distinct_photos(plan.index.of("train"))
     with signals.defer():
-        network = load_network(plan.recipe, plan.source, len(plan.index.classes))
+        network = subject.network
         started = time.monotonic()
         views = [View(item.path, item.digest) for item in items]
         pooled = pool_features(
@@ -92,9 +88,7 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
         seconds = {"features": round(time.monotonic() - started, 2)}
     by_digest = {item.digest: item for item in items}
     readable = [by_digest[view.digest] for view in pooled.views]
-    labels, groups, kept = select_judgeable(
-        readable, find_groups(plan, readable), plan.index.classes
-    )
+    labels, groups, kept = select_judgeable(readable, subject.groups(readable), plan.index.classes)
     pooled = _reduced(pooled, kept)
     folds = choose_folds(labels, groups, plan.recipe.seed)
     started = time.monotonic()
@@ -124,14 +118,6 @@ def probe(plan: Plan, names: Sequence[str] = ()) -> ProbeRecord:
         images=pooled.images,
         seconds=seconds,
     )
-
-
-def find_groups(plan: Plan, items: Sequence[Item]) -> list[str]:
-    """The group of each photo: near copies are found by looking at the photos once, as `check`."""
-    depth = plan.recipe.data.depth
-    with AuditCache(plan.cache, depth) as cache:
-        inspections = inspect_photos(items, cache, depth)
-    return group_photos(items, {name: seen.thumbnail for name, seen in inspections.items()})
 
 
 def select_judgeable(
@@ -188,13 +174,12 @@ def _ask(
     """The cross-validated answers at each boundary, and the rows of the table."""
     answers, votes, seconds = {}, {}, {}
     itemsize = number_type(stored_dtype(plan.recipe)).itemsize
+    inner = [linear_probe.divide_again(labels, groups, fold, plan.recipe.seed) for fold in folds]
     with console.progress(len(boundaries), "probing", "boundaries") as bar:
         for boundary in boundaries:
             started = time.monotonic()
             rows = pooled.rows[boundary.name].astype(np.float64)
-            answers[boundary.name] = linear_probe.linear_answers(
-                rows, labels, groups, folds, plan.recipe.seed
-            )
+            answers[boundary.name] = linear_probe.linear_answers(rows, labels, folds, inner)
             votes[boundary.name] = linear_probe.neighbour_answers(rows, labels, folds)
             seconds[boundary.name] = time.monotonic() - started
             bar.update(1)

@@ -1,8 +1,9 @@
 """Which strategy of transfer learning fits: a rule on three measurements.
 
 The usual advice is a table: how much data, and how similar to ImageNet. Here, whether the learning
-curve still rises stands for the amount, the distance between the best boundary and the top of the
-base for the similarity, and a short tuning stage says whether tuning pays.
+curve still rises stands for the amount, and the distance between the best boundary and the top of
+the base for the similarity. Where a lower boundary is better, what lies above it has to learn anew;
+where the top is best, a short tuning stage says whether tuning pays.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from tlcli.networks.bases import PretrainedBase
 from tlcli.runs.advice_record import MeasuredShare, StrategyName, TuningTrial
-from tlcli.runs.probe_record import PairedDifference, ProbeRecord
+from tlcli.runs.probe_record import SIGNIFICANCE, PairedDifference, ProbeRecord
 
 #: A difference that matters, where it is not certain: one photo in a hundred.
 MATTERS = 0.01
@@ -44,50 +45,64 @@ def is_foreign(record: ProbeRecord) -> bool:
 def boundary_to_tune(row: PretrainedBase, record: ProbeRecord) -> str | None:
     """What a tuning stage is to be frozen until; None where nothing useful can be tuned.
 
-    The default of the base; for photos unlike those of ImageNet the best boundary, if it is lower:
-    what lies above it makes them harder to tell apart.
+    The default of the base. For photos unlike those of ImageNet it is the lowest boundary that
+    cannot be told apart from the most accurate one, if that is lower: the layers between add
+    nothing that tells these photos apart, and those above lose some of it.
     """
     if row.default_boundary is None:
         return None
     order = [boundary.name for boundary in row.boundaries]
     if is_foreign(record):
-        return min(row.default_boundary, record.best, key=order.index)
+        return min(row.default_boundary, _lowest_tied(record), key=order.index)
     return row.default_boundary
+
+
+def _lowest_tied(record: ProbeRecord) -> str:
+    return next(boundary.name for boundary in record.boundaries if boundary.p >= SIGNIFICANCE)
+
+
+def why_no_trial(row: PretrainedBase, record: ProbeRecord) -> str | None:
+    """Why a tuning trial could not change the advice; None where it can."""
+    boundary, top = boundary_to_tune(row, record), record.boundaries[-1]
+    if boundary is None:
+        return "this base has no boundary that tuning would help at"
+    if is_foreign(record):
+        return f"what is lost above {boundary} has to be learned anew"
+    if top.accuracy > 1 - MATTERS:
+        return f"with the head alone, less than one photo in {1 / MATTERS:.0f} is wrong"
+    return None
 
 
 def choose_strategy(
     row: PretrainedBase, record: ProbeRecord, trial: TuningTrial | None
 ) -> Strategy:
     """The strategy that the measurements ask for."""
-    foreign, pays = is_foreign(record), trial is not None and _pays(trial.gain)
-    few = _pays(record.slope)
+    foreign, few = is_foreign(record), _pays(record.slope)
+    boundary = boundary_to_tune(row, record)
+    pays = boundary is not None and (foreign or (trial is not None and _pays(trial.gain)))
     name: StrategyName = "train the head"
-    boundary = None
-    if trial is not None and pays:
-        boundary = trial.boundary
+    if pays:
         name = "cut lower and augment" if foreign else "tune the top"
-        if foreign and not few and _is_lowest(record):
+        if foreign and not few and _lowest_tied(record) == record.boundaries[0].name:
             name, boundary = "train everything", row.boundaries[0].name
     augment = name == "cut lower and augment" or (few and name == "tune the top")
-    reasons = (_words_of_amount(record, few), _words_of_similarity(record, foreign))
     return Strategy(
         name,
-        boundary,
+        boundary if pays else None,
         augment,
         foreign,
         few,
-        (*reasons, _words_of_trial(trial, pays)),
+        (
+            _words_of_amount(record, few),
+            _words_of_similarity(record, foreign),
+            _words_of_tuning(row, record, trial, pays),
+        ),
         _expected(record, trial if pays else None),
     )
 
 
 def _pays(gain: PairedDifference) -> bool:
     return gain.value > 0 and (gain.certain or gain.value >= MATTERS)
-
-
-def _is_lowest(record: ProbeRecord) -> bool:
-    """Whether the best boundary is the lowest that was asked: no block is of use as it is."""
-    return record.best == record.boundaries[0].name
 
 
 def _expected(record: ProbeRecord, trial: TuningTrial | None) -> MeasuredShare:
@@ -122,9 +137,12 @@ def _words_of_similarity(record: ProbeRecord, foreign: bool) -> str:
     return f"similarity: {leader.name} differs from the top, {top.name}, by {gap}: {verdict}"
 
 
-def _words_of_trial(trial: TuningTrial | None, pays: bool) -> str:
+def _words_of_tuning(
+    row: PretrainedBase, record: ProbeRecord, trial: TuningTrial | None, pays: bool
+) -> str:
     if trial is None:
-        return "tuning: not tried, since the photos or the boundaries do not allow it"
+        why = why_no_trial(row, record) or "there are too few photos to judge it by"
+        return f"tuning: not tried, since {why}"
     verdict = "no gain that matters was measured"
     if pays:
         verdict = (

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.data.dataset import Index, Item
-from tlcli.data.photo_groups import distinct_photos
+from tlcli.data.dataset import Index
+from tlcli.errors import Problem, RunError
 from tlcli.features import addresses, extraction
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.networks.network import Network
@@ -20,15 +20,18 @@ from tlcli.networks.probabilities import class_logits
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.stage_settings import Stage
 from tlcli.runs.advice_record import MeasuredShare, TuningTrial
+from tlcli.runs.probe_record import PairedDifference
 from tlcli.search import linear_probe
-from tlcli.search.probe import accuracy_of, compare_answers, find_groups
-from tlcli.system import signals
+from tlcli.search.probe import accuracy_of, compare_answers
+from tlcli.search.strategies import MATTERS
+from tlcli.search.subject import Subject
+from tlcli.system import console, signals
 from tlcli.training.batches import StoredFeed
-from tlcli.training.loop import Position, Unwatched, run_stage
-from tlcli.training.plan import Plan, choose_precision
-from tlcli.training.preparation import load_network
+from tlcli.training.loop import Position, draw_picks
+from tlcli.training.optimizers import Rate
+from tlcli.training.plan import Plan, without_unreadable
 from tlcli.training.stage_plan import stage_plans
-from tlcli.training.step import Scorer
+from tlcli.training.step import Scorer, Trainer, set_trainable
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +42,12 @@ MOST_FITTED, MOST_JUDGED = 400, 300
 HEAD_EPOCHS, TUNING_EPOCHS = 20, 4
 HEAD_STEPS, TUNING_STEPS = 300, 60
 
+#: Shares of the tuning steps after which the judged photos are looked at.
+LOOKS = (1 / 3, 2 / 3, 1.0)
+
+#: The p below which a gain ends the trial: lower than for one look, since there are several.
+CLEAR = 0.01
+
 #: The rates of both, which an advised recipe has, too.
 HEAD_RATE, TUNING_RATE = 1e-3, 5e-5
 
@@ -48,47 +57,45 @@ def enough_epochs(epochs: int, steps: int, photos: int, batch_size: int) -> int:
     return min(100, max(epochs, math.ceil(steps / math.ceil(photos / batch_size))))
 
 
-def try_tuning(plan: Plan, boundary: str) -> TuningTrial | None:
-    """Train a head, then tune above `boundary` for a few epochs; None where photos are too few.
+def try_tuning(subject: Subject, boundary: str) -> TuningTrial | None:
+    """Train a head, then tune above `boundary` until it is clear what that gains.
 
-    Photos for validation and test are not looked at. Rows that it computes stay in the store, for
-    the run to come.
+    The head is trained to the end; of tuning the judged photos are looked at after each of `LOOKS`.
+    None where photos are too few. Photos for validation and test are not looked at. Rows that it
+    computes stay in the store, for the run to come; the weights of the network change.
     """
-    started, plan = time.monotonic(), choose_precision(plan)
-    inner = _divide(plan)
+    started, plan = time.monotonic(), subject.plan
+    inner = _divide(subject)
     if inner is None:
         return None
-    fitted, judged = inner.of("train"), inner.of("val")
-    size = plan.recipe.batch_size
+    photos, size = len(inner.of("train")), plan.recipe.batch_size
     stages = (
         Stage(
             name="head",
-            epochs=enough_epochs(HEAD_EPOCHS, HEAD_STEPS, len(fitted), size),
+            epochs=enough_epochs(HEAD_EPOCHS, HEAD_STEPS, photos, size),
             learning_rate=HEAD_RATE,
         ),
         Stage(
             name="tuning",
             freeze_until=boundary,
-            epochs=enough_epochs(TUNING_EPOCHS, TUNING_STEPS, len(fitted), size),
+            epochs=enough_epochs(TUNING_EPOCHS, TUNING_STEPS, photos, size),
             learning_rate=TUNING_RATE,
         ),
     )
     recipe = plan.recipe.model_copy(update={"augment": Augment(views=0), "stages": stages})
     short = replace(plan, recipe=recipe, index=inner, stages=tuple(stage_plans(recipe, inner)))
     with signals.defer():
-        network = load_network(recipe, plan.source, len(inner.classes))
         cuts = [cut.name for cut in short.cuts]
-        with open_store(network, recipe, plan.cache, cuts) as opened:
+        with open_store(subject.network, recipe, plan.cache, cuts) as opened:
             views = addresses.views_of(inner.items, recipe.augment, 0)
-            extraction.extract(network, recipe, views, opened.rows, opened.sources)
-            answers = _train(network, short, opened, judged)
-    labels = np.array([item.label for item in judged])
-    head, tuned = (given == labels for given in answers)
+            report = extraction.extract(subject.network, recipe, views, opened.rows, opened.sources)
+            short = without_unreadable(short, report.unreadable)
+            head, tuned, epochs = _train(subject.network, short, opened)
     return TuningTrial(
         boundary=boundary,
-        epochs=stages[1].epochs,
+        epochs=epochs,
         learning_rate=TUNING_RATE,
-        fitted=len(fitted),
+        fitted=len(short.index.of("train")),
         head=measure_share(head),
         tuned=measure_share(tuned),
         gain=compare_answers(head, tuned),
@@ -101,11 +108,10 @@ def measure_share(right: Array) -> MeasuredShare:
     return MeasuredShare(**accuracy_of(right), photos=len(right))
 
 
-def _divide(plan: Plan) -> Index | None:
+def _divide(subject: Subject) -> Index | None:
     """Two thirds of the training photos to fit on, one to judge on, as train and val."""
-    items = distinct_photos(plan.index.of("train"))
-    labels = np.array([item.label for item in items])
-    groups = find_groups(plan, items)
+    plan, items = subject.plan, subject.items
+    labels, groups = np.array([item.label for item in items]), subject.groups(items)
     least = linear_probe.smallest_class(labels, np.asarray(groups))
     if least < 2 or len(np.unique(labels)) < 2:
         return None
@@ -126,18 +132,52 @@ def _thinned(positions: Array, labels: Array, most: int) -> list[int]:
     return kept
 
 
-def _train(
-    network: Network, short: Plan, opened: OpenedStore, judged: Sequence[Item]
-) -> list[Array]:
-    """The classes that the judged photos get after each stage, which no stage has looked at."""
-    answers, epochs, fitted = [], 0, short.index.of("train")
-    for number, planned in enumerate(short.stages):
-        rows, cut = opened.all_rows, planned.cut.name
-        feed = StoredFeed(network, short.recipe, rows, cut, fitted)
-        position, listener = Position(number, epochs), Unwatched()
-        run_stage(network, planned, short.recipe, feed, None, position, listener)
-        epochs += planned.stage.epochs
-        others = StoredFeed(network, short.recipe, rows, cut, judged)
-        logits = Scorer(network, cut).logits(others).astype(np.float64)
-        answers.append(class_logits(logits).argmax(axis=1))
-    return answers
+def _train(network: Network, short: Plan, opened: OpenedStore) -> tuple[Array, Array, int]:
+    """Which judged photos are right with the head, and after tuning; and the epochs of tuning."""
+    of_head, of_tuning = short.stages
+    _, head = next(_TrialStage(network, short, opened, 0).looks([of_head.stage.epochs]))
+    stage = _TrialStage(network, short, opened, of_head.stage.epochs)
+    ends = [math.ceil(share * of_tuning.stage.epochs) for share in LOOKS]
+    for epochs, tuned in stage.looks(ends):
+        if epochs == ends[-1] or is_clear(compare_answers(head, tuned)):
+            return head, tuned, epochs
+    raise AssertionError  # there is a last look
+
+
+def is_clear(gain: PairedDifference) -> bool:
+    """Whether more steps would hardly change the answer: it pays, or it gains nothing."""
+    return (gain.value > 0 and gain.p < CLEAR) or gain.high < MATTERS
+
+
+class _TrialStage:
+    """A stage of a trial, the first one where no epochs have been before."""
+
+    def __init__(
+        self, network: Network, short: Plan, opened: OpenedStore, epochs_before: int
+    ) -> None:
+        number = 1 if epochs_before else 0
+        self._recipe, self._planned = short.recipe, short.stages[number]
+        self._position = Position(number, epochs_before)
+        cut, rows = self._planned.cut.name, opened.all_rows
+        self._feed = StoredFeed(network, short.recipe, rows, cut, short.index.of("train"))
+        self._judged = StoredFeed(network, short.recipe, rows, cut, short.index.of("val"))
+        variables = set_trainable(network, self._planned, short.recipe)
+        self._trainer = Trainer(network, self._planned, short.recipe, variables)
+        self._scorer = Scorer(network, cut)
+
+    def looks(self, ends: Sequence[int]) -> Iterator[tuple[int, Array]]:
+        """Train until each of some numbers of epochs; which judged photos are right then, (n,)."""
+        stage, seed = self._planned.stage, self._recipe.seed
+        rate, size = Rate(stage, self._planned.steps), self._planned.batch_size
+        with console.progress(ends[-1] * len(self._feed.labels), stage.name) as bar:
+            for epoch in range(ends[-1]):
+                picks = list(draw_picks(self._feed, seed, self._position, epoch, size))
+                loss = self._trainer.train_epoch(self._feed, picks, rate, epoch, bar).loss
+                if not math.isfinite(loss):
+                    message = f"the loss of epoch {epoch + 1} of '{stage.name}' is not a number"
+                    hint = "look at the weights of the base, and at its precision"
+                    raise RunError(Problem("tuning trial", message, hint))
+                if epoch + 1 in ends:
+                    logits = self._scorer.logits(self._judged).astype(np.float64)
+                    answers = class_logits(logits).argmax(axis=1)
+                    yield epoch + 1, answers == self._judged.labels
