@@ -29,11 +29,20 @@ if TYPE_CHECKING:
     type=click.Choice(["better", "not-worse"]),
     help="Exit with 1 unless the second run is better, or is not worse, by more than chance.",
 )
+@click.option(
+    "--allow-loss",
+    is_flag=True,
+    help="Accept that a run which started from the first is worse on its classes.",
+)
 @with_json
 def compare(
-    first: str, second: str, split: str | None, raw: bool, required: str | None, json_: bool
-) -> None:
+    first: str, second: str, split: str | None, raw: bool, required: str | None, allow_loss: bool,
+    json_: bool,
+) -> None:  # fmt: skip
     """Compare two runs on the same photos: is the difference more than chance?
+
+    The second may know more classes. If it started from the first (`finetune --from`), it must not
+    be worse on the old classes by more than chance, or the command exits with 1.
 
     \b
     Example:
@@ -45,12 +54,13 @@ def compare(
     runs = [directory.find_run(name, where="RUN") for name in (first, second)]
     if runs[0].path.resolve() == runs[1].path.resolve():
         raise RunError(Problem(f"RUN {second}", "is the first run itself", "name another one"))
-    _compare(runs, split, raw=raw, required=required, json_=json_)
+    _compare(runs, split, raw=raw, required=required, allow_loss=allow_loss, json_=json_)
 
 
 def _compare(
-    runs: list[Run], split: str | None, *, raw: bool, required: str | None, json_: bool
-) -> None:
+    runs: list[Run], split: str | None, *, raw: bool, required: str | None, allow_loss: bool,
+    json_: bool,
+) -> None:  # fmt: skip
     """Compare, print, and hold the second run against what is required."""
     from tlcli.evaluation import compare as comparison
     from tlcli.evaluation import labelled_photos, text
@@ -63,3 +73,5 @@ def _compare(
     text.warn_of_choice(split)
     if requirement:
         comparison.raise_if_missed(compared, requirement)
+    if not allow_loss:
+        comparison.raise_if_lost(compared)

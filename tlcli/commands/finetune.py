@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 @click.command(cls=RecipeCommand)
 @with_recipe
+@click.option(
+    "--from",
+    "start",
+    metavar="RUN",
+    type=RUN,
+    help="Go on from this run after photos or classes were added, with its recipe unless --config "
+    "names another.",
+)
 @click.option("--out", type=PATH, help="The run directory. [default: runs/NAME-N]")
 @click.option("--force", is_flag=True, help="Replace the run in --out, if there is one.")
 @with_runs_dir
@@ -47,8 +55,8 @@ if TYPE_CHECKING:
 @with_json
 def finetune(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
-    access: WeightsAccess, out: Path | None, force: bool, fresh: bool, resume: str | None,
-    dry_run: bool, instant: bool, json_: bool,
+    access: WeightsAccess, start: str | None, out: Path | None, force: bool, fresh: bool,
+    resume: str | None, dry_run: bool, instant: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Train a classifier: extract features, train the head, fine-tune the top in stages.
 
@@ -58,9 +66,12 @@ def finetune(
     Example:
       tlcli finetune --config cats_dogs.yaml
       tlcli finetune --set stages.1.epochs=3 --set seed=1
+      tlcli finetune --from cats_dogs-1
     """
     if resume is not None and (fresh or out is not None):
         raise click.UsageError("--resume cannot be combined with --fresh or --out")
+    if start is not None:
+        config, overrides = _start_from(start, config, overrides)
     plan = plan_from_options(config, overrides, cache_dir, access, out, force, resume=resume)
     if dry_run:
         from tlcli.training import estimate
@@ -71,6 +82,16 @@ def finetune(
     from tlcli.runs.resume import RunRequest
 
     _train(plan, RunRequest(out, force, fresh, resume), json_, instant=instant)
+
+
+def _start_from(
+    name: str, config: Path | None, overrides: tuple[str, ...]
+) -> tuple[Path, tuple[str, ...]]:
+    """The recipe and the settings with which training goes on from a run."""
+    from tlcli.runs import directory
+    from tlcli.training.shortened import start_from
+
+    return start_from(directory.find_run(name, where="--from"), config, overrides)
 
 
 def _train(plan: Plan, request: RunRequest, json_: bool, *, instant: bool) -> None:

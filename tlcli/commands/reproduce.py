@@ -27,6 +27,8 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @with_data
 @click.option("--weights-file", type=PATH,
               help="Where the weights file of the run is now, if it was moved.")  # fmt: skip
+@click.option("--from", "start", type=PATH,
+              help="Where the run is now from which it started, if that was moved.")  # fmt: skip
 @renamed("--weights", "--weights-file")
 @with_offline
 @with_weights_dir
@@ -35,7 +37,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @with_weights_access
 def reproduce(
     run_name: str | None, out: Path | None, data: Path | None, weights_file: Path | None,
-    cache_dir: Path | None, json_: bool, access: WeightsAccess,
+    start: Path | None, cache_dir: Path | None, json_: bool, access: WeightsAccess,
 ) -> None:  # fmt: skip
     """Train a run again from its own record and compare: identical, or where it first differs.
 
@@ -47,7 +49,13 @@ def reproduce(
     from tlcli.training import reproduce as reproduction
 
     compared = reproduction.reproduce(
-        run_name, out=out, cache=cache_dir, data=data, weights=weights_file, access=access
+        run_name,
+        out=out,
+        cache=cache_dir,
+        data=data,
+        weights=weights_file,
+        start=start,
+        access=access,
     )
     print_result((compared.text(), compared.as_dict()), json_)
     click.get_current_context().exit(0 if compared.difference is None else 1)

@@ -52,6 +52,13 @@ class KnownSplits:
         """The split of a photo; None where it is new."""
         return self._by_name.get((digest, name)) or self._by_digest.get(digest)
 
+    def then(self, others: KnownSplits) -> KnownSplits:
+        """These splits, and those of other photos."""
+        joined = KnownSplits()
+        joined._by_name = {**others._by_name, **self._by_name}
+        joined._by_digest = {**others._by_digest, **self._by_digest}
+        return joined
+
     def __bool__(self) -> bool:
         return bool(self._by_digest)
 

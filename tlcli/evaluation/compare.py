@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RequirementError, RunError
-from tlcli.evaluation import labelled_photos
+from tlcli.evaluation import class_changes, labelled_photos
+from tlcli.evaluation.class_changes import ClassChanges
 from tlcli.evaluation.intervals import (
     CONFIDENCE_LEVEL,
     Interval,
@@ -27,9 +29,9 @@ from tlcli.system.console import counted
 
 Array = npt.NDArray[Any]
 
-#: Label and logits of photos by the SHA-256 of their bytes; of copies one entry each, in the
-#: order of their labels.
-PhotoTable = dict[str, list[tuple[int, Array]]]
+#: Class and logits of photos by the SHA-256 of their bytes; of copies one entry each, in the
+#: order of their classes.
+PhotoTable = dict[str, list[tuple[str, Array]]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class RunComparison:
         difference: accuracy of the second run less that of the first.
         more_than_chance: whether the test rejects that both are right equally often.
         settings: all that differ between the recipes of the runs.
+        classes: old classes and new, where the second run knows more classes than the first, or
+            started from it.
     """
 
     split: str
@@ -77,6 +81,7 @@ class RunComparison:
     more_than_chance: bool
     verdict: str
     settings: tuple[SettingDifference, ...] = ()
+    classes: ClassChanges | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The form printed by `--json`."""
@@ -89,7 +94,8 @@ def compare(first: Run, second: Run, split: str = "test", *, raw: bool = False) 
     The log loss is that of the probabilities of each run, calibrated unless `raw`.
 
     Photos that one of the runs was trained on are in the training split of that run, and so never
-    among them. Raises a `TlcliError` where the runs have other classes or no photo in common.
+    among them. The second run may know more classes than the first. Raises a `TlcliError` where it
+    knows fewer, and where they have no photo in common.
     """
     sources = (RunProbabilities(first, raw=raw), RunProbabilities(second, raw=raw))
     _check_classes(*sources)
@@ -97,14 +103,18 @@ def compare(first: Run, second: Run, split: str = "test", *, raw: bool = False) 
         source.calibration.without_threshold().note()
     tables = (_by_digest(sources[0], split), _by_digest(sources[1], split))
     shared = _shared_photos(*tables, f"{first.path} and {second.path}", split)
-    labels = np.array([label for (label, _), _ in shared])
+    names = [name for (name, _), _ in shared]
     values = [np.array([photo[which][1] for photo in shared]) for which in (0, 1)]
-    pairs = count_pairs(*(likeliest_class(rows) == labels for rows in values))
+    labels = [np.array([*map(source.classes.index, names)]) for source in sources]
+    pairs = count_pairs(
+        *(likeliest_class(rows) == own for rows, own in zip(values, labels, strict=True))
+    )
     test = pairs.mcnemar_test()
-    names = (_shown_name(first, second), _shown_name(second, first))
     first_scores, second_scores = (
-        _scores(name, source, logits, labels)
-        for name, source, logits in zip(names, sources, values, strict=True)
+        _scores(_shown_name(*runs), source, logits, own)
+        for runs, source, logits, own in zip(
+            ((first, second), (second, first)), sources, values, labels, strict=True
+        )
     )
     return RunComparison(
         split=split,
@@ -120,7 +130,32 @@ def compare(first: Run, second: Run, split: str = "test", *, raw: bool = False) 
         more_than_chance=test.p < 1 - CONFIDENCE_LEVEL,
         verdict=_verdict(first_scores.run, second_scores.run, pairs, test.p),
         settings=compare_settings(known_settings(first), known_settings(second)),
+        classes=_class_changes(sources, tables[1], names, values),
     )
+
+
+def _class_changes(
+    sources: tuple[RunProbabilities, RunProbabilities],
+    photos: PhotoTable,
+    names: Sequence[str],
+    values: Sequence[Array],
+) -> ClassChanges | None:
+    """Old classes and new; `photos` are all of the second run, the others those of both runs."""
+    first, second = sources
+    started = class_changes.started_from(second.run, first.run)
+    if not started and set(first.classes) == set(second.classes):
+        return None
+
+    def guess(source: RunProbabilities, rows: Array) -> list[str]:
+        return [source.classes[best] for best in likeliest_class(rows)]
+
+    guesses = guess(first, values[0]), guess(second, values[1])
+    level, old = class_changes.compare_classes(names, guesses, first.classes)
+    every = [entry for copies in photos.values() for entry in copies]
+    guessed = guess(second, np.array([logits for _, logits in every]))
+    labels = [name for name, _ in every]
+    new = class_changes.score_new_classes(labels, guessed, first.classes, second.classes)
+    return ClassChanges(started, level, old, new)
 
 
 #: What a script may ask of the second of two runs.
@@ -162,18 +197,29 @@ def raise_if_missed(comparison: RunComparison, requirement: ComparisonRequiremen
     raise RequirementError(Problem(where, console.one_line(f"missed: {claim} ({numbers})")))
 
 
+def raise_if_lost(comparison: RunComparison) -> None:
+    """Raise `RequirementError` where a run is worse on the classes of the one it started from.
+
+    A class counts, and all of them together do, whose interval lies below zero.
+    """
+    changes = comparison.classes
+    if changes is not None and changes.started:
+        first, second = (scores.run for scores in comparison.runs)
+        together = comparison.difference, comparison.difference_interval
+        class_changes.raise_if_lost(changes, (first, second), together)
+
+
 def _check_classes(first: RunProbabilities, second: RunProbabilities) -> None:
-    if set(first.classes) != set(second.classes):
-        odd = sorted(set(first.classes) ^ set(second.classes))
-        message = f"have different classes: {', '.join(odd[:6])}{', ...' if len(odd) > 6 else ''}"
-        where = f"{first.run.path} and {second.run.path}"
-        raise RunError(Problem(where, message, "compare runs of the same task"))
+    if odd := sorted(set(first.classes) - set(second.classes)):
+        named = f"{', '.join(odd[:6])}{', ...' if len(odd) > 6 else ''}"
+        message = f"does not know all classes of {first.run.path}: {named}"
+        fewer = set(second.classes) < set(first.classes)
+        hint = "name the run with fewer classes first" if fewer else "compare runs of the same task"
+        raise RunError(Problem(str(second.run.path), message, hint))
 
 
 def _by_digest(source: RunProbabilities, split: str) -> PhotoTable:
-    """Label and logits of each photo of a split, classes in sorted order."""
-    order = np.argsort(source.classes)
-    rank = np.argsort(order)
+    """Class and logits of each photo of a split."""
     predicted = source.split_logits(split)
     table: PhotoTable = {}
     for row, label, values in zip(
@@ -182,7 +228,7 @@ def _by_digest(source: RunProbabilities, split: str) -> PhotoTable:
         predicted.logits,
         strict=True,
     ):
-        table.setdefault(row.sha256, []).append((int(rank[label]), values[order]))
+        table.setdefault(row.sha256, []).append((source.classes[label], values))
     return {digest: sorted(copies, key=lambda copy: copy[0]) for digest, copies in table.items()}
 
 
@@ -192,7 +238,7 @@ def _count(table: PhotoTable) -> int:
 
 def _shared_photos(
     first: PhotoTable, second: PhotoTable, where: str, split: str
-) -> list[tuple[tuple[int, Array], tuple[int, Array]]]:
+) -> list[tuple[tuple[str, Array], tuple[str, Array]]]:
     """The photos of both tables, each with what either says of it.
 
     Raises `RunError` where there are none or their labels differ.

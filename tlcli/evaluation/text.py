@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tlcli.evaluation.class_changes import ClassChanges
 from tlcli.evaluation.compare import RunComparison, RunScores
 from tlcli.evaluation.figures import shortened
+from tlcli.evaluation.intervals import CONFIDENCE_LEVEL
 from tlcli.evaluation.requirements import RequirementResult
 from tlcli.runs.evaluation_records import Abstention, Evaluation
 from tlcli.runs.run_settings import differences_table
@@ -194,10 +196,45 @@ def _comparison_lines(comparison: RunComparison) -> Iterator[str]:
     yield f"difference {comparison.difference:+.4f}, {level} interval {low:+.4f} to {high:+.4f}"
     verdict, test = console.one_line(comparison.verdict), comparison.test
     yield f"{verdict} (McNemar, {test.method}, p = {test.p:.4g})"
+    if comparison.classes is not None:
+        yield from _class_lines(comparison.classes, comparison.runs)
     if comparison.settings:
         yield ""
         names = [run.run for run in comparison.runs]
         yield differences_table("setting", comparison.settings, names)
+
+
+def _class_lines(changes: ClassChanges, runs: tuple[RunScores, RunScores]) -> Iterator[str]:
+    """Old classes and new, in tables of their own."""
+    first, second = (run.run for run in runs)
+    if changes.old:
+        level = f"{100 * changes.level:.4g}% interval"
+        rows = [
+            (
+                shortened(old.name),
+                f"{old.n:,}",
+                *map(_number, old.recalls),
+                f"{old.difference:+.4f}",
+                f"{old.interval[0]:+.4f} to {old.interval[1]:+.4f}",
+                f"{old.called_new:,}",
+            )
+            for old in changes.old
+        ]
+        yield ""
+        heads = ("old class", "photos", first, second, "difference", level, "called new")
+        yield table(heads, rows)
+    if changes.new:
+        rows = [
+            (
+                shortened(new.name),
+                f"{new.n:,}",
+                _number(new.recall),
+                f"{new.interval[0]:.4f} to {new.interval[1]:.4f}",
+            )
+            for new in changes.new
+        ]
+        yield ""
+        yield table(("new class", "photos", second, f"{CONFIDENCE_LEVEL:.0%} interval"), rows)
 
 
 def _shared_photos(comparison: RunComparison) -> str:

@@ -113,6 +113,7 @@ def _absolute(raw: dict[str, Any], folder: Path) -> None:
         (("data",), "labels", ()),
         (("data", "split"), "file", ()),
         (("base",), "weights", ("imagenet", "random")),
+        ((), "start_from", ()),
     )
     for blocks, key, words in known:
         values: Any = raw
@@ -166,7 +167,7 @@ def _apply_overrides(
             fill_in(raw, document.path.stem)
         # Paths of an override are relative to the working folder, so they are made absolute apart.
         patch: dict[str, Any] = {}
-        target = patch if block in ("data", "base") else raw
+        target = patch if block in ("data", "base", "start_from") else raw
         origins[_put(target, key, override.value, override.text)] = override.text
         _absolute(patch, Path.cwd())
         _merge(raw, patch)

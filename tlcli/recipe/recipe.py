@@ -17,7 +17,7 @@ from tlcli.networks.bases import BASES
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.block import Block
 from tlcli.recipe.first_layer import leave_out_boundaries
-from tlcli.recipe.settings import Base, Data, Features, Head
+from tlcli.recipe.settings import Base, Data, Features, Head, as_path
 from tlcli.recipe.stage_settings import Stage
 from tlcli.system.yamlfile import Document, dump_yaml
 
@@ -62,6 +62,11 @@ class Recipe(Block):
     seed: int = Field(0, ge=0, lt=2**31, description="of the head's weights, dropout and order")
     data: Data
     base: Base
+    start_from: Annotated[Path | None, BeforeValidator(as_path)] = Field(
+        None,
+        description="a finished run: training starts from its network, not from base.weights and a "
+        "new head",
+    )
     head: Head = Head()
     augment: Augment = Augment(views=0)
     stages: tuple[Stage, ...] = Field(
@@ -131,6 +136,8 @@ class Recipe(Block):
         values = self.model_dump(mode="json")
         if self.search is None:
             del values["search"]
+        if self.start_from is None:
+            del values["start_from"]
         leave_out_boundaries(values)
         return values
 
@@ -152,7 +159,10 @@ class Recipe(Block):
             del values["unknown_rate"]
         # As written by version 0.1.0; which photos are for the test is told by their fingerprint.
         values["data"]["split"]["test"] = self.data.split.test_share(unsplit=True)
-        if values["base"]["weights"] not in ("imagenet", "random"):
+        if self.start_from is not None:
+            values["start_from"] = "run"  # a run records which model it had
+            values["base"]["weights"] = "of that run"
+        elif values["base"]["weights"] not in ("imagenet", "random"):
             values["base"]["weights"] = "file"  # a run records what it held
         if self.base.batch_norm == "train" and BASES[self.base.name].has_dropout:
             # Earlier versions had the dropout of the base on too: what began so is another run.

@@ -26,7 +26,8 @@ def _pair(value: Any) -> Any:
     raise ValueError("must be a whole number of pixels, or [height, width]")
 
 
-def _path(value: Any) -> Any:
+def as_path(value: Any) -> Any:
+    """A value that may be a path; a `ValueError` for an empty one."""
     if isinstance(value, str) and (not value.strip() or "\0" in value):
         raise ValueError("must be a path")
     return value
@@ -65,7 +66,7 @@ class Split(Block):
         description=f"share for the final test; default: {TEST_SHARE}, or 0 where there are "
         "folders of other splits",
     )
-    file: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    file: Annotated[Path | None, BeforeValidator(as_path)] = Field(
         None, description="a table that keeps the split; new photos are added to it, none moves"
     )
 
@@ -111,10 +112,10 @@ class Data(Block):
         "path": "it is called dir for folders of photos, and csv for a table of them"
     }
 
-    dir: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    dir: Annotated[Path | None, BeforeValidator(as_path)] = Field(
         None, description="folder of train/val/test folders, or of class folders"
     )
-    csv: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    csv: Annotated[Path | None, BeforeValidator(as_path)] = Field(
         None, description="or a table: path,label[,split][,group]; paths relative to it"
     )
     columns: Columns = Field(Columns(), description="what the table calls its columns")
@@ -129,10 +130,10 @@ class Data(Block):
     depth: Annotated[int, Field(ge=MIN_DEPTH, le=MAX_DEPTH)] | Literal["auto"] | None = Field(
         None, description="bits that 16-bit files use: 10, 12, auto (by photo); default: all"
     )
-    exclude: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    exclude: Annotated[Path | None, BeforeValidator(as_path)] = Field(
         None, description="a list of photos to leave out, as `check --fix-list` writes it"
     )
-    labels: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    labels: Annotated[Path | None, BeforeValidator(as_path)] = Field(
         None, description="a table of corrected labels, as `audit labels --fix-list` writes it"
     )
 
@@ -171,7 +172,7 @@ class Base(Block):
     }
 
     name: str = Field(description="VGG16, ResNet50, InceptionV3, ...; `tlcli bases` lists them")
-    weights: Annotated[str, BeforeValidator(_path)] = Field(
+    weights: Annotated[str, BeforeValidator(as_path)] = Field(
         "imagenet",
         description="imagenet, random (from scratch), or a path to a weights file; default: random "
         "for bases that are not pretrained",

@@ -36,6 +36,10 @@ def conclude_training(run: Run) -> None:
     print_verdict(judge_run(data))
     for sentence in _unfinished_stages(data):
         console.note(sentence, "doubtful")
+    if data.parent is not None:
+        runs = map(os.path.relpath, (data.parent.path, run.path))
+        console.next_step("tlcli", "compare", *runs)
+        return
     console.next_step("tlcli", "evaluate", *name_run(run))  # which the report builds on
 
 
@@ -84,10 +88,11 @@ def _unfinished_stages(data: RunData) -> Iterator[str]:
         zip(data.recipe.stages, data.outcome.stages, strict=False)
     ):
         if result.best_epoch == result.epochs == planned.epochs > 1:
-            setting = f"--set stages.{number}.epochs={2 * planned.epochs}"
+            # Of a run that started from another, the stages are not numbered as in its recipe.
+            setting = f" (--set stages.{number}.epochs={2 * planned.epochs})"
             yield (
                 f"The best epoch of stage '{planned.name}' was its last one: with more epochs it "
-                f"may do better ({setting})."
+                f"may do better{'' if data.parent else setting}."
             )
 
 

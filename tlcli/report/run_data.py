@@ -32,6 +32,7 @@ from tlcli.runs.fold_record import FOLDS, FOLDS_WITH_TUNING, FoldRecord
 from tlcli.runs.inputs import read_recipe, read_split
 from tlcli.runs.label_audit_record import LabelAuditRecord, find_label_audit
 from tlcli.runs.metrics import read_metrics
+from tlcli.runs.parent_record import ParentRecord, read_parent
 from tlcli.runs.records import Epoch, RunRecord, Summary, validate_record
 from tlcli.system import files
 
@@ -49,6 +50,7 @@ class RunData:
         choice: what was measured on its training photos before, if anything.
         labels: an audit of the labels that it was trained on, if there is one.
         folds: k-fold evaluations of its recipe, of the head and of all stages.
+        parent: the run that it started from, if it did.
     """
 
     run: Run
@@ -66,6 +68,7 @@ class RunData:
     choice: MeasuredChoice | None
     labels: LabelAuditRecord | None = None
     folds: tuple[FoldRecord, ...] = ()
+    parent: ParentRecord | None = None
 
 
 def read_run_data(run: Run, *, raw: bool = False) -> RunData:
@@ -100,6 +103,7 @@ def read_run_data(run: Run, *, raw: bool = False) -> RunData:
         find_choice(run, recipe, photos),
         find_label_audit(run, recipe, photos),
         tuple(_fold_evaluations(run)),
+        read_parent(run),
     )
 
 

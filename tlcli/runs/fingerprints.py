@@ -19,6 +19,7 @@ from tlcli.recipe.settings import TEST_SHARE
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import RecordedPhoto, problems_naming_the_run, read_split, write_split
+from tlcli.runs.parent_record import PARENT, describe_parent, model_fingerprint, read_parent
 from tlcli.runs.run_settings import flatten, is_place, short_text
 from tlcli.system import console, files
 from tlcli.system.yamlfile import read_yaml
@@ -36,6 +37,13 @@ def compute_fingerprints(recipe: Recipe, index: Index) -> dict[str, str]:
     return dict(zip(_KEYS, values, strict=True))
 
 
+def _parent_difference(run: Run, recipe: Recipe) -> Iterator[str]:
+    """A line where the run that this one started from has another model now, or is another."""
+    then, now = read_parent(run), recipe.start_from
+    if then is not None and now is not None and then.model != model_fingerprint(Run(now)):
+        yield f"it started from {then.run} with another model than {now} has now"
+
+
 def recorded_fingerprints(run: Run) -> dict[str, Any]:
     """The fingerprints that a run began with. Raises `RunError` for a damaged record."""
     record = run.record()
@@ -48,9 +56,10 @@ def differences(run: Run, recipe: Recipe, index: Index) -> list[str]:
     Where the recipe leaves its precision to the machine, that of the run is no difference.
     """
     recipe = in_precision_of(run, recipe)
+    lines = [*_parent_difference(run, recipe)]
     if recorded_fingerprints(run) == compute_fingerprints(recipe, index):
-        return []
-    lines = [*_recipe_differences(run, recipe), *_photo_differences(run, recipe, index)]
+        return lines
+    lines += [*_recipe_differences(run, recipe), *_photo_differences(run, recipe, index)]
     return lines or ["another version of tlcli started it"]
 
 
@@ -150,6 +159,7 @@ def record_inputs(run: Run, recipe: Recipe, index: Index) -> None:
         **compute_fingerprints(recipe, index),
         "classes": list(index.classes),
         "photos": index.counts(),
+        **({PARENT: parent.model_dump()} if (parent := describe_parent(recipe)) else {}),
     }
     files.write_json(run.file(directory.RECORD), record)
 

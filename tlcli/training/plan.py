@@ -28,6 +28,7 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.stage_settings import Stage
 from tlcli.system import console
 from tlcli.training import memory, run_room
+from tlcli.training.parent import Parent
 from tlcli.training.preflight import Preflight, check_classes, check_validation
 from tlcli.training.stage_plan import StagePlan, stage_plans
 
@@ -41,6 +42,7 @@ class Plan:
         precision_why: why the base computes in the precision of `recipe`. That is `auto` as long as
             TensorFlow is needed to tell, by `choose_precision`.
         problems: warnings and notes; errors would have kept the plan from being made.
+        parent: the run that training starts from, if it starts from one.
     """
 
     recipe: Recipe
@@ -51,6 +53,7 @@ class Plan:
     cache: Path
     problems: tuple[Problem, ...]
     precision_why: str = "as the recipe says"
+    parent: Parent | None = None
 
     @property
     def row(self) -> PretrainedBase:
@@ -75,6 +78,7 @@ class Plan:
             f"{chosen.name}: {len(self.index.classes)} classes ({console.one_line(listed)})",
             f"photos: {photos['train']:,} train, {photos['val']:,} val, {photos['test']:,} test",
             *([f"labels: {self.index.decided.text()}"] if self.index.decided else []),
+            *([self.parent.growth(self.index).text()] if self.parent else []),
             f"base: {self.row.name} at {width} x {height} px, {self.source}",
             f"views: {self._views()}",
             f"precision: {self.recipe.precision} ({self.precision_why})",
@@ -103,6 +107,7 @@ class Plan:
             "recipe": self.recipe.resolved(),
             "photos": self.index.counts(),
             **({"labels": self.index.decided.as_json()} if self.index.decided else {}),
+            **({"start": self.parent.growth(self.index).as_json()} if self.parent else {}),
             "precision": {"used": self.recipe.precision, "why": self.precision_why},
             "store": {"folder": str(self.cache), "bytes": self.store_bytes},
             "stages": [
@@ -177,6 +182,7 @@ def make_plan(checked: Preflight, *, share: Share = WHOLE) -> Plan:
         raise TlcliError(errors)
     problems = (*checked.all_problems, *shortages)
     plan = Plan(recipe, index, source, stages, needed, checked.cache, problems)
+    plan = replace(plan, parent=checked.parent)
     return replace(plan, precision_why=choice.why) if choice else plan
 
 

@@ -25,6 +25,7 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.create import check_output
 from tlcli.system import files
+from tlcli.training.parent import Parent, check_photos, find_parent
 
 Value = TypeVar("Value")
 
@@ -40,6 +41,7 @@ class Preflight:
         index: the photos; None where there are none to read.
         source: where the weights come from; None where they cannot be had.
         run_folder: where the run is going to be, or the folder above; None where none is made.
+        parent: the run that training starts from, if it starts from one.
     """
 
     recipe: Recipe
@@ -48,6 +50,7 @@ class Preflight:
     index: Index | None
     source: WeightSource | None
     run_folder: Path | None = None
+    parent: Parent | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -97,15 +100,17 @@ def preflight(
     if run and not repeated:
         problems += check_fine_tuning(recipe)
     problems += _check_cache(folder)
+    parent = _attempt(lambda: find_parent(recipe))
+    earlier = parent.value.known if parent.value and recorded is None else None
     index = _attempt(
         lambda: (
             dataset.index_unlabelled(unlabelled)
             if unlabelled is not None
-            else dataset.build_index(recipe.data, digests, recorded)
+            else dataset.build_index(recipe.data, digests, recorded, earlier)
         )
     )
-    source = _attempt(lambda: _find_weights(recipe, folder, access))
-    problems += [*index.problems, *source.problems]
+    source = _attempt(lambda: _find_weights(recipe, folder, access, parent.value))
+    problems += [*parent.problems, *index.problems, *source.problems]
     problems += source.value.notes if source.value else ()
     if index.value is None:
         return Preflight(recipe, folder, tuple(problems), None, source.value, place)
@@ -118,7 +123,8 @@ def preflight(
         problems += check_validation(recipe, usable)
         lost = check_classes(named, usable)
         usable = replace(usable, findings=(*usable.findings, *lost))
-    return Preflight(recipe, folder, tuple(problems), usable, source.value, place)
+        problems += check_photos(parent.value, recipe, usable) if parent.value else ()
+    return Preflight(recipe, folder, tuple(problems), usable, source.value, place, parent.value)
 
 
 def check_classes(before: Index, after: Index) -> list[Finding]:
@@ -157,7 +163,11 @@ def _attempt(work: Callable[[], Value]) -> _Attempt[Value]:
         return _Attempt(None, tuple(error.problems))
 
 
-def _find_weights(recipe: Recipe, cache: Path, access: WeightsAccess | None) -> WeightSource:
+def _find_weights(
+    recipe: Recipe, cache: Path, access: WeightsAccess | None, parent: Parent | None
+) -> WeightSource | None:
+    if recipe.start_from is not None:
+        return parent.weights() if parent else None
     base, where = recipe.base, recipe.where("base", "weights")
     access = access or WeightsAccess.from_options()
     return find_weights(BASES[base.name], base.weights, where, access, cache)

@@ -112,21 +112,23 @@ def reproduce(
     cache: Path | None = None,
     data: Path | None = None,
     weights: Path | None = None,
+    start: Path | None = None,
     access: WeightsAccess | None = None,
 ) -> Compared:
     """Train a finished run's recipe on its photos again and compare.
 
-    `data` (the folder, or the table) and `weights` say where those are now, if they have moved.
-    The repetition goes to `out` (default: beside the run, named like it with `-again`) and goes on
-    if it was stopped. Raises a `TlcliError` where photos or weights are not those of the run.
+    `data` (folder or table), `weights` and `start`, the run that it started from, say where those
+    are now, if they have moved. The repetition goes to `out` (default: beside the run, named like
+    it with `-again`), or goes on there. Raises a `TlcliError` where photos or weights are not those
+    of the run.
     """
     run, trial = _find_run_or_trial(which)
     recipe = read_recipe(run)
-    source = "data.csv" if recipe.data.csv else "data.dir"
-    moved = {key: path for key, path in ((source, data), ("base.weights", weights)) if path}
+    places = {"data.csv" if recipe.data.csv else "data.dir": data}
+    places |= {"base.weights": weights, "start_from": start}
     # The run itself has the split that it was made with; its file may have gone on since.
     overrides = ["data.split.file=null"] if recipe.data.split.file else []
-    overrides += [f"{key}={json.dumps(str(path.absolute()))}" for key, path in moved.items()]
+    overrides += [f"{k}={json.dumps(str(path.absolute()))}" for k, path in places.items() if path]
     recorded = read_known_splits(run)
     if overrides:
         recipe = read_recipe(run, overrides)

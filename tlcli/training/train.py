@@ -18,11 +18,13 @@ from tlcli.runs import directory, fingerprints, resume
 from tlcli.runs.calibration_record import CalibrationRecord, write_calibration_record
 from tlcli.runs.create import move_into_place
 from tlcli.runs.directory import Run
+from tlcli.runs.parent_record import FreshTraining, ParentRecord, read_parent
 from tlcli.runs.records import Extraction, StageResult, Summary
 from tlcli.runs.resume import Claim, RunRequest
 from tlcli.system import console, files, signals
 from tlcli.training import saving
 from tlcli.training.neighbours import keep_neighbours
+from tlcli.training.parent import continue_head
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stages import Clock, Observer, Stages
@@ -36,11 +38,12 @@ SHEET_ROWS = 12
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run, its summary and its calibration."""
+    """A finished run, its summary and its calibration, and the run that it started from, if any."""
 
     run: Run
     summary: Summary
     calibration: CalibrationRecord
+    parent: ParentRecord | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What `finetune --json` prints: the summary in short, and where the run is."""
@@ -51,6 +54,7 @@ class TrainedRun:
             "stages": stages,
             "test": test.model_dump() if test else None,
             "temperature": self.calibration.temperature,
+            **({"parent": self.parent.model_dump()} if self.parent else {}),
         }
 
     def text(self) -> str:
@@ -63,6 +67,8 @@ class TrainedRun:
             lines.insert(0, f"test accuracy {test.accuracy:.4f} ({share})")
         else:
             lines.insert(0, self._without_test())
+        if self.parent is not None and self.parent.fresh is not None:
+            lines.append(self._saved_time(self.parent.fresh))
         lines += [self._calibration(), f"run: {self.run.path}"]
         return "\n".join(lines)
 
@@ -75,6 +81,16 @@ class TrainedRun:
             f"validation accuracy {last.val_accuracy:.4f} ({console.counted(val.n, 'photo')}): "
             "optimistic, since the best epoch was chosen on them; there are no test photos"
         )
+
+    def _saved_time(self, fresh: FreshTraining) -> str:
+        """What training took beside that of the run which began with the base."""
+        share = sum(self.summary.seconds.values()) / max(fresh.seconds, 1e-9)
+        photos = console.counted(fresh.photos, "training photo")
+        line = f"{share:.2f} of the time of {fresh.run}, which took "
+        line += f"{console.duration(fresh.seconds)} from the base on, for {photos}"
+        if fresh.stored:
+            line += f", with {console.counted(fresh.stored, 'row')} in the store before"
+        return console.one_line(line)
 
     def _calibration(self) -> str:
         record = self.calibration
@@ -103,6 +119,8 @@ def train(
         keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
         with clock("load"):
             network = load_network(plan.recipe, plan.source, len(plan.index.classes))
+            if plan.parent is not None:
+                continue_head(network, plan.parent, plan.index.classes)
             record = describe_weights(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
@@ -134,7 +152,7 @@ def train(
         else:
             resume.remove_run(run)
         signals.ignore_from_now_on()
-    return TrainedRun(final, summary, calibration)
+    return TrainedRun(final, summary, calibration, read_parent(final))
 
 
 def _save(
