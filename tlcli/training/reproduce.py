@@ -130,12 +130,10 @@ def reproduce(
     overrides = ["data.split.file=null"] if recipe.data.split.file else []
     overrides += [f"{k}={json.dumps(str(path.absolute()))}" for k, path in places.items() if path]
     recorded = read_known_splits(run)
-    if overrides:
-        recipe = read_recipe(run, overrides)
+    recipe = read_recipe(run, overrides) if overrides else recipe
     beside = run.path if trial is None else run.path.parent  # of a trial, beside all trials
     out = out or beside.with_name(f"{run.name}-again")
-    again = Run(out)
-    _check_place(run, again)
+    _check_place(run, again := Run(out))
     if again.closed:
         console.note(f"{out}: is its repetition already, which is compared once more")
         resume.remove_leftovers(again)
