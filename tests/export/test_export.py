@@ -128,6 +128,9 @@ def test_an_export_answers_as_its_run_does(trained, exported, form, quantize, to
     assert given.dtype == np.float32
     np.testing.assert_allclose(given, expected, atol=tolerance)
     card = json.loads((folder / "model.json").read_text())
+    assert card["unknown"]["rows"] == 9
+    assert card["parity"]["distance"] < (1e-4 if quantize is None else 1e-2)
+    assert np.load(folder / "neighbours.npz").files == ["rows"], "no names of training photos"
     assert card["parity"]["photos"] == 18
     assert card["parity"]["labels_changed"] == 0
     assert card["parity"]["largest"] <= tolerance
@@ -160,27 +163,35 @@ def test_the_program_needs_the_runtime_alone_and_prints_what_predict_prints(
 ):
     run, photos = trained
     listed = sorted(map(str, photos.glob("[0-9]*")))
-    expected = cli("predict", *listed, "--run", run.path, "--format", "jsonl", "--engine", "keras",
-                   "--no-unknown")  # fmt: skip
+    foreign = tmp_path / "stripes.png"
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[::4] = 255
+    Image.fromarray(stripes).save(foreign)
+    words = ("predict", "--run", run.path, "--format", "jsonl", "--engine", "keras")
+    expected = cli(*words, *listed, foreign)
     blocked = "import sys; sys.modules.update(tensorflow=None, keras=None, tlcli=None); "
     script = exported(form) / "predict.py"
-    assert len(script.read_text().splitlines()) <= 80
+    assert len(script.read_text().splitlines()) <= 95
     done = subprocess.run(
         [sys.executable, "-c", f"{blocked}sys.argv = sys.argv[1:]; import runpy; "
-         "runpy.run_path(sys.argv[0], run_name='__main__')", script, *listed],
+         "runpy.run_path(sys.argv[0], run_name='__main__')", script, *listed, str(foreign)],
         capture_output=True, text=True, timeout=60, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     ours = [json.loads(line) for line in done.stdout.splitlines()]
     theirs = [json.loads(line) for line in expected.stdout.splitlines()]
-    assert len(ours) == 27
+    assert len(ours) == 28
+    assert ours[-1]["unknown"], "photos of noise are known"
     for mine, other in zip(ours, theirs, strict=True):
         other.pop("seen_in_training", None)
         assert mine.keys() == other.keys()
         assert (mine["path"], mine["label"]) == (other["path"], other["label"])
         assert mine["probability"] == pytest.approx(other["probability"], abs=1e-4)
         assert mine["log_odds"] == pytest.approx(other["log_odds"], abs=1e-3)
+        assert mine["distance"] == pytest.approx(other["distance"], abs=1e-4)
+        assert mine["distance_limit"] == other["distance_limit"]
+        assert mine["unknown"] == (mine["distance"] > mine["distance_limit"])
 
 
 def test_encoded_photos_are_answered_nearly_the_same(trained, exported):

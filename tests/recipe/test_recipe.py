@@ -27,7 +27,7 @@ SHORT = "data:\n  dir: photos\nbase:\n  name: VGG16\n"
 
 BASES = ", ".join(bases.names())
 TOP = (
-    "name, seed, data, base, head, augment, stages, batch_size, precision, features, "
+    "name, seed, data, base, start_from, head, augment, stages, batch_size, precision, features, "
     "unknown_rate, deterministic, search"
 )
 STAGE = (

@@ -25,6 +25,7 @@ from tlcli.system import console
 
 if TYPE_CHECKING:
     from tlcli.evaluation.evaluate import EvaluationRequest, EvaluationResult
+    from tlcli.runs.unknown_record import UnknownRecord
 
 
 @click.command()
@@ -50,6 +51,12 @@ if TYPE_CHECKING:
 @click.option("--again", is_flag=True, help="Compute the answers again, even if the run has them.")
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
               help="Average over each photo and N augmented views of it.")  # fmt: skip
+@click.option("--unknown", is_flag=True,
+              help="Also measure which photos are called unknown, with classes "
+              "left out.")  # fmt: skip
+@click.option("--foreign", multiple=True, type=PATH, metavar="DIR",
+              help="The same of a folder of photos that show none of the classes. May be "
+              "repeated.")  # fmt: skip
 @click.option("--require", "required", multiple=True, metavar="BOUND",
               help="Exit with 1 unless it holds: 'accuracy>=0.95', 'recall[cats]>=0.9', "
               "'log loss<=0.2'. May be repeated.")  # fmt: skip
@@ -68,9 +75,10 @@ if TYPE_CHECKING:
 def evaluate(
     run_name: str | None, split: str | None, folder: Path | None, table: Path | None,
     data: Path | None, target_precision: float | None, clear_threshold: bool, calibrate: bool,
-    raw: bool, out: Path | None, force: bool, again: bool, tta: int, required: tuple[str, ...],
-    confident: bool, folds: int | None, seeds: int | None, tuning: bool, config: Path | None,
-    overrides: tuple[str, ...], cache_dir: Path | None, access: WeightsAccess, json_: bool,
+    raw: bool, out: Path | None, force: bool, again: bool, tta: int, unknown: bool,
+    foreign: tuple[Path, ...], required: tuple[str, ...], confident: bool, folds: int | None,
+    seeds: int | None, tuning: bool, config: Path | None, overrides: tuple[str, ...],
+    cache_dir: Path | None, access: WeightsAccess, json_: bool,
 ) -> None:  # fmt: skip
     """Show how good a run is, how certain that is, and what it gets wrong.
 
@@ -82,6 +90,7 @@ def evaluate(
       tlcli evaluate
       tlcli evaluate --target-precision 0.99
       tlcli evaluate cats_dogs-1 --dir new_photos
+      tlcli evaluate --foreign holiday_photos
       tlcli evaluate --require 'accuracy>=0.95' --require 'recall[cats]>=0.9'
       tlcli evaluate --folds 5 --config few_photos.yaml
     """
@@ -97,31 +106,59 @@ def evaluate(
     _check_alone("--target-precision", target_precision is not None, others)
     if confident and not required:
         raise click.UsageError("--confident is about --require, which is missing")
+    if (unknown or foreign) and (folder or table or out):
+        raise click.UsageError("--unknown and --foreign are measured beside a split of the run")
     from tlcli.evaluation.evaluate import EvaluationRequest
 
     request = EvaluationRequest(
         split, folder, table, data, target_precision, clear_threshold, calibrate, raw,
         out, force, again, tta,
     )  # fmt: skip
-    _evaluate(directory.find_run(run_name), request, required, confident, json_)
+    foreign_to = foreign if unknown or foreign else None
+    _evaluate(directory.find_run(run_name), request, foreign_to, required, confident, json_)
 
 
 def _evaluate(
-    run: Run, request: EvaluationRequest, required: tuple[str, ...], confident: bool, json_: bool
-) -> None:
-    """Evaluate, print, and hold the numbers against what is required."""
+    run: Run, request: EvaluationRequest, foreign: tuple[Path, ...] | None,
+    required: tuple[str, ...], confident: bool, json_: bool,
+) -> None:  # fmt: skip
+    """Evaluate, print, and hold the numbers against what is required.
+
+    `foreign` are folders of photos that should be called unknown; None: nothing of that is asked.
+    """
     from tlcli.evaluation import requirements, text
     from tlcli.evaluation.evaluate import evaluate
+    from tlcli.evaluation.unknown_text import format_unknown
 
     bounds = requirements.read_run_requirements(required, run, confident=confident)
     result = evaluate(run, request)
     outcomes = requirements.check_requirements(bounds, result.evaluation, confident=confident)
     value = result.evaluation.as_dict() | requirements.as_dict(outcomes)
     shown = [text.format_evaluation(result.evaluation), *text.format_requirements(outcomes)]
+    if foreign is not None:
+        record = _measure_unknown(run, result.evaluation.split, foreign, request.data)
+        shown.append(format_unknown(record))
+        value["unknown"] = record.as_dict()
     print_result(("\n\n".join(shown), value), json_)
     text.warn_of_limits(result.evaluation)
     _conclude(run, result)
     requirements.raise_if_missed(outcomes)
+
+
+def _measure_unknown(
+    run: Run, split: str, foreign: tuple[Path, ...], data: Path | None
+) -> UnknownRecord:
+    """Measure what is called unknown, and keep that in the run."""
+    from tlcli.evaluation.predictions import warn_if_unwritable
+    from tlcli.evaluation.unknown import measure_unknown
+    from tlcli.runs.unknown_record import write_unknown
+
+    record = measure_unknown(run, split, foreign, data)
+    with warn_if_unwritable("the report will not have it"):
+        write_unknown(run, record)
+    if split == "val":
+        console.warn("the limit of unknown was chosen on these photos")
+    return record
 
 
 def _conclude(run: Run, result: EvaluationResult) -> None:

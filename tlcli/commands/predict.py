@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tlcli.commands.names import RUN
-from tlcli.commands.options import with_raw, with_runs_dir
+from tlcli.commands.options import PATH, with_raw, with_runs_dir
 from tlcli.commands.photo_arguments import counted_photos, with_photos
 from tlcli.system import console
 
 if TYPE_CHECKING:
     from tlcli.evaluation.predict import Predictor
+    from tlcli.evaluation.prediction import Prediction
     from tlcli.networks.engine import EngineName
+
+    Collect = Callable[[Iterable[Prediction]], Iterable[Prediction]]
+
+#: Training photos beside each photo of a sheet, where --why does not say how many.
+SHEET_NEIGHBOURS = 5
 
 
 @click.command()
@@ -34,6 +43,8 @@ if TYPE_CHECKING:
               "[default: on]")  # fmt: skip
 @click.option("--why", type=click.IntRange(min=1, max=100), metavar="N",
               help="Name the N training photos that are most like each photo.")  # fmt: skip
+@click.option("--why-sheet", "sheet", type=PATH, metavar="FILE.png",
+              help="Draw each photo beside these. Without --why: the 5 nearest.")  # fmt: skip
 @click.option("--engine", type=click.Choice(["keras", "instant"]),
               help="What computes: TensorFlow, or LiteRT, which starts at once. "
               "[default: the one that is done first]")  # fmt: skip
@@ -44,8 +55,8 @@ if TYPE_CHECKING:
 @click.option("--json", "json_", is_flag=True, help="The same as --format json.")
 def predict(
     photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str,
-    unknown: bool, why: int | None, engine: EngineName | None, precision: str, verbose: bool,
-    json_: bool,
+    unknown: bool, why: int | None, sheet: Path | None, engine: EngineName | None,
+    precision: str, verbose: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
@@ -53,13 +64,16 @@ def predict(
     Example:
       tlcli predict photo.jpg
       tlcli predict holiday --top 3 --format jsonl
-      tlcli predict photo.jpg --why 3
+      tlcli predict photo.jpg --why 3 --why-sheet why.png
     """
     form = _choose_format(form, json_)
     from tlcli.evaluation.engines import MANY_PHOTOS
     from tlcli.evaluation.predict import Predictor
     from tlcli.evaluation.prediction_output import print_predictions
 
+    if sheet is not None:
+        why = why or SHEET_NEIGHBOURS
+        sheet = _check_sheet(sheet)
     given, number = counted_photos(photos, MANY_PHOTOS)
     predictor = Predictor(
         run_name, raw=raw, engine=engine, photos=number, unknown=unknown, why=why or 0,
@@ -68,7 +82,9 @@ def predict(
     _note_engine(predictor, verbose)
     predictions = predictor.predict(given, top=top, tta=tta)
     abstains = predictor.calibration.threshold is not None and not tta
-    failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
+    with _sheet_of(predictor.path, sheet) as collect:
+        predictions = collect(predictions)
+        failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
 
 
@@ -76,6 +92,31 @@ def _note_engine(predictor: Predictor, verbose: bool) -> None:
     """Say which engine answers, and why, if that is asked for."""
     if verbose:
         console.note(f"engine: {predictor.engine.name} ({predictor.engine_reason})")
+
+
+def _check_sheet(path: Path) -> Path:
+    """The file of --why-sheet; a `TlcliError` where no PNG may be written there."""
+    from tlcli.images.contact_sheet import sheet_path
+
+    return sheet_path(path, "", force=False, option="--why-sheet")
+
+
+@contextmanager
+def _sheet_of(model: Path, sheet: Path | None) -> Iterator[Collect]:
+    """What predictions go through on their way; at the end the sheet is drawn, if there is one."""
+    if sheet is None:
+        yield lambda predictions: predictions
+        return
+    from tlcli.evaluation.why_sheet import WhySheet
+    from tlcli.runs.inputs import read_recipe
+    from tlcli.runs.model_file import run_of_model
+
+    run = run_of_model(model)
+    assert run is not None  # or its neighbours could not have been opened
+    data = read_recipe(run).data
+    drawn = WhySheet(data.root, data.depth)
+    yield drawn.collecting
+    drawn.save(sheet)
 
 
 def _choose_format(form: str, json_: bool) -> str:

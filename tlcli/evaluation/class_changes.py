@@ -116,10 +116,10 @@ def score_new_classes(
 
 def started_from(run: Run, earlier: Run) -> bool:
     """Whether a run started from an earlier one, or from one that did, as far as they are there."""
-    model, seen = parent_record.model_fingerprint(earlier), set[str]()
+    seen = set[str]()
     try:
         while (parent := parent_record.read_parent(run)) and parent.model not in seen:
-            if parent.model == model:
+            if parent.model == parent_record.model_fingerprint(earlier):
                 return True
             seen.add(parent.model)
             run = Run(Path(parent.path))

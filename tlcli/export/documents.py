@@ -29,22 +29,28 @@ _LOAD = {
     from ai_edge_litert.interpreter import Interpreter
 
     call = Interpreter(model_path=path).get_signature_runner()
-    return lambda x: call(pixels=x)["probabilities"]""",
+    return lambda x: call(pixels=x)""",
     "onnx": """\
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(["probabilities"], {"pixels": x})[0]""",
+    names = [output.name for output in session.get_outputs()]
+    return lambda x: dict(zip(names, session.run(names, {"pixels": x})))""",
     "savedmodel": """\
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)
-    serve = lambda x: loaded.signatures["serving_default"](pixels=tf.constant(x))
-    return lambda x: serve(x)["probabilities"].numpy()""",
+    name = "with_features" if UNKNOWN else "serving_default"
+    return lambda x: loaded.signatures[name](pixels=tf.constant(x))""",
     "keras": """\
     import keras
 
-    return keras.saving.load_model(path, compile=False).predict_on_batch""",
+    model = keras.saving.load_model(path, compile=False)
+    outputs = {"probabilities": model.outputs[0]}
+    if UNKNOWN:
+        top = model.get_layer(UNKNOWN["layer"]).output
+        outputs["features"] = keras.layers.GlobalAveragePooling2D(dtype="float32")(top)
+    return keras.Model(model.inputs[0], outputs).predict_on_batch""",
 }
 
 _MEANING = {

@@ -13,6 +13,12 @@ from tlcli.evaluation.keras_models import open_in_float32, open_keras
 from tlcli.evaluation.labelled_photos import LabelledPhotos, spread_evenly
 from tlcli.export import documents, parity
 from tlcli.export.folder import check_target, hash_of, new_folder, size_of
+from tlcli.export.neighbours import (
+    describe_features,
+    find_features,
+    open_features,
+    write_features,
+)
 from tlcli.export.photos import proof_photos, training_pixels
 from tlcli.export.records import (
     CARD,
@@ -29,7 +35,7 @@ from tlcli.export.records import (
 from tlcli.export.runtimes import open_exported, require_runtime
 from tlcli.images.decode import GAP
 from tlcli.images.loader import PixelSettings
-from tlcli.runs import directory
+from tlcli.runs import directory, model_file
 from tlcli.runs.directory import MODEL, Run
 from tlcli.runs.fingerprints import recorded_fingerprints
 from tlcli.runs.model_file import archive_fingerprint, read_card
@@ -122,6 +128,9 @@ def check(path: Path, which: str | None = None, data: Path | None = None) -> Exp
         message = f"has the temperature {card.temperature}, the run {model.calibration.temperature}"
         raise RunError(Problem(str(folder / card.file), message, "export it again"))
     photos = proof_photos(run, model.classes, data)
+    if card.unknown is not None and not model.engine.has_features:
+        message = "was exported with features, which the run's model does not give"
+        raise RunError(Problem(str(folder / card.file), message, "export it again"))
     measured = _prove(folder, card, model, photos)
     if excess := parity.find_excess(measured, card.quantize):
         raise RunError(Problem(str(folder / card.file), excess, "export it again"))
@@ -141,6 +150,7 @@ class _OpenModel:
         self.threshold = calibration.threshold.probability if calibration.threshold else None
         self.engine = open_keras(path, self.card)
         self.model, self.logits = open_in_float32(path, self.card)
+        self.features = model_file.find_features(self.model, self.card)
 
 
 def _build(
@@ -153,7 +163,12 @@ def _build(
     """Everything in a folder that nobody sees yet."""
     from tlcli.export.writers import write_model
 
+    content = find_features(run, len(model.classes), request.quantize)
+    content = content if model.engine.has_features else None
     card = _card(run, model, request)
+    if content is not None:
+        card = card.model_copy(update={"unknown": describe_features(content, card.base or "")})
+        write_features(folder, content)
     labels = documents.labels_text(model.classes)
     files.write_text(folder / LABELS, labels)
     is_int8 = request.quantize == "int8"
@@ -170,6 +185,7 @@ def _build(
             resize=model.settings.resize,
             texts={LABELS: labels, CARD: inner},
             photos=training_pixels(run, model.settings, request.data) if is_int8 else (),
+            features=model.features if content is not None else None,
         )
         path = folder / card.file
         card = card.model_copy(update={"bytes": size_of(path), "sha256": hash_of(path)})
@@ -195,8 +211,13 @@ def _prove(
     folder: Path, card: ExportCard, model: _OpenModel, photos: list[LabelledPhotos]
 ) -> ExportParity:
     size = (model.settings.height, model.settings.width)
-    exported = open_exported(card.format, folder / card.file, size)
-    return parity.measure_parity(model.engine, exported, photos, model.settings, model.calibration)
+    unknown = card.unknown
+    layer = unknown.layer if unknown else None
+    exported = open_exported(card.format, folder / card.file, size, layer)
+    neighbours = (open_features(folder), unknown.limit) if unknown else None
+    return parity.measure_parity(
+        model.engine, exported, photos, model.settings, model.calibration, neighbours
+    )
 
 
 def _card(run: Run, model: _OpenModel, request: ModelExportRequest) -> ExportCard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from tlcli.evaluation.intervals import wilson_interval
 from tlcli.evaluation.labelled_photos import LabelledPhotos
 from tlcli.export.records import ExportParity, Quantize
 from tlcli.images.loader import BATCH_SIZE, PixelSettings, View, load_batches, split_into_chunks
-from tlcli.networks.engine import Engine, time_calls
+from tlcli.networks.engine import Engine, FeatureEngine, time_calls
+from tlcli.networks.nearest import NearestRows
 from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.system import console
 
@@ -24,6 +26,9 @@ Array = npt.NDArray[Any]
 
 #: The largest difference of a probability that each form of weights may bring.
 LARGEST: dict[Quantize | None, float] = {None: 1e-4, "float16": 1e-2}
+
+#: The same of the distance to the nearest training photo, which is 0.3 to 1.3.
+LARGEST_DISTANCE: dict[Quantize | None, float] = {None: 1e-3, "float16": 1e-2}
 
 #: Of 8-bit weights: the share of labels that must be kept, and the accuracy that may be lost.
 LABELS_KEPT, ACCURACY_LOST = 0.99, 0.005
@@ -33,18 +38,23 @@ _SINGLE_CALLS, _BATCH_CALLS = 21, 5
 
 
 def measure_parity(
-    expected: Engine,
-    exported: Engine,
+    expected: FeatureEngine,
+    exported: FeatureEngine,
     photos: Sequence[LabelledPhotos],
     settings: PixelSettings,
     calibration: Calibration,
+    neighbours: tuple[NearestRows, float | None] | None = None,
 ) -> ExportParity:
     """Compare two engines on labelled photos: logits and calibration, and probabilities.
+
+    With `neighbours`, the features of training photos and the limit of unknown, the distances of
+    both to them are compared, too.
 
     Raises `DataError` with every photo that cannot be read.
     """
     listed = [photo for split in photos for photo in split.photos]
     rows: list[tuple[Array, Array]] = []
+    far: list[tuple[Array, Array]] = []
     problems: dict[Path, Problem] = {}
     sample: Array | None = None
     views = [View(photo.path, photo.sha256) for photo in listed]
@@ -53,9 +63,13 @@ def measure_parity(
             problems |= batch.errors
             if batch.readable:
                 sample = batch.pixels if sample is None else sample
-                logits = class_logits(expected.compute(batch.pixels).astype(np.float64))
-                given = exported.compute(batch.pixels).astype(np.float64)
-                rows.append((calibration.apply(logits), given))
+                values, features = expected.compute_with_features(batch.pixels)
+                given, own = exported.compute_with_features(batch.pixels)
+                logits = class_logits(values.astype(np.float64))
+                rows.append((calibration.apply(logits), given.astype(np.float64)))
+                if neighbours is not None and features is not None and own is not None:
+                    nearest = neighbours[0]
+                    far.append((_distances(nearest, features), _distances(nearest, own)))
             bar.update(len(batch.views))
     if problems or sample is None:
         raise DataError(unreadable_lines(problems, photos[0].root))
@@ -76,7 +90,22 @@ def measure_parity(
         calibration_error=expected_calibration_error(now, labels),
         calibration_error_before=expected_calibration_error(then, labels),
         ms_per_photo=time_engine(exported, sample),
+        **_compare_distances(far, neighbours[1] if neighbours else None),
     )
+
+
+def _distances(nearest: NearestRows, features: Array) -> Array:
+    return np.asarray(nearest.search(features, 1).distances[:, 0])
+
+
+def _compare_distances(far: list[tuple[Array, Array]], limit: float | None) -> dict[str, Any]:
+    """How far distances differ, and how many photos are unknown by one side alone."""
+    if not far:
+        return {}
+    then, now = (np.concatenate(side) for side in zip(*far, strict=True))
+    beyond = math.inf if limit is None else limit
+    changed = int(((then > beyond) != (now > beyond)).sum())
+    return {"distance": float(np.abs(then - now).max()), "unknown_changed": changed}
 
 
 def time_engine(engine: Engine, sample: Array) -> dict[str, float]:
@@ -95,6 +124,11 @@ def _milliseconds(engine: Engine, pixels: Array, calls: int) -> float:
 def find_excess(parity: ExportParity, quantize: Quantize | None) -> str:
     """In what the differences are beyond the limits, with the numbers; empty if they are not."""
     found = []
+    furthest = LARGEST_DISTANCE.get(quantize)
+    if furthest is not None and parity.distance is not None and parity.distance > furthest:
+        found.append(
+            f"a distance differs by {parity.distance:.2g}, at most {furthest:g} is allowed"
+        )
     if quantize in LARGEST:
         if parity.largest > LARGEST[quantize]:
             limit = f"at most {LARGEST[quantize]:g} is allowed"

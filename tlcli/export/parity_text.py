@@ -7,7 +7,7 @@ from tlcli.system import console
 
 
 def describe_parity(parity: ExportParity) -> str:
-    """How the exported model compares with the run's own, in three lines."""
+    """How the exported model compares with the run's own, in a line each."""
     times = ", ".join(
         f"{value:.1f} ms a photo at batch {batch}" for batch, value in parity.ms_per_photo.items()
     )
@@ -20,6 +20,12 @@ def describe_parity(parity: ExportParity) -> str:
         f"{parity.calibration_error_before:.4f}",
         f"speed: {times}",
     ]
+    if parity.distance is not None:
+        changed = console.counted(parity.unknown_changed or 0, "photo")
+        lines.append(
+            f"distances to the training photos differ by {parity.distance:.2g} at most; {changed} "
+            "unknown by one of the models alone"
+        )
     if not parity.accepted:
         lines.append("BEYOND THE LIMITS: it was kept with --allow-difference")
     return "\n".join(lines)

@@ -24,6 +24,7 @@ PROBABILITIES = "probabilities"
 
 #: What else lies in the folder of an export.
 LABELS, CARD, SCRIPT, README = "labels.txt", "model.json", "predict.py", "README.md"
+NEIGHBOURS = "neighbours.npz"
 
 
 class ExportParity(RecordPart):
@@ -36,6 +37,8 @@ class ExportParity(RecordPart):
             of the run's.
         calibration_error: the expected calibration error of both.
         ms_per_photo: of the exported model, by the size of the batch.
+        distance: the largest difference of a distance to the training photos, and in
+            `unknown_changed` how many photos are unknown by one model alone; None without features.
         accepted: False where it was kept in spite of a difference beyond the limits.
     """
 
@@ -51,6 +54,8 @@ class ExportParity(RecordPart):
     calibration_error_before: Share
     ms_per_photo: dict[str, PositiveFloat]
     accepted: bool = True
+    distance: NonNegativeFloat | None = None
+    unknown_changed: Count | None = None
 
 
 class DecodingDifference(RecordPart):
@@ -67,6 +72,23 @@ class DecodingDifference(RecordPart):
     labels_changed: Count
 
 
+class UnknownCard(RecordPart):
+    """How an exported model tells photos that are like none of the training photos.
+
+    Attributes:
+        file: with the features of so many training photos, `rows`.
+        layer: whose output, averaged over the image, the features are.
+        limit: the distance beyond which a photo is unknown; None where there is none.
+        rate: the share of known photos that is expected beyond it.
+    """
+
+    file: str
+    rows: PositiveInt
+    layer: str
+    limit: NonNegativeFloat | None
+    rate: Share | None
+
+
 class ExportCard(RecordPart):
     """`model.json`: everything that a program needs to know to answer as tlcli does.
 
@@ -76,6 +98,7 @@ class ExportCard(RecordPart):
         input, output: what the model takes and gives, in words and numbers.
         temperature: by which the logits are divided inside; None where they are not.
         threshold: the probability below which an answer is `unsure`, if one is in force.
+        unknown: None where it calls no photo unknown.
         run: the name of the run and the fingerprint of its model.
     """
 
@@ -90,6 +113,7 @@ class ExportCard(RecordPart):
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     temperature: float | None
     threshold: float | None
+    unknown: UnknownCard | None = None
     base: str | None
     run: dict[str, str | None]
     versions: dict[str, str]

@@ -11,10 +11,14 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
 from tlcli.export.records import PROBABILITIES, Format
-from tlcli.networks.engine import Engine, EngineName, LiteRTEngine
+from tlcli.networks.engine import FEATURES, EngineName, FeatureEngine, LiteRTEngine
 from tlcli.system.machine import usable_processors
 
 Array = npt.NDArray[Any]
+
+#: The signature of a SavedModel that puts out features, too. Its others have one output, which
+#: TensorFlow Serving answers as a plain list.
+WITH_FEATURES = "with_features"
 
 #: The packages that a format needs, and what installs them.
 _NEEDED: dict[str, tuple[tuple[str, ...], str]] = {
@@ -33,40 +37,65 @@ def require_runtime(form: Format) -> None:
 
 
 class _Session:
-    """A function of pixels as an engine."""
+    """A function of pixels as an engine: it gives probabilities, or these and features."""
 
     name: EngineName = "instant"
 
-    def __init__(self, call: Any) -> None:
-        self._call = call
+    def __init__(self, call: Any, *, has_features: bool) -> None:
+        self._call, self.has_features = call, has_features
 
     def compute(self, pixels: Array) -> Array:
         """See `Engine`."""
-        return np.asarray(self._call(np.ascontiguousarray(pixels, np.float32)))
+        return self.compute_with_features(pixels)[0]
+
+    def compute_with_features(self, pixels: Array) -> tuple[Array, Array | None]:
+        """See `FeatureEngine`."""
+        values = self._call(np.ascontiguousarray(pixels, np.float32))
+        if not self.has_features:
+            return np.asarray(values), None
+        return np.asarray(values[0]), np.asarray(values[1])
 
 
-def open_exported(form: Format, path: Path, size: tuple[int, int]) -> Engine:
+def open_exported(
+    form: Format, path: Path, size: tuple[int, int], layer: str | None = None
+) -> FeatureEngine:
     """An exported model in its own runtime, as an engine that gives probabilities.
 
-    Raises `ValueError` or `RuntimeError` where the runtime does not accept it.
+    With `layer`, the last one of the base, also the features that it was exported with. Raises
+    `ValueError` or `RuntimeError` where the runtime does not accept it.
     """
     if form == "litert":
         return LiteRTEngine(path, size)
     if form == "onnx":
-        return _open_onnx(path)
-    from tlcli.networks.framework import keras, tf
+        return _open_onnx(path, has_features=layer is not None)
+    from tlcli.networks.framework import tf
 
     if form == "keras":
-        model = keras.saving.load_model(path, compile=False)
-        return _Session(tf.function(lambda x: model(x, training=False), reduce_retracing=True))
+        return _open_keras(path, layer)
     loaded = tf.saved_model.load(str(path))
+
     # Its functions live as long as it does, so it is asked for them each time.
-    return _Session(
-        lambda x: loaded.signatures["serving_default"](pixels=tf.constant(x))[PROBABILITIES]
-    )
+    def call(x: Array) -> Any:
+        name = "serving_default" if layer is None else WITH_FEATURES
+        values = loaded.signatures[name](pixels=tf.constant(x))
+        return values[PROBABILITIES] if layer is None else (values[PROBABILITIES], values[FEATURES])
+
+    return _Session(call, has_features=layer is not None)
 
 
-def _open_onnx(path: Path) -> Engine:
+def _open_keras(path: Path, layer: str | None) -> FeatureEngine:
+    from tlcli.networks.framework import keras, tf
+
+    model = keras.saving.load_model(path, compile=False)
+    if layer is not None:
+        mean = keras.layers.GlobalAveragePooling2D(dtype="float32")
+        features = mean(model.get_layer(layer).output)
+        model = keras.Model(model.inputs[0], [model.outputs[0], features])
+    call = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    return _Session(call, has_features=layer is not None)
+
+
+def _open_onnx(path: Path, *, has_features: bool) -> FeatureEngine:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -78,4 +107,7 @@ def _open_onnx(path: Path) -> Engine:
         )
     except Exception as error:  # onnxruntime has classes of its own, none of them public
         raise ValueError(f"onnxruntime refuses it: {error}") from error
-    return _Session(lambda x: session.run([PROBABILITIES], {"pixels": x})[0])
+    if has_features:
+        both = [PROBABILITIES, FEATURES]
+        return _Session(lambda x: session.run(both, {"pixels": x}), has_features=True)
+    return _Session(lambda x: session.run([PROBABILITIES], {"pixels": x})[0], has_features=False)

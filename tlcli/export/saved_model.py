@@ -10,6 +10,7 @@ import numpy as np
 
 from tlcli.evaluation.labelled_photos import LabelledPhoto
 from tlcli.export.records import PROBABILITIES, DecodingDifference
+from tlcli.export.runtimes import WITH_FEATURES
 from tlcli.images.decode import load_image
 from tlcli.images.loader import PixelSettings
 from tlcli.networks.conversion import PIXELS, FrozenFunction, name_output
@@ -35,12 +36,18 @@ def write_saved_model(
             image_bytes,
             fn_output_signature=tf.TensorSpec([height, width, 3], tf.float32),
         )
-        return holder.serve(pixels)
+        return {PROBABILITIES: holder.serve(pixels)[PROBABILITIES]}
 
     signature = [tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)]
     holder.serve_bytes = tf.function(serve_bytes, input_signature=signature)
     holder.assets = {name: tf.saved_model.Asset(str(path)) for name, path in assets.items()}
     signatures = {"serving_default": holder.serve, SERVE_BYTES: holder.serve_bytes}
+    if len(frozen.outputs) > 1:
+        holder.serve_alone = tf.function(
+            lambda pixels: {PROBABILITIES: holder.serve(pixels)[PROBABILITIES]},
+            input_signature=[tf.TensorSpec(frozen.inputs[0].shape, tf.float32, name=PIXELS)],
+        )
+        signatures |= {"serving_default": holder.serve_alone, WITH_FEATURES: holder.serve}
     # Gradients, which TensorFlow saves by default, are of no use here, and those of EfficientNet's
     # activation cannot be saved.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -89,14 +96,17 @@ def with_float16_weights(frozen: FrozenFunction) -> FrozenFunction:
         node.input.append(half.name)
         node.attr["SrcT"].type = tf.float16.as_datatype_enum
         node.attr["DstT"].type = tf.float32.as_datatype_enum
-    (pixels,), (output,) = frozen.inputs, frozen.outputs
-    name = output.op.name
+    (pixels,), outputs = frozen.inputs, frozen.outputs
 
     def compute(x: Any) -> Any:
-        (value,) = tf.graph_util.import_graph_def(
-            graph, input_map={pixels.name: x}, return_elements=[output.name], name="half"
+        names = [output.name for output in outputs]
+        values = tf.graph_util.import_graph_def(
+            graph, input_map={pixels.name: x}, return_elements=names, name="half"
         )
-        return [tf.identity(value, name=name)]
+        return [
+            tf.identity(value, name=output.op.name)
+            for value, output in zip(values, outputs, strict=True)
+        ]
 
     signature = [tf.TensorSpec(pixels.shape, tf.float32, name=PIXELS)]
     return tf.compat.v1.wrap_function(compute, signature)

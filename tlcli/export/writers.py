@@ -28,6 +28,7 @@ def write_model(
     resize: str,
     texts: dict[str, str],
     photos: Iterable[Array] = (),
+    features: Any = None,
 ) -> None:
     """Write pixels -> calibrated probabilities, float32, shape (n, classes).
 
@@ -37,12 +38,14 @@ def write_model(
         resize: how the pixels are made, for the signature that takes encoded files.
         texts: the labels and the card, which go into the file itself.
         photos: pixels that int8 takes the ranges of the activations from.
+        features: another tensor of the model, which is put out, too. In a SavedModel it has a
+            signature of its own, and a Keras model has it inside.
     """
     if form == "keras":
         _calibrated(model, logits, temperature).save(path)
         return
     then = _probabilities(temperature)
-    frozen = freeze(model, logits, name=PROBABILITIES, then=then)
+    frozen = freeze(model, logits, name=PROBABILITIES, then=then, features=features)
     if form == "litert":
         content = convert_to_litert(frozen, quantize, photos)
         path.write_bytes(append_members(content, texts))

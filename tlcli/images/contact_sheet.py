@@ -162,13 +162,13 @@ def save_sheet(picture: Image.Image, path: Path) -> None:
         picture.save(temporary, format="PNG", optimize=True, pnginfo=maker)
 
 
-def sheet_path(out: Path | None, default: str, *, force: bool) -> Path:
+def sheet_path(out: Path | None, default: str, *, force: bool, option: str = "--out") -> Path:
     """Where a sheet goes: `out`, or `default` in the working folder.
 
-    Raises a `TlcliError` where no PNG may be written there.
+    `option` is the one that names it. Raises a `TlcliError` where no PNG may be written there.
     """
     path = out or Path(default)
-    where = f"--out {path}" if out else str(path)
+    where = f"{option} {path}" if out else str(path)
     if path.suffix.lower() != ".png":
         raise TlcliError(Problem(where, "sheets are written as PNG", "name a file.png"))
     if path.is_dir():
@@ -176,7 +176,8 @@ def sheet_path(out: Path | None, default: str, *, force: bool) -> Path:
     if not path.parent.is_dir():
         raise TlcliError(Problem(where, "its folder does not exist", "make it, or name another"))
     if problems := own_files.check_file(path, named=out is not None, force=force):
-        raise TlcliError(problems)
+        other = Problem(where, "exists already, and is not by tlcli", "name another")
+        raise TlcliError(problems if option == "--out" else other)
     return path
 
 

@@ -97,7 +97,7 @@ class KerasEngine:
 
 
 class LiteRTEngine:
-    """A LiteRT file of one input, all float32, and of one output, or of `logits` and `features`.
+    """A LiteRT file of one input, all float32, and of one output, or of that and `features`.
 
     Raises `ImportError` where the runtime is not installed, and `ValueError` where the file is not
     one, needs operations that the runtime does not have, or takes other pixels.
@@ -140,9 +140,10 @@ class LiteRTEngine:
             return outputs[0]["index"], None
         (signature,) = self._interpreter.get_signature_list()
         by_name = self._interpreter.get_signature_runner(signature).get_output_details()
-        if sorted(by_name) != [FEATURES, LOGITS]:
+        others = by_name.keys() - {FEATURES}
+        if len(by_name) != 2 or len(others) != 1:
             raise ValueError(f"it has the outputs {', '.join(sorted(by_name))}")
-        return by_name[LOGITS]["index"], by_name[FEATURES]["index"]
+        return by_name[others.pop()]["index"], by_name[FEATURES]["index"]
 
     def compute(self, pixels: Array) -> Array:
         """See `Engine`."""

@@ -26,20 +26,20 @@ OnnxModel = Any
 
 
 def convert_to_onnx(frozen: FrozenFunction) -> OnnxModel:
-    """The ONNX model of a frozen function, with the names of its input and output.
+    """The ONNX model of a frozen function, with the names of its input and outputs.
 
     An operation that tf2onnx does not know stays in the model under TensorFlow's name, so that
     onnxruntime refuses to load it: only reading a model back shows that it is sound.
     """
-    (pixels,), (output,) = frozen.inputs, frozen.outputs
-    names = {tensor.name: tensor.op.name for tensor in (pixels, output)}
+    (pixels,), outputs = frozen.inputs, frozen.outputs
+    names = {tensor.name: tensor.op.name for tensor in (pixels, *outputs)}
     with _quiet_tf2onnx():
         import tf2onnx
 
         model, _ = tf2onnx.convert.from_graph_def(
             frozen.graph.as_graph_def(),
             input_names=[pixels.name],
-            output_names=[output.name],
+            output_names=[output.name for output in outputs],
             tensors_to_rename=names,
             opset=OPSET,
             custom_op_handlers={"Erfc": (_complement_of_erf, [])},

@@ -9,10 +9,11 @@ from pathlib import Path
 from tlcli.errors import Problem
 from tlcli.evaluation import chart_data
 from tlcli.evaluation.folds import FoldSummary, summarise_folds
+from tlcli.evaluation.unknown_text import describe_false_alarms
 from tlcli.networks import bases
 from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.stage_settings import Stage
-from tlcli.report import charts
+from tlcli.report import charts, html
 from tlcli.report.charts import ComparisonChart, ReliabilityDiagram
 from tlcli.report.confusion import ConfusionMatrix, confusion_with_photos
 from tlcli.report.examples import PhotoExample, show_examples
@@ -27,6 +28,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation
 from tlcli.runs.fold_record import FoldRecord
 from tlcli.runs.records import StageResult
+from tlcli.runs.unknown_record import MarkedPhotos
 
 #: Bytes that all pictures of a report may take, as they stand in it.
 PICTURE_BYTES = 7_000_000
@@ -77,6 +79,20 @@ class ReportContents:
     account: TimeAccount
     missing: dict[str, MissingPart]
     thumbnails: PhotoThumbnails
+
+    @property
+    def unknown_sentence(self) -> str:
+        """How often known photos are called unknown."""
+        assert self.data.unknown is not None
+        return html.sentence(describe_false_alarms(self.data.unknown)) + "."
+
+    @property
+    def unknown_rows(self) -> list[tuple[str, MarkedPhotos]]:
+        """The photos that should be called unknown, and of what kind they are."""
+        unknown = self.data.unknown
+        assert unknown is not None
+        rows = [("folder", marked) for marked in unknown.foreign]
+        return [*rows, *(("class", marked) for marked in unknown.left_out)]
 
     @property
     def hidden(self) -> tuple[Problem, ...]:

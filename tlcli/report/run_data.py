@@ -34,6 +34,7 @@ from tlcli.runs.label_audit_record import LabelAuditRecord, find_label_audit
 from tlcli.runs.metrics import read_metrics
 from tlcli.runs.parent_record import ParentRecord, read_parent
 from tlcli.runs.records import Epoch, RunRecord, Summary, validate_record
+from tlcli.runs.unknown_record import UnknownRecord, find_unknown
 from tlcli.system import files
 
 
@@ -51,6 +52,7 @@ class RunData:
         labels: an audit of the labels that it was trained on, if there is one.
         folds: k-fold evaluations of its recipe, of the head and of all stages.
         parent: the run that it started from, if it did.
+        unknown: how well it tells photos that show none of its classes, if that was measured.
     """
 
     run: Run
@@ -69,6 +71,7 @@ class RunData:
     labels: LabelAuditRecord | None = None
     folds: tuple[FoldRecord, ...] = ()
     parent: ParentRecord | None = None
+    unknown: UnknownRecord | None = None
 
 
 def read_run_data(run: Run, *, raw: bool = False) -> RunData:
@@ -104,6 +107,7 @@ def read_run_data(run: Run, *, raw: bool = False) -> RunData:
         find_label_audit(run, recipe, photos),
         tuple(_fold_evaluations(run)),
         read_parent(run),
+        find_unknown(run),
     )
 
 

@@ -33,6 +33,7 @@ FILES = (RECORD, RECIPE, SPLIT, AUDIT, METRICS, CALIBRATION, MODEL, NEIGHBOURS, 
 # What other commands add to a finished run.
 INSTANT = "instant.tflite"  # the network as LiteRT, which answers without TensorFlow
 CURVES = ("curves.png", "curves.svg")  # accuracy, loss and learning rate over all stages
+UNKNOWN = "unknown.json"  # how well it tells photos that show none of its classes
 EXPLANATIONS = "explanations"  # a folder of heat maps and the index of them
 EXPLANATIONS_INDEX = "index.json"  # in that folder: which picture explains what
 NOTE = "note.txt"  # what the user says of it
@@ -84,6 +85,7 @@ _SPLITS, _FORMS = ("train", "val", "test"), ("png", "svg")
 DERIVED = (
     INSTANT,
     *CURVES,
+    UNKNOWN,
     EXPLANATIONS,
     VIEWS_SHEET,
     REPORT,

@@ -100,6 +100,9 @@ class ServerMetrics:
         self.answers = Counter(
             "tlcli_answers_total", "Photos answered, by label.", "model", "label", "unsure"
         )
+        self.unknown = Counter(
+            "tlcli_unknown_total", "Photos that are like no training photo.", "model"
+        )
         self.unreadable = Counter("tlcli_unreadable_total", "Photos that cannot be read.", "model")
         self.batches = Histogram(
             "tlcli_batch_photos", "Photos computed in one go.", BATCHES, "model"
@@ -116,7 +119,8 @@ class ServerMetrics:
     def text(self) -> str:
         """All samples, as Prometheus reads them."""
         everything: list[Counter | Gauge | Histogram] = [
-            self.requests, self.request_seconds, self.answers, self.unreadable, self.batches,
+            self.requests, self.request_seconds, self.answers, self.unknown, self.unreadable,
+            self.batches,
             self.compute_seconds, self.swaps, self.failures, *self.gauges,
         ]  # fmt: skip
         lines = []

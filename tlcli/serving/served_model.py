@@ -145,6 +145,8 @@ class ServedModel:
         if prediction.error is None:
             unsure = "yes" if prediction.unsure else "no"
             self._shared.metrics.answers.add(self.name, prediction.label, unsure)
+            if prediction.unknown:
+                self._shared.metrics.unknown.add(self.name)
         return prediction
 
     async def answer(self, photos: Sequence[Upload]) -> list[Answer | Problem]:
