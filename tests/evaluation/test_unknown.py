@@ -119,6 +119,19 @@ def test_a_run_without_features_says_so(cli, run: Run):
     assert "has no neighbours.npz, in which its training photos would be" in refused.stderr
 
 
+def test_heat_maps_stand_beside_the_neighbours(cli, run: Run, tmp_path: Path):
+    photo = tmp_path / "red.png"
+    paint(photo, (210, 50, 40), 999)
+    words = ("--run", run.path, "--why", 2, "--json")
+    explained = json.loads(cli("explain", photo, *words, "--out", "why.png").stdout)
+    (predicted,) = json.loads(cli("predict", photo, *words).stdout)
+    assert explained["photos"][0]["neighbours"] == predicted["neighbours"]
+    with Image.open("why.png") as sheet:
+        assert sheet.width >= 4 * 300, "the photo, its heat and two neighbours"
+    refused = cli("explain", photo, "--base", "VGG16", "--why", 1)
+    assert "--why and --base: only a run has training photos" in refused.stderr
+
+
 def test_a_sheet_shows_the_neighbours(cli, run: Run, tmp_path: Path):
     photo = tmp_path / "red.png"
     paint(photo, (210, 50, 40), 999)

@@ -13,8 +13,10 @@ from tlcli.commands.options import open_file, print_result, with_json, with_open
 from tlcli.commands.photo_arguments import named_photos, with_photos
 
 if TYPE_CHECKING:
+    from tlcli.errors import Problem
     from tlcli.explain.explain import ExplainResult
     from tlcli.explain.network_choice import NetworkChoice
+    from tlcli.explain.why import NearestPhotos
 
 #: The values of `gradcam.Method`, whose module brings TensorFlow.
 METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
@@ -28,6 +30,8 @@ METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
 @click.option("--layer", help="The layer to look at.  [default: the end of the last block]")
 @click.option("--method", type=click.Choice(METHODS), default="grad-cam", show_default=True,
               help="Method of explanation.")  # fmt: skip
+@click.option("--why", type=click.IntRange(min=1, max=8), metavar="N",
+              help="Show the N training photos that are most like each photo.")  # fmt: skip
 @with_raw
 @with_picture_out
 @with_picture_force
@@ -35,7 +39,8 @@ METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
 @with_json
 def explain(
     photos: tuple[str, ...], network: NetworkChoice, class_name: str | None, layer: str | None,
-    method: Any, raw: bool, out: Path | None, force: bool, look: bool, json_: bool,
+    method: Any, why: int | None, raw: bool, out: Path | None, force: bool, look: bool,
+    json_: bool,
 ) -> None:  # fmt: skip
     """Show where in photos a network sees a class, as heat maps.
 
@@ -44,6 +49,8 @@ def explain(
       tlcli explain photo.jpg
       tlcli explain holiday --class dogs --method grad-cam++ --out dogs.png
     """
+    if why and network.base:
+        raise click.UsageError("--why and --base: only a run has training photos")
     from tlcli.images import contact_sheet
 
     named = list(named_photos(photos))
@@ -54,7 +61,8 @@ def explain(
     from tlcli.explain import explain as explanations
 
     explainer = explanations.Explainer(model, method, layer)
-    result = explanations.explain(explainer, named, class_name, target)
+    nearest = _find_nearest(model.name, named, why)
+    result = explanations.explain(explainer, named, class_name, target, nearest)
     print_result((result.text, result.value), json_)
     open_file(target, look and bool(result.value["sheet"]))
     _conclude(result, network)
@@ -67,3 +75,12 @@ def _conclude(result: ExplainResult, network: NetworkChoice) -> None:
     if result.value["sheet"]:
         conclude_explanations(result.value, None if network.base else network.model_file())
     click.get_current_context().exit(1 if result.failed else 0)
+
+
+def _find_nearest(model: str, photos: list[Path | Problem], count: int | None) -> NearestPhotos:
+    """The training photos that photos are most like; none where nobody asks."""
+    from tlcli.explain.why import NearestPhotos, find_nearest
+
+    if not count:
+        return NearestPhotos()
+    return find_nearest(Path(model), (p for p in photos if isinstance(p, Path)), count)

@@ -83,8 +83,8 @@ def predict(
     predictions = predictor.predict(given, top=top, tta=tta)
     abstains = predictor.calibration.threshold is not None and not tta
     with _sheet_of(predictor.path, sheet) as collect:
-        predictions = collect(predictions)
-        failed = print_predictions(predictions, form, predictor.classes, abstains=abstains)
+        shown = collect(predictions)
+        failed = print_predictions(shown, form, predictor.classes, abstains=abstains)
     click.get_current_context().exit(1 if failed else 0)
 
 

@@ -138,8 +138,7 @@ def build_index(
 
     Raises DataError where the data cannot be trained on at all. Every file is read for its hash,
     unless `cache` knows it. `recorded` are splits that photos have had in a run: they keep them,
-    whatever `data` says of shares and a split file. So they do with `earlier`, except that a split
-    file counts for photos that are not among those.
+    whatever `data` says of shares and a split file. So do `earlier`, the file counting for others.
     """
     layout = read_layout(data)
     paths = [path for photos in layout.photos.values() for path in photos]
@@ -147,8 +146,8 @@ def build_index(
     index, shares = _read_items(layout, digests), find_shares(layout, data.split)
     file = data.split.file if recorded is None else None
     listed = read_split_file(file) if file else SplitFile(known=recorded or KnownSplits())
-    known = earlier.then(listed.known) if earlier else listed.known
-    divided, doubts = _with_decided(_divide(index, shares, known), data.labels, layout)
+    index = _divide(index, shares, earlier.then(listed.known) if earlier else listed.known)
+    divided, doubts = _with_decided(index, data.labels, layout)
     return replace(
         divided,
         notes=(

@@ -68,7 +68,7 @@ def measure_unknown(
     folders without photos, with photos of the run, or with photos that cannot be read.
     """
     folders = {str(folder): _foreign_views(run, folder) for folder in foreign}
-    predictor = Predictor(run.path)
+    predictor = Predictor(run.path, engine="keras")
     content = _neighbours(run, predictor)
     photos = labelled_photos.find_split_photos(run, split, predictor.classes, data)
     labels = np.array([photo.label for photo in photos.photos])
@@ -178,12 +178,14 @@ def _foreign_views(run: Run, folder: Path) -> tuple[Path, list[View]]:
 def _compute(predictor: Predictor, views: Sequence[View], root: Path, name: str) -> _Answers:
     """Logits and features of photos; a `DataError` with each that cannot be read."""
     problems: dict[Path, Problem] = {}
-    logits, features = [], []
+    logits: list[Array] = []
+    features: list[Array] = []
     with console.progress(len(views), f"evaluating {name}") as bar:
         for batch in load_batches(split_into_chunks(views, BATCH_SIZE), predictor.pixel_settings):
             problems |= batch.errors
             if batch.readable:
                 values, rows = predictor.engine.compute_with_features(batch.pixels)
+                assert rows is not None  # as `has_features` says
                 logits.append(class_logits(values.astype(np.float64)))
                 features.append(rows)
             bar.update(len(batch.views))

@@ -16,6 +16,7 @@ from tlcli.errors import Problem
 from tlcli.explain import gradcam, heatmap
 from tlcli.explain.explained_model import ExplainedModel
 from tlcli.explain.gradcam import Method
+from tlcli.explain.why import NearestPhotos
 from tlcli.images import contact_sheet, decode
 from tlcli.images.contents import read_contents
 from tlcli.images.loader import (
@@ -32,6 +33,8 @@ Array = npt.NDArray[Any]
 
 #: The longer side of a photo on a sheet, in pixels.
 SHEET_SIDE = 300
+
+NO_NEIGHBOURS = NearestPhotos()
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,11 @@ class ExplainResult:
 
 
 def explain(
-    explainer: Explainer, photos: Sequence[Path | Problem], name: str | None, target: Path
+    explainer: Explainer,
+    photos: Sequence[Path | Problem],
+    name: str | None,
+    target: Path,
+    nearest: NearestPhotos = NO_NEIGHBOURS,
 ) -> ExplainResult:
     """Explain photos and write their sheet to `target`.
 
@@ -152,6 +159,7 @@ def explain(
             printed as errors and left out.
         name: of the class to explain; by default each photo's likeliest.
         target: the PNG.
+        nearest: the training photos that the photos are most like, if they are to be shown.
     """
     explanations = []
     views = (View(photo) for photo in photos if isinstance(photo, Path))
@@ -168,38 +176,55 @@ def explain(
             console.error(str(explanation.problem))
     readable = [explanation for explanation in explanations if explanation.problem is None]
     if readable:
-        contact_sheet.save_sheet(draw_sheet(explainer, readable), target)
+        contact_sheet.save_sheet(draw_sheet(explainer, readable, nearest), target)
     value = {
         "model": explainer.network.name,
         "method": explainer.method,
         "layer": None if explainer.method == "integrated-gradients" else explainer.layer,
         "sheet": str(target) if readable else None,
-        "photos": [explanation.as_dict() for explanation in explanations],
+        "photos": [
+            explanation.as_dict() | _neighbours(nearest, explanation.path)
+            for explanation in explanations
+        ],
     }
-    return ExplainResult(_text(readable, target), value, len(readable) < len(explanations))
+    text = _text(readable, target, nearest)
+    return ExplainResult(text, value, len(readable) < len(explanations))
 
 
-def _text(readable: Sequence[Explanation], target: Path) -> str:
+def _neighbours(nearest: NearestPhotos, photo: Path) -> dict[str, Any]:
+    near = nearest.of(photo)
+    return {"neighbours": [each.as_dict() for each in near]} if near else {}
+
+
+def _text(readable: Sequence[Explanation], target: Path, nearest: NearestPhotos) -> str:
     if not readable:
         return "no photo could be explained"
     rows = [(row.name, f"{row.probability:.4f}", row.predicted, row.path) for row in readable]
     listed = console.table(("class", "probability", "predicted", "photo"), rows)
-    return f"{listed}\n\n{target}"
+    lines = map(console.one_line, nearest.lines(row.path for row in readable))
+    return "\n".join([listed, "", *lines, str(target)])
 
 
-def draw_sheet(explainer: Explainer, explanations: Sequence[Explanation]) -> Image.Image:
+def draw_sheet(
+    explainer: Explainer,
+    explanations: Sequence[Explanation],
+    nearest: NearestPhotos = NO_NEIGHBOURS,
+) -> Image.Image:
     """One sheet: each photo beside itself under its heat, class and probability below them.
 
-    Raises `ImageError` for a photo that cannot be read any more.
+    Beside it are the training photos that it is most like, if there are any. Raises `ImageError`
+    for a photo that cannot be read any more.
     """
     settings = explainer.network.pixel_settings
-    cells = [
-        contact_sheet.SheetCell(
-            photo_with_heat(explanation, settings, SHEET_SIDE),
-            (_caption(explanation), explanation.path.name),
-        )
-        for explanation in explanations
-    ]
+    pictures = nearest.draw(SHEET_SIDE)
+    cells = []
+    for explanation in explanations:
+        near = nearest.of(explanation.path)
+        shown = [pictures[each.path] for each in near if each.path in pictures]
+        like = ", ".join(f"{each.label} {each.distance:.3f}" for each in near)
+        lines = (_caption(explanation), explanation.path.name, *([f"like {like}"] if like else []))
+        heat = photo_with_heat(explanation, settings, SHEET_SIDE)
+        cells.append(contact_sheet.SheetCell((*heat, *shown), lines))
     title = f"{explainer.method}, {explainer.layer}"
     if explainer.method == "integrated-gradients":
         title = explainer.method

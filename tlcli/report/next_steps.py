@@ -37,8 +37,8 @@ def conclude_training(run: Run) -> None:
     for sentence in _unfinished_stages(data):
         console.note(sentence, "doubtful")
     if data.parent is not None:
-        runs = map(os.path.relpath, (data.parent.path, run.path))
-        console.next_step("tlcli", "compare", *runs)
+        then, now = os.path.relpath(data.parent.path), os.path.relpath(run.path)
+        console.next_step("tlcli", "compare", then, now)
         return
     console.next_step("tlcli", "evaluate", *name_run(run))  # which the report builds on
 
