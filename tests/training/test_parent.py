@@ -195,9 +195,13 @@ def test_a_split_file_that_contradicts_the_run_is_refused(cli: Cli, home: Path):
     assert "in another split than in plain-1, such as" in refused.stderr
 
 
-def test_a_search_does_not_start_from_a_run(cli: Cli, home: Path):
-    pytest.importorskip("optuna")
-    words = ("--config", home / "plain.yaml", "--set", "search.seed=[1,2]")
-    refused = cli("tune", *words, "--set", f"start_from={home / 'runs' / 'plain-1'}")
-    assert refused.exit_code == 1
-    assert "start_from: trials train heads of their own, and start from the base" in refused.stderr
+def test_what_makes_no_run_begins_with_the_base(home: Path):
+    setting = f"start_from={home / 'runs' / 'plain-1'}"
+    recipe = load_recipe(home / "plain.yaml", [setting])
+    checked = preflight(recipe, run=False)
+    assert (checked.parent, checked.recipe.start_from) == (None, None)
+    assert checked.source is not None
+    assert checked.source.kind == "random"
+    (note,) = (problem for problem in checked.problems if "start_from" in problem.where)
+    assert note.message == "is not used here, where everything begins with the base"
+    assert preflight(recipe).parent is not None

@@ -123,6 +123,10 @@ class Recipe(Block):
         changed._is_automatic = self.chooses_precision
         return changed
 
+    def from_base(self) -> Recipe:
+        """The recipe without the run that it starts from: training begins with the base."""
+        return self.model_copy(update={"start_from": None})
+
     def has_key(self, *key: str | int) -> bool:
         """Whether the file or an override has `key`, so that it is no default."""
         return self._document.has_key(key)

@@ -51,7 +51,7 @@ def plan_bases(
     own = load_recipe(path, overrides)
     plans, missing = [], []
     for name in names:
-        changes = [f"base.name={name}", "base.freeze_until=null", "stages=null", "start_from=null"]
+        changes = [f"base.name={name}", "base.freeze_until=null", "stages=null"]
         if name != own.base.name and own.base.weights not in ("imagenet", "random"):
             changes.append("base.weights=imagenet")  # a file has the weights of one base
         try:

@@ -15,7 +15,6 @@ from tlcli.search.rate_sweep import sweep_rates
 from tlcli.system import console, signals
 from tlcli.training.batches import StoredFeed, make_training_feed
 from tlcli.training.loop import Position, Unwatched, run_stage
-from tlcli.training.parent import continue_head
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stage_plan import StagePlan
@@ -96,8 +95,6 @@ def find_rate(plan: Plan, number: int, seeds: int = SEEDS) -> RateSearch:
     plan = choose_precision(plan)
     with signals.defer():
         network = load_network(plan.recipe, plan.source, len(plan.index.classes))
-        if plan.parent is not None:
-            continue_head(network, plan.parent, plan.index.classes)
         cuts = [stage.cut.name for stage in plan.stages[: number + 1]]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             report = fill_store(network, plan.recipe, plan.index, opened)

@@ -141,9 +141,6 @@ def plan_search(
     validation photos to compare by, and where some trial would have no room.
     """
     recipe = checked.recipe
-    if recipe.start_from is not None:
-        what, hint = "trials train heads of their own, and start from the base", "leave it out"
-        raise RecipeError(Problem(recipe.where("start_from"), what, hint))
     space = read_space(recipe)
     base = with_settings(recipe, {})
     heads = _leading_heads(recipe)

@@ -89,8 +89,9 @@ def preflight(
     that cannot be used and with its findings. `digests` has the hashes of files that have not
     changed. `unlabelled` is a folder of photos to take instead of the recipe's, for extraction
     alone. `out` and `force` are those of a run; without `run` none is going to be made, and
-    `repeated` is one from the record of another. `recorded` are splits that photos have had in a
-    run, and keep. Without `access` the environment says how weights may be had.
+    `start_from` does not count; `repeated` is one from the record of another. `recorded` are splits
+    that photos have had in a run, and keep. Without `access` the environment says how weights may
+    be had.
     """
     folder = files.cache_folder(cache)
     problems = [*advise(recipe)]
@@ -100,6 +101,9 @@ def preflight(
     if run and not repeated:
         problems += check_fine_tuning(recipe)
     problems += _check_cache(folder)
+    if not run and recipe.start_from is not None:
+        problems.append(_begins_with_base(recipe))
+        recipe = recipe.from_base()
     parent = _attempt(lambda: find_parent(recipe))
     earlier = parent.value.known if parent.value and recorded is None else None
     index = _attempt(
@@ -125,6 +129,15 @@ def preflight(
         usable = replace(usable, findings=(*usable.findings, *lost))
         problems += check_photos(parent.value, recipe, usable) if parent.value else ()
     return Preflight(recipe, folder, tuple(problems), usable, source.value, place, parent.value)
+
+
+def _begins_with_base(recipe: Recipe) -> Problem:
+    """The note that a command which makes no run does not start from another.
+
+    A network that has seen the photos would tell more of them than it may know.
+    """
+    what = "is not used here, where everything begins with the base"
+    return Problem(recipe.where("start_from"), what, severity="note")
 
 
 def check_classes(before: Index, after: Index) -> list[Finding]:
