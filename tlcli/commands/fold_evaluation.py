@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tlcli.commands.options import plan_from_options, print_result, run_or_recipe
 from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
+
+if TYPE_CHECKING:
+    from tlcli.runs.fold_record import FoldRecord
+    from tlcli.search.fold_plan import FoldPlan
 
 #: Options that are about folds alone, and those that may stand beside them, by parameter.
 _NEEDED = {
@@ -36,17 +41,23 @@ def evaluate_folds(
 ) -> None:  # fmt: skip
     """Plan the folds, train those that are missing, and print what all of them come to."""
     from tlcli.evaluation.folds import fold_result
-    from tlcli.search.fold_folder import find_known, fold_file
+    from tlcli.search.fold_folder import fold_file
     from tlcli.search.fold_plan import plan_folds
 
     run, recipe, resume = run_or_recipe(run_name, config)
     plan = plan_from_options(recipe, overrides, cache_dir, access, run=False, resume=resume)
     planned = plan_folds(plan, folds, seeds, tuning=tuning)
     path = fold_file(out, run if not overrides else None, plan, tuning=tuning)
-    record = None if again else find_known(planned, path)
-    if record is None:
-        from tlcli.search.cross_validation import cross_validate
-
-        record = cross_validate(planned, path, again=again)
-    print_result(fold_result(record, path), json_)
+    print_result(fold_result(_record(planned, path, again=again), path), json_)
     console.note(f"\nkept in {path}")
+
+
+def _record(planned: FoldPlan, path: Path, *, again: bool) -> FoldRecord:
+    """The record with all folds; TensorFlow is loaded only where some are missing."""
+    from tlcli.search.fold_folder import find_known
+
+    if not again and (known := find_known(planned, path)):
+        return known
+    from tlcli.search.cross_validation import cross_validate
+
+    return cross_validate(planned, path, again=again)
