@@ -30,6 +30,9 @@ from tlcli.training.preparation import load_network
 
 Array = npt.NDArray[Any]
 
+#: A photo that stands for fewer photos than these, itself included, is not called typical.
+TYPICAL = 4
+
 
 @dataclass(frozen=True)
 class SuggestedPhoto:
@@ -48,12 +51,19 @@ class SuggestedPhoto:
     unsure: bool
 
     @property
-    def reason(self) -> str:
-        """Why to label it, in words."""
+    def reasons(self) -> tuple[str, str]:
+        """Why to label it, and what it may be, in a few words each."""
         first, second = self.between
         if self.unsure:
-            return f"unsure: {first} or {second}"
-        return f"typical of {console.counted(self.like, 'photo')}, perhaps {first}"
+            return "unsure", f"{first} or {second}"
+        if self.like < TYPICAL:
+            return "unlike labelled ones", f"perhaps {first}"
+        return f"typical of {console.counted(self.like, 'photo')}", f"perhaps {first}"
+
+    @property
+    def reason(self) -> str:
+        """Both, on a line."""
+        return ": ".join(self.reasons)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from tlcli.audits.replay import Replay
-from tlcli.audits.suggestion import SuggestedPhoto, Suggestion
+from tlcli.audits.suggestion import Suggestion
 from tlcli.errors import RunError
 from tlcli.images import contact_sheet
 from tlcli.images.bit_depth import Depth
@@ -60,21 +60,13 @@ def draw_sheet(suggestion: Suggestion, depth: Depth | None) -> Image.Image:
     blank = Image.new("RGB", (CELL, CELL), contact_sheet.PAPER)
     cells = [
         SheetCell(
-            [pictures.get(photo.path, blank)], [f"{number}. {photo.path.name}", *_words(photo)]
+            [pictures.get(photo.path, blank)], [f"{number}. {photo.path.name}", *photo.reasons]
         )
         for number, photo in enumerate(shown, 1)
     ]
     total = len(suggestion.photos)
     first = f"the first {len(shown)} of {total:,} photos" if total > len(shown) else "photos"
     return lay_out_cells(cells, COLUMNS, title=f"{suggestion.recipe}: {first} to label next")
-
-
-def _words(photo: SuggestedPhoto) -> list[str]:
-    """The reason in two lines, which fit under a picture."""
-    first, second = photo.between
-    if photo.unsure:
-        return ["unsure", f"{first} or {second}"]
-    return [f"typical of {console.counted(photo.like, 'photo')}", f"perhaps {first}"]
 
 
 def suggestion_result(
