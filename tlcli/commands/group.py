@@ -20,7 +20,14 @@ _NO_MEMORY = Problem(
     "memory", "there is not enough", "lower batch_size or base.image_size, or close other programs"
 )
 #: Letters for options, the same in every command that has them.
-SHORT = {"--config": "-c", "--force": "-f", "--out": "-o", "--run": "-r", "--set": "-s"}
+SHORT = {
+    "--config": "-c",
+    "--force": "-f",
+    "--number": "-n",
+    "--out": "-o",
+    "--run": "-r",
+    "--set": "-s",
+}
 
 _FREE_SPACE = "free some and give the command again"
 

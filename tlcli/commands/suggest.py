@@ -23,7 +23,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @with_photos("folder", metavar="DIR", type=PATH)
 @click.option("--run", "run_name", type=RUN, help="The run whose photos are labelled.  "
               "[default: runs/latest]")  # fmt: skip
-@click.option("-n", "--number", type=click.IntRange(min=1), default=50, show_default=True,
+@click.option("--number", type=click.IntRange(min=1), default=50, show_default=True,
               help="Photos to suggest.")  # fmt: skip
 @with_recipe
 @click.option("--all", "every", is_flag=True, help="List every photo, not only the first.")
