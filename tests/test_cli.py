@@ -107,7 +107,7 @@ def test_options_have_the_same_letters_everywhere():
             for short in (word for word in option.opts if len(word) == 2):
                 letters.setdefault(short, set()).add(option.opts[0].strip("-") or short)
     assert {short: names for short, names in letters.items() if len(names) > 1} == {}
-    assert {"-c", "-f", "-o", "-q", "-r", "-s", "-y"} == set(letters)
+    assert {"-c", "-f", "-n", "-o", "-q", "-r", "-s", "-y"} == set(letters)
 
 
 # What a command may hold
