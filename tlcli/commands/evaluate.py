@@ -25,7 +25,11 @@ from tlcli.system import console
 
 if TYPE_CHECKING:
     from tlcli.evaluation.evaluate import EvaluationRequest, EvaluationResult
-    from tlcli.runs.unknown_record import UnknownRecord
+
+#: Options that a threshold is not chosen with.
+_NOT_WITH_PRECISION = {
+    "--tta": "tta", "--raw": "raw", "--clear-threshold": "clear_threshold"
+}  # fmt: skip
 
 
 @click.command()
@@ -102,12 +106,7 @@ def evaluate(
         )  # fmt: skip
         return
     _check_photos(run_name, split, folder, table, data)
-    others = {"--tta": tta, "--raw": raw, "--clear-threshold": clear_threshold}
-    _check_alone("--target-precision", target_precision is not None, others)
-    if confident and not required:
-        raise click.UsageError("--confident is about --require, which is missing")
-    if (unknown or foreign) and (folder or table or out):
-        raise click.UsageError("--unknown and --foreign are measured beside a split of the run")
+    _check_together(click.get_current_context().params)
     from tlcli.evaluation.evaluate import EvaluationRequest
 
     request = EvaluationRequest(
@@ -128,29 +127,28 @@ def _evaluate(
     """
     from tlcli.evaluation import requirements, text
     from tlcli.evaluation.evaluate import evaluate
-    from tlcli.evaluation.unknown_text import format_unknown
 
     bounds = requirements.read_run_requirements(required, run, confident=confident)
     result = evaluate(run, request)
     outcomes = requirements.check_requirements(bounds, result.evaluation, confident=confident)
-    value = result.evaluation.as_dict() | requirements.as_dict(outcomes)
+    told, unknown = _measure_unknown(run, result.evaluation.split, foreign, request.data)
+    value = result.evaluation.as_dict() | requirements.as_dict(outcomes) | unknown
     shown = [text.format_evaluation(result.evaluation), *text.format_requirements(outcomes)]
-    if foreign is not None:
-        record = _measure_unknown(run, result.evaluation.split, foreign, request.data)
-        shown.append(format_unknown(record))
-        value["unknown"] = record.as_dict()
-    print_result(("\n\n".join(shown), value), json_)
+    print_result(("\n\n".join([*shown, *told]), value), json_)
     text.warn_of_limits(result.evaluation)
     _conclude(run, result)
     requirements.raise_if_missed(outcomes)
 
 
 def _measure_unknown(
-    run: Run, split: str, foreign: tuple[Path, ...], data: Path | None
-) -> UnknownRecord:
-    """Measure what is called unknown, and keep that in the run."""
+    run: Run, split: str, foreign: tuple[Path, ...] | None, data: Path | None
+) -> tuple[list[str], dict[str, Any]]:
+    """Measure what is called unknown, if asked, and keep that in the run; its text, and for JSON."""
+    if foreign is None:
+        return [], {}
     from tlcli.evaluation.predictions import warn_if_unwritable
     from tlcli.evaluation.unknown import measure_unknown
+    from tlcli.evaluation.unknown_text import format_unknown
     from tlcli.runs.unknown_record import write_unknown
 
     record = measure_unknown(run, split, foreign, data)
@@ -158,7 +156,7 @@ def _measure_unknown(
         write_unknown(run, record)
     if split == "val":
         console.warn("the limit of unknown was chosen on these photos")
-    return record
+    return [format_unknown(record)], {"unknown": record.as_dict()}
 
 
 def _conclude(run: Run, result: EvaluationResult) -> None:
@@ -170,10 +168,16 @@ def _conclude(run: Run, result: EvaluationResult) -> None:
     conclude_evaluation(run, result.evaluation)
 
 
-def _check_alone(name: str, given: bool, others: dict[str, Any]) -> None:
-    """Refuse an option where one of the others is given, too."""
-    for other in (other for other, value in others.items() if given and value):
-        raise click.UsageError(f"{name} and {other}: give only one of them")
+def _check_together(given: dict[str, Any]) -> None:
+    """Refuse options that contradict each other, and those that lack the one they are about."""
+    for option, name in _NOT_WITH_PRECISION.items():
+        if given["target_precision"] is not None and given[name]:
+            raise click.UsageError(f"--target-precision and {option}: give only one of them")
+    if given["confident"] and not given["required"]:
+        raise click.UsageError("--confident is about --require, which is missing")
+    elsewhere = given["folder"] or given["table"] or given["out"]
+    if (given["unknown"] or given["foreign"]) and elsewhere:
+        raise click.UsageError("--unknown and --foreign are measured beside a split of the run")
 
 
 def _check_photos(
