@@ -143,7 +143,7 @@ def _evaluate(
 def _measure_unknown(
     run: Run, split: str, foreign: tuple[Path, ...] | None, data: Path | None
 ) -> tuple[list[str], dict[str, Any]]:
-    """Measure what is called unknown, if asked, and keep that in the run; its text, and for JSON."""
+    """Measure what is called unknown, if asked, and keep it in the run; as text and for JSON."""
     if foreign is None:
         return [], {}
     from tlcli.evaluation.predictions import warn_if_unwritable
