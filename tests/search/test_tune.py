@@ -228,11 +228,12 @@ def test_signals_between_trials_keep_what_is_finished(recipe, cli, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     words = ("tune", "-c", recipe, "--trials", 10, "--seeds", 0)
-    monkeypatch.setattr(tune, "_train_batch", interrupted)
-    assert cli(*words).exit_code == 130
-    monkeypatch.undo()
-    done = cli(*words, "--json", env={"TLCLI_RUNS": str(directory.runs_root())})
+    with monkeypatch.context() as patched:
+        patched.setattr(tune, "_train_batch", interrupted)
+        assert cli(*words).exit_code == 130
+    done = cli(*words, "--json")
     assert done.exit_code == 0, done.stderr
+    assert len(json.loads(done.stdout)["trials"]) == 10
 
 
 @pytest.mark.slow
