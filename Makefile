@@ -13,7 +13,7 @@ DEMO := .demo
 .PHONY: help demo docs test test-all test-lowest lowest lint fix bench build smoke clean
 
 help:
-	@echo "make demo      fine-tune VGG16 on handwritten digits, then classify one"
+	@echo "make demo      fine-tune VGG16 on handwritten digits; classify one, explain it, write a report"
 	@echo "make test      the tests"
 	@echo "make test-all  the tests with the long ones, and some with the lowest versions that are allowed"
 	@echo "make docs      the documentation site, in site/; SERVE=1 shows it while you write"
@@ -35,6 +35,9 @@ demo: $(READY) $(DEMO)/digits
 	TLCLI_RUNS=$(DEMO)/runs $(BIN)/tlcli finetune --config examples/configs/digits.yaml \
 		--set data.dir=$(DEMO)/digits --set base.weights=$(WEIGHTS) --cache-dir $(DEMO)/cache
 	TLCLI_RUNS=$(DEMO)/runs $(BIN)/tlcli predict --top 3 $(DEMO)/digits/3/0003.png
+	TLCLI_RUNS=$(DEMO)/runs $(BIN)/tlcli evaluate
+	TLCLI_RUNS=$(DEMO)/runs $(BIN)/tlcli explain $(DEMO)/digits/3/0003.png --out $(DEMO)/explained.png
+	TLCLI_RUNS=$(DEMO)/runs $(BIN)/tlcli report --out $(DEMO)/report.html
 
 $(DEMO)/digits: | $(READY)
 	$(BIN)/tlcli sample $@

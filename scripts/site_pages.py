@@ -38,7 +38,7 @@ ELSEWHERE = {
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 #: Columns of a help text.
-WIDTH = 90
+WIDTH = 80
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
