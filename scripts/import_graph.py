@@ -41,6 +41,7 @@ PACKAGES = (
     "export",
     "search",
     "audits",
+    "cluster",
     "report",
     "serving",
     "commands",

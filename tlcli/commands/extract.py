@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlcli.commands.cluster_options import computing_on, refuse_ray_options, with_ray
 from tlcli.commands.names import BOUNDARY
 from tlcli.commands.options import (
     PATH,
@@ -20,6 +21,7 @@ from tlcli.commands.options import (
 from tlcli.pretrained.weight_access import WeightsAccess
 
 if TYPE_CHECKING:
+    from tlcli.cluster.ray_options import RayOptions
     from tlcli.features.shares import Share
 
 
@@ -47,11 +49,15 @@ def read_share(ctx: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--force", is_flag=True, help="Replace those files if they exist.")
 @click.option("--shard", "share", metavar="I/N", callback=read_share,
               help="Compute only the I-th of N shares of the work, as in 3/16.")  # fmt: skip
+@click.option("--on", "place", type=click.Choice(["here", "ray"]), default="here",
+              show_default=True, help="Compute in this process, or on a Ray cluster.")  # fmt: skip
+@with_ray
 @with_json
 def extract(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
     access: WeightsAccess, boundary: str | None, pooling: Any, unlabelled: Path | None,
-    out: Path | None, force: bool, share: Share | None, json_: bool,
+    out: Path | None, force: bool, share: Share | None, place: str, ray: RayOptions | None,
+    json_: bool,
 ) -> None:  # fmt: skip
     """Run photos through the frozen part of the network and keep the features.
 
@@ -60,9 +66,11 @@ def extract(
       tlcli extract --config cats_dogs.yaml
       tlcli extract --boundary block5_pool --out features
       tlcli extract --config cats_dogs.yaml --shard 3/16
+      tlcli extract --config cats_dogs.yaml --on ray --ray-address auto
     """
     if share is not None and out is not None:
         raise click.UsageError("--shard fills the store; give --out once all shares are in it")
+    refuse_ray_options("--on", place, ray)
     plan = plan_from_options(
         config, overrides, cache_dir, access, unlabelled=unlabelled, run=False, share=share
     )
@@ -70,5 +78,6 @@ def extract(
     from tlcli.training import extract as extraction
 
     request = extraction.ExportRequest(boundary, pooling, unlabelled is None, out, share or WHOLE)
-    result = extraction.extract(plan, request, force=force)
+    with computing_on(place, ray) as elsewhere:
+        result = extraction.extract(plan, request, force=force, elsewhere=elsewhere)
     print_result((extraction.describe_extraction(result), result), json_)

@@ -8,11 +8,11 @@ photo. Photos are decoded ahead in threads while the trunk computes.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from tlcli.data.findings import unreadable_lines
 from tlcli.errors import DataError, Problem
 from tlcli.features import disk_space
 from tlcli.features.addresses import row_key
-from tlcli.features.forward_pass import run_pass
+from tlcli.features.forward_pass import ComputedBatch, run_pass
 from tlcli.features.passes import Pass, PassPlan, computes_from_rows, plan_passes
 from tlcli.features.shares import WHOLE, Share
 from tlcli.features.store import TrunkRows
@@ -71,6 +71,16 @@ class ExtractionReport:
         return replace(self, computed=computed, stored=stored, images=images)
 
 
+class PassRunner(Protocol):
+    """What computes passes that start from photos in other processes."""
+
+    def run_pass(
+        self, network: Network, recipe: Recipe, step: Pass, rows: Mapping[str, TrunkRows]
+    ) -> Iterator[ComputedBatch]:
+        """As `forward_pass.run_pass`; the batches come in any order."""
+        ...
+
+
 def extract(
     network: Network,
     recipe: Recipe,
@@ -79,6 +89,7 @@ def extract(
     sources: Mapping[str, TrunkRows] | None = None,
     *,
     share: Share = WHOLE,
+    elsewhere: PassRunner | None = None,
 ) -> ExtractionReport:
     """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
 
@@ -87,7 +98,7 @@ def extract(
     of any boundary that are not. Raises `StoreError` where the disk has no room for them, and
     `DataError` naming every photo that has changed since its hash was taken, or that cannot be
     decoded; with `on_bad_image: skip`, the latter are in the report instead. The rows of the others
-    are computed and kept either way.
+    are computed and kept either way. `elsewhere` computes what starts from photos.
     """
     is_pooled = any(trunk.pooling for trunk in rows.values())
     at_hand = {**(sources or {}), **({} if is_pooled else rows)}
@@ -100,7 +111,7 @@ def extract(
                 stack.enter_context(wait)
             # Another process may have computed rows while this one waited.
             plan = _plan(network, recipe, views, rows, at_hand)
-        report = _compute(network, recipe, plan, rows, at_hand)
+        report = _compute(network, recipe, plan, rows, at_hand, elsewhere)
     check_unreadable(report.unreadable, recipe)
     return report
 
@@ -220,6 +231,7 @@ def _compute(
     plan: PassPlan,
     targets: Mapping[str, TrunkRows],
     sources: Mapping[str, TrunkRows],
+    elsewhere: PassRunner | None = None,
 ) -> ExtractionReport:
     """Compute and commit; raises `StoreError` where the disk has no room for it."""
     if plan.passes:
@@ -235,7 +247,11 @@ def _compute(
     started = time.monotonic()
     with console.progress(_views(plan.passes), "extracting", "views") as bar:
         for step in plan.passes:
-            for batch in run_pass(network, recipe, step, targets, read_stored):
+            if elsewhere is not None and step.source is None:
+                batches = elsewhere.run_pass(network, recipe, step, targets)
+            else:
+                batches = run_pass(network, recipe, step, targets, read_stored)
+            for batch in batches:
                 for target in step.targets:
                     computed[target] += len(batch.readable)
                 images += len(batch.readable) if step.source is None else 0

@@ -54,7 +54,7 @@ def run_pass(
     read_stored: ReadStored,
 ) -> Iterator[ComputedBatch]:
     """Compute and commit batch by batch; yields each when its rows are in the store."""
-    forward = _compile(network, step, pooled=bool(rows[step.targets[0]].pooling))
+    forward = compile_pass(network, step, pooled=bool(rows[step.targets[0]].pooling))
     size = forward_batch()
     groups = [step.views[start : start + size] for start in range(0, len(step.views), size)]
     batches = (
@@ -64,12 +64,23 @@ def run_pass(
     )
     for batch in batches:
         if batch.readable:
-            keys = [row_key(recipe.augment, view.digest, view.number) for view in batch.readable]
-            for target, values in zip(step.targets, forward(batch.inputs), strict=True):
-                check_range(values, target, rows[target].dtype)
-                rows[target].append(keys, values)
+            store_rows(recipe, step.targets, batch.readable, forward(batch.inputs), rows)
         signals.raise_if_interrupted()
         yield batch
+
+
+def store_rows(
+    recipe: Recipe,
+    targets: Sequence[str],
+    views: Sequence[View],
+    computed: Sequence[Array],
+    rows: Mapping[str, TrunkRows],
+) -> None:
+    """Commit what was computed of some views at each target."""
+    keys = [row_key(recipe.augment, view.digest, view.number) for view in views]
+    for target, values in zip(targets, computed, strict=True):
+        check_range(values, target, rows[target].dtype)
+        rows[target].append(keys, values)
 
 
 def round_pixels(pixels: Array) -> Array:
@@ -77,7 +88,9 @@ def round_pixels(pixels: Array) -> Array:
     return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
-def _compile(network: Network, step: Pass, *, pooled: bool) -> Callable[[Array], Sequence[Array]]:
+def compile_pass(
+    network: Network, step: Pass, *, pooled: bool
+) -> Callable[[Array], Sequence[Array]]:
     """The inputs of a pass -> the rows of each of its targets."""
     source, targets = step.source, step.targets
     with_pixels = targets[0] == PIXELS and not pooled

@@ -70,7 +70,7 @@ class TrunkRows:
         self.shape, self.dtype = tuple(address.shape), number_type(address.dtype)
         # The .npy format knows no bfloat16; its bits are whole numbers there.
         self._in_file = np.dtype(np.uint16) if address.dtype == "bfloat16" else self.dtype
-        self.pooling = address.pooling
+        self.pooling, self.description = address.pooling, address.as_dict()
         self._readers: OrderedDict[int, ShardReader] = OrderedDict()
         self._shard: ShardWriter | None = None
         refuse_link(self.path)

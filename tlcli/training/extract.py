@@ -12,7 +12,7 @@ from tlcli.data.dataset import Item
 from tlcli.data.split_file import keep_split
 from tlcli.features import addresses, export, extraction
 from tlcli.features.export import FEATURES, INDEX, META, Origin, PhotoFeatures, Pooling
-from tlcli.features.extraction import ExtractionReport
+from tlcli.features.extraction import ExtractionReport, PassRunner
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.features.shares import WHOLE, Share
 from tlcli.features.store import TrunkRows
@@ -35,7 +35,8 @@ class ExportRequest:
         pooling: how the two image axes of what is written are reduced.
         labelled: whether the photos of the plan have labels to write.
         out: the folder to write to; None fills the store alone.
-        share: the views to compute; others are left to other processes.
+        share: the photos to compute; others are left to other processes.
+        elsewhere: what computes from the photos, if that is not this process.
     """
 
     boundary: str | None = None
@@ -43,6 +44,7 @@ class ExportRequest:
     labelled: bool = True
     out: Path | None = None
     share: Share = WHOLE
+    elsewhere: PassRunner | None = None
 
 
 def extract(plan: Plan, request: ExportRequest, *, force: bool = False) -> dict[str, Any]:
@@ -129,8 +131,9 @@ def _filled(plan: Plan, request: ExportRequest) -> Iterator[_Filled]:
         views = request.share.select(listed)
         with open_store(network, plan.recipe, plan.cache, names) as opened:
             report = extraction.extract(
-                network, plan.recipe, views, opened.rows, opened.sources, share=request.share
-            )
+                network, plan.recipe, views, opened.rows, opened.sources,
+                share=request.share, elsewhere=request.elsewhere,
+            )  # fmt: skip
             unreadable = {item.digest for item in items if item.path in report.unreadable}
             readable = [item for item in items if item.digest not in unreadable]
             classes = plan.index.classes if request.labelled else None

@@ -1,0 +1,1 @@
+"""Several machines: workers that train one run together, and extraction on a cluster."""
