@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tlcli.commands.cluster_options import RAY, computing_on, refuse_ray_options, with_ray
 from tlcli.commands.names import RUN
 from tlcli.commands.options import (
     PATH,
@@ -21,8 +23,12 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.system import console
 
 if TYPE_CHECKING:
+    from tlcli.cluster.addresses import Workers
+    from tlcli.cluster.ray_options import RayOptions
+    from tlcli.features.extraction import PassRunner
     from tlcli.runs.resume import RunRequest
     from tlcli.training.plan import Plan
+    from tlcli.training.replicas import WorkerGroup
 
 
 @click.command(cls=RecipeCommand)
@@ -52,11 +58,18 @@ if TYPE_CHECKING:
     envvar="TLCLI_INSTANT",
     help="Make the file from which `predict` answers at once.",
 )
+@click.option("--workers", metavar="HOST:PORT,...",
+              help="All processes that train together.  [default: TF_CONFIG]")  # fmt: skip
+@click.option("--worker", type=int, metavar="N", help="Which of --workers this is, from 0.")
+@click.option("--extract-on", "place", type=click.Choice(["here", "ray"]), default="here",
+              show_default=True, help="Where features are computed.")  # fmt: skip
+@with_ray
 @with_json
 def finetune(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
     access: WeightsAccess, start: str | None, out: Path | None, force: bool, fresh: bool,
-    resume: str | None, dry_run: bool, instant: bool, json_: bool,
+    resume: str | None, dry_run: bool, instant: bool, workers: str | None, worker: int | None,
+    place: str, ray: RayOptions | None, json_: bool,
 ) -> None:  # fmt: skip
     """Train a classifier: extract features, train the head, fine-tune the top in stages.
 
@@ -67,21 +80,35 @@ def finetune(
       tlcli finetune --config cats_dogs.yaml
       tlcli finetune --set stages.1.epochs=3 --set seed=1
       tlcli finetune --from cats_dogs-1
+      tlcli finetune --workers node-1:5000,node-2:5000 --worker 0
     """
     if resume is not None and (fresh or out is not None):
         raise click.UsageError("--resume cannot be combined with --fresh or --out")
+    refuse_ray_options("--extract-on", place, ray)
+    group = _read_group(workers, worker)
+    if group is not None and place == RAY:
+        raise click.UsageError("--extract-on ray and --workers: extract first, with tlcli extract")
     if start is not None:
         config, overrides = _start_from(start, config, overrides)
-    plan = plan_from_options(config, overrides, cache_dir, access, out, force, resume=resume)
+
+    def make_plan() -> Plan:
+        return plan_from_options(config, overrides, cache_dir, access, out, force, resume=resume)
+
     if dry_run:
         from tlcli.training import estimate
 
-        print_result(estimate.plan_with_estimate(plan), json_)
+        print_result(estimate.plan_with_estimate(make_plan()), json_)
         return
-    console.note(plan.text() + "\n")
     from tlcli.runs.resume import RunRequest
 
-    _train(plan, RunRequest(out, force, fresh, resume), json_, instant=instant)
+    request = RunRequest(out, force, fresh, resume)
+    if group is not None:
+        _train_together(group, make_plan, request, json_, instant=instant)
+        return
+    plan = make_plan()
+    console.note(plan.text() + "\n")
+    with computing_on(place, ray) as elsewhere:
+        _train(plan, request, json_, instant=instant, elsewhere=elsewhere)
 
 
 def _start_from(
@@ -94,13 +121,43 @@ def _start_from(
     return start_from(directory.find_run(name, where="--from"), config, overrides)
 
 
-def _train(plan: Plan, request: RunRequest, json_: bool, *, instant: bool) -> None:
+def _read_group(workers: str | None, worker: int | None) -> Workers | None:
+    """The workers that the command line or the environment names; None for this process alone."""
+    from tlcli.cluster.addresses import read_workers
+
+    try:
+        return read_workers(workers, worker)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _train_together(
+    workers: Workers, make: Callable[[], Plan], request: RunRequest, json_: bool, *, instant: bool
+) -> None:
+    """Train with other processes; worker 0 writes the run and prints what came out."""
+    from tlcli.cluster.workers import joined, make_same_plan
+
+    with joined(workers) as group:
+        plan = make_same_plan(group, make)
+        if group.number == 0:
+            console.note(plan.text() + "\n")
+            _train(plan, request, json_, instant=instant, group=group)
+        else:
+            from tlcli.training.beside import train_beside
+
+            train_beside(plan, group)
+
+
+def _train(
+    plan: Plan, request: RunRequest, json_: bool, *, instant: bool,
+    group: WorkerGroup | None = None, elsewhere: PassRunner | None = None,
+) -> None:  # fmt: skip
     """Carry out a plan and print what came out; then make the run's instant file."""
     from tlcli.evaluation.instant import add_instant_file
     from tlcli.report.next_steps import conclude_training
     from tlcli.training.train import train
 
-    trained = train(plan, request)
+    trained = train(plan, request, group=group, elsewhere=elsewhere)
     print_result((trained.text(), trained.as_json()), json_)
     if instant:
         add_instant_file(trained.run)

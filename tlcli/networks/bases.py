@@ -171,10 +171,12 @@ class PretrainedBase:
         `precision` is a Keras dtype policy. Layer names are those of the table, whatever was built
         before.
         """
-        from tlcli.networks.framework import keras
+        from tlcli.networks.framework import keras, tf
 
-        # The numbers in names such as `conv2d_3` count from the last clearing.
-        keras.utils.clear_session(free_memory=False)
+        # The numbers in names such as `conv2d_3` count from the last clearing. It would end the
+        # block of a strategy, before which the session was cleared.
+        if not tf.distribute.has_strategy():
+            keras.utils.clear_session(free_memory=False)
         if seed is not None:
             keras.utils.set_random_seed(seed)
         before = keras.config.dtype_policy()

@@ -53,6 +53,31 @@ def _space(value: Any) -> Any:
     raise ValueError("must map settings to their values, as in {head.dropout: [0.2, 0.5]}")
 
 
+#: The most devices, and one more than the highest number of one.
+MAX_DEVICES = 256
+
+
+#: The devices in the schema of a recipe file.
+DEVICES = {
+    "anyOf": [
+        {"const": "all"},
+        {"type": "integer", "minimum": 1, "maximum": MAX_DEVICES},
+        {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+    ]
+}
+
+
+def _devices(value: Any) -> Any:
+    """The devices as they are written, once they are sure to mean some."""
+    numbers = [*value] if isinstance(value, list | tuple) else []
+    if value == "all" or (type(value) is int and 1 <= value <= MAX_DEVICES):
+        return value
+    known = all(type(number) is int and 0 <= number < MAX_DEVICES for number in numbers)
+    if not numbers or not known or len({*numbers}) < len(numbers):
+        raise ValueError("must be all, how many, or a list of their numbers, as in [0, 1]")
+    return tuple(numbers)
+
+
 class Recipe(Block):
     """Everything that decides a run."""
 
@@ -75,6 +100,9 @@ class Recipe(Block):
     batch_size: int = Field(32, ge=1, le=65_536, description="of training and extraction")
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
         "auto", description="of the base; auto: mixed_bfloat16 where it is faster, else float32"
+    )
+    devices: Annotated[Any, BeforeValidator(_devices), WithJsonSchema(DEVICES)] = Field(
+        1, description="GPUs that train: all, how many, or a list of their numbers from 0"
     )
     features: Features = Features()
     unknown_rate: float = Field(
@@ -142,6 +170,8 @@ class Recipe(Block):
             del values["search"]
         if self.start_from is None:
             del values["start_from"]
+        if self.devices == 1:
+            del values["devices"]
         leave_out_boundaries(values)
         return values
 

@@ -24,6 +24,8 @@ from tlcli.runs.records import Epoch, Score, StageResult
 from tlcli.system import console, stateless_random
 from tlcli.training.batches import Feed, Pick
 from tlcli.training.optimizers import Rate
+from tlcli.training.replicas import ALONE, Replicas
+from tlcli.training.shared_score import score
 from tlcli.training.stage_plan import StagePlan
 from tlcli.training.step import Means, Scorer, Trainer, set_trainable
 
@@ -119,12 +121,14 @@ def run_stage(
     position: Position,
     listener: Listener,
     stopped: Snapshot | None = None,
+    replicas: Replicas = ALONE,
 ) -> StageOutcome:
     """Train one stage; the network has the weights of its best epoch and its flags afterwards.
 
     The order of an epoch and the views it shows are drawn from (seed, stage, epoch) alone, so that
     any epoch can be repeated by itself. `listener` is called at the end of every epoch; `stopped`
-    is the last snapshot that it kept before a stop. Raises `RunError` when the loss stops being a
+    is the last snapshot that it kept before a stop. `replicas` are the copies of the network that
+    train together. Raises `RunError` when the loss stops being a
     number.
     """
     stage = planned.stage
@@ -139,7 +143,7 @@ def run_stage(
         _assign(variables, stopped.weights, stage.name)
         best_weights = stopped.best_weights
     if not course.ended:
-        trainer = Trainer(network, planned, recipe, trainable)
+        trainer = Trainer(network, planned, recipe, trainable, replicas)
         scorer = Scorer(network, planned.cut.name)
         if stopped is not None:
             _assign(trainer.optimizer_variables, stopped.optimizer, stage.name)
@@ -149,7 +153,7 @@ def run_stage(
                 started, number = time.monotonic(), len(course.history)
                 picks = list(draw_picks(train, recipe.seed, position, number, planned.batch_size))
                 trained = trainer.train_epoch(train, picks, course.rate, number, bar)
-                validated = scorer.score(val) if val is not None else None
+                validated = score(scorer, val, replicas) if val is not None else None
                 _check_finite(trained, validated, variables, stage.name, number)
                 rate = course.rate.at(number, planned.steps - 1)
                 epoch = make_epoch(stage.name, number, trained, validated, rate, started)

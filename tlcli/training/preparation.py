@@ -10,7 +10,7 @@ from tlcli.data.dataset import Index
 from tlcli.data.findings import unreadable_lines
 from tlcli.errors import Problem
 from tlcli.features import addresses, extraction
-from tlcli.features.extraction import ExtractionReport
+from tlcli.features.extraction import ExtractionReport, PassRunner
 from tlcli.features.open_store import OpenedStore
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
@@ -19,9 +19,12 @@ from tlcli.networks.network import Network, build_network
 from tlcli.pretrained.weights import WeightSource, load_weights
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console
+from tlcli.training.replicas import ALONE, Replicas
 
 
-def load_network(recipe: Recipe, source: WeightSource, classes: int) -> Network:
+def load_network(
+    recipe: Recipe, source: WeightSource, classes: int, replicas: Replicas = ALONE
+) -> Network:
     """The base of a recipe with its weights and a new head for so many classes.
 
     Where the recipe asks for it, TensorFlow is made deterministic for the rest of the process.
@@ -29,25 +32,32 @@ def load_network(recipe: Recipe, source: WeightSource, classes: int) -> Network:
     row = BASES[recipe.base.name]
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    network = build_network(
-        row, recipe.base.image_size, recipe.head, classes,
-        seed=recipe.seed, precision=recipe.policy,
-    )  # fmt: skip
+    with replicas.building():
+        network = build_network(
+            row, recipe.base.image_size, recipe.head, classes,
+            seed=recipe.seed, precision=recipe.policy,
+        )  # fmt: skip
     load_weights(network.base, row, source)
     return network
 
 
 def fill_store(
-    network: Network, recipe: Recipe, index: Index, opened: OpenedStore
+    network: Network,
+    recipe: Recipe,
+    index: Index,
+    opened: OpenedStore,
+    elsewhere: PassRunner | None = None,
 ) -> ExtractionReport:
-    """Extract what training needs and the store lacks."""
+    """Extract what training needs and the store lacks; `elsewhere` as for `extraction.extract`."""
     items = index.items
     live = recipe.augment.views == "live"
     if live:
         items = tuple(item for item in items if item.split != "train")
     report = ExtractionReport()
     if views := addresses.views_of(items, recipe.augment, recipe.augment.kept_views):
-        report = extraction.extract(network, recipe, views, opened.rows, opened.sources)
+        report = extraction.extract(
+            network, recipe, views, opened.rows, opened.sources, elsewhere=elsewhere
+        )
         note_extraction(report, len(views))
     if live:
         report = replace(report, unreadable={**report.unreadable, **_check_live(recipe, index)})

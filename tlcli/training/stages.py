@@ -29,6 +29,8 @@ from tlcli.system import console
 from tlcli.training.batches import Feed, StoredFeed, make_training_feed
 from tlcli.training.loop import Position, Snapshot, StageOutcome, run_stage
 from tlcli.training.plan import Plan
+from tlcli.training.replicas import ALONE, Replicas
+from tlcli.training.shared_score import score
 from tlcli.training.stage_plan import StagePlan
 from tlcli.training.step import Scorer
 
@@ -82,6 +84,7 @@ class Stages:
         extraction: what was extracted for this run; `extraction` adds what was before a stop.
         trial: watches a run that is a trial: it is called with all epochs of the run after each of
             them, and what it raises ends the run. The test photos of a trial are not looked at.
+        replicas: the copies of the network that train together.
     """
 
     def __init__(
@@ -93,8 +96,9 @@ class Stages:
         clock: Clock,
         extraction: ExtractionReport,
         trial: Observer | None = None,
+        replicas: Replicas = ALONE,
     ) -> None:
-        self._trial = trial
+        self._trial, self._replicas = trial, replicas
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self.extraction = clock, extraction
         self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))
@@ -136,13 +140,13 @@ class Stages:
             with self._clock(f"stage {planned.stage.name}"):
                 outcome = run_stage(
                     self._network, planned, self._plan.recipe, self._training_feed(cut), val_feed,
-                    Position(number, len(self._epochs)), self, stopped,
+                    Position(number, len(self._epochs)), self, stopped, self._replicas,
                 )  # fmt: skip
             stopped = None
             with self._clock("test"):
-                score = self._score(test, planned)
-            self._finished.append(_FinishedStage(outcome, score))
-            console.note(_stage_line(outcome, score), "best")
+                tested = self._score(test, planned)
+            self._finished.append(_FinishedStage(outcome, tested))
+            console.note(_stage_line(outcome, tested), "best")
         write_metrics(self._run, self._epochs)
         return tuple(stage.outcome.result(stage.test) for stage in self._finished)
 
@@ -220,7 +224,7 @@ class Stages:
         if not test:
             return None
         cut = planned.cut.name
-        means = Scorer(self._network, cut).score(self._stored_feed(test, cut))
+        means = score(Scorer(self._network, cut), self._stored_feed(test, cut), self._replicas)
         if not math.isfinite(means.loss):
             message = "the loss on the test photos is not a number"
             where = f"stage '{planned.stage.name}'"

@@ -21,6 +21,7 @@ from tlcli.training import mixing
 from tlcli.training.batches import Feed, Pick
 from tlcli.training.mixing import Mix
 from tlcli.training.optimizers import Rate, make_optimizer
+from tlcli.training.replicas import ALONE, Replicas
 from tlcli.training.stage_plan import StagePlan
 
 Array = npt.NDArray[Any]
@@ -51,14 +52,13 @@ class _Tally:
 
     Args:
         classes: how many classes there are.
+        replicas: the copies of the network that add to the sums.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, replicas: Replicas = ALONE) -> None:
         self._ranks = classes > TOP_K
-        self._loss = tf.Variable(0.0, dtype=tf.float64)
-        self._correct = tf.Variable(0, dtype=tf.int64)
-        self._near = tf.Variable(0, dtype=tf.int64)
-        self._seen = tf.Variable(0, dtype=tf.int64)
+        self._loss = replicas.sum_variable(tf.float64)
+        self._correct, self._near, self._seen = (replicas.sum_variable(tf.int64) for _ in range(3))
 
     def add(self, labels: Any, logits: Any, losses: Any) -> None:
         """Count a batch: losses of shape (n,), and whether the likeliest class is the label."""
@@ -142,28 +142,30 @@ class Trainer:
     """The compiled training step of one stage; `variables` are those of `set_trainable`."""
 
     def __init__(
-        self, network: Network, planned: StagePlan, recipe: Recipe, variables: list[Variable]
-    ) -> None:
+        self, network: Network, planned: StagePlan, recipe: Recipe, variables: list[Variable],
+        replicas: Replicas = ALONE,
+    ) -> None:  # fmt: skip
         stage = planned.stage
-        self._variables = variables
+        self._variables, self._replicas = variables, replicas
         self._tail, self._head = network.tail(planned.cut.name), network.head
         self._forward = network.training_tail(planned.cut.name)
         self._smoothing = stage.label_smoothing
         self._class_weights = np.asarray(planned.class_weights, np.float32)
-        self._optimizer = make_optimizer(stage.optimizer, stage.learning_rate, recipe.precision)
-        self._optimizer.build(self._variables)
-        self._tally = _Tally(network.head.output.shape[-1])
+        with replicas.scope():
+            self._optimizer = replicas.adopt(
+                make_optimizer(stage.optimizer, stage.learning_rate, recipe.precision)
+            )
+            self._optimizer.build(self._variables)
+        self._tally = _Tally(network.head.output.shape[-1], replicas)
         self._augment, self._mixed = recipe.augment, mixing.mixes_photos(recipe.augment)
         self._seed, self._stage, self._shape = recipe.seed, stage.name, recipe.base.image_size
         signature = _signature(self._tail)
-        step = tf.function(
+        layers = network.layers_above(planned.cut.name)
+        self._step = replicas.compile(
             self._train_mixed if self._mixed else self._train,
-            input_signature=[*signature, *signature[1:], signature[2]]
-            if self._mixed
-            else signature,
+            [*signature, *signature[1:], signature[2]] if self._mixed else signature,
+            lambda: forward_convolutions(layers),
         )
-        with forward_convolutions(network.layers_above(planned.cut.name)):
-            self._step = step.get_concrete_function()
 
     @property
     def optimizer_variables(self) -> list[Variable]:
@@ -179,7 +181,8 @@ class Trainer:
         """
         weights = self._class_weights[feed.labels]
         mixes = [self._mix(epoch, step, len(pick[0])) for step, pick in enumerate(picks)]
-        batches = zip(picks, mixes, feed.stream(picks, mixes), strict=True)
+        read = self._replicas.own_picks(picks, mixed=self._mixed)
+        batches = zip(picks, mixes, feed.stream(read, mixes), strict=True)
         for step, ((positions, _), mix, rows) in enumerate(batches):
             if not step or not rate.constant:
                 self._optimizer.learning_rate = rate.at(epoch, step)
@@ -222,9 +225,9 @@ class Trainer:
             # of the head is on.
             logits = self._head(self._forward(x), training=True)
             losses = losses_of(logits)
-            total = tf.reduce_mean(losses) + sum(self._head.losses)
+            total = self._replicas.mean(losses) + self._replicas.part(sum(self._head.losses))
             total = self._optimizer.scale_loss(total)
-        gradients = tape.gradient(total, self._variables)
+        gradients = self._replicas.sum_gradients(tape.gradient(total, self._variables))
         self._optimizer.apply(gradients, self._variables)
         self._tally.add(labels, logits, losses)
 

@@ -9,7 +9,7 @@ from tlcli.data import findings, preview
 from tlcli.data.dataset import Index
 from tlcli.data.split_file import keep_split
 from tlcli.errors import Problem, RunError, TlcliError, reason
-from tlcli.features.extraction import ExtractionReport
+from tlcli.features.extraction import ExtractionReport, PassRunner
 from tlcli.features.open_store import open_store
 from tlcli.networks.network import Network
 from tlcli.pretrained.weights import WeightSource, describe_weights
@@ -27,6 +27,8 @@ from tlcli.training.neighbours import keep_neighbours
 from tlcli.training.parent import continue_head
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
+from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
+from tlcli.training.shared_start import agree_on_inputs, share_start
 from tlcli.training.stages import Clock, Observer, Stages
 
 #: A new run under `directory.runs_root()`, or the one there that was stopped.
@@ -102,23 +104,32 @@ class TrainedRun:
 
 def train(
     plan: Plan, request: RunRequest = NEW, *, latest: bool = True, checksum: str | None = None,
-    trial: Observer | None = None,
+    trial: Observer | None = None, group: WorkerGroup | None = None,
+    elsewhere: PassRunner | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Carry out a plan: load, extract, train stage after stage, test, calibrate, save, check.
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that the
     same request resumes a run that ended early. With `latest`, `directory.LATEST` points to the run
     from now on. `checksum` is the one that the pretrained weights must have. `trial` watches the
-    epochs of a trial, which is not scored on the test photos. Raises a `TlcliError` for photos,
-    weights, disks and numbers that do not allow a good end, and `Interrupted` after a signal.
+    epochs of a trial, which is not scored on the test photos. With `group` this is worker 0 of
+    several, and the others `train_beside` it; `elsewhere` computes features from photos. Raises a
+    `TlcliError` for photos, weights, disks and numbers that do not allow a good end, and
+    `Interrupted` after a signal.
     """
+    replicas = make_replicas(plan.recipe.devices, group)
     plan = choose_precision(plan)
-    with signals.defer(), resume.claim(request, plan.recipe, plan.index) as claimed:
+    with (
+        signals.defer(), group_errors(group),
+        resume.claim(request, plan.recipe, plan.index) as claimed,
+    ):  # fmt: skip
         clock, run = Clock(), claimed.run
         plan = _announce(plan, claimed)
+        if group is not None:
+            share_start(group, run, plan.recipe, resumed=claimed.resumed)
         keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
         with clock("load"):
-            network = load_network(plan.recipe, plan.source, len(plan.index.classes))
+            network = load_network(plan.recipe, plan.source, len(plan.index.classes), replicas)
             if plan.parent is not None:
                 continue_head(network, plan.parent, plan.index.classes)
             record = describe_weights(network.base, plan.row, plan.source)
@@ -126,9 +137,11 @@ def train(
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             _record(plan, run, record, opened.checksums[plan.row.top.name], checksum)
             with clock("extract"):
-                report = fill_store(network, plan.recipe, plan.index, opened)
+                report = fill_store(network, plan.recipe, plan.index, opened, elsewhere)
             plan = _readable(plan, report, claimed)
-            stages = Stages(network, plan, opened.all_rows, run, clock, report, trial)
+            if group is not None:
+                agree_on_inputs(group, plan.index, opened.checksums[plan.row.top.name])
+            stages = Stages(network, plan, opened.all_rows, run, clock, report, trial, replicas)
             if claimed.resumed:
                 stages.load_checkpoint()
             results = stages.run()
@@ -146,6 +159,8 @@ def train(
         if latest:
             _mark_latest(final)
         _draw_views(plan.recipe, plan.index, final)
+        if group is not None:
+            group.finish()
         # From here on the run is finished; the same request makes another one.
         if run.replaces is None:
             stages.close()

@@ -1,0 +1,276 @@
+"""Workers that meet over loopback, and what they tell each other."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from tlcli.cluster import group as groups
+from tlcli.cluster import link as links
+from tlcli.cluster import meeting
+from tlcli.cluster.addresses import Workers
+from tlcli.cluster.group import Group
+from tlcli.cluster.meeting import meet
+from tlcli.errors import RunError
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A lost worker must not end the process of the tests."""
+    monkeypatch.setattr(groups.os, "_exit", lambda code: None)
+    monkeypatch.setattr(groups, "GRACE_SECONDS", 3600)
+
+
+def free_addresses(count: int) -> tuple[str, ...]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    addresses = tuple(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    for one in sockets:
+        one.close()
+    return addresses
+
+
+def start(*all_workers: Workers, seconds: float = 20.0) -> list[Future[Group]]:
+    pool = ThreadPoolExecutor(len(all_workers))
+    return [pool.submit(meet, workers, seconds) for workers in all_workers]
+
+
+@pytest.fixture
+def three():
+    """Three workers that have met."""
+    addresses = free_addresses(3)
+    met = [f.result() for f in start(*(Workers(addresses, number) for number in range(3)))]
+    yield met
+    for one in met:
+        one.__exit__(None, None, None)
+
+
+def on_all(workers: list[Group], work) -> list:
+    with ThreadPoolExecutor(len(workers)) as pool:
+        return [future.result() for future in [pool.submit(work, one) for one in workers]]
+
+
+def test_all_hear_all(three):
+    assert (
+        on_all(three, lambda one: one.exchange({"from": one.number}))
+        == [[{"from": 0}, {"from": 1}, {"from": 2}]] * 3
+    )
+    third = 0.1 + 0.2 + 0.3
+    assert on_all(three, lambda one: one.sum([(one.number + 1) / 10, 1])) == [[third, 3]] * 3
+    content = bytes(range(256)) * 20_000
+    shared = on_all(three, lambda one: one.share(content if one.number == 0 else None))
+    assert shared == [content] * 3
+
+
+def test_they_know_where_tensorflow_is(three):
+    servers = {one.servers for one in three}
+    (only,) = servers
+    assert only[1:] == three[0]._workers.addresses[1:]
+    assert only[0] != three[0]._workers.addresses[0]  # that port is taken by the meeting
+    assert only[0].startswith("127.0.0.1:")
+
+
+def test_one_that_differs_is_named_on_all(three):
+    def agree(one: Group) -> str:
+        with pytest.raises(RunError) as raised:
+            one.agree("other weights", 7 if one.number == 2 else 5)
+        return str(raised.value)
+
+    name = three[0].name(2)
+    line = f"{name}: has other weights than worker 0; all workers need the same"
+    assert on_all(three, agree) == [line] * 3
+    on_all(three, lambda one: one.agree("other weights", 5))
+
+
+def waits(one: Group) -> str:
+    with pytest.raises(RunError) as raised:
+        one.exchange(1)
+    return str(raised.value)
+
+
+HINT = "give the command on every worker again: training goes on after the last whole epoch"
+
+
+def test_a_connection_that_breaks_ends_all(three):
+    for one in three[2]._links.values():
+        one.close()
+    line = f"{three[0].name(2)} has ended: the connection was closed; {HINT}"
+    assert on_all(three[:2], waits) == [line] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (RunError("no weights"), "has stopped: no weights"),
+        (KeyboardInterrupt(), "was stopped"),
+        (ZeroDivisionError(), "has stopped: ZeroDivisionError"),
+    ],
+)
+@pytest.mark.parametrize("leaving", [0, 2])
+def test_one_that_stops_says_why(three, error, why, leaving):
+    if isinstance(error, RunError):
+        from tlcli.errors import Problem
+
+        error = RunError(Problem("", "no weights"))
+    with pytest.raises(type(error)), three[leaving]:
+        raise error
+    left = [one for one in three if one.number != leaving]
+    assert on_all(left, waits) == [f"{three[0].name(leaving)} {why}; {HINT}"] * 2
+
+
+def test_one_that_is_silent_counts_as_lost(monkeypatch):
+    monkeypatch.setattr(links, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(groups, "SIGN_SECONDS", 3600)
+    ours, theirs = socket.socketpair()
+    with closing(theirs):
+        workers = Workers(("a:1", "b:2"), 0)
+        listening = links.Link(ours)
+        monkeypatch.setattr(
+            links.Link, "receive", lambda self, seconds=0.2, old=links.Link.receive: old(self, 0.2)
+        )
+        one = Group(workers, {1: listening}, workers.addresses)
+        assert waits(one) == f"worker 1 (b:2) has ended: nothing was heard of it; {HINT}"
+        one.__exit__(None, None, None)
+
+
+def test_an_error_of_tensorflow_is_that_of_the_lost_worker(three):
+    class AbortedError(Exception):
+        __module__ = "tensorflow.python.framework.errors_impl"
+
+    for one in three[2]._links.values():
+        one.close()
+    while three[0]._lost is None:
+        time.sleep(0.01)
+    assert "has ended" in str(three[0].lost(AbortedError("a long text")))
+    assert three[0].lost(ValueError("a bug")) is None
+
+
+def test_the_good_end(three):
+    ended = threading.Event()
+
+    def finish(one: Group) -> bool:
+        if one.number == 0:
+            time.sleep(0.1)
+            ended.set()
+        one.finish()
+        if one.number == 0:
+            one.__exit__(None, None, None)
+        return ended.is_set()
+
+    assert on_all(three, finish) == [True] * 3
+    assert [one._lost for one in three] == [None] * 3
+
+
+def refusals(*all_workers: Workers, seconds: float = 1.0) -> list[str]:
+    found = []
+    for future in start(*all_workers, seconds=seconds):
+        with pytest.raises(RunError) as raised:
+            future.result()
+        found.append(str(raised.value))
+    return found
+
+
+def test_one_that_does_not_come(monkeypatch):
+    monkeypatch.setattr(meeting, "WAIT_SECONDS", 1.0)
+    addresses = free_addresses(3)
+    line = (
+        f"worker 2 ({addresses[2]}): has not come in 1 s; start it with --worker 2 and the same "
+        f"--workers; its machine must reach {addresses[0]}"
+    )
+    assert refusals(Workers(addresses, 0), Workers(addresses, 1)) == [line] * 2
+    (alone,) = refusals(Workers(addresses, 1))
+    assert alone == (
+        f"worker 0 ({addresses[0]}): cannot be reached in 1 s: connection refused; start it with "
+        "--worker 0, and check its address in --workers"
+    )
+
+
+def test_a_port_in_use_and_an_address_of_another_machine():
+    addresses = free_addresses(2)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(addresses[0].rpartition(":")[2])))
+        taken.listen()
+        for number, own in enumerate(addresses):
+            with socket.socket() as second:
+                if number:
+                    second.bind(("127.0.0.1", int(own.rpartition(":")[2])))
+                    second.listen()
+                (line,) = refusals(Workers(addresses, number))
+                assert line == (
+                    f"{own}: the port is in use; name another one in --workers, on every worker"
+                )
+    (line,) = refusals(Workers(("192.0.2.1:5000", addresses[1]), 0))
+    assert line == (
+        "192.0.2.1:5000: is no address of this machine; --worker says which of --workers this one "
+        "is, counted from 0"
+    )
+    (line,) = refusals(Workers(("no.such.host.invalid:5000", addresses[1]), 0))
+    assert line == (
+        "no.such.host.invalid:5000: no such host is known; correct --workers, on every worker"
+    )
+
+
+def test_other_versions_and_other_lists(monkeypatch):
+    addresses = free_addresses(3)
+    pair, other = addresses[:2], (addresses[0], addresses[2])
+    line = (
+        f"worker 1: has other --workers: {','.join(other)}; here {','.join(pair)}; give all of "
+        "them the same list"
+    )
+    assert refusals(Workers(pair, 0), Workers(other, 1), seconds=20) == [line] * 2
+    known = [{"tlcli": "1", "keras": "3.15"}, {"tlcli": "1", "keras": "3.14"}]
+    monkeypatch.setattr(meeting, "versions", lambda: known[threading.current_thread().name == "1"])
+
+    def come(number: int) -> str:
+        threading.current_thread().name = str(number)
+        with pytest.raises(RunError) as raised:
+            meet(Workers(pair, number), 20)
+        return str(raised.value)
+
+    with ThreadPoolExecutor(2) as pool:
+        lines = [future.result() for future in [pool.submit(come, n) for n in (0, 1)]]
+    line = (
+        f"worker 1 ({pair[1]}): has keras 3.14, worker 0 has 3.15; install the same version on all"
+    )
+    assert lines == [line] * 2
+
+
+def test_strangers_at_the_port_are_passed_over():
+    addresses = free_addresses(2)
+    (first,) = start(Workers(addresses, 0))
+    port = int(addresses[0].rpartition(":")[2])
+    for words in (b"GET / HTTP/1.1\r\n\r\n", b"", b"V\0\0\0\0\0\0\0\2{}"):
+        while True:
+            try:
+                stranger = socket.create_connection(("127.0.0.1", port))
+                break
+            except OSError:
+                time.sleep(0.01)
+        with stranger:
+            stranger.sendall(words)
+    (second,) = start(Workers(addresses, 1))
+    met = [first.result(), second.result()]
+    assert on_all(met, lambda one: one.sum([1])) == [[2]] * 2
+    for one in met:
+        one.__exit__(None, None, None)
+
+
+def test_who_answers_in_the_place_of_worker_0():
+    addresses = free_addresses(2)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", int(addresses[0].rpartition(":")[2])))
+        server.listen()
+        (other,) = start(Workers(addresses, 1), seconds=5)
+        with server.accept()[0] as answer, pytest.raises(RunError) as raised:
+            answer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            other.result()
+    assert str(raised.value) == (
+        f"worker 0 ({addresses[0]}): it does not speak as a worker of this version of tlcli does; "
+        "what answers there is no worker 0 of this run, or it has ended; check --workers"
+    )

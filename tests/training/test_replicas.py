@@ -1,0 +1,133 @@
+"""Training on several devices is training on one: here two logical processors of a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders.commands import ROOT
+from builders.model_archives import read_model_archive
+from builders.photos import paint_splits
+
+from tlcli.errors import RecipeError, RunError
+from tlcli.training.replicas import ALONE, Replicas, make_replicas
+
+#: Runs commands one after the other in a process whose processor is two devices.
+TWO_DEVICES = """
+import json, sys
+from tlcli.networks.framework import tf
+(processor,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(
+    processor, [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from tlcli.cli import main
+for words in json.loads(sys.argv[1]):
+    main(words, standalone_mode=False)
+"""
+
+#: The last batch has one photo, so that one of two devices has none.
+RECIPE = """
+data: {dir: photos}
+base: {name: BASE, weights: random, image_size: 32, batch_norm: frozen}
+head: {hidden: [8], dropout: 0.0, l2: 0.01}
+precision: float32
+batch_size: 10
+stages:
+  - {name: head, epochs: 3, learning_rate: 0.05, optimizer: sgd, class_weights: balanced}
+  - {name: top, freeze_until: CUT, epochs: 3, learning_rate: 0.01, optimizer: adam}
+"""
+
+
+def run_commands(folder: Path, *commands: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, json.dumps(commands)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TLCLI_CACHE": str(folder / "cache"),
+             "TLCLI_RUNS": str(folder / "runs"), "TLCLI_INSTANT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=540,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def metrics(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+def assert_same_course(one: Path, other: Path, epochs: int = 6) -> None:
+    """Losses within 1e-5 of each other, in relation to them, and the same accuracies."""
+    first, second = metrics(one), metrics(other)
+    assert len(first) == len(second) == epochs
+    for expected, found in zip(first, second, strict=True):
+        for key in ("loss", "val_loss"):
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-5)
+        for key in ("accuracy", "val_accuracy", "learning_rate"):
+            assert found[key] == expected[key]
+
+
+def compare_devices(folder: Path, recipe: str, *more: str) -> None:
+    paint_splits(folder / "photos", train=7, val=3, test=2)
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    words = ["finetune", "--config", "recipe.yaml", *more]
+    said = run_commands(
+        folder, [*words, "--out", "one"], [*words, "--out", "two", "--set", "devices=all"]
+    )
+    assert "training on /CPU:0, /CPU:1\n" in said
+    assert_same_course(folder / "one", folder / "two")
+    first, second = (read_model_archive(folder / name / "model.keras") for name in ("one", "two"))
+    assert first.keys() == second.keys()
+
+
+def test_two_devices_train_as_one_does(tmp_path: Path):
+    compare_devices(tmp_path, RECIPE.replace("BASE", "VGG16").replace("CUT", "block5_conv2"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixing", [{}, {"mixup": 0.3}], ids=["plain", "mixed"])
+def test_two_devices_train_a_network_with_batch_norm(tmp_path: Path, mixing: dict):
+    recipe = RECIPE.replace("BASE", "MobileNetV2").replace("CUT", "block_16_project")
+    compare_devices(tmp_path, f"{recipe}augment: {json.dumps({'views': 1, **mixing})}\n")
+
+
+def test_one_device_needs_no_strategy():
+    assert make_replicas(1) is ALONE
+    assert ALONE.count == 1
+
+
+def test_devices_that_are_not_there():
+    with pytest.raises(RunError) as raised:
+        make_replicas([0, 7])
+    assert str(raised.value) == (
+        "devices: device 7 is asked for, and there are /CPU:0; write devices: all, or fewer"
+    )
+
+
+@pytest.mark.parametrize(("photos", "parts"), [(32, [16, 16]), (5, [2, 3]), (1, [0, 1])])
+def test_parts_of_a_batch_cover_it(photos: int, parts: list[int]):
+    replicas = Replicas()
+    replicas.count = 2
+    assert np.diff(replicas._bounds(photos)).tolist() == parts
+
+
+@pytest.mark.parametrize("devices", ["0", "some", "[]", "[1, 1]", "true", "1.5", "{a: 1}", "[a]"])
+def test_devices_of_a_recipe_that_cannot_be(load, devices: str):
+    with pytest.raises(RecipeError) as raised:
+        load("", f"devices={devices}")
+    assert str(raised.value).endswith(
+        "must be all, how many, or a list of their numbers, as in [0, 1]"
+    )
+
+
+def test_devices_are_no_part_of_a_recipe_that_does_not_name_them(load):
+    plain = load("")
+    assert "devices" not in plain.resolved()
+    assert load("", "devices=1").fingerprint() == plain.fingerprint()
+    assert load("", "devices=all").fingerprint() != plain.fingerprint()
+    assert load("", "devices=[0, 1]").resolved()["devices"] == [0, 1]

@@ -1,0 +1,77 @@
+"""A run that several processes train: they meet, compare what they were given, and train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tlcli.cluster.addresses import Workers
+from tlcli.cluster.group import Group
+from tlcli.cluster.meeting import meet
+from tlcli.errors import Problem, RunError
+from tlcli.runs.fingerprints import compute_fingerprints
+from tlcli.runs.run_settings import flatten, is_place, short_text
+from tlcli.system import console, signals
+
+if TYPE_CHECKING:
+    from tlcli.training.plan import Plan
+
+#: Settings that are named, of those that differ.
+MOST_NAMED = 5
+
+
+@contextmanager
+def joined(workers: Workers) -> Iterator[Group]:
+    """The group of the workers; what ends this one in the block, ends all.
+
+    Raises what `meet` raises.
+    """
+    with signals.interruptible():
+        group = meet(workers)
+    with group:
+        yield group
+
+
+def make_same_plan(group: Group, make: Callable[[], Plan]) -> Plan:
+    """The plan of this worker, once all have made theirs.
+
+    Raises `RunError` on all workers for recipes or photos that differ, and what `make` raises.
+    """
+    plan = make()
+    prints = compute_fingerprints(plan.recipe, plan.index)
+    settings = flatten(plan.recipe.resolved())
+    said = {
+        "settings": {key: value for key, value in settings.items() if not is_place(key)},
+        "photos": len(plan.index.items),
+        **prints,
+    }
+    everything = group.exchange(said)
+    problems = [
+        Problem(group.name(number), what, "all workers need the same recipe and photos")
+        for number, other in enumerate(everything)
+        for what in _differences(everything[0], other)
+    ]
+    if problems:
+        raise RunError(problems)
+    return plan
+
+
+def _differences(first: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
+    """How the recipe and the photos of a worker differ from those of worker 0."""
+    own, theirs = first["settings"], other["settings"]
+    changed = sorted(k for k in own.keys() | theirs.keys() if own.get(k) != theirs.get(k))
+    for key in changed[:MOST_NAMED]:
+        yield f"has {key} {short_text(theirs.get(key))}; worker 0 has {short_text(own.get(key))}"
+    if len(changed) > MOST_NAMED:
+        yield f"has {console.counted(len(changed) - MOST_NAMED, 'more setting')} of its own"
+    if changed:
+        return  # the split of the photos may follow from them
+    if first["photos"] != other["photos"]:
+        yield f"has {console.counted(other['photos'], 'photo')}; worker 0 has {first['photos']:,}"
+    elif first["dataset_fingerprint"] != other["dataset_fingerprint"]:
+        yield "has photos with other bytes, classes or splits than worker 0"
+    elif first["photo_order"] != other["photo_order"]:
+        yield "has photos with other names than worker 0, which puts them in another order"
+    elif first["recipe_fingerprint"] != other["recipe_fingerprint"]:
+        yield "has another recipe than worker 0"

@@ -1,0 +1,51 @@
+"""What worker 0 of a run gives the others before they train, and what all must have in common."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tlcli.data.dataset import Index
+from tlcli.recipe.recipe import Recipe
+from tlcli.runs import directory
+from tlcli.runs.checkpoints import Checkpoint, Checkpoints
+from tlcli.runs.directory import Run
+from tlcli.training.plan import Plan
+from tlcli.training.replicas import WorkerGroup
+
+#: The array of the archive that holds all that is no array.
+_STATE = "state"
+
+
+def share_start(group: WorkerGroup, run: Run, recipe: Recipe, *, resumed: bool) -> None:
+    """Tell the others the precision and, of a run that was stopped, its newest checkpoint."""
+    found = Checkpoints(run.file(directory.CHECKPOINTS)).newest()[0] if resumed else None
+    state: dict[str, Any] = {"precision": recipe.precision}
+    if found is not None:
+        state["checkpoint"] = {"epoch": found.epoch, "state": found.state}
+    header = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    arrays: dict[str, Any] = {_STATE: header, **(found.arrays if found else {})}
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    group.share(stream.getvalue())
+
+
+def take_start(group: WorkerGroup, plan: Plan) -> tuple[Plan, Checkpoint | None]:
+    """The plan in the precision of worker 0, and the checkpoint that it goes on from."""
+    with np.load(io.BytesIO(group.share(None)), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    state = json.loads(arrays.pop(_STATE).tobytes())
+    plan = replace(plan, recipe=plan.recipe.with_precision(state["precision"]))
+    if (stopped := state.get("checkpoint")) is None:
+        return plan, None
+    return plan, Checkpoint(stopped["epoch"], stopped["state"], arrays)
+
+
+def agree_on_inputs(group: WorkerGroup, index: Index, checksum: str) -> None:
+    """Raise `RunError` on all workers unless they train on the same rows."""
+    group.agree("pretrained weights other", checksum)
+    group.agree("readable photos other", index.fingerprint)
