@@ -1,37 +1,41 @@
-"""Shares of the views: each batch of them is in one."""
+"""Shares of the photos: each photo is in one of them, by its hash alone."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from tlcli.features.shares import WHOLE, Share, parse_share
+from tlcli.features.shares import HASHES, WHOLE, Share, parse_share
 from tlcli.images.loader import View
 
-
-def views(count: int) -> list[View]:
-    return [View(Path(f"{number}.jpg")) for number in range(count)]
+DIGESTS = [hashlib.sha256(bytes([n % 256, n // 256])).hexdigest() for n in range(2000)]
 
 
-@pytest.mark.parametrize("total", [0, 1, 32, 33, 1000, 4096])
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 16])
-def test_every_batch_is_in_one_share(count: int, total: int):
-    listed = views(total)
-    batches = [listed[start : start + 32] for start in range(0, total, 32)]
-    shares = [Share(number, count).select(listed) for number in range(1, count + 1)]
-    assert [view for share in shares for view in share] == listed
-    cut = [share[start : start + 32] for share in shares for start in range(0, len(share), 32)]
-    assert cut == batches
-    sizes = [-(-len(share) // 32) for share in shares]
-    assert max(sizes) - min(sizes) <= 1
+def test_every_photo_is_in_one_share(count: int):
+    shares = [Share(number, count) for number in range(1, count + 1)]
+    edges = [share.hashes.start for share in shares] + [HASHES]
+    assert [share.hashes.stop for share in shares] == edges[1:]
+    assert edges[0] == 0
+    sizes = [sum(map(share.has, DIGESTS)) for share in shares]
+    assert sum(sizes) == 2000
+    assert all(sum(share.has(digest) for share in shares) == 1 for digest in DIGESTS)
+    assert max(sizes) < 1.4 * 2000 / count  # 4 standard deviations for 16 shares
 
 
-def test_parts_of_shares_overlap_where_their_views_do():
-    assert WHOLE.parts == range(2**32)
-    halves, third = [Share(1, 2), Share(2, 2)], Share(2, 3)
-    assert halves[0].parts.stop == halves[1].parts.start
-    assert third.parts.start < halves[0].parts.stop < third.parts.stop
+def test_the_ends_of_the_hashes_are_in_the_first_and_the_last_share():
+    assert Share(1, 3).has("0" * 64)
+    assert Share(3, 3).has("f" * 64)
+
+
+def test_views_of_a_share_keep_their_order():
+    views = [View(Path(d), d, n) for d in DIGESTS[:50] for n in (0, 1)]
+    halves = [Share(1, 2).select(views), Share(2, 2).select(views)]
+    assert sorted(halves[0] + halves[1], key=views.index) == views
+    assert halves[0] == [view for view in views if int(view.digest[0], 16) < 8]
+    assert WHOLE.select(views) == views
 
 
 def test_a_share_is_read_as_it_is_written():

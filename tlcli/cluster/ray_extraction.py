@@ -1,13 +1,14 @@
 """Extraction on Ray: workers on all nodes compute batches, and this process stores their rows.
 
-Actors are used, not Ray Data: a batch must stay as it is, since the last bits of a row can depend
-on its place in it; the order in which batches come back is no matter; and Ray alone is a fifth of
-what Ray Data needs with pandas and PyArrow. A few batches for each worker are on their way at any
-time, so that memory does not grow with the photos. One process writes the store, on its machine.
+Actors are used, not Ray Data: the batches are known, and the order in which they come back is no
+matter, so that nothing is left for Ray Data to do but to bring pandas and PyArrow along. A few
+batches for each worker are on their way at any time, so that memory does not grow with the photos.
+One process writes the store, on its machine.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -25,7 +26,7 @@ from tlcli.errors import Problem, TlcliError, reason
 from tlcli.features.forward_pass import ComputedBatch, store_rows
 from tlcli.features.passes import Pass
 from tlcli.features.store import TrunkRows
-from tlcli.images.loader import AHEAD, BATCH_SIZE, View, split_into_chunks
+from tlcli.images.loader import AHEAD, View, split_into_chunks
 from tlcli.system import console, signals
 from tlcli.system.machine import usable_processors
 
@@ -48,13 +49,14 @@ _THREADS = "TF_NUM_INTRAOP_THREADS"
 
 def require_ray() -> Any:
     """The module `ray`; raises `TlcliError` where it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError as error:
+    if importlib.util.find_spec("ray") is None:
         hint = "install it with pip install 'tlcli[ray]'"
-        raise TlcliError(Problem("ray", f"cannot be imported: {reason(error)}", hint)) from error
+        raise TlcliError(Problem("", "Ray is not installed", hint))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    # As Ray is going to behave; until then it warns.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
     return ray
 
 
@@ -117,7 +119,7 @@ class RayExtractor:
     """Computes passes of an extraction that start from photos, on the nodes of a cluster."""
 
     def __init__(self, ray: Any, options: RayOptions) -> None:
-        self._ray, self._options = ray, options
+        self._ray, self._options, self._batch = ray, options, 1
 
     def run_pass(
         self, network: Network, recipe: Recipe, step: Pass, rows: Mapping[str, TrunkRows]
@@ -127,6 +129,9 @@ class RayExtractor:
         Raises `TlcliError` where a node cannot compute the same rows, where all workers are lost,
         and for a batch that ends one worker after the other.
         """
+        from tlcli.networks.network import forward_batch
+
+        self._batch = forward_batch()
         job = Job(
             recipe,
             step.targets,
@@ -147,7 +152,7 @@ class RayExtractor:
     def _start(self, job: Job, network: Network, views: int) -> list[_Worker]:
         threads = int(os.environ.get(_THREADS) or usable_processors())
         count, processors, gpus = self._share_out(threads)
-        count = min(count, -(-views // BATCH_SIZE))
+        count = min(count, -(-views // self._batch))
         actor = self._ray.remote(RayWorker).options(
             num_cpus=processors, num_gpus=gpus, max_restarts=-1, max_concurrency=IN_FLIGHT + 1,
             scheduling_strategy="SPREAD",
@@ -190,7 +195,7 @@ class RayExtractor:
         self, workers: list[_Worker], views: Sequence[View]
     ) -> Iterator[tuple[Sequence[View], ComputedRows]]:
         """The rows of each batch of the views; what a lost worker had is given to another."""
-        waiting = deque(_Batch(chunk) for chunk in split_into_chunks(views, BATCH_SIZE))
+        waiting = deque(_Batch(chunk) for chunk in split_into_chunks(views, self._batch))
         running: dict[Any, tuple[_Worker, _Batch]] = {}
         patience = _Patience()
         while waiting or running:

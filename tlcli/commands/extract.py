@@ -48,7 +48,7 @@ def read_share(ctx: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--out", type=PATH, help="Also write features.npy, index.csv, meta.json here.")
 @click.option("--force", is_flag=True, help="Replace those files if they exist.")
 @click.option("--shard", "share", metavar="I/N", callback=read_share,
-              help="Compute only the I-th of N shares of the work, as in 3/16.")  # fmt: skip
+              help="Compute only the I-th of N shares of the photos, as in 3/16.")  # fmt: skip
 @click.option("--on", "place", type=click.Choice(["here", "ray"]), default="here",
               show_default=True, help="Compute in this process, or on a Ray cluster.")  # fmt: skip
 @with_ray
@@ -77,7 +77,9 @@ def extract(
     from tlcli.features.shares import WHOLE
     from tlcli.training import extract as extraction
 
-    request = extraction.ExportRequest(boundary, pooling, unlabelled is None, out, share or WHOLE)
     with computing_on(place, ray) as elsewhere:
-        result = extraction.extract(plan, request, force=force, elsewhere=elsewhere)
+        request = extraction.ExportRequest(
+            boundary, pooling, unlabelled is None, out, share or WHOLE, elsewhere
+        )
+        result = extraction.extract(plan, request, force=force)
     print_result((extraction.describe_extraction(result), result), json_)

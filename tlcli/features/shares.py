@@ -1,28 +1,29 @@
-"""Shares of the work, so that several processes can extract the features of one recipe.
+"""Shares of the photos, so that several processes can extract the features of one recipe.
 
-Every process lists the same views in the same order and cuts them into the same batches; a share is
-a run of these batches. So processes need no word from each other, and a row has the bits that one
-process would give it: the last bits of a row can depend on its place in the batch.
+The share of a photo follows from its hash alone: processes need no word from each other, every
+photo with all its views is in one share, and copies of a photo are in the same one. A row has the
+same bits whatever is computed beside it, and so whoever computes it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tlcli.images.loader import BATCH_SIZE, View
+from tlcli.images.loader import View
 
-#: The most shares.
+#: Hashes are told apart by their first eight hex digits: shares are ranges of these numbers.
+HASH_DIGITS = 8
+HASHES = 16**HASH_DIGITS
+
+#: The most shares, each of which still has thousands of those numbers.
 MOST_SHARES = 100_000
-
-#: Shares are told apart by parts of the whole, each of which is one out of so many.
-PARTS = 2**32
 
 
 @dataclass(frozen=True)
 class Share:
-    """One of `count` shares of all views, the one with this `number`, from 1.
+    """One of `count` shares of all photos, the one with this `number`, from 1.
 
     Raises `ValueError` where there is no such share.
     """
@@ -40,17 +41,21 @@ class Share:
         return f"{self.number}/{self.count}"
 
     @property
-    def parts(self) -> range:
-        """Its parts, out of `PARTS`: two shares have views in common if their parts overlap."""
-        return self._of(PARTS)
+    def hashes(self) -> range:
+        """The numbers that the hashes of its photos begin with, out of `HASHES`."""
+        first, last = (-(-HASHES * n // self.count) for n in (self.number - 1, self.number))
+        return range(first, last)
 
-    def select(self, views: Sequence[View]) -> Sequence[View]:
-        """Those of all views that are in the share, in order: whole batches."""
-        batches = self._of(-(-len(views) // BATCH_SIZE))
-        return views[batches.start * BATCH_SIZE : batches.stop * BATCH_SIZE]
+    def has(self, digest: str) -> bool:
+        """Whether a photo, by the hex SHA-256 of its bytes, is in the share."""
+        return int(digest[:HASH_DIGITS], 16) in self.hashes
 
-    def _of(self, whole: int) -> range:
-        return range((self.number - 1) * whole // self.count, self.number * whole // self.count)
+    def select(self, views: Iterable[View]) -> list[View]:
+        """Those of some views whose photos are in the share, in order."""
+        if self == WHOLE:
+            return list(views)
+        hashes = self.hashes
+        return [view for view in views if int(view.digest[:HASH_DIGITS], 16) in hashes]
 
 
 WHOLE = Share()

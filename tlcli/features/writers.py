@@ -42,7 +42,7 @@ def lock_share(trunk: Path, share: Share, *, waiting: str) -> Iterator[None]:
         if share == WHOLE:
             stack.enter_context(locks.lock_folder(trunk, waiting=waiting))
         try:
-            lock = lock_range(trunk / SHARES_FILE, share.parts, waiting=waiting)
+            lock = lock_range(trunk / SHARES_FILE, share.hashes, waiting=waiting)
             stack.enter_context(lock)
         except NoRangeLocksError:
             if share != WHOLE:

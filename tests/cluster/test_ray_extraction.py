@@ -1,0 +1,145 @@
+"""Extraction on Ray: the rows of one process, and what happens where workers are lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from builders.commands import ROOT
+from builders.photos import paint_splits
+from builders.stores import all_rows
+
+RECIPE = """
+data: {dir: photos}
+base: {name: VGG16, weights: random, image_size: 32}
+augment: {views: 4, rotation_range: 20}
+precision: float32
+stages:
+  - {name: head}
+  - {name: top, freeze_until: block4_pool}
+"""
+
+
+def test_without_ray_a_line_says_how_to_install_it(cli, monkeypatch, photos, write_recipe):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    recipe = RECIPE.replace("photos", str(photos))
+    config = write_recipe(recipe, "small.yaml")
+    line = "error: Ray is not installed; install it with pip install 'tlcli[ray]'\n"
+    for words in (("extract", "--on", "ray"), ("finetune", "--extract-on", "ray")):
+        done = cli(*words, "-c", config)
+        assert done.exit_code == 1
+        assert done.stderr.endswith(line)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("extract", "--ray-workers", "2"), "--ray-address and --ray-workers need --on ray"),
+        (
+            ("finetune", "--ray-address", "auto"),
+            "--ray-address and --ray-workers need --extract-on ray",
+        ),
+        (
+            ("finetune", "--extract-on", "ray", "--workers", "a:1,b:2", "--worker", "0"),
+            "--extract-on ray and --workers: extract first, with tlcli extract",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(cli, words, message):
+    done = cli(*words)
+    assert done.exit_code == 2
+    assert f"Error: {message}\n" in done.stderr
+
+
+def test_ray_is_imported_by_nothing_else():
+    code = "import sys, tlcli.cli, tlcli.training.train, tlcli.training.extract; "
+    code += "import tlcli.cluster.ray_extraction, tlcli.cluster.ray_worker; "
+    code += "assert not {'ray', 'fsspec', 'pyarrow', 'pandas'} & {*sys.modules}, 'imported'"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    paint_splits(tmp_path / "photos", train=24, val=3, test=2)
+    (tmp_path / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    return tmp_path
+
+
+def start(folder: Path, cache: str, *words: str) -> subprocess.Popen[str]:
+    command = ["extract", "--config", "recipe.yaml", "--cache-dir", cache, "--json", *words]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tlcli", *command], cwd=folder, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[dict, str]:
+    out, said = process.communicate(timeout=500)
+    assert process.returncode == 0, said
+    return json.loads(out), said
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The processes of Ray that hold a network, below a command."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[1:]
+    rows = [line.split(None, 2) for line in listed]
+    below, found = {process.pid}, []
+    for pid, parent, words in sorted(rows, key=lambda row: int(row[0])):
+        if int(parent) in below:
+            below.add(int(pid))
+            if re.match(r"ray::RayWorker", words):
+                found.append(int(pid))
+    return found
+
+
+@pytest.mark.slow
+def test_two_workers_compute_the_rows_of_one_process(folder: Path):
+    pytest.importorskip("ray")
+    one, _ = finish(start(folder, "one"))
+    two, said = finish(start(folder, "two", "--on", "ray", "--ray-workers", "2"))
+    assert one["computed"] == two["computed"] == {"block4_pool": 375, "block5_pool": 375}
+    assert "Ray: 2 workers of 1 thread on 1 node\n" in said
+    assert all_rows(folder / "two") == all_rows(folder / "one")
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_batches(folder: Path):
+    pytest.importorskip("ray")
+    expected, _ = finish(start(folder, "one"))
+    process = start(folder, "two", "--on", "ray", "--ray-workers", "2")
+    while not (workers := workers_of(process)):
+        time.sleep(0.2)
+    os.kill(workers[0], signal.SIGKILL)
+    done, _ = finish(process)
+    assert done["computed"] == expected["computed"]
+    assert all_rows(folder / "two") == all_rows(folder / "one")
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_goes_on_from_what_is_stored(folder: Path):
+    pytest.importorskip("ray")
+    expected, _ = finish(start(folder, "one"))
+    process = start(folder, "two", "--on", "ray", "--ray-workers", "2")
+    index = folder / "two" / "features"
+    while not [*index.glob("*/rows-*.npy")]:
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    done, _ = finish(start(folder, "two", "--on", "ray", "--ray-workers", "2"))
+    assert all_rows(folder / "two") == all_rows(folder / "one")
+    for boundary, rows in expected["computed"].items():
+        assert done["computed"][boundary] + done["stored"][boundary] == rows
