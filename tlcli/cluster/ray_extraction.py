@@ -93,18 +93,22 @@ class _Worker:
     """A worker, and what it is doing.
 
     Attributes:
+        weights: the reference of what it is prepared with.
         preparing: the reference of its preparation; None once it is ready.
-        gone: whether Ray has given it up.
     """
 
     actor: Any
+    weights: Any
     preparing: Any = None
     batches: set[Any] = field(default_factory=set)
-    gone: bool = False
 
     @property
     def has_room(self) -> bool:
-        return self.preparing is None and not self.gone and len(self.batches) < IN_FLIGHT
+        return self.preparing is None and len(self.batches) < IN_FLIGHT
+
+    def prepare(self) -> None:
+        """Have it build its network; anew where its process was lost, which Ray starts again."""
+        self.preparing = self.actor.prepare.remote(self.weights)
 
 
 @dataclass
@@ -126,8 +130,8 @@ class RayExtractor:
     ) -> Iterator[ComputedBatch]:
         """Compute and commit batch by batch, in the order in which they come back.
 
-        Raises `TlcliError` where a node cannot compute the same rows, where all workers are lost,
-        and for a batch that ends one worker after the other.
+        Raises `TlcliError` where a node cannot compute the same rows, and for a batch that ends one
+        worker after the other.
         """
         from tlcli.networks.network import forward_batch
 
@@ -163,9 +167,9 @@ class RayExtractor:
             f"Ray: {console.counted(count, 'worker')} of {console.counted(threads, 'thread')} on "
             f"{console.counted(len(self._nodes()), 'node')}"
         )
-        workers = [_Worker(actor.remote(self._ray.put(job), weights)) for _ in range(count)]
+        workers = [_Worker(actor.remote(job), weights) for _ in range(count)]
         for worker in workers:
-            worker.preparing = worker.actor.prepare.remote()
+            worker.prepare()
         return workers
 
     def _nodes(self) -> list[dict[str, float]]:
@@ -206,8 +210,6 @@ class RayExtractor:
                     running[reference] = (worker, batch)
                     worker.batches.add(reference)
             preparing = {w.preparing: w for w in workers if w.preparing is not None}
-            if not running and not preparing:
-                raise TlcliError(Problem("Ray", "all workers are lost", "what is stored is kept"))
             patience.look(bool(running) or len(preparing) < len(workers))
             for reference in self._wait([*running, *preparing]):
                 if reference in preparing:
@@ -231,22 +233,16 @@ class RayExtractor:
     def _finish_preparing(self, worker: _Worker) -> None:
         reference, worker.preparing = worker.preparing, None
         try:
-            _, problems = self._ray.get(reference)
-        except self._ray.exceptions.ActorUnavailableError:
-            worker.preparing = worker.actor.prepare.remote()
-        except self._ray.exceptions.RayActorError as error:
-            self._give_up_or_restart(worker, error)
-        except self._ray.exceptions.RayError as error:
+            problems = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
             raise _failure(error) from error
+        except self._ray.exceptions.RayError as error:
+            if "creation task" in str(error):
+                raise _failure(error) from error
+            worker.prepare()  # its process was lost meanwhile
         else:
             if problems:
                 raise TlcliError(problems)
-
-    def _give_up_or_restart(self, worker: _Worker, error: Exception) -> None:
-        """A worker whose process has ended is started anew by Ray; it is prepared once more."""
-        if "creation task" in str(error):
-            raise _failure(error) from error
-        worker.preparing = worker.actor.prepare.remote()
 
     def _result(self, worker: _Worker, batch: _Batch, reference: Any) -> ComputedRows | None:
         """The rows of a batch; None where its worker was lost."""
@@ -265,7 +261,7 @@ class RayExtractor:
                 console.warn(
                     f"Ray: a worker was lost ({_first_line(error)}); its batch is repeated"
                 )
-                worker.preparing = worker.actor.prepare.remote()
+                worker.prepare()
             return None
 
 

@@ -51,22 +51,18 @@ class ComputedRows:
 
 
 class RayWorker:
-    """One copy of the frozen part of the network; `weights` are those of the whole base."""
+    """One copy of the frozen part of the network."""
 
-    def __init__(self, job: Job, weights: list[Array]) -> None:
-        self._job, self._weights = job, weights
+    def __init__(self, job: Job) -> None:
+        self._job = job
         self._computing = threading.Lock()
         self._settings = PixelSettings.from_recipe(job.recipe)
         self._forward: Any = None
 
-    def prepare(self) -> tuple[str, list[Problem]]:
-        """Build the network; the name of the node, and what keeps it from computing these rows."""
+    def prepare(self, weights: list[Array]) -> list[Problem]:
+        """Build the network with the weights of the base; what keeps it from computing the rows."""
         with self._computing:
-            if self._forward is None:
-                problems = [*self._check_photo()] or self._build()
-                if problems:
-                    return socket.gethostname(), problems
-        return socket.gethostname(), []
+            return self._check_photo() or self._build(weights)
 
     def compute(self, views: Sequence[View]) -> ComputedRows:
         """The rows of a batch."""
@@ -85,7 +81,7 @@ class RayWorker:
         hint = "the photos must lie at the same path on every node"
         return [Problem(where, "no such file", hint)]
 
-    def _build(self) -> list[Problem]:
+    def _build(self, weights: list[Array]) -> list[Problem]:
         from tlcli.features.forward_pass import compile_pass
         from tlcli.features.passes import Pass
         from tlcli.networks.bases import BASES
@@ -99,8 +95,7 @@ class RayWorker:
             BASES[recipe.base.name], recipe.base.image_size, recipe.head, 2,
             seed=recipe.seed, precision=recipe.policy,
         )  # fmt: skip
-        network.base.set_weights(self._weights)
-        self._weights = []
+        network.base.set_weights(weights)
         problems = _compare_addresses(network, job)
         self._forward = compile_pass(network, Pass(None, job.targets, []), pooled=job.pooled)
         return problems
@@ -114,7 +109,7 @@ def _compare_addresses(network: Any, job: Job) -> list[Problem]:
     problems = []
     for target in job.targets:
         address = trunk_address(
-            network, job.recipe, target, checksums[target], pooled=job.pooled
+            network.row, job.recipe, target, checksums[target], pooled=job.pooled
         ).as_dict()
         asked = job.addresses[target]
         differing = [key for key in asked if asked[key] != address.get(key)]
