@@ -87,12 +87,13 @@ fix: $(READY)
 	$(BIN)/ruff check --fix .
 
 # What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
-BENCHES := versus_keras extract forward decode augment predict store_bytes startup heads estimates \
+BENCHES := versus_keras extract shards forward decode augment predict store_bytes startup heads estimates \
 	memory views durability near_duplicates exports serve
 BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
 ON_PHOTOS := --photos "$(PHOTOS)"
 BENCH_versus_keras := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_extract := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
+BENCH_shards := $(BENCH_extract)
 BENCH_predict := $(ON_PHOTOS)
 BENCH_exports := $(ON_PHOTOS)
 BENCH_serve := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
@@ -108,7 +109,7 @@ BENCH_views := --config examples/configs/cats_dogs.yaml --set data.dir="$(PHOTOS
 bench: $(BENCHES:%=bench-%)
 
 # Those that run on photos of the user's.
-bench-versus_keras bench-extract bench-predict bench-store_bytes bench-heads bench-estimates \
+bench-versus_keras bench-extract bench-shards bench-predict bench-store_bytes bench-heads bench-estimates \
 bench-durability bench-decode bench-augment bench-views bench-exports bench-serve: | photos-named
 
 .PHONY: photos-named

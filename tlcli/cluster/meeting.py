@@ -8,7 +8,7 @@ import time
 from importlib import metadata
 from typing import Any
 
-from tlcli import __version__
+from tlcli._version import __version__
 from tlcli.cluster.addresses import Workers, split_address
 from tlcli.cluster.group import Group
 from tlcli.cluster.link import Link, LinkError
