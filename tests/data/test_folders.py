@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tlcli.data.folders import list_folder, list_tree
+from tlcli.data.folders import list_folder, list_tree, path_order
 
 
 def plant(root: Path, *names: str) -> None:
@@ -47,3 +47,17 @@ def test_a_folder_that_is_itself_a_link(tmp_path: Path):
 def test_pipes_are_not_opened(tmp_path: Path):
     os.mkfifo(tmp_path / "a.jpg")
     assert list_folder(tmp_path).junk == [tmp_path / "a.jpg"]
+
+
+def test_paths_are_ordered_part_by_part():
+    names = [
+        "/a/b",
+        "/a/b/c.jpg",
+        "/a/b-c/d.jpg",
+        "/a/b/c/d.jpg",
+        "/a/B/c.jpg",
+        "/a/b.c/d.jpg",
+        "/a",
+    ]
+    paths = [Path(name) for name in names]
+    assert sorted(paths, key=path_order) == sorted(paths) == sorted(paths, key=lambda p: p.parts)

@@ -112,7 +112,7 @@ class _Worker:
 
 
 @dataclass
-class _Batch:
+class _SentBatch:
     """Views that are computed together, and how often that has failed."""
 
     views: Sequence[View]
@@ -199,9 +199,9 @@ class RayExtractor:
         self, workers: list[_Worker], views: Sequence[View]
     ) -> Iterator[tuple[Sequence[View], ComputedRows]]:
         """The rows of each batch of the views; what a lost worker had is given to another."""
-        waiting = deque(_Batch(chunk) for chunk in split_into_chunks(views, self._batch))
-        running: dict[Any, tuple[_Worker, _Batch]] = {}
-        patience = _Patience()
+        waiting = deque(_SentBatch(chunk) for chunk in split_into_chunks(views, self._batch))
+        running: dict[Any, tuple[_Worker, _SentBatch]] = {}
+        patience = _WaitForRoom()
         while waiting or running:
             for worker in sorted(workers, key=lambda worker: len(worker.batches)):
                 while waiting and worker.has_room:
@@ -244,7 +244,7 @@ class RayExtractor:
             if problems:
                 raise TlcliError(problems)
 
-    def _result(self, worker: _Worker, batch: _Batch, reference: Any) -> ComputedRows | None:
+    def _result(self, worker: _Worker, batch: _SentBatch, reference: Any) -> ComputedRows | None:
         """The rows of a batch; None where its worker was lost."""
         try:
             computed: ComputedRows = self._ray.get(reference)
@@ -265,7 +265,7 @@ class RayExtractor:
             return None
 
 
-class _Patience:
+class _WaitForRoom:
     """Says once that workers wait for room on the cluster."""
 
     def __init__(self) -> None:

@@ -158,6 +158,8 @@ def _train(
     from tlcli.training.train import train
 
     trained = train(plan, request, group=group, elsewhere=elsewhere)
+    if group is not None:
+        group.finish()
     print_result((trained.text(), trained.as_json()), json_)
     if instant:
         add_instant_file(trained.run)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tlcli.data import findings
 from tlcli.data.division import PhotoGroup, divide
 from tlcli.data.findings import Finding, group_unreadable, relative_name
+from tlcli.data.folders import path_order
 from tlcli.data.hashing import DigestCache, hash_files, unreadable_file
 from tlcli.data.label_fixes import DecidedLabels, decide_labels
 from tlcli.data.layout import SPLITS, Layout
@@ -203,7 +204,7 @@ def _read_items(layout: Layout, digests: Mapping[Path, str]) -> Index:
         for path in paths
         if path in digests
     ]
-    items.sort(key=lambda item: item.path.parts)
+    items.sort(key=lambda item: path_order(item.path))
     open_ = () if layout.is_complete else (item.path for item in items if item.split == "train")
     return Index(layout.root, layout.classes, tuple(items), divided=frozenset(open_))
 

@@ -60,6 +60,14 @@ def _names_photo(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - much faster
 
 
+def path_order(path: Path) -> str:
+    """The key that sorts paths as they sort by themselves, part by part, and many times as fast.
+
+    A path keeps its `parts` once they were asked for, which is a hundred bytes for every photo.
+    """
+    return str(path).replace(os.sep, "\0")
+
+
 def is_junk(name: str) -> bool:
     """Whether a file is hidden, or something that an operating system leaves behind."""
     return name.startswith(".") or name.lower() in SYSTEM
@@ -143,7 +151,7 @@ def list_tree(folder: Path) -> FolderListing:
         listings.append(listing)
     tree = join_listings(listings)
     for paths in (tree.photos, tree.others):
-        paths.sort(key=lambda path: path.parts)  # as paths sort, and many times as fast
+        paths.sort(key=path_order)
     return tree
 
 

@@ -21,8 +21,10 @@ from tlcli.training.replicas import WorkerGroup
 _STATE = "state"
 
 
-def share_start(group: WorkerGroup, run: Run, recipe: Recipe, *, resumed: bool) -> None:
+def share_start(group: WorkerGroup | None, run: Run, recipe: Recipe, *, resumed: bool) -> None:
     """Tell the others the precision and, of a run that was stopped, its newest checkpoint."""
+    if group is None:
+        return
     found = Checkpoints(run.file(directory.CHECKPOINTS)).newest()[0] if resumed else None
     state: dict[str, Any] = {"precision": recipe.precision}
     if found is not None:
@@ -45,7 +47,9 @@ def take_start(group: WorkerGroup, plan: Plan) -> tuple[Plan, Checkpoint | None]
     return plan, Checkpoint(stopped["epoch"], stopped["state"], arrays)
 
 
-def agree_on_inputs(group: WorkerGroup, index: Index, checksum: str) -> None:
+def agree_on_inputs(group: WorkerGroup | None, index: Index, checksum: str) -> None:
     """Raise `RunError` on all workers unless they train on the same rows."""
+    if group is None:
+        return
     group.agree("pretrained weights other", checksum)
     group.agree("readable photos other", index.fingerprint)

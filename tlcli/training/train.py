@@ -125,8 +125,7 @@ def train(
     ):  # fmt: skip
         clock, run = Clock(), claimed.run
         plan = _announce(plan, claimed)
-        if group is not None:
-            share_start(group, run, plan.recipe, resumed=claimed.resumed)
+        share_start(group, run, plan.recipe, resumed=claimed.resumed)
         keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
         with clock("load"):
             network = load_network(plan.recipe, plan.source, len(plan.index.classes), replicas)
@@ -139,8 +138,7 @@ def train(
             with clock("extract"):
                 report = fill_store(network, plan.recipe, plan.index, opened, elsewhere)
             plan = _readable(plan, report, claimed)
-            if group is not None:
-                agree_on_inputs(group, plan.index, opened.checksums[plan.row.top.name])
+            agree_on_inputs(group, plan.index, opened.checksums[plan.row.top.name])
             stages = Stages(network, plan, opened.all_rows, run, clock, report, trial, replicas)
             if claimed.resumed:
                 stages.load_checkpoint()
@@ -159,8 +157,6 @@ def train(
         if latest:
             _mark_latest(final)
         _draw_views(plan.recipe, plan.index, final)
-        if group is not None:
-            group.finish()
         # From here on the run is finished; the same request makes another one.
         if run.replaces is None:
             stages.close()
