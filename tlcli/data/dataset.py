@@ -297,5 +297,4 @@ def drop_unusable(index: Index, bad: Sequence[tuple[Path, Problem]], *, skip: bo
     They are errors, or warnings where the recipe says to skip them.
     """
     left = index.without({path for path, _ in bad})
-    unusable = findings.group_unreadable(bad, skip=skip)
-    return replace(left, findings=(*left.findings, *unusable))
+    return replace(left, findings=(*left.findings, *group_unreadable(bad, skip=skip)))

@@ -11,9 +11,9 @@ from tlcli.runs.checkpoints import Checkpoints
 from tlcli.runs.directory import Run
 from tlcli.system import signals
 from tlcli.training.plan import Plan, without_unreadable
-from tlcli.training.preparation import fill_store, load_network
+from tlcli.training.preparation import fill_store
 from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
-from tlcli.training.shared_start import agree_on_inputs, take_start
+from tlcli.training.shared_start import agree_on_inputs, load_start, take_start
 from tlcli.training.stages import Clock, Stages
 
 
@@ -32,7 +32,7 @@ def train_beside(plan: Plan, group: WorkerGroup) -> None:
         plan, stopped = take_start(group, plan)
         if stopped is not None:
             Checkpoints(run.file(directory.CHECKPOINTS)).write(stopped)
-        network = load_network(plan.recipe, plan.source, len(plan.index.classes), replicas)
+        network = load_start(plan, replicas)
         with open_store(
             network, plan.recipe, plan.cache, [cut.name for cut in plan.cuts]
         ) as opened:

@@ -1,4 +1,4 @@
-"""What worker 0 of a run gives the others before they train, and what all must have in common."""
+"""What training starts from, the same in all processes that train a run together."""
 
 from __future__ import annotations
 
@@ -10,15 +10,26 @@ from typing import Any
 import numpy as np
 
 from tlcli.data.dataset import Index
+from tlcli.networks.network import Network
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.checkpoints import Checkpoint, Checkpoints
 from tlcli.runs.directory import Run
+from tlcli.training.parent import continue_head
 from tlcli.training.plan import Plan
-from tlcli.training.replicas import WorkerGroup
+from tlcli.training.preparation import load_network
+from tlcli.training.replicas import Replicas, WorkerGroup
 
 #: The array of the archive that holds all that is no array.
 _STATE = "state"
+
+
+def load_start(plan: Plan, replicas: Replicas) -> Network:
+    """The network that the stages of a plan begin with."""
+    network = load_network(plan.recipe, plan.source, len(plan.index.classes), replicas)
+    if plan.parent is not None:
+        continue_head(network, plan.parent, plan.index.classes)
+    return network
 
 
 def share_start(group: WorkerGroup | None, run: Run, recipe: Recipe, *, resumed: bool) -> None:

@@ -24,11 +24,10 @@ from tlcli.runs.resume import Claim, RunRequest
 from tlcli.system import console, files, signals
 from tlcli.training import saving
 from tlcli.training.neighbours import keep_neighbours
-from tlcli.training.parent import continue_head
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
-from tlcli.training.preparation import fill_store, load_network
+from tlcli.training.preparation import fill_store
 from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
-from tlcli.training.shared_start import agree_on_inputs, share_start
+from tlcli.training.shared_start import agree_on_inputs, load_start, share_start
 from tlcli.training.stages import Clock, Observer, Stages
 
 #: A new run under `directory.runs_root()`, or the one there that was stopped.
@@ -128,9 +127,7 @@ def train(
         share_start(group, run, plan.recipe, resumed=claimed.resumed)
         keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
         with clock("load"):
-            network = load_network(plan.recipe, plan.source, len(plan.index.classes), replicas)
-            if plan.parent is not None:
-                continue_head(network, plan.parent, plan.index.classes)
+            network = load_start(plan, replicas)
             record = describe_weights(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
