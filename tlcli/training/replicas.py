@@ -201,8 +201,10 @@ def make_replicas(devices: Devices, group: WorkerGroup | None = None) -> Replica
     """
     if group is not None:
         return Replicas(_join_strategy(group, devices), group)
+    if devices == 1:
+        return ALONE
     chosen = _choose_devices(devices)
-    if len(chosen) == 1 and devices in (1, "all"):
+    if len(chosen) == 1 and devices == "all":
         return ALONE
     console.note(f"training on {', '.join(chosen)}")
     return Replicas(tf.distribute.MirroredStrategy(chosen))
