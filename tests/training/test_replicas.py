@@ -116,7 +116,7 @@ def test_parts_of_a_batch_cover_it(photos: int, parts: list[int]):
     assert np.diff(replicas._bounds(photos)).tolist() == parts
 
 
-@pytest.mark.parametrize("devices", ["0", "some", "[]", "[1, 1]", "true", "1.5", "{a: 1}", "[a]"])
+@pytest.mark.parametrize("devices", ["0", "some", "[]", "[1, 1]", "1.5", "{a: 1}", "[a]"])
 def test_devices_of_a_recipe_that_cannot_be(load, devices: str):
     with pytest.raises(RecipeError) as raised:
         load("", f"devices={devices}")
