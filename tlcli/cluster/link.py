@@ -55,7 +55,10 @@ class Link:
 
     def receive(self, seconds: float = SILENT_SECONDS) -> tuple[bytes, bytes]:
         """The next message, its kind and content; `LinkError` if there is none in some seconds."""
-        self._socket.settimeout(seconds)
+        try:
+            self._socket.settimeout(seconds)
+        except OSError as error:  # this side has closed it meanwhile
+            raise LinkError("the connection was closed") from error
         kind, length = _HEADER.unpack(self._read(_HEADER.size))
         if kind not in (VALUE, BYTES, SIGN, END, STOP):
             raise LinkError("it does not speak as a worker of this version of tlcli does")
