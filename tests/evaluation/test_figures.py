@@ -12,6 +12,7 @@ import pytest
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.stats import binomtest
 
 from tlcli.evaluation import calibration, figures, metrics
 from tlcli.evaluation.figures import draw_confusion, draw_reliability, shortened
@@ -49,12 +50,27 @@ def texts(axes) -> list[str]:
 @pytest.mark.parametrize("count", [2, 7])
 def test_the_confusion_matrix(count: int, tmp_path: Path, drawn):
     scores = measured(count)
-    draw_confusion(scores, tmp_path / "confusion.png")
+    draw_confusion(scores, tmp_path / "confusion.png", "pets-1, test photos")
     (axes,) = drawn[0].axes
     cells = np.array(scores.confusion)
-    assert texts(axes) == [f"{cell:,}" for cell in cells.ravel() if cell]
-    labels = [label.get_text() for label in axes.get_yticklabels()]
-    assert labels == [shortened(name) for name in scores.classes]
+    shares = cells / cells.sum(axis=1, keepdims=True)
+    assert texts(axes) == [
+        f"{cell:,}\n{share:.0%}" for cell, share in zip(cells.ravel(), shares.ravel(), strict=True)
+        if cell
+    ]  # fmt: skip
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    columns = [label.get_text() for label in axes.get_xticklabels()]
+    named = count == 2
+    assert columns == [
+        shortened(name, 12) if named else f"{number}"
+        for number, name in enumerate(scores.classes, 1)
+    ]
+    assert rows == [
+        shortened(name) if named else f"{shortened(name)}  {number}"
+        for number, name in enumerate(scores.classes, 1)
+    ]
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {0.0}
+    assert drawn[0].get_suptitle() == f"pets-1, test photos, n = {scores.n:,}"
     assert np.allclose(axes.images[0].get_array(), cells / cells.sum(axis=1, keepdims=True))
     with Image.open(tmp_path / "confusion.png") as image:
         assert min(image.size) > 300
@@ -74,10 +90,17 @@ def test_the_reliability_diagram_before_and_after(tmp_path: Path, drawn):
     for axes, key in ((before, "uncalibrated_bins"), (after, "bins")):
         bins = [row for row in getattr(scores.reliability, key) if row.n]
         assert [bar.get_height() for bar in axes.patches] == [row.accuracy for row in bins]
-        marks = [line.get_ydata()[0] for line in axes.lines[1:]]
+        marks = [line.get_ydata()[0] for line in axes.lines[2::2]]
         assert marks == [row.confidence for row in bins]
+        for line, row in zip(axes.lines[1::2], bins, strict=True):
+            right = round(row.accuracy * row.n)
+            expected = binomtest(right, row.n).proportion_ci(0.95, method="wilson")
+            np.testing.assert_allclose(line.get_ydata(), [*expected], atol=1e-9)
     assert [bar.get_height() for bar in counts.patches] == [
         row.n for row in scores.reliability.uncalibrated_bins
+    ]
+    assert texts(counts) == [
+        f"{row.n:,}" if row.n else "" for row in scores.reliability.uncalibrated_bins
     ]
     assert f"calibration error {scores.uncalibrated.ece:.4f}" in before.get_title(loc="left")
     assert f"temperature 1.40\ncalibration error {scores.ece:.4f}" in after.get_title(loc="left")

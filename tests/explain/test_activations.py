@@ -70,8 +70,11 @@ def test_tiles_stand_in_order_and_fill_their_own_scale():
     tile = activations.Channels("x", values)
     assert tile.silent == 29
     tiles = np.asarray(activations._tiles(values))
-    across = activations.WIDTH // 41
-    assert tiles.shape == (2 * 41 - 1, across * 41 - 1, 3)
+    left = activations.GUTTER
+    assert tiles.shape == (2 * 41 - 1, left + 20 * 41 - 1, 3)  # 20 and 10 channels
+    numbers = tiles[:, :left].min(axis=(1, 2)) < 200  # of the first in each row: 0, 20
+    assert numbers[:20].any() and numbers[41:61].any() and not numbers[20:41].any()
+    tiles = tiles[:, left:]
     dark, bright = tiles[5, 5].tolist(), tiles[5, 41 + 30].tolist()
     assert tiles[5, 41 + 5].tolist() == dark and tiles[5, 82 + 5].tolist() == dark
     assert sum(bright) > sum(dark) + 300

@@ -66,3 +66,14 @@ def test_hotter_is_lighter():
 
 def test_the_scale_is_as_wide_as_asked():
     assert heatmap.draw_scale(300, "nothing", "most").width == 300
+
+
+def test_the_scale_of_an_overlay_has_its_colours():
+    """Those that the same heat has over a grey photo."""
+    grey = Image.new("RGB", (300, 2), (heatmap.GREY,) * 3)
+    heat = np.tile(np.linspace(0, 1, 300, dtype=np.float32), (2, 1))
+    settings = PixelSettings(2, 300, "squash")
+    laid = np.asarray(heatmap.overlay_heat(grey, heat, settings), int)[0]
+    scale = np.asarray(heatmap.draw_scale(300, "nothing", "most", overlay=True), int)[3]
+    assert abs(laid - scale).max() <= 2
+    assert scale[0].tolist() == [heatmap.GREY] * 3

@@ -109,4 +109,7 @@ def test_reliability_columns():
     assert (frame.bottom - column.accuracy) / height == pytest.approx(0.75, abs=1e-3)
     assert (frame.bottom - column.confidence) / height == pytest.approx(0.9, abs=1e-3)
     assert column.count == "20"
-    assert column.text == "probability 80% to 100%: 20 photos, 90.0% on average, 75.0% right"
+    assert column.text == (
+        "probability 80% to 100%: 20 photos, 90.0% on average, 75.0% right "
+        "(interval 53.1% to 88.8%)"
+    )

@@ -68,6 +68,12 @@ def text(element: Element) -> str:
     return " ".join("".join(parts(element)).split())
 
 
+def number(cell) -> str:
+    """The count in a cell of the confusion matrix, without the share below it."""
+    share = "".join(text(small) for small in cell.iter(HTML + "small"))
+    return text(cell).removesuffix(share).strip()
+
+
 def section(root: Element, name: str) -> Element:
     (found,) = every(root, "section", id=name)
     return found
@@ -86,8 +92,11 @@ def test_what_it_says_is_what_the_run_holds(run: Run):
     assert f"{right} of 30 test photos" in shown_text
     assert "Fine-tuning gained 13.3 percentage points over the head alone" in shown_text
     table = next(every(section(page, "confusion"), "tbody"))
-    counts = [[int(text(cell)) for cell in row.iter(HTML + "td")] for row in table]
+    counts = [[int(number(cell)) for cell in row.iter(HTML + "td")] for row in table]
     assert counts == kept["confusion"]
+    for row, cells in zip(kept["confusion"], table, strict=True):
+        shares = [text(small) for small in cells.iter(HTML + "small")]
+        assert shares == [f"{100 * count / sum(row):.0f}%" for count in row if count]
     rows = [[text(cell) for cell in row] for row in section(page, "classes").iter(HTML + "tr")][1:]
     expected = [
         [item["class"], "10", *(f"{item[key]:.3f}" for key in
@@ -148,9 +157,11 @@ def test_every_cell_leads_to_its_photos(run: Run):
     mistake = run.read(directory.evaluation("test"))["mistakes"][0]
     row, column = (("blue", "green", "red").index(mistake[key]) for key in ("label", "predicted"))
     (link,) = every(matrix, "a", href=f"#cell-{row}-{column}")
-    noun = "photo" if text(link) == "1" else "photos"
+    (share,) = link.iter(HTML + "small")
+    noun = "photo" if number(link) == "1" else "photos"
     shown_text = (
-        f"{text(link)} {noun} labelled “{mistake['label']}”, predicted “{mistake['predicted']}”"
+        f"{number(link)} {noun} labelled “{mistake['label']}”, predicted “{mistake['predicted']}”, "
+        f"{text(share)} of the row"
     )
     assert link.get("aria-label") == shown_text
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tlcli.evaluation.intervals import Interval, wilson_interval
 from tlcli.runs.evaluation_records import EvaluationScores, ReliabilityBin
 from tlcli.runs.records import Epoch
 
@@ -208,6 +209,11 @@ class ReliabilityChart:
         if self.temperature is None:
             return ""
         return f"calibrated, temperature {self.temperature:.2f}"
+
+    @property
+    def intervals(self) -> list[Interval]:
+        """Of each bin that holds photos, the interval (Wilson) of its accuracy."""
+        return [wilson_interval(round(right * row.n), row.n) for row, _, right in self.filled]
 
     @property
     def filled(self) -> list[tuple[ReliabilityBin, float, float]]:

@@ -228,7 +228,9 @@ def _write_files(folder: Run, evaluation: Evaluation) -> tuple[Path, ...]:
     split = evaluation.split
     diagram = folder.file(directory.reliability(split))
     matrix = folder.file(directory.confusion(split))
-    figures.draw_reliability(evaluation, diagram)
-    figures.draw_confusion(evaluation, matrix)
+    model = evaluation.model.run if evaluation.model else ""
+    subject = ", ".join(filter(None, (model, f"{split} photos")))
+    figures.draw_reliability(evaluation, diagram, subject)
+    figures.draw_confusion(evaluation, matrix, subject)
     report = write_evaluation(folder, evaluation)
     return report, folder.file(directory.predictions(split)), diagram, matrix

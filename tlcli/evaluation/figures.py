@@ -17,6 +17,7 @@ from tlcli.evaluation.chart_data import (
     reliability_charts,
 )
 from tlcli.evaluation.colours import BLUE, ORANGE
+from tlcli.evaluation.intervals import CONFIDENCE_LEVEL
 from tlcli.runs.evaluation_records import EvaluationScores
 from tlcli.system import files, own_files
 from tlcli.system.console import one_line
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: The most classes whose names, and whose numbers, are still legible.
 MOST_NAMED, MOST_NUMBERED = 60, 30
+
+#: The most classes whose names stand side by side below the columns, and their letters.
+MOST_WORDS, WORD = 6, 12
 
 #: Ink, and faint lines.
 INK, FAINT = "#222222", "#bbbbbb"
@@ -44,8 +48,11 @@ LENGTH = 28
 DPI = 150
 
 
-def draw_reliability(scores: EvaluationScores, path: Path) -> None:
-    """Accuracy over confidence before and after calibration, with the photos in each bin below."""
+def draw_reliability(scores: EvaluationScores, path: Path, subject: str = "") -> None:
+    """Accuracy over confidence before and after calibration, with the photos in each bin below.
+
+    `subject` is what the photos are: a title.
+    """
     from matplotlib.figure import Figure
 
     charts = reliability_charts(scores)
@@ -57,17 +64,19 @@ def draw_reliability(scores: EvaluationScores, path: Path) -> None:
         for column, chart in enumerate(charts):
             _draw_accuracy(axes[0][column], chart)
             _draw_counts(axes[1][column], chart)
-        axes[0][0].set_ylabel("accuracy (bar), confidence (mark)")
+        _add_title(figure, subject, scores.n)
+        axes[0][0].set_ylabel(f"accuracy (bar, {CONFIDENCE_LEVEL:.0%} interval), confidence (mark)")
         axes[1][0].set_ylabel("photos")
         save_figure(figure, path)
 
 
 def _draw_accuracy(axes: Any, chart: ReliabilityChart) -> None:
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    for row, confidence, accuracy in chart.filled:
+    for (row, confidence, accuracy), (low, high) in zip(chart.filled, chart.intervals, strict=True):
         middle = (row.low + row.high) / 2
         width = 0.9 * (row.high - row.low)
         axes.bar(middle, accuracy, width, color=BLUE.light, alpha=0.55)
+        axes.plot([middle, middle], [low, high], color=INK, linewidth=0.9)
         # Where the network is as sure as it should be, the mark lies at the top of the bar.
         axes.plot(confidence, confidence, "_", color=ORANGE.light, markersize=11, markeredgewidth=2)
     title = f"{chart.calibration or 'uncalibrated'}\ncalibration error {chart.error:.4f}"
@@ -77,27 +86,45 @@ def _draw_accuracy(axes: Any, chart: ReliabilityChart) -> None:
 def _draw_counts(axes: Any, chart: ReliabilityChart) -> None:
     middles = [(row.low + row.high) / 2 for row in chart.bins]
     widths = [0.9 * (row.high - row.low) for row in chart.bins]
-    axes.bar(middles, [row.n for row in chart.bins], widths, color=INK, alpha=0.6)
+    bars = axes.bar(middles, [row.n for row in chart.bins], widths, color=INK, alpha=0.6)
+    counts = [f"{row.n:,}" if row.n else "" for row in chart.bins]
+    axes.bar_label(bars, counts, fontsize=6.5, color=INK, padding=1)
+    axes.margins(y=0.25)
     axes.set(xlabel="confidence")
 
 
-def draw_confusion(scores: EvaluationScores, path: Path) -> None:
-    """The confusion matrix: true classes in rows, shaded by their share of the row."""
+def _add_title(figure: Figure, subject: str, photos: int) -> None:
+    """What is shown, and of how many photos."""
+    words = [one_line(subject)] if subject else []
+    title = ", ".join([*words, f"n = {photos:,}"])
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9, color=INK)
+
+
+def draw_confusion(scores: EvaluationScores, path: Path, subject: str = "") -> None:
+    """The confusion matrix: true classes in rows, shaded by their share of the row.
+
+    Columns have the names of the classes where they fit side by side, else their numbers.
+    """
     from matplotlib.figure import Figure
 
     table, names = confusion_table(scores), scores.classes
-    side = min(2.2 + 0.45 * len(names), 14.0)
-    with picture_style(names):
+    named = len(names) <= MOST_WORDS
+    side = min(2.2 + (0.8 if named else 0.45) * len(names), 14.0)
+    with picture_style([*names, subject]):
         figure = Figure(figsize=(side + 1, side), layout="constrained")
+        _add_title(figure, subject, scores.n)
         axes = figure.subplots()
         axes.imshow(np.array(table.shares), cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="predicted", ylabel="true class", xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         if len(names) <= MOST_NAMED:
-            labels = [shortened(name) for name in names]
             places = range(len(names))
-            axes.set_xticks(places, labels, rotation=45, ha="right", rotation_mode="anchor")
-            axes.set_yticks(places, labels)
+            columns = [shortened(n, WORD) if named else str(k + 1) for k, n in enumerate(names)]
+            axes.set_xticks(places, columns, fontsize=9 if len(names) <= MOST_NUMBERED else 6)
+            rows = [
+                shortened(n) if named else f"{shortened(n)}  {k + 1}" for k, n in enumerate(names)
+            ]
+            axes.set_yticks(places, rows)
             axes.tick_params(length=0)
         if len(names) <= MOST_NUMBERED:
             _write_numbers(axes, table)
@@ -105,11 +132,20 @@ def draw_confusion(scores: EvaluationScores, path: Path) -> None:
 
 
 def _write_numbers(axes: Any, table: ConfusionTable) -> None:
+    """How many photos, and which share of the row."""
+    size = 8 if len(table.names) <= 12 else 5.5
     for row, (counts, shares) in enumerate(zip(table.counts, table.shares, strict=True)):
         for column, (count, share) in enumerate(zip(counts, shares, strict=True)):
             if count:
                 colour = "white" if share > 0.6 else INK
-                axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
+                text = f"{count:,}\n{percent_of_row(share)}"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+
+
+def percent_of_row(share: float) -> str:
+    """A share of a row in whole percent; only all photos are 100%, and only none 0%."""
+    hundredths = round(100 * share)
+    return f"{min(hundredths, 99) if share < 1 else 100 if hundredths else 0}%"
 
 
 def shortened(name: str, length: int = LENGTH) -> str:

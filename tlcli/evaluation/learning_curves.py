@@ -60,11 +60,24 @@ def draw_curves(run: Run, out: Path | None = None, *, force: bool = False) -> tu
         check_out_folder(folder, directory.CURVES, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     paths = tuple(folder / name for name in directory.CURVES)
-    with figures.picture_style([stage.name for stage in curves.stages]):
+    name = run.path.resolve().name
+    with figures.picture_style([name, *(stage.name for stage in curves.stages)]):
         figure = _figure(curves)
+        figure.suptitle(_title(run, name), x=0.01, ha="left", fontsize=9, color=figures.INK)
         for path in paths:
             figures.save_figure(figure, path)
     return paths
+
+
+def _title(run: Run, name: str) -> str:
+    """The run, and how many photos of which split its curves are about."""
+    record = validate_record(run.file(directory.RECORD), run.record(), BriefRecord)
+    counts = [
+        f"{kind} n = {record.count(split):,}"
+        for split, kind in (("train", "training"), ("val", "validation"))
+        if record.count(split)
+    ]
+    return ", ".join([figures.shortened(name, 60), *counts])
 
 
 def _figure(curves: LearningCurves) -> Any:

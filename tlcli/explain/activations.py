@@ -22,6 +22,12 @@ Array = npt.NDArray[Any]
 #: Bounds of the side of one channel on a sheet, in pixels; between them it has its own size.
 SMALLEST, LARGEST = 24, 96
 
+#: Channels in a row, where they do not all fit into one: numbers that are easily counted on.
+ROUND = (1, 2, 4, 5, 8, 10, 16, 20, 32, 40, 64)
+
+#: Room for the numbers at the left, and their colour.
+GUTTER, FAINT = 34, (105, 105, 115)
+
 #: The width of the tiles of one layer, in pixels, at most.
 WIDTH = 1200
 
@@ -124,25 +130,39 @@ def _caption(channels: Channels) -> str:
 
 
 def _tiles(values: Array) -> Image.Image:
-    """Channels (height, width, n) as coloured tiles with a pixel between them."""
+    """Channels (height, width, n) as coloured tiles with a pixel between them.
+
+    At the left of each row stands the number of its first channel; channels count from 0.
+    """
     low: Array = values.min(axis=(0, 1))
     span: Array = np.ptp(values, axis=(0, 1))
     tiles = np.asarray((values - low) / np.where(span > 0, span, 1))
     rows, columns, count = tiles.shape
     factor = min(LARGEST, max(SMALLEST, rows, columns)) / max(rows, columns)
     width, height = max(1, round(columns * factor)), max(1, round(rows * factor))
-    across = min(count, WIDTH // (width + 1))
+    across = _in_a_row(count, WIDTH // (width + 1))
     down = -(-count // across)
-    size = (across * (width + 1) - 1, down * (height + 1) - 1)
+    size = (GUTTER + across * (width + 1) - 1, down * (height + 1) - 1)
     contact_sheet.check_size(*size, count)
     canvas = Image.new("RGB", size, contact_sheet.PAPER)
     # Enlarged without smoothing, so that every cell of the layer's grid is seen as it is.
     resample = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
     for number in range(count):
         tile = Image.fromarray(heatmap.heat_colours(tiles[:, :, number]))
-        place = (number % across * (width + 1), number // across * (height + 1))
+        place = (GUTTER + number % across * (width + 1), number // across * (height + 1))
+        if number % across == 0:
+            contact_sheet.draw_text(
+                canvas, (0, place[1]), str(number), width=GUTTER - 4, size=11, colour=FAINT
+            )
         canvas.paste(tile.resize((width, height), resample), place)
     return canvas
+
+
+def _in_a_row(count: int, most: int) -> int:
+    """Tiles in a row: a round number, so that channels are easily counted."""
+    if count <= most:
+        return count
+    return max(number for number in ROUND if number <= most)
 
 
 def write_activations(

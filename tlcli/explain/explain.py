@@ -225,11 +225,13 @@ def draw_sheet(
         lines = (_caption(explanation), explanation.path.name, *([f"like {like}"] if like else []))
         heat = photo_with_heat(explanation, settings, SHEET_SIDE)
         cells.append(contact_sheet.SheetCell((*heat, *shown), lines))
-    title = f"{explainer.method}, {explainer.layer}"
-    if explainer.method == "integrated-gradients":
-        title = explainer.method
+    title = f"{explainer.network.name}: {explainer.method}"
+    if explainer.method != "integrated-gradients":
+        title += f", {explainer.layer}"
     width = max(cell.size[0] for cell in cells)
-    scale = heatmap.draw_scale(min(width, 2 * SHEET_SIDE), "nothing", "most, in each photo")
+    scale = heatmap.draw_scale(
+        min(width, 2 * SHEET_SIDE), "nothing", "most, in each photo", overlay=True
+    )
     return contact_sheet.lay_out_cells(cells, _columns(len(cells)), title=title, footer=scale)
 
 

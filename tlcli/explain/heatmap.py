@@ -20,6 +20,9 @@ COLOURS = "inferno"
 #: How much of the photo the greatest heat hides; none at zero.
 OPACITY = 0.75
 
+#: The grey of a photo that stands for all in a scale.
+GREY = 128
+
 #: What remains of the brightness of a part that the network never saw (`resize: crop`).
 UNSEEN = 0.35
 
@@ -87,11 +90,19 @@ def stretch_to_photo(
     return laid, np.ones((height, width), bool)
 
 
-def draw_scale(width: int, low: str, high: str) -> Image.Image:
-    """The colours from 0 to 1 as a bar `width` pixels wide, with words at its ends."""
+def draw_scale(width: int, low: str, high: str, *, overlay: bool = False) -> Image.Image:
+    """The colours from 0 to 1 as a bar `width` pixels wide, with words at its ends.
+
+    For an `overlay` they are those that lie over a grey photo, as `overlay_heat` lays them.
+    """
     size, bar = 13, 14
     picture = Image.new("RGB", (width, bar + size + 8), (255, 255, 255))
-    ramp = np.broadcast_to(heat_colours(np.linspace(0, 1, width)), (bar, width, 3))
+    values = np.linspace(0, 1, width)
+    colours: Array = heat_colours(values)
+    if overlay:
+        opacity = (OPACITY * values)[:, None]
+        colours = np.rint((1 - opacity) * GREY + opacity * colours).astype(np.uint8)
+    ramp = np.broadcast_to(colours, (bar, width, 3))
     picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (0, 0))
     faint = (105, 105, 115)
     half = width // 2 - 4

@@ -162,6 +162,7 @@ class ReliabilityColumn:
     Attributes:
         x, width: of the bin.
         accuracy, confidence: where the share of right answers lies, and the mean probability.
+        low, high: where the interval of that share ends.
         photos: the height of the bar of counts.
         count: the number of photos, short enough to stand on that bar.
         text: all of it in words.
@@ -171,6 +172,8 @@ class ReliabilityColumn:
     width: float
     accuracy: float
     confidence: float
+    low: float
+    high: float
     photos: float
     count: str
     text: str
@@ -203,17 +206,17 @@ def reliability_diagram(chart: ReliabilityChart) -> ReliabilityDiagram:
     across, down = Scale(0, 1, frame.left, frame.right), Scale(0, 1, frame.bottom, frame.top)
     most = max((row.n for row in chart.bins), default=0)
     columns = []
-    for row, confidence, accuracy in chart.filled:
+    for (row, confidence, accuracy), (low, high) in zip(chart.filled, chart.intervals, strict=True):
         x = across(row.low)
         text = (
             f"probability {percent(row.low, 0)} to {percent(row.high, 0)}: "
             f"{counted(row.n, 'photo')}, {percent(confidence)} on average, "
-            f"{percent(accuracy)} right"
+            f"{percent(accuracy)} right (interval {percent(low)} to {percent(high)})"
         )
         columns.append(
             ReliabilityColumn(
                 round(x + 1, 2), round(across(row.high) - x - 2, 2), down(accuracy),
-                down(confidence), round(max(1.0, _STRIP * row.n / most), 2),
+                down(confidence), down(low), down(high), round(max(1.0, _STRIP * row.n / most), 2),
                 str(row.n) if row.n < 10_000 else f"{row.n / 1000:.0f}k", text,
             )
         )  # fmt: skip

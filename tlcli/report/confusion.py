@@ -38,6 +38,7 @@ class MatrixCell:
     """Photos with one true and one predicted class.
 
     Attributes:
+        share: of the photos of its row.
         shade: 0 without photos, else 1..`SHADES`: by the square root of the share of the row, so
             that a few mistakes among many photos are visible.
         photos: the most confident ones, as far as they can be shown; the cell has `more`.
@@ -46,6 +47,7 @@ class MatrixCell:
     row: int
     column: int
     n: int
+    share: float
     shade: int
     photos: tuple[CellPhoto, ...] = ()
 
@@ -119,7 +121,7 @@ def confusion_with_photos(
 def _without_photos(table: ConfusionTable) -> ConfusionMatrix:
     rows = tuple(
         tuple(
-            MatrixCell(row, column, count, _shade(share))
+            MatrixCell(row, column, count, share, _shade(share))
             for column, (count, share) in enumerate(zip(counts, shares, strict=True))
         )
         for row, (counts, shares) in enumerate(zip(table.counts, table.shares, strict=True))

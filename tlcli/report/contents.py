@@ -14,6 +14,7 @@ from tlcli.networks import bases
 from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.stage_settings import Stage
 from tlcli.report import charts, html
+from tlcli.report.answer_charts import answer_charts
 from tlcli.report.charts import ComparisonChart, ReliabilityDiagram
 from tlcli.report.confusion import ConfusionMatrix, confusion_with_photos
 from tlcli.report.examples import PhotoExample, show_examples
@@ -70,6 +71,7 @@ class ReportContents:
     stages: tuple[PlannedStage, ...]
     charts: tuple[Chart, ...]
     diagrams: tuple[ReliabilityDiagram, ...]
+    answers: tuple[Chart, ...]
     matrix: ConfusionMatrix | None
     mistakes: tuple[PhotoExample, ...]
     unsure: tuple[PhotoExample, ...]
@@ -148,6 +150,7 @@ def gather_contents(
         stages=_stages(data),
         charts=_learning_charts(data),
         diagrams=_diagrams(evaluation),
+        answers=_answers(data),
         matrix=matrix,
         mistakes=mistakes,
         unsure=unsure,
@@ -213,6 +216,11 @@ def _diagrams(evaluation: Evaluation | None) -> tuple[ReliabilityDiagram, ...]:
     if evaluation is None or not evaluation.reliability.bins:
         return ()
     return tuple(map(charts.reliability_diagram, chart_data.reliability_charts(evaluation)))
+
+
+def _answers(data: RunData) -> tuple[Chart, ...]:
+    threshold = data.calibration.threshold
+    return answer_charts(data.curves, threshold.probability if threshold else None)
 
 
 def missing_parts(data: RunData) -> dict[str, MissingPart]:

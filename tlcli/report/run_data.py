@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from tlcli.errors import Problem, RunError
 from tlcli.evaluation import labelled_photos
+from tlcli.evaluation.answer_curves import AnswerCurves, answer_curves
 from tlcli.evaluation.calibration import Calibration, read_calibration
 from tlcli.evaluation.evaluate import score
 from tlcli.evaluation.predictions import LabelledLogits, read_table
@@ -53,6 +54,7 @@ class RunData:
         folds: k-fold evaluations of its recipe, of the head and of all stages.
         parent: the run that it started from, if it did.
         unknown: how well it tells photos that show none of its classes, if that was measured.
+        curves: of the probabilities of `split`, where they are kept.
     """
 
     run: Run
@@ -72,6 +74,7 @@ class RunData:
     folds: tuple[FoldRecord, ...] = ()
     parent: ParentRecord | None = None
     unknown: UnknownRecord | None = None
+    curves: AnswerCurves | None = None
 
 
 def read_run_data(run: Run, *, raw: bool = False) -> RunData:
@@ -108,7 +111,14 @@ def read_run_data(run: Run, *, raw: bool = False) -> RunData:
         tuple(_fold_evaluations(run)),
         read_parent(run),
         find_unknown(run),
+        _curves(calibration, table),
     )
+
+
+def _curves(calibration: Calibration, table: LabelledLogits | None) -> AnswerCurves | None:
+    if table is None or not len(table.labels):
+        return None
+    return answer_curves(calibration.apply(table.logits), table.labels, table.classes)
 
 
 def _fold_evaluations(run: Run) -> Iterator[FoldRecord]:

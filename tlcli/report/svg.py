@@ -133,12 +133,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart over all epochs.
+    """A line chart, over all epochs if nothing else is said.
 
     Attributes:
         title: what is drawn, with its unit.
         description: what there is to see, for those who do not see it.
         borders: where a stage begins, with its name.
+        across: what the horizontal axis counts.
     """
 
     frame: Frame
@@ -149,3 +150,4 @@ class Chart:
     lines: tuple[Line, ...]
     borders: tuple[Tick, ...]
     marks: tuple[Mark, ...] = ()
+    across: str = "epoch"
