@@ -59,8 +59,8 @@ def test_a_letter_is_the_same_option_everywhere():
             if long in SHORT:
                 assert SHORT[long] in option.opts
     assert meant == {
-        "-c": {"--config"}, "-f": {"--force"}, "-o": {"--out"}, "-q": {"--quiet"},
-        "-r": {"--run"}, "-s": {"--set"}, "-y": {"--yes"},
+        "-c": {"--config"}, "-f": {"--force"}, "-n": {"--number"}, "-o": {"--out"},
+        "-q": {"--quiet"}, "-r": {"--run"}, "-s": {"--set"}, "-y": {"--yes"},
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from tlcli.commands.options import (
     run_or_recipe,
     with_json,
     with_recipe,
+    with_runs_dir,
 )
 from tlcli.commands.photo_arguments import with_photos
 from tlcli.pretrained.weight_access import WeightsAccess
@@ -23,6 +24,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @with_photos("folder", metavar="DIR", type=PATH)
 @click.option("--run", "run_name", type=RUN, help="The run whose photos are labelled.  "
               "[default: runs/latest]")  # fmt: skip
+@with_runs_dir
 @click.option("--number", type=click.IntRange(min=1), default=50, show_default=True,
               help="Photos to suggest.")  # fmt: skip
 @with_recipe
