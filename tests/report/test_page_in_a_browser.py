@@ -63,7 +63,7 @@ def test_a_click_shows_the_photos_of_a_cell(browser: Any, written: Path):
             row, column = link.get_attribute("data-row"), link.get_attribute("data-column")
             names = ("blue", "green", "red")
             label, predicted = names[int(row)], names[int(column)]
-            n = int(link.inner_text())
+            n = int(link.inner_text().split()[0])
             noun = "photo" if n == 1 else "photos"
             what = "predicted correctly" if row == column else f"predicted as “{predicted}”"
             assert shown(page) == [f"{n} {noun} of “{label}” {what}"]
@@ -117,7 +117,7 @@ def test_cells_open_without_the_script(browser: Any, written: Path):
         assert len(before) == 1
         link = page.locator(".matrix .right a").last
         link.click()
-        assert shown(page) == [f"{link.inner_text()} photos of “red” predicted correctly"]
+        assert shown(page) == [f"{link.inner_text().split()[0]} photos of “red” predicted correctly"]
         assert not page.locator(".hint").first.is_visible()
 
 
