@@ -117,7 +117,8 @@ def test_cells_open_without_the_script(browser: Any, written: Path):
         assert len(before) == 1
         link = page.locator(".matrix .right a").last
         link.click()
-        assert shown(page) == [f"{link.inner_text().split()[0]} photos of “red” predicted correctly"]
+        n = link.inner_text().split()[0]
+        assert shown(page) == [f"{n} photos of “red” predicted correctly"]
         assert not page.locator(".hint").first.is_visible()
 
 
