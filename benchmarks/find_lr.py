@@ -35,7 +35,7 @@ from tlcli.search.pooled_rows import PooledRows
 from tlcli.search.rate_curve import RateCurve, join_tests
 from tlcli.search.rate_sweep import sweep_rates
 from tlcli.training.batches import StoredFeed
-from tlcli.training.loop import Position
+from tlcli.training.order import Position
 from tlcli.training.plan import Plan, choose_precision, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network

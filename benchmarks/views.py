@@ -32,7 +32,9 @@ from tlcli.recipe.load import load_recipe
 from tlcli.runs.records import Epoch
 from tlcli.system import console, files
 from tlcli.training.batches import StoredFeed
-from tlcli.training.loop import Position, Snapshot, run_stage
+from tlcli.training.kept_weights import Snapshot
+from tlcli.training.loop import run_stage
+from tlcli.training.order import Position
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network

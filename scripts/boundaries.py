@@ -11,6 +11,7 @@ For each base the file holds
   parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.networks.boundaries.Boundary`;
 - `trainable`: `[trainable weights, those of batch norm]` of each layer that has some;
 - `dropout`: whether it has layers of dropout or stochastic depth, which draw in training mode;
+- `momentum`: the highest one of its layers of batch norm; null without such layers;
 - `layers`: the names of all layers in topological order, without the input;
 - `classifier`: the names of the layers that the classifier adds.
 """
@@ -68,6 +69,9 @@ def measure(base: PretrainedBase) -> dict[str, Any]:
         "trainable": trainable,
         # Keras counts the seeds of layers that draw as variables, not as weights.
         "dropout": any(len(layer.variables) > len(layer.weights) for layer in layers),
+        "momentum": max(
+            (layer.momentum for layer in layers if _is_batch_norm(layer)), default=None
+        ),
         "layers": layer_names,
         "classifier": classifier,
     }
@@ -110,13 +114,18 @@ def _build(base: PretrainedBase, size: Pair) -> Any:
 Counts = tuple[int, int, int]
 
 
+def _is_batch_norm(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization)
+
+
 def _counts(layer: Any) -> Counts:
     """The weights of a layer: all, the trainable ones outside batch norm, and those in it."""
     inner = layer.layers if isinstance(layer, keras.Sequential) else [layer]
     trainable = {True: 0, False: 0}
     for part in inner:
-        batch_norm = isinstance(part, keras.layers.BatchNormalization)
-        trainable[batch_norm] += sum(prod(weight.shape) for weight in part.trainable_weights)
+        trainable[_is_batch_norm(part)] += sum(
+            prod(weight.shape) for weight in part.trainable_weights
+        )
     return layer.count_params(), trainable[False], trainable[True]
 
 

@@ -63,6 +63,25 @@ stages:
   - {name: head, epochs: 1, learning_rate: 0.01}
   - {name: top, epochs: 3, learning_rate: 0.001, freeze_until: BOUNDARY}
 """,
+    # Averages of steps and of epochs, rates of blocks, and the order of the photos.
+    "techniques": """
+base: {name: VGG16, weights: random, image_size: 32, batch_norm: frozen}
+head: {hidden: [], dropout: 0, normalize: true}
+augment: {views: 1, horizontal_flip: true}
+stages:
+  - {name: head, solver: lbfgs}
+  - name: top
+    freeze_until: block5_conv1
+    epochs: 4
+    learning_rate: 0.01
+    optimizer: {name: sgd, momentum: 0.9}
+    layer_decay: 0.5
+    clip_norm: 1
+    ema: 0.9
+    average: best 2
+    loss: focal
+    sampler: balanced
+""",
     "whole": """
 base: {name: MobileNetV3Small, weights: random, image_size: 32, batch_norm: train}
 head: {hidden: [4], dropout: 0.5}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tlcli.audits.label_logits import PENALTY, out_of_fold_logits
-from tlcli.search.linear_probe import Fold, make_folds
+from tlcli.data.folds import Fold, make_folds
 
 
 def data(photos: int = 60, classes: int = 3):

@@ -13,6 +13,7 @@ from tlcli.images.loader import BATCH_SIZE
 from tlcli.networks.bases import BASES
 from tlcli.networks.conversion import compute_in_bfloat16
 from tlcli.networks.framework import keras
+from tlcli.networks.heads import build_head, copy_folded, set_moments
 from tlcli.networks.network import build_network, compile_forward, forward_batch
 from tlcli.recipe.settings import Head
 
@@ -323,3 +324,20 @@ def test_a_row_has_the_same_bits_at_every_place_in_a_batch(name: str, size: int)
     batch = pixels(size, count=forward_batch())
     (rows,), (turned,) = run(batch), run(batch[::-1])
     np.testing.assert_array_equal(rows, turned[::-1])
+
+
+@pytest.mark.parametrize("hidden", [(), (4,)])
+def test_a_trained_head_computes_the_same_when_it_begins_to_standardise(hidden):
+    settings = Head(hidden=hidden, dropout=0, normalize=True)
+    head = build_head((2, 2, 5), settings, 3, seed=1)
+    rows = np.random.default_rng(0).normal(3, 2, (20, 2, 2, 5)).astype(np.float32)
+    features = rows.mean(axis=(1, 2))
+    before = head(rows).numpy()
+    variance = features.var(axis=0)
+    variance[2] = 0  # does not vary
+    set_moments(head, features.mean(axis=0), variance, trained=True)
+    np.testing.assert_allclose(head(rows), before, rtol=1e-4, atol=1e-5)
+    plain = build_head((2, 2, 5), settings.model_copy(update={"normalize": False}), 3, seed=2)
+    copy_folded(head, plain)
+    np.testing.assert_allclose(plain(rows), before, rtol=1e-4, atol=1e-5)
+    assert len(head.non_trainable_variables) == 2

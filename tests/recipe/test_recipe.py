@@ -27,12 +27,13 @@ SHORT = "data:\n  dir: photos\nbase:\n  name: VGG16\n"
 
 BASES = ", ".join(bases.names())
 TOP = (
-    "name, seed, data, base, start_from, head, augment, stages, batch_size, precision, features, "
-    "unknown_rate, deterministic, search"
+    "name, seed, data, base, start_from, head, augment, stages, gradual, batch_size, precision, "
+    "features, unknown_rate, deterministic, search"
 )
 STAGE = (
     "name, freeze_until, unfreeze_from, epochs, learning_rate, optimizer, schedule, monitor, "
-    "early_stopping, class_weights, label_smoothing, batch_size"
+    "early_stopping, class_weights, label_smoothing, batch_size, layer_decay, rates, "
+    "clip_norm, l2_sp, ema, average, loss, sampler, solver"
 )
 
 
@@ -100,12 +101,12 @@ BAD = [
         "augment.horizontal_flip: found 'maybe'; must be true or false",
     ),
     # blocks
-    ("head: 3", "head: found 3; must be a block of pooling, hidden, dropout, l2"),
-    ("head: [1]", "head: found [1]; must be a block of pooling, hidden, dropout, l2"),
+    ("head: 3", "head: found 3; must be a block of pooling, hidden, dropout, l2, normalize"),
+    ("head: [1]", "head: found [1]; must be a block of pooling, hidden, dropout, l2, normalize"),
     (
         "head: {droput: 0.1}",
         "head.droput: unknown key 'droput'; did you mean 'dropout'? "
-        "(allowed: pooling, hidden, dropout, l2)",
+        "(allowed: pooling, hidden, dropout, l2, normalize)",
     ),
     (
         "staged: 1",
@@ -475,7 +476,7 @@ def test_an_empty_override_restores_the_default(load):
         (
             "head.droput=0.1",
             "unknown key 'droput'; did you mean 'dropout'? "
-            "(allowed: pooling, hidden, dropout, l2)",
+            "(allowed: pooling, hidden, dropout, l2, normalize)",
         ),
         ("stages.7.epochs=3", "stages has 2 entries"),
         ("stages[2].epochs=3", "stages has 2 entries"),

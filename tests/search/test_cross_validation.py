@@ -19,7 +19,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 from tlcli.runs.fold_record import FOLDS, FOLDS_WITH_TUNING, read_folds, write_folds
 from tlcli.search.fold_folder import begin_record, find_known
 from tlcli.search.fold_plan import FoldPlan, plan_folds
-from tlcli.training.loop import epoch_order
+from tlcli.training.order import epoch_order
 
 RECIPE = """
 name: shapes

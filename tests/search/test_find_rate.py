@@ -18,7 +18,7 @@ from tlcli.runs.rate_record import read_rate_test
 from tlcli.search import rate_sweep
 from tlcli.search.rate_curve import RateCurve, swept_rates
 from tlcli.search.write_rate import write_rate
-from tlcli.training.loop import Position, draw_picks
+from tlcli.training.order import Position, draw_picks
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network
@@ -180,6 +180,18 @@ def test_a_stage_that_is_not_there(recipe, cli):
 
 
 @pytest.mark.slow
+def test_a_stage_that_is_solved_has_no_rate(recipe, cli):
+    solved = "stages: [{name: head, solver: lbfgs}, {name: top, freeze_until: block5_conv2}]\n"
+    path = recipe(solved)
+    path.write_text(path.read_text().replace("hidden: [8]", "hidden: [], dropout: 0"))
+    refused = cli("find-lr", "--config", path)
+    assert refused.exit_code == 1
+    assert refused.stderr.endswith(
+        "error: stage 'head': it is solved by lbfgs, and has no learning rate; name another with "
+        "--stage top\n"
+    )
+
+
 def test_live_views_and_mixing_are_tested_as_they_are_trained(recipe, cli):
     live = HEAD + "augment: {views: live, horizontal_flip: true, mixup: 0.2}\nbatch_size: 12\n"
     done = cli("find-lr", "--config", recipe(live), "--seeds", "1", "--json")

@@ -17,7 +17,8 @@ from tlcli.runs.records import Epoch
 from tlcli.search.head_trials import HeadTrial, stack_key, train_side_by_side
 from tlcli.search.pooled_rows import PooledRows
 from tlcli.training.batches import StoredFeed
-from tlcli.training.loop import Position, run_stage
+from tlcli.training.loop import run_stage
+from tlcli.training.order import Position
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network
@@ -140,6 +141,13 @@ def test_two_classes_and_no_hidden_layer(side_by_side, photos):
     more = "stages: [{name: head, epochs: 3, learning_rate: 0.01}]\n"
     flat = {("head", "hidden"): [], ("head", "pooling"): "flatten"}
     check_equal(side_by_side(more, [{**flat, ("head", "l2"): 0.1}, flat]))
+
+
+@pytest.mark.slow
+def test_features_are_standardised_as_in_a_run(side_by_side):
+    normalized = {("head", "normalize"): True, ("base", "batch_norm"): "frozen"}
+    trials = [normalized, {**normalized, ("stages", 0, "learning_rate"): 0.01}]
+    check_equal(side_by_side(STAGES + VIEWS, trials))
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tlcli.data.folds import make_folds
 from tlcli.networks.bases import BASES
 from tlcli.runs.probe_record import ACCURACY_CHARTS, LEARNING_CHARTS, PROBE, read_probe
-from tlcli.search import linear_probe
 from tlcli.search.probe import probed_boundaries
 
 RECIPE = "name: shapes\ndata: {{dir: {}}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
@@ -170,7 +170,7 @@ def test_record_and_charts_are_kept_and_what_is_printed_says_where(cli, shapes, 
 def test_groups_stay_together():
     labels = np.repeat([0, 1], 20)
     groups = [f"g{number // 4}" for number in range(40)]
-    for fold in linear_probe.make_folds(labels, groups, 5, seed=3):
+    for fold in make_folds(labels, groups, 5, seed=3):
         fitted, judged = ({groups[i] for i in part} for part in fold)
         assert not fitted & judged
 

@@ -15,7 +15,7 @@ from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
 from tlcli.runs.metrics import read_metrics
-from tlcli.training import loop
+from tlcli.training import order as orders
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.train import train
@@ -72,7 +72,7 @@ def train_with_keras(plan):
         )
         best, kept = np.inf, []
         for epoch in range(stage.epochs):
-            order, total = loop.epoch_order(chosen.seed, number, epoch, len(labels)), 0.0
+            order, total = orders.epoch_order(chosen.seed, number, epoch, len(labels)), 0.0
             for start in range(0, len(order), 8):
                 picked = order[start : start + 8]
                 network.whole.reset_metrics()

@@ -14,8 +14,8 @@ from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.training.batches import LiveFeed, StoredFeed
-from tlcli.training.loop import Position, draw_picks, epoch_order
 from tlcli.training.mixing import Mix
+from tlcli.training.order import Position, draw_picks, epoch_order
 
 RECIPE = """
 data: {dir: 'PHOTOS'}

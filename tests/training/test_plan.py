@@ -324,3 +324,26 @@ def test_check_of_what_is_right_and_of_what_is_no_recipe(load, write_recipe):
         "message": "found 'x'",
         "hint": "must be a whole number",
     }
+
+
+@pytest.mark.parametrize(
+    ("base", "settings", "said"),
+    [
+        (
+            "MobileNetV2",
+            "batch_size=8",
+            "keeps 0.999 of its running mean and variance in each step, so that after 90 steps 91% "
+            "are still those of the beginning: validation can stay at chance while training does "
+            "well; train 2,995 steps or more",
+        ),
+        ("MobileNetV2", "base.batch_norm=frozen", ""),
+        ("EfficientNetV2B0", "batch_size=8", ""),
+        ("SmallConvNet", "batch_size=8", ""),
+        ("VGG16", "batch_size=8", ""),
+    ],
+)
+def test_batch_norm_that_cannot_settle_is_a_warning(load, base, settings, said):
+    made = make_plan(preflight(load("", f"base.name={base}", settings)))
+    found = [str(problem) for problem in made.problems if "running mean" in problem.message]
+    assert len(found) == bool(said)
+    assert said in "".join(found)

@@ -8,7 +8,7 @@ import pytest
 from tlcli.networks.framework import keras, tf
 from tlcli.networks.logits import cross_entropy
 from tlcli.runs.records import Epoch
-from tlcli.training.loop import make_epoch
+from tlcli.training.progress import make_epoch
 from tlcli.training.step import _Tally
 
 

@@ -29,7 +29,8 @@ from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Data
 from tlcli.runs import directory, resume
 from tlcli.system import files, signals
-from tlcli.training import loop, mixing, saving, stages
+from tlcli.training import mixing, saving, stages
+from tlcli.training.order import epoch_order
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.train import TrainedRun, train
@@ -150,7 +151,7 @@ def plain_losses(ran: Ran) -> list[float]:
         )
         best, kept = np.inf, network.whole.get_weights()
         for epoch in range(settings.epochs):
-            order = loop.epoch_order(chosen.seed, number, epoch, len(items))
+            order = epoch_order(chosen.seed, number, epoch, len(items))
             total = 0.0
             for start in range(0, len(order), chosen.batch_size):
                 picked = order[start : start + chosen.batch_size]
@@ -534,7 +535,7 @@ def test_mixed_photos_train_as_keras_trains_on_soft_labels(run, kind):
     smooth = np.eye(3)[[item.label for item in items]] * 0.9 + 0.1 / 3
     weighted = smooth * np.array([1, 2, 3])[[item.label for item in items]][:, None]
     for epoch, line in enumerate(ran.metrics()):
-        order, total = loop.epoch_order(0, 0, epoch, len(items)), 0.0
+        order, total = epoch_order(0, 0, epoch, len(items)), 0.0
         for batch in range(3):
             picked = order[8 * batch : 8 * batch + 8]
             at = mixing.Step(0, "head", epoch, batch)

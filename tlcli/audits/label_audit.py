@@ -14,6 +14,7 @@ from tlcli.audits import confident_learning, neighbours
 from tlcli.audits.label_logits import out_of_fold_logits
 from tlcli.data.dataset import Index, Item
 from tlcli.data.findings import relative_name
+from tlcli.data.folds import Fold, make_folds
 from tlcli.evaluation.intervals import wilson_interval
 from tlcli.features.pooled import PooledFeatures, count_missing, pool_features
 from tlcli.images.loader import View
@@ -29,11 +30,10 @@ from tlcli.runs.label_audit_record import (
     Suspect,
 )
 from tlcli.runs.probe_record import fingerprint_photos
-from tlcli.search import linear_probe
-from tlcli.search.linear_probe import Fold
 from tlcli.search.probe import choose_folds, probed_boundaries, select_judgeable
 from tlcli.search.subject import find_groups
 from tlcli.system import console, signals
+from tlcli.system.machine import use_one_thread
 from tlcli.training import estimate
 from tlcli.training.plan import Plan
 from tlcli.training.preparation import load_network
@@ -89,7 +89,7 @@ def audit_labels(plan: Plan) -> LabelAudit:
         seconds = {"features": round(time.monotonic() - started, 2)}
     photos = _judgeable(plan, items, pooled)
     started = time.monotonic()
-    with linear_probe.use_one_thread():
+    with use_one_thread():
         logits = out_of_fold_logits(photos.features, photos.labels, photos.divisions)
     probabilities = softmax(logits)
     suspects, decided = _suspects(plan.index, photos, probabilities)
@@ -159,8 +159,7 @@ def _judgeable(plan: Plan, items: Sequence[Item], pooled: PooledFeatures) -> _Au
     seed = plan.recipe.seed
     first = choose_folds(compact, groups, seed)
     others = [
-        linear_probe.make_folds(compact, groups, len(first), seed + number)
-        for number in range(1, DIVISIONS)
+        make_folds(compact, groups, len(first), seed + number) for number in range(1, DIVISIONS)
     ]
     return _AuditedPhotos(
         chosen,

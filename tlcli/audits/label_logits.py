@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.data.folds import Fold
 from tlcli.networks.temperature import fit_temperature
-from tlcli.search.linear_probe import Fold
 from tlcli.system import console
 
 Array = npt.NDArray[Any]

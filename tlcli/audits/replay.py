@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.audits.photo_choice import choose_photos, class_scores
+from tlcli.data.folds import make_folds, smallest_class
 from tlcli.evaluation.intervals import resampled_interval
-from tlcli.search import linear_probe
 from tlcli.system.stateless_random import make_generator
 
 Array = npt.NDArray[Any]
@@ -68,8 +68,8 @@ def replay_choice(
         labels: numbers of classes, counted from 0, (n,), all of which occur.
         groups: the name of each photo's group, which stays together.
     """
-    least = linear_probe.smallest_class(labels, np.asarray(groups))
-    folds = linear_probe.make_folds(labels, groups, min(FOLDS, least), seed) if least > 1 else []
+    least = smallest_class(labels, np.asarray(groups))
+    folds = make_folds(labels, groups, min(FOLDS, least), seed) if least > 1 else []
     classes = int(labels.max()) + 1
     scores: list[tuple[float, float, float]] = []
     sizes = []

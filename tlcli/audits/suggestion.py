@@ -22,8 +22,8 @@ from tlcli.features.pooled import PooledFeatures, count_missing, pool_features
 from tlcli.images.loader import View
 from tlcli.networks.network import Network
 from tlcli.runs.directory import Run
-from tlcli.search import linear_probe
 from tlcli.system import console, signals
+from tlcli.system.machine import use_one_thread
 from tlcli.training import estimate
 from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network
@@ -181,7 +181,7 @@ def _choose(
     features = rows[[places[item.digest] for item in labelled]]
     unlabelled = rows[[places[item.digest] for item in others]]
     groups = [candidates.labelled_groups[item.digest] for item in labelled]
-    with linear_probe.use_one_thread():
+    with use_one_thread():
         chosen = choose_photos(features, labels, unlabelled, count)
         gain = replay_choice(features, labels, groups, count, plan.recipe.seed)
     photos = tuple(

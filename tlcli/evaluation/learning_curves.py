@@ -100,7 +100,9 @@ def _figure(curves: LearningCurves) -> Any:
     loss.set(ylabel="loss")
     title = f"thin: as measured; thick: moving average, factor {chart_data.SMOOTHING:g}"
     loss.legend(title=title, frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
-    rate.set(ylabel="learning rate", xlabel="epoch", yscale="log", xlim=(0.5, curves.epochs + 0.5))
+    # A stage that was solved has none.
+    scale = "log" if max(curves.learning_rate.series[0].values) > 0 else "linear"
+    rate.set(ylabel="learning rate", xlabel="epoch", yscale=scale, xlim=(0.5, curves.epochs + 0.5))
     # matplotlib's own labels of powers are mathematics, which no text here may be.
     rate.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     rate.yaxis.set_minor_formatter(NullFormatter())

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from tlcli.errors import BoundaryError, Problem, suggestion
+from tlcli.networks.blocks import BaseBlock, find_blocks
 from tlcli.networks.boundaries import NO_LAYER, PIXELS, Boundary, FirstLayer, LayerNames
 from tlcli.networks.preprocessing import PixelConvention, preprocess
 from tlcli.networks.scratch import OwnHead, build_layers
@@ -63,6 +64,11 @@ class PretrainedBase:
         """Whether it has dropout or stochastic depth inside, which draw in training mode."""
         return bool(_measured()[self.name]["dropout"])
 
+    @property
+    def batch_norm_momentum(self) -> float | None:
+        """What its batch norm keeps of its statistics in a step, the most; None without any."""
+        return cast(float | None, _measured()[self.name]["momentum"])
+
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
         """The clean boundaries, bottom to top, the pixels first."""
@@ -79,6 +85,11 @@ class PretrainedBase:
             pixels,
             *(replace(layer, practical=False) if layer.name in idle else layer for layer in layers),
         )
+
+    @cached_property
+    def blocks(self) -> tuple[BaseBlock, ...]:
+        """The blocks that have weights to train, bottom to top."""
+        return find_blocks(self.layers, self.boundaries, _measured()[self.name]["trainable"])
 
     @property
     def top(self) -> Boundary:
@@ -118,8 +129,7 @@ class PretrainedBase:
         if freeze_until is None:
             return 0
         count = self.boundary(freeze_until).trainable(batch_norm)
-        between = self.first_layer(unfreeze_from).between if unfreeze_from else ()
-        for layer in between:
+        for layer in self.first_layer(unfreeze_from).between if unfreeze_from else ():
             kernels, in_norm = _measured()[self.name]["trainable"][layer]
             count -= int(kernels + (in_norm if batch_norm == "train" else 0))
         return count
@@ -148,9 +158,8 @@ class PretrainedBase:
     def _layer_names(self) -> LayerNames:
         # With ImageNet's weights Keras puts one more layer in front of EfficientNets.
         in_front = 2 if self.convention == "efficientnet" else 1
-        classifier = tuple(_measured()[self.name]["classifier"])
-        weighted = _measured()[self.name]["trainable"]
-        return LayerNames(self.name, self.layers, weighted, self.boundaries, classifier, in_front)
+        weighted, added = (_measured()[self.name][part] for part in ("trainable", "classifier"))
+        return LayerNames(self.name, self.layers, weighted, self.boundaries, tuple(added), in_front)
 
     def preprocess(self, x: Any) -> Any:
         """Turn raw RGB pixels 0..255 into those that the base expects: see `preprocessing`."""

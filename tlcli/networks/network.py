@@ -11,10 +11,10 @@ tail(trunk(x)) equals base(x) bit for bit, and what a stage trains is at once pa
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,32 +24,13 @@ from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.checksums import compute_checksums
 from tlcli.networks.conversion import copy_in_float32
 from tlcli.networks.framework import has_onednn, keras, tf
+from tlcli.networks.heads import HeadSettings, add_head
 
 #: A Keras model, layer or variable; Keras has no type hints that help.
 Model = Any
 Layer = Any
 Variable = Any
 Array = npt.NDArray[Any]
-
-
-class HeadSettings(Protocol):
-    """The settings that a head is built from, as the recipe's `head` block has them.
-
-    Attributes:
-        pooling: avg, max or flatten.
-        hidden: units of each hidden layer.
-        dropout: the share of the last hidden layer that is left out in training.
-        l2: the factor of the penalty on the squares of all kernels.
-    """
-
-    @property
-    def pooling(self) -> str: ...
-    @property
-    def hidden(self) -> Sequence[int]: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def l2(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -61,12 +42,14 @@ class Network:
         base: raw RGB pixels 0..255, shape (n, height, width, 3) -> the base's output.
         head: the base's output -> logits, shape (n, 1) for two classes, else (n, classes).
         whole: pixels -> probabilities of the same shape; what a run saves.
+        start: the pretrained weights of layers by name, where training is to remember them.
     """
 
     row: PretrainedBase
     base: Model
     head: Model
     whole: Model
+    start: Mapping[str, Sequence[Array]] = field(default_factory=dict)
 
     @cached_property
     def in_float32(self) -> Model:
@@ -199,48 +182,15 @@ def build_network(
     whose work is small beside it, computes in float32 in every precision, and so does the output.
     """
     base = row.build(image_size, seed=seed, precision=precision)
-    logits = _classifier(base.output, head, classes, seed=seed)
-    activation = "sigmoid" if classes == 2 else "softmax"
+    return join(row, base, add_head(base.output, head, classes, seed=seed))
+
+
+def join(row: PretrainedBase, base: Model, logits: Any) -> Network:
+    """The network of a base and the logits that a head computes of its output."""
+    activation = "sigmoid" if logits.shape[-1] == 1 else "softmax"
     probabilities = keras.layers.Activation(activation, dtype="float32", name="probabilities")
     whole = keras.Model(base.input, probabilities(logits), name=row.name.lower())
     return Network(row, base, keras.Model(base.output, logits, name="head"), whole)
-
-
-#: The layers of a head, by their names; hidden ones count from 1, dropout may be missing.
-POOL, HIDDEN, DROPOUT, LOGITS = "head_pool", "head_dense_{}", "head_dropout", "head_logits"
-
-
-def build_head(shape: Sequence[int], head: HeadSettings, classes: int, *, seed: int) -> Model:
-    """The head that `build_network` puts on a base with an output of this shape, by itself."""
-    top = keras.Input(shape)
-    logits = _classifier(top, head, classes, seed=seed)
-    return keras.Model(top, logits, name="head")
-
-
-def _classifier(top: Any, head: HeadSettings, classes: int, *, seed: int) -> Any:
-    layers = keras.layers
-    pooling = {
-        "avg": layers.GlobalAveragePooling2D,
-        "max": layers.GlobalMaxPooling2D,
-        "flatten": layers.Flatten,
-    }[head.pooling]
-    x = pooling(name=POOL, dtype="float32")(top)
-    # Each layer draws from a seed of its own: two with one seed would start alike.
-    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * len(head.hidden) + 2) // 2)
-
-    def dense(units: int, name: str, **options: Any) -> Any:
-        kernel = keras.initializers.GlorotUniform(seed=int(next(seeds)))
-        penalty = keras.regularizers.L2(head.l2) if head.l2 else None
-        return layers.Dense(
-            units, name=name, kernel_initializer=kernel, kernel_regularizer=penalty, **options
-        )
-
-    for number, units in enumerate(head.hidden, start=1):
-        x = dense(units, HIDDEN.format(number), activation="relu", dtype="float32")(x)
-    if head.dropout:
-        x = layers.Dropout(head.dropout, seed=int(next(seeds)), name=DROPOUT)(x)
-    units = 1 if classes == 2 else classes
-    return dense(units, LOGITS, dtype="float32")(x)
 
 
 def forward_batch() -> int:

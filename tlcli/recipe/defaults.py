@@ -9,6 +9,7 @@ from tlcli.networks.boundaries import PIXELS
 from tlcli.recipe.problems import base_of
 from tlcli.recipe.recipe import plain_name
 from tlcli.recipe.settings import RANDOM
+from tlcli.recipe.stage_settings import FINE_TUNING_RATE
 
 #: The rate of a stage that trains layers from random weights; fine-tuning has a lower one.
 SCRATCH_RATE = 1e-3
@@ -22,6 +23,8 @@ def fill_in(raw: dict[str, Any], stem: str) -> None:
         _fill_in_base(raw, base, row)
     if raw.get("stages") is None:
         raw["stages"] = _default_stages(base if isinstance(base, dict) else {})
+        if row is not None:
+            raw["stages"] += deeper_stages(raw, row)
     if _is_from_scratch(base):
         _fill_in_rates(raw["stages"])
 
@@ -61,6 +64,28 @@ def _default_stages(base: dict[str, Any]) -> list[Any]:
         return [{"name": "scratch", "freeze_until": boundary}]
     tuning = [{"name": "fine-tune", "freeze_until": boundary}] if boundary else []
     return [{"name": "head"}, *tuning]
+
+
+def deeper_stages(raw: dict[str, Any], row: PretrainedBase) -> list[dict[str, Any]]:
+    """The stages that `gradual` adds to the default plan of a raw recipe: one block more in each.
+
+    Each has about a third of the rate of the one before. They are as many as the base has blocks
+    for.
+    """
+    wanted, boundary = raw.get("gradual"), raw["base"].get("freeze_until")
+    order = [known.name for known in row.boundaries]
+    if type(wanted) is not int or boundary not in order or _is_from_scratch(raw["base"]):
+        return []
+    lower = [block.below.name for block in reversed(row.blocks)]
+    lower = [name for name in lower if order.index(name) < order.index(boundary)]
+    return [
+        {
+            "name": f"fine-tune-{number}",
+            "freeze_until": name,
+            "learning_rate": float(f"{FINE_TUNING_RATE * 0.1 ** ((number - 1) / 2):.0e}"),
+        }
+        for number, name in enumerate(lower[: max(wanted - 2, 0)], start=2)
+    ]
 
 
 def _is_from_scratch(base: Any) -> bool:

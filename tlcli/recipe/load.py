@@ -34,7 +34,7 @@ from tlcli.system.yamlfile import (
 )
 
 #: Blocks that may be written as the value of one of their keys; `--set` may add others to it.
-_SHORTHAND = {"optimizer": "name", "schedule": "name", "early_stopping": "patience"}
+_SHORTHAND = {"optimizer": "name", "schedule": "name", "early_stopping": "patience", "loss": "name"}
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

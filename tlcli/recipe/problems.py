@@ -14,6 +14,7 @@ from tlcli.networks.boundaries import HEAD_ALONE, NAME_EXPECTED
 from tlcli.recipe.block import Block
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import RANDOM
+from tlcli.recipe.technique_problems import check_techniques
 from tlcli.system.yamlfile import Document, KeyPath, format_key
 
 
@@ -33,6 +34,7 @@ def cross_check(raw: dict[str, Any], document: Document) -> Iterator[Problem]:
             if not row.pretrained and base.get("weights") != RANDOM:
                 yield bases.without_weights(row, document.where(("base", "weights")))
             yield from _check_boundaries(raw, row, document)
+    yield from check_techniques(raw, base_of(raw), document)
     yield from _check_mixing(raw.get("augment"), document)
     stages = raw.get("stages")
     names = (

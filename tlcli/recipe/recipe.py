@@ -18,7 +18,7 @@ from tlcli.recipe.augment import Augment
 from tlcli.recipe.block import Block
 from tlcli.recipe.first_layer import leave_out_boundaries
 from tlcli.recipe.settings import Base, Data, Features, Head, as_path
-from tlcli.recipe.stage_settings import Stage
+from tlcli.recipe.stage_settings import Stage, leave_out_techniques
 from tlcli.system.yamlfile import Document, dump_yaml
 
 #: Bytes of a name: a folder's may have 255, and a run adds its number, or what it replaces.
@@ -97,6 +97,13 @@ class Recipe(Block):
     stages: tuple[Stage, ...] = Field(
         min_length=1, max_length=64, description="default: a head stage, then fine-tuning"
     )
+    gradual: int | None = Field(
+        None,
+        ge=2,
+        le=64,
+        description="how many stages the default plan has: after that of the head, each trains one "
+        "block more; instead of stages",
+    )
     batch_size: int = Field(32, ge=1, le=65_536, description="of training and extraction")
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
         "auto", description="of the base; auto: mixed_bfloat16 where it is faster, else float32"
@@ -164,8 +171,9 @@ class Recipe(Block):
         return self._document.where(key)
 
     def resolved(self) -> dict[str, Any]:
-        """Plain values with every default filled in, as kept in a run."""
+        """Plain values with every default filled in, as kept in a run; without what is off."""
         values = self.model_dump(mode="json")
+        del values["gradual"]  # which is what the stages say
         if self.search is None:
             del values["search"]
         if self.start_from is None:
@@ -173,6 +181,7 @@ class Recipe(Block):
         if self.devices == 1:
             del values["devices"]
         leave_out_boundaries(values)
+        leave_out_techniques(values, self.stages)
         return values
 
     def as_yaml(self) -> str:
@@ -191,6 +200,8 @@ class Recipe(Block):
             del values["data"]["depth"]
         if self.unknown_rate == UNKNOWN_RATE:  # the same
             del values["unknown_rate"]
+        if not self.head.normalize:  # the same
+            del values["head"]["normalize"]
         # As written by version 0.1.0; which photos are for the test is told by their fingerprint.
         values["data"]["split"]["test"] = self.data.split.test_share(unsplit=True)
         if self.start_from is not None:

@@ -205,6 +205,10 @@ class Head(Block):
     ] = Field((256,), description="units of each hidden layer (relu); [] for none")
     dropout: Fraction = Field(0.5, description="share of units dropped before the output")
     l2: float = Field(0.0, ge=0, le=10, description="L2 penalty on the head's kernels")
+    normalize: bool = Field(
+        False,
+        description="standardise the pooled features by the mean and spread of the training photos",
+    )
 
 
 class Features(Block):

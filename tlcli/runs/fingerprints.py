@@ -104,6 +104,7 @@ def _recipe_differences(run: Run, recipe: Recipe) -> Iterator[str]:
     for values in (then, now):
         if values.get("data.split.test") is None:
             values["data.split.test"] = TEST_SHARE
+        values.setdefault("head.normalize", False)  # which the recipes of version 0.1.0 lack
     changed = sorted(
         key
         for key in then.keys() | now.keys()

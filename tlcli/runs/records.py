@@ -122,16 +122,26 @@ class StageResult(RecordPart):
     Attributes:
         epochs: how many were trained.
         best_epoch: counted from 1.
+        averaged: the epochs whose average the stage handed on, if they are several; left out
+            otherwise.
         seconds: of all its epochs.
     """
 
     name: str
     epochs: PositiveInt
     best_epoch: PositiveInt
+    averaged: tuple[PositiveInt, ...] = ()
     val_loss: NonNegativeFloat | None = None
     val_accuracy: Share | None = None
     seconds: NonNegativeFloat
     test: Score | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_average(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        if not self.averaged:
+            values.pop("averaged", None)
+        return values
 
 
 class Extraction(RecordPart):

@@ -25,7 +25,8 @@ from tlcli.evaluation.predictions import LabelledLogits
 from tlcli.features import addresses, extraction
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.features.store import TrunkRows
-from tlcli.networks.network import Network, build_head
+from tlcli.networks.heads import build_head
+from tlcli.networks.network import Network
 from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.networks.temperature import log_loss
 from tlcli.runs.calibration_record import fit_calibration
@@ -35,7 +36,8 @@ from tlcli.search.fold_plan import FoldPlan
 from tlcli.system import console, locks, signals
 from tlcli.training import estimate
 from tlcli.training.batches import StoredFeed, make_training_feed
-from tlcli.training.loop import Position, Unwatched, run_stage
+from tlcli.training.loop import Unwatched, run_stage
+from tlcli.training.order import Position
 from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network, note_extraction
 from tlcli.training.step import Scorer

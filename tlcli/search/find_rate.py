@@ -10,11 +10,13 @@ from typing import Any
 from tlcli.errors import Problem, RecipeError, RunError, suggestion
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.networks.network import Network
+from tlcli.recipe.stage_settings import LBFGS
 from tlcli.search.rate_curve import STEPS, RateCurve, join_tests, swept_rates
 from tlcli.search.rate_sweep import sweep_rates
 from tlcli.system import console, signals
 from tlcli.training.batches import StoredFeed, make_training_feed
-from tlcli.training.loop import Position, Unwatched, run_stage
+from tlcli.training.loop import Unwatched, run_stage
+from tlcli.training.order import Position
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stage_plan import StagePlan
@@ -73,17 +75,22 @@ class RateSearch:
 def stage_number(plan: Plan, name: str | None) -> int:
     """The number of a stage from 0; the first one without a name.
 
-    Raises `RecipeError` for a name that no stage has, with those that there are.
+    Raises `RecipeError` for a name that no stage has, with those that there are, and for a stage
+    without a rate.
     """
     names = [planned.stage.name for planned in plan.stages]
-    if name is None:
-        return 0
-    if name not in names:
-        message = f"the recipe {plan.recipe.path.name} has no such stage"
-        raise RecipeError(
-            Problem(f"--stage {console.one_line(name)}", message, suggestion(name, names))
-        )
-    return names.index(name)
+    if name is None or name in names:
+        number = 0 if name is None else names.index(name)
+        if plan.stages[number].stage.solver == LBFGS:
+            message = "it is solved by lbfgs, and has no learning rate"
+            others = [planned.stage.name for planned in plan.stages[number + 1 :]]
+            hint = f"name another with --stage {others[0]}" if others else ""
+            raise RecipeError(Problem(f"stage '{names[number]}'", message, hint))
+        return number
+    message = f"the recipe {plan.recipe.path.name} has no such stage"
+    raise RecipeError(
+        Problem(f"--stage {console.one_line(name)}", message, suggestion(name, names))
+    )
 
 
 def find_rate(plan: Plan, number: int, seeds: int = SEEDS) -> RateSearch:

@@ -14,13 +14,13 @@ from tlcli.data.audit import inspect_photos
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Index, Item
 from tlcli.data.findings import group_unreadable
+from tlcli.data.folds import make_folds, smallest_class
 from tlcli.data.photo_groups import distinct_photos, group_photos
 from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem, RecipeError
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs.fold_record import FoldRecord, FoldSettings
 from tlcli.runs.probe_record import fingerprint_photos
-from tlcli.search import linear_probe
 from tlcli.system import console
 from tlcli.training import estimate
 from tlcli.training.plan import Plan
@@ -107,7 +107,7 @@ class FoldPlan:
         """
         recipe = self.plan.recipe.model_copy(update={"seed": seed})
         names = np.asarray(self.groups)
-        for fold in linear_probe.make_folds(self.labels, self.groups, self.folds, seed):
+        for fold in make_folds(self.labels, self.groups, self.folds, seed):
             splits: list[SplitName] = ["train"] * len(names)
             for position in fold.judged:
                 splits[position] = "test"
@@ -125,11 +125,11 @@ class FoldPlan:
     def _held_back(self, fitted: Array, names: Array, seed: int) -> Array:
         """Those of a fold's photos that choose the best epoch; none where the recipe has none."""
         labels, groups = self.labels[fitted], names[fitted]
-        most = linear_probe.smallest_class(labels, groups)
+        most = smallest_class(labels, groups)
         if not self.val or most < 2:
             return fitted[:0]
         parts = min(most, max(2, round(len(names) / self.val)))
-        inner = linear_probe.make_folds(labels, groups.tolist(), parts, seed)[0]
+        inner = make_folds(labels, groups.tolist(), parts, seed)[0]
         return np.asarray(fitted[inner.judged])
 
     def text(self) -> str:

@@ -21,7 +21,9 @@ from tlcli.runs.records import Epoch
 from tlcli.search.pooled_rows import PooledPhotos, PooledRows
 from tlcli.search.stacked_heads import HeadOptions, HeadStack, HeadState, with_weights
 from tlcli.system import signals
-from tlcli.training.loop import Position, StageOutcome, StageProgress, draw_picks, make_epoch
+from tlcli.training.kept_weights import StageOutcome
+from tlcli.training.order import Position, draw_picks
+from tlcli.training.progress import StageProgress, make_epoch
 from tlcli.training.stage_plan import StagePlan
 from tlcli.training.step import Means
 
@@ -65,7 +67,8 @@ def stack_key(trial: HeadTrial) -> tuple[Any, ...]:
         (plan.batch_size, plan.stage.optimizer.model_dump_json()) for plan in trial.plans
     )
     head = recipe.head
-    return head.pooling, head.hidden, recipe.augment.kept_views, bool(head.dropout), stages
+    features = head.pooling, head.normalize, recipe.augment.kept_views
+    return features, head.hidden, bool(head.dropout), stages
 
 
 def train_side_by_side(rows: PooledRows, trials: Sequence[HeadTrial]) -> None:

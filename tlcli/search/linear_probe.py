@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tlcli.data.folds import Fold, make_folds, smallest_class
 
 Array = npt.NDArray[Any]
 
@@ -31,33 +32,6 @@ _INNER_FOLDS = 4
 NEIGHBOURS = 10
 
 _MAX_STEPS = 300
-
-
-class Fold(NamedTuple):
-    """Positions of photos: those to fit on, and those to judge on."""
-
-    fitted: Array
-    judged: Array
-
-
-def use_one_thread() -> AbstractContextManager[Any]:
-    """A block in which matrix products take one thread: for these small ones, several only wait for
-    each other, several times as long as the product takes."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[Any] = threadpool_limits(1)
-    return limits
-
-
-def make_folds(labels: Array, groups: Sequence[str], folds: int, seed: int) -> list[Fold]:
-    """Stratified folds in which photos of one group stay together."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():  # of classes that are not in every fold
-        warnings.simplefilter("ignore", UserWarning)
-        parts = splitter.split(np.zeros((len(labels), 1)), labels, np.asarray(groups))
-        return [Fold(fitted, judged) for fitted, judged in parts]
 
 
 def divide_again(labels: Array, groups: Sequence[str], fold: Fold, seed: int) -> Fold | None:
@@ -100,11 +74,6 @@ def choose_strength(features: Array, labels: Array, part: Fold | None) -> float:
         probabilities = model.probabilities(features[part.judged])
         losses.append(log_loss(labels[part.judged], probabilities, labels=model.classes))
     return STRENGTHS[int(np.argmin(losses))]
-
-
-def smallest_class(labels: Array, groups: Array) -> int:
-    """The fewest groups that a class has photos in."""
-    return min(len(set(groups[labels == label])) for label in np.unique(labels))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,16 @@ from tlcli.data.splits import SplitName
 from tlcli.features import addresses, extraction
 from tlcli.features.open_store import open_store
 from tlcli.networks.framework import keras, tf
-from tlcli.networks.network import POOL, Model, build_head, compile_forward
+from tlcli.networks.heads import POOL, Model, build_head
+from tlcli.networks.network import compile_forward
 from tlcli.pretrained.weights import describe_weights
 from tlcli.recipe.recipe import Recipe
 from tlcli.training.batches import StoredFeed
 from tlcli.training.plan import Plan, without_unreadable
 from tlcli.training.preparation import load_network, note_extraction
+from tlcli.training.standardize import AT_ONCE, measure_moments
 
 Array = npt.NDArray[Any]
-
-#: Rows that are read and pooled at once.
-POOLED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class PooledRows:
         self._network = load_network(plan.recipe, plan.source, len(plan.index.classes))
         self.weights = describe_weights(self._network.base, plan.row, plan.source)
         self._pooled: dict[tuple[SplitName, str, int], PooledPhotos] = {}
+        self._standardized: dict[tuple[SplitName, str, int], PooledPhotos] = {}
         self._fill()
 
     def _fill(self) -> None:
@@ -81,21 +81,34 @@ class PooledRows:
         key = (split, recipe.head.pooling, views)
         if key not in self._pooled:
             self._pooled[key] = self._pool(recipe, split, views)
-        return self._pooled[key]
+        if not recipe.head.normalize:
+            return self._pooled[key]
+        # By the training photos in the views of this recipe, which decide about other photos, too.
+        place = (split, recipe.head.pooling, recipe.augment.kept_views)
+        if place not in self._standardized:
+            self._standardized[place] = self._standardize(recipe, self._pooled[key])
+        return self._standardized[place]
 
     def new_head(self, recipe: Recipe) -> Model:
         """The head that a run of this recipe begins with."""
         shape, classes = self._network.base.output.shape[1:], len(self.plan.index.classes)
         return build_head(shape, recipe.head, classes, seed=recipe.seed)
 
+    def _standardize(self, recipe: Recipe, photos: PooledPhotos) -> PooledPhotos:
+        plain = recipe.head.model_copy(update={"normalize": False})
+        fitted = self.photos(recipe.model_copy(update={"head": plain}), "train").rows.numpy()
+        moments = measure_moments(np.array_split(fitted, -(-len(fitted) // AT_ONCE)))
+        rows = (photos.rows.numpy() - moments.mean) / moments.spread
+        return replace(photos, rows=tf.constant(rows.astype(np.float32)))
+
     def _pool(self, recipe: Recipe, split: SplitName, views: int) -> PooledPhotos:
         top, items = self.plan.row.top.name, self.plan.index.of(split)
         head = self.new_head(recipe)
-        pool = compile_forward(keras.Model(head.input, head.get_layer(POOL).output), POOLED_AT_ONCE)
+        pool = compile_forward(keras.Model(head.input, head.get_layer(POOL).output), AT_ONCE)
         numbers = np.arange((1 + views) * len(items))
         picks = [
             (part % len(items), part // len(items))
-            for part in np.array_split(numbers, -(-len(numbers) // POOLED_AT_ONCE))
+            for part in np.array_split(numbers, -(-len(numbers) // AT_ONCE))
         ]
         with open_store(self._network, recipe, self.plan.cache, [top]) as opened:
             feed = StoredFeed(self._network, recipe, opened.all_rows, top, items, views)

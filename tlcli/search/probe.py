@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.data.dataset import Item
+from tlcli.data.folds import Fold, make_folds, smallest_class
 from tlcli.errors import BoundaryError, DataError, Problem
 from tlcli.evaluation.compare import count_pairs
 from tlcli.evaluation.intervals import wilson_interval
@@ -29,9 +30,10 @@ from tlcli.runs.probe_record import (
     fingerprint_photos,
 )
 from tlcli.search import linear_probe
-from tlcli.search.linear_probe import FOLDS, Fold
+from tlcli.search.linear_probe import FOLDS
 from tlcli.search.subject import Subject
 from tlcli.system import console, signals
+from tlcli.system.machine import use_one_thread
 from tlcli.training.plan import Plan
 
 Array = npt.NDArray[Any]
@@ -92,7 +94,7 @@ def probe(subject: Subject, names: Sequence[str] = ()) -> ProbeRecord:
     pooled = _reduced(pooled, kept)
     folds = choose_folds(labels, groups, plan.recipe.seed)
     started = time.monotonic()
-    with linear_probe.use_one_thread():
+    with use_one_thread():
         answers, rows = _ask(plan, boundaries, pooled, labels, groups, folds, shapes)
         best = _recommended(rows)
         curve, slope = _learning_curve(
@@ -153,13 +155,13 @@ def _reduced(pooled: PooledFeatures, kept: npt.NDArray[np.intp]) -> PooledFeatur
 
 def choose_folds(labels: Array, groups: list[str], seed: int) -> list[Fold]:
     """Folds of photos of `select_judgeable`: fewer where a class is small, which is printed."""
-    number = min(FOLDS, linear_probe.smallest_class(labels, np.asarray(groups)))
+    number = min(FOLDS, smallest_class(labels, np.asarray(groups)))
     if number < FOLDS:
         console.note(
             f"{console.counted(number, 'fold')} instead of {FOLDS}: the smallest class has photos "
             f"for no more"
         )
-    return linear_probe.make_folds(labels, groups, number, seed)
+    return make_folds(labels, groups, number, seed)
 
 
 def _ask(

@@ -15,10 +15,11 @@ from tlcli.recipe.stage_settings import Schedule
 from tlcli.search.rate_curve import STEPS, Divergence, swept_rates
 from tlcli.system import console
 from tlcli.training.batches import Feed, Pick
-from tlcli.training.loop import Position, draw_picks
+from tlcli.training.loop import begin_stage
 from tlcli.training.optimizers import Rate
+from tlcli.training.order import Position, draw_picks
 from tlcli.training.stage_plan import StagePlan
-from tlcli.training.step import Trainer, set_trainable
+from tlcli.training.step import Trainer
 
 
 def sweep_rates(
@@ -36,8 +37,9 @@ def sweep_rates(
     the network has. Weights, seed generators and optimizer are as they were afterwards, bit for
     bit: a `RunError` says if they are not. The flags of layers are those of the stage.
     """
-    trainer = Trainer(network, planned, recipe, set_trainable(network, planned, recipe))
-    changed = [*network.variables_above(planned.cut.name), *trainer.optimizer_variables]
+    trainable = begin_stage(network, planned, recipe, feed, position)
+    trainer = Trainer(network, planned, recipe, trainable)
+    changed = [*network.variables_above(planned.cut.name), *trainer.state]
     watched = [*network.whole.variables, *changed]
     kept, before = [variable.numpy() for variable in changed], digest(watched)
     tests = []
@@ -69,7 +71,7 @@ def _sweep(
     trainer: Trainer, planned: StagePlan, feed: Feed, position: Position, seed: int
 ) -> list[float]:
     losses, watch = [], Divergence()
-    picks = _endless_picks(feed, seed, position, planned.batch_size)
+    picks = _endless_picks(feed, seed, position, planned)
     silent = _NoBar()
     for step, (rate, pick) in enumerate(zip(swept_rates(), picks, strict=False)):
         stage = planned.stage.model_copy(
@@ -84,9 +86,10 @@ def _sweep(
     return losses
 
 
-def _endless_picks(feed: Feed, seed: int, position: Position, size: int) -> Iterator[Pick]:
+def _endless_picks(feed: Feed, seed: int, position: Position, planned: StagePlan) -> Iterator[Pick]:
+    size, sampler = planned.batch_size, planned.stage.sampler
     for epoch in count():
-        yield from draw_picks(feed, seed, position, epoch, size)
+        yield from draw_picks(feed, seed, position, epoch, size, sampler)
 
 
 class _NoBar:

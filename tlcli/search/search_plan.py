@@ -11,6 +11,7 @@ from tlcli.errors import DataError, Problem, RecipeError
 from tlcli.recipe.first_layer import BOUNDARY, NAME
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.search import Between, Choices, Dimension, read_space, with_settings
+from tlcli.recipe.stage_settings import LBFGS
 from tlcli.runs.study_records import StudyRecord
 from tlcli.search.stackable import can_stack
 from tlcli.system import console
@@ -141,6 +142,10 @@ def plan_search(
     validation photos to compare by, and where some trial would have no room.
     """
     recipe = checked.recipe
+    if recipe.search is None and recipe.stages[0].solver == LBFGS:
+        message = "the head that lbfgs finds has no settings to search: it is the optimum"
+        hint = "say what to vary in a block `search`, as in {stages.1.epochs: {int: [5, 30]}}"
+        raise RecipeError(Problem(recipe.where("stages", 0, "solver"), message, hint))
     space = read_space(recipe)
     base = with_settings(recipe, {})
     heads = _leading_heads(recipe)

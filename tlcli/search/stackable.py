@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tlcli.recipe.recipe import Recipe
+from tlcli.recipe.stage_settings import used_techniques
 from tlcli.training import memory
 from tlcli.training.plan import Plan
 
@@ -16,16 +17,17 @@ POOLED_SHARE = 0.25
 def can_stack(recipe: Recipe, plan: Plan) -> bool:
     """Whether a recipe trains nothing but a head, in a way that goes beside others.
 
-    Blended photos and live views need other activations than the store has, another precision and
-    random weights, which come from the seed, another network. The head itself
-    computes in float32 in each; only float16 needs its loss scaled.
+    Techniques of a stage are a part of the steps of a run alone. Blended photos and live views need
+    other activations than the store has, another precision and random weights, which come from the
+    seed, another network. The head itself computes in float32 in each; only float16 needs its loss
+    scaled.
     """
     augment, available = recipe.augment, memory.available_memory()
     needs = _pooled_bytes(
         recipe, plan.row.top.shape(*recipe.base.image_size), len(plan.index.of("train"))
     )
     return (
-        not any(stage.freeze_until for stage in recipe.stages)
+        not any(stage.freeze_until or used_techniques(stage) for stage in recipe.stages)
         and recipe.precision == plan.recipe.precision != "mixed_float16"
         and not augment.mixup
         and not augment.cutmix

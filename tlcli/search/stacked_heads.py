@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.networks.framework import keras, tf
+from tlcli.networks.heads import DROPOUT, HIDDEN, LOGITS, Model
 from tlcli.networks.logits import cross_entropy, likeliest_class
-from tlcli.networks.network import DROPOUT, HIDDEN, LOGITS, Model
 from tlcli.recipe.settings import Head
 from tlcli.recipe.stage_settings import Optimizer
 from tlcli.training.optimizers import make_optimizer

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.data.dataset import Index
+from tlcli.data.folds import make_folds, smallest_class
 from tlcli.errors import Problem, RunError
 from tlcli.features import addresses, extraction
 from tlcli.features.open_store import OpenedStore, open_store
@@ -27,11 +28,12 @@ from tlcli.search.strategies import MATTERS
 from tlcli.search.subject import Subject
 from tlcli.system import console, signals
 from tlcli.training.batches import StoredFeed
-from tlcli.training.loop import Position, draw_picks
+from tlcli.training.loop import begin_stage
 from tlcli.training.optimizers import Rate
+from tlcli.training.order import Position, draw_picks
 from tlcli.training.plan import Plan, without_unreadable
 from tlcli.training.stage_plan import stage_plans
-from tlcli.training.step import Scorer, Trainer, set_trainable
+from tlcli.training.step import Scorer, Trainer
 
 Array = npt.NDArray[Any]
 
@@ -112,10 +114,10 @@ def _divide(subject: Subject) -> Index | None:
     """Two thirds of the training photos to fit on, one to judge on, as train and val."""
     plan, items = subject.plan, subject.items
     labels, groups = np.array([item.label for item in items]), subject.groups(items)
-    least = linear_probe.smallest_class(labels, np.asarray(groups))
+    least = smallest_class(labels, np.asarray(groups))
     if least < 2 or len(np.unique(labels)) < 2:
         return None
-    fold = linear_probe.make_folds(labels, groups, min(3, least), plan.recipe.seed)[0]
+    fold = make_folds(labels, groups, min(3, least), plan.recipe.seed)[0]
     parts = [
         *(replace(items[i], split="train") for i in _thinned(fold.fitted, labels, MOST_FITTED)),
         *(replace(items[i], split="val") for i in _thinned(fold.judged, labels, MOST_JUDGED)),
@@ -161,7 +163,8 @@ class _TrialStage:
         cut, rows = self._planned.cut.name, opened.all_rows
         self._feed = StoredFeed(network, short.recipe, rows, cut, short.index.of("train"))
         self._judged = StoredFeed(network, short.recipe, rows, cut, short.index.of("val"))
-        variables = set_trainable(network, self._planned, short.recipe)
+        planned, recipe = self._planned, short.recipe
+        variables = begin_stage(network, planned, recipe, self._feed, self._position)
         self._trainer = Trainer(network, self._planned, short.recipe, variables)
         self._scorer = Scorer(network, cut)
 
@@ -171,7 +174,9 @@ class _TrialStage:
         rate, size = Rate(stage, self._planned.steps), self._planned.batch_size
         with console.progress(ends[-1] * len(self._feed.labels), stage.name) as bar:
             for epoch in range(ends[-1]):
-                picks = list(draw_picks(self._feed, seed, self._position, epoch, size))
+                picks = list(
+                    draw_picks(self._feed, seed, self._position, epoch, size, stage.sampler)
+                )
                 loss = self._trainer.train_epoch(self._feed, picks, rate, epoch, bar).loss
                 if not math.isfinite(loss):
                     message = f"the loss of epoch {epoch + 1} of '{stage.name}' is not a number"

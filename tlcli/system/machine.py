@@ -8,9 +8,10 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 #: Where Linux tells about the machine; the folders `proc` and `sys` lie in it.
 ROOT = Path("/")
@@ -115,3 +116,12 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
+
+
+def use_one_thread() -> AbstractContextManager[Any]:
+    """A block in which matrix products take one thread: for these small ones, several only wait for
+    each other, several times as long as the product takes."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits

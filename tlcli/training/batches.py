@@ -36,6 +36,7 @@ UNMIXED: Iterable[Mix | None] = repeat(None)
 class Feed(Protocol):
     """Labelled photos that come as activations at a cut."""
 
+    items: Sequence[Item]
     labels: Array
 
     def views(self, seed: int, epoch: int) -> Array:
@@ -43,6 +44,11 @@ class Feed(Protocol):
 
         Epochs count from 0, over all stages.
         """
+        ...
+
+    def all_views(self, seed: int) -> list[Array]:
+        """The views that photos are measured by, each as from `views`: all that are stored, or one
+        where each epoch has its own."""
         ...
 
     def stream(
@@ -69,6 +75,7 @@ class StoredFeed:
         items: Sequence[Item],
         kept_views: int = 0,
     ) -> None:
+        self.items = items
         self.labels = np.array([item.label for item in items], np.int32)
         self._count, self._views = len(items), 1 + kept_views
         views = [
@@ -86,6 +93,10 @@ class StoredFeed:
         orders = generator.random((self._count, self._views)).argsort(axis=1)
         return np.asarray(orders[:, epoch % self._views])
 
+    def all_views(self, seed: int) -> list[Array]:
+        """See `Feed`."""
+        return [np.full(self._count, view) for view in range(self._views)]
+
     def stream(
         self, picks: Iterable[Pick], mixes: Iterable[Mix | None] = UNMIXED
     ) -> Iterator[Array]:
@@ -102,13 +113,18 @@ class LiveFeed:
     """
 
     def __init__(self, network: Network, recipe: Recipe, items: Sequence[Item], cut: str) -> None:
+        self.items = items
         self.labels = np.array([item.label for item in items], np.int32)
-        self._recipe, self._items = recipe, items
+        self._recipe = recipe
         self._forward = None if cut == PIXELS else compile_forward(network.trunk([cut]), BATCH_SIZE)
 
     def views(self, seed: int, epoch: int) -> Array:
         """View `epoch + 1` of every photo: one that no other epoch shows."""
-        return np.full(len(self._items), epoch + 1)
+        return np.full(len(self.items), epoch + 1)
+
+    def all_views(self, seed: int) -> list[Array]:
+        """See `Feed`: those of the first epoch."""
+        return [self.views(seed, 0)]
 
     def stream(
         self, picks: Iterable[Pick], mixes: Iterable[Mix | None] = UNMIXED
@@ -116,7 +132,7 @@ class LiveFeed:
         """See `Feed`; pixels are mixed. Raises `DataError` for a photo that cannot be decoded."""
         batches = (
             [
-                View(self._items[position].path, self._items[position].digest, int(number))
+                View(self.items[position].path, self.items[position].digest, int(number))
                 for position, number in zip(positions, views, strict=True)
             ]
             for positions, views in picks

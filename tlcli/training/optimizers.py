@@ -3,37 +3,89 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from tlcli.networks.framework import keras
+from tlcli.networks.network import Network, Variable
 from tlcli.recipe.stage_settings import Optimizer, Stage
+from tlcli.recipe.technique_problems import HEAD
+from tlcli.training.stage_plan import StagePlan
+
+#: Variables that weight decay leaves alone: biases, and scales and shifts of normalisation. These
+#: only have to fit, and do not overfit.
+NOT_DECAYED = ("bias", "gamma", "beta")
 
 
-def make_optimizer(settings: Optimizer, learning_rate: float, precision: str) -> Any:
+def make_optimizer(
+    settings: Optimizer,
+    learning_rate: float,
+    precision: str,
+    *,
+    clip_norm: float | None = None,
+    factors: Sequence[tuple[Any, float]] = (),
+) -> Any:
     """A new Keras optimizer; a stage never takes over the momentum of the one before it.
 
-    Weight decay leaves out biases and the scales and shifts of normalisation, which only have to
-    fit and do not overfit.
+    `clip_norm` is the longest gradient, over all variables together. `factors` are
+    variables with what the rate is multiplied by for each; without them it is the same for all.
     """
     options: dict[str, Any] = {"learning_rate": learning_rate}
-    if settings.momentum is not None:
-        options["momentum"] = settings.momentum
-    if settings.nesterov is not None:
-        options["nesterov"] = settings.nesterov
-    if settings.weight_decay is not None:
-        options["weight_decay"] = settings.weight_decay
-    optimizer = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }[settings.name](**options)
+    for name in ("momentum", "nesterov", "weight_decay"):
+        if (value := getattr(settings, name)) is not None:
+            options[name] = value
+    if clip_norm is not None:
+        options["global_clipnorm"] = clip_norm
+    optimizer = _OPTIMIZERS[settings.name](**options)
     if settings.weight_decay or settings.name == "adamw":
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        optimizer.exclude_from_weight_decay(var_names=list(NOT_DECAYED))
+    if factors:
+        _scale_rates(optimizer, factors)
     # float16 gradients vanish below 6e-8 unless the loss is scaled up.
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+_OPTIMIZERS: dict[str, Any] = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+}
+
+
+def _scale_rates(optimizer: Any, factors: Sequence[tuple[Any, float]]) -> None:
+    """Have the optimizer update each variable at the rate times its factor.
+
+    It is the step that is scaled, not the gradient, which Adam and RMSprop would divide by its own
+    size again. Keras decays weights at one rate for all, so decay is part of the step here.
+    """
+    step, decay = optimizer.update_step, optimizer.weight_decay or 0.0
+    optimizer.weight_decay = None
+    by_id = {id(variable.value): factor for variable, factor in factors}
+
+    def update(gradient: Any, variable: Any, learning_rate: Any) -> None:
+        # Keras gives TensorFlow's variable here, the value of its own.
+        rate = learning_rate * by_id[id(variable)]
+        if decay and not any(word in variable.name for word in NOT_DECAYED):
+            variable.assign_sub(variable * (decay * rate))
+        step(gradient, variable, rate)
+
+    optimizer.update_step = update
+
+
+def rate_factors(network: Network, planned: StagePlan) -> list[tuple[Variable, float]]:
+    """What the learning rate of the stage is multiplied by for each variable; [] for no factors."""
+    if not planned.rates:
+        return []
+    factors = {name: rate / planned.stage.learning_rate for name, rate in planned.rates.items()}
+    found = [(variable, factors[HEAD]) for variable in network.head.trainable_variables]
+    for block in network.row.blocks:
+        for name in block.layers if block.name in factors else ():
+            layer = network.base.get_layer(name)
+            found += [(variable, factors[block.name]) for variable in layer.trainable_variables]
+    return found
 
 
 #: The least fall of `val_loss` that a plateau schedule takes for progress, as in Keras.

@@ -219,12 +219,12 @@ def continue_head(network: Network, parent: Parent, classes: Sequence[str]) -> N
 
     An output belongs to a class by its name. New classes keep what a new head is drawn with.
     """
-    from tlcli.networks.network import LOGITS
+    from tlcli.networks.heads import LOGITS, NORMALIZED
 
     path = parent.run.file(directory.MODEL)
     saved = open_model(path, read_card(path))
     for layer in network.head.layers:
-        if not layer.weights:
+        if not layer.weights or layer.name == NORMALIZED:
             continue
         values = saved.get_layer(layer.name).get_weights()
         if layer.name == LOGITS:

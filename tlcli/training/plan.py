@@ -25,7 +25,8 @@ from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.networks.precision import foresee_precision
 from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.stage_settings import Stage
+from tlcli.recipe.settings import RANDOM
+from tlcli.recipe.stage_settings import LBFGS, Stage
 from tlcli.system import console
 from tlcli.training import memory, run_room
 from tlcli.training.parent import Parent
@@ -93,12 +94,13 @@ class Plan:
                 console.count(planned.frozen),
                 planned.stage.epochs,
                 console.count(planned.steps),
-                f"{planned.stage.learning_rate:g}",
+                LBFGS if planned.stage.solver == LBFGS else f"{planned.stage.learning_rate:g}",
             ]
             for planned in self.stages
         ]
         text = "\n".join(map(console.one_line, lines)) + "\n\n" + console.table(headers, rows)
-        notes = "\n".join(map(console.one_line, self._cuts_below_layers()))
+        lines = [*self._cuts_below_layers(), *self._block_rates()]
+        notes = "\n".join(map(console.one_line, lines))
         return f"{text}\n\n{notes}" if notes else text
 
     def as_json(self) -> dict[str, Any]:
@@ -120,6 +122,7 @@ class Plan:
                     "frozen": planned.frozen,
                     "epochs": planned.stage.epochs,
                     "steps": planned.steps,
+                    **({"rates": dict(planned.rates)} if planned.rates else {}),
                 }
                 for planned in self.stages
             ],
@@ -153,6 +156,13 @@ class Plan:
                     f"trains from {stage.freeze_until}; {layers} between stay frozen: {listed}"
                 )
 
+    def _block_rates(self) -> Iterator[str]:
+        """A line for each stage whose blocks have learning rates of their own, from the top."""
+        for planned in self.stages:
+            if planned.rates:
+                listed = ", ".join(f"{name} {rate:.3g}" for name, rate in planned.rates.items())
+                yield f"{planned.stage.name}: learning rates {listed}"
+
     @property
     def _has_trunk(self) -> bool:
         """Whether some stage trains from more than pixels."""
@@ -180,10 +190,33 @@ def make_plan(checked: Preflight, *, share: Share = WHOLE) -> Plan:
     ]
     if errors := [problem for problem in shortages if problem.severity == "error"]:
         raise TlcliError(errors)
-    problems = (*checked.all_problems, *shortages)
+    problems = (*checked.all_problems, *shortages, *_unsettled_statistics(recipe, stages))
     plan = Plan(recipe, index, source, stages, needed, checked.cache, problems)
     plan = replace(plan, parent=checked.parent)
     return replace(plan, precision_why=choice.why) if choice else plan
+
+
+#: The share of the statistics that batch norm begins with that may be left when training ends.
+UNSETTLED = 0.05
+
+
+def _unsettled_statistics(recipe: Recipe, stages: Iterable[StagePlan]) -> Iterator[Problem]:
+    """A warning where batch norm that begins at random has too few steps to know its statistics."""
+    row = BASES[recipe.base.name]
+    momentum = row.batch_norm_momentum
+    if momentum is None or recipe.base.batch_norm == "frozen" or recipe.base.weights != RANDOM:
+        return
+    steps = sum(planned.steps * planned.stage.epochs for planned in stages)
+    if momentum**steps > UNSETTLED:
+        yield Problem(
+            recipe.where("base", "name"),
+            f"batch norm of {row.name} keeps {momentum:g} of its running mean and variance in each "
+            f"step, so that after {steps:,} steps {momentum**steps:.0%} are still those of the "
+            "beginning: validation can stay at chance while training does well",
+            f"train {math.ceil(math.log(UNSETTLED, momentum)):,} steps or more, or take a base "
+            "with a lower momentum, such as EfficientNetV2B0 (0.9)",
+            "warning",
+        )
 
 
 def choose_precision(plan: Plan) -> Plan:

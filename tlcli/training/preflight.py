@@ -240,6 +240,9 @@ def check_validation(recipe: Recipe, index: Index) -> Iterator[Problem]:
         if stage.early_stopping:
             where = recipe.where("stages", number, "early_stopping")
             yield Problem(where, "there are no validation photos to watch", "set data.split.val")
+        if stage.average:
+            where = recipe.where("stages", number, "average")
+            yield Problem(where, "there are no validation photos to judge by", "set data.split.val")
         if stage.schedule.name == "plateau":
             where = recipe.where("stages", number, "schedule")
             yield Problem(where, "there are no validation photos to watch", "set data.split.val")

@@ -38,7 +38,17 @@ def load_network(
             seed=recipe.seed, precision=recipe.policy,
         )  # fmt: skip
     load_weights(network.base, row, source)
-    return network
+    return _with_start(network, recipe)
+
+
+def _with_start(network: Network, recipe: Recipe) -> Network:
+    """The network with its pretrained weights at hand, where stages pull back to them."""
+    order = [boundary.name for boundary in network.row.boundaries]
+    pulled = [stage.freeze_until for stage in recipe.stages if stage.l2_sp and stage.freeze_until]
+    if not pulled:
+        return network
+    layers = network.layers_above(min(pulled, key=order.index))
+    return replace(network, start={layer.name: layer.get_weights() for layer in layers})
 
 
 def fill_store(

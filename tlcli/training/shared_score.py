@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tlcli.data.dataset import Item
 from tlcli.training.batches import UNMIXED, Feed, Pick
 from tlcli.training.mixing import Mix
 from tlcli.training.replicas import Replicas
@@ -36,10 +37,15 @@ class _Part:
 
     def __init__(self, feed: Feed, positions: Array) -> None:
         self.labels, self._feed, self._positions = feed.labels[positions], feed, positions
+        self.items: Sequence[Item] = [feed.items[position] for position in positions]
 
     def views(self, seed: int, epoch: int) -> Array:
         """See `Feed`."""
         return self._feed.views(seed, epoch)[self._positions]
+
+    def all_views(self, seed: int) -> list[Array]:
+        """See `Feed`."""
+        return [views[self._positions] for views in self._feed.all_views(seed)]
 
     def stream(
         self, picks: Iterable[Pick], mixes: Iterable[Mix | None] = UNMIXED

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from tlcli.data.dataset import Index
 from tlcli.networks.bases import BASES, PretrainedBase
+from tlcli.networks.blocks import trained_blocks
 from tlcli.networks.boundaries import Boundary
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.settings import Head
 from tlcli.recipe.stage_settings import Stage
+from tlcli.recipe.technique_problems import HEAD
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class StagePlan:
         batch_size: of this stage.
         steps: batches of one epoch.
         rows: shape of the activations at the cut, of one photo.
+        rates: the learning rate of the head and of each block of the base that trains, from the top
+            down, where they differ; {} where all have that of the stage.
     """
 
     stage: Stage
@@ -38,6 +42,7 @@ class StagePlan:
     batch_size: int
     steps: int
     rows: tuple[int, ...]
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def stage_plans(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
@@ -58,7 +63,25 @@ def stage_plans(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
         size = stage.batch_size or chosen.batch_size
         steps = math.ceil(len(index.of("train")) / size)
         rows = cut.shape(*chosen.base.image_size)
-        yield StagePlan(stage, cut, trainable, total - trainable, class_weights, size, steps, rows)
+        yield StagePlan(
+            stage, cut, trainable, total - trainable, class_weights, size, steps, rows,
+            _block_rates(stage, row),
+        )  # fmt: skip
+
+
+def _block_rates(stage: Stage, row: PretrainedBase) -> dict[str, float]:
+    """See `StagePlan.rates`.
+
+    With a decay d the head has the rate of the stage and the n-th block below it that rate times
+    d**n, as in ELECTRA (Clark et al., 2020) and BEiT (Bao et al., 2022).
+    """
+    if stage.freeze_until is None or (stage.layer_decay is None and stage.rates is None):
+        return {}
+    trained = trained_blocks(row, stage.freeze_until, stage.unfreeze_from)
+    names = [HEAD, *(block.name for block in reversed(trained))]
+    decay = stage.layer_decay or 1.0
+    decayed = {name: stage.learning_rate * decay**depth for depth, name in enumerate(names)}
+    return {**decayed, **(stage.rates or {})}
 
 
 def _class_weights(stage: Stage, index: Index) -> tuple[float, ...]:

@@ -6,11 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tlcli.data.dataset import Item
 from tlcli.errors import Problem, RunError
@@ -21,23 +18,21 @@ from tlcli.networks.network import Network
 from tlcli.networks.probabilities import class_logits
 from tlcli.runs import directory
 from tlcli.runs.calibration_record import CalibrationRecord, fit_calibration
-from tlcli.runs.checkpoints import BEST, Checkpoint, Checkpoints
+from tlcli.runs.checkpoints import Checkpoint, Checkpoints
 from tlcli.runs.directory import Run
 from tlcli.runs.metrics import append_metrics, write_metrics
 from tlcli.runs.records import Epoch, Score, StageResult
 from tlcli.system import console
 from tlcli.training.batches import Feed, StoredFeed, make_training_feed
-from tlcli.training.loop import Position, Snapshot, StageOutcome, run_stage
+from tlcli.training.kept_weights import Snapshot, StageOutcome
+from tlcli.training.loop import run_stage
+from tlcli.training.order import Position
 from tlcli.training.plan import Plan
 from tlcli.training.replicas import ALONE, Replicas
 from tlcli.training.shared_score import score
 from tlcli.training.stage_plan import StagePlan
+from tlcli.training.stage_state import FinishedStage, read_snapshot, snapshot_arrays
 from tlcli.training.step import Scorer
-
-Array = npt.NDArray[Any]
-
-_WEIGHTS, _OPTIMIZER = "weights/", "optimizer/"
-
 
 #: What watches a run, epoch after epoch.
 Observer = Callable[[Sequence[Epoch]], None]
@@ -102,7 +97,7 @@ class Stages:
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self.extraction = clock, extraction
         self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))
-        self._finished: list[_FinishedStage] = []
+        self._finished: list[FinishedStage] = []
         self._training: tuple[Epoch, ...] = ()  # the epochs so far of the stage that trains
         self._stopped: Snapshot | None = None  # of the stage that was training when it stopped
 
@@ -145,13 +140,13 @@ class Stages:
             stopped = None
             with self._clock("test"):
                 tested = self._score(test, planned)
-            self._finished.append(_FinishedStage(outcome, tested))
+            self._finished.append(FinishedStage(outcome, tested))
             console.note(_stage_line(outcome, tested), "best")
         write_metrics(self._run, self._epochs)
         return tuple(stage.outcome.result(stage.test) for stage in self._finished)
 
-    def fit_calibration(self) -> CalibrationRecord:
-        """Calibrate the network, as the last stage has left it, on the validation photos.
+    def fit_calibration(self, network: Network) -> CalibrationRecord:
+        """Calibrate a network, as it is going to be saved, on the validation photos.
 
         Their logits come from the rows of the store, from which the network computes what it
         computes from the photos.
@@ -160,7 +155,7 @@ class Stages:
         if not val:
             return fit_calibration(np.empty((0, 2)), np.empty(0, int))
         feed = self._stored_feed(val, cut)
-        logits = Scorer(self._network, cut).logits(feed).astype(np.float64)
+        logits = Scorer(network, cut).logits(feed).astype(np.float64)
         fitted = fit_calibration(class_logits(logits), feed.labels)
         return fitted.model_copy(update={"precision": self._plan.recipe.policy})
 
@@ -179,9 +174,7 @@ class Stages:
             "seconds": self._clock.so_far(),
             "extraction": self.extraction.as_dict(),
         }
-        arrays = _packed(_WEIGHTS, snapshot.weights) | _packed(_OPTIMIZER, snapshot.optimizer)
-        if not snapshot.is_best:
-            arrays |= _packed(BEST + _WEIGHTS, snapshot.best_weights)
+        arrays = snapshot_arrays(snapshot)
         self._checkpoints.write(Checkpoint(before + len(snapshot.history), state, arrays))
         self._training = snapshot.history
 
@@ -200,16 +193,12 @@ class Stages:
     def _resume_from(self, last: Checkpoint) -> None:
         """Continue from a checkpoint: what `keep` has written."""
         state = last.state
-        self._finished = [_FinishedStage.from_state(values) for values in state["results"]]
+        self._finished = [FinishedStage.from_state(values) for values in state["results"]]
         self._clock.add(state["seconds"])
         self.extraction = self.extraction.with_earlier(state["extraction"])
         history = tuple(Epoch(**values) for values in state["history"])
         best = int(state["best"]) - len(state["before"])
-        weights = _unpacked(_WEIGHTS, last.arrays)
-        earlier = _unpacked(BEST + _WEIGHTS, last.arrays)
-        best_weights = weights if best == len(history) else earlier
-        optimizer = _unpacked(_OPTIMIZER, last.arrays)
-        self._stopped = Snapshot(history, best, weights, optimizer, best_weights)
+        self._stopped = read_snapshot(history, best, last.arrays)
         stage = self._plan.stages[len(self._finished)].stage
         console.note(f"resuming after epoch {len(history)} of stage '{stage.name}'")
 
@@ -230,42 +219,6 @@ class Stages:
             where = f"stage '{planned.stage.name}'"
             raise RunError(Problem(where, message, "lower its learning_rate"))
         return Score(accuracy=means.accuracy, loss=means.loss, n=means.n)
-
-
-@dataclass(frozen=True)
-class _FinishedStage:
-    """A stage that is done, and its score on the test photos, as a checkpoint keeps them."""
-
-    outcome: StageOutcome
-    test: Score | None
-
-    def as_state(self) -> dict[str, Any]:
-        """Plain values for the state of a checkpoint."""
-        return {
-            "outcome": {
-                "name": self.outcome.name,
-                "history": [epoch.model_dump() for epoch in self.outcome.history],
-                "best": self.outcome.best.model_dump(),
-            },
-            "test": self.test.model_dump() if self.test else None,
-        }
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> _FinishedStage:
-        """What `as_state` has given; `ValueError`, `KeyError` or `TypeError` for anything else."""
-        outcome = state["outcome"]
-        history = tuple(Epoch(**epoch) for epoch in outcome["history"])
-        test = Score(**state["test"]) if state["test"] else None
-        return cls(StageOutcome(outcome["name"], history, Epoch(**outcome["best"])), test)
-
-
-def _packed(kind: str, arrays: Sequence[Array]) -> dict[str, Array]:
-    return {f"{kind}{number}": array for number, array in enumerate(arrays)}
-
-
-def _unpacked(kind: str, arrays: dict[str, Array]) -> list[Array]:
-    count = sum(name.startswith(kind) for name in arrays)
-    return [arrays[f"{kind}{number}"] for number in range(count)]
 
 
 def _announce(planned: StagePlan, number: int, count: int) -> None:
@@ -291,8 +244,11 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
 
 def _stage_line(outcome: StageOutcome, score: Score | None) -> str:
     line = f"  best epoch {outcome.best.epoch} of {len(outcome.history)}"
-    if outcome.best.val_accuracy is not None:
-        line += f": val_accuracy {outcome.best.val_accuracy:.4f}"
+    if outcome.averaged:
+        *others, last = map(str, sorted(outcome.averaged))
+        line += f", average of epochs {', '.join(others)} and {last}"
+    if (accuracy := outcome.validation[1]) is not None:
+        line += f": val_accuracy {accuracy:.4f}"
     if score is not None:
         line += f", test accuracy {score.accuracy:.4f}"
     return f"{line}; {console.duration(outcome.seconds)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,15 +13,17 @@ import numpy.typing as npt
 from tlcli.errors import Problem, RunError
 from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import tf
-from tlcli.networks.logits import cross_entropy, is_among_likeliest, likeliest_class
+from tlcli.networks.logits import cross_entropy, focal_loss, is_among_likeliest, likeliest_class
 from tlcli.networks.network import Network, Variable
 from tlcli.networks.probabilities import TOP_K
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
 from tlcli.training import mixing
+from tlcli.training.averages import MovingAverage, averaged_weights
 from tlcli.training.batches import Feed, Pick
 from tlcli.training.mixing import Mix
-from tlcli.training.optimizers import Rate, make_optimizer
+from tlcli.training.optimizers import Rate, make_optimizer, rate_factors
+from tlcli.training.pull import Pull
 from tlcli.training.replicas import ALONE, Replicas
 from tlcli.training.stage_plan import StagePlan
 
@@ -152,11 +155,20 @@ class Trainer:
         self._smoothing = stage.label_smoothing
         self._class_weights = np.asarray(planned.class_weights, np.float32)
         with replicas.scope():
-            self._optimizer = replicas.adopt(
-                make_optimizer(stage.optimizer, stage.learning_rate, recipe.precision)
-            )
+            made = make_optimizer(
+                stage.optimizer, stage.learning_rate, recipe.precision,
+                clip_norm=stage.clip_norm, factors=rate_factors(network, planned),
+            )  # fmt: skip
+            self._optimizer = replicas.adopt(made)
             self._optimizer.build(self._variables)
         self._tally = _Tally(network.head.output.shape[-1], replicas)
+        self._gamma = stage.loss.power if stage.loss.name == "focal" else None
+        self._pull = Pull(network, stage.l2_sp) if stage.l2_sp else None
+        self._average = None
+        if stage.ema:
+            weights = averaged_weights(network, planned.cut.name)
+            self._average = MovingAverage(stage.ema, weights)
+        self._steps = planned.steps
         self._augment, self._mixed = recipe.augment, mixing.mixes_photos(recipe.augment)
         self._seed, self._stage, self._shape = recipe.seed, stage.name, recipe.base.image_size
         signature = _signature(self._tail)
@@ -168,9 +180,23 @@ class Trainer:
         )
 
     @property
-    def optimizer_variables(self) -> list[Variable]:
-        """Steps, rate and momentum: what the optimizer remembers."""
-        return list(self._optimizer.variables)
+    def state(self) -> list[Variable]:
+        """Steps, rate and momentum, and averages of weights: all that steps remember."""
+        averages = self._average.variables if self._average else []
+        return [*self._optimizer.variables, *averages]
+
+    @property
+    def averages(self) -> bool:
+        """Whether epochs are judged by averages of the weights."""
+        return self._average is not None
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Have the network the weights that an epoch is judged by meanwhile."""
+        return self._average.in_place() if self._average else nullcontext()
+
+    def last_rate(self, rate: Rate, epoch: int) -> float:
+        """The learning rate of the last step of an epoch."""
+        return rate.at(epoch, self._steps - 1)
 
     def train_epoch(
         self, feed: Feed, picks: list[Pick], rate: Rate, epoch: int, bar: console.Progress
@@ -204,7 +230,7 @@ class Trainer:
 
     def _train(self, x: Any, labels: Any, weights: Any) -> None:
         def losses_of(logits: Any) -> Any:
-            return weights * cross_entropy(labels, logits, self._smoothing)
+            return weights * self._loss(labels, logits)
 
         self._descend(x, labels, losses_of)
 
@@ -213,11 +239,16 @@ class Trainer:
     ) -> None:
         # Cross-entropy is linear in its target, so that of a soft label is a sum of two.
         def losses_of(logits: Any) -> Any:
-            own = weights * cross_entropy(labels, logits, self._smoothing)
-            other = other_weights * cross_entropy(others, logits, self._smoothing)
+            own = weights * self._loss(labels, logits)
+            other = other_weights * self._loss(others, logits)
             return shares * own + (1 - shares) * other
 
         self._descend(x, tf.where(shares >= 0.5, labels, others), losses_of)
+
+    def _loss(self, labels: Any, logits: Any) -> Any:
+        if self._gamma is not None:
+            return focal_loss(labels, logits, self._gamma)
+        return cross_entropy(labels, logits, self._smoothing)
 
     def _descend(self, x: Any, labels: Any, losses_of: Callable[[Any], Any]) -> None:
         with tf.GradientTape() as tape:
@@ -226,9 +257,12 @@ class Trainer:
             logits = self._head(self._forward(x), training=True)
             losses = losses_of(logits)
             total = self._replicas.mean(losses) + self._replicas.part(sum(self._head.losses))
+            total = total + self._pull.penalty() if self._pull else total
             total = self._optimizer.scale_loss(total)
         gradients = self._replicas.sum_gradients(tape.gradient(total, self._variables))
         self._optimizer.apply(gradients, self._variables)
+        if self._average:
+            self._average.update()
         self._tally.add(labels, logits, losses)
 
 

@@ -29,6 +29,7 @@ from tlcli.training.preparation import fill_store
 from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
 from tlcli.training.shared_start import agree_on_inputs, load_start, share_start
 from tlcli.training.stages import Clock, Observer, Stages
+from tlcli.training.standardize import fold
 
 #: A new run under `directory.runs_root()`, or the one there that was stopped.
 NEW = RunRequest()
@@ -141,7 +142,7 @@ def train(
                 stages.load_checkpoint()
             results = stages.run()
             with clock("calibrate"):
-                calibration = stages.fit_calibration()
+                calibration = stages.fit_calibration(network := fold(network, plan.recipe))
             with clock("save"):
                 frozen = (cuts[0], opened.checksums[cuts[0]])
                 _save(network, plan, run, calibration, frozen)
