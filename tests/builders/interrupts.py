@@ -13,12 +13,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 #: What a script does before it waits. A shell that runs the tests in the background has Ctrl-C
-#: ignored, which processes inherit.
+#: ignored, which processes inherit; and notes are printed for a command line alone.
 BEGIN = """
 import signal, sys
 from contextlib import nullcontext
 from pathlib import Path
-from tlcli.system import signals
+from tlcli.system import console, signals
+console.configure(quiet=False)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 block = signals.defer() if sys.argv[1] == "deferred" else nullcontext()
 """

@@ -238,6 +238,8 @@ import json, sys
 from pathlib import Path
 from tlcli.networks import bases
 from tlcli.pretrained import weight_fetch, weight_sources
+from tlcli.system import console
+console.configure(quiet=False)
 table = {**weight_sources._table(), "MobileNetV3Small": json.loads(sys.argv[2])}
 weight_sources._table = lambda: table
 weight_fetch.download_weights(bases.BASES["MobileNetV3Small"], Path(sys.argv[1]))

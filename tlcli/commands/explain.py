@@ -49,23 +49,33 @@ def explain(
       tlcli explain photo.jpg
       tlcli explain holiday --class dogs --method grad-cam++ --out dogs.png
     """
-    if why and network.base:
-        raise click.UsageError("--why and --base: only a run has training photos")
-    from tlcli.images import contact_sheet
-
+    _check_why(why, network)
     named = list(named_photos(photos))
-    stem = named[0].stem if len(named) == 1 and isinstance(named[0], Path) else "photos"
-    target = contact_sheet.sheet_path(out, f"{stem}-{method}.png", force=force)
+    target = _sheet_target(named, method, out, force)
     model = replace(network, raw=raw).open_classifier()
     model.calibration.note()
+    nearest = _find_nearest(model.name, named, why)
     from tlcli.explain import explain as explanations
 
     explainer = explanations.Explainer(model, method, layer)
-    nearest = _find_nearest(model.name, named, why)
     result = explanations.explain(explainer, named, class_name, target, nearest)
     print_result((result.text, result.value), json_)
     open_file(target, look and bool(result.value["sheet"]))
     _conclude(result, network)
+
+
+def _check_why(why: int | None, network: NetworkChoice) -> None:
+    """Refuse --why for a base."""
+    if why and network.base:
+        raise click.UsageError("--why and --base: only a run has training photos")
+
+
+def _sheet_target(photos: list[Path | Problem], method: str, out: Path | None, force: bool) -> Path:
+    """The file of the heat maps, named after the photo where there is one."""
+    from tlcli.images import contact_sheet
+
+    stem = photos[0].stem if len(photos) == 1 and isinstance(photos[0], Path) else "photos"
+    return contact_sheet.sheet_path(out, f"{stem}-{method}.png", force=force)
 
 
 def _conclude(result: ExplainResult, network: NetworkChoice) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,53 +83,73 @@ def finetune(
       tlcli finetune --from cats_dogs-1
       tlcli finetune --workers node-1:5000,node-2:5000 --worker 0
     """
-    if resume is not None and (fresh or out is not None):
-        raise click.UsageError("--resume cannot be combined with --fresh or --out")
-    refuse_ray_options("--extract-on", place, ray)
-    group = _read_group(workers, worker)
-    if group is not None and place == RAY:
-        raise click.UsageError("--extract-on ray and --workers: extract first, with tlcli extract")
-    if start is not None:
-        config, overrides = _start_from(start, config, overrides)
-
-    def make_plan() -> Plan:
-        return plan_from_options(config, overrides, cache_dir, access, out, force, resume=resume)
-
+    _check_options(resume, fresh, out, place, ray)
+    group = _read_group(workers, worker, place)
+    config, overrides = _start_from(start, config, overrides)
+    make = partial(
+        plan_from_options, config, overrides, cache_dir, access, out, force, resume=resume
+    )
     if dry_run:
-        from tlcli.training import estimate
-
-        print_result(estimate.plan_with_estimate(make_plan()), json_)
+        _print_plan(make(), json_)
         return
     from tlcli.runs.resume import RunRequest
 
     request = RunRequest(out, force, fresh, resume)
     if group is not None:
-        _train_together(group, make_plan, request, json_, instant=instant)
-        return
-    plan = make_plan()
-    console.note(plan.text() + "\n")
-    with computing_on(place, ray) as elsewhere:
-        _train(plan, request, json_, instant=instant, elsewhere=elsewhere)
+        _train_together(group, make, request, json_, instant=instant)
+    else:
+        _train_alone(make(), request, json_, instant=instant, place=place, ray=ray)
+
+
+def _check_options(
+    resume: str | None, fresh: bool, out: Path | None, place: str, ray: RayOptions | None
+) -> None:
+    """Refuse options that exclude each other."""
+    if resume is not None and (fresh or out is not None):
+        raise click.UsageError("--resume cannot be combined with --fresh or --out")
+    refuse_ray_options("--extract-on", place, ray)
+
+
+def _print_plan(plan: Plan, json_: bool) -> None:
+    """Print the plan with its estimate."""
+    from tlcli.training import estimate
+
+    print_result(estimate.plan_with_estimate(plan), json_)
 
 
 def _start_from(
-    name: str, config: Path | None, overrides: tuple[str, ...]
-) -> tuple[Path, tuple[str, ...]]:
-    """The recipe and the settings with which training goes on from a run."""
+    name: str | None, config: Path | None, overrides: tuple[str, ...]
+) -> tuple[Path | None, tuple[str, ...]]:
+    """The recipe and the settings with which training goes on from a run, where one is named."""
+    if name is None:
+        return config, overrides
     from tlcli.runs import directory
     from tlcli.training.shortened import start_from
 
     return start_from(directory.find_run(name, where="--from"), config, overrides)
 
 
-def _read_group(workers: str | None, worker: int | None) -> Workers | None:
+def _read_group(workers: str | None, worker: int | None, place: str) -> Workers | None:
     """The workers that the command line or the environment names; None for this process alone."""
     from tlcli.cluster.addresses import read_workers
 
     try:
-        return read_workers(workers, worker)
+        group = read_workers(workers, worker)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    if group is not None and place == RAY:
+        raise click.UsageError("--extract-on ray and --workers: extract first, with tlcli extract")
+    return group
+
+
+def _train_alone(
+    plan: Plan, request: RunRequest, json_: bool, *, instant: bool, place: str,
+    ray: RayOptions | None,
+) -> None:  # fmt: skip
+    """Train in this process; features are computed where `place` says."""
+    console.note(plan.text() + "\n")
+    with computing_on(place, ray) as elsewhere:
+        _train(plan, request, json_, instant=instant, elsewhere=elsewhere)
 
 
 def _train_together(

@@ -67,25 +67,31 @@ def predict(
       tlcli predict photo.jpg --why 3 --why-sheet why.png
     """
     form = _choose_format(form, json_)
+    sheet = _check_sheet(sheet)
     from tlcli.evaluation.engines import MANY_PHOTOS
     from tlcli.evaluation.predict import Predictor
-    from tlcli.evaluation.prediction_output import print_predictions
 
-    if sheet is not None:
-        why = why or SHEET_NEIGHBOURS
-        sheet = _check_sheet(sheet)
     given, number = counted_photos(photos, MANY_PHOTOS)
+    near = why or (SHEET_NEIGHBOURS if sheet else 0)
     predictor = Predictor(
-        run_name, raw=raw, engine=engine, photos=number, unknown=unknown, why=why or 0,
+        run_name, raw=raw, engine=engine, photos=number, unknown=unknown, why=near,
         precision=precision,
     )  # fmt: skip
     _note_engine(predictor, verbose)
-    predictions = predictor.predict(given, top=top, tta=tta)
-    abstains = predictor.calibration.threshold is not None and not tta
     with _sheet_of(predictor.path, sheet) as collect:
-        shown = collect(predictions)
-        failed = print_predictions(shown, form, predictor.classes, abstains=abstains)
+        predictions = collect(predictor.predict(given, top=top, tta=tta))
+        failed = _print(predictor, predictions, form, with_views=bool(tta))
     click.get_current_context().exit(1 if failed else 0)
+
+
+def _print(
+    predictor: Predictor, predictions: Iterable[Prediction], form: str, *, with_views: bool
+) -> int:
+    """Print predictions as they come; returns how many photos could not be read."""
+    from tlcli.evaluation.prediction_output import print_predictions
+
+    abstains = predictor.calibration.threshold is not None and not with_views
+    return print_predictions(predictions, form, predictor.classes, abstains=abstains)
 
 
 def _note_engine(predictor: Predictor, verbose: bool) -> None:
@@ -94,8 +100,10 @@ def _note_engine(predictor: Predictor, verbose: bool) -> None:
         console.note(f"engine: {predictor.engine.name} ({predictor.engine_reason})")
 
 
-def _check_sheet(path: Path) -> Path:
+def _check_sheet(path: Path | None) -> Path | None:
     """The file of --why-sheet; a `TlcliError` where no PNG may be written there."""
+    if path is None:
+        return None
     from tlcli.images.contact_sheet import sheet_path
 
     return sheet_path(path, "", force=False, option="--why-sheet")
