@@ -69,6 +69,7 @@ def test_the_command(cli, photos, write_recipe, tmp_path):
     assert (done.exit_code, done.stdout, done.stderr) == (
         0,
         "pets-views.png\n",
+        "A view whose class you cannot tell teaches nothing: weaken `augment` then.\n"
         f"next: tlcli finetune --config {path}\n",
     )
     with Image.open("pets-views.png") as sheet:
