@@ -261,7 +261,8 @@ def test_the_command(run: Run, cli):
     assert f"{right} right; 95% interval {low:.4f} to {high:.4f} (Wilson)" in done.stdout
     assert "test: 6 photos of 3 classes" in done.stdout
     assert "unsure below " in done.stdout
-    written, following = done.stderr.splitlines()[-2:]
+    written, verdict, following = done.stderr.splitlines()[-3:]
+    assert verdict.startswith("That cannot be distinguished from always answering ")
     assert written == f"written: {run.path}/evaluation-test.json"
     assert following.startswith("next: tlcli report --explain --run ")
     again = cli("evaluate", "--run", run.path, "--json")
