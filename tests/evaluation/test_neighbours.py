@@ -112,7 +112,9 @@ def test_predictions_tell_what_is_unknown_by_both_engines(trained, cli, engine):
     np.testing.assert_allclose([line["distance"] for line in given], expected[:, 0], atol=2e-3)
     limit = given[0]["distance_limit"]
     assert [line["unknown"] for line in given] == [line["distance"] > limit for line in given]
-    assert [line["unknown"] for line in given] == [True] * 4 + [False] * 30
+    assert all(line["unknown"] for line in given[:4])
+    # One of twenty known photos is expected beyond the limit.
+    assert sum(line["unknown"] for line in given[4:]) <= 4
     off = lines(cli("predict", folder / "foreign", *words, "--no-unknown"))
     assert [(line["unknown"], line["distance"], line["distance_limit"]) for line in off] == [
         (False, None, None)

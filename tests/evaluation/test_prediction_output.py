@@ -159,6 +159,8 @@ def test_photos_of_the_training_set_are_warned_of(
 ENDLESS = """
 import itertools, sys
 from tlcli.evaluation.prediction_output import print_predictions
+from tlcli.system import console
+console.configure(quiet=False)
 sys.path.append(sys.argv[2])
 from test_prediction_output import StandIn
 photos = (StandIn(f"{n}.jpg", (("cat", 1.0),), error=n == 1 and "is empty" or None)
