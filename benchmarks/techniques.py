@@ -32,11 +32,9 @@ from tlcli.networks.network import Network
 from tlcli.networks.probabilities import class_logits
 from tlcli.networks.temperature import fit_temperature, log_loss, log_probabilities
 from tlcli.recipe.load import load_recipe
-from tlcli.runs.records import Epoch
-from tlcli.search.find_rate import SilentStage
 from tlcli.system import files
 from tlcli.training.batches import StoredFeed
-from tlcli.training.loop import run_stage
+from tlcli.training.loop import Unwatched, run_stage
 from tlcli.training.order import Position
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import Preflight, preflight
@@ -175,15 +173,8 @@ def train_stage(network: Network, plan: Plan, opened: OpenedStore, number: int, 
     train = StoredFeed(*place, plan.index.of("train"), plan.recipe.augment.kept_views)
     val = StoredFeed(*place, plan.index.of("val"))
     position = Position(number, before)
-    outcome = run_stage(network, planned, plan.recipe, train, val, position, Quiet())
+    outcome = run_stage(network, planned, plan.recipe, train, val, position, Unwatched())
     return len(outcome.history)
-
-
-class Quiet(SilentStage):
-    """Shows nothing, either."""
-
-    def report(self, epoch: Epoch) -> None:
-        """See `loop.Listener`."""
 
 
 def judge(network: Network, plan: Plan, opened: OpenedStore) -> dict[str, float]:
