@@ -18,7 +18,7 @@ from tlcli.networks.precision import (
     foresee_precision,
     measure_speedup,
 )
-from tlcli.training import estimate
+from tlcli.training import work
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_depthwise_convolutions_stay_in_float32(machine, tmp_path: Path, base: s
 
 
 def test_the_bases_with_depthwise_convolutions_are_those_that_were_counted():
-    counted = {name for name, parts in estimate._table().items() if any(part[1] for part in parts)}
+    counted = {name for name, parts in work._table().items() if any(part[1] for part in parts)}
     assert counted == DEPTHWISE
 
 
