@@ -66,7 +66,8 @@ def test_checking_photos_can_be_stopped(tmp_path: Path):
 def test_the_second_signal_ends_the_process_at_once():
     script = (
         "import os, signal\n"
-        "from tlcli.system import signals\n"
+        "from tlcli.system import console, signals\n"
+        "console.configure(quiet=False)\n"
         "with signals.defer():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('on', flush=True)\n"
