@@ -16,7 +16,9 @@ from tlcli.system.range_locks import NoRangeLocksError, lock_range
 HOLDER = """
 import sys
 from pathlib import Path
+from tlcli.system import console
 from tlcli.system.range_locks import lock_range
+console.configure(quiet=False)
 with lock_range(Path(sys.argv[1]), range(int(sys.argv[2]), int(sys.argv[3])), waiting="it works"):
     print("held", flush=True)
     sys.stdin.read()
