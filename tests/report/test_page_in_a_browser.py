@@ -33,6 +33,7 @@ def opened(browser: Any, path: Path, width: int = 1400, **settings: Any) -> Iter
     """The report on a page on which nothing may go wrong, and nothing be asked for."""
     context = browser.new_context(viewport={"width": width, "height": 900}, **settings)
     page = context.new_page()
+    page.set_default_timeout(120_000)  # pictures of whole pages take long on a busy machine
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))

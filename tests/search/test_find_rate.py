@@ -220,6 +220,7 @@ def test_nothing_is_written_where_nothing_is_suggested(recipe, cli, monkeypatch)
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_default_stages_are_shown_to_be_added(recipe, cli, monkeypatch):
     monkeypatch.setattr(RateCurve, "falls", True)
     path = recipe("")
