@@ -28,7 +28,7 @@ SHORT = "data:\n  dir: photos\nbase:\n  name: VGG16\n"
 BASES = ", ".join(bases.names())
 TOP = (
     "name, seed, data, base, start_from, head, augment, stages, gradual, batch_size, precision, "
-    "features, unknown_rate, deterministic, search"
+    "devices, features, unknown_rate, deterministic, search"
 )
 STAGE = (
     "name, freeze_until, unfreeze_from, epochs, learning_rate, optimizer, schedule, monitor, "
