@@ -8,10 +8,9 @@ from typing import Any
 from tlcli.audits.label_audit import LabelAudit
 from tlcli.audits.suspects_sheet import draw_suspects
 from tlcli.audits.verdict import judge_labels
-from tlcli.errors import RunError
 from tlcli.images.bit_depth import Depth
 from tlcli.images.contact_sheet import save_sheet
-from tlcli.runs import directory
+from tlcli.runs.create import result_folder
 from tlcli.runs.label_audit_record import (
     LABEL_AUDIT,
     LABEL_AUDITS,
@@ -20,7 +19,7 @@ from tlcli.runs.label_audit_record import (
     Suspect,
     write_label_audit,
 )
-from tlcli.system import console, files, own_files
+from tlcli.system import console, files
 
 #: Suspects that the table lists, unless all are asked for.
 LISTED = 20
@@ -31,13 +30,8 @@ def audit_folder(out: Path | None, recipe: str, base: str, *, force: bool) -> Pa
 
     Raises `RunError` where it cannot be written, or holds other files of these names.
     """
-    folder = out or directory.runs_root() / LABEL_AUDITS / f"{recipe}-{base}"
-    if problems := files.check_writable(folder):
-        raise RunError(problems)
-    names = [SUSPECTS_SHEET, *([LABEL_AUDIT] if out is not None else [])]
-    if problems := own_files.check_folder(folder, names, force=force):
-        raise RunError(problems)
-    return folder
+    name, pictures, records = f"{recipe}-{base}", [SUSPECTS_SHEET], [LABEL_AUDIT]
+    return result_folder(out, LABEL_AUDITS, name, pictures, records, force=force)
 
 
 def keep_audit(folder: Path, audit: LabelAudit, depth: Depth | None) -> Path | None:

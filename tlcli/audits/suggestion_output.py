@@ -9,14 +9,13 @@ from PIL import Image
 
 from tlcli.audits.replay import Replay
 from tlcli.audits.suggestion import Suggestion
-from tlcli.errors import RunError
 from tlcli.images import contact_sheet
 from tlcli.images.bit_depth import Depth
 from tlcli.images.contact_sheet import SheetCell, lay_out_cells, save_sheet
 from tlcli.images.loader import View
 from tlcli.images.small_pictures import small_pictures
-from tlcli.runs import directory
-from tlcli.system import console, files, own_files
+from tlcli.runs.create import result_folder
+from tlcli.system import console, files
 
 #: The folder of suggestions, beside the runs, and the files in the folder of each.
 SUGGESTIONS = "suggestions"
@@ -34,13 +33,7 @@ def suggestion_folder(out: Path | None, recipe: str, base: str, *, force: bool) 
 
     Raises `RunError` where it cannot be written, or holds other files of these names.
     """
-    folder = out or directory.runs_root() / SUGGESTIONS / f"{recipe}-{base}"
-    if problems := files.check_writable(folder):
-        raise RunError(problems)
-    names = [SHEET, *([LIST] if out is not None else [])]
-    if problems := own_files.check_folder(folder, names, force=force):
-        raise RunError(problems)
-    return folder
+    return result_folder(out, SUGGESTIONS, f"{recipe}-{base}", [SHEET], [LIST], force=force)
 
 
 def keep_suggestion(folder: Path, suggestion: Suggestion, depth: Depth | None) -> None:

@@ -63,6 +63,28 @@ def check_out_folder(out: Path, names: Iterable[str], *, force: bool) -> None:
         raise RunError(problems)
 
 
+def result_folder(
+    out: Path | None,
+    kind: str,
+    name: str,
+    pictures: Iterable[str],
+    records: Iterable[str],
+    *,
+    force: bool,
+) -> Path:
+    """The folder for what was measured: `out`, or the folder `name` of this `kind` beside the runs.
+
+    Raises `RunError` where it cannot be written, or holds `pictures` that are not by tlcli; in
+    `out` also where it holds `records`, which are tlcli's own beside the runs.
+    """
+    folder = out or directory.runs_root() / kind / name
+    names = [*pictures, *(records if out is not None else ())]
+    problems = files.check_writable(folder)
+    if problems := problems or own_files.check_folder(folder, names, force=force):
+        raise RunError(problems)
+    return folder
+
+
 def is_blank(folder: Path) -> bool:
     """Whether a folder has only files that tlcli leaves when it is killed at the start of a run.
 

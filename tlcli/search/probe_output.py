@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tlcli.errors import RunError
 from tlcli.evaluation.colours import BLUE, ORANGE
-from tlcli.runs import directory
+from tlcli.runs.create import result_folder
 from tlcli.runs.probe_record import (
     ACCURACY_CHARTS,
     LEARNING_CHARTS,
@@ -19,7 +18,7 @@ from tlcli.runs.probe_record import (
     ProbeRecord,
     write_probe,
 )
-from tlcli.system import console, files, own_files
+from tlcli.system import console, files
 
 
 def probe_folder(out: Path | None, recipe: str, base: str, *, force: bool) -> Path:
@@ -27,14 +26,8 @@ def probe_folder(out: Path | None, recipe: str, base: str, *, force: bool) -> Pa
 
     Raises `RunError` where it cannot be written, or holds other files of these names.
     """
-    folder = out or directory.runs_root() / PROBES / f"{recipe}-{base}"
-    if problems := files.check_writable(folder):
-        raise RunError(problems)
-    names = [*ACCURACY_CHARTS, *LEARNING_CHARTS]
-    names += [PROBE] if out is not None else []
-    if problems := own_files.check_folder(folder, names, force=force):
-        raise RunError(problems)
-    return folder
+    pictures = [*ACCURACY_CHARTS, *LEARNING_CHARTS]
+    return result_folder(out, PROBES, f"{recipe}-{base}", pictures, [PROBE], force=force)
 
 
 def keep_probe(folder: Path, record: ProbeRecord) -> Path:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tlcli.errors import Problem, RecipeError, RunError
+from tlcli.errors import Problem, RecipeError
 from tlcli.evaluation.colours import BLUE, ORANGE
 from tlcli.recipe.recipe import Recipe, plain_name
-from tlcli.runs import directory
+from tlcli.runs.create import result_folder
 from tlcli.runs.probe_record import fingerprint_photos
 from tlcli.runs.rate_record import RATE_TEST, RATES, RateTestRecord, write_rate_test
 from tlcli.search.find_rate import RateSearch
 from tlcli.search.rate_curve import STEPS
 from tlcli.search.write_rate import WrittenRate, rounded_rate, write_rate
-from tlcli.system import console, files, own_files
+from tlcli.system import console, files
 from tlcli.training.plan import Plan
 
 #: The pictures in the folder of a range test.
@@ -31,12 +31,8 @@ def rate_folder(out: Path | None, plan: Plan, number: int, *, force: bool) -> Pa
     Raises `RunError` where it cannot be written, or holds other files of these names.
     """
     stage = plain_name(plan.stages[number].stage.name)
-    folder = out or directory.runs_root() / RATES / f"{plan.recipe.name}-{stage}"
-    names = [*RATE_CHARTS, *([RATE_TEST] if out is not None else [])]
-    problems = files.check_writable(folder)
-    if problems := problems or own_files.check_folder(folder, names, force=force):
-        raise RunError(problems)
-    return folder
+    name = f"{plan.recipe.name}-{stage}"
+    return result_folder(out, RATES, name, RATE_CHARTS, [RATE_TEST], force=force)
 
 
 def write_suggestion(found: RateSearch, recipe: Recipe, number: int) -> WrittenRate | None:
