@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import RESULTS, line, machine, say, scratch
+from harness import line, machine, say, scratch, set_parser
 from PIL import Image
 
 from tlcli.cli import main as tlcli
@@ -253,16 +253,11 @@ def row(name: str, grid: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Measure what is missing and write the table."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--photos", type=Path, required=True, help="cats_dogs: train, val, test")
-    options.add_argument("--weights", default="random")
+    options = set_parser(__doc__)
     options.add_argument("--size", type=int, default=64)
     options.add_argument("--epochs", type=int, default=15, help="of tuning, at most [15]")
     options.add_argument("--sets", default="", help="names, separated by commas [all]")
     options.add_argument("--plans", default=",".join(PLANS), help="of the grid [all]")
-    options.add_argument("--results", type=Path, default=RESULTS)
     options.add_argument("--grid-only", action="store_true")
     options.add_argument("--advice-only", action="store_true")
     arguments = options.parse_args()

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from advise import save
-from harness import RESULTS, line, machine, say, scratch
+from harness import line, machine, say, scratch, set_parser
 from PIL import Image
 
 #: Height and width of the photos that are drawn.
@@ -325,15 +325,10 @@ def table(results: dict[str, dict[str, list[float]]]) -> Iterator[str]:
 
 def main() -> None:
     """Measure what is missing and write the table."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--photos", type=Path, required=True, help="cats_dogs: train, val, test")
-    options.add_argument("--weights", default="random")
+    options = set_parser(__doc__)
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--resize", default="squash", help="or squash,crop [squash]")
     options.add_argument("--sets", default="", help="names, separated by commas [all]")
-    options.add_argument("--results", type=Path, default=RESULTS)
     arguments = options.parse_args()
     folder = arguments.results / "defaults"
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,6 +45,17 @@ def parser(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
     return made
 
 
+def set_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options of every benchmark that goes over sets of photos, some of them of cats_dogs."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--photos", type=Path, required=True, help="cats_dogs: train, val, test")
+    made.add_argument("--weights", default="random")
+    made.add_argument("--results", type=Path, default=RESULTS)
+    return made
+
+
 @dataclass
 class Bench:
     """The rounds of one benchmark and the file they are kept in.

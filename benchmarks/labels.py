@@ -14,7 +14,6 @@ A seed of a set is on the disk as soon as it is done (RESULTS/labels.json) and n
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from advise import command, save
-from harness import RESULTS, line, machine, say, scratch
+from harness import line, machine, say, scratch, set_parser
 
 from tlcli.system.files import write_table
 
@@ -135,15 +134,10 @@ def table_row(name: str, which: str, found: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure what is missing and write the table."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--photos", type=Path, required=True, help="cats_dogs: train, val, test")
-    options.add_argument("--weights", default="random")
+    options = set_parser(__doc__)
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--sets", default="cats_dogs,digits", help="names, separated by commas")
     options.add_argument("--cache", type=Path, help="a feature store to use [one for this run]")
-    options.add_argument("--results", type=Path, default=RESULTS)
     options.add_argument("--again", action="store_true", help="forget what is there")
     arguments = options.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,6 @@ RESULTS/suggest.md, and with `--picture` the curves that docs/suggest.md shows.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -29,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from harness import RESULTS, line, say, scratch
+from harness import line, say, scratch, set_parser
 from labels import write_digits
 
 Array = npt.NDArray[Any]
@@ -230,15 +229,10 @@ def draw(kept: dict[str, Any], names: list[str], path: Path) -> None:
 
 def main() -> None:
     """Simulate what is missing, and write the table and the curves."""
-    options = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    options.add_argument("--photos", type=Path, required=True, help="cats_dogs: train, val, test")
-    options.add_argument("--weights", default="random")
+    options = set_parser(__doc__)
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--first-seed", type=int, default=0)
     options.add_argument("--cache", type=Path, help="a feature store to use [one for this run]")
-    options.add_argument("--results", type=Path, default=RESULTS)
     options.add_argument("--picture", type=Path, help="a file for the curves")
     options.add_argument("--again", action="store_true", help="forget what is there")
     arguments = options.parse_args()
