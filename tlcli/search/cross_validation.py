@@ -35,12 +35,11 @@ from tlcli.search.fold_folder import begin_record
 from tlcli.search.fold_plan import FoldPlan
 from tlcli.system import console, locks, signals
 from tlcli.training import estimate
-from tlcli.training.batches import StoredFeed, make_training_feed
-from tlcli.training.loop import Unwatched, run_stage
-from tlcli.training.order import Position
+from tlcli.training.batches import StoredFeed
 from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network, note_extraction
 from tlcli.training.step import Scorer
+from tlcli.training.unwatched import train_unwatched
 
 Array = npt.NDArray[Any]
 
@@ -117,27 +116,14 @@ class FoldTrainer:
     def train(self, fold: Plan) -> None:
         """Train the stages of a fold's recipe on its training photos, as a run does."""
         self._begin(fold)
-        epochs, val = 0, fold.index.of("val")
-        for number, planned in enumerate(fold.stages):
-            cut = planned.cut.name
-            train = make_training_feed(
-                self.network, fold.recipe, self._rows, cut, fold.index.of("train")
-            )
-            watched = self._feed(fold, val, cut) if val else None
-            outcome = run_stage(
-                self.network, planned, fold.recipe, train, watched, Position(number, epochs),
-                Unwatched(),
-            )  # fmt: skip
-            epochs += len(outcome.history)
+        for _ in train_unwatched(self.network, fold.recipe, fold.stages, fold.index, self._rows):
+            pass  # only the network as the last stage leaves it is of use
 
     def logits(self, fold: Plan, items: tuple[Item, ...]) -> Array:
         """Logits of a softmax, (n, classes), as the last stage has left the network."""
         cut = fold.stages[-1].cut.name
-        feed = self._feed(fold, items, cut)
+        feed = StoredFeed(self.network, fold.recipe, self._rows, cut, items)
         return class_logits(Scorer(self.network, cut).logits(feed).astype(np.float64))
-
-    def _feed(self, fold: Plan, items: tuple[Item, ...], cut: str) -> StoredFeed:
-        return StoredFeed(self.network, fold.recipe, self._rows, cut, items)
 
     def _base_variables(self) -> list[Any]:
         """What a stage may change of the base."""

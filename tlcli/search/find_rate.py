@@ -14,12 +14,12 @@ from tlcli.recipe.stage_settings import LBFGS
 from tlcli.search.rate_curve import STEPS, RateCurve, join_tests, swept_rates
 from tlcli.search.rate_sweep import sweep_rates
 from tlcli.system import console, signals
-from tlcli.training.batches import StoredFeed, make_training_feed
-from tlcli.training.loop import Unwatched, run_stage
+from tlcli.training.batches import make_training_feed
 from tlcli.training.order import Position
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stage_plan import StagePlan
+from tlcli.training.unwatched import train_unwatched
 
 #: Tests with other orders of the photos, whose mean is looked at.
 SEEDS = 3
@@ -155,16 +155,12 @@ def _announce(planned: StagePlan, seeds: int) -> None:
 
 def train_stages_before(network: Network, plan: Plan, opened: OpenedStore, number: int) -> int:
     """Train the stages before `number`, as a run does; returns how many epochs they have had."""
-    epochs, val = 0, plan.index.of("val")
-    for before, planned in enumerate(plan.stages[:number]):
-        stage, cut, rows = planned.stage, planned.cut.name, opened.all_rows
+    epochs, stages = 0, plan.stages[:number]
+    trained = train_unwatched(network, plan.recipe, stages, plan.index, opened.all_rows)
+    for stage in (planned.stage for planned in stages):
         most = console.counted(stage.epochs, "epoch")
         console.note(f"stage '{stage.name}' comes first: trained in memory, up to {most}")
-        feed = make_training_feed(network, plan.recipe, rows, cut, plan.index.of("train"))
-        val_feed = StoredFeed(network, plan.recipe, rows, cut, val) if val else None
-        outcome = run_stage(
-            network, planned, plan.recipe, feed, val_feed, Position(before, epochs), Unwatched()
-        )
+        outcome = next(trained)
         epochs += len(outcome.history)
         accuracy = outcome.best.val_accuracy
         reached = "" if accuracy is None else f", val_accuracy {accuracy:.4f}"
