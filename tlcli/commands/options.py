@@ -211,19 +211,8 @@ def plan_from_options(
 ) -> Plan:
     """Load a recipe, check everything and plan the work; warnings and notes go to stderr.
 
-    Args:
-        config: from --config.
-        overrides: from --set.
-        cache_dir: from --cache-dir.
-        access: how weights may be had.
-        out: the run directory that is asked for.
-        force: whether a run in `out` may be replaced.
-        unlabelled: a folder of photos to use in place of the recipe's.
-        run: whether a run directory will be written.
-        resume: a stopped run whose photos keep the splits that they have in it.
-        share: the photos that will be computed, if these are not all.
-
-    Raises a `TlcliError` with every problem that is in the way.
+    `config`, `overrides` and `cache_dir` are from --config, --set and --cache-dir; all others are
+    those of `planning.plan_recipe`. Raises a `TlcliError` with every problem that is in the way.
     """
     from tlcli.recipe.load import load_recipe
     from tlcli.training.planning import plan_recipe

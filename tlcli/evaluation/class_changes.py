@@ -23,6 +23,9 @@ from tlcli.system.console import one_line
 
 Array = npt.NDArray[Any]
 
+#: The option with which `compare` accepts losses.
+ALLOW = "--allow-loss"
+
 
 @dataclass(frozen=True)
 class OldClass:
@@ -154,7 +157,3 @@ def raise_if_lost(
         problems.append(Problem(second, what, hint))
     if problems:
         raise RequirementError(problems)
-
-
-#: The option with which `compare` accepts losses.
-ALLOW = "--allow-loss"

@@ -55,8 +55,7 @@ def run_pass(
 ) -> Iterator[ComputedBatch]:
     """Compute and commit batch by batch; yields each when its rows are in the store."""
     forward = compile_pass(network, step, pooled=bool(rows[step.targets[0]].pooling))
-    size = forward_batch()
-    groups = [step.views[start : start + size] for start in range(0, len(step.views), size)]
+    groups = loader.split_into_chunks(step.views, forward_batch())
     batches = (
         _from_rows(step.source, groups, read_stored)
         if step.source
