@@ -90,8 +90,8 @@ def run_stage(
     train together. Raises `RunError` when the loss stops being a number.
     """
     stage = planned.stage
-    # Also where no epoch is left to train: the model that is saved keeps the flags of its layers.
     _check_alone(planned, recipe, replicas)
+    # Also where no epoch is left to train: the model that is saved keeps the flags of its layers.
     if stopped is None:
         trainable = begin_stage(network, planned, recipe, train, position)
     else:
@@ -166,7 +166,7 @@ def _check_alone(planned: StagePlan, recipe: Recipe, replicas: Replicas) -> None
     used += ["head.normalize"] if recipe.head.normalize else []
     if used and (replicas.count > 1 or replicas.group is not None):
         message = f"{', '.join(used)} trains on one device in one process alone"
-        hint = "leave it out, or train without --devices and --workers"
+        hint = "leave it out, or set devices: 1 and train without --workers"
         raise RunError(Problem(f"stage '{planned.stage.name}'", message, hint))
 
 
