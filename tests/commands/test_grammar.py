@@ -95,8 +95,9 @@ def test_where_a_run_is_named_the_folder_of_the_runs_can_be_named(name: str):
 
 def test_what_is_written_to_be_looked_at_can_be_opened():
     assert {name for name, command in LEAVES.items() if takes(command, "--open")} == {
-        "audit labels", "curves", "explain", "find-lr", "preview", "probe", "report", "runs page",
-        "serve", "visualize activations", "visualize filters",
+        "audit labels", "curves", "evaluate", "explain", "find-lr", "predict", "preview", "probe",
+        "report", "runs page", "serve", "suggest", "tune", "visualize activations",
+        "visualize filters",
     }  # fmt: skip
 
 
@@ -137,3 +138,7 @@ def test_without_a_display_the_path_is_said(cli, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(click, "launch", lambda path: 1)
     done = cli("curves", run.path, "--open")
     assert f"--open: no program here opens it; look at {run.path}/curves.png\n" in done.stderr
+    done = cli("evaluate", run.path, "--open")
+    assert f"--open: no program here opens it; look at {run.path}/confusion-test.png" in done.stderr
+    done = cli("evaluate", run.path, "--raw", "--open")
+    assert "--open: no picture or page was written\n" in done.stderr

@@ -73,7 +73,7 @@ def test_a_click_shows_the_photos_of_a_cell(browser: Any, written: Path):
             sizes = photos.evaluate_all("all => all.map(one => [one.complete, one.naturalWidth])")
             assert all(complete and width for complete, width in sizes)
             assert page.locator(".matrix [aria-current]").count() == 1
-            assert page.locator("#cell-status").inner_text() == f"Shown below: {shown(page)[0]}"
+            assert page.locator("#cell-status").inner_text() == f"Showing {shown(page)[0]}"
 
 
 def test_the_keyboard_reaches_every_cell(browser: Any, written: Path):

@@ -36,13 +36,14 @@ def suggestion_folder(out: Path | None, recipe: str, base: str, *, force: bool) 
     return result_folder(out, SUGGESTIONS, f"{recipe}-{base}", [SHEET], [LIST], force=force)
 
 
-def keep_suggestion(folder: Path, suggestion: Suggestion, depth: Depth | None) -> None:
-    """Write the list and the sheet."""
+def keep_suggestion(folder: Path, suggestion: Suggestion, depth: Depth | None) -> Path:
+    """Write the list and the sheet; returns the file of the sheet."""
     files.make_folder(folder)
     rows = [(photo.path, photo.reason, photo.like, *photo.between) for photo in suggestion.photos]
     heads = ("path", "reason", "like", "likeliest", "second")
     files.write_table(folder / LIST, heads, rows)
     save_sheet(draw_sheet(suggestion, depth), folder / SHEET)
+    return folder / SHEET
 
 
 def draw_sheet(suggestion: Suggestion, depth: Depth | None) -> Image.Image:

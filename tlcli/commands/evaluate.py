@@ -11,9 +11,11 @@ from tlcli.commands.fold_evaluation import check_fold_options, evaluate_folds
 from tlcli.commands.options import (
     PATH,
     SPLITS,
+    open_file,
     print_result,
     with_data,
     with_json,
+    with_open,
     with_raw,
     with_recipe,
     with_run,
@@ -75,6 +77,7 @@ _NOT_WITH_PRECISION = {
 @click.option("--tuning", is_flag=True,
               help="With --folds: train all stages, not those of the head alone.")  # fmt: skip
 @with_recipe
+@with_open
 @with_json
 def evaluate(
     run_name: str | None, split: str | None, folder: Path | None, table: Path | None,
@@ -82,7 +85,7 @@ def evaluate(
     raw: bool, out: Path | None, force: bool, again: bool, tta: int, unknown: bool,
     foreign: tuple[Path, ...], required: tuple[str, ...], confident: bool, folds: int | None,
     seeds: int | None, tuning: bool, config: Path | None, overrides: tuple[str, ...],
-    cache_dir: Path | None, access: WeightsAccess, json_: bool,
+    cache_dir: Path | None, access: WeightsAccess, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show how good a run is, how certain that is, and what it gets wrong.
 
@@ -92,6 +95,7 @@ def evaluate(
     \b
     Example:
       tlcli evaluate
+      tlcli evaluate --open
       tlcli evaluate --target-precision 0.99
       tlcli evaluate cats_dogs-1 --dir new_photos
       tlcli evaluate --foreign holiday_photos
@@ -114,12 +118,12 @@ def evaluate(
         out, force, again, tta,
     )  # fmt: skip
     foreign_to = foreign if unknown or foreign else None
-    _evaluate(directory.find_run(run_name), request, foreign_to, required, confident, json_)
+    _evaluate(directory.find_run(run_name), request, foreign_to, required, confident, look, json_)
 
 
 def _evaluate(
     run: Run, request: EvaluationRequest, foreign: tuple[Path, ...] | None,
-    required: tuple[str, ...], confident: bool, json_: bool,
+    required: tuple[str, ...], confident: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Evaluate, print, and hold the numbers against what is required.
 
@@ -137,6 +141,7 @@ def _evaluate(
     print_result(("\n\n".join([*shown, *told]), value), json_)
     text.warn_of_limits(result.evaluation)
     _conclude(run, result)
+    open_file(result.written[-1] if result.written else None, look)  # the confusion matrix
     requirements.raise_if_missed(outcomes)
 
 

@@ -32,7 +32,9 @@ with_raw = click.option(
     "--raw", is_flag=True, help="The network's own probabilities, not calibrated."
 )
 
-with_open = click.option("--open", "look", is_flag=True, help="Open it in the system's viewer.")
+with_open = click.option(
+    "--open", "look", is_flag=True, help="Show what was drawn, in the system's viewer."
+)
 
 
 def _choose_runs(ctx: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
@@ -241,10 +243,14 @@ def print_result(result: tuple[str, Any], json_: bool) -> None:
 
 def open_file(path: Path | None, look: bool) -> None:
     """Show a file that was written, where --open asks for it."""
-    if look and path is not None:
-        from tlcli.system import viewer
+    if not look:
+        return
+    if path is None:
+        console.note("--open: no picture or page was written")
+        return
+    from tlcli.system import viewer
 
-        viewer.open_file(path)
+    viewer.open_file(path)
 
 
 def print_problems(problems: Iterable[Problem]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tlcli.commands.names import RUN
-from tlcli.commands.options import PATH, with_raw, with_runs_dir
+from tlcli.commands.options import PATH, open_file, with_open, with_raw, with_runs_dir
 from tlcli.commands.photo_arguments import counted_photos, with_photos
 from tlcli.system import console
 
@@ -52,11 +52,12 @@ SHEET_NEIGHBOURS = 5
               default="auto", help="Of the base.  [default: float32; for many photos the one that "
               "this machine is faster in]")  # fmt: skip
 @click.option("--verbose", is_flag=True, help="Print which engine answered, and why.")
+@with_open
 @click.option("--json", "json_", is_flag=True, help="The same as --format json.")
 def predict(
     photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str,
     unknown: bool, why: int | None, sheet: Path | None, engine: EngineName | None,
-    precision: str, verbose: bool, json_: bool,
+    precision: str, verbose: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
@@ -81,6 +82,7 @@ def predict(
     with _sheet_of(predictor.path, sheet) as collect:
         predictions = collect(predictor.predict(given, top=top, tta=tta))
         failed = _print(predictor, predictions, form, with_views=bool(tta))
+    open_file(sheet, look)
     click.get_current_context().exit(1 if failed else 0)
 
 

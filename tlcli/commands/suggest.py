@@ -9,10 +9,12 @@ import click
 from tlcli.commands.names import RUN
 from tlcli.commands.options import (
     PATH,
+    open_file,
     plan_from_options,
     print_result,
     run_or_recipe,
     with_json,
+    with_open,
     with_recipe,
     with_runs_dir,
 )
@@ -32,11 +34,12 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @click.option("--out", type=PATH,
               help="For list and sheet.  [default: runs/suggestions/NAME-BASE]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace files of the same names in --out.")
+@with_open
 @with_json
 def suggest(
     folder: Path, run_name: str | None, number: int, config: Path | None,
     overrides: tuple[str, ...], cache_dir: Path | None, access: WeightsAccess, every: bool,
-    out: Path | None, force: bool, json_: bool,
+    out: Path | None, force: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Suggest which unlabelled photos of a folder to label next.
 
@@ -56,5 +59,6 @@ def suggest(
 
     kept = suggestion_output.suggestion_folder(out, plan.recipe.name, plan.row.name, force=force)
     found = suggestion.suggest(plan, folder, number, run)
-    suggestion_output.keep_suggestion(kept, found, plan.recipe.data.depth)
+    sheet = suggestion_output.keep_suggestion(kept, found, plan.recipe.data.depth)
     print_result(suggestion_output.suggestion_result(found, kept, every=every), json_)
+    open_file(sheet, look)

@@ -10,10 +10,12 @@ import click
 from tlcli.commands.options import (
     PATH,
     RecipeCommand,
+    open_file,
     print_problems,
     print_result,
     recipe_path,
     with_json,
+    with_open,
     with_recipe,
     with_runs_dir,
 )
@@ -40,11 +42,12 @@ if TYPE_CHECKING:
 @click.option("--out", type=PATH, help="Write the winner as a recipe to this file, too.")
 @click.option("--force", is_flag=True, help="Replace the file in --out.")
 @click.option("--dry-run", is_flag=True, help="Print the plan with its cost, and stop.")
+@with_open
 @with_json
 def tune(
     config: Path | None, overrides: tuple[str, ...], cache_dir: Path | None,
     access: WeightsAccess, trials: int, minutes: float | None, seeds: int, all_stages: bool,
-    study: Path | None, out: Path | None, force: bool, dry_run: bool, json_: bool,
+    study: Path | None, out: Path | None, force: bool, dry_run: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Search for better settings: try many, keep the best, and test it against the recipe.
 
@@ -67,7 +70,7 @@ def tune(
     if dry_run:
         print_result((plan.text(), plan.as_json()), json_)
     else:
-        _search(plan, folder, minutes, out, json_)
+        _search(plan, folder, minutes, out, look, json_)
 
 
 def _checked(
@@ -84,12 +87,14 @@ def _checked(
 
 
 def _search(
-    plan: SearchPlan, folder: Path, minutes: float | None, out: Path | None, json_: bool
-) -> None:
+    plan: SearchPlan, folder: Path, minutes: float | None, out: Path | None, look: bool, json_: bool
+) -> None:  # fmt: skip
     """Print the plan, run the trials, which imports TensorFlow, and print the result."""
     console.note(plan.text() + "\n")
+    from tlcli.runs import directory
     from tlcli.search import tune, tune_output
 
     outcome = tune.search(plan, folder, minutes)
     record = tune_output.keep_search(outcome, out)
     print_result((tune_output.describe_search(outcome, record, out), record), json_)
+    open_file(folder / f"{directory.SEARCH_CHARTS[-1]}.png", look)  # the lines of all trials

@@ -19,7 +19,7 @@ function open(cell, moved = true) {
   }
   if (moved) {
     const title = cell.querySelector("h3").textContent.replace(/\s+/g, " ").trim();
-    document.getElementById("cell-status").textContent = `Shown below: ${title}`;
+    document.getElementById("cell-status").textContent = `Showing ${title}`;
   }
 }
 
