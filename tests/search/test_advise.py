@@ -113,6 +113,11 @@ def test_a_trial_that_cannot_change_the_advice_is_not_made():
     assert why_no_trial(VGG16, measured()) is None
     assert words(measured()) == "there are too few photos to judge it by"
     assert words(sure) == "with the head alone, less than one photo in 100 is wrong"
+    few = measured().model_copy(update={"photos": 179})
+    assert words(few) == (
+        "179 photos are too few to tell what tuning gains from chance (180 would do)"
+    )
+    assert why_no_trial(VGG16, few.model_copy(update={"photos": 180})) is None
     foreign = measured("block3_pool", 0.05)
     assert words(foreign) == "what is lost above block3_pool has to be learned anew"
     expected = choose_strategy(VGG16, foreign, None).expected
