@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,10 @@ from tlcli.system import console
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keras and matplotlib write files of their own as soon as they are imported."""
+    """Keras and matplotlib write files of their own as soon as they are imported; and a shell has
+    Ctrl-C ignored for what it starts in the background, as the tests would have with it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = tempfile.TemporaryDirectory(prefix="tlcli-tests-")
     os.environ.update(KERAS_HOME=f"{folder.name}/keras", MPLCONFIGDIR=f"{folder.name}/matplotlib")
     # On every machine the same; tests of another precision ask for it.

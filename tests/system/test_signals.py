@@ -55,6 +55,24 @@ def test_work_that_is_done_is_not_stopped():
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_no_signal_is_lost_between_a_block_and_those_inside_of_it():
+    done = []
+    with pytest.raises(signals.Interrupted), signals.defer():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with signals.defer():
+            done.append("begun")
+    with pytest.raises(signals.Interrupted), signals.defer():
+        with signals.defer():
+            signals.ignore_from_now_on()
+            os.kill(os.getpid(), signal.SIGTERM)
+        done.append("the inner work is complete, the outer is not")
+        signals.raise_if_interrupted()
+        done.append("more")
+    assert done == ["the inner work is complete, the outer is not"]
+    with signals.defer():
+        signals.raise_if_interrupted()
+
+
 def test_checking_photos_can_be_stopped(tmp_path: Path):
     checked: list[Path] = []
     with pytest.raises(signals.Interrupted), signals.defer():

@@ -23,6 +23,7 @@ _SIGNALS = tuple(
 )
 
 _pending: int | None = None
+_blocks = 0  # of `defer` that are entered
 _ignored = False  # the work is complete: nothing is left to stop
 _waiting = False  # nothing is being done: there is no step to finish
 
@@ -41,14 +42,16 @@ def defer() -> Iterator[None]:
 
     A second signal of the same kind ends the process, as usual.
 
-    The end of the block calls it too, so that a signal in the last step is not lost, unless
-    `ignore_from_now_on` was called. Signals that the process was started to ignore, as by nohup,
-    stay ignored.
+    Its beginning and its end call it too, so that no signal is lost, unless `ignore_from_now_on`
+    was called. In a block inside of another that says of the inner one alone that it is complete:
+    a signal that came afterwards waits for the outer one. Signals that the process was started to
+    ignore, as by nohup, stay ignored.
     """
-    global _pending, _ignored
+    global _pending, _ignored, _blocks
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
+    raise_if_interrupted()
     before = {
         number: handler
         for number in _SIGNALS
@@ -65,7 +68,7 @@ def defer() -> Iterator[None]:
             raise_if_interrupted()
         console.urgent("stopping after this step; the same signal again stops immediately")
 
-    _pending, _ignored = None, False
+    outer, _blocks = _ignored, _blocks + 1
     for number in before:
         signal.signal(number, remember)
     try:
@@ -74,7 +77,9 @@ def defer() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _pending, _ignored = None, False
+        _ignored, _blocks = outer, _blocks - 1
+        if not _blocks:
+            _pending = None
 
 
 @contextmanager
