@@ -51,17 +51,17 @@ LARGE, FEWER_EPOCHS = 400, 2
 STAGE = "{{name: {name}, {frozen}epochs: {epochs}, learning_rate: {rate}, early_stopping: 8}}"
 
 
-def cats_dogs(source: Path, folder: Path, counts: dict[str, int]) -> None:
+def cats_dogs(source: Path, folder: Path, counts: dict[str, int], *, val: int = VAL) -> None:
     """The first photos of each class in the folders of the set."""
     for name, number in counts.items():
-        for split, most in (("train", number), ("val", VAL), ("test", TEST)):
+        for split, most in (("train", number), ("val", val), ("test", TEST)):
             for photo in sorted((source / split / name).iterdir())[:most]:
                 target = folder / split / name / photo.name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(photo, target)
 
 
-def digits(folder: Path, number: int, *, coloured: bool = False) -> None:
+def digits(folder: Path, number: int, *, coloured: bool = False, val: int = 10) -> None:
     """Handwritten digits of scikit-learn, 8 x 8 enlarged to 64; each in two colours of its own."""
     from sklearn.datasets import load_digits
 
@@ -69,7 +69,7 @@ def digits(folder: Path, number: int, *, coloured: bool = False) -> None:
     for digit in range(10):
         # In their own order, those for the test would be of other writers than those for training.
         images = random.permutation(data.images[data.target == digit])
-        parts = np.split(images, [number, number + 10, number + 40])
+        parts = np.split(images, [number, number + val, number + val + 30])
         for split, part in zip(("train", "val", "test"), parts, strict=False):
             for position, image in enumerate(part):
                 ink = np.asarray(Image.fromarray(np.uint8(image * 255 / 16)).resize((64, 64), 3))
@@ -79,14 +79,14 @@ def digits(folder: Path, number: int, *, coloured: bool = False) -> None:
                 save(np.broadcast_to(pixels, (64, 64, 3)), folder, split, str(digit), position)
 
 
-def textures(folder: Path, number: int) -> None:
+def textures(folder: Path, number: int, *, val: int = VAL // 2) -> None:
     """Gratings: four classes of direction and width, with random phase, contrast and noise."""
     random = np.random.default_rng(0)
     down, across = np.mgrid[:64, :64]
     classes = {"flat wide": (0.1, 8), "flat narrow": (0.1, 5), "steep wide": (1.2, 8),
                "steep narrow": (1.2, 5)}  # fmt: skip
     for name, (angle, width) in classes.items():
-        for split, count in (("train", number), ("val", VAL // 2), ("test", TEST // 2)):
+        for split, count in (("train", number), ("val", val), ("test", TEST // 2)):
             for position in range(count):
                 turn = angle + random.normal(0, 0.15)
                 wave = np.cos(turn) * across + np.sin(turn) * down
