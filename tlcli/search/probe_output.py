@@ -18,6 +18,7 @@ from tlcli.runs.probe_record import (
     ProbeRecord,
     write_probe,
 )
+from tlcli.search.strategies import describe_slope, is_foreign
 from tlcli.system import console, files
 
 
@@ -84,7 +85,7 @@ def _verdict(record: ProbeRecord) -> list[str]:
     if best.name != leader.name:
         lines.append(f"the most accurate is {leader.name}, {leader.accuracy:.4f}, p = {best.p:.2f}")
     top = record.boundaries[-1]
-    if top.p < SIGNIFICANCE:
+    if is_foreign(record):
         gap = 100 * (leader.accuracy - top.accuracy)
         lines.append(
             f"the top of the base is {gap:.1f} points worse: these photos are unlike ImageNet's, "
@@ -97,11 +98,7 @@ def _learning(record: ProbeRecord) -> list[str]:
     points = [
         f"{point.accuracy:.4f} with {point.photos:,} photos" for point in record.learning_curve
     ]
-    lines = [f"learning curve at {record.best}: {', '.join(points)}"]
-    last, before = record.learning_curve[-1], record.learning_curve[-2]
-    if last.accuracy > before.high:
-        lines.append("more photos would help: the last doubling gained more than chance")
-    return lines
+    return [f"learning curve at {record.best}: {', '.join(points)}", describe_slope(record)]
 
 
 def _listed(names: Sequence[str]) -> str:

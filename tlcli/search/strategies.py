@@ -47,6 +47,11 @@ def is_foreign(record: ProbeRecord) -> bool:
     return record.foreignness.certain and record.foreignness.value >= MATTERS
 
 
+def has_few_photos(record: ProbeRecord) -> bool:
+    """Whether the last doubling of the photos has still gained something, certain or by enough."""
+    return _pays(record.slope)
+
+
 def boundary_to_tune(row: PretrainedBase, record: ProbeRecord) -> str | None:
     """What a tuning stage is to be frozen until; None where nothing useful can be tuned.
 
@@ -87,7 +92,7 @@ def choose_strategy(
     row: PretrainedBase, record: ProbeRecord, trial: TuningTrial | None
 ) -> Strategy:
     """The strategy that the measurements ask for."""
-    foreign, few = is_foreign(record), _pays(record.slope)
+    foreign, few = is_foreign(record), has_few_photos(record)
     boundary = boundary_to_tune(row, record)
     pays = boundary is not None and (foreign or (trial is not None and _pays(trial.gain)))
     name: StrategyName = "train the head"
@@ -103,7 +108,7 @@ def choose_strategy(
         foreign,
         few,
         (
-            _words_of_amount(record, few),
+            f"amount: {describe_slope(record)}",
             _words_of_similarity(record, foreign),
             _words_of_tuning(row, record, trial, pays),
         ),
@@ -123,14 +128,14 @@ def _expected(record: ProbeRecord, trial: TuningTrial | None) -> MeasuredShare:
     return MeasuredShare(accuracy=top.accuracy, low=top.low, high=top.high, photos=record.photos)
 
 
-def _words_of_amount(record: ProbeRecord, few: bool) -> str:
-    points, gained = record.learning_curve, in_points(record.slope)
-    verdict = "there are enough photos for this classifier"
-    if few:
+def describe_slope(record: ProbeRecord) -> str:
+    """What the last doubling of the photos has changed, and whether more would help."""
+    points, verdict = record.learning_curve, "there are enough photos for this classifier"
+    if has_few_photos(record):
         verdict = f"more photos {'would' if record.slope.certain else 'may'} help"
     return (
-        f"amount: from {points[-2].photos:,} to {points[-1].photos:,} photos the accuracy at "
-        f"{record.best} changes by {gained}: {verdict}"
+        f"from {points[-2].photos:,} to {points[-1].photos:,} photos the accuracy at "
+        f"{record.best} changes by {in_points(record.slope)}: {verdict}"
     )
 
 
