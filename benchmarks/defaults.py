@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from advise import save
 from harness import line, machine, say, scratch, set_parser
-from PIL import Image
+from PIL import Image, ImageDraw
 
 #: Height and width of the photos that are drawn.
 DRAWN = 72, 96
@@ -88,6 +88,8 @@ def photo_sets(source: Path) -> dict[str, PhotoSet]:
         "digits 50": PhotoSet(digits, 5, 2),
         "textures 100": PhotoSet(textures, 25, 6),
         "textures 40": PhotoSet(textures, 10, 4),
+        "shapes 100": PhotoSet(shapes, 20, 5),
+        "shapes 40": PhotoSet(shapes, 8, 3),
     }
 
 
@@ -136,6 +138,39 @@ def textures(folder: Path) -> None:
                 values = 128 + random.uniform(15, 60) * np.sin(2 * np.pi * wave / period + phase)
                 save(values[..., None] + random.normal(0, 40, (*DRAWN, 3)), folder, split, name,
                      position)  # fmt: skip
+
+
+def shapes(folder: Path) -> None:
+    """Filled shapes of any colour, size, place and turn, on noise of another colour."""
+    random = np.random.default_rng(0)
+    corners = {"circle": 40, "triangle": 3, "square": 4, "star": 10, "cross": 12}
+    for name, count in corners.items():
+        for split, photos in (("train", 40), ("test", 60)):
+            for position in range(photos):
+                back, ink = random.uniform(0, 255, (2, 3))
+                image = Image.new("RGB", DRAWN[::-1], tuple(map(int, back)))
+                radius = random.uniform(14, 26)
+                middle = [random.uniform(radius, side - radius) for side in DRAWN[::-1]]
+                outline = _outline(name, count) * radius @ _turn(random.uniform(0, 2 * np.pi))
+                points = [tuple(map(float, point)) for point in outline + middle]
+                ImageDraw.Draw(image).polygon(points, fill=tuple(map(int, ink)))
+                noise = random.normal(0, 30, (*DRAWN, 3))
+                save(np.asarray(image, float) + noise, folder, split, name, position)
+
+
+def _outline(name: str, count: int) -> Any:
+    """The corners of a shape in the unit circle, (count, 2)."""
+    if name == "cross":
+        x = [-1, 1, 1, 3, 3, 1, 1, -1, -1, -3, -3, -1]
+        y = [3, 3, 1, 1, -1, -1, -3, -3, -1, -1, 1, 1]
+        return np.stack([x, y], axis=1) / math.hypot(1, 3)
+    angles = 2 * np.pi * np.arange(count) / count
+    reach = np.where(np.arange(count) % 2, 0.4, 1.0) if name == "star" else np.ones(count)
+    return reach[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _turn(angle: float) -> Any:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
 @dataclass(frozen=True)
