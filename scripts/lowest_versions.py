@@ -21,6 +21,9 @@ LOCK = ROOT / "lowest.txt"
 #: Of the group `dev`, what no test needs.
 TOOLS = ("build", "mypy", "ruff", "twine", "types-")
 
+#: What uv must be told beside: it passes over the upper end of `Requires-Python`.
+CONSTRAINTS = ("backports-strenum<1.3",)  # later ones are for Pythons before 3.11
+
 HEADER = """\
 # The lowest versions that pyproject.toml allows, for `make test-lowest`. Written by
 # `make lowest`, with the oldest Python that is supported.
@@ -47,9 +50,12 @@ def main() -> None:
         subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=True)
         wanted = Path(folder) / "requirements.in"
         wanted.write_text("\n".join(requirements()), "utf-8")
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("\n".join(CONSTRAINTS), "utf-8")
         done = subprocess.run(
-            [python, "-m", "uv", "pip", "compile", wanted, "--resolution", "lowest-direct",
-             "--python-version", "3.11", "--no-header", "--no-annotate", "--quiet"],
+            [python, "-m", "uv", "pip", "compile", wanted, "--constraint", constraints,
+             "--resolution", "lowest-direct", "--python-version", "3.11", "--no-header",
+             "--no-annotate", "--quiet"],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
     LOCK.write_text(HEADER + done.stdout, "utf-8")

@@ -48,7 +48,8 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
 def alike(shown: str, printed: str) -> bool:
     """Whether a line is as the page shows it.
 
-    Numbers may differ by 5%, or whole ones by 3 and others by 0.03 if that is more.
+    Numbers may differ by 5%, or whole ones and percentage points by 3 and others by 0.03 if that is
+    more.
     """
     if shown.endswith("..."):
         shown = shown.removesuffix("...").rstrip()
@@ -56,7 +57,11 @@ def alike(shown: str, printed: str) -> bool:
         return _texts(printed)[0].startswith(_texts(shown)[0][:20])
     if _texts(shown) != _texts(printed):
         return False
-    return all(map(_near, _numbers(shown), _numbers(printed)))
+    least = 3.0 if "percentage points" in shown else 0.03
+    return all(
+        _near(one, other, least)
+        for one, other in zip(_numbers(shown), _numbers(printed), strict=True)
+    )
 
 
 def _texts(line: str) -> list[str]:
@@ -68,10 +73,10 @@ def _numbers(line: str) -> list[str]:
     return _NUMBER.findall(_FREE.sub("~", line))
 
 
-def _near(shown: str, printed: str) -> bool:
+def _near(shown: str, printed: str, least: float) -> bool:
     one, other = (float(text.replace(",", "")) for text in (shown, printed))
     if "." in shown or "e" in shown:
-        return abs(one - other) <= max(0.03, 0.05 * abs(one))
+        return abs(one - other) <= max(least, 0.05 * abs(one))
     return abs(one - other) <= max(3, 0.05 * one)
 
 
@@ -117,6 +122,8 @@ def test_lines_are_compared_by_what_matters():
     assert alike("test accuracy 0.9628 (259 of 269)", "test accuracy 0.9442 (254 of 269)")
     assert not alike("test accuracy 0.9628 (259 of 269)", "test accuracy 0.91 (240 of 269)")
     assert not alike("run: runs/digits-1", "run: runs/other-1")
+    assert alike("gained 1.9 percentage points", "gained 4.1 percentage points")
+    assert not alike("gained 1.9 percentage points", "gained 5.1 percentage points")
     assert missing_line(["a", "...", "c 3"], ["a", "b", "b", "c 4"]) is None
     assert missing_line(["a", "c"], ["a", "b", "c"]) == "c"
     assert without_progress("a\nhead: 9 of 1,200 photos (1%), 8.0 photos/s, 2 s left\nb") == [
