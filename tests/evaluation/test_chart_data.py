@@ -11,8 +11,8 @@ from tlcli.runs.records import Epoch
 def epochs(stage: str, count: int, *, val: bool = True) -> list[Epoch]:
     return [
         Epoch(
-            stage=stage, epoch=number, loss=1 / number, accuracy=number / 5, learning_rate=1e-3,
-            val_loss=1.5 / number if val else None, val_accuracy=number / 8 if val else None,
+            stage=stage, epoch=number, loss=1 / number, accuracy=number / 20, learning_rate=1e-3,
+            val_loss=1.5 / number if val else None, val_accuracy=number / 30 if val else None,
         )
         for number in range(1, count + 1)
     ]  # fmt: skip
@@ -40,10 +40,17 @@ def test_curves_have_a_part_for_each_stage():
     assert [list(stage.positions) for stage in curves.stages] == [[1, 2, 3, 4], [5, 6, 7]]
     train, val = curves.loss.series
     assert train.stages[1].values == pytest.approx((1, 1 / 2, 1 / 3))
-    assert train.stages[1].smooth == tuple(moving_average(train.stages[1].values))
+    assert train.stages[1].smooth == train.stages[1].values  # too short for an average
     assert val.values == pytest.approx([1.5, 0.75, 0.5, 0.375, 1.5, 0.75, 0.5])
     assert [(best.position, best.value) for best in curves.loss.best] == [(3, 0.5), (6, 0.75)]
     assert curves.learning_rate.values == [1e-3] * 7
+
+
+def test_stages_of_15_epochs_and_more_are_smoothed():
+    curves = learning_curves([*epochs("short", 14), *epochs("long", 15)], [1, 1])
+    short, long = curves.loss.series[0].stages
+    assert short.smooth == short.values
+    assert long.smooth == tuple(moving_average(long.values)) != long.values
 
 
 def test_top_5_has_a_curve_where_it_was_measured():
@@ -71,7 +78,7 @@ def test_what_was_not_measured_is_not_drawn():
     assert [series.kind for series in curves.accuracy.series] == ["train"]
     assert curves.accuracy.best == (), "an epoch that is not there is not marked"
     trained = learning_curves(epochs("head", 2, val=False), [2])
-    assert [best.value for best in trained.accuracy.best] == [2 / 5]
+    assert [best.value for best in trained.accuracy.best] == [2 / 20]
     assert learning_curves([], []).stages == ()
 
 

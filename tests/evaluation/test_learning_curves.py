@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,8 @@ def test_stages_of_the_same_name_are_distinguished(tmp_path: Path):
 
 def test_the_picture_shows_every_epoch(monkeypatch):
     run = fabricate()
-    drawn = []
+    drawn: list[Any] = []
+    monkeypatch.setattr(chart_data, "SMOOTHED_FROM", 4)  # the first stage, not the second
     real = figures.save_figure
     monkeypatch.setattr(figures, "save_figure", lambda figure, path: (drawn.append(figure),
                                                                real(figure, path)))  # fmt: skip
@@ -64,7 +66,8 @@ def test_the_picture_shows_every_epoch(monkeypatch):
         for key in ("accuracy", "val_accuracy"):
             values = [getattr(epoch, key) for epoch in stage]
             assert tuple(values) in raw
-            assert tuple(chart_data.moving_average(values)) in raw
+            smooth = tuple(chart_data.moving_average(values))
+            assert (smooth in raw) == (len(values) >= 4)
     assert [list(x) for x, _ in marked] == [[3], [4 + 2]]
     assert [list(y) for _, y in marked] == [[0.5], [0.75]]
     borders = [line for line in accuracy.lines if line.get_linestyle() == "--"]
@@ -72,7 +75,12 @@ def test_the_picture_shows_every_epoch(monkeypatch):
     assert [text.get_text() for text in accuracy.texts if "0." not in text.get_text()] == [
         "head", "$fine_{고양이}"
     ]  # fmt: skip
-    assert f"factor {chart_data.SMOOTHING:g}" in loss.get_legend().get_title().get_text()
+    (legend,) = drawn[0].legends
+    assert "in stages of 4 epochs and more" in legend.get_title().get_text()
+    assert f"factor {chart_data.SMOOTHING:g}" in legend.get_title().get_text()
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "training", "validation", "best epoch of a stage"
+    ]  # fmt: skip
     assert list(rate.lines[0].get_ydata()) == [1e-3] * 4
 
 

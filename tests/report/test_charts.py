@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from tlcli.evaluation import chart_data
 from tlcli.evaluation.chart_data import ReliabilityChart, learning_curves, moving_average
 from tlcli.report import charts
 from tlcli.report.verdict import MeasuredAccuracy
@@ -59,7 +60,8 @@ def test_curves_run_through_what_was_measured():
     assert rate.description == "Learning rate; head begins at 0.001, top begins at 0.001."
 
 
-def test_smooth_lines_are_the_stated_average():
+def test_smooth_lines_are_the_stated_average(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(chart_data, "SMOOTHED_FROM", 4)
     _, loss, _ = charts.learning_charts(learning_curves(epochs(), BEST))
     ticks = {float(tick.text): tick.at for tick in loss.y_ticks}
     slope, offset = np.polyfit(list(ticks.values()), list(ticks), 1)

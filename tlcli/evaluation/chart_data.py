@@ -17,6 +17,9 @@ from tlcli.runs.records import Epoch
 #: Of the exponential moving average: the share of the past in each smoothed value.
 SMOOTHING = 0.6
 
+#: Shorter stages are not smoothed: the average would only lag behind what was measured.
+SMOOTHED_FROM = 15
+
 Measure = Literal["accuracy", "top_5", "loss", "learning_rate"]
 
 
@@ -50,7 +53,8 @@ class StageValues:
     """The values of a series in the epochs of one stage, as measured and as moving average.
 
     The average starts afresh in every stage: a stage goes on from the best epoch of the one before
-    it, not from the last. It is empty for what is not smoothed.
+    it, not from the last. In a stage that is too short for it, it is the values themselves; it is
+    empty for what is never smoothed.
     """
 
     values: tuple[float, ...]
@@ -186,7 +190,14 @@ def _curve(
 
 def _smoothed(stages: Sequence[Sequence[Epoch]], name: str) -> tuple[StageValues, ...]:
     measured = [tuple(float(getattr(epoch, name)) for epoch in stage) for stage in stages]
-    return tuple(StageValues(values, tuple(moving_average(values))) for values in measured)
+    return tuple(
+        StageValues(values, tuple(moving_average(values)) if _is_long(values) else values)
+        for values in measured
+    )
+
+
+def _is_long(values: Sequence[float]) -> bool:
+    return len(values) >= SMOOTHED_FROM
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,10 @@ def _figure(curves: LearningCurves) -> Any:
     for axes in top_5:
         axes.set(ylabel="top-5 accuracy")
     loss.set(ylabel="loss")
-    title = f"thin: as measured; thick: moving average, factor {chart_data.SMOOTHING:g}"
-    loss.legend(title=title, frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
+    figure.legend(
+        *loss.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False,
+        title=_legend_title(curves), title_fontsize=8, alignment="left",
+    )  # fmt: skip
     # A stage that was solved has none.
     scale = "log" if max(curves.learning_rate.series[0].values) > 0 else "linear"
     rate.set(ylabel="learning rate", xlabel="epoch", yscale=scale, xlim=(0.5, curves.epochs + 0.5))
@@ -109,6 +111,17 @@ def _figure(curves: LearningCurves) -> Any:
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.align_ylabels()
     return figure
+
+
+def _legend_title(curves: LearningCurves) -> str:
+    """What thin and thick lines are; empty where no stage is long enough to be smoothed."""
+    longest = max(stage.length for stage in curves.stages)
+    if longest < chart_data.SMOOTHED_FROM:
+        return ""
+    return (
+        f"thin: as measured; thick: in stages of {chart_data.SMOOTHED_FROM} epochs and more a "
+        f"moving average, factor {chart_data.SMOOTHING:g}"
+    )
 
 
 def _draw_stage(axes: Any, curves: LearningCurves, curve: Curve, number: int) -> None:
@@ -131,8 +144,11 @@ def _mark(axes: Any, best: BestEpoch) -> None:
     axes.plot(best.position, best.value, "o", markersize=6, markerfacecolor="none",
               markeredgecolor=figures.INK,
               label=None if best.stage else "best epoch of a stage")  # fmt: skip
-    axes.annotate(f"{best.value:.4f}", (best.position, best.value), (6, -11),
-                  textcoords="offset points", color=figures.INK, fontsize=8)  # fmt: skip
+    axes.annotate(
+        f"{best.value:.4f}", (best.position, best.value), (6, -11), textcoords="offset points",
+        color=figures.INK, fontsize=8, zorder=4,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+    )  # fmt: skip
 
 
 def _draw_rates(axes: Any, curves: LearningCurves, number: int) -> None:

@@ -139,6 +139,7 @@ def report_html(shown: ReportContents) -> str:
         "most_findings": MOST_FINDINGS,
         "most_paths": MOST_PATHS,
         "smoothing": chart_data.SMOOTHING,
+        "smoothed_from": chart_data.SMOOTHED_FROM,
         "version": __version__,
     }
     palette = {"blue": colours.BLUE, "orange": colours.ORANGE, **colours.SERIES}
