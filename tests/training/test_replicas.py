@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from builders.model_archives import read_model_archive
 from builders.photos import paint_splits
 
 from tlcli.errors import RecipeError, RunError
+from tlcli.training.replica_checks import check_replicas
 from tlcli.training.replicas import ALONE, Replicas, make_replicas
+from tlcli.training.stage_plan import stage_plans
 
 #: Runs commands one after the other in a process whose processor is two devices.
 TWO_DEVICES = """
@@ -131,3 +134,48 @@ def test_devices_are_no_part_of_a_recipe_that_does_not_name_them(load):
     assert load("", "devices=1").fingerprint() == plain.fingerprint()
     assert load("", "devices=all").fingerprint() != plain.fingerprint()
     assert load("", "devices=[0, 1]").resolved()["devices"] == [0, 1]
+
+
+NORMS = (
+    "base.name=MobileNetV2", "base.batch_norm=train", "batch_size=11",
+    "stages=[{name: head}, {name: top, freeze_until: block_15_add, learning_rate: 1.0e-4}]",
+)  # fmt: skip
+
+
+def check_on(copies: int, parts, *overrides: str) -> str:
+    """What is said of training on so many devices; 24 photos are for training."""
+    recipe, index = parts(*NORMS, *overrides)
+    plan = SimpleNamespace(recipe=recipe, index=index, stages=[*stage_plans(recipe, index)])
+    replicas = Replicas()
+    replicas.count = copies
+    try:
+        check_replicas(plan, replicas)
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def test_batch_norm_needs_a_photo_on_every_device(parts):
+    assert check_on(1, parts) == check_on(2, parts) == ""
+    text = "stage 'top': a batch of {} leaves some of {} devices without any, and batch norm takes "
+    text += "its statistics on each; set {}base.batch_norm: frozen"
+    assert check_on(3, parts) == text.format("2 photos", 3, "batch_size: 12, or ")
+    assert check_on(2, parts, "batch_size=23") == text.format("1 photo", 2, "batch_size: 24, or ")
+    assert check_on(3, parts, "batch_size=2") == text.format("2 photos", 3, "batch_size: 3, or ")
+    assert check_on(32, parts) == text.format("2 photos", 32, "").replace(
+        "frozen", "frozen, or train on fewer devices"
+    )
+    assert check_on(3, parts, "base.batch_norm=frozen") == ""
+    assert check_on(3, parts, "base.name=VGG16", "stages=[{name: head}]") == ""
+
+
+def test_techniques_of_one_device_are_refused_before_anything_is_trained(parts):
+    stages = (
+        "stages=[{name: head, ema: 0.9}, {name: top, freeze_until: block_15_add, layer_decay: 0.5}]"
+    )
+    hint = "; leave it out, or set devices: 1 and train without --workers"
+    assert check_on(2, parts, "head.normalize=true", stages) == (
+        f"stage 'head': ema, head.normalize trains on one device in one process alone{hint}\n"
+        f"stage 'top': layer_decay, head.normalize trains on one device in one process alone{hint}"
+    )
+    assert check_on(1, parts, stages) == ""

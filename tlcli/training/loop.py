@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tlcli.errors import Problem, RunError
 from tlcli.networks.network import Network, Variable
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.stage_settings import LBFGS, used_techniques
+from tlcli.recipe.stage_settings import LBFGS
 from tlcli.runs.records import Epoch
 from tlcli.system import console
 from tlcli.training.batches import Feed, Pick
@@ -90,7 +90,6 @@ def run_stage(
     train together. Raises `RunError` when the loss stops being a number.
     """
     stage = planned.stage
-    _check_alone(planned, recipe, replicas)
     # Also where no epoch is left to train: the model that is saved keeps the flags of its layers.
     if stopped is None:
         trainable = begin_stage(network, planned, recipe, train, position)
@@ -154,20 +153,6 @@ class StageTrainer(Protocol):
     def last_rate(self, rate: Rate, epoch: int) -> float:
         """The learning rate at the end of an epoch; 0 where there is none."""
         ...
-
-
-#: Techniques with variables of their own, which copies of a network would have to share.
-ONE_COPY = ("layer_decay", "rates", "l2_sp", "ema", "solver")
-
-
-def _check_alone(planned: StagePlan, recipe: Recipe, replicas: Replicas) -> None:
-    """Raise `RunError` for techniques that train on one device alone, where there are several."""
-    used = [name for name in used_techniques(planned.stage) if name in ONE_COPY]
-    used += ["head.normalize"] if recipe.head.normalize else []
-    if used and (replicas.count > 1 or replicas.group is not None):
-        message = f"{', '.join(used)} trains on one device in one process alone"
-        hint = "leave it out, or set devices: 1 and train without --workers"
-        raise RunError(Problem(f"stage '{planned.stage.name}'", message, hint))
 
 
 def _check_finite(

@@ -18,6 +18,7 @@ from tlcli.runs.directory import Run
 from tlcli.training.parent import continue_head
 from tlcli.training.plan import Plan
 from tlcli.training.preparation import load_network
+from tlcli.training.replica_checks import check_replicas
 from tlcli.training.replicas import Replicas, WorkerGroup
 
 #: The array of the archive that holds all that is no array.
@@ -25,7 +26,11 @@ _STATE = "state"
 
 
 def load_start(plan: Plan, replicas: Replicas) -> Network:
-    """The network that the stages of a plan begin with."""
+    """The network that the stages of a plan begin with.
+
+    Raises what `check_replicas` and `load_network` raise.
+    """
+    check_replicas(plan, replicas)
     network = load_network(plan.recipe, plan.source, len(plan.index.classes), replicas)
     if plan.parent is not None:
         continue_head(network, plan.parent, plan.index.classes)

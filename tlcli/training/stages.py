@@ -28,6 +28,7 @@ from tlcli.training.kept_weights import Snapshot, StageOutcome
 from tlcli.training.loop import run_stage
 from tlcli.training.order import Position
 from tlcli.training.plan import Plan
+from tlcli.training.replica_checks import check_replicas
 from tlcli.training.replicas import ALONE, Replicas
 from tlcli.training.shared_score import score
 from tlcli.training.stage_plan import StagePlan
@@ -93,6 +94,7 @@ class Stages:
         trial: Observer | None = None,
         replicas: Replicas = ALONE,
     ) -> None:
+        check_replicas(plan, replicas)  # photos may have turned out unreadable since it was made
         self._trial, self._replicas = trial, replicas
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self.extraction = clock, extraction
