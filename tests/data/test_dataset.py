@@ -66,7 +66,7 @@ def test_the_hashes_divide_every_class(tmp_path: Path):
     by_hash = sorted(index.items, key=lambda item: item.digest)
     row = [item.split for item in by_hash if item.label == 0]
     assert row == ["test"] * 30 + ["train"] * 75 + ["val"] * 45
-    assert index.divided == {item.path for item in index.items}
+    assert all(item.divided for item in index.items)
 
 
 def test_every_class_has_its_share_where_the_hash_alone_would_leave_it_out(tmp_path: Path):
@@ -163,7 +163,7 @@ def test_without_a_val_folder_it_is_taken_from_train(tmp_path: Path):
     assert notes(index, "note") == [
         "ROOT: no val folder: 25% of every class in train is taken as val"
     ]
-    assert index.divided == {item.path for item in index.items if item.split != "test"}
+    assert all(item.divided == (item.split != "test") for item in index.items)
 
 
 def test_without_a_test_folder_there_is_no_test_split_unless_a_share_is_asked_for(tmp_path: Path):

@@ -8,8 +8,8 @@ photos of a group.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,9 @@ from tlcli.data import findings
 from tlcli.data.division import PhotoGroup, divide
 from tlcli.data.findings import Finding, group_unreadable, relative_name
 from tlcli.data.folders import path_order
-from tlcli.data.hashing import DigestCache, hash_files, unreadable_file
+from tlcli.data.hashing import DigestCache, hash_files
 from tlcli.data.label_fixes import DecidedLabels, decide_labels
 from tlcli.data.layout import SPLITS, Layout
-from tlcli.data.named_photos import find_named_photos
 from tlcli.data.read_layout import read_layout
 from tlcli.data.split_file import KnownSplits, SplitFile, SplitLine, read_split_file
 from tlcli.data.split_shares import (
@@ -33,7 +32,7 @@ from tlcli.data.split_shares import (
     find_thin_classes,
 )
 from tlcli.data.splits import SplitName
-from tlcli.data.table_paths import find_missing
+from tlcli.data.unread_photos import find_emptied, find_unread
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
 
@@ -49,6 +48,7 @@ class Item:
         label: its class, counting into the index's classes.
         digest: hex SHA-256 of its bytes.
         group: photos of one group, such as those of one patient, stay in one split.
+        divided: whether the data leave its split open.
     """
 
     path: Path
@@ -56,6 +56,7 @@ class Item:
     split: SplitName
     digest: str
     group: str = ""
+    divided: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ class Index:
     """The labelled photos, sorted by path, with the problems of reading them.
 
     `classes` is sorted by code point. `notes` holds what is wrong with folders and table, and
-    `findings` what is wrong with photos. `divided` are the photos whose split the data leave open,
-    and `decided` what a person has decided about labels.
+    `findings` what is wrong with photos. `decided` is what a person has decided about labels.
     """
 
     root: Path
@@ -72,8 +72,12 @@ class Index:
     items: tuple[Item, ...]
     notes: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
-    divided: frozenset[Path] = frozenset()
     decided: DecidedLabels | None = None
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the data leave the split of some photos open."""
+        return any(item.divided for item in self.items)
 
     def of(self, split: SplitName) -> tuple[Item, ...]:
         """The photos of one split."""
@@ -104,7 +108,7 @@ class Index:
                 item.digest,
             )
             for item in self.items
-            if item.path in self.divided
+            if item.divided
         ]
 
     def without(self, paths: Collection[Path]) -> Index:
@@ -142,9 +146,8 @@ def build_index(
     whatever `data` says of shares and a split file. So do `earlier`, the file counting for others.
     """
     layout = read_layout(data)
-    paths = [path for photos in layout.photos.values() for path in photos]
-    digests, unread = hash_files(paths, cache)
-    index, shares = _read_items(layout, digests), find_shares(layout, data.split)
+    index, unread = _read_items(layout, cache)
+    shares = find_shares(layout, data.split)
     file = data.split.file if recorded is None else None
     listed = read_split_file(file) if file else SplitFile(known=recorded or KnownSplits())
     index = _divide(index, shares, earlier.then(listed.known) if earlier else listed.known)
@@ -158,79 +161,75 @@ def build_index(
             *(_doubts_of_file(file, listed, divided, shares) if file else ()),
         ),
         findings=(
-            *_emptied(layout, unread),
+            *find_emptied(layout, unread),
             *find_thin_classes(divided.counts(), layout, shares),
-            *_unread_findings(layout, unread, skip=data.on_bad_image == "skip"),
+            *find_unread(layout, unread, skip=data.on_bad_image == "skip"),
             *layout.findings,
         ),
     )
 
 
-def index_unlabelled(folder: Path) -> Index:
-    """The photos of a folder, without labels: one class, and the test split, which has no views.
-
-    Its notes say which files are passed over by their names. Raises `DataError` where there are no
-    photos, or where one cannot be read.
-    """
-    named = list(find_named_photos([folder]))
-    problems = [problem for problem in named if isinstance(problem, Problem)]
-    if errors := [problem for problem in problems if problem.severity == "error"]:
-        raise DataError(errors)
-    digests, unread = hash_files(sorted(path for path in named if isinstance(path, Path)))
-    if unread:
-        raise DataError(findings.unreadable_lines(unread, folder))
-    items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
-    return Index(folder, ("unlabelled",), items, notes=tuple(problems))
-
-
-def _unread_findings(
-    layout: Layout, unread: Mapping[Path, Problem], *, skip: bool
-) -> list[Finding]:
-    """Photos whose bytes cannot be read, and the rows of a table without a file."""
-    missing = find_missing(unread, layout.lines, layout.root, skip=skip) if layout.table else None
-    not_there = frozenset(missing.paths) if missing else frozenset()
-    bad = [(path, problem) for path, problem in unread.items() if path not in not_there]
-    bad += [(path, unreadable_file(path, "a link to nothing")) for path in layout.dangling]
-    return [*group_unreadable(bad, skip=skip), *([missing] if missing else [])]
-
-
-def _read_items(layout: Layout, digests: Mapping[Path, str]) -> Index:
-    """The photos whose hash is known, all that have no other split in train."""
+def _read_items(layout: Layout, cache: DigestCache | None) -> tuple[Index, dict[Path, Problem]]:
+    """The photos that can be read, all that have no other split in train; and the problems."""
+    digests, unread = hash_files(
+        [path for photos in layout.photos.values() for path in photos], cache
+    )
     labels = {name: label for label, name in enumerate(layout.classes)}
     items = [
-        Item(path, labels[name], part, digests[path], layout.groups.get(path, ""))
+        Item(
+            path, labels[name], part, digests[path], layout.groups.get(path, ""),
+            divided=part == "train" and not layout.is_complete,
+        )
         for (part, name), paths in layout.photos.items()
         if name in labels
         for path in paths
         if path in digests
-    ]
+    ]  # fmt: skip
     items.sort(key=lambda item: path_order(item.path))
-    open_ = () if layout.is_complete else (item.path for item in items if item.split == "train")
-    return Index(layout.root, layout.classes, tuple(items), divided=frozenset(open_))
+    return Index(layout.root, layout.classes, tuple(items)), unread
 
 
 def _divide(index: Index, shares: Shares, known: KnownSplits) -> Index:
     """The index with the photos that are open divided; what is known stays, with its group."""
-    counts: dict[str, Counter[int]] = defaultdict(Counter)
-    kept: dict[str, SplitName] = {}
     listed: dict[Path, SplitName] = {}
-    for item in index.items:
-        if item.path not in index.divided:
-            continue
-        counts[_group_key(item)][item.label] += 1
-        if split := known.find(item.digest, relative_name(item.path, index.root)):
-            listed[item.path] = kept[_group_key(item)] = split
-    groups = [PhotoGroup(key, number, kept.get(key)) for key, number in counts.items()]
-    splits = divide(groups, shares.val, shares.test)
+    if known:
+        for item in index.items:
+            if not item.divided:
+                continue
+            if split := known.find(item.digest, relative_name(item.path, index.root)):
+                listed[item.path] = split
+    splits = divide(_find_groups(index.items, listed), shares.val, shares.test)
     return replace(
         index,
         items=tuple(
             replace(item, split=listed.get(item.path) or splits[_group_key(item)])
-            if item.path in index.divided
+            if item.divided
             else item
             for item in index.items
         ),
     )
+
+
+def _find_groups(items: Iterable[Item], listed: Mapping[Path, SplitName]) -> list[PhotoGroup]:
+    """What is to be divided: photos with their copies, or groups, some of whose splits are known.
+
+    A group is in the split of the last one of its photos that is listed.
+    """
+    # A photo alone, as nearly all are, shares what is counted with all others of its class.
+    alone: dict[int, dict[int, int]] = {}
+    counts: dict[str, dict[int, int]] = {}
+    kept: dict[str, SplitName] = {}
+    for item in items:
+        if not item.divided:
+            continue
+        key, label = _group_key(item), item.label
+        if others := counts.get(key):
+            counts[key] = {**others, label: others.get(label, 0) + 1}
+        else:
+            counts[key] = alone.setdefault(label, {label: 1})
+        if split := listed.get(item.path):
+            kept[key] = split
+    return [PhotoGroup(key, number, kept.get(key)) for key, number in counts.items()]
 
 
 def _group_key(item: Item) -> str:
@@ -263,7 +262,7 @@ def _doubts_of_file(
     overruled = [
         item
         for item in index.items
-        if item.path not in index.divided
+        if not item.divided
         and listed.known.find(item.digest, relative_name(item.path, index.root))
         not in (None, item.split)
     ]
@@ -271,24 +270,16 @@ def _doubts_of_file(
         what = f"{counted(len(overruled), 'photo')} in another split than their folder or table "
         what += f"says, such as {relative_name(overruled[0].path, index.root)}"
         yield Problem(str(file), what, "the folder or the table decides", "warning")
-    if not index.divided:
+    if not index.is_divided:
         what = "not used: the data say the split of every photo"
         yield Problem(str(file), what, severity="note")
     elif listed.known:
         anew = _divide(index, shares, KnownSplits())
         now, asked = (
-            Counter(item.split for item in divided.items if item.path in index.divided)
+            Counter(item.split for item in divided.items if item.divided)
             for divided in (index, anew)
         )
         yield from find_share_differences(now, asked, len(index.classes), file)
-
-
-def _emptied(layout: Layout, unread: Collection[Path]) -> Iterator[Finding]:
-    emptied = [key for key, paths in layout.photos.items() if paths and set(unread) >= set(paths)]
-    if emptied:
-        what = "none of its photos can be read"
-        finding = Finding("unreadable class", "error", what, "a class needs photos")
-        yield layout.class_finding(finding, emptied)
 
 
 def drop_unusable(index: Index, bad: Sequence[tuple[Path, Problem]], *, skip: bool) -> Index:

@@ -17,6 +17,9 @@ from tlcli.system.threads import map_in_order
 
 _CHUNK = 1 << 20
 
+#: Files whose states are held at once, which bounds memory for any number of them.
+_AT_ONCE = 10_000
+
 
 #: Size, and times of the last change of contents and of the file's entry in nanoseconds.
 FileState = tuple[int, int, int]
@@ -51,28 +54,53 @@ def hash_files(
     paths: Sequence[Path], cache: DigestCache | None = None
 ) -> tuple[dict[Path, str], dict[Path, Problem]]:
     """The hash of each file, read in threads, and what kept the others from being read."""
-    # Taken before the files are read, so that a change meanwhile is noticed next time.
-    states = file_states(paths) if cache else {}
-    known = cache.digests(states) if cache else {}
-    paths = [path for path in paths if path not in known]
     digests: dict[Path, str] = {}
     unread: dict[Path, Problem] = {}
-    workers = min(16, 2 * usable_processors())
+    with console.progress(len(paths), "reading photos", unit="photos") as progress:
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            if cache is None:
+                _hash_some(some, digests, unread, progress)
+            else:
+                _hash_unknown(some, cache, digests, unread, progress)
+    return digests, unread
+
+
+def _hash_unknown(
+    paths: Sequence[Path],
+    cache: DigestCache,
+    digests: dict[Path, str],
+    unread: dict[Path, Problem],
+    progress: console.Progress,
+) -> None:
+    """Add the hashes of files, of which a cache has some, and gets the others."""
+    # Taken before the files are read, so that a change meanwhile is noticed next time.
+    states = file_states(paths)
+    known = cache.digests(states)
+    digests |= known
+    progress.update(len(known))
+    new: dict[Path, str] = {}
     try:
-        with (
-            closing(map_in_order(_hash_or_problem, paths, workers=workers)) as outcomes,
-            console.progress(len(paths), "reading photos", unit="photos") as progress,
-        ):
-            for path, outcome in zip(paths, outcomes, strict=True):
-                if isinstance(outcome, Problem):
-                    unread[path] = outcome
-                else:
-                    digests[path] = outcome
-                progress.update(1)
+        _hash_some([path for path in paths if path not in known], new, unread, progress)
     finally:  # after an interruption the next command need not read these files again
-        if cache:
-            cache.store_digests(digests, states)
-    return {**known, **digests}, unread
+        cache.store_digests(new, states)
+    digests |= new
+
+
+def _hash_some(
+    paths: Sequence[Path],
+    digests: dict[Path, str],
+    unread: dict[Path, Problem],
+    progress: console.Progress,
+) -> None:
+    workers = min(16, 2 * usable_processors())
+    with closing(map_in_order(_hash_or_problem, paths, workers=workers)) as outcomes:
+        for path, outcome in zip(paths, outcomes, strict=True):
+            if isinstance(outcome, Problem):
+                unread[path] = outcome
+            else:
+                digests[path] = outcome
+            progress.update(1)
 
 
 def _hash_or_problem(path: Path) -> str | Problem:

@@ -157,9 +157,9 @@ def _column_lines(data: Data) -> list[str]:
 
 def _split_lines(index: Index, path: Path) -> list[str]:
     """The setting of the split, as far as folders or table leave it open."""
-    if not index.divided:
+    if not index.is_divided:
         return []
-    given = {item.split for item in index.items if item.path not in index.divided}
+    given = {item.split for item in index.items if not item.divided}
     val = () if "val" in given else (f"val: {Split().val}",)
     test = () if "test" in given else (f"test: {TEST_SHARE}",)
     file = (f"file: {_split_file(path)}",)

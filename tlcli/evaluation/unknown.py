@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
-from tlcli.data.dataset import index_unlabelled
 from tlcli.data.findings import relative_name, unreadable_lines
+from tlcli.data.unlabelled import index_unlabelled
 from tlcli.errors import DataError, Problem, RunError
 from tlcli.evaluation import labelled_photos
 from tlcli.evaluation.intervals import CONFIDENCE_LEVEL, wilson_interval

@@ -118,11 +118,13 @@ def _divide(subject: Subject) -> Index | None:
     if least < 2 or len(np.unique(labels)) < 2:
         return None
     fold = make_folds(labels, groups, min(3, least), plan.recipe.seed)[0]
+    fitted = _thinned(fold.fitted, labels, MOST_FITTED)
+    judged = _thinned(fold.judged, labels, MOST_JUDGED)
     parts = [
-        *(replace(items[i], split="train") for i in _thinned(fold.fitted, labels, MOST_FITTED)),
-        *(replace(items[i], split="val") for i in _thinned(fold.judged, labels, MOST_JUDGED)),
+        *(replace(items[i], split="train", divided=False) for i in fitted),
+        *(replace(items[i], split="val", divided=False) for i in judged),
     ]
-    return replace(plan.index, items=tuple(parts), findings=(), notes=(), divided=frozenset())
+    return replace(plan.index, items=tuple(parts), findings=(), notes=())
 
 
 def _thinned(positions: Array, labels: Array, most: int) -> list[int]:

@@ -204,7 +204,7 @@ def _other_split_file(parent: Parent, recipe: Recipe, index: Index) -> Iterator[
     differing = [
         name
         for item in index.items
-        if item.path in index.divided
+        if item.divided
         and (name := relative_name(item.path, index.root))
         and known.find(item.digest, name) not in (None, item.split)
     ]

@@ -13,6 +13,7 @@ from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
 from tlcli.data.hashing import DigestCache
 from tlcli.data.split_file import KnownSplits
+from tlcli.data.unlabelled import index_unlabelled
 from tlcli.errors import Problem, TlcliError, suggestion
 from tlcli.images import decode
 from tlcli.images.bit_depth import Depth
@@ -108,7 +109,7 @@ def preflight(
     earlier = parent.value.known if parent.value and recorded is None else None
     index = _attempt(
         lambda: (
-            dataset.index_unlabelled(unlabelled)
+            index_unlabelled(unlabelled)
             if unlabelled is not None
             else dataset.build_index(recipe.data, digests, recorded, earlier)
         )
