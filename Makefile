@@ -88,7 +88,7 @@ fix: $(READY)
 
 # What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
 BENCHES := versus_keras extract shards forward decode augment predict store_bytes startup heads estimates \
-	memory views durability near_duplicates exports serve
+	memory views durability kills near_duplicates exports serve
 BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
 ON_PHOTOS := --photos "$(PHOTOS)"
 BENCH_versus_keras := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
