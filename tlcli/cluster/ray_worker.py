@@ -18,6 +18,8 @@ import numpy.typing as npt
 from tlcli.errors import Problem
 from tlcli.images.loader import PixelSettings, View, load_batches
 from tlcli.recipe.recipe import Recipe
+from tlcli.system import object_stores
+from tlcli.system.object_stores import store_address
 
 Array = npt.NDArray[Any]
 
@@ -75,10 +77,11 @@ class RayWorker:
 
     def _check_photo(self) -> list[Problem]:
         path = self._job.example
-        if path.exists():
+        address = store_address(path)
+        if object_stores.exists(address) if address else path.exists():
             return []
         where = f"{path} on {socket.gethostname()}"
-        hint = "the photos must lie at the same path on every node"
+        hint = "the photos must lie at the same path on every node, or in an object store"
         return [Problem(where, "no such file", hint)]
 
     def _build(self, weights: list[Array]) -> list[Problem]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tlcli.data.archives import how_to_unpack, is_archive
 from tlcli.errors import DataError, Kind, Problem, nearest, reason
-from tlcli.system import web
+from tlcli.system import object_stores, web
+from tlcli.system.object_stores import store_address
 
 #: Lower-case suffixes of photos; whether a file is one shows only when it is decoded.
 EXTENSIONS = frozenset(
@@ -78,6 +80,8 @@ def list_folder(folder: Path) -> FolderListing:
 
     A folder that cannot be listed and a name that is not UTF-8 are among the problems.
     """
+    if address := store_address(folder):
+        return _list_in_store(folder, address)
     listing = FolderListing()
     try:
         with os.scandir(folder) as scan:
@@ -103,6 +107,25 @@ def list_folder(folder: Path) -> FolderListing:
     return listing
 
 
+def _list_in_store(folder: Path, address: str) -> FolderListing:
+    """What lies directly below an address in an object store."""
+    listing = FolderListing()
+    try:
+        entries = object_stores.list_folder(address)
+    except OSError as error:
+        listing.problems.append(Problem(address, f"cannot be listed: {reason(error)}"))
+        return listing
+    for entry in entries:
+        path = folder / entry.name
+        if is_junk(entry.name):
+            listing.junk.append(path)
+        elif entry.is_folder:
+            listing.folders.append(path)
+        else:
+            (listing.photos if _names_photo(entry.name) else listing.others).append(path)
+    return listing
+
+
 def _bad_name(path: Path) -> Problem:
     where = str(path).encode("utf-8", "backslashreplace").decode()
     # A folder is no single file to skip: everything in it would be lost.
@@ -112,6 +135,8 @@ def _bad_name(path: Path) -> Problem:
 
 def holds_folders(folder: Path) -> bool:
     """Whether there is a folder in `folder`; much faster than a listing. Raises nothing."""
+    if store_address(folder):
+        return bool(list_folder(folder).folders)
     try:
         with os.scandir(folder) as scan:
             return any(entry.is_dir() for entry in scan)
@@ -157,6 +182,8 @@ def list_tree(folder: Path) -> FolderListing:
 
 def expect_folder(folder: Path) -> None:
     """Raise DataError unless `folder` is a folder; a missing one names its near miss."""
+    if address := store_address(folder):
+        return _expect_in_store(address)
     try:
         if stat.S_ISDIR(folder.stat().st_mode):
             return
@@ -175,6 +202,17 @@ def expect_folder(folder: Path) -> None:
             problem = web.not_a_file(address)
     except OSError as error:
         problem = Problem(str(folder), f"cannot be read: {reason(error)}", "check the path")
+    raise DataError(problem)
+
+
+def _expect_in_store(address: str) -> None:
+    try:
+        if object_stores.is_folder(address):
+            return
+        problem = Problem(address, "no such folder in the store", "check the address")
+    except OSError as error:
+        hint = "check the address, and that this machine may read it"
+        problem = Problem(address, f"cannot be read: {reason(error)}", hint)
     raise DataError(problem)
 
 
@@ -205,11 +243,19 @@ def _mode(path: Path) -> int | None:
 
 def exists(path: Path) -> bool:
     """Whether there is something at the end of `path`, links followed; raises nothing."""
+    if address := store_address(path):
+        with suppress(OSError):
+            return object_stores.exists(address)
+        return False
     return _mode(path) is not None
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder at the end of `path`, links followed; raises nothing."""
+    if address := store_address(path):
+        with suppress(OSError):
+            return object_stores.is_folder(address)
+        return False
     return stat.S_ISDIR(_mode(path) or 0)
 
 

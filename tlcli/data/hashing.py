@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tlcli.errors import DataError, Problem, reason
-from tlcli.system import console
+from tlcli.system import console, object_stores
 from tlcli.system.machine import usable_processors
 from tlcli.system.threads import map_in_order
 
@@ -39,6 +39,8 @@ def hash_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes. Raises DataError for a file that cannot be read."""
     sha = hashlib.sha256()
     try:
+        if address := object_stores.store_address(path):
+            return hashlib.sha256(object_stores.read_object(address)).hexdigest()
         if not stat.S_ISREG(mode := path.stat().st_mode):  # reading a pipe would wait for ever
             what = "is a folder" if stat.S_ISDIR(mode) else "not a regular file"
             raise DataError(unreadable_file(path, what))

@@ -16,6 +16,7 @@ from tlcli.data.findings import Finding
 from tlcli.data.folders import EXTENSIONS
 from tlcli.errors import Problem, Severity
 from tlcli.system.console import counted
+from tlcli.system.object_stores import store_address
 
 # Folders beside a missing photo that are looked into for it.
 _LOOKED_INTO = 100
@@ -57,6 +58,8 @@ class PhotoFinder:
     def _readings(self, name: str) -> list[tuple[Path, str]]:
         """Each file that a path may mean, with how the path was changed for it."""
         path = self.folder / name
+        if address := store_address(path):  # whether it is there shows when it is read
+            return [(Path(address), "")]
         if os.path.lexists(path):
             return [(path, "")]
         alike = self._alike(path)
@@ -100,7 +103,7 @@ def find_missing(
     `folder` is that of the table. With `skip` they are left out of a run, and are no more than a
     warning.
     """
-    lost = tuple(path for path in paths if not os.path.lexists(path))
+    lost = tuple(path for path in paths if not (store_address(path) or os.path.lexists(path)))
     if not lost:
         return None
     hint = "left out of the run" if skip else _missing_hint(lost, folder)

@@ -25,8 +25,9 @@ from tlcli.data.table_columns import ColumnNames, TableColumns, TableLine, find_
 from tlcli.data.table_paths import PhotoFinder
 from tlcli.data.unused_columns import find_unused_columns
 from tlcli.errors import DataError, Problem, nearest, reason
-from tlcli.system import files
+from tlcli.system import files, object_stores
 from tlcli.system.console import counted
+from tlcli.system.object_stores import store_address
 from tlcli.system.web import as_web_address, not_a_file
 
 # The first line of some spreadsheets says what separates the columns.
@@ -103,6 +104,8 @@ def _parse(finder: PhotoFinder, columns: TableColumns, line: TableLine) -> Table
     if split and split not in columns.splits:
         what = f"has the unknown split '{values['split']}'"
         return Slip("split", number, what, _split_hint(split))
+    if changed := _changed_as_path(name):
+        return Slip("address", number, changed, "name the object otherwise")
     paths = finder.find(name)
     if not paths and (address := as_web_address(name.strip())):
         problem = not_a_file(address, "")
@@ -113,6 +116,16 @@ def _parse(finder: PhotoFinder, columns: TableColumns, line: TableLine) -> Table
     group = values.get("group", "").strip()
     path = paths[0] if paths else finder.folder / name
     return TableRow(path, label, columns.splits[split] if split else "", group, number)
+
+
+def _changed_as_path(name: str) -> str:
+    """What is wrong with an address in an object store that a path cannot stand for."""
+    try:
+        if address := store_address(name.strip()):
+            object_stores.as_path(address)
+    except ValueError as error:
+        return f"names {name.strip()}, which {reason(error)}"
+    return ""
 
 
 def _split_hint(word: str) -> str:
@@ -132,7 +145,11 @@ def _repetition(before: TableRow, row: TableRow) -> Slip:
 
 def _text(table: Path) -> str:
     try:
-        return files.read_bytes(table, files.LIST_BYTES).decode("utf-8-sig").lstrip("\ufeff")
+        if address := store_address(table):
+            content = object_stores.read_object(address)
+        else:
+            content = files.read_bytes(table, files.LIST_BYTES)
+        return content.decode("utf-8-sig").lstrip("\ufeff")
     except FileNotFoundError as error:
         missing = Problem(str(table), "no such table", "check the path")
         address = as_web_address(table)

@@ -40,6 +40,7 @@ from tlcli.images.orientation import (
     swaps_sides,
 )
 from tlcli.images.truncation import JPEGS
+from tlcli.system.object_stores import store_address
 
 #: Part of every address in the feature store, so that other pixels get other rows.
 DECODER_VERSION: int = 4
@@ -201,7 +202,12 @@ def verify(path: Path, digest: str, *, depth: Depth | None = None) -> Problem | 
 
 
 def sniff(path: Path) -> Problem | None:
-    """What the header alone shows to be wrong with a file: cheap enough to ask of every file."""
+    """What the header alone shows to be wrong with a file: cheap enough to ask of every file.
+
+    Nothing is asked of an object in a store, which would be fetched for it.
+    """
+    if store_address(path):
+        return None
     try:
         with open_file(path, str(path)) as stream:
             read_header(stream, str(path))

@@ -21,6 +21,7 @@ from PIL import Image, ImageFile
 from tlcli.errors import DataError, Problem, reason
 from tlcli.images import pillow_tiff
 from tlcli.images.decode_errors import DecodeError
+from tlcli.system import object_stores
 
 #: The largest image that is decoded, in pixels; the header is asked before any pixel is. The
 #: environment variable TLCLI_PIXEL_LIMIT raises or lowers it.
@@ -49,6 +50,8 @@ def open_file(source: Path | bytes, where: str) -> BinaryIO:
 
 def _opened(path: Path) -> BinaryIO:
     try:
+        if address := object_stores.store_address(path):
+            return io.BytesIO(object_stores.read_object(address))
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             hint = "name the photos in it, or rename it"

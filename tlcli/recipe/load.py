@@ -20,6 +20,7 @@ from tlcli.recipe.problems import base_of, cross_check, explain_errors
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.search import check_search
 from tlcli.system import files
+from tlcli.system.object_stores import store_address
 from tlcli.system.yaml_loader import MAX_BYTES, MAX_VALUES
 from tlcli.system.yamlfile import (
     Document,
@@ -121,7 +122,7 @@ def _absolute(raw: dict[str, Any], folder: Path) -> None:
             values = values.get(block) if isinstance(values, dict) else None
         if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
             text = values[key]
-            if text not in words and text.strip() and "\0" not in text:
+            if text not in words and text.strip() and "\0" not in text and not store_address(text):
                 home = os.path.expanduser(text)  # noqa: PTH111 - pathlib's raises on a wrong ~user
                 values[key] = os.path.abspath(folder / home)  # noqa: PTH100
 

@@ -1,0 +1,96 @@
+"""Files in object stores, such as `s3://bucket/photos/cat.jpg`, read through fsspec.
+
+A `Path` stands for them as for any other file. It makes one slash of two, so that here `s3:/bucket`
+is the store as well; what lies on the disk under such a name is a file. Only what is asked for is
+read: an object is fetched whole, with one request, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from tlcli.errors import Problem, TlcliError, reason
+from tlcli.system.web import as_web_address
+
+#: Addresses that are no object stores: web pages, and files by another name.
+_OTHERS = ("http", "https", "ftp", "ftps", "file", "data")
+
+Result = TypeVar("Result")
+
+
+class StoredObject(NamedTuple):
+    """What a folder of an object store holds, by its name in the folder."""
+
+    name: str
+    is_folder: bool
+
+
+def store_address(path: str | Path) -> str | None:
+    """The address of an object or a folder in an object store; None for any other path."""
+    address = as_web_address(path)
+    if address is None or address.partition("://")[0].lower() in _OTHERS:
+        return None
+    return address
+
+
+def as_path(address: str) -> Path:
+    """The path that stands for an address; raises `ValueError` where a path would change it."""
+    path = Path(address)
+    if store_address(path) != address.rstrip("/"):
+        raise ValueError("has //, . or .. in its name, which no path can hold")
+    return path
+
+
+def read_object(address: str) -> bytes:
+    """All bytes of an object. Raises `OSError`, and `TlcliError` where fsspec is missing."""
+    content: bytes = _call(address, lambda system, place: system.cat_file(place))
+    return content
+
+
+def is_folder(address: str) -> bool:
+    """Whether there is anything below an address. Raises as `read_object`."""
+    return bool(_call(address, lambda system, place: system.isdir(place)))
+
+
+def exists(address: str) -> bool:
+    """Whether there is an object, or anything below it. Raises as `read_object`."""
+    return bool(_call(address, lambda system, place: system.exists(place)))
+
+
+def list_folder(address: str) -> list[StoredObject]:
+    """What lies directly below an address, sorted by name. Raises as `read_object`."""
+    entries = _call(address, lambda system, place: system.ls(place, detail=True))
+    place = _call(address, lambda _, place: str(place)).strip("/")
+    listed = [
+        StoredObject(entry["name"].strip("/").rpartition("/")[2], entry["type"] == "directory")
+        for entry in entries
+        # Some stores keep an empty object for a folder, under the folder's own name.
+        if entry["name"].strip("/") != place
+    ]
+    return sorted(listed)
+
+
+def _call(address: str, work: Callable[[Any, str], Result]) -> Result:
+    """Have the file system of an address do some work with the place that the address means."""
+    _require_fsspec(address)
+    import fsspec
+
+    try:
+        system, place = fsspec.core.url_to_fs(address)
+        return work(system, place)
+    except ImportError as error:
+        hint = "install what reads it with pip install 'tlcli[remote]'"
+        raise TlcliError(Problem(address, reason(error), hint)) from error
+    except OSError:
+        raise
+    except Exception as error:  # each store has errors of its own, such as missing credentials
+        raise OSError(f"{type(error).__name__}: {reason(error)}") from error
+
+
+def _require_fsspec(address: str) -> None:
+    if importlib.util.find_spec("fsspec") is None:
+        hint = "install what reads it with pip install 'tlcli[remote]'"
+        raise TlcliError(Problem(address, "is in an object store", hint))
