@@ -121,6 +121,29 @@ def test_rows_of_a_store_are_those_of_a_disk(store, cli, tmp_path: Path, write_r
         assert cli("check", "-c", config, "--cache-dir", tmp_path / "check").exit_code == 0
 
 
+@pytest.mark.slow
+def test_a_run_on_photos_of_a_store(store, cli, tmp_path: Path, write_recipe, monkeypatch):
+    monkeypatch.setenv("TLCLI_RUNS", str(tmp_path / "runs"))
+    more = "\nhead: {hidden: [4]}\n"
+    predictions = {}
+    for name, source in (("disk", tmp_path / "photos"), ("store", "memory://bucket/photos")):
+        recipe = RECIPE.replace("SOURCE", f"dir: '{source}'").replace(
+            "name: head", "name: h, epochs: 1"
+        )
+        config, run = write_recipe(recipe + more, f"{name}.yaml"), tmp_path / name
+        for words in (
+            ("finetune", "-c", config, "--out", run, "--cache-dir", tmp_path / "cache"),
+            ("evaluate", "--run", run),
+            ("report", "--run", run, "--out", run / "report.html"),
+        ):
+            done = cli(*words)
+            assert done.exit_code == 0, done.stderr
+        predictions[name] = (run / "predictions-test.csv").read_bytes()
+        page = (run / "report.html").read_text("utf-8")
+        assert page.count("data:image/") > 3 and "is missing" not in page
+    assert predictions["store"] == predictions["disk"]
+
+
 def test_an_address_in_a_table_that_leads_nowhere(store, cli, tmp_path: Path, write_recipe):
     table = tmp_path / "labels.csv"
     rows = [("memory://bucket/photos/train/red/00.png", "a"), ("memory://bucket/x.png", "b")]

@@ -23,6 +23,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.inputs import RecordedPhoto, read_recipe, read_split
 from tlcli.system import console
 from tlcli.system.console import counted
+from tlcli.system.object_stores import store_address
 
 #: Photos that one problem names.
 MOST_NAMED = 3
@@ -78,7 +79,7 @@ def read_recorded_split(run: Run, split: str) -> tuple[RecordedPhoto, ...]:
 
 def photo_name(row: RecordedPhoto, root: Path) -> str:
     """The path of a recorded photo, relative to the data folder `root` if it lies in there."""
-    path = root / row.path
+    path = row.path_below(root)
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
@@ -233,7 +234,7 @@ def _hashed(
 
 
 def _check_existence(paths: Sequence[Path], root: Path, hint: str) -> None:
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not (store_address(path) or path.is_file())]
     if missing:
         message = f"{_named(missing, 'photo')} of {len(paths):,} missing"
         raise DataError(Problem(str(root), message, hint))

@@ -16,6 +16,7 @@ from tlcli.errors import Problem, RecipeError, RunError, reason
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
+from tlcli.system.object_stores import store_address
 
 if TYPE_CHECKING:
     from tlcli.recipe.recipe import Recipe
@@ -31,6 +32,10 @@ class RecordedPhoto:
     label: str
     split: str
     sha256: str
+
+    def path_below(self, root: Path) -> Path:
+        """Where the photo is, if the data folder is `root`."""
+        return self.path if store_address(self.path) else root / self.path
 
 
 def read_split(run: Run) -> tuple[RecordedPhoto, ...]:
