@@ -100,7 +100,7 @@ FILES = "tlcli reads files: download it and name the file"
     [
         ("https://example.org/a.jpg", FILES),
         (" HTTP://example.org/a.jpg ", FILES),
-        ("s3://bucket/a.jpg", FILES),
+        ("ftp://example.org/a.jpg", FILES),
         ("file:///data/a.jpg", "name the file by its path, without file://"),
     ],
 )
