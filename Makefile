@@ -87,7 +87,7 @@ fix: $(READY)
 	$(BIN)/ruff check --fix .
 
 # What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
-BENCHES := versus_keras extract shards forward decode augment predict store_bytes startup heads estimates \
+BENCHES := versus_keras extract shards forward steps decode augment predict store_bytes startup heads estimates \
 	memory views durability kills near_duplicates exports serve
 BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
 ON_PHOTOS := --photos "$(PHOTOS)"

@@ -82,6 +82,15 @@ def test_units_are_read_from_the_flags(tmp_path: Path, text: str, units: tuple[s
     assert machine.bfloat16_units(write(tmp_path, {"proc/cpuinfo": text})) == units
 
 
+@pytest.mark.parametrize(
+    ("flags", "alone"),
+    [("fpu fma avx2", True), ("avx2 avx_vnni", False), ("avx2 avx512f avx512_vnni", False),
+     ("fpu avx", False)],
+)  # fmt: skip
+def test_a_processor_has_avx2_and_nothing_beyond(tmp_path: Path, flags: str, alone: bool):
+    assert machine.has_avx2_alone(write(tmp_path, {"proc/cpuinfo": f"flags : {flags}\n"})) == alone
+
+
 def test_gpus_are_those_of_the_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     gpu = "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   45\n"
     root = write(tmp_path, {"proc/driver/nvidia/gpus/0000:19:00.0/information": gpu})

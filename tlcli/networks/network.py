@@ -25,6 +25,7 @@ from tlcli.networks.checksums import compute_checksums
 from tlcli.networks.conversion import copy_in_float32
 from tlcli.networks.framework import has_onednn, keras, tf
 from tlcli.networks.heads import HeadSettings, add_head
+from tlcli.system.machine import has_avx2_alone
 
 #: A Keras model, layer or variable; Keras has no type hints that help.
 Model = Any
@@ -198,9 +199,10 @@ def forward_batch() -> int:
 
     Without oneDNN, TensorFlow's matrix products (Eigen's) take rows in groups of three vectors: 12,
     24 or 48, by the processor. What is left at the end of a batch is computed by other
-    instructions, with other last bits. In 48 photos nothing is left, whatever their size.
+    instructions, with other last bits. In 48 photos nothing is left, whatever their size. oneDNN
+    does alike with AVX2, and not with AVX-512.
     """
-    return 32 if has_onednn() else 48
+    return 32 if has_onednn() and not has_avx2_alone() else 48
 
 
 def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]:

@@ -87,6 +87,17 @@ def bfloat16_units(root: Path = ROOT) -> tuple[str, ...]:
     return tuple(name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in words)
 
 
+@cache
+def has_avx2_alone(root: Path = ROOT) -> bool:
+    """Whether the processor has AVX2 and none of the instructions for neural networks beyond it.
+
+    These are AVX-512 VNNI, AVX-512 BF16, AVX-VNNI and AMX.
+    """
+    words = set(" ".join(_cpuinfo("flags", root)).split())
+    beyond = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
+    return "avx2" in words and not words & beyond
+
+
 def gpu_names(root: Path = ROOT) -> tuple[str, ...]:
     """The models of NVIDIA GPUs that the driver of this machine knows and the user has not hidden.
 
