@@ -18,6 +18,7 @@ from tlcli.commands.options import (
     with_runs_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.system import console
 
 
 @click.command(cls=RecipeCommand)
@@ -59,3 +60,4 @@ def advise(
         )
     advice = work.advise(candidates, out, force=force)
     print_result((advice_output.describe_advice(advice), advice_output.advice_json(advice)), json_)
+    console.next_step("tlcli", "finetune", "--config", advice.recipe)

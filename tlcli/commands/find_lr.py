@@ -63,6 +63,7 @@ def find_lr(
     print_result(rate_output.rate_result(found, folder, written), json_)
     open_file(folder / rate_output.RATE_CHARTS[0], look)
     _warn(found, write, written)
+    rate_output.name_next_command(found, plan.recipe, number, written=write)
 
 
 def _warn(found: RateSearch, write: bool, written: WrittenRate | None) -> None:

@@ -19,6 +19,7 @@ from tlcli.commands.options import (
     with_runs_dir,
 )
 from tlcli.pretrained.weight_access import WeightsAccess
+from tlcli.system import console
 
 
 @click.command(cls=RecipeCommand)
@@ -58,4 +59,5 @@ def probe(
     chart = probe_output.keep_probe(folder, record)
     described = probe_output.describe_probe(record, folder)
     print_result((described, probe_output.probe_json(record, folder)), json_)
+    console.next_step("tlcli", "advise", "--config", plan.recipe.path)
     open_file(chart, look)

@@ -97,4 +97,5 @@ def _search(
     outcome = tune.search(plan, folder, minutes)
     record = tune_output.keep_search(outcome, out)
     print_result((tune_output.describe_search(outcome, record, out), record), json_)
+    console.next_step("tlcli", "report", folder / directory.WINNER_RUN)
     open_file(folder / f"{directory.SEARCH_CHARTS[-1]}.png", look)  # the lines of all trials

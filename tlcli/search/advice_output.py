@@ -52,10 +52,11 @@ def describe_advice(advice: Advice) -> str:
 
 
 def _cost(record: AdviceRecord) -> str:
-    spent = console.duration(sum(record.spent.values()))
+    total = sum(record.spent.values())
+    spent = f"measured in {console.duration(total)}" if total >= 0.05 else "measured before"
     if record.seconds is None:
-        return f"measured in {spent}; no estimate of the training on this machine"
-    return f"training: about {console.duration(record.seconds)}; measured in {spent}"
+        return f"{spent}; no estimate of the training on this machine"
+    return f"training: about {console.duration(record.seconds)}; {spent}"
 
 
 def _bases(scores: Sequence[BaseScore]) -> list[str]:

@@ -80,10 +80,13 @@ def _verdict(record: ProbeRecord) -> list[str]:
     best, leader = record.boundary(record.best), record.most_accurate
     tied = [row.name for row in record.boundaries if row.p >= SIGNIFICANCE]
     lines = [f"best: {best.name}, {best.accuracy:.4f} ({best.low:.3f} to {best.high:.3f})"]
-    if len(tied) > 1:
-        lines[0] += f"; of those that cannot be told apart, the highest: {_listed(tied)}"
     if best.name != leader.name:
-        lines.append(f"the most accurate is {leader.name}, {leader.accuracy:.4f}, p = {best.p:.2f}")
+        lines[0] += (
+            f", the highest of those that cannot be told apart from the most accurate, "
+            f"{leader.name} with {leader.accuracy:.4f} (p = {best.p:.2f})"
+        )
+    if len(tied) > 1:
+        lines.append(f"cannot be told apart: {_listed(tied)}")
     top = record.boundaries[-1]
     if is_foreign(record):
         gap = 100 * (leader.accuracy - top.accuracy)
@@ -102,7 +105,7 @@ def _learning(record: ProbeRecord) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    return ", ".join(names[:9]) + (", ..." if len(names) > 9 else "")
 
 
 def draw_accuracy(record: ProbeRecord, paths: Sequence[Path]) -> None:

@@ -91,6 +91,14 @@ def describe_rates(found: RateSearch, folder: Path) -> str:
     return "\n".join(map(console.printable, lines))
 
 
+def name_next_command(found: RateSearch, recipe: Recipe, number: int, *, written: bool) -> None:
+    """Name the command that trains with the suggested rate, if there is one."""
+    if found.suggested is not None:
+        rate = rounded_rate(found.suggested)
+        words = () if written else ("--set", f"stages.{number}.learning_rate={rate:g}")
+        console.next_step("tlcli", "finetune", "--config", recipe.path, *words)
+
+
 def warn_of_rate(found: RateSearch) -> None:
     """Say on stderr where a rate of tuning is as high as that of the stage before it."""
     rate = found.suggested
@@ -113,7 +121,7 @@ def _distance(rate: float, suggested: float) -> str:
     factor = max(rate / suggested, suggested / rate)
     if factor < 1.5:
         return "about the same"
-    return f"{factor:.1f} times as {'high' if rate > suggested else 'low'}"
+    return f"a factor of {factor:.1f} {'above' if rate > suggested else 'below'} the suggestion"
 
 
 def draw_rates(found: RateSearch, paths: Sequence[Path]) -> None:

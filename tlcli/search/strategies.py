@@ -149,7 +149,7 @@ def _words_of_similarity(record: ProbeRecord, foreign: bool) -> str:
         else "too little to call the photos unlike ImageNet"
     )
     gap = in_points(record.foreignness)
-    return f"similarity: {leader.name} differs from the top, {top.name}, by {gap}: {verdict}"
+    return f"similarity: {leader.name} is better than the top, {top.name}, by {gap}: {verdict}"
 
 
 def _words_of_tuning(
