@@ -71,7 +71,8 @@ def browser() -> Iterator[Any]:
 def instant_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """A finished run with its instant file, not to be changed, and the folder of its photos.
 
-    It is trained once, for all processes of the tests.
+    It is trained once, for all processes of the tests, on a VGG16 with few filters: what builds its
+    base again needs `thin_vgg16`.
     """
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -81,10 +82,19 @@ def instant_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
         if not (folder / "run" / directory.INSTANT).is_file():
             shutil.rmtree(folder, ignore_errors=True)
             photos = paint_splits(folder / "photos", train=6, val=3, test=3)
-            lines = finetune_in(folder, INSTANT_RECIPE.format(photos))
+            lines = finetune_in(folder, INSTANT_RECIPE.format(photos), thin=True)
             last = "making instant.tflite, from which `tlcli predict` answers at once"
             assert last in lines
     return Run(folder / "run"), folder / "photos"
+
+
+@pytest.fixture
+def thin_vgg16() -> Iterator[None]:
+    """For tests to which the size of the network does not matter: see `networks.thin_vgg16`."""
+    from builders import networks
+
+    with networks.thin_vgg16():
+        yield
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ import tlcli
 from tlcli.runs.directory import REPORT, Run
 from tlcli.system import console
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 ROOT = Path(__file__).parents[1]
 
 #: What takes time to import, and what belongs to the command line.
@@ -133,16 +135,16 @@ def test_features_are_those_of_extract(instant_run: tuple[Run, Path], tmp_path: 
     )  # fmt: skip
     expected = np.load(tmp_path / "features" / "features.npy", allow_pickle=False)
     np.testing.assert_array_equal(features.values, expected)
-    assert features.values.shape == (len(features), 512) == (36, 512)
+    assert features.values.shape == (len(features), 64) == (36, 64)
     assert features.classes == ("blue", "green", "red")
     for path, label, split in zip(features.paths, features.labels, features.splits, strict=True):
         assert path.parent == photos / split / label
     x, y = features.of("train")
-    assert x.shape == (18, 512)
+    assert x.shape == (18, 64)
     assert sorted(set(y)) == ["blue", "green", "red"]
     columns = features.columns()
     assert [*columns][:5] == ["path", "label", "split", "sha256", "f0"]
-    np.testing.assert_array_equal(columns["f511"], expected[:, 511])
+    np.testing.assert_array_equal(columns["f63"], expected[:, 63])
     with pytest.raises(tlcli.DataError, match="'testing' is none; allowed: train, val, test"):
         features.of("testing")
 
@@ -153,9 +155,9 @@ def test_photos_without_labels_have_features_too(instant_run: tuple[Run, Path]):
     features = tlcli.extract_features(
         run.path / "recipe.yaml", unlabelled=folder, pooling="none", boundary="block5_pool"
     )
-    assert features.values.shape == (3, 1, 1, 512)
+    assert features.values.shape == (3, 1, 1, 64)
     assert (features.classes, set(features.labels), set(features.splits)) == ((), {""}, {""})
-    assert features.columns()["f511"].shape == (3,)
+    assert features.columns()["f63"].shape == (3,)
 
 
 VALUES = {"data": {"dir": Path("photos")}, "base": {"name": "resnet50", "image_size": (64, 96)}}

@@ -41,6 +41,8 @@ PREDICTED = [
     "threshold", "top", "unknown", "unsure",
 ]  # fmt: skip
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = "data: {dir: 'PHOTOS'}\nbase: {name: VGG16, weights: random, image_size: 32}\n"
 
 

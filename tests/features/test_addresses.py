@@ -16,6 +16,8 @@ from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network, compile_forward
 from tlcli.recipe.load import load_recipe
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = """
 data: {dir: PHOTOS}
 base: {name: VGG16, weights: random, image_size: 32}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from builders.networks import thin_vgg16
 
 from tlcli.features import addresses, extraction, inventory
 from tlcli.features.open_store import open_store
@@ -12,12 +13,15 @@ from tlcli.networks.network import build_network
 from tlcli.recipe.settings import Head
 from tlcli.system import files
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 NAMES = ["block3_pool", "block4_pool", "block5_pool"]
 
 
 @pytest.fixture(scope="module")
 def network():
-    return build_network(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
+    with thin_vgg16():
+        return build_network(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def test_the_folder_and_the_record_say_that_rows_are_pooled(fill, tmp_path):
     assert folders == ["VGG16-block4_pool", "VGG16-block4_pool-avg"]
     assert not any(trunk.misplaced or trunk.damaged for trunk in trunks)
     pooled = next(trunk for trunk in trunks if "-avg-" in trunk.path.name)
-    assert pooled.description["shape"] == [512]
+    assert pooled.description["shape"] == [64]
     assert "pooling" not in next(t for t in trunks if t is not pooled).description
 
 

@@ -55,7 +55,10 @@ class Rig:
             subprocess.run(command, check=True)
         # Files of the commands come and go in the work folder, so that they are counted.
         (folder / "tmp").mkdir(exist_ok=True)
-        environ = {**os.environ, "LD_PRELOAD": str(library), "TMPDIR": str(folder / "tmp")}
+        environ = {
+            **os.environ, "LD_PRELOAD": str(library), "TMPDIR": str(folder / "tmp"),
+            "PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE.parent}",
+        }  # fmt: skip
         self._server = subprocess.Popen(
             [sys.executable, str(HERE / "server.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True,

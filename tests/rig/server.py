@@ -13,6 +13,8 @@ import signal
 import sys
 from typing import Any
 
+from builders.networks import thin_vgg16
+
 ACTIONS = {"nothing": 0, "fail": 1, "fail from here": 2, "kill": 3}
 
 
@@ -43,12 +45,17 @@ def work(order: dict[str, Any]) -> int:
 
 
 def serve() -> None:
-    """Fork a child for each order."""
+    """Fork a child for each order, with a VGG16 that has few filters."""
     faults = ctypes.CDLL(os.environ["LD_PRELOAD"])
     from tlcli import cli  # noqa: F401 - the seconds that this takes are spent once
     from tlcli.training import train  # noqa: F401 - the seconds that this takes are spent once
 
     del os.environ["LD_PRELOAD"]
+    with thin_vgg16():
+        _take_orders(faults)
+
+
+def _take_orders(faults: ctypes.CDLL) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         action = ACTIONS[order["action"]]

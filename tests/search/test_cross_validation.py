@@ -21,6 +21,8 @@ from tlcli.search.fold_folder import begin_record, find_known
 from tlcli.search.fold_plan import FoldPlan, plan_folds
 from tlcli.training.order import epoch_order
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = """
 name: shapes
 data: {{dir: '{}'}}
@@ -136,7 +138,7 @@ def _check_first_fold(first, cli, fold, recipe, cache, shapes):
     ])  # fmt: skip
     model.build((None, x["train"].shape[1]))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.05), loss)
+    model.compile(keras.optimizers.Adam(0.05), loss, jit_compile=False)
     best, kept = np.inf, model.get_weights()
     for epoch in range(6):
         order = epoch_order(0, 0, epoch, len(y["train"]))
@@ -145,7 +147,7 @@ def _check_first_fold(first, cli, fold, recipe, cache, shapes):
         if watched < best:
             best, kept = watched, model.get_weights()
     model.set_weights(kept)
-    logits = {split: model.predict(x[split], verbose=0).astype(float) for split in ("val", "test")}
+    logits = {split: model(x[split]).numpy().astype(float) for split in ("val", "test")}
     powers = np.exp(logits["test"] / fit_temperature(logits["val"], y["val"]))
     probabilities = powers / powers.sum(axis=1, keepdims=True)
     assert first["fitted"] == len(y["train"]) and first["val"] == len(y["val"])

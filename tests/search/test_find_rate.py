@@ -23,6 +23,8 @@ from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 HEAD = "stages:\n  - {name: head, epochs: 3, learning_rate: 0.001}\n"
 TUNED = HEAD + "  - name: top  # the top\n    freeze_until: block5_conv2\n    epochs: 1\n"
 

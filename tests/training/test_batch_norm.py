@@ -68,8 +68,9 @@ def train_with_keras(plan):
         for place, name in enumerate(names):
             network.base.get_layer(name).trainable = place >= first
         network.whole.compile(
-            keras.optimizers.SGD(stage.learning_rate), keras.losses.BinaryCrossentropy()
-        )
+            keras.optimizers.SGD(stage.learning_rate), keras.losses.BinaryCrossentropy(),
+            jit_compile=False,
+        )  # fmt: skip
         best, kept = np.inf, []
         for epoch in range(stage.epochs):
             order, total = orders.epoch_order(chosen.seed, number, epoch, len(labels)), 0.0

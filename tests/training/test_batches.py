@@ -17,6 +17,8 @@ from tlcli.training.batches import LiveFeed, StoredFeed
 from tlcli.training.mixing import Mix
 from tlcli.training.order import Position, draw_picks, epoch_order
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = """
 data: {dir: 'PHOTOS'}
 base: {name: VGG16, weights: random, image_size: 32}

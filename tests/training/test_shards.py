@@ -9,6 +9,8 @@ import pytest
 from builders.photos import paint_splits
 from builders.stores import all_rows
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = """
 data: {dir: 'PHOTOS'}
 base: {name: VGG16, weights: random, image_size: 32}
