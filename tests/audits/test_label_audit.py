@@ -16,6 +16,8 @@ from tlcli.data.dataset import build_index
 from tlcli.recipe.load import load_recipe
 from tlcli.runs.label_audit_record import LABEL_AUDIT, SUSPECTS_SHEET, read_label_audit
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = "name: shapes\ndata: {{dir: {}}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
 
 #: Wrong labels: a photo of the first colour lies in the folder of the second.

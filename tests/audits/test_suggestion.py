@@ -17,6 +17,8 @@ from tlcli.data.dataset import Item
 from tlcli.runs import directory
 from tlcli.system import files
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = (
     "name: shapes\ndata: {{dir: '{}'}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
 )

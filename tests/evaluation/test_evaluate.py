@@ -304,7 +304,7 @@ def test_kept_probabilities_need_no_tensorflow(run: Run, words: list[str]):
 
 
 @pytest.fixture
-def trained(photos, write_recipe) -> Run:
+def trained(thin_vgg16, photos, write_recipe) -> Run:
     """A real run directory with an untrained model."""
     from tlcli.networks.bases import BASES
     from tlcli.networks.network import build_network

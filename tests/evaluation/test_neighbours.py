@@ -64,7 +64,7 @@ def plain_features(run: Run, paths: list[Path]) -> np.ndarray:
     """What Keras itself gives: the mean of the base's output over both image axes."""
     inner = base_of(run.file(MODEL))
     pixels = np.stack([load_image(path, height=32, width=32, resize="squash") for path in paths])
-    return inner.predict(pixels.astype(np.float32), verbose=0).mean(axis=(1, 2))
+    return inner(pixels.astype(np.float32), training=False).numpy().mean(axis=(1, 2))
 
 
 def split_paths(run: Run, split: str) -> list[Path]:

@@ -22,6 +22,8 @@ from tlcli.runs.calibration_record import read_calibration_record
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_split
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = """
 name: small
 data: {{dir: '{photos}'}}

@@ -50,8 +50,8 @@ def test_distances_and_areas_are_those_of_plain_libraries(cli, run: Run, instant
 
     def compute(paths: list[Path]):
         pixels = [load_image(p, height=32, width=32, resize="squash") for p in paths]
-        features, probabilities = inner.predict_on_batch(np.stack(pixels).astype(np.float32))
-        means = features.mean(axis=(1, 2))
+        features, probabilities = inner(np.stack(pixels).astype(np.float32))
+        means = features.numpy().mean(axis=(1, 2))
         return means / np.linalg.norm(means, axis=1, keepdims=True), probabilities
 
     rows = {

@@ -23,7 +23,7 @@ def small() -> keras.Model:
 def logits_of(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
     """What Keras itself computes."""
     inner = keras.Model(model.inputs[0], model.layers[-1].input)
-    return inner.predict(pixels, verbose=0)
+    return inner(pixels, training=False).numpy()
 
 
 def answer(content: bytes, pixels: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_features_beside_the_logits_leave_their_bits_alone(small: keras.Model):
     assert features is not None
     np.testing.assert_array_equal(values, before.compute(pixels))
     assert before.compute_with_features(pixels)[1] is None
-    expected = keras.Model(small.inputs[0], pooled).predict(pixels, verbose=0)
+    expected = keras.Model(small.inputs[0], pooled)(pixels, training=False).numpy()
     np.testing.assert_allclose(features, expected, atol=1e-5)
     engine = KerasEngine(small, logits, pooled)
     values, features = engine.compute_with_features(pixels)
@@ -92,7 +92,7 @@ def test_features_beside_the_logits_leave_their_bits_alone(small: keras.Model):
 def test_quantized_files_are_smaller_and_take_and_give_float32(small: keras.Model):
     frozen, pixels = freeze(small), noise(8, SIDE, SIDE)
     whole = convert_to_litert(frozen)
-    expected = small.predict(pixels, verbose=0)
+    expected = small(pixels, training=False).numpy()
     for quantize, share, tolerance in (("float16", 0.6, 1e-3), ("dynamic", 0.4, 0.1)):
         content = convert_to_litert(frozen, quantize)
         assert len(content) < share * len(whole)

@@ -1,6 +1,6 @@
 """The report in a browser: what a click shows, and how it looks.
 
-Screenshots stay in `.screenshots`, for a person to look at.
+Screenshots stay in `.screenshots`, for a person to look at, if that folder is made before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders.browsers import SCREENSHOTS, needs_chromium
+from builders.browsers import keep_picture, needs_chromium
 from builders.runs import HOSTILE, HOSTILE_CLASSES, write_explanations, write_finished_run
 
 from tlcli.report import report
@@ -169,7 +169,6 @@ CONTRAST = """
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_can_be_read(browser: Any, written: Path, scheme: Any):
-    SCREENSHOTS.mkdir(exist_ok=True)
     with opened(browser, written, color_scheme=scheme) as page:
         page.locator("details").evaluate_all("all => all.forEach((one) => one.open = true)")
         contrasts = page.evaluate(CONTRAST)
@@ -184,7 +183,7 @@ def test_it_fits_and_can_be_read(browser: Any, written: Path, scheme: Any):
         page.locator("img").evaluate_all("all => all.forEach((one) => one.loading = 'eager')")
         for width in (400, 1400):
             page.set_viewport_size({"width": width, "height": 900})
-            page.screenshot(path=SCREENSHOTS / f"report-{scheme}-{width}.png", full_page=True)
+            keep_picture(page, f"report-{scheme}-{width}.png", full_page=True)
 
 
 def test_headings_alternatives_and_names(browser: Any, written: Path):
@@ -201,7 +200,6 @@ def test_headings_alternatives_and_names(browser: Any, written: Path):
 
 
 def test_hostile_names_run_nothing_and_break_nothing(browser: Any, tmp_path: Path):
-    SCREENSHOTS.mkdir(exist_ok=True)
     run = write_finished_run(
         tmp_path / "run", tmp_path / "photos", names=HOSTILE, classes=HOSTILE_CLASSES, each=6,
         margin=0.5,
@@ -214,4 +212,4 @@ def test_hostile_names_run_nothing_and_break_nothing(browser: Any, tmp_path: Pat
         for width in (1400, 400):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            page.screenshot(path=SCREENSHOTS / f"names-{width}.png", full_page=True)
+            keep_picture(page, f"names-{width}.png", full_page=True)

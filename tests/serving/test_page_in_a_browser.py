@@ -1,6 +1,6 @@
 """The page of a server in a browser: photos in, labels out, by mouse, keyboard and drop.
 
-Screenshots stay in `.screenshots`, for a person to look at.
+Screenshots stay in `.screenshots`, for a person to look at, if that folder is made before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from builders.browsers import SCREENSHOTS, needs_chromium
+from builders.browsers import keep_picture, needs_chromium
 
 from tlcli.serving.app import Server
 from tlcli.serving.guards import Access, allowed_hosts
@@ -138,13 +138,12 @@ def test_the_keyboard_is_enough(browser, url, test_photos):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_it_fits_phones_and_desktops(browser, url, test_photos, scheme, width):
-    SCREENSHOTS.mkdir(exist_ok=True)
     with opened(browser, url, width, color_scheme=scheme) as page:
-        page.screenshot(path=SCREENSHOTS / f"serve-empty-{width}-{scheme}.png")
+        keep_picture(page, f"serve-empty-{width}-{scheme}.png")
         drop(page, test_photos[::2])
         answered(page, 5)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.screenshot(path=SCREENSHOTS / f"serve-{width}-{scheme}.png", full_page=True)
+        keep_picture(page, f"serve-{width}-{scheme}.png", full_page=True)
 
 
 def test_it_asks_for_the_token(browser, trained, test_photos):
@@ -166,7 +165,6 @@ def test_it_asks_for_the_token(browser, trained, test_photos):
 
 @pytest.mark.slow  # TensorFlow is imported by the process that makes heat maps
 def test_a_heat_map_takes_the_place_of_the_photo(browser, url, test_photos):
-    SCREENSHOTS.mkdir(exist_ok=True)
     with opened(browser, url) as page:
         drop(page, test_photos[:1])
         answered(page, 1)
@@ -175,7 +173,7 @@ def test_a_heat_map_takes_the_place_of_the_photo(browser, url, test_photos):
         page.get_by_role("button", name="Show the photo").wait_for(timeout=60_000)
         assert page.locator(".picture img").get_attribute("alt").startswith("Heat map")
         assert page.locator(".picture img").evaluate("image => image.naturalWidth") == 640
-        page.screenshot(path=SCREENSHOTS / "serve-heat.png")
+        keep_picture(page, "serve-heat.png")
         button.click()
         assert button.inner_text() == "Show where"
         assert page.locator(".picture img").get_attribute("alt") == ""
