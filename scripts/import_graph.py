@@ -15,7 +15,7 @@ import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,15 +74,18 @@ def rank(module: str) -> int:
     return (*BELOW, *PACKAGES, *ABOVE).index(package_of(module))
 
 
-def imports(module: str) -> Iterator[str]:
+@cache
+def imports(module: str) -> tuple[str, ...]:
     """The full names that a module imports, inside functions and for type checkers, too."""
     path = PACKAGE / f"{module.replace('.', '/')}.py"
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             prefix = "." * node.level + (node.module or "")
-            yield from (f"{prefix}.{alias.name}" for alias in node.names)
+            found += (f"{prefix}.{alias.name}" for alias in node.names)
+    return tuple(found)
 
 
 def imported_modules(module: str, known: frozenset[str]) -> list[str]:

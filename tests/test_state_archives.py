@@ -47,6 +47,7 @@ def test_runs_are_listed(state: Path, cli: Cli):
 
 
 def test_a_finished_run_predicts_what_it_predicted(state: Path, cli: Cli):
+    """And its calibration stays in force, which is said."""
     text = (state / "runs/finished-1/predictions-test.csv").read_text(encoding="utf-8")
     expected = {row["path"]: row for row in csv.DictReader(io.StringIO(text))}
     paths = [str(state / "photos" / path) for path in expected]
@@ -58,20 +59,13 @@ def test_a_finished_run_predicts_what_it_predicted(state: Path, cli: Cli):
         recorded = {label: float(row[f"p:{label}"]) for label in ("blue", "green", "red")}
         assert probabilities == pytest.approx(recorded, abs=1e-4)
 
-
-def test_a_calibration_stays_in_force_and_that_is_said(state: Path, cli: Cli):
-    temperature = json.loads((state / "runs/finished-1/calibration.json").read_text())[
-        "temperature"
-    ]
-    paths = sorted(map(str, (state / "photos").rglob("*.png")))[:3]
-    raw, done = (
-        cli("predict", *paths, *options, "--run", "finished-1", "--top", 3, "--format", "json")
-        for options in (("--raw",), ())
-    )
+    calibration = json.loads((state / "runs/finished-1/calibration.json").read_text())
+    done = cli("predict", *paths, "--run", "finished-1", "--top", 3, "--format", "jsonl")
     assert "calibrated by tlcli 0.1.0, from probabilities that were cut off; " in done.stderr
-    for own, photo in zip(json.loads(raw.stdout), json.loads(done.stdout), strict=True):
-        values = np.array([top["probability"] for top in own["top"]]) ** (1 / temperature)
-        calibrated = [top["probability"] for top in photo["top"]]
+    for own, line in zip(predicted, done.stdout.splitlines(), strict=True):
+        probabilities = np.array([top["probability"] for top in own["top"]])
+        values = probabilities ** (1 / calibration["temperature"])
+        calibrated = [top["probability"] for top in json.loads(line)["top"]]
         assert calibrated == pytest.approx(values / values.sum(), abs=1e-9)
 
 

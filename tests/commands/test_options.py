@@ -29,7 +29,9 @@ def usage_error(done) -> str:
 # A run
 
 
-@pytest.mark.parametrize("command", ["evaluate", "report", "curves"])
+@pytest.mark.parametrize(
+    "command", ["evaluate", "report", pytest.param("curves", marks=pytest.mark.slow)]
+)
 def test_a_run_is_a_bare_word_or_an_option(cli, run: Run, command: str):
     bare, named = (cli(command, *words, "--json") for words in (["pets-1"], ["--run", "pets-1"]))
     assert bare.exit_code == named.exit_code == 0, bare.stderr

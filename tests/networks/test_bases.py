@@ -19,7 +19,7 @@ from tlcli.networks.bases import BASES, PRETRAINED
 from tlcli.networks.framework import keras
 
 ROOT = Path(__file__).parents[2]
-FAST = ("VGG16", "ResNet50", "InceptionV3")
+FAST = ("VGG16", pytest.param("ResNet50", marks=pytest.mark.slow), "InceptionV3")
 
 
 def keras_module(name: str) -> Any:

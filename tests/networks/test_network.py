@@ -112,7 +112,9 @@ def test_freezing_leaves_exactly_what_is_above_to_train(network):
 
 
 @pytest.mark.parametrize("batch_norm", ["frozen", "train"])
-@pytest.mark.parametrize("base", ["VGG16", "ResNet50", "MobileNetV2"])
+@pytest.mark.parametrize(
+    "base", ["VGG16", pytest.param("ResNet50", marks=pytest.mark.slow), "MobileNetV2"]
+)
 def test_from_the_first_layer_on_what_trains_is_what_the_loop_of_the_lessons_sets(base, batch_norm):
     """Which is: go through the layers of Keras, and set `trainable` from a name on."""
     row = BASES[base]
@@ -271,7 +273,7 @@ def layers_without_identities(model) -> list:
     return re.sub(r",? *}", "}", text).split('"class_name"')
 
 
-@pytest.mark.parametrize("base", ["VGG16", "EfficientNetB0"])
+@pytest.mark.parametrize("base", ["VGG16", pytest.param("EfficientNetB0", marks=pytest.mark.slow)])
 def test_a_network_in_mixed_precision_is_copied_in_float32(base: str):
     """The copy is the network that float32 would have built, with the same weights."""
     size, head = (32, 32), Head(hidden=(8,))

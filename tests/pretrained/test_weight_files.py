@@ -17,8 +17,17 @@ from tlcli.networks.bases import BASES, PRETRAINED
 from tlcli.pretrained.tensors import tensor_shapes, weighted_layers
 from tlcli.pretrained.weight_files import base_from_file_name, read_weights
 
+#: A base of each family whose layers are named in a way of their own.
+FAMILIES = ("VGG16", "ResNet50", "Xception", "MobileNetV3Small", "DenseNet121", "EfficientNetB0")
 
-@pytest.mark.parametrize("base", PRETRAINED)
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        name if name in FAMILIES else pytest.param(name, marks=pytest.mark.slow)
+        for name in PRETRAINED
+    ],
+)
 def test_every_base_is_recognised_by_its_layers(tmp_path: Path, base: str):
     path = promise(tmp_path / "w.h5", base, keras_3=base not in ("Xception", "DenseNet121"))
     read_weights(path, BASES[base], "x")
