@@ -29,10 +29,9 @@ def network(
     classes: int = 3,
     precision: str = "float32",
 ) -> Network:
-    """A base with random weights and a head with one hidden layer; VGG16 has few filters."""
+    """A base with random weights and a head with one hidden layer."""
     head = Head(hidden=(8,))
-    with thin_vgg16():
-        return build_network(BASES[base], size, head, classes, seed=3, precision=precision)
+    return build_network(BASES[base], size, head, classes, seed=3, precision=precision)
 
 
 def save(built: Network, path: Path, names: tuple[str, ...], resize: str = "squash") -> Path:
