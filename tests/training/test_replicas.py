@@ -14,6 +14,7 @@ import pytest
 from builders.commands import ROOT
 from builders.model_archives import read_model_archive
 from builders.photos import paint_splits
+from builders.stores import all_rows
 
 from tlcli.errors import RecipeError, RunError
 from tlcli.training.replica_checks import check_replicas
@@ -80,16 +81,21 @@ def compare_devices(folder: Path, recipe: str, *more: str) -> None:
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     words = ["finetune", "--config", "recipe.yaml", *more]
     said = run_commands(
-        folder, [*words, "--out", "one"], [*words, "--out", "two", "--set", "devices=all"]
+        folder,
+        [*words, "--out", "one"],
+        [*words, "--out", "two", "--set", "devices=all", "--cache-dir", "other"],
     )
-    assert "training on /CPU:0, /CPU:1\n" in said
+    assert said.count("training on /CPU:0, /CPU:1\n") == 1
+    assert said.count("extracting on /CPU:0, /CPU:1\n") == 1
+    assert all_rows(folder / "cache") == all_rows(folder / "other")
     assert_same_course(folder / "one", folder / "two")
     first, second = (read_model_archive(folder / name / "model.keras") for name in ("one", "two"))
     assert first.keys() == second.keys()
 
 
 def test_two_devices_train_as_one_does(tmp_path: Path):
-    compare_devices(tmp_path, RECIPE.replace("BASE", "VGG16").replace("CUT", "block5_conv2"))
+    recipe = RECIPE.replace("BASE", "VGG16").replace("CUT", "block5_conv2")
+    compare_devices(tmp_path, f"{recipe}augment: {{views: 1, horizontal_flip: true}}\n")
 
 
 @pytest.mark.slow

@@ -11,6 +11,12 @@ import numpy.typing as npt
 
 from tlcli.errors import Problem
 from tlcli.features.addresses import row_key
+from tlcli.features.device_passes import (
+    Forward,
+    compile_copies,
+    compute_in_order,
+    extraction_devices,
+)
 from tlcli.features.passes import Pass
 from tlcli.features.store import TrunkRows
 from tlcli.features.value_range import check_range
@@ -18,7 +24,7 @@ from tlcli.images import loader
 from tlcli.images.loader import View
 from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.network import compile_forward, forward_batch
-from tlcli.system import signals
+from tlcli.system import console, signals
 
 if TYPE_CHECKING:
     from tlcli.networks.network import Network
@@ -54,18 +60,33 @@ def run_pass(
     read_stored: ReadStored,
 ) -> Iterator[ComputedBatch]:
     """Compute and commit batch by batch; yields each when its rows are in the store."""
-    forward = compile_pass(network, step, pooled=bool(rows[step.targets[0]].pooling))
+    forwards = _compile(network, recipe, step, pooled=bool(rows[step.targets[0]].pooling))
     groups = loader.split_into_chunks(step.views, forward_batch())
     batches = (
         _from_rows(step.source, groups, read_stored)
         if step.source
         else _from_photos(recipe, groups)
     )
-    for batch in batches:
+
+    def inputs(batch: ComputedBatch) -> Array | None:
+        return batch.inputs if batch.readable else None
+
+    for batch, computed in compute_in_order(batches, inputs, forwards):
         if batch.readable:
-            store_rows(recipe, step.targets, batch.readable, forward(batch.inputs), rows)
+            store_rows(recipe, step.targets, batch.readable, computed, rows)
         signals.raise_if_interrupted()
         yield batch
+
+
+def _compile(network: Network, recipe: Recipe, step: Pass, *, pooled: bool) -> list[Forward]:
+    """A forward pass for each device that is worth the copy of the network that it takes."""
+    devices = extraction_devices(recipe)[: -(-len(step.views) // forward_batch())]
+    if len(devices) < 2:
+        return [compile_pass(network, step, pooled=pooled)]
+    console.note(f"extracting on {', '.join(devices)}")
+    return compile_copies(
+        network, recipe, devices, lambda copied: compile_pass(copied, step, pooled=pooled)
+    )
 
 
 def store_rows(
@@ -87,9 +108,7 @@ def round_pixels(pixels: Array) -> Array:
     return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
-def compile_pass(
-    network: Network, step: Pass, *, pooled: bool
-) -> Callable[[Array], Sequence[Array]]:
+def compile_pass(network: Network, step: Pass, *, pooled: bool) -> Forward:
     """The inputs of a pass -> the rows of each of its targets."""
     source, targets = step.source, step.targets
     with_pixels = targets[0] == PIXELS and not pooled

@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
+from tlcli.networks.devices import Devices, choose_devices, device_numbers
 from tlcli.networks.framework import keras, tf
 from tlcli.system import console
 from tlcli.training.batches import Pick
 
 Array = npt.NDArray[Any]
-Devices = str | int | Sequence[int]
 
 
 class WorkerGroup(Protocol):
@@ -203,35 +203,18 @@ def make_replicas(devices: Devices, group: WorkerGroup | None = None) -> Replica
         return Replicas(_join_strategy(group, devices), group)
     if devices == 1:
         return ALONE
-    chosen = _choose_devices(devices)
+    chosen = choose_devices(devices)
     if len(chosen) == 1 and devices == "all":
         return ALONE
     console.note(f"training on {', '.join(chosen)}")
     return Replicas(tf.distribute.MirroredStrategy(chosen))
 
 
-def _choose_devices(devices: Devices) -> list[str]:
-    """The names of devices: GPUs, or where there is none, what TensorFlow knows as processors."""
-    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    names = [f"/{kind}:{n}" for n in range(len(tf.config.list_logical_devices(kind)))]
-    return [names[number] for number in _numbers(devices, names)]
-
-
-def _numbers(devices: Devices, names: Sequence[str]) -> list[int]:
-    if devices == "all":
-        return [*range(len(names))]
-    numbers = [*range(devices)] if isinstance(devices, int) else [int(n) for n in devices]
-    if missing := [number for number in numbers if number >= len(names)]:
-        what = f"device {missing[0]} is asked for, and there are {', '.join(names)}"
-        raise RunError(Problem("devices", what, "write devices: all, or fewer"))
-    return numbers
-
-
 def _join_strategy(group: WorkerGroup, devices: Devices) -> Any:
     # Nothing may have been computed, so that these are not the devices that TensorFlow opens.
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
-        chosen = _numbers(devices, [gpu.name for gpu in gpus])
+        chosen = device_numbers(devices, [gpu.name for gpu in gpus])
         tf.config.set_visible_devices([gpus[number] for number in chosen], "GPU")
     cluster = tf.train.ClusterSpec({"worker": [*group.servers]})
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
