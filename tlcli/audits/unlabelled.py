@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlcli.data.audit import inspect_photos
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Index, Item
 from tlcli.data.folders import expect_folder
 from tlcli.data.hashing import hash_files
+from tlcli.data.inspections import inspect_photos
 from tlcli.data.named_photos import find_named_photos
 from tlcli.data.photo_groups import distinct_photos, group_photos
 from tlcli.errors import DataError, Problem

@@ -10,7 +10,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tlcli.data import leakage, near_duplicates
 from tlcli.data.audit_cache import (
@@ -25,12 +24,9 @@ from tlcli.data.audit_cache import (
 )
 from tlcli.data.dataset import Index, Item, drop_unusable
 from tlcli.data.findings import Finding, relative_name
+from tlcli.data.inspections import InspectedPhotos, inspect_each
 from tlcli.data.layout import SPLITS
-from tlcli.errors import DataError, ImageError, Problem
-from tlcli.images import decode, loader
-from tlcli.images.bit_depth import Depth
-from tlcli.images.contents import read_contents
-from tlcli.images.decode_errors import PASSING
+from tlcli.errors import Problem
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
 from tlcli.system.machine import usable_processors
@@ -39,15 +35,6 @@ from tlcli.system.threads import map_in_order
 #: A shorter side below this many pixels is tiny, an image above so many is huge, and sides that
 #: differ by this factor are extreme.
 TINY, HUGE, EXTREME = 32, 50_000_000, 5
-
-#: A channel whose values differ by no more than this is of one colour; JPEG may be one level off.
-_FLAT = 2
-
-#: A photo without a brighter value is dark. Of 12 bits in 16, the brightest is 15; of 14 bits, 63.
-_DARK = 64
-
-#: Results that are stored together, so that little is lost when a check is interrupted.
-_STORED_AT_ONCE = 500
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -67,83 +54,22 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
 
     Raises DataError naming every photo that has changed since the index was made.
     """
-    inspections = inspect_photos(index.items, cache, chosen.data.depth)
+    inspected = InspectedPhotos(len(index.items))
+    for digest, inspection in inspect_each(index.items, cache, chosen.data.depth):
+        inspected.add(digest, inspection)
     bad, decoded = [], []
     for item in index.items:
-        inspection = inspections[item.digest]
+        inspection = inspected.facts(item.digest)
         if inspection.message:
             bad.append((item.path, inspection.problem(item.path)))
         else:
             decoded.append((item, inspection))
     left = drop_unusable(index, bad, skip=chosen.data.on_bad_image == "skip")
+    flaws = [*_flaws(decoded)]
+    decoded.clear()
     # A copy that is dropped from one split is no near-duplicate there.
-    flaws = [
-        *_flaws(decoded),
-        *_near_duplicates(leakage.drop_copies(left, chosen.data.duplicates), inspections),
-    ]
+    flaws += _near_duplicates(leakage.drop_copies(left, chosen.data.duplicates), inspected)
     return replace(left, findings=(*left.findings, *flaws))
-
-
-def inspect_photo(path: Path, digest: str, depth: Depth | None) -> Inspection:
-    """Decode a photo whose bytes have this hash: what it is, or why it cannot be decoded."""
-    try:
-        content = read_contents(path, digest).content
-        image, facts = decode.examine(content, name=str(path), depth=depth)
-    except ImageError as error:
-        return Inspection.of_unusable(error.problems[0])
-    extrema = _extrema(image)
-    flags = {
-        TURNED: facts.turned,
-        DEEP: facts.deep,
-        TRANSPARENT: facts.transparent,
-        FLAT: all(high - low <= _FLAT for low, high in extrema),
-        CUT: facts.cut,
-        DARK: max(high for _, high in extrema) < _DARK,
-    }
-    return Inspection(
-        format=facts.format,
-        mode=facts.mode,
-        width=facts.width,
-        height=facts.height,
-        flags=sum(flag for flag, is_set in flags.items() if is_set),
-        thumbnail=near_duplicates.make_thumbnail(image).tobytes(),
-    )
-
-
-def _extrema(image: Image.Image) -> list[tuple[int, int]]:
-    return [image.getchannel(band).getextrema() for band in image.getbands()]  # type: ignore[misc]
-
-
-def inspect_photos(
-    items: Sequence[Item], cache: AuditCache, depth: Depth | None
-) -> dict[str, Inspection]:
-    """The inspection of each photo, by hash; those not in the cache are decoded, copies once."""
-    paths = {item.digest: item.path for item in items}
-    inspections = cache.inspections(paths)
-    new = [digest for digest in paths if digest not in inspections]
-
-    def inspect(digest: str) -> Inspection:
-        return inspect_photo(paths[digest], digest, depth)
-
-    unsaved: dict[str, Inspection] = {}
-    try:
-        with (
-            closing(map_in_order(inspect, new, workers=loader.THREADS)) as results,
-            console.progress(len(new), "decoding", unit="photos") as bar,
-        ):
-            for digest, inspection in zip(new, results, strict=True):
-                inspections[digest] = inspection
-                if inspection.kind not in PASSING:
-                    unsaved[digest] = inspection
-                if len(unsaved) >= _STORED_AT_ONCE:
-                    cache.store_inspections(unsaved)
-                    unsaved = {}
-                bar.update(1)
-    finally:  # after an interruption the next check need not decode these again
-        cache.store_inspections(unsaved)
-    if changed := [digest for digest in new if inspections[digest].kind == "changed"]:
-        raise DataError(inspections[digest].problem(paths[digest]) for digest in changed)
-    return inspections
 
 
 def _flaws(decoded: Sequence[tuple[Item, Inspection]]) -> Iterator[Finding]:
@@ -251,13 +177,12 @@ _RULES: tuple[_Rule, ...] = (
 )  # fmt: skip
 
 
-def _near_duplicates(index: Index, inspections: dict[str, Inspection]) -> Iterator[Finding]:
+def _near_duplicates(index: Index, inspected: InspectedPhotos) -> Iterator[Finding]:
     """Photos of a lesser split that are nearly those of another."""
     thumbnails = {
         split: near_duplicates.PreparedThumbnails(
-            np.frombuffer(
-                b"".join(inspections[item.digest].thumbnail for item in index.of(split)), np.uint8
-            ).reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE)
+            inspected.thumbnails,
+            np.array([inspected.number(item.digest) for item in index.of(split)], np.intp),
         )
         for split in SPLITS
     }

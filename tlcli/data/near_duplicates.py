@@ -14,7 +14,8 @@ film do, all are compared with all, in blocks that fit a processor's cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,8 @@ import numpy.typing as npt
 from PIL import Image
 
 Array = npt.NDArray[Any]
+#: Some of the first thumbnails, or of their mirror images, as `PreparedThumbnails.unit` gives them.
+_Unit = Callable[[Array], Array]
 
 #: A thumbnail's side.
 SIDE = 16
@@ -44,6 +47,9 @@ _FLIPS = (0, *(1 << bit for bit in range(16)))
 
 # Pairs whose hashes, and then whose thumbnails, are compared at once: bounds of memory.
 _CHUNK, _SLICE = 1 << 20, 1 << 14
+
+# Thumbnails that are prepared at once, which bounds the memory of their numbers.
+_AT_ONCE = 1 << 14
 
 # Hashes of both sides that a block compares with each other.
 _ROWS, _COLUMNS = 256, 4096
@@ -68,16 +74,15 @@ def find_pairs(first: PreparedThumbnails, second: PreparedThumbnails) -> Array:
     partner = np.full(len(first.hashes), -1)
     for mirrored in (False, True):
         hashes = first.mirrored if mirrored else first.hashes
-        unit = first.unit[:, :, ::-1] if mirrored else first.unit
         every = len(hashes) * len(second.hashes)
         by_bands = _LOOKUP * _shared(hashes, second.hashes) < every
         match = _match_bands if by_bands else _match_blocks
-        partner = match(hashes, unit, second, partner)
+        partner = match(hashes, partial(first.unit, mirrored=mirrored), second, partner)
     with_partner = np.flatnonzero(partner >= 0)
     return np.stack([first.indices[with_partner], second.indices[partner[with_partner]]], axis=1)
 
 
-def _match_bands(hashes: Array, unit: Array, other: PreparedThumbnails, partner: Array) -> Array:
+def _match_bands(hashes: Array, unit: _Unit, other: PreparedThumbnails, partner: Array) -> Array:
     """A partner in `other` for each photo without one, from the pairs that share a band.
 
     `partner` holds those found before, -1 for none. A photo that has one is not compared any more.
@@ -103,14 +108,15 @@ def _match_bands(hashes: Array, unit: Array, other: PreparedThumbnails, partner:
     return partner
 
 
-def _match_blocks(hashes: Array, unit: Array, other: PreparedThumbnails, partner: Array) -> Array:
+def _match_blocks(hashes: Array, unit: _Unit, other: PreparedThumbnails, partner: Array) -> Array:
     """The same from all pairs, block by block."""
     partner = partner.copy()
-    for first in range(0, len(hashes), _ROWS):
-        rows = np.arange(first, min(first + _ROWS, len(hashes)))
-        for begin in range(0, len(other.hashes), _COLUMNS):
+    for begin in range(0, len(other.hashes), _COLUMNS):
+        columns = np.arange(begin, min(begin + _COLUMNS, len(other.hashes)))
+        theirs = other.unit(columns).reshape(-1, SIDE * SIDE).T
+        for first in range(0, len(hashes), _ROWS):
+            rows = np.arange(first, min(first + _ROWS, len(hashes)))
             rows = rows[partner[rows] < 0]
-            columns = slice(begin, begin + _COLUMNS)
             close = np.bitwise_count(hashes[rows, None] ^ other.hashes[columns]) <= BITS
             if _GATHER * np.count_nonzero(close) < close.size:
                 left, right = np.nonzero(close)
@@ -120,8 +126,7 @@ def _match_blocks(hashes: Array, unit: Array, other: PreparedThumbnails, partner
                     )
                     partner[matched] = partners
                 continue
-            theirs = other.unit[columns].reshape(-1, SIDE * SIDE)
-            correlation = unit[rows].reshape(-1, SIDE * SIDE) @ theirs.T
+            correlation = unit(rows).reshape(-1, SIDE * SIDE) @ theirs
             alike = close & (correlation >= CORRELATION)
             has_match = alike.any(axis=1)
             partner[rows[has_match]] = begin + alike[has_match].argmax(axis=1)
@@ -134,7 +139,7 @@ def _portions(count: int) -> Iterator[slice]:
 
 
 def _correlated(
-    left: Array, right: Array, unit: Array, other: PreparedThumbnails, partner: Array
+    left: Array, right: Array, unit: _Unit, other: PreparedThumbnails, partner: Array
 ) -> tuple[Array, Array]:
     """Of pairs whose hashes are close, those whose thumbnails correlate.
 
@@ -142,30 +147,48 @@ def _correlated(
     """
     alone = partner[left] < 0
     left, right = left[alone], right[alone]
-    alike = np.einsum("nij,nij->n", unit[left], other.unit[right]) >= CORRELATION
+    alike = np.einsum("nij,nij->n", unit(left), other.unit(right)) >= CORRELATION
     return left[alike], right[alike]
 
 
 class PreparedThumbnails:
     """Thumbnails, uint8 (any number, 16, 16), made ready for comparison.
 
+    Args:
+        thumbnails: the array, which is not copied.
+        chosen: which of them; None for all.
+
     Attributes:
-        indices: of those that have enough contrast; the others are left out below.
-        unit: float32 of mean 0 and length 1, so that a product is a correlation.
+        indices: of those that have enough contrast, among the chosen; others are left out below.
         hashes, mirrored: uint64, of the photo and of its mirror image.
     """
 
-    def __init__(self, thumbnails: Array) -> None:
-        values = thumbnails.reshape(-1, SIDE, SIDE)
-        self.indices = np.flatnonzero(values.std(axis=(1, 2)) >= LEAST_CONTRAST)
-        values = values[self.indices].astype(np.float32)
-        values -= values.mean(axis=(1, 2), keepdims=True)
-        self.unit = values / np.linalg.norm(values, axis=(1, 2), keepdims=True)
+    def __init__(self, thumbnails: Array, chosen: Array | None = None) -> None:
+        self._thumbnails = thumbnails.reshape(-1, SIDE, SIDE)
+        rows = np.arange(len(self._thumbnails)) if chosen is None else chosen
+        parts = [rows[first : first + _AT_ONCE] for first in range(0, len(rows), _AT_ONCE)]
+        stands_out = [self._has_contrast(part) for part in parts]
+        self.indices = np.flatnonzero(np.concatenate([*stands_out, np.zeros(0, bool)]))
+        self._rows = rows[self.indices]
+        self.hashes, self.mirrored = np.zeros((2, len(self._rows)), np.uint64)
         basis = _cosines()
-        frequencies = basis @ self.unit @ basis.T
         odd = np.where(np.arange(_LOW) % 2, -1, 1).astype(np.float32)
-        self.hashes = _pack_bits(frequencies)
-        self.mirrored = _pack_bits(frequencies * odd)
+        for first in range(0, len(self._rows), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            frequencies = basis @ self.unit(part) @ basis.T
+            self.hashes[part] = _pack_bits(frequencies)
+            self.mirrored[part] = _pack_bits(frequencies * odd)
+
+    def unit(self, which: Array | slice, *, mirrored: bool = False) -> Array:
+        """Some of them as float32 of mean 0 and length 1, so that a product is a correlation."""
+        values = self._thumbnails[self._rows[which]].astype(np.float32)
+        values -= values.mean(axis=(1, 2), keepdims=True)
+        values /= np.linalg.norm(values, axis=(1, 2), keepdims=True)
+        return values[:, :, ::-1] if mirrored else values
+
+    def _has_contrast(self, rows: Array) -> Array:
+        enough: Array = self._thumbnails[rows].std(axis=(1, 2)) >= LEAST_CONTRAST
+        return enough
 
 
 def _cosines() -> Array:

@@ -83,11 +83,15 @@ def views_of(items: Iterable[Item], settings: Augment, kept_views: int) -> list[
 
     Photos with the same bytes are the same view, and are listed once.
     """
-    views = [
-        View(item.path, item.digest, number)
-        for item in items
-        for number in range(1 + (kept_views if item.split == "train" else 0))
-    ]
+    views: list[View] = []
+    listed: dict[str, int] = {}  # how many views of a photo
+    for item in items:
+        first, count = listed.get(item.digest, 0), 1 + kept_views * (item.split == "train")
+        if first < count:
+            views += [View(item.path, item.digest, number) for number in range(first, count)]
+            listed[item.digest] = count
+    if settings.probability == 1:
+        return views
     distinct: dict[tuple[str, int], View] = {}
     for view in without_unchanged(views, settings):
         distinct.setdefault((view.digest, view.number), view)

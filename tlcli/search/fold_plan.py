@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.data.audit import inspect_photos
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Index, Item
 from tlcli.data.findings import group_unreadable
 from tlcli.data.folds import make_folds, smallest_class
+from tlcli.data.inspections import inspect_photos
 from tlcli.data.photo_groups import distinct_photos, group_photos
 from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem, RecipeError

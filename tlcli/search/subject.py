@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tlcli.data.audit import inspect_photos
 from tlcli.data.audit_cache import AuditCache
 from tlcli.data.dataset import Item
+from tlcli.data.inspections import inspect_photos
 from tlcli.data.photo_groups import distinct_photos, group_photos
 from tlcli.training.plan import Plan, choose_precision
 
