@@ -1,9 +1,10 @@
-"""Peak memory against the number of photos: planning, extracting, training.
+"""Peak memory against the number of photos: planning, checking, extracting, training.
 
     python benchmarks/memory.py [--photos 1000 10000 100000] [--base VGG16] [--rounds 1]
+    python benchmarks/memory.py --photos 1000000 --acts plan check
 
 Photos are generated: 24 px JPEGs, every one of its own bytes, in 20 class folders. `tlcli finetune
---dry-run` indexes and plans them; `tlcli extract` runs a base with random weights at 32 px over
+--dry-run` indexes and plans them, `tlcli check` decodes them; `tlcli extract` runs a base with random weights at 32 px over
 them and keeps the rows of its top; `tlcli finetune` trains a head on those for one epoch. Each
 command is a process of its own, and its peak is what the system counted (ru_maxrss); libraries are
 mapped files, which it counts too as long as it keeps them, so what is no file's stands beside it.
@@ -16,10 +17,16 @@ import io
 from pathlib import Path
 
 import numpy as np
-from harness import Bench, Measured, Ran, parser, scratch, tlcli
+from harness import Bench, Measured, parser, scratch, tlcli
 from PIL import Image
 
 CLASSES = 20
+ACTS = {
+    "plan": ["finetune", "--dry-run"],
+    "check": ["check"],
+    "extract": ["extract"],
+    "finetune": ["finetune"],
+}
 RECIPE = """
 data: {{dir: {photos}}}
 base: {{name: {base}, weights: random, image_size: 32}}
@@ -49,8 +56,10 @@ def main() -> None:
     options = parser(__doc__, rounds=1)
     options.add_argument("--photos", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     options.add_argument("--base", default="VGG16", help="[VGG16]")
+    options.add_argument("--acts", nargs="+", choices=ACTS, default=["plan", "extract", "finetune"])
     arguments = options.parse_args()
     settings = {"photos": arguments.photos, "base": arguments.base, "pixels": 32}
+    settings["acts"] = arguments.acts
     bench = Bench.open("memory", settings, arguments)
 
     def measure(count: int) -> Measured:
@@ -61,11 +70,9 @@ def main() -> None:
             recipe.write_text(text, encoding="utf-8")
             kept = {"TLCLI_CACHE": str(folder / "cache"), "TLCLI_RUNS": str(folder / "runs")}
             words = ("--config", recipe, "--quiet")
-            ran: dict[str, Ran] = {"plan": tlcli("finetune", "--dry-run", *words, **kept)}
-            ran["extract"] = tlcli("extract", *words, **kept)
-            ran["finetune"] = tlcli("finetune", *words, **kept)
             found: Measured = {}
-            for name, one in ran.items():
+            for name in arguments.acts:
+                one = tlcli(*ACTS[name], *words, **kept)
                 found[f"{name} MB"] = round(one.peak / 1e6, 1)
                 found[f"{name} own MB"] = round(one.own / 1e6, 1)
                 found[f"{name} s"] = round(one.seconds, 1)
@@ -77,15 +84,15 @@ def main() -> None:
     rows = []
     for count in map(str, arguments.photos):
         row = [f"{int(count):,}"]
-        for act in ("plan", "extract", "finetune"):
+        for act in arguments.acts:
             row.append(f"{bench.median(count, f'{act} MB'):,.0f}")
             row.append(f"{bench.ratio(f'{act} MB', count, least).value:.2f}")
             row.append(f"{bench.median(count, f'{act} own MB'):,.0f}")
-        rows.append([*row, f"{bench.median(count, 'extract s'):,.0f}"])
+            row.append(f"{bench.median(count, f'{act} s'):,.0f}")
+        rows.append(row)
     headers = ["photos"]
-    for act in ("plan", "extract", "finetune"):
-        headers += [f"{act}, MB", "ratio", "of it no file's"]
-    headers.append("extract, s")
+    for act in arguments.acts:
+        headers += [f"{act}, MB", "ratio", "of it no file's", "s"]
     bench.report("Peak memory", headers, rows)
 
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from builders.photos import COLOURS, paint
 
 from tlcli.data.hashing import FileState, hash_file, hash_files
 from tlcli.errors import DataError
+from tlcli.images import decode
 
 
 def test_large_files_are_hashed_whole(tmp_path: Path):
@@ -54,3 +56,16 @@ def test_a_file_whose_hash_is_stored_is_not_read_again(tmp_path: Path):
     assert str(unread[gone]) == (
         f"{gone}: cannot be read: no such file or directory; make it readable, or remove it"
     )
+
+
+def test_files_are_looked_at_while_they_are_read(tmp_path: Path):
+    good, cut, page, large = (tmp_path / name for name in ("a.png", "b.png", "c.png", "d.png"))
+    paint(good, COLOURS["red"], 0)
+    cut.write_bytes(good.read_bytes()[:12])
+    page.write_bytes(b"<html>")
+    large.write_bytes(b"no photo" * 200_000)
+    headers = decode.HeaderCheck()
+    digests, unread = hash_files([good, cut, page, large, tmp_path / "gone.png"], look=headers)
+    assert [*digests] == [good, cut, page, large]
+    assert [*unread] == [tmp_path / "gone.png"]
+    assert headers.problems == {path: decode.sniff(path) for path in (cut, page, large)}

@@ -155,6 +155,14 @@ def test_an_address_in_a_table_that_leads_nowhere(store, cli, tmp_path: Path, wr
     assert "x.png" in said and "cannot be read" in said
 
 
+def test_damaged_photos_of_a_store_are_found_before_anything_is_computed(store, cli, write_recipe):
+    store.pipe("/bucket/photos/train/red/00.png", b"no photo")
+    config = write_recipe(RECIPE.replace("SOURCE", "dir: 'memory://bucket/photos'"), "r.yaml")
+    done = cli("finetune", "-c", config, "--dry-run")
+    assert done.exit_code == 1
+    assert "00.png: cannot be decoded: not an image" in done.stderr
+
+
 @pytest.mark.parametrize("installed", [True, False])
 def test_what_is_missing_is_a_line(cli, monkeypatch, write_recipe, tmp_path: Path, installed: bool):
     if installed:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.stores import SHAPE, TRUNK, key, keys, read, row_values, rows_of
+from builders.stores import SHAPE, TRUNK, all_rows, key, keys, read, row_values, rows_of
+from rig import COMPILER, Rig
 
 from tlcli.errors import TlcliError
 from tlcli.features import merge
@@ -188,3 +191,29 @@ def test_the_command(store, cli, tmp_path: Path):
     assert (done.exit_code, done.stderr) == (
         1, f"error: {tmp_path}/none: no such folder; name a cache folder\n"
     )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="needs a C compiler")
+def test_a_merge_that_is_killed_at_a_change_of_a_file_is_given_again(tmp_path: Path):
+    rig = Rig(tmp_path)
+    part = rig.work / "part"
+    for boundary in ("block3_pool", "block4_pool", "block5_pool"):
+        rows = rows_of(files.features_folder(part), boundary=boundary)
+        rows.append(keys(*range(40)), row_values(*range(40)))
+        rows.close()
+    expected = all_rows(part)
+    command = ("cache", "merge", "part", "--json")
+    whole = rig.run(*command)
+    assert whole.code == 0, whole.said
+    assert all_rows(rig.work / "cache") == expected
+    for number in range(10):
+        rig.reset()
+        killed = rig.run(*command, action="kill", at=1 + number * whole.changes // 10)
+        assert killed.code == -signal.SIGKILL, killed.said
+        done = rig.run(*command)
+        assert done.code == 0, done.said
+        report = json.loads(done.said[done.said.index("{") :])
+        assert (report["added"], report["present"]) == (120 - killed.rows, killed.rows)
+        assert all_rows(rig.work / "cache") == expected
+    rig.close()

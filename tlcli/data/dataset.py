@@ -19,7 +19,7 @@ from tlcli.data import findings
 from tlcli.data.division import PhotoGroup, divide
 from tlcli.data.findings import Finding, group_unreadable, relative_name
 from tlcli.data.folders import path_order
-from tlcli.data.hashing import DigestCache, hash_files
+from tlcli.data.hashing import DigestCache, Look, hash_files
 from tlcli.data.label_fixes import DecidedLabels, decide_labels
 from tlcli.data.layout import SPLITS, Layout
 from tlcli.data.read_layout import read_layout
@@ -138,15 +138,17 @@ def build_index(
     cache: DigestCache | None = None,
     recorded: KnownSplits | None = None,
     earlier: KnownSplits | None = None,
+    look: Look | None = None,
 ) -> Index:
     """The index with errors among its notes and findings, so that photos can be checked further.
 
     Raises DataError where the data cannot be trained on at all. Every file is read for its hash,
     unless `cache` knows it. `recorded` are splits that photos have had in a run: they keep them,
     whatever `data` says of shares and a split file. So do `earlier`, the file counting for others.
+    `look` is shown every file that is read.
     """
     layout = read_layout(data)
-    index, unread = _read_items(layout, cache)
+    index, unread = _read_items(layout, cache, look)
     shares = find_shares(layout, data.split)
     file = data.split.file if recorded is None else None
     listed = read_split_file(file) if file else SplitFile(known=recorded or KnownSplits())
@@ -169,11 +171,12 @@ def build_index(
     )
 
 
-def _read_items(layout: Layout, cache: DigestCache | None) -> tuple[Index, dict[Path, Problem]]:
+def _read_items(
+    layout: Layout, cache: DigestCache | None, look: Look | None
+) -> tuple[Index, dict[Path, Problem]]:
     """The photos that can be read, all that have no other split in train; and the problems."""
-    digests, unread = hash_files(
-        [path for photos in layout.photos.values() for path in photos], cache
-    )
+    listed = [path for photos in layout.photos.values() for path in photos]
+    digests, unread = hash_files(listed, cache, look)
     labels = {name: label for label, name in enumerate(layout.classes)}
     items = [
         Item(

@@ -6,22 +6,24 @@ from pathlib import Path
 
 from tlcli.data import findings
 from tlcli.data.dataset import Index, Item
-from tlcli.data.hashing import hash_files
+from tlcli.data.hashing import Look, hash_files
 from tlcli.data.named_photos import find_named_photos
 from tlcli.errors import DataError, Problem
 
 
-def index_unlabelled(folder: Path) -> Index:
+def index_unlabelled(folder: Path, look: Look | None = None) -> Index:
     """The photos of a folder, without labels: one class, and the test split, which has no views.
 
-    Its notes say which files are passed over by their names. Raises `DataError` where there are no
-    photos, or where one cannot be read.
+    Its notes say which files are passed over by their names; `look` is shown every file. Raises
+    `DataError` where there are no photos, or where one cannot be read.
     """
     named = list(find_named_photos([folder]))
     problems = [problem for problem in named if isinstance(problem, Problem)]
     if errors := [problem for problem in problems if problem.severity == "error"]:
         raise DataError(errors)
-    digests, unread = hash_files(sorted(path for path in named if isinstance(path, Path)))
+    digests, unread = hash_files(
+        sorted(path for path in named if isinstance(path, Path)), look=look
+    )
     if unread:
         raise DataError(findings.unreadable_lines(unread, folder))
     items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())

@@ -201,19 +201,40 @@ def verify(path: Path, digest: str, *, depth: Depth | None = None) -> Problem | 
     return None
 
 
-def sniff(path: Path) -> Problem | None:
-    """What the header alone shows to be wrong with a file: cheap enough to ask of every file.
+def sniff(source: Path | bytes, *, name: str | None = None) -> Problem | None:
+    """What the header alone shows to be wrong with a file, or with its bytes.
 
-    Nothing is asked of an object in a store, which would be fetched for it.
+    It is cheap enough to be asked of every file. Of an object in a store nothing is asked by its
+    path, since it would be fetched for that.
     """
-    if store_address(path):
+    if isinstance(source, Path) and store_address(source):
         return None
+    where = _name_source(source, name)
     try:
-        with open_file(path, str(path)) as stream:
-            read_header(stream, str(path))
+        with open_file(source, where) as stream:
+            read_header(stream, where)
     except ImageError as error:
         return error.problems[0]
     return None
+
+
+class HeaderCheck:
+    """Looks at the headers of photos while their bytes are read for their hashes.
+
+    Attributes:
+        problems: what is wrong with photos, by path.
+    """
+
+    def __init__(self) -> None:
+        self.problems: dict[Path, Problem] = {}
+
+    def look(self, path: Path, begin: bytes, *, is_whole: bool) -> None:
+        """Look at a photo, given the bytes that it begins with; any thread may."""
+        problem = sniff(begin, name=str(path))
+        if problem and not is_whole:  # the header may be longer
+            problem = sniff(path)
+        if problem:
+            self.problems[path] = problem
 
 
 def _decoded(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from tlcli.data import audit, audit_cache, dataset, findings, leakage
+from tlcli.data import audit_cache, dataset, findings, leakage
 from tlcli.data.dataset import Index
 from tlcli.data.findings import Finding
 from tlcli.data.hashing import DigestCache
@@ -107,11 +107,12 @@ def preflight(
         recipe = recipe.from_base()
     parent = _attempt(lambda: find_parent(recipe))
     earlier = parent.value.known if parent.value and recorded is None else None
+    headers = None if examine else decode.HeaderCheck()
     index = _attempt(
         lambda: (
-            index_unlabelled(unlabelled)
+            index_unlabelled(unlabelled, headers)
             if unlabelled is not None
-            else dataset.build_index(recipe.data, digests, recorded, earlier)
+            else dataset.build_index(recipe.data, digests, recorded, earlier, headers)
         )
     )
     source = _attempt(lambda: _find_weights(recipe, folder, access, parent.value))
@@ -120,7 +121,9 @@ def preflight(
     if index.value is None:
         return Preflight(recipe, folder, tuple(problems), None, source.value, place)
     named = _gather_names(index.value, skip=_skips_unusable(recipe))
-    usable = examine(named) if examine else _without_unusable(named, recipe, folder)
+    usable = examine(named) if examine else named
+    if headers:
+        usable = _without_unusable(named, headers.problems, recipe, folder)
     problems += named.notes
     if not unlabelled:
         usable = leakage.resolve_copies(usable, recipe.data.duplicates)
@@ -191,14 +194,18 @@ def _skips_unusable(recipe: Recipe) -> bool:
     return recipe.data.on_bad_image == "skip"
 
 
-def _without_unusable(index: Index, recipe: Recipe, cache: Path) -> Index:
-    unusable = _unusable_photos(index, cache, recipe.data.depth)
+def _without_unusable(
+    index: Index, flawed: Mapping[Path, Problem], recipe: Recipe, cache: Path
+) -> Index:
+    unusable = _unusable_photos(index, flawed, cache, recipe.data.depth)
     return dataset.drop_unusable(index, unusable, skip=_skips_unusable(recipe))
 
 
-def _unusable_photos(index: Index, cache: Path, depth: Depth | None) -> list[tuple[Path, Problem]]:
+def _unusable_photos(
+    index: Index, flawed: Mapping[Path, Problem], cache: Path, depth: Depth | None
+) -> list[tuple[Path, Problem]]:
     """Photos whose header is damaged, and those that an earlier `check` could not decode."""
-    problems = dict(audit.check_photos([item.path for item in index.items], decode.sniff))
+    problems = {item.path: flawed[item.path] for item in index.items if item.path in flawed}
     known = audit_cache.load_unusable(cache, depth)
     for item in index.items:
         if item.path not in problems and (inspection := known.get(item.digest)):
