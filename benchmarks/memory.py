@@ -6,9 +6,10 @@
 Photos are generated: 24 px JPEGs, every one of its own bytes, in 20 class folders. `tlcli finetune
 --dry-run` indexes and plans them, `tlcli check` decodes them; `tlcli extract` runs a base with
 random weights at 32 px over them and keeps the rows of its top; `tlcli finetune` trains a head on
-those for one epoch. Each command is a process of its own, and its peak is what the system counted (ru_maxrss); libraries are
-mapped files, which it counts too as long as it keeps them, so what is no file's stands beside it.
-The base says how long it takes, and what memory begins with; what grows is the same for all.
+those for one epoch. Each command is a process of its own, and its peak is what the system counted
+(ru_maxrss); libraries are mapped files, which it counts too as long as it keeps them, so what is no
+file's stands beside it. The base says how long it takes, and what memory begins with; what grows is
+the same for all.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from tlcli.features.addresses import row_key
 from tlcli.features.locations import Locations, RowKey
@@ -16,6 +17,10 @@ from tlcli.recipe.augment import Augment
 
 if TYPE_CHECKING:
     from tlcli.recipe.recipe import Recipe
+
+
+#: Views whose rows are looked up together, which bounds the memory of their keys.
+_AT_ONCE = 100_000
 
 
 class LocatedRows(Protocol):
@@ -79,19 +84,18 @@ def plan_passes(
             where they are the photo itself: of augmented views they are rounded.
     """
     order = [name for name in boundaries if name in targets or name in sources]
-    keys = [row_key(settings, view.digest, view.number) for view in views]
-    filled = {name: targets[name].locate(keys).present for name in order if name in targets}
+    filled = {name: _present(targets[name], views, settings) for name in order if name in targets}
     stored = {name: int(is_stored.sum()) for name, is_stored in filled.items()}
-    if all(count == len(keys) for count in stored.values()):
+    if all(count == len(views) for count in stored.values()):
         return PassPlan([], stored)
     at_hand = {
-        name: filled[name] if rows is targets.get(name) else rows.locate(keys).present
+        name: filled[name] if rows is targets.get(name) else _present(rows, views, settings)
         for name, rows in sources.items()
         if from_rows or name == PIXELS
     }
     if PIXELS in at_hand:
         at_hand[PIXELS] = at_hand[PIXELS] & np.array([view.number == 0 for view in views])
-    none = np.zeros(len(keys), bool)
+    none = np.zeros(len(views), bool)
     lacking = np.stack([~filled.get(name, ~none) for name in order]).T
     usable = np.stack([at_hand.get(name, none) for name in order]).T
     by_way: dict[tuple[str | None, tuple[str, ...]], list[View]] = {}
@@ -104,3 +108,13 @@ def plan_passes(
         source = order[below[-1]] if len(below) else None
         by_way.setdefault((source, tuple(order[i] for i in missing)), []).append(view)
     return PassPlan([Pass(*way, group) for way, group in by_way.items()], stored)
+
+
+def _present(rows: LocatedRows, views: Sequence[View], settings: Augment) -> npt.NDArray[np.bool_]:
+    """Which of some views have a row."""
+    present = np.zeros(len(views), bool)
+    for first in range(0, len(views), _AT_ONCE):
+        some = views[first : first + _AT_ONCE]
+        keys = [row_key(settings, view.digest, view.number) for view in some]
+        present[first : first + len(some)] = rows.locate(keys).present
+    return present
