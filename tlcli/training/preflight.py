@@ -97,22 +97,21 @@ def preflight(
     folder = files.cache_folder(cache)
     problems = [*advise(recipe)]
     place = (out or directory.runs_root()) if run else None
-    if run:
-        problems += check_output(out, force=force)
-    if run and not repeated:
-        problems += check_fine_tuning(recipe)
+    problems += check_output(out, force=force) if run else ()
+    problems += check_fine_tuning(recipe) if run and not repeated else ()
     problems += _check_cache(folder)
     if not run and recipe.start_from is not None:
         problems.append(_begins_with_base(recipe))
         recipe = recipe.from_base()
     parent = _attempt(lambda: find_parent(recipe))
     earlier = parent.value.known if parent.value and recorded is None else None
-    headers = None if examine else decode.HeaderCheck()
+    headers = decode.HeaderCheck()
+    look = None if examine else headers
     index = _attempt(
         lambda: (
-            index_unlabelled(unlabelled, headers)
+            index_unlabelled(unlabelled, look)
             if unlabelled is not None
-            else dataset.build_index(recipe.data, digests, recorded, earlier, headers)
+            else dataset.build_index(recipe.data, digests, recorded, earlier, look)
         )
     )
     source = _attempt(lambda: _find_weights(recipe, folder, access, parent.value))
@@ -121,14 +120,12 @@ def preflight(
     if index.value is None:
         return Preflight(recipe, folder, tuple(problems), None, source.value, place)
     named = _gather_names(index.value, skip=_skips_unusable(recipe))
-    usable = examine(named) if examine else named
-    if headers:
-        usable = _without_unusable(named, headers.problems, recipe, folder)
+    flawed = headers.problems
+    usable = examine(named) if examine else _without_unusable(named, flawed, recipe, folder)
     problems += named.notes
     if not unlabelled:
         usable = leakage.resolve_copies(usable, recipe.data.duplicates)
-        problems += _check_class_weights(recipe, usable)
-        problems += check_validation(recipe, usable)
+        problems += [*_check_class_weights(recipe, usable), *check_validation(recipe, usable)]
         lost = check_classes(named, usable)
         usable = replace(usable, findings=(*usable.findings, *lost))
         problems += check_photos(parent.value, recipe, usable) if parent.value else ()
