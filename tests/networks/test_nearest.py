@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from tlcli.networks.nearest import NearestRows, choose_limit, normalise, thin_rows
+from tlcli.networks.nearest import NearestRows, choose_limit, normalise, take_roots, thin_rows
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +19,31 @@ def test_the_nearest_are_those_of_scikit_learn(rows):
     photos = np.random.default_rng(1).gamma(0.5, 2.0, (150, 40)).astype(np.float32)
     truth = NearestNeighbors(algorithm="brute").fit(normalize(rows.astype(np.float64)))
     distances, positions = truth.kneighbors(normalize(photos.astype(np.float64)), 7)
-    nearest = NearestRows(rows).search(photos, 7)
-    np.testing.assert_array_equal(nearest.positions, positions)
-    np.testing.assert_allclose(nearest.distances, distances, atol=1e-6)
+    found = NearestRows(rows).search(photos, 7)
+    np.testing.assert_array_equal(found.positions, positions)
+    np.testing.assert_allclose(found.distances, distances, atol=1e-6)
+
+
+def test_numbers_of_float16_are_the_same_in_float32():
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)].reshape(-1, 2)
+    np.testing.assert_array_equal(normalise(halves), normalise(halves.astype(np.float32)))
+
+
+def test_photos_are_compared_by_square_roots_where_the_rows_are(rows):
+    photos = np.random.default_rng(1).gamma(0.5, 2.0, (9, 40))
+    truth = NearestNeighbors(algorithm="brute").fit(normalize(np.sqrt(rows)))
+    distances, positions = truth.kneighbors(normalize(np.sqrt(photos)), 4)
+    found = NearestRows(normalise(take_roots(rows)), rooted=True).search(photos, 4)
+    np.testing.assert_array_equal(found.positions, positions)
+    np.testing.assert_allclose(found.distances, distances, atol=1e-6)
+    np.testing.assert_allclose(take_roots(np.array([-4.0, 0, 9])), [-2, 0, 3])
 
 
 def test_more_neighbours_than_rows_are_all_of_them(rows):
-    nearest = NearestRows(rows[:3]).search(rows[:2], 5)
-    assert nearest.positions.shape == nearest.distances.shape == (2, 3)
-    assert sorted(nearest.positions[0]) == [0, 1, 2]
+    found = NearestRows(rows[:3]).search(rows[:2], 5)
+    assert found.positions.shape == found.distances.shape == (2, 3)
+    assert sorted(found.positions[0]) == [0, 1, 2]
     assert NearestRows(rows).search(rows[:0], 5).distances.shape == (0, 5)
 
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
-from tlcli.networks.nearest import NearestRows
 from tlcli.runs.directory import NEIGHBOURS, Run
 from tlcli.runs.neighbour_file import NeighbourFile, NeighbourFileError, read_neighbours
 from tlcli.system import console
@@ -67,7 +66,7 @@ class TrainingNeighbours:
         self.record = content.record
         self.limit = content.record.limit if unknown else None
         self._content, self._classes, self._why = content, classes, why
-        self._rows = NearestRows(content.rows)
+        self._rows = content.searchable()
 
     def compare(self, features: Array) -> list[Likeness]:
         """The likeness of each photo, from features of shape (n, channels)."""

@@ -74,7 +74,7 @@ def measure_unknown(
     labels = np.array([photo.label for photo in photos.photos])
     views = [View(photo.path, photo.sha256) for photo in photos.photos]
     known = _compute(predictor, views, photos.root, split)
-    limit, rows = content.record.limit, NearestRows(content.rows)
+    limit, rows = content.record.limit, content.searchable()
     distances = _distances(rows, known)
     measured = []
     for name, (root, found) in folders.items():
@@ -106,10 +106,10 @@ def _leave_out(
     measured = []
     for number, name in enumerate(classes):
         of_class = labels == number
-        others = content.rows[content.labels != number]
-        if not of_class.any() or of_class.all() or not len(others):
+        others = content.labels != number
+        if not of_class.any() or of_class.all() or not others.any():
             continue
-        distances = _distances(NearestRows(others), known)
+        distances = _distances(content.searchable(others), known)
         strange = known.strangeness(without=number)
         sides = distances[of_class], distances[~of_class]
         probabilities = strange[of_class], strange[~of_class]

@@ -214,7 +214,9 @@ def _prove(
     unknown = card.unknown
     layer = unknown.layer if unknown else None
     exported = open_exported(card.format, folder / card.file, size, layer)
-    neighbours = (open_features(folder), unknown.limit) if unknown else None
+    neighbours = None
+    if unknown:
+        neighbours = open_features(folder, rooted=unknown.rooted), unknown.limit
     return parity.measure_parity(
         model.engine, exported, photos, model.settings, model.calibration, neighbours
     )

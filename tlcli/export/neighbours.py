@@ -59,6 +59,7 @@ def describe_features(content: NeighbourFile, base: str) -> UnknownCard:
         layer=row.top.name,
         limit=record.limit,
         rate=record.rate,
+        rooted=record.rooted,
     )
 
 
@@ -68,12 +69,13 @@ def write_features(folder: Path, content: NeighbourFile) -> None:
         np.savez(file, allow_pickle=False, **{ROWS: content.rows})
 
 
-def open_features(folder: Path) -> NearestRows:
-    """Those beside an exported model; a `RunError` where they are missing or damaged."""
+def open_features(folder: Path, *, rooted: bool) -> NearestRows:
+    """Those beside an exported model, with what its card says of them; a `RunError` where they are
+    missing or damaged."""
     path = folder / NEIGHBOURS
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return NearestRows(arrays[ROWS])
+            return NearestRows(arrays[ROWS], rooted=rooted)
     except (OSError, ValueError, KeyError, *DAMAGED) as error:
         raise RunError(
             Problem(str(path), f"cannot be read: {reason(error)}", "export it again")

@@ -80,6 +80,7 @@ class UnknownCard(RecordPart):
         layer: whose output, averaged over the image, the features are.
         limit: the distance beyond which a photo is unknown; None where there is none.
         rate: the share of known photos that is expected beyond it.
+        rooted: whether the square roots of features are compared.
     """
 
     file: str
@@ -87,6 +88,7 @@ class UnknownCard(RecordPart):
     layer: str
     limit: NonNegativeFloat | None
     rate: Share | None
+    rooted: bool = False
 
 
 class ExportCard(RecordPart):

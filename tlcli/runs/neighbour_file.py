@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt, StrictStr, ValidationError
 
 from tlcli._version import __version__
 from tlcli.errors import reason
-from tlcli.networks.nearest import NearestRows, choose_limit, normalise, thin_rows
+from tlcli.networks.nearest import NearestRows, choose_limit, normalise, take_roots, thin_rows
 from tlcli.runs.model_file import DAMAGED, archive_fingerprint
 from tlcli.runs.records import Count, RecordPart, Share
 from tlcli.system import files
@@ -50,6 +50,8 @@ class NeighbourRecord(RecordPart):
         asked_rate: the share that the recipe allows.
         val: validation photos that the limit was chosen on.
         trained_on: training photos, of which the file may hold a part.
+        rooted: whether the rows are of the square roots of features, as all have been since there
+            is this field.
     """
 
     tlcli: StrictStr
@@ -59,6 +61,7 @@ class NeighbourRecord(RecordPart):
     asked_rate: Share
     val: Count
     trained_on: PositiveInt
+    rooted: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class NeighbourFile:
     paths: tuple[str, ...]
     digests: tuple[str, ...]
 
+    def searchable(self, chosen: Array | None = None) -> NearestRows:
+        """All rows, or some of them, to look for the nearest among."""
+        rows = self.rows if chosen is None else self.rows[chosen]
+        return NearestRows(rows, rooted=self.record.rooted)
+
 
 def fit_neighbours(
     model: Path, train: Array, labels: Array, photos: Sequence[tuple[str, str]], val: Array,
@@ -95,8 +103,8 @@ def fit_neighbours(
     """
     channels = train.shape[1]
     kept = thin_rows(labels, MAX_BYTES // (2 * channels + _BESIDE_ROW))
-    rows = normalise(train[kept]).astype(np.float16)
-    distances = NearestRows(rows).search(val, 1).distances[:, 0]
+    rows = normalise(take_roots(train[kept])).astype(np.float16)
+    distances = NearestRows(rows, rooted=True).search(val, 1).distances[:, 0]
     limit = choose_limit(distances, rate) if rate else None
     record = NeighbourRecord(
         tlcli=__version__,
@@ -106,6 +114,7 @@ def fit_neighbours(
         asked_rate=rate,
         val=len(val),
         trained_on=len(labels),
+        rooted=True,
     )
     paths, digests = zip(*(photos[position] for position in kept), strict=True)
     return NeighbourFile(record, rows, labels[kept].astype(np.int32), paths, digests)
@@ -157,7 +166,8 @@ def _read(path: Path, classes: int) -> NeighbourFile:
     fits = rows.dtype == np.float16 and rows.ndim == 2 and labels.dtype == np.int32
     if not fits or rows.shape[0] != number or labels.shape != (number,):
         raise ValueError("its arrays do not fit together")
-    if not np.isfinite(rows).all() or labels.min() < 0 or labels.max() >= classes:
+    finite = (rows.view(np.uint16) & 0x7C00 != 0x7C00).all()  # faster than to ask NumPy
+    if not finite or labels.min() < 0 or labels.max() >= classes:
         raise ValueError("it holds values that cannot be")
     return NeighbourFile(record, rows, labels, paths, digests)
 
