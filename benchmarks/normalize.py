@@ -164,7 +164,7 @@ def solve(sets: dict[str, Photos], kept: Array, seed: int) -> dict[str, float]:
     labels = train_set.labels[kept]
     rows = solver.Rows(train_set.rows[:, kept].astype(np.float64), labels, np.ones(len(kept)))
     with use_one_thread():
-        strength = solver.choose_strength(rows, [str(k) for k in kept], seed)
+        strength = solver.choose_penalty(rows, [str(k) for k in kept], seed).strength
         kernel, bias = solver.fit(rows, strength)
     state = HeadState((kernel, bias), np.zeros(2, np.int64))
     logits = [logits_of(state, sets[name].standardized(moments)) for name in ("val", "test")]

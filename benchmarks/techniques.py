@@ -52,6 +52,12 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
         "normalize, no hidden layer": ("head.normalize=true", "head.hidden=[]", "head.dropout=0"),
         "no hidden layer": ("head.hidden=[]", "head.dropout=0"),
         "lbfgs": ("head.hidden=[]", "head.dropout=0", "stages.0={name: head, solver: lbfgs}"),
+        "multi_layer": (
+            "head.hidden=[]",
+            "head.dropout=0",
+            "head.multi_layer=true",
+            "stages.0={name: head, solver: lbfgs}",
+        ),
         "focal": ("stages.0.loss=focal",),
         "ema": ("stages.0.ema=0.99",),
         "average": ("stages.0.average=best 3",),

@@ -64,7 +64,8 @@ def test_settings_and_their_values(
     write_recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ):
     assert completions("finetune", "--set", "head.") == [
-        f"head.{name}=" for name in ("pooling", "hidden", "dropout", "l2", "normalize")
+        f"head.{name}="
+        for name in ("pooling", "hidden", "dropout", "l2", "normalize", "multi_layer")
     ]
     assert completions("check", "--set", "augment.horizontal_flip=t") == [
         "augment.horizontal_flip=true"

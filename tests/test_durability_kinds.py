@@ -82,6 +82,14 @@ stages:
     loss: focal
     sampler: balanced
 """,
+    # A head on features of three boundaries, of which it chooses.
+    "layers": """
+base: {name: VGG16, weights: random, image_size: 32, freeze_until: block5_conv1}
+head: {hidden: [], dropout: 0, multi_layer: true}
+augment: {views: 1, horizontal_flip: true}
+stages:
+  - {name: head, solver: lbfgs}
+""",
     "whole": """
 base: {name: MobileNetV3Small, weights: random, image_size: 32, batch_norm: train}
 head: {hidden: [4], dropout: 0.5}

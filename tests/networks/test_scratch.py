@@ -129,7 +129,8 @@ def test_a_recipe_may_change_the_head_that_a_network_comes_with(write_recipe):
     text = "data: {dir: .}\nbase: {name: lenet5, image_size: 32}\nhead: {dropout: 0.25}\n"
     recipe = load_recipe(write_recipe(text))
     assert recipe.head.model_dump() == {
-        "pooling": "flatten", "hidden": (120, 84), "dropout": 0.25, "l2": 0.0, "normalize": False
+        "pooling": "flatten", "hidden": (120, 84), "dropout": 0.25, "l2": 0.0, "normalize": False,
+        "multi_layer": False,
     }  # fmt: skip
     (stage,) = recipe.stages
     assert (stage.name, stage.freeze_until, stage.learning_rate) == ("scratch", "pixels", 1e-3)

@@ -30,6 +30,7 @@ TOP = (
     "name, seed, data, base, start_from, head, augment, stages, gradual, batch_size, precision, "
     "devices, features, unknown_rate, deterministic, search"
 )
+IN_HEAD = "pooling, hidden, dropout, l2, normalize, multi_layer"
 STAGE = (
     "name, freeze_until, unfreeze_from, epochs, learning_rate, optimizer, schedule, monitor, "
     "early_stopping, class_weights, label_smoothing, batch_size, layer_decay, rates, "
@@ -101,12 +102,12 @@ BAD = [
         "augment.horizontal_flip: found 'maybe'; must be true or false",
     ),
     # blocks
-    ("head: 3", "head: found 3; must be a block of pooling, hidden, dropout, l2, normalize"),
-    ("head: [1]", "head: found [1]; must be a block of pooling, hidden, dropout, l2, normalize"),
+    ("head: 3", f"head: found 3; must be a block of {IN_HEAD}"),
+    ("head: [1]", f"head: found [1]; must be a block of {IN_HEAD}"),
     (
         "head: {droput: 0.1}",
         "head.droput: unknown key 'droput'; did you mean 'dropout'? "
-        "(allowed: pooling, hidden, dropout, l2, normalize)",
+        f"(allowed: {IN_HEAD})",
     ),
     (
         "staged: 1",
@@ -476,7 +477,7 @@ def test_an_empty_override_restores_the_default(load):
         (
             "head.droput=0.1",
             "unknown key 'droput'; did you mean 'dropout'? "
-            "(allowed: pooling, hidden, dropout, l2, normalize)",
+            f"(allowed: {IN_HEAD})",
         ),
         ("stages.7.epochs=3", "stages has 2 entries"),
         ("stages[2].epochs=3", "stages has 2 entries"),

@@ -40,6 +40,57 @@ def refused(load: Callable[..., Recipe], **settings: str) -> str:
     return "\n".join(str(problem).partition("recipe.yaml:")[2] for problem in caught.value.problems)
 
 
+MULTI = """\
+data: {{dir: .}}
+base: {{name: {base}}}
+head: {{hidden: [], dropout: 0, multi_layer: true{head}}}
+stages: [{{name: head, solver: lbfgs}}{more}]
+"""
+
+
+@pytest.fixture
+def load_multi(write_recipe: Callable[..., Path]) -> Callable[..., Recipe]:
+    def load(base: str = "VGG16", head: str = "", more: str = "") -> Recipe:
+        return load_recipe(write_recipe(MULTI.format(base=base, head=head, more=more)))
+
+    return load
+
+
+def test_a_multi_layer_head_takes_all_boundaries_from_that_of_fine_tuning_up(
+    load_multi, write_recipe
+):
+    plain = load_multi(head=", normalize: false")
+    assert [boundary.name for boundary in plain.tapped] == [
+        "block4_pool", "block5_conv1", "block5_conv2", "block5_pool"
+    ]  # fmt: skip
+    higher = load_multi(base="VGG16, freeze_until: block5_conv2")
+    assert [boundary.name for boundary in higher.tapped] == ["block5_conv2", "block5_pool"]
+    again = load_recipe(write_recipe(plain.as_yaml(), "again.yaml"))
+    assert again.fingerprint() == plain.fingerprint() != higher.fingerprint()
+    off = plain.model_copy(update={"head": plain.head.model_copy(update={"multi_layer": False})})
+    assert off.tapped == () and "multi_layer" not in off.resolved()["head"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"more": ", {name: top, freeze_until: block4_pool}"},
+            "needs stages with `solver: lbfgs` alone, which it chooses by; write `stages: [{name: "
+            "head, solver: lbfgs}]`",
+        ),
+        (
+            {"head": ", pooling: flatten"},
+            "takes means over space, and head.pooling is flatten; set head.pooling=avg",
+        ),
+        ({"base": "LeNet5"}, "chooses among pretrained features, and LeNet5 has none"),
+        ({"base": "NASNetMobile"}, "NASNetMobile has no boundary below its top; leave it out"),
+    ],
+)
+def test_what_does_not_go_with_a_multi_layer_head(load_multi, settings, expected):
+    assert refused(load_multi, **settings).splitlines()[-1] == f"3: head.multi_layer: {expected}"
+
+
 def test_what_is_off_is_not_written_down_and_changes_no_fingerprint(load, write_recipe):
     plain = load()
     off = "layer_decay: null, ema: null, loss: cross_entropy, sampler: shuffle, solver: descent"

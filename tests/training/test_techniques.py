@@ -25,13 +25,15 @@ from tlcli.recipe.settings import Head
 from tlcli.runs import directory
 from tlcli.runs.metrics import read_metrics
 from tlcli.system import stateless_random
+from tlcli.training import solver
 from tlcli.training.averages import averaged_weights
 from tlcli.training.batches import StoredFeed
+from tlcli.training.feature_selection import SHARES
 from tlcli.training.order import balanced_order
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network
-from tlcli.training.solver import STRENGTHS, Rows, choose_strength
+from tlcli.training.solver import STRENGTHS, Choice, Rows, choose_penalty, select_features
 from tlcli.training.train import TrainedRun, train
 
 #: A small network of four convolutions, conv1 to conv4, without dropout.
@@ -387,6 +389,75 @@ def test_the_strength_is_that_of_the_least_loss_on_photos_that_were_not_fitted()
             model.fit(x, y, np.full(len(y), 0.5))
             p = model.predict_proba(features[0, judged])
             losses[strength] += log_loss(labels[judged], p, normalize=False)
-    assert choose_strength(rows, groups, 3) == min(losses, key=lambda c: losses[c])
+    assert choose_penalty(rows, groups, 3) == (min(losses, key=lambda c: losses[c]), 0)
     few = Rows(features[:, :2], np.array([0, 1]), np.ones(2))
-    assert choose_strength(few, ["a", "b"], 3) == STRENGTHS[len(STRENGTHS) // 2]
+    assert choose_penalty(few, ["a", "b"], 3) == (STRENGTHS[len(STRENGTHS) // 2], 0)
+
+
+MULTI = """
+data: {{dir: '{photos}'}}
+base: {{name: VGG16, weights: random, image_size: 32, freeze_until: block5_conv1}}
+head: {{hidden: [], dropout: 0, multi_layer: true}}
+augment: {{views: 1, horizontal_flip: true, seed: 4}}
+stages: [{{name: head, solver: lbfgs}}]
+"""
+
+
+def tapped_features(made: Plan, tapped: list[str]) -> Any:
+    """The means over space at some boundaries, of all photos in both views, from stored rows."""
+    network = load_network(made.recipe, made.source, 3)
+    items, cut = made.index.of("train"), made.stages[0].cut.name
+    everything = np.arange(len(items))
+    with open_store(network, made.recipe, made.cache, [cut]) as opened:
+        feed = StoredFeed(network, made.recipe, opened.all_rows, cut, items, 1)
+        picks = [(everything, np.full(len(items), view)) for view in range(2)]
+        rows = np.concatenate([*feed.stream(picks)])
+    above = network.between(cut, tapped[1:]).predict(rows, verbose=0)
+    return np.concatenate([part.mean(axis=(1, 2)) for part in (rows, *above)], axis=1)
+
+
+def test_a_multi_layer_head_is_fitted_on_features_that_group_lasso_chooses(
+    photos, write_recipe, capsys, monkeypatch
+):
+    """Against Keras' own layers and scikit-learn's regression, for penalties that are given."""
+    monkeypatch.setattr(solver, "choose_penalty", lambda *_: Choice(0.1, SHARES.index(0.1) + 1))
+    text = MULTI.format(photos=photos)
+    made = make_plan(preflight(load_recipe(write_recipe(text))))
+    trained = train(made)
+    saved = keras.saving.load_model(trained.run.file(directory.MODEL))
+    pixels, labels = load_photos(made.index.of("train"), (32, 32))
+    tapped = ["block5_conv1", "block5_conv2", "block5_pool"]
+    assert [boundary.name for boundary in made.recipe.tapped] == tapped
+    outputs = keras.Model(saved.input, [saved.get_layer(name).output for name in tapped])
+    features = np.concatenate(
+        [part.mean(axis=(1, 2)) for part in outputs.predict(pixels, verbose=0)], axis=1
+    )
+    kernel, bias = saved.get_layer("head_logits").get_weights()
+    assert kernel.shape == (3 * 512, 3)
+    assert made.stages[0].trainable == kernel.size + bias.size
+    found = softmax(features @ kernel + bias, axis=1)
+    np.testing.assert_allclose(found, saved.predict(pixels, verbose=0), atol=1e-4)
+    kept = (kernel != 0).any(axis=1)
+    assert 0 < kept.sum() < len(kept), "it has chosen"
+    counts = [int(part.sum()) for part in np.split(kept, 3)]
+    listed = ", ".join(f"{n} {c}" for n, c in zip(tapped, counts, strict=True) if c)
+    assert f"features: {kept.sum()} of 1,536 ({listed})" in capsys.readouterr().err
+    flat, twice = tapped_features(made, tapped), np.tile(labels, 2)
+    scaler = StandardScaler().fit(flat)
+    x = scaler.transform(flat)
+    model = LogisticRegression(C=0.1, max_iter=10_000, tol=1e-9)
+    p = model.fit(x[:, kept], twice, np.full(len(x), 0.5)).predict_proba(x[:, kept])
+    np.testing.assert_allclose(p, softmax(flat @ kernel + bias, axis=1), atol=1e-3)
+
+
+def test_features_are_chosen_where_most_say_nothing():
+    generator = np.random.default_rng(6)
+    labels = np.tile([0, 1, 2], 25)
+    features = generator.normal(0, 1, (1, 75, 400))
+    features[0, :, :6] += 1.5 * np.eye(3)[labels][:, [0, 1, 2, 0, 1, 2]]
+    rows = Rows(features - features.mean(axis=1, keepdims=True), labels, np.ones(75))
+    names = [str(i) for i in range(75)]
+    choice = choose_penalty(rows, names, 1, SHARES)
+    assert choice.selections > 0
+    kept = select_features(rows, SHARES[: choice.selections])[-1]
+    assert kept[:6].all() and kept.sum() < 60

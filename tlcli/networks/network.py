@@ -5,7 +5,8 @@ All parts share one graph and its variables. For the output t of a boundary laye
     pixels --trunk--> t --tail--> top of the base --head--> logits --> probabilities
 
 `trunk`, `between` and `tail` are models over intermediate tensors of the same layers, so that
-tail(trunk(x)) equals base(x) bit for bit, and what a stage trains is at once part of `whole`.
+tail(trunk(x)) equals base(x) bit for bit, and what a stage trains is at once part of `whole`. Where
+a head takes features of several boundaries, the tail ends in the means over space of them all.
 """
 
 from __future__ import annotations
@@ -41,13 +42,16 @@ class Network:
     Attributes:
         row: the row of the table of bases.
         base: raw RGB pixels 0..255, shape (n, height, width, 3) -> the base's output.
-        head: the base's output -> logits, shape (n, 1) for two classes, else (n, classes).
+        features: what the head takes: the output of the base, or the means over space of several
+            boundaries, (n, 1, 1, channels of all).
+        head: these -> logits, shape (n, 1) for two classes, else (n, classes).
         whole: pixels -> probabilities of the same shape; what a run saves.
         start: the pretrained weights of layers by name, where training is to remember them.
     """
 
     row: PretrainedBase
     base: Model
+    features: Any
     head: Model
     whole: Model
     start: Mapping[str, Sequence[Array]] = field(default_factory=dict)
@@ -88,11 +92,11 @@ class Network:
         return keras.Model(start, [mean(dtype="float32")(self._tensor(name)) for name in highs])
 
     def tail(self, boundary: str) -> Model:
-        """Activations at `boundary` -> the base's output; at the top that is the identity."""
+        """Activations at `boundary` -> what the head takes; at the top that is the identity."""
         if boundary == self.row.top.name:
             top = keras.Input(self.base.output.shape[1:], dtype=self.base.output.dtype)
             return keras.Model(top, keras.layers.Identity(dtype=top.dtype)(top))
-        return keras.Model(self._tensor(boundary), self.base.output)
+        return keras.Model(self._tensor(boundary), self.features)
 
     def training_tail(self, boundary: str) -> Callable[[Any], Any]:
         """The tail as a training step calls it: only batch norm that trains is in training mode.
@@ -176,22 +180,37 @@ def build_network(
     *,
     seed: int,
     precision: str = "float32",
+    tapped: Sequence[str] = (),
 ) -> Network:
     """A base with random weights and a new head, both drawn from `seed`.
 
     Two classes get one sigmoid unit, more get softmax. `precision` is that of the base; the head,
     whose work is small beside it, computes in float32 in every precision, and so does the output.
+    `tapped` are the boundaries whose means over space the head takes; without any, it takes the
+    output of the base.
     """
     base = row.build(image_size, seed=seed, precision=precision)
-    return join(row, base, add_head(base.output, head, classes, seed=seed))
+    features = _join_means(base, tapped) if tapped else base.output
+    return join(row, base, features, add_head(features, head, classes, seed=seed))
 
 
-def join(row: PretrainedBase, base: Model, logits: Any) -> Network:
-    """The network of a base and the logits that a head computes of its output."""
+def _join_means(base: Model, tapped: Sequence[str]) -> Any:
+    """The means over space at some boundaries, one after the other, (n, 1, 1, channels of all)."""
+    means = [
+        keras.layers.GlobalAveragePooling2D(
+            keepdims=True, name=f"head_{name}", dtype="float32"
+        )(base.get_layer(name).output)
+        for name in tapped
+    ]  # fmt: skip
+    return keras.layers.Concatenate(name="head_features", dtype="float32")(means)
+
+
+def join(row: PretrainedBase, base: Model, features: Any, logits: Any) -> Network:
+    """The network of a base and the logits that a head computes of its features."""
     activation = "sigmoid" if logits.shape[-1] == 1 else "softmax"
     probabilities = keras.layers.Activation(activation, dtype="float32", name="probabilities")
     whole = keras.Model(base.input, probabilities(logits), name=row.name.lower())
-    return Network(row, base, keras.Model(base.output, logits, name="head"), whole)
+    return Network(row, base, features, keras.Model(features, logits, name="head"), whole)
 
 
 def forward_batch() -> int:

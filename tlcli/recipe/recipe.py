@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema
 
 from tlcli.networks.bases import BASES
+from tlcli.networks.boundaries import Boundary
 from tlcli.recipe.augment import Augment
 from tlcli.recipe.block import Block
 from tlcli.recipe.first_layer import leave_out_boundaries
@@ -148,6 +149,16 @@ class Recipe(Block):
         return self.precision == "auto" or self._is_automatic
 
     @property
+    def tapped(self) -> tuple[Boundary, ...]:
+        """The boundaries whose features a multi-layer head takes, bottom to top; () for others."""
+        row = BASES[self.base.name]
+        lowest = self.base.freeze_until or row.default_boundary
+        if not self.head.multi_layer or lowest is None:
+            return ()
+        above = row.boundaries[row.boundaries.index(row.boundary(lowest)) :]
+        return tuple(boundary for boundary in above if boundary.practical)
+
+    @property
     def policy(self) -> str:
         """The Keras policy that the base computes in; float32 while `auto` means nothing else."""
         return "float32" if self.precision == "auto" else self.precision
@@ -180,6 +191,8 @@ class Recipe(Block):
             del values["start_from"]
         if self.devices == 1:
             del values["devices"]
+        if not self.head.multi_layer:
+            del values["head"]["multi_layer"]
         leave_out_boundaries(values)
         leave_out_techniques(values, self.stages)
         return values

@@ -209,6 +209,11 @@ class Head(Block):
         False,
         description="standardise the pooled features by the mean and spread of the training photos",
     )
+    multi_layer: bool = Field(
+        False,
+        description="the features are those of all boundaries from base.freeze_until up, of which "
+        "group lasso chooses; for stages with `solver: lbfgs`",
+    )
 
 
 class Features(Block):

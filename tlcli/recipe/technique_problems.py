@@ -41,6 +41,7 @@ def check_techniques(
 ) -> Iterator[Problem]:
     """The problems of all stages of a raw recipe; `row` is its base, if it names one."""
     yield from _needs_pretrained(raw, document)
+    yield from _against_multi_layer(raw, row, document)
     if row is not None:
         yield from _check_gradual(raw, row, document)
     stages = raw.get("stages")
@@ -124,6 +125,29 @@ def _needs_pretrained(raw: dict[str, Any], document: Document) -> Iterator[Probl
             "standardises by the features at the beginning, and training from scratch changes them"
         )
         yield Problem(document.where(("head", "normalize")), what, "leave it out")
+
+
+def _against_multi_layer(
+    raw: dict[str, Any], row: PretrainedBase | None, document: Document
+) -> Iterator[Problem]:
+    """What is in the way of a head on the features of several boundaries."""
+    head, base, stages = _block(raw, "head"), _block(raw, "base"), raw.get("stages")
+    if head.get("multi_layer") is not True:
+        return
+    where = document.where(("head", "multi_layer"))
+    stages = stages if isinstance(stages, list) else []
+    if not all(isinstance(stage, dict) and stage.get("solver") == LBFGS for stage in stages):
+        hint = "write `stages: [{name: head, solver: lbfgs}]`"
+        yield Problem(where, "needs stages with `solver: lbfgs` alone, which it chooses by", hint)
+    if head.get("pooling", "avg") != "avg":
+        what = f"takes means over space, and head.pooling is {head['pooling']}"
+        yield Problem(where, what, "set head.pooling=avg")
+    if row is None:
+        return
+    if not row.pretrained:
+        yield Problem(where, f"chooses among pretrained features, and {row.name} has none")
+    elif base.get(BOUNDARY) is None and row.default_boundary is None:
+        yield Problem(where, f"{row.name} has no boundary below its top", "leave it out")
 
 
 def _trains_base_first(stages: Any) -> bool:

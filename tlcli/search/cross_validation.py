@@ -135,7 +135,7 @@ class FoldTrainer:
         """Put the pretrained base back, and the head that a run of the fold's seed begins with."""
         for variable, value in zip(self._base_variables(), self._pretrained, strict=True):
             variable.assign(value)
-        head, shape = self.network.head, self.network.base.output.shape[1:]
+        head, shape = self.network.head, self.network.features.shape[1:]
         new = build_head(shape, fold.recipe.head, len(fold.index.classes), seed=fold.recipe.seed)
         for variable, value in zip(head.variables, new.variables, strict=True):
             variable.assign(value.numpy())

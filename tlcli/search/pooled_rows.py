@@ -91,7 +91,7 @@ class PooledRows:
 
     def new_head(self, recipe: Recipe) -> Model:
         """The head that a run of this recipe begins with."""
-        shape, classes = self._network.base.output.shape[1:], len(self.plan.index.classes)
+        shape, classes = self._network.features.shape[1:], len(self.plan.index.classes)
         return build_head(shape, recipe.head, classes, seed=recipe.seed)
 
     def _standardize(self, recipe: Recipe, photos: PooledPhotos) -> PooledPhotos:

@@ -28,6 +28,7 @@ def can_stack(recipe: Recipe, plan: Plan) -> bool:
     )
     return (
         not any(stage.freeze_until or used_techniques(stage) for stage in recipe.stages)
+        and not recipe.head.multi_layer
         and recipe.precision == plan.recipe.precision != "mixed_float16"
         and not augment.mixup
         and not augment.cutmix

@@ -41,6 +41,7 @@ _SAME = (
     ("base", "resize"),
     ("head", "pooling"),
     ("head", "hidden"),
+    ("head", "multi_layer"),
 )
 
 _WITHOUT = "leave --from out to begin with the base"

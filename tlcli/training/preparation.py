@@ -36,6 +36,7 @@ def load_network(
         network = build_network(
             row, recipe.base.image_size, recipe.head, classes,
             seed=recipe.seed, precision=recipe.policy,
+            tapped=[boundary.name for boundary in recipe.tapped],
         )  # fmt: skip
     load_weights(network.base, row, source)
     return _with_start(network, recipe)

@@ -2,7 +2,8 @@
 
 Such a loss is convex, so that there is one best head, which L-BFGS finds in seconds. How strong the
 penalty is follows from cross-validation on the training photos. To begin fine-tuning with this head
-keeps the features from being distorted while it is learned (Kumar et al., 2022).
+keeps the features from being distorted while it is learned (Kumar et al., 2022). Of the features of
+a multi-layer head, group lasso chooses: see `feature_selection`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tlcli.data.folds import make_folds, smallest_class
 from tlcli.data.photo_groups import group_photos
+from tlcli.networks.boundaries import Boundary
 from tlcli.networks.heads import LOGITS, NORMALIZED, Layer
 from tlcli.networks.network import Network, Variable
 from tlcli.networks.probabilities import TOP_K
@@ -25,6 +27,7 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.system import console, signals
 from tlcli.system.machine import use_one_thread
 from tlcli.training.batches import Feed, Pick
+from tlcli.training.feature_selection import SHARES, Logistic, group_lasso, strongest_penalty
 from tlcli.training.optimizers import Rate
 from tlcli.training.stage_plan import StagePlan
 from tlcli.training.standardize import Moments, measure_moments, pooled_batches
@@ -57,6 +60,27 @@ class Rows:
     labels: Array
     weights: Array
 
+    def of(self, photos: Array) -> Rows:
+        """Those of some photos, by their positions."""
+        return Rows(self.features[:, photos], self.labels[photos], self.weights[photos])
+
+    def only(self, kept: Array) -> Rows:
+        """Some of the features, by a mask of shape (features,)."""
+        return self if kept.all() else replace(self, features=self.features[..., kept])
+
+
+class Choice(NamedTuple):
+    """What cross-validation has chosen.
+
+    Attributes:
+        strength: of the penalty on the head that is fitted, as scikit-learn's `C`.
+        selections: which penalty of the group lasso chooses the features, counted from 1; 0 for
+            none, so that all features stay.
+    """
+
+    strength: float
+    selections: int
+
 
 class Solver:
     """Trains a head in one epoch; see `loop.StageTrainer`."""
@@ -85,13 +109,19 @@ class Solver:
         """Give the head its best weights; the means are those over all rows."""
         rows, moments = self._read(feed)
         groups = group_photos(feed.items, {})
+        tapped = self._recipe.tapped
         with use_one_thread():  # so that the bits do not depend on how many there are
-            strength = choose_strength(rows, groups, self._recipe.seed)
-            kernel, bias = fit(rows, strength)
+            shares = SHARES if tapped else ()
+            choice = choose_penalty(rows, groups, self._recipe.seed, shares)
+            kept = [_all_features(rows), *select_features(rows, shares[: choice.selections])][-1]
+            kernel, bias = fit(rows.only(kept), choice.strength)
+        kernel = _among_all(kernel, kept)
         self._assign(kernel, bias, moments)
         bar.update(len(feed.labels))
         photos = console.counted(len(feed.labels), "photo")
-        console.note(f"  penalty: C = {strength:g}, by cross-validation on {photos}")
+        console.note(f"  penalty: C = {choice.strength:g}, by cross-validation on {photos}")
+        if tapped:
+            console.note(f"  features: {_describe_features(kept, tapped)}")
         return _means(rows, kernel, bias)
 
     def _read(self, feed: Feed) -> tuple[Rows, Moments]:
@@ -124,25 +154,64 @@ class Solver:
         layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
 
 
-def choose_strength(rows: Rows, groups: Sequence[str], seed: int) -> float:
-    """The strength with the lowest log loss on photos that were not fitted; of ties the stronger.
+def choose_penalty(
+    rows: Rows, groups: Sequence[str], seed: int, shares: Sequence[float] = ()
+) -> Choice:
+    """The penalties with the lowest log loss on photos that were not fitted.
 
-    All views of a photo are in its fold; judged is the photo itself. Where the photos of a class
-    are too few for folds, it is the middle strength.
+    All views of a photo are in its fold; judged is the photo itself. With `shares`, those of
+    `feature_selection`, features are chosen in every fold by its own photos. Of ties it is the
+    fewest features, then the stronger penalty. Where the photos of a class are too few for folds,
+    both are in the middle.
     """
     least = min(smallest_class(rows.labels, np.asarray(groups)), FOLDS)
     if least < 2:
-        return STRENGTHS[len(STRENGTHS) // 2]
-    losses = np.zeros(len(STRENGTHS))
+        return Choice(STRENGTHS[len(STRENGTHS) // 2], (len(shares) + 1) // 2)
+    losses = np.zeros((len(shares) + 1, len(STRENGTHS)))
     for fold in make_folds(rows.labels, groups, least, seed):
-        fitted = Rows(
-            rows.features[:, fold.fitted], rows.labels[fold.fitted], rows.weights[fold.fitted]
-        )
-        x, labels = rows.features[0, fold.judged], rows.labels[fold.judged]
-        for number, (kernel, bias) in enumerate(_fit_path(fitted, STRENGTHS, _CHOOSING)):
-            losses[number] += _log_losses(x @ kernel + bias, labels).sum()
-            signals.raise_if_interrupted()
-    return STRENGTHS[int(np.argmin(losses))]
+        fitted, labels = rows.of(fold.fitted), rows.labels[fold.judged]
+        selected = [*select_features(fitted, shares), _all_features(rows)]
+        for selection, kept in enumerate(selected):
+            x, some = rows.features[0, fold.judged][:, kept], fitted.only(kept)
+            for number, (kernel, bias) in enumerate(_fit_path(some, STRENGTHS, _CHOOSING)):
+                losses[selection, number] += _log_losses(x @ kernel + bias, labels).sum()
+                signals.raise_if_interrupted()
+    best, number = divmod(int(np.argmin(losses)), len(STRENGTHS))
+    return Choice(STRENGTHS[number], best + 1 if best < len(shares) else 0)
+
+
+def select_features(rows: Rows, shares: Sequence[float]) -> list[Array]:
+    """The features that group lasso leaves at each share of its strongest penalty, as masks.
+
+    It looks at the photos as they are, without views.
+    """
+    if not shares:
+        return []
+    problem = Logistic.of(rows.features[0], rows.labels, rows.weights)
+    strongest = strongest_penalty(problem)
+    kernels = group_lasso(problem, [share * strongest for share in shares])
+    return [(kernel[:-1] != 0).any(axis=1) for kernel in kernels]
+
+
+def _all_features(rows: Rows) -> Array:
+    """All but those that do not vary, which standardising has made 0."""
+    vary = np.asarray(rows.features.any(axis=(0, 1)))
+    return vary if vary.any() else ~vary
+
+
+def _among_all(kernel: Array, kept: Array) -> Array:
+    """A kernel (kept features, outputs) with zeros for all others."""
+    whole = np.zeros((len(kept), kernel.shape[1]))
+    whole[kept] = kernel
+    return whole
+
+
+def _describe_features(kept: Array, tapped: Sequence[Boundary]) -> str:
+    """How many features of each boundary are left."""
+    ends = np.cumsum([boundary.channels for boundary in tapped])
+    counts = [int(part.sum()) for part in np.split(kept, ends[:-1])]
+    parts = [f"{b.name} {count:,}" for b, count in zip(tapped, counts, strict=True) if count]
+    return f"{int(kept.sum()):,} of {len(kept):,} ({', '.join(parts)})"
 
 
 def fit(rows: Rows, strength: float) -> tuple[Array, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -48,9 +48,10 @@ class StagePlan:
 def stage_plans(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
     row = BASES[chosen.base.name]
     order = [boundary.name for boundary in row.boundaries]
-    in_head = head_parameters(chosen.head, row, chosen.base.image_size, len(index.classes))
+    size, classes, tapped = chosen.base.image_size, len(index.classes), chosen.tapped
+    in_head = head_parameters(chosen.head, row, size, classes, tapped)
     total = row.parameters + in_head
-    cut = row.top
+    cut = tapped[0] if tapped else row.top
     for stage in chosen.stages:
         trainable = in_head + row.trained_parameters(
             stage.freeze_until, stage.unfreeze_from, chosen.base.batch_norm
@@ -60,11 +61,11 @@ def stage_plans(chosen: Recipe, index: Index) -> Iterator[StagePlan]:
             if order.index(boundary.name) < order.index(cut.name):
                 cut = boundary
         class_weights = _class_weights(stage, index)
-        size = stage.batch_size or chosen.batch_size
-        steps = math.ceil(len(index.of("train")) / size)
-        rows = cut.shape(*chosen.base.image_size)
+        batch_size = stage.batch_size or chosen.batch_size
+        steps = math.ceil(len(index.of("train")) / batch_size)
+        rows = cut.shape(*size)
         yield StagePlan(
-            stage, cut, trainable, total - trainable, class_weights, size, steps, rows,
+            stage, cut, trainable, total - trainable, class_weights, batch_size, steps, rows,
             _block_rates(stage, row),
         )  # fmt: skip
 
@@ -96,10 +97,18 @@ def _class_weights(stage: Stage, index: Index) -> tuple[float, ...]:
 
 
 def head_parameters(
-    head: Head, row: PretrainedBase, image_size: tuple[int, int], classes: int
+    head: Head,
+    row: PretrainedBase,
+    image_size: tuple[int, int],
+    classes: int,
+    tapped: Sequence[Boundary] = (),
 ) -> int:
-    """Weights and biases of a head; two classes have one output unit."""
+    """Weights and biases of a head; two classes have one output unit.
+
+    `tapped` are the boundaries whose features a multi-layer head takes.
+    """
     height, width, channels = row.top.shape(*image_size)
     inputs = height * width * channels if head.pooling == "flatten" else channels
+    inputs = sum(boundary.channels for boundary in tapped) or inputs
     widths = [inputs, *head.hidden, 1 if classes == 2 else classes]
     return sum((below + 1) * above for below, above in pairwise(widths))

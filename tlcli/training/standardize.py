@@ -86,7 +86,7 @@ def fold(network: Network, recipe: Recipe) -> Network:
     plain = recipe.head.model_copy(update={"normalize": False})
     outputs = network.head.output.shape[-1]
     classes = 2 if outputs == 1 else outputs
-    logits = add_head(network.base.output, plain, classes, seed=recipe.seed)
-    folded = join(network.row, network.base, logits)
+    logits = add_head(network.features, plain, classes, seed=recipe.seed)
+    folded = join(network.row, network.base, network.features, logits)
     copy_folded(network.head, folded.head)
     return folded
