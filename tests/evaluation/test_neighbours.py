@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -222,3 +223,22 @@ def test_small_classes_and_large_sets(tmp_path, monkeypatch, trained):
         number = int(digest, 16)
         assert name == f"{number}.png"
         np.testing.assert_allclose(row, normalize(rows[number][None])[0], atol=1e-3)
+
+
+def test_a_file_from_before_square_roots_is_compared_by_features_as_they_are(tmp_path, trained):
+    model = trained[0].file(MODEL)
+    rows = np.random.default_rng(0).gamma(1, size=(20, 16)).astype(np.float32)
+    photos = [(f"{number}.png", f"{number:064x}") for number in range(20)]
+    content = fit_neighbours(model, rows[:15], np.zeros(15, int), photos[:15], rows[:0], 0.05)
+    plain = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+    path = tmp_path / "n.npz"
+    write_neighbours(path, replace(content, rows=plain[:15]))
+    with np.load(path) as arrays:
+        earlier = dict(arrays)
+    record = json.loads(earlier["record"].tobytes())
+    assert record.pop("rooted") is True
+    earlier["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    np.savez(path, **earlier)
+    found = read_neighbours(path, model, 3).searchable().search(rows[15:], 1)
+    truth, _ = NearestNeighbors().fit(plain[:15].astype(float)).kneighbors(plain[15:], 1)
+    np.testing.assert_allclose(found.distances, truth, atol=2e-3)

@@ -33,7 +33,7 @@ from tlcli.training.order import balanced_order
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network
-from tlcli.training.solver import STRENGTHS, Choice, Rows, choose_penalty, select_features
+from tlcli.training.solver import STRENGTHS, PenaltyChoice, Rows, choose_penalty, select_features
 from tlcli.training.train import TrainedRun, train
 
 #: A small network of four convolutions, conv1 to conv4, without dropout.
@@ -420,7 +420,9 @@ def test_a_multi_layer_head_is_fitted_on_features_that_group_lasso_chooses(
     photos, write_recipe, capsys, monkeypatch
 ):
     """Against Keras' own layers and scikit-learn's regression, for penalties that are given."""
-    monkeypatch.setattr(solver, "choose_penalty", lambda *_: Choice(0.1, SHARES.index(0.1) + 1))
+    monkeypatch.setattr(
+        solver, "choose_penalty", lambda *_: PenaltyChoice(0.1, SHARES.index(0.1) + 1)
+    )
     text = MULTI.format(photos=photos)
     made = make_plan(preflight(load_recipe(write_recipe(text))))
     trained = train(made)

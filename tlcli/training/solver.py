@@ -69,7 +69,7 @@ class Rows:
         return self if kept.all() else replace(self, features=self.features[..., kept])
 
 
-class Choice(NamedTuple):
+class PenaltyChoice(NamedTuple):
     """What cross-validation has chosen.
 
     Attributes:
@@ -156,7 +156,7 @@ class Solver:
 
 def choose_penalty(
     rows: Rows, groups: Sequence[str], seed: int, shares: Sequence[float] = ()
-) -> Choice:
+) -> PenaltyChoice:
     """The penalties with the lowest log loss on photos that were not fitted.
 
     All views of a photo are in its fold; judged is the photo itself. With `shares`, those of
@@ -166,7 +166,7 @@ def choose_penalty(
     """
     least = min(smallest_class(rows.labels, np.asarray(groups)), FOLDS)
     if least < 2:
-        return Choice(STRENGTHS[len(STRENGTHS) // 2], (len(shares) + 1) // 2)
+        return PenaltyChoice(STRENGTHS[len(STRENGTHS) // 2], (len(shares) + 1) // 2)
     losses = np.zeros((len(shares) + 1, len(STRENGTHS)))
     for fold in make_folds(rows.labels, groups, least, seed):
         fitted, labels = rows.of(fold.fitted), rows.labels[fold.judged]
@@ -177,7 +177,7 @@ def choose_penalty(
                 losses[selection, number] += _log_losses(x @ kernel + bias, labels).sum()
                 signals.raise_if_interrupted()
     best, number = divmod(int(np.argmin(losses)), len(STRENGTHS))
-    return Choice(STRENGTHS[number], best + 1 if best < len(shares) else 0)
+    return PenaltyChoice(STRENGTHS[number], best + 1 if best < len(shares) else 0)
 
 
 def select_features(rows: Rows, shares: Sequence[float]) -> list[Array]:
