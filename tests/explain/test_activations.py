@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from builders.networks import network, save
+from builders.networks import network, save, thin_vgg16
 from PIL import Image
 
 from tlcli.explain import activations, explained_model
@@ -20,7 +20,8 @@ from tlcli.pretrained.weights import WeightSource
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("run") / "model.keras"
-    return save(network(size=(40, 48)), path, ("a", "b", "c"), resize="pad")
+    with thin_vgg16():
+        return save(network(size=(40, 48)), path, ("a", "b", "c"), resize="pad")
 
 
 def test_activations_are_those_of_keras(model, photos):
@@ -86,7 +87,7 @@ def test_the_command(model, photos, cli, tmp_path):
     assert done.exit_code == 0, done.stderr
     value = json.loads(done.stdout)
     assert value["sheet"] == str(out)
-    assert value["layers"][0]["shape"] == [40, 48, 64]
+    assert value["layers"][0]["shape"] == [40, 48, 8]
     with Image.open(out) as sheet:
         assert sheet.format == "PNG" and sheet.width > 1000
     (tmp_path / "bad.jpg").write_text("<html>")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.networks import network, save
+from builders.networks import network, save, thin_vgg16
 from PIL import Image
 
 from tlcli.explain import explain, gradcam
@@ -21,7 +21,8 @@ COLOURS = ("blue", "green", "red")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("run") / "model.keras"
-    return save(network(size=(64, 64)), path, COLOURS)
+    with thin_vgg16():
+        return save(network(size=(64, 64)), path, COLOURS)
 
 
 @pytest.fixture(scope="module")

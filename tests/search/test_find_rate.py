@@ -194,6 +194,7 @@ def test_a_stage_that_is_solved_has_no_rate(recipe, cli):
     )
 
 
+@pytest.mark.slow
 def test_live_views_and_mixing_are_tested_as_they_are_trained(recipe, cli):
     live = HEAD + "augment: {views: live, horizontal_flip: true, mixup: 0.2}\nbatch_size: 12\n"
     done = cli("find-lr", "--config", recipe(live), "--seeds", "1", "--json")
