@@ -81,6 +81,12 @@ def test_tiles_stand_in_order_and_fill_their_own_scale():
     assert sum(bright) > sum(dark) + 300
 
 
+@pytest.mark.parametrize(("side", "shown"), [(7, 49), (14, 42), (24, 48), (56, 56), (112, 96)])
+def test_small_channels_are_enlarged_by_a_whole_number(side: int, shown: int):
+    tiles = activations._tiles(np.zeros((side, side, 2), np.float32))
+    assert tiles.size == (activations.GUTTER + 2 * (shown + 1) - 1, shown)
+
+
 def test_the_command(model, photos, cli, tmp_path):
     photo, out = next(photos.rglob("*.png")), tmp_path / "sheet.png"
     done = cli("visualize", "activations", photo, "--run", model, "--out", out, "--json")

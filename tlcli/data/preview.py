@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Rows of a sheet at most, and pixels of a side of a picture at most.
 MAX_ROWS, CELL = 48, 160
 
+#: Keeps a setting on one line.
+_TOGETHER = "\u00a0"
+
 #: Photos of a class that cannot be read before it is given up.
 SPARE = 8
 
@@ -162,12 +165,14 @@ def _draw(
 
 def _caption(recipe: Recipe, views: int, across: int) -> Iterator[str]:
     """What the views are made with, in lines that fit."""
-    text = "  ".join(f"{name}: {value}" for name, value in describe_settings(recipe).items())
+    settings = (f"{name}: {value}" for name, value in describe_settings(recipe).items())
+    text = "  ".join(setting.replace(" ", _TOGETHER) for setting in settings)
     if not recipe.augment.changes_pixels:
         text = "no setting changes a photo  " + text
     elif not views:
         text = "no views are kept: training shows the photos alone  " + text
-    yield from textwrap.wrap(text, max(across // 7, 20), break_on_hyphens=False)
+    lines = textwrap.wrap(text, max(across // 7, 20), break_on_hyphens=False)
+    yield from (line.replace(_TOGETHER, " ") for line in lines)
     if recipe.augment.mixup or recipe.augment.cutmix:
         yield "mixup and cutmix mix the photos of a batch in training and are not shown"
 

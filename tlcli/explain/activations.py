@@ -19,8 +19,9 @@ from tlcli.system import console
 
 Array = npt.NDArray[Any]
 
-#: Bounds of the side of one channel on a sheet, in pixels; between them it has its own size.
-SMALLEST, LARGEST = 24, 96
+#: The side of one channel on a sheet, in pixels: a small one is enlarged by a whole number to about
+#: `LEGIBLE`, and one over `LARGEST` is reduced.
+LEGIBLE, LARGEST = 48, 96
 
 #: Channels in a row, where they do not all fit into one: numbers that are easily counted on.
 ROUND = (1, 2, 4, 5, 8, 10, 16, 20, 32, 40, 64)
@@ -118,7 +119,7 @@ def draw_channels(network: ExplainedModel, photo: Path, layers: Sequence[Channel
         contact_sheet.SheetCell([_tiles(channels.values)], [_caption(channels)])
         for channels in layers
     ]
-    title = f"{photo.name}, {network.name}"
+    title = f"{photo.name}, {network.title}"
     footer = heatmap.draw_scale(600, "least", "most, in each channel")
     return contact_sheet.lay_out_cells(cells, 1, title=title, footer=footer)
 
@@ -138,7 +139,8 @@ def _tiles(values: Array) -> Image.Image:
     span: Array = np.ptp(values, axis=(0, 1))
     tiles = np.asarray((values - low) / np.where(span > 0, span, 1))
     rows, columns, count = tiles.shape
-    factor = min(LARGEST, max(SMALLEST, rows, columns)) / max(rows, columns)
+    side = max(rows, columns)
+    factor = LARGEST / side if side > LARGEST else max(1, round(LEGIBLE / side))
     width, height = max(1, round(columns * factor)), max(1, round(rows * factor))
     across = _in_a_row(count, WIDTH // (width + 1))
     down = -(-count // across)

@@ -225,7 +225,7 @@ def draw_sheet(
         lines = (_caption(explanation), explanation.path.name, *([f"like {like}"] if like else []))
         heat = photo_with_heat(explanation, settings, SHEET_SIDE)
         cells.append(contact_sheet.SheetCell((*heat, *shown), lines))
-    title = f"{explainer.network.name}: {explainer.method}"
+    title = f"{explainer.network.title}: {explainer.method}"
     if explainer.method != "integrated-gradients":
         title += f", {explainer.layer}"
     width = max(cell.size[0] for cell in cells)

@@ -22,6 +22,7 @@ from tlcli.networks import bases
 from tlcli.networks.framework import keras
 from tlcli.networks.probabilities import class_logits
 from tlcli.pretrained.weights import WeightSource, load_weights
+from tlcli.runs.directory import MODEL
 from tlcli.runs.model_file import find_logits, open_model, read_card
 
 Array = npt.NDArray[Any]
@@ -65,6 +66,12 @@ class ExplainedModel:
     logits: Tensor = None
     classes: tuple[str, ...] = ()
     calibration: Calibration = RAW
+
+    @property
+    def title(self) -> str:
+        """Its name in pictures: that of the run, or of the base."""
+        path = Path(self.name)
+        return path.resolve().parent.name if path.name == MODEL else path.name
 
     @property
     def grids(self) -> dict[str, Layer]:

@@ -250,4 +250,4 @@ def _sheet(
         shown = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
         cells.append(contact_sheet.SheetCell([shown], [str(number)]))
     columns = int(np.ceil(np.sqrt(len(cells)))) if len(cells) > 6 else len(cells)
-    return contact_sheet.lay_out_cells(cells, columns, title=f"{layer}, {network.name}", gap=4)
+    return contact_sheet.lay_out_cells(cells, columns, title=f"{layer}, {network.title}", gap=4)
