@@ -99,7 +99,7 @@ def _figure(curves: LearningCurves) -> Any:
         axes.set(ylabel="top-5 accuracy")
     loss.set(ylabel="loss")
     figure.legend(
-        *loss.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False,
+        *loss.get_legend_handles_labels(), loc="outside lower left", ncols=3,
         title=_legend_title(curves), title_fontsize=8, alignment="left",
     )  # fmt: skip
     # A stage that was solved has none.

@@ -133,7 +133,7 @@ def draw_rates(found: RateSearch, paths: Sequence[Path]) -> None:
 
     curve = found.curve
     with picture_style([found.stage]):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         axes.fill_between(
             curve.rates, curve.low, curve.high, color=BLUE.light, alpha=0.2, linewidth=0,
@@ -152,7 +152,7 @@ def draw_rates(found: RateSearch, paths: Sequence[Path]) -> None:
         # matplotlib's own labels of powers are mathematics, which no text here may be.
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.legend(loc="best")
+        figure.legend(loc="outside lower left", ncols=3)
         for path in paths:
             save_figure(figure, path)
 
