@@ -9,8 +9,8 @@ are those of pairs.
 
 One training without an end gives all choices of epochs, patience and monitor: they follow from the
 validation scores of its epochs (`StageProgress`, as in a run), and the test score is that of the
-epoch chosen. The linear probe is scikit-learn's logistic regression on the standardised features of
-the training photos, not augmented, its strength chosen on a part of them (`search/linear_probe`).
+epoch chosen. The linear probe is the README's: scikit-learn's logistic regression on the
+standardised features of the training photos, not augmented.
 
 Rows of a set (RESULTS/defaults/SET-RESIZE.npz) and scores (SET.json) are kept as soon as they are
 known, and not computed again.
@@ -23,7 +23,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ STOPS: dict[str, dict[str, Any]] = {
     "no early_stopping": {"patience": None},
     "epochs: 60": {"epochs": 60},
     "epochs: 60, early_stopping: 15": {"epochs": 60, "patience": 15},
+    "epochs: 100, early_stopping: 25": {"epochs": 100, "patience": 25},
     "epochs: 100, early_stopping: 15": {"epochs": 100, "patience": 15},
     "epochs: 100, no early_stopping": {"epochs": 100, "patience": None},
 }
@@ -244,11 +245,11 @@ def epochs_of_heads(
     The heads of all seeds train side by side, as in `tlcli tune`.
     """
     from tlcli.networks.framework import tf
-    from tlcli.networks.network import build_head
+    from tlcli.networks.heads import build_head
     from tlcli.recipe.settings import Head
     from tlcli.recipe.stage_settings import Optimizer
     from tlcli.search.stacked_heads import HeadOptions, HeadStack, HeadState
-    from tlcli.training.loop import epoch_order
+    from tlcli.training.order import epoch_order
 
     settings = {**HEAD, **variant}
     head = Head(hidden=tuple(settings["hidden"]))
@@ -280,22 +281,26 @@ def epochs_of_heads(
 
 def probe_score(rows: Rows, photos: PhotoSet, seed: int) -> float:
     """The test accuracy of the linear probe on the training photos of a seed."""
-    from tlcli.search.linear_probe import choose_strength, fit_path, use_one_thread
-
     positions, _ = drawn(rows.labels, photos, seed)
-    features, labels = rows.pool[positions], rows.labels[positions]
-    with use_one_thread():
-        groups, own = [str(position) for position in positions], np.arange(len(positions))
-        strength = choose_strength(features, labels, groups, own, seed)
-        (model,) = fit_path(features, labels, [strength])
-        return float(np.mean(model.answers(rows.test) == rows.test_labels))
+    train = rows.pool[positions], rows.labels[positions]
+    return linear_probe(*train, rows.test, rows.test_labels)
+
+
+def linear_probe(features: Any, labels: Any, test: Any, test_labels: Any) -> float:
+    """The test accuracy of the README's classifier of features, (n, channels)."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return float(classifier.fit(features, labels).score(test, test_labels))
 
 
 def kept_score(epochs: list[list[float]], stop: dict[str, Any]) -> float:
     """The test accuracy of the epoch that a stage with these settings keeps."""
     from tlcli.networks.bases import BASES
     from tlcli.recipe.stage_settings import Stage
-    from tlcli.training.loop import StageProgress, make_epoch
+    from tlcli.training.progress import StageProgress, make_epoch
     from tlcli.training.stage_plan import StagePlan
     from tlcli.training.step import Means
 
@@ -364,6 +369,7 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=5)
     options.add_argument("--resize", default="squash", help="or squash,crop [squash]")
     options.add_argument("--sets", default="", help="names, separated by commas [all]")
+    options.add_argument("--size", type=int, help="pixels of the input [that of the set]")
     arguments = options.parse_args()
     folder = arguments.results / "defaults"
     folder.mkdir(parents=True, exist_ok=True)
@@ -372,7 +378,8 @@ def main() -> None:
     for name in [name for name in arguments.sets.split(",") if name] or [*known]:
         path = folder / f"{name}.json"
         if not path.exists():
-            found = measure(name, known[name], arguments, folder)
+            photos = replace(known[name], size=arguments.size or known[name].size)
+            found = measure(name, photos, arguments, folder)
             path.write_text(json.dumps(found, indent=1), encoding="utf-8")
         results[name] = json.loads(path.read_text("utf-8"))
     lines = [*table(results), "", str(machine())]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from defaults import PhotoSet, drawn, interval, photo_sets
+from defaults import PhotoSet, drawn, interval, linear_probe, photo_sets
 from harness import line, machine, say, scratch, set_parser
 
 #: Variants of the recipe, by name; what they leave out is as `init` writes it.
@@ -33,6 +33,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "crop": {"base.resize": "crop"},
     "no views": {"augment.views": 0},
     "60 epochs": {"stages.0.epochs": 60, "stages.0.early_stopping": 15},
+    "100 epochs": {"stages.0.epochs": 100, "stages.0.early_stopping": 25},
     "rate 3e-3": {"stages.0.learning_rate": 3e-3},
     "lbfgs": {
         "head.hidden": [],
@@ -98,12 +99,12 @@ def measure(
             loaded, out=folder / "run", instant=False, cache_dir=cache, offline=True
         )
         seconds = time.process_time() - begun
-        probe = probe_score(tlcli.extract_features(
+        features = tlcli.extract_features(
             loaded, boundary="block5_pool", cache_dir=cache, offline=True
-        ))  # fmt: skip
+        )
         stages = done.summary.stages
         return {
-            "probe": probe,
+            "probe": linear_probe(*features.of("train"), *features.of("test")),
             **{stage.name: stage.test.accuracy for stage in stages if stage.test},
             **{f"{stage.name} epochs": stage.epochs for stage in stages},
             "seconds": seconds,
@@ -122,17 +123,6 @@ def draw(photos: PhotoSet, seed: int, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
     (folder / "pool" / "test").rename(folder / "photos" / "test")
-
-
-def probe_score(features: Any) -> float:
-    """The test accuracy of the README's linear probe."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    classifier.fit(*features.of("train"))
-    return float(classifier.score(*features.of("test")))
 
 
 def table(folder: Path, names: list[str]) -> Iterator[str]:
