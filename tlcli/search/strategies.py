@@ -130,7 +130,7 @@ def _expected(record: ProbeRecord, trial: TuningTrial | None) -> MeasuredShare:
 
 def describe_slope(record: ProbeRecord) -> str:
     """What the last doubling of the photos has changed, and whether more would help."""
-    points, verdict = record.learning_curve, "there are enough photos for this classifier"
+    points, verdict = record.learning_curve, "that more photos would help is not shown"
     if has_few_photos(record):
         verdict = f"more photos {'would' if record.slope.certain else 'may'} help"
     return (
