@@ -45,6 +45,9 @@ stages: [{{name: head}}]
 #: The most seconds that a command may take: what takes longer hangs.
 PATIENCE = 240
 
+#: Seconds in which the processes of Ray must have ended after the command that started them.
+ORPHAN_SECONDS = 120
+
 Rows = dict[tuple[str, str, str], bytes]
 
 
@@ -180,7 +183,7 @@ class Extraction:
         same = rows(self._folder / "two") == self._rows
         if again:  # what was stored is not computed again
             same = same and sum(done["stored"].values()) == stored
-            if left := [pid for pid, _, _ in processes() if pid in left]:
+            if left := outlive(left, ORPHAN_SECONDS):
                 end(left)
                 raise SystemExit(f"{len(left)} processes of the killed command were left")
         return self._measured(after, stored, started, same=same, repeated=repeated)
@@ -288,6 +291,16 @@ def processes() -> Iterator[tuple[int, int, str]]:
             status = (folder / "stat").read_text(encoding="utf-8", errors="replace")
             words = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
             yield int(folder.name), int(status.rpartition(")")[2].split()[1]), words
+
+
+def outlive(pids: list[int], seconds: float) -> list[int]:
+    """Those processes that have not ended after some seconds."""
+    until = time.monotonic() + seconds
+    while left := [pid for pid, _, words in processes() if pid in pids and words]:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.5)
+    return left
 
 
 def end(pids: list[int]) -> None:

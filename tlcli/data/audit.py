@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import combinations
@@ -57,22 +57,24 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
     inspected = InspectedPhotos(len(index.items))
     for digest, inspection in inspect_each(index.items, cache, chosen.data.depth):
         inspected.add(digest, inspection)
-    bad, decoded = [], []
-    for item in index.items:
-        inspection = inspected.facts(item.digest)
-        if inspection.message:
-            bad.append((item.path, inspection.problem(item.path)))
-        else:
-            decoded.append((item, inspection))
+    bad: list[tuple[Path, Problem]] = []
+
+    def decoded() -> Iterator[tuple[Item, Inspection]]:
+        for item in index.items:
+            inspection = inspected.facts(item.digest)
+            if inspection.message:
+                bad.append((item.path, inspection.problem(item.path)))
+            else:
+                yield item, inspection
+
+    flaws = [*_flaws(decoded())]
     left = drop_unusable(index, bad, skip=chosen.data.on_bad_image == "skip")
-    flaws = [*_flaws(decoded)]
-    decoded.clear()
     # A copy that is dropped from one split is no near-duplicate there.
     flaws += _near_duplicates(leakage.drop_copies(left, chosen.data.duplicates), inspected)
     return replace(left, findings=(*left.findings, *flaws))
 
 
-def _flaws(decoded: Sequence[tuple[Item, Inspection]]) -> Iterator[Finding]:
+def _flaws(decoded: Iterable[tuple[Item, Inspection]]) -> Iterator[Finding]:
     """A finding for each rule that some photo meets."""
     meeting: list[list[tuple[Item, Inspection]]] = [[] for _ in _RULES]
     # Photos alike in everything that the rules look at are judged once: of 100,000, many are.

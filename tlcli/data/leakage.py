@@ -56,10 +56,13 @@ def _copies(index: Index, policy: Policy) -> tuple[tuple[Item, ...], list[Findin
 
 def _repeated(items: Iterable[Item]) -> list[list[Item]]:
     """The photos of which there are several, each with its copies."""
-    same: dict[str, list[Item]] = defaultdict(list)
+    first: dict[str, Item] = {}
+    several: dict[str, list[Item]] = {}  # no list for each of many photos that have no copy
     for item in items:
-        same[item.digest].append(item)
-    return [alike for alike in same.values() if len(alike) > 1]
+        before = first.setdefault(item.digest, item)
+        if before is not item:
+            several.setdefault(item.digest, [before]).append(item)
+    return [several[digest] for digest in first if digest in several]
 
 
 def _crossing(repeated: Iterable[Sequence[Item]]) -> list[tuple[Item, Item]]:

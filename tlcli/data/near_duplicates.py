@@ -49,7 +49,7 @@ _FLIPS = (0, *(1 << bit for bit in range(16)))
 _CHUNK, _SLICE = 1 << 20, 1 << 14
 
 # Thumbnails that are prepared at once, which bounds the memory of their numbers.
-_AT_ONCE = 1 << 14
+_AT_ONCE = 1 << 11
 
 # Hashes of both sides that a block compares with each other.
 _ROWS, _COLUMNS = 256, 4096
