@@ -52,7 +52,7 @@ def test_distances_and_areas_are_those_of_plain_libraries(cli, run: Run, instant
         pixels = [load_image(p, height=32, width=32, resize="squash") for p in paths]
         features, probabilities = inner(np.stack(pixels).astype(np.float32))
         means = np.sqrt(features.numpy().mean(axis=(1, 2)))
-        return means / np.linalg.norm(means, axis=1, keepdims=True), probabilities
+        return means / np.linalg.norm(means, axis=1, keepdims=True), probabilities.numpy()
 
     rows = {
         split: [row for row in read_split(run) if row.split == split] for split in ("train", "test")
