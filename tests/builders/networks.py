@@ -122,7 +122,8 @@ def _build_thin(
             name = f"block{block}_conv{number}"
             x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=name)(x)
         x = layers.MaxPooling2D(2, strides=2, name=f"block{block}_pool")(x)
-    return keras.Model(keras.utils.get_source_inputs(pixels), x, name="vgg16")
+    inputs = pixels if input_tensor is None else keras.utils.get_source_inputs(pixels)
+    return keras.Model(inputs, x, name="vgg16")
 
 
 @cache

@@ -25,7 +25,7 @@ Cli = Callable[..., Result]
 
 RECIPE = """
 data: {dir: plain, split: {file: split.csv}}
-base: {name: VGG16, weights: random, image_size: 32}
+base: {name: LeNet5, weights: random, image_size: 32}
 head: {hidden: []}
 batch_size: 8
 stages:

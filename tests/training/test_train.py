@@ -308,7 +308,7 @@ def test_the_model_opens_with_keras_alone_and_says_what_predict_says(fine_tuned,
 
 
 def test_a_run_holds_what_it_promises(run):
-    ran = run("VGG16", STAGES, "augment.views=2", "augment.rotation_range=20")
+    ran = run("LeNet5", STAGES, "augment.views=2", "augment.rotation_range=20")
     assert {path.name for path in ran.path.iterdir()} == {*directory.FILES, directory.VIEWS_SHEET}
     record = json.loads((ran.path / directory.RECORD).read_text(encoding="utf-8"))
     assert record["dataset_fingerprint"] == ran.plan.index.fingerprint
@@ -384,10 +384,7 @@ LAST_STAGES = {
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        "fine-tuning",
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("head", "patience", "whole")),
-    ],
+    [pytest.param(kind, marks=pytest.mark.slow) for kind in LAST_STAGES],  # see test_durability.py
 )
 def test_a_run_with_nothing_left_to_train_saves_the_model_of_one_that_was_not_stopped(
     run, pair, fine_tuned, monkeypatch, kind
@@ -651,7 +648,7 @@ def test_a_signal_while_the_views_are_drawn_ends_the_drawing_alone(run, monkeypa
             raise AssertionError("the wait goes on")
 
     monkeypatch.setattr(preview, "write_sheet", wait)
-    ran = run("VGG16", STAGES, "augment.views=2", "augment.rotation_range=20")
+    ran = run("LeNet5", STAGES, "augment.views=2", "augment.rotation_range=20")
     assert {path.name for path in ran.path.iterdir()} == {*directory.FILES}
     assert "warning: no sheet of views: stopped" in capsys.readouterr().err
 
