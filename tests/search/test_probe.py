@@ -21,6 +21,8 @@ from tlcli.networks.bases import BASES
 from tlcli.runs.probe_record import ACCURACY_CHARTS, LEARNING_CHARTS, PROBE, read_probe
 from tlcli.search.probe import probed_boundaries
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = "name: shapes\ndata: {{dir: {}}}\nbase: {{name: VGG16, weights: random, image_size: 32}}\n"
 
 

@@ -21,6 +21,8 @@ from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import fill_store, load_network
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = """
 data: {dir: 'PHOTOS'}
 base: {name: VGG16, weights: random, image_size: 32}
@@ -95,7 +97,7 @@ def test_photos_without_labels(config, cli, photos, tmp_path):
     done = cli("extract", "-c", config, "--unlabelled", photos / "test" / "red", "--out", out)
     assert done.exit_code == 0, done.stderr
     found, table, meta = read(out)
-    assert found.shape == (2, 512)
+    assert found.shape == (2, 64)
     assert meta["boundary"] == "block5_pool"
     assert [row["label"] for row in table] == ["", ""]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from builders.homes import Home
+from builders.networks import thin_vgg16
 from builders.photos import paint_splits
 
 from tlcli.errors import RunError
@@ -19,6 +20,8 @@ from tlcli.training import reproduce
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.train import train
+
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
 
 RECIPE = """
 data: {dir: 'PHOTOS'}
@@ -46,7 +49,11 @@ def remove_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(tmp_path_factory) -> Home:
     """A home with photos and a finished run."""
     home = Home(tmp_path_factory.mktemp("trained"))
-    with home.filled() as folder, pytest.MonkeyPatch.context() as patched:
+    with (
+        thin_vgg16(),
+        home.filled() as folder,
+        pytest.MonkeyPatch.context() as patched,
+    ):
         remove_numbers_of_threads(patched)
         paint_splits(folder / "photos")
         path = folder / "small.yaml"

@@ -269,7 +269,9 @@ stages: [{{name: head, {more}}}]
 
 
 @pytest.fixture
-def head_plan(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., Plan]:
+def head_plan(
+    thin_vgg16: None, photos: Path, write_recipe: Callable[..., Path]
+) -> Callable[..., Plan]:
     def make(more: str, pooling: str = "avg", hidden: str = "[]", normalize: str = "false") -> Plan:
         text = HEAD.format(
             photos=photos, more=more, pooling=pooling, hidden=hidden, normalize=normalize
@@ -317,7 +319,7 @@ def test_a_head_standardises_by_the_training_rows_and_is_saved_without(head_plan
         y = layer(y)
     model = keras.Model(x, y)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(1e-3), loss)
+    model.compile(keras.optimizers.SGD(1e-3), loss, jit_compile=False)
     standard = ((rows - mean) / spread).astype(np.float32)
     views = StoredViews(made)
     for epoch in range(3):
