@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders.networks import thin_vgg16
 from PIL import Image
 
 from tlcli.data import dataset
@@ -23,6 +24,8 @@ from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Head
 from tlcli.system import locks
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 LOW, TOP = "block4_pool", "block5_pool"
 RECIPE = """
 data: {dir: PHOTOS}
@@ -34,7 +37,8 @@ batch_size: 8
 
 @pytest.fixture(scope="module")
 def network():
-    return build_network(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
+    with thin_vgg16():
+        return build_network(BASES["VGG16"], (32, 32), Head(), 2, seed=1)
 
 
 @pytest.fixture
