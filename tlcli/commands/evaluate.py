@@ -140,8 +140,7 @@ def _evaluate(
     shown = [text.format_evaluation(result.evaluation), *text.format_requirements(outcomes)]
     print_result(("\n\n".join([*shown, *told]), value), json_)
     text.warn_of_limits(result.evaluation)
-    _conclude(run, result)
-    open_file(result.written[-1] if result.written else None, look)  # the confusion matrix
+    _conclude(run, result, look)
     requirements.raise_if_missed(outcomes)
 
 
@@ -164,13 +163,17 @@ def _measure_unknown(
     return [format_unknown(record)], {"unknown": record.as_dict()}
 
 
-def _conclude(run: Run, result: EvaluationResult) -> None:
-    """Say where the numbers are kept, what they come to, and what a user would do next."""
+def _conclude(run: Run, result: EvaluationResult, look: bool) -> None:
+    """Say where the numbers are kept, what they come to, and what a user would do next.
+
+    With `look` the confusion matrix is opened.
+    """
     from tlcli.report.next_steps import conclude_evaluation
 
     for path in result.written[:1]:
         console.note(f"\nwritten: {path}")
     conclude_evaluation(run, result.evaluation)
+    open_file(result.written[-1] if result.written else None, look)
 
 
 def _check_together(given: dict[str, Any]) -> None:

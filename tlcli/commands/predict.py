@@ -73,10 +73,9 @@ def predict(
     from tlcli.evaluation.predict import Predictor
 
     given, number = counted_photos(photos, MANY_PHOTOS)
-    near = why or (SHEET_NEIGHBOURS if sheet else 0)
     predictor = Predictor(
-        run_name, raw=raw, engine=engine, photos=number, unknown=unknown, why=near,
-        precision=precision,
+        run_name, raw=raw, engine=engine, photos=number, unknown=unknown,
+        why=why or (SHEET_NEIGHBOURS if sheet else 0), precision=precision,
     )  # fmt: skip
     _note_engine(predictor, verbose)
     with _sheet_of(predictor.path, sheet) as collect:
