@@ -179,6 +179,14 @@ def test_a_large_set_needs_no_views(photos: Path, monkeypatch: pytest.MonkeyPatc
     assert load_recipe(start(photos)).augment.kept_views == 0
 
 
+def test_a_small_set_has_more_epochs_for_its_head(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    head, _ = load_recipe(start(photos)).stages
+    assert (head.epochs, head.early_stopping.patience) == (100, 25)
+    monkeypatch.setattr("tlcli.data.starter_recipe.FEW_PHOTOS", 24)
+    head, _ = load_recipe(start(photos, force=True)).stages
+    assert (head.epochs, head.early_stopping.patience) == (30, 8)
+
+
 def test_digits(tmp_path: Path):
     assert write_digits(tmp_path / "digits") == 1_797
     folders = sorted((tmp_path / "digits").iterdir())

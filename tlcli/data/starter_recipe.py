@@ -35,6 +35,10 @@ _POOLINGS = {"avg", "max", "flatten"}
 #: Of a table that has the usual names.
 NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 
+#: With fewer training photos than this an epoch has few steps, so that 30 are too few for a head,
+#: and the loss of few validation photos is unsteady: measured in docs/choosing.md.
+FEW_PHOTOS = 1_000
+
 #: With more training photos than this, views of them buy little and cost as much as ever.
 ENOUGH_PHOTOS = 5_000
 
@@ -217,7 +221,7 @@ def _text(index: Index, data: Data, row: bases.PretrainedBase, path: Path) -> st
         "  horizontal_flip: true     # not for letters, digits or left and right hands",
         *_balance_lines(measure_imbalance(index.counts())),
         "stages:",
-        *_stage_lines(row),
+        *_stage_lines(row, photos["train"]),
     ]
     return "\n".join([*lines, "batch_size: 32", ""])
 
@@ -237,13 +241,16 @@ def _head_lines(head: OwnHead) -> list[str]:
     ]
 
 
-def _stage_lines(row: bases.PretrainedBase) -> list[str]:
+def _stage_lines(row: bases.PretrainedBase, photos: int) -> list[str]:
     if not row.pretrained:
         return [
             f"  - {{name: scratch, freeze_until: {row.default_boundary}, epochs: 60, "
             "learning_rate: 1.0e-3, early_stopping: 15}"
         ]
-    lines = ["  - {name: head, epochs: 30, learning_rate: 1.0e-3, early_stopping: 8}"]
+    epochs, patience = (100, 25) if photos < FEW_PHOTOS else (30, 8)
+    lines = [
+        f"  - {{name: head, epochs: {epochs}, learning_rate: 1.0e-3, early_stopping: {patience}}}"
+    ]
     if row.default_boundary:
         lines.append(
             f"  - {{name: fine-tune, freeze_until: {row.default_boundary}, epochs: 30, "
