@@ -47,7 +47,8 @@ def _doubts_of_stages(recipe: Recipe) -> Iterator[_Doubt]:
             "begin with a stage without freeze_until",
         )
     used = [stage.freeze_until for stage in recipe.stages]
-    if recipe.base.freeze_until and recipe.base.freeze_until not in used:
+    is_used = recipe.head.multi_layer or recipe.base.freeze_until in used
+    if recipe.base.freeze_until and not is_used:
         yield (
             ("base", "freeze_until"),
             f"no stage uses '{recipe.base.freeze_until}'",
