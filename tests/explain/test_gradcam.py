@@ -77,8 +77,10 @@ def test_maps_are_the_formulas_before_and_after_saving(tmp_path, base, side, lay
             built.whole, "preprocess", pixels[photo : photo + 1], lambda v, n=number: v[:, n]
         )
         if base == "VGG16":  # its preprocessing turns the channels round, and scales nothing
-            atol = 1e-3 * np.abs(slope).max()
-            np.testing.assert_allclose(slopes[photo], slope[0, :, :, ::-1], atol=atol)
+            # One photo may be computed by other instructions than two, and a unit that is as good
+            # as 0 be on in the one and off in the other.
+            error = np.linalg.norm(slopes[photo] - slope[0, :, :, ::-1])
+            assert error < 0.03 * np.linalg.norm(slope)
         activations, gradients = exported(
             built.whole, layer, pixels[photo : photo + 1], lambda v, n=number: v[:, n]
         )
