@@ -12,17 +12,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from tlcli.system import console
-from tlcli.system.machine import has_avx2_alone, has_quota, usable_processors
+from tlcli.system.machine import has_quota, usable_processors
 from tlcli.system.streams import native_stderr_held_back
 
 # The libraries read these while they are imported. What the user has set stays, except the backend
 # of Keras: the training loop is written for TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
-# On Linux TensorFlow turns oneDNN on by itself where a processor has instructions for neural
-# networks (its release notes, 2.9). With AVX2 alone it is faster, too: docs/performance.md.
-if sys.platform == "linux" and has_avx2_alone():
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 # Packages that Keras imports if they are installed, for its plots and its scikit-learn wrappers,
@@ -94,8 +90,8 @@ def freeze_to_constants(function: Any) -> Any:
 def has_onednn() -> bool:
     """Whether TensorFlow computes convolutions with oneDNN.
 
-    TF_ENABLE_ONEDNN_OPTS decides where the user has set it. There is no public function for it; if
-    the private one is missing, the answer is no.
+    By default it does on suitable processors; TF_ENABLE_ONEDNN_OPTS can change that. There is no
+    public function for it; if the private one is missing, the answer is no.
     """
     try:
         from tensorflow.python.util import _pywrap_util_port

@@ -170,8 +170,6 @@ def _key(units: tuple[str, ...], gpus: tuple[str, ...]) -> str:
         name: value
         for name, value in sorted(os.environ.items())
         if name.startswith(("ONEDNN_", "DNNL_", "TF_ENABLE_ONEDNN", "CUDA_VISIBLE"))
-        # Importing TensorFlow may have set this one: `networks.framework`.
-        and (name, value) != ("TF_ENABLE_ONEDNN_OPTS", "1")
     }
     version = next(
         (
