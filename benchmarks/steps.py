@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from harness import Bench, Measured, child, parser, spread
@@ -79,16 +80,11 @@ def measure(step: Callable[[], object]) -> Measured:
 
 def tail_step(tail: str, size: int, batch: int) -> Callable[[], object]:
     """The step of tlcli: a stored row in, weights above the boundary updated."""
-    from tlcli.networks.bases import BASES
     from tlcli.networks.conv_gradients import forward_convolutions
     from tlcli.networks.framework import keras, tf
     from tlcli.networks.logits import cross_entropy
-    from tlcli.networks.network import build_network
-    from tlcli.recipe.settings import Head
 
-    name, cut = tail.split(":")
-    network = build_network(BASES[name], (size, size), Head(), 2, seed=0)
-    variables = network.freeze(cut, batch_norm="frozen", first=None)
+    network, cut, variables = build(tail, size)
     forward, head = network.training_tail(cut), network.head
     optimizer = keras.optimizers.Adam(1e-5)
     optimizer.build(variables)
@@ -111,27 +107,25 @@ def tail_step(tail: str, size: int, batch: int) -> Callable[[], object]:
 
 def guide_step(tail: str, size: int, batch: int) -> Callable[[], object]:
     """The step of the whole model in plain Keras, the layers up to the boundary frozen."""
-    from tlcli.networks.bases import BASES
     from tlcli.networks.framework import keras
+
+    network, _, _ = build(tail, size)
+    network.whole.compile(keras.optimizers.Adam(1e-5), "binary_crossentropy")
+    numbers = np.random.default_rng(0)
+    x = numbers.uniform(0, 255, (batch, size, size, 3)).astype(np.float32)
+    labels = numbers.integers(0, 2, (batch, 1)).astype(np.float32)
+    return lambda: network.whole.train_on_batch(x, labels)
+
+
+def build(tail: str, size: int) -> tuple[Any, str, list[Any]]:
+    """A network frozen up to a boundary, that boundary, and the variables that train."""
+    from tlcli.networks.bases import BASES
     from tlcli.networks.network import build_network
     from tlcli.recipe.settings import Head
 
     name, cut = tail.split(":")
     network = build_network(BASES[name], (size, size), Head(), 2, seed=0)
-    model = network.whole
-    for layer in model.layers:
-        frozen = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = not frozen
-    if cut != "pixels":
-        for layer in network.base.layers:
-            layer.trainable = False
-            if layer.name == cut:
-                break
-    model.compile(keras.optimizers.Adam(1e-5), "binary_crossentropy")
-    numbers = np.random.default_rng(0)
-    x = numbers.uniform(0, 255, (batch, size, size, 3)).astype(np.float32)
-    labels = numbers.integers(0, 2, (batch, 1)).astype(np.float32)
-    return lambda: model.train_on_batch(x, labels)
+    return network, cut, network.freeze(cut, batch_norm="frozen", first=None)
 
 
 if __name__ == "__main__":

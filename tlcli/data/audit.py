@@ -57,21 +57,22 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
     inspected = InspectedPhotos(len(index.items))
     for digest, inspection in inspect_each(index.items, cache, chosen.data.depth):
         inspected.add(digest, inspection)
-    bad: list[tuple[Path, Problem]] = []
-
-    def decoded() -> Iterator[tuple[Item, Inspection]]:
-        for item in index.items:
-            inspection = inspected.facts(item.digest)
-            if inspection.message:
-                bad.append((item.path, inspection.problem(item.path)))
-            else:
-                yield item, inspection
-
-    flaws = [*_flaws(decoded())]
+    # Pairs come one by one: a list of them would hold memory for every photo.
+    flaws = [*_flaws(pair for pair in _with_facts(index, inspected) if not pair[1].message)]
+    bad = [
+        (item.path, facts.problem(item.path))
+        for item, facts in _with_facts(index, inspected)
+        if facts.message
+    ]
     left = drop_unusable(index, bad, skip=chosen.data.on_bad_image == "skip")
     # A copy that is dropped from one split is no near-duplicate there.
     flaws += _near_duplicates(leakage.drop_copies(left, chosen.data.duplicates), inspected)
     return replace(left, findings=(*left.findings, *flaws))
+
+
+def _with_facts(index: Index, inspected: InspectedPhotos) -> Iterator[tuple[Item, Inspection]]:
+    """Each photo with what was seen of it."""
+    return ((item, inspected.facts(item.digest)) for item in index.items)
 
 
 def _flaws(decoded: Iterable[tuple[Item, Inspection]]) -> Iterator[Finding]:

@@ -23,7 +23,11 @@ def find_unread(layout: Layout, unread: Mapping[Path, Problem], *, skip: bool) -
 
 def find_emptied(layout: Layout, unread: Collection[Path]) -> Iterator[Finding]:
     """Classes of which no photo can be read."""
-    emptied = [key for key, paths in layout.photos.items() if paths and set(unread) >= set(paths)]
+    emptied = [
+        key
+        for key, paths in layout.photos.items()
+        if paths and all(path in unread for path in paths)
+    ]
     if emptied:
         what = "none of its photos can be read"
         finding = Finding("unreadable class", "error", what, "a class needs photos")

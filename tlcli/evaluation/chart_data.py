@@ -191,13 +191,11 @@ def _curve(
 def _smoothed(stages: Sequence[Sequence[Epoch]], name: str) -> tuple[StageValues, ...]:
     measured = [tuple(float(getattr(epoch, name)) for epoch in stage) for stage in stages]
     return tuple(
-        StageValues(values, tuple(moving_average(values)) if _is_long(values) else values)
+        StageValues(
+            values, tuple(moving_average(values)) if len(values) >= SMOOTHED_FROM else values
+        )
         for values in measured
     )
-
-
-def _is_long(values: Sequence[float]) -> bool:
-    return len(values) >= SMOOTHED_FROM
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.inputs import RecordedPhoto, read_recipe, read_split
 from tlcli.system import console
 from tlcli.system.console import counted
-from tlcli.system.object_stores import store_address
+from tlcli.system.object_stores import may_be_file
 
 #: Photos that one problem names.
 MOST_NAMED = 3
@@ -234,7 +234,7 @@ def _hashed(
 
 
 def _check_existence(paths: Sequence[Path], root: Path, hint: str) -> None:
-    missing = [path for path in paths if not (store_address(path) or path.is_file())]
+    missing = [path for path in paths if not may_be_file(path)]
     if missing:
         message = f"{_named(missing, 'photo')} of {len(paths):,} missing"
         raise DataError(Problem(str(root), message, hint))

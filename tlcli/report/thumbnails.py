@@ -15,7 +15,7 @@ from tlcli.images import decode
 from tlcli.images.bit_depth import Depth
 from tlcli.images.contents import read_contents
 from tlcli.images.loader import THREADS
-from tlcli.system.object_stores import store_address
+from tlcli.system.object_stores import may_be_file
 from tlcli.system.threads import WorkerPool, result_of
 
 #: Quality of the JPEGs: a photo of 160 px takes about 5 kB, without visible faults at that size.
@@ -120,7 +120,7 @@ class PhotoThumbnails:
 
     def _picture(self, path: str, side: int) -> Thumbnail | Problem:
         place = self.current_path(path)
-        if not (store_address(place) or place.is_file()):
+        if not may_be_file(place):
             return Problem(str(place), "is missing", "name the folder of the photos with --data")
         other = Problem(str(place), "is not a photo of the run, or has changed since")
         digest = self.digests.get(path)

@@ -83,7 +83,7 @@ def bfloat16_units(root: Path = ROOT) -> tuple[str, ...]:
             answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True)
             return ("FEAT_BF16",) if answer.stdout.strip() == "1" else ()
         return ()
-    words = " ".join([*_cpuinfo("flags", root), *_cpuinfo("Features", root)]).split()
+    words = _instructions(root)
     return tuple(name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in words)
 
 
@@ -93,9 +93,14 @@ def has_avx2_alone(root: Path = ROOT) -> bool:
 
     These are AVX-512 VNNI, AVX-512 BF16, AVX-VNNI and AMX.
     """
-    words = set(" ".join(_cpuinfo("flags", root)).split())
+    words = _instructions(root)
     beyond = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
     return "avx2" in words and not words & beyond
+
+
+def _instructions(root: Path) -> set[str]:
+    """What the processor says that it can do: `flags` on x86, `Features` on ARM."""
+    return set(" ".join([*_cpuinfo("flags", root), *_cpuinfo("Features", root)]).split())
 
 
 def gpu_names(root: Path = ROOT) -> tuple[str, ...]:

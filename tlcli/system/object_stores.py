@@ -18,6 +18,8 @@ from tlcli.system.web import as_web_address
 #: Addresses that are no object stores: web pages, and files by another name.
 _OTHERS = ("http", "https", "ftp", "ftps", "file", "data")
 
+_INSTALL = "install what reads it with pip install 'tlcli[remote]'"
+
 Result = TypeVar("Result")
 
 
@@ -34,6 +36,11 @@ def store_address(path: str | Path) -> str | None:
     if address is None or address.partition("://")[0].lower() in _OTHERS:
         return None
     return address
+
+
+def may_be_file(path: Path) -> bool:
+    """Whether there is a file on the disk, or may be an object: no store is asked."""
+    return store_address(path) is not None or path.is_file()
 
 
 def as_path(address: str) -> Path:
@@ -62,15 +69,16 @@ def exists(address: str) -> bool:
 
 def list_folder(address: str) -> list[StoredObject]:
     """What lies directly below an address, sorted by name. Raises as `read_object`."""
-    entries = _call(address, lambda system, place: system.ls(place, detail=True))
-    place = _call(address, lambda _, place: str(place)).strip("/")
-    listed = [
+    return _call(address, _list_below)
+
+
+def _list_below(system: Any, place: str) -> list[StoredObject]:
+    return sorted(
         StoredObject(entry["name"].strip("/").rpartition("/")[2], entry["type"] == "directory")
-        for entry in entries
+        for entry in system.ls(place, detail=True)
         # Some stores keep an empty object for a folder, under the folder's own name.
-        if entry["name"].strip("/") != place
-    ]
-    return sorted(listed)
+        if entry["name"].strip("/") != place.strip("/")
+    )
 
 
 def _call(address: str, work: Callable[[Any, str], Result]) -> Result:
@@ -82,8 +90,7 @@ def _call(address: str, work: Callable[[Any, str], Result]) -> Result:
         system, place = fsspec.core.url_to_fs(address)
         return work(system, place)
     except ImportError as error:
-        hint = "install what reads it with pip install 'tlcli[remote]'"
-        raise TlcliError(Problem(address, reason(error), hint)) from error
+        raise TlcliError(Problem(address, reason(error), _INSTALL)) from error
     except OSError:
         raise
     except Exception as error:  # each store has errors of its own, such as missing credentials
@@ -92,5 +99,4 @@ def _call(address: str, work: Callable[[Any, str], Result]) -> Result:
 
 def _require_fsspec(address: str) -> None:
     if importlib.util.find_spec("fsspec") is None:
-        hint = "install what reads it with pip install 'tlcli[remote]'"
-        raise TlcliError(Problem(address, "is in an object store", hint))
+        raise TlcliError(Problem(address, "is in an object store", _INSTALL))
