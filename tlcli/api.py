@@ -162,6 +162,7 @@ def evaluate(
     raw: bool = False,
     tta: int = 0,
     again: bool = False,
+    precision: str = "auto",
     out: StrPath | None = None,
     force: bool = False,
 ) -> Evaluation:
@@ -179,6 +180,8 @@ def evaluate(
         raw: measure the network's own probabilities, not the calibrated ones.
         tta: average over each photo and so many augmented views of it.
         again: compute the answers again, even if the run has them.
+        precision: of the base: `float32`, `mixed_bfloat16`, or `auto`: float32, and for many photos
+            the one that this machine is faster in.
         out: a folder for the files of the evaluation.
         force: replace those that are there.
 
@@ -189,7 +192,7 @@ def evaluate(
 
     request = evaluation.EvaluationRequest(
         split=split, folder=_path(folder), table=_path(table), data=_path(data),
-        raw=raw, out=_path(out), force=force, again=again, tta=tta,
+        raw=raw, out=_path(out), force=force, again=again, tta=tta, precision=precision,
     )  # fmt: skip
     return evaluation.evaluate(_run(run), request).evaluation
 

@@ -150,7 +150,7 @@ def test_copies_count_as_they_do_in_an_evaluation(cli):
         "test: 6 photos that both runs have, 2 of them copies of others; "
         "left out: 1 that only a-1 has\n"
     )
-    assert "test: 7 photos of 2 classes, 3 of them copies of others\n" in (
+    assert "test: 7 photos of 2 classes, 3 of them copies of others, computed in float32\n" in (
         cli("evaluate", "a-1").stdout
     )
 

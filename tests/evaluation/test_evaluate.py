@@ -325,6 +325,35 @@ def trained(thin_vgg16, photos, write_recipe) -> Run:
     return run
 
 
+def test_the_precision_is_named_recorded_and_computed_anew_where_it_is_another(trained: Run, cli):
+    def scored(*words: str) -> tuple[np.ndarray, dict]:
+        done = cli("evaluate", "--json", *words)
+        assert done.exit_code == 0, done.stderr
+        return read_table(trained, "test")[0], json.loads(done.stdout)
+
+    plain, first = scored()
+    assert first["precision"] == "float32"
+    rounded, value = scored("--precision", "mixed_bfloat16")
+    assert value["precision"] == "mixed_bfloat16"
+    assert (rounded != plain).any()
+    # bfloat16 has 8 significant bits.
+    assert rounded == pytest.approx(plain, abs=0.02 * np.abs(plain).max())
+    kept, value = scored()
+    assert value["precision"] == "mixed_bfloat16"
+    assert (kept == rounded).all()
+    assert "test: 6 photos of 3 classes, computed in mixed_bfloat16\n" in cli("evaluate").stdout
+    again, value = scored("--precision", "float32")
+    assert value["precision"] == "float32"
+    assert (again == plain).all()
+
+    trained.file(directory.CALIBRATION).unlink(missing_ok=True)
+    cli("evaluate", "--calibrate", "--precision", "mixed_bfloat16")
+    fitted = read_calibration_record(trained)
+    assert fitted is not None and fitted.precision == "mixed_bfloat16"
+    refused = cli("evaluate", "--folds", "3", "--precision", "float32")
+    assert "--folds and --precision: give only one of them" in refused.stderr
+
+
 def test_a_real_model(trained: Run, photos: Path, cli, tmp_path):
     """What is kept is what Keras says of the pixels, whatever way the photos are named."""
     from tlcli.images import decode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,26 @@ def test_the_table_is_as_documented(tmp_path: Path):
     assert (values[:, 2:] == LOGITS).all()
 
 
+def test_a_table_says_what_the_base_computed_in_where_that_is_not_float32(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    LABELLED.write(path, CALIBRATION)
+    assert predictions.read_table(path).precision == "float32"
+    replace(LABELLED, precision="mixed_bfloat16").write(path, CALIBRATION)
+    with path.open(encoding="utf-8", newline="") as file:
+        heads, *rows = csv.reader(file)
+    assert heads[-1] == "precision"
+    assert {row[-1] for row in rows} == {"mixed_bfloat16"}
+    restored = predictions.read_table(path)
+    assert restored.precision == "mixed_bfloat16"
+    assert (restored.logits == LOGITS).all()
+
+
 def test_a_table_of_0_1_0_has_the_logits_that_its_probabilities_tell(tmp_path: Path):
     path = tmp_path / "table.csv"
     path.write_text("path,label,predicted,p:cat,p:dog\na,dog,dog,0.0,1.0\nb,cat,cat,0.75,0.25\n")
     table = predictions.read_table(path)
     assert not table.exact
+    assert table.precision is None
     values = RAW.apply(table.logits)
     assert values == pytest.approx(np.array([[1e-7, 1], [0.75, 0.25]]), rel=1e-6)
 

@@ -54,7 +54,7 @@ def test_one_photo(model, photos, cli):
     done = cli("explain", photo, "--run", model)
     assert done.exit_code == 0, done.stderr
     out = Path(f"{photo.stem}-grad-cam.png")
-    assert done.stdout.splitlines()[-1] == str(out)
+    assert done.stdout.splitlines()[-2:] == ["grad-cam, computed in float32", str(out)]
     with Image.open(out) as picture:
         # The photo and the photo under its heat, side by side.
         assert picture.format == "PNG" and picture.width >= 2 * explain.SHEET_SIDE
@@ -69,6 +69,29 @@ def test_one_photo(model, photos, cli):
         f"error: {out}: exists already; name another with --out, or replace it with --force\n"
     )
     assert out.read_bytes() == photo.read_bytes()
+
+
+def test_another_precision_shows_the_same_heat(model, photos, cli):
+    photo = next(photos.rglob("*.png"))
+    values = {}
+    for precision in ("auto", "float32", "mixed_bfloat16"):
+        done = cli("explain", photo, "--run", model, "--precision", precision, "--json")
+        assert done.exit_code == 0, done.stderr
+        values[precision] = json.loads(done.stdout)
+    used = [values[asked]["precision"] for asked in values]
+    assert used == ["float32", "float32", "mixed_bfloat16"]
+    assert values["auto"] == values["float32"]
+    (plain,), (rounded,) = values["float32"]["photos"], values["mixed_bfloat16"]["photos"]
+    assert plain["probability"] != rounded["probability"]
+    assert plain["probability"] == pytest.approx(rounded["probability"], abs=0.05)
+
+    views = [View(photo)]
+    heats = [
+        next(explain.Explainer(open_run(model, precision=precision)).explain(views, "red")).heat
+        for precision in ("float32", "mixed_bfloat16")
+    ]
+    assert [heat.dtype for heat in heats] == [np.float32, np.float32]
+    np.testing.assert_allclose(heats[0], heats[1], atol=0.1)
 
 
 def test_several_photos_make_one_sheet_and_bad_ones_are_named(model, photos, cli, tmp_path):

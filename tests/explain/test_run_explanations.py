@@ -43,7 +43,7 @@ def test_a_report_keeps_heat_maps_in_the_run(photos, write_recipe, tmp_path):
         ("test/red/00.png", "red", "0001.png"),
         (items[2]["path"], "blue", "0002.png"),
     ]
-    keys = {"path", "class", "probability", "label", "method", "layer", "image"}
+    keys = {"path", "class", "probability", "label", "method", "layer", "precision", "image"}
     assert all(set(explanation) == keys for explanation in explanations)
     with Image.open(folder / "0001.png") as picture:
         assert max(picture.size) == run_explanations.REPORT_SIDE

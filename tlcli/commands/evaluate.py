@@ -9,6 +9,7 @@ import click
 
 from tlcli.commands.fold_evaluation import check_fold_options, evaluate_folds
 from tlcli.commands.options import (
+    FOR_MANY_PHOTOS,
     PATH,
     SPLITS,
     open_file,
@@ -16,6 +17,7 @@ from tlcli.commands.options import (
     with_data,
     with_json,
     with_open,
+    with_precision,
     with_raw,
     with_recipe,
     with_run,
@@ -55,6 +57,7 @@ _NOT_WITH_PRECISION = {
 )
 @click.option("--force", is_flag=True, help="Replace the files of an evaluation in --out.")
 @click.option("--again", is_flag=True, help="Compute the answers again, even if the run has them.")
+@with_precision(FOR_MANY_PHOTOS)
 @click.option("--tta", type=click.IntRange(min=0, max=100), default=0, metavar="N",
               help="Average over each photo and N augmented views of it.")  # fmt: skip
 @click.option("--unknown", is_flag=True,
@@ -82,7 +85,7 @@ _NOT_WITH_PRECISION = {
 def evaluate(
     run_name: str | None, split: str | None, folder: Path | None, table: Path | None,
     data: Path | None, target_precision: float | None, clear_threshold: bool, calibrate: bool,
-    raw: bool, out: Path | None, force: bool, again: bool, tta: int, unknown: bool,
+    raw: bool, out: Path | None, force: bool, again: bool, precision: str, tta: int, unknown: bool,
     foreign: tuple[Path, ...], required: tuple[str, ...], confident: bool, folds: int | None,
     seeds: int | None, tuning: bool, config: Path | None, overrides: tuple[str, ...],
     cache_dir: Path | None, access: WeightsAccess, look: bool, json_: bool,
@@ -115,7 +118,7 @@ def evaluate(
 
     request = EvaluationRequest(
         split, folder, table, data, target_precision, clear_threshold, calibrate, raw,
-        out, force, again, tta,
+        out, force, again, tta, precision,
     )  # fmt: skip
     foreign_to = foreign if unknown or foreign else None
     _evaluate(directory.find_run(run_name), request, foreign_to, required, confident, look, json_)

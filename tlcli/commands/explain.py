@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
-from tlcli.commands.options import open_file, print_result, with_json, with_open, with_raw
+from tlcli.commands.options import (
+    open_file,
+    print_result,
+    with_json,
+    with_open,
+    with_precision,
+    with_raw,
+)
 from tlcli.commands.photo_arguments import named_photos, with_photos
 
 if TYPE_CHECKING:
@@ -33,14 +40,15 @@ METHODS = ("grad-cam", "grad-cam++", "integrated-gradients")
 @click.option("--why", type=click.IntRange(min=1, max=8), metavar="N",
               help="Show the N training photos that are most like each photo.")  # fmt: skip
 @with_raw
+@with_precision("float32, whose gradients have more digits")
 @with_picture_out
 @with_picture_force
 @with_open
 @with_json
 def explain(
     photos: tuple[str, ...], network: NetworkChoice, class_name: str | None, layer: str | None,
-    method: Any, why: int | None, raw: bool, out: Path | None, force: bool, look: bool,
-    json_: bool,
+    method: Any, why: int | None, raw: bool, precision: str, out: Path | None, force: bool,
+    look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Show where in photos a network sees a class, as heat maps.
 
@@ -52,7 +60,8 @@ def explain(
     _check_why(why, network)
     named = list(named_photos(photos))
     target = _sheet_target(named, method, out, force)
-    model = replace(network, raw=raw).open_classifier()
+    used = "float32" if precision == "auto" else precision
+    model = replace(network, raw=raw, precision=used).open_classifier()
     model.calibration.note()
     nearest = _find_nearest(model.name, named, why)
     from tlcli.explain import explain as explanations

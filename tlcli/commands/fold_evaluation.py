@@ -20,13 +20,14 @@ _NEEDED = {
     "seeds": "--seeds", "tuning": "--tuning", "config": "--config", "overrides": "--set",
     "cache_dir": "--cache-dir", "offline": "--offline", "weights_dir": "--weights-dir",
 }  # fmt: skip
+_UNSET = (None, False, (), 0, "auto")
 _ALLOWED = {*_NEEDED, "folds", "run", "run_name", "out", "again", "json_"}
 
 
 def check_fold_options(folds: bool) -> None:
     """Refuse, with a `click.UsageError`, options that do not go with --folds, or need it."""
     context = click.get_current_context()
-    given = {name for name, value in context.params.items() if value not in (None, False, (), 0)}
+    given = {name for name, value in context.params.items() if value not in _UNSET}
     options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     if folds and (others := sorted(given - _ALLOWED)):
         raise click.UsageError(f"--folds and {options[others[0]]}: give only one of them")

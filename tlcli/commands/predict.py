@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from tlcli.commands.names import RUN
-from tlcli.commands.options import PATH, open_file, with_open, with_raw, with_runs_dir
+from tlcli.commands.options import (
+    FOR_MANY_PHOTOS,
+    PATH,
+    open_file,
+    with_open,
+    with_precision,
+    with_raw,
+    with_runs_dir,
+)
 from tlcli.commands.photo_arguments import counted_photos, with_photos
 from tlcli.system import console
 
@@ -48,9 +56,7 @@ SHEET_NEIGHBOURS = 5
 @click.option("--engine", type=click.Choice(["keras", "instant"]),
               help="What computes: TensorFlow, or LiteRT, which starts at once. "
               "[default: the one that is done first]")  # fmt: skip
-@click.option("--precision", type=click.Choice(["auto", "float32", "mixed_bfloat16"]),
-              default="auto", help="Of the base.  [default: float32; for many photos the one that "
-              "this machine is faster in]")  # fmt: skip
+@with_precision(FOR_MANY_PHOTOS)
 @click.option("--verbose", is_flag=True, help="Print which engine answered, and why.")
 @with_open
 @click.option("--json", "json_", is_flag=True, help="The same as --format json.")

@@ -38,10 +38,11 @@ RUNTIME = "ai-edge-litert"
 
 
 class ChosenEngine(NamedTuple):
-    """An engine for a model, and in a few words why it was chosen."""
+    """An engine for a model, in a few words why it was chosen, and what its base computes in."""
 
     engine: FeatureEngine
     why: str
+    precision: str = "float32"
 
 
 def choose_engine(
@@ -69,32 +70,36 @@ def choose_engine(
         if asked == "instant":
             hint = "leave one of them out"
             raise RunError(Problem(f"--precision {precision}", f"{INSTANT} is in float32", hint))
-        return ChosenEngine(open_keras(model, card, precision), f"--precision {precision}")
+        return _keras(model, card, precision, f"--precision {precision}")
     if asked == "keras":
         why = "--engine keras" + (f", in {precision}" if precision != "float32" else "")
-        return ChosenEngine(open_keras(model, card, precision), why)
+        return _keras(model, card, precision, why)
     run = run_of_model(model)
     if run is None:
         if asked == "instant":
             message = "only the model of a run has an instant file"
             raise RunError(Problem("--engine instant", message, "name a run with --run"))
-        return ChosenEngine(open_keras(model, card, precision), "the model lies in no run")
+        return _keras(model, card, precision, "the model lies in no run")
     if asked == "instant":
         return _instant_at_any_rate(run, model, card)
     try:
         engine = _open_instant(run, model, card)
     except FileNotFoundError:
         why = f"the run has no {INSTANT}; `tlcli predict --engine instant` makes it"
-        return ChosenEngine(open_keras(model, card, precision), why)
+        return _keras(model, card, precision, why)
     except ImportError:
-        return ChosenEngine(open_keras(model, card, precision), f"{RUNTIME} is not installed")
+        return _keras(model, card, precision, f"{RUNTIME} is not installed")
     except InstantFileError as error:
         hint = "Keras answers; `tlcli predict --engine instant` makes it anew"
         console.warn(str(Problem(str(run.file(INSTANT)), str(error), hint)))
-        return ChosenEngine(open_keras(model, card, precision), f"{INSTANT} {error}")
+        return _keras(model, card, precision, f"{INSTANT} {error}")
     if not many:
         return ChosenEngine(engine, f"{INSTANT} of the run")
     return _faster(engine, model, card, precision)
+
+
+def _keras(model: Path, card: dict[str, Any], precision: str, why: str) -> ChosenEngine:
+    return ChosenEngine(open_keras(model, card, precision), why, precision)
 
 
 def _fast_precision(card: dict[str, Any]) -> str:
@@ -154,7 +159,9 @@ def _faster(
     why += f", in {precision}" if precision != "float32" else ""
     if seconds["instant"] <= seconds["keras"]:
         return ChosenEngine(engine, why)
-    return ChosenEngine(engines.get("keras") or open_keras(model, card, precision), why)
+    if "keras" in engines:
+        return ChosenEngine(engines["keras"], why, precision)
+    return _keras(model, card, precision, why)
 
 
 def _speed_key(card: dict[str, Any], precision: str) -> str:

@@ -47,6 +47,8 @@ class EvaluationRequest:
         tta: average the probabilities of each photo and so many of its augmented views. The
             threshold was chosen without views and is left aside, and nothing is written into the
             run.
+        precision: that the base computes in; see `engines.choose_engine`. Logits in another one
+            that the run has are computed again.
     """
 
     split: str | None = "test"
@@ -61,6 +63,7 @@ class EvaluationRequest:
     force: bool = False
     again: bool = False
     tta: int = 0
+    precision: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,14 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
     if request.tta:
         read_tta_settings(run.path)  # refuses a run without views before anything is computed
     if request.calibrate:
-        run_calibration.calibrate(run, request.data)
+        run_calibration.calibrate(run, request.data, request.precision)
     if request.clear_threshold:
         run_calibration.clear_threshold(run)
     if request.target_precision is not None:
-        run_calibration.set_threshold(run, request.target_precision, request.data)
-    source = RunProbabilities(run, raw=request.raw)
+        run_calibration.set_threshold(
+            run, request.target_precision, request.data, request.precision
+        )
+    source = RunProbabilities(run, raw=request.raw, precision=request.precision)
     calibration = source.calibration
     if request.tta:
         calibration = calibration.without_threshold()
@@ -103,6 +108,7 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
         data=str(photos.root.absolute()),
         seen_in_training=photos.seen_in_training,
         copies=photos.copies,
+        precision=predicted.precision,
         tta=request.tta,
         without_tta=_scores_without_views(photos.predict(0), calibration) if request.tta else None,
         **score(predicted, RAW if request.tta else calibration),

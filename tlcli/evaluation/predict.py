@@ -82,6 +82,7 @@ class Predictor:
     Attributes:
         classes: their names, in the order of the columns of logits and probabilities.
         engine_reason: in a few words, why this engine computes.
+        precision: that the base computes in; None with an engine that was given.
 
     Raises:
         RunError: where there is no model, or it is damaged, or nothing in it tells the classes;
@@ -107,9 +108,11 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self.pixel_settings = PixelSettings.from_card(card)
         if engine is None or isinstance(engine, str):
-            self.engine, self.engine_reason = choose_engine(path, engine, photos, precision)
+            chosen = choose_engine(path, engine, photos, precision)
+            self.engine, self.engine_reason = chosen.engine, chosen.why
+            self.precision: str | None = chosen.precision
         else:
-            self.engine, self.engine_reason = engine, "it was given"
+            self.engine, self.engine_reason, self.precision = engine, "it was given", None
         self.neighbours = None
         if self.engine.has_features or why:
             found = open_neighbours(self._run, path, self.classes, unknown=unknown, why=why)

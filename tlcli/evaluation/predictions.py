@@ -10,7 +10,6 @@ import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +39,9 @@ Array = npt.NDArray[Any]
 COLUMN_PREFIX, LOGIT_PREFIX = "p:", "logit:"
 _HEADS = ("path", "label", "predicted")
 
+#: The last column of logits that were not computed in float32: what the base computed in.
+PRECISION = "precision"
+
 #: Tables of tlcli 0.1.0 have uncalibrated probabilities and no logits. Smaller probabilities count
 #: as this one: of two classes, one was `1 - p` in float32, which cannot come closer to 0 than 6e-8.
 EPSILON, SMALLEST_FLOAT = 1e-7, float(np.finfo(np.float32).tiny)
@@ -55,6 +57,7 @@ class LabelledLogits:
         logits: of a softmax, float64, shape (n, classes); see `probabilities.class_logits`.
         classes: in the order of the labels.
         exact: whether they are the network's, and not worked out from rounded probabilities.
+        precision: that the base computed in; None where tlcli 0.1.0 did not say.
     """
 
     names: tuple[str, ...]
@@ -62,6 +65,7 @@ class LabelledLogits:
     logits: Array
     classes: tuple[str, ...]
     exact: bool = True
+    precision: str | None = "float32"
 
     def write(self, path: Path, calibration: Calibration) -> None:
         """As a table, with the probabilities under `calibration`.
@@ -70,13 +74,14 @@ class LabelledLogits:
         """
         chosen = likeliest_class(self.logits)
         values = np.concatenate([calibration.apply(self.logits), self.logits], axis=1)
+        last = [] if self.precision in (None, "float32") else [self.precision]
         rows = (
-            [name, self.classes[label], self.classes[best], *map(repr, row.tolist())]
+            [name, self.classes[label], self.classes[best], *map(repr, row.tolist()), *last]
             for name, label, best, row in zip(self.names, self.labels, chosen, values, strict=True)
         )
         prefixes = (COLUMN_PREFIX, LOGIT_PREFIX)
         heads = (prefix + name for prefix in prefixes for name in self.classes)
-        files.write_table(path, (*_HEADS, *heads), rows)
+        files.write_table(path, (*_HEADS, *heads, *([PRECISION] if last else [])), rows)
 
     def guesses(self, calibration: Calibration) -> tuple[Guess, ...]:
         """The likeliest class of each photo with its probability, in the order of the photos."""
@@ -106,21 +111,29 @@ def read_table(path: Path) -> LabelledLogits:
         with files.open_text(path) as file:
             lines = csv.reader(file, strict=True)
             heads = next(lines, [])
-            classes = _classes(path, heads)
+            precision = "float32"
+            has_precision = heads[-1:] == [PRECISION]
+            classes = _classes(path, heads[:-1] if has_precision else heads)
             numbers = {name: number for number, name in enumerate(classes)}
             names, labels, rows = [], [], []
             for line in lines:
                 if len(line) != len(heads) or line[1] not in numbers:
                     raise RunError(Problem(f"{path}:{lines.line_num}", "does not fit", AGAIN))
+                if has_precision:
+                    precision = line.pop()
                 names.append(line[0])
                 labels.append(numbers[line[1]])
                 rows.append(_numbers(path, lines.line_num, line[len(_HEADS) :]))
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(Problem(str(path), f"cannot be read: {reason(error)}", AGAIN)) from error
-    values = np.asarray(rows, np.float64).reshape(len(rows), len(heads) - len(_HEADS))
+    columns = len(heads) - len(_HEADS) - has_precision
+    values = np.asarray(rows, np.float64).reshape(len(rows), columns)
     exact = values.shape[1] > len(classes)
     logits = values[:, len(classes) :] if exact else _rounded_logits(values)
-    return LabelledLogits(tuple(names), np.asarray(labels, np.int64), logits, classes, exact)
+    return LabelledLogits(
+        tuple(names), np.asarray(labels, np.int64), logits, classes, exact,
+        precision if exact else None,
+    )  # fmt: skip
 
 
 def _classes(path: Path, heads: list[str]) -> tuple[str, ...]:
@@ -158,11 +171,13 @@ class RunProbabilities:
     """A run as a source of logits; its model is loaded when some have to be computed.
 
     `calibration` is what is in force for the run, or none where the network's own are asked for by
-    `raw`. The tables in the run are always written under the run's.
+    `raw`. The tables in the run are always written under the run's. `precision` is that of the base
+    (see `engines.choose_engine`); logits that the run keeps will do where it is `auto` or theirs.
     """
 
-    def __init__(self, run: Run, *, raw: bool = False) -> None:
-        self.run, self._raw = run, raw
+    def __init__(self, run: Run, *, raw: bool = False, precision: str = "auto") -> None:
+        self.run, self._raw, self._precision = run, raw, precision
+        self._opened: Predictor | None = None
         self.calibration = read_calibration(run, raw=raw)
         record = run.read(directory.RECORD)
         classes = record.get("classes") if isinstance(record, dict) else None
@@ -173,15 +188,20 @@ class RunProbabilities:
         model |= {key: record.get(key) for key in ("base", "created")}
         self.model = validate_record(run.file(directory.RECORD), model, EvaluatedModel)
 
-    @cached_property
-    def _predictor(self) -> Predictor:
+    def _predictor(self, photos: int) -> Predictor:
+        """The run's model, opened once: for so many photos, where that decides the precision."""
+        if self._opened is not None:
+            return self._opened
         # Imported here because it brings TensorFlow.
         from tlcli.evaluation.predict import Predictor
 
-        predictor = Predictor(self.run.path, raw=self._raw, engine="keras")
+        predictor = Predictor(
+            self.run.path, raw=self._raw, engine="keras", photos=photos, precision=self._precision
+        )
         if predictor.classes != self.classes:
             message = f"the model and {directory.RECORD} have different classes"
             raise RunError(Problem(str(self.run.path), message, "the run is damaged; train again"))
+        self._opened = predictor
         return predictor
 
     def split_logits(
@@ -196,7 +216,8 @@ class RunProbabilities:
         photos = None
         if data:
             photos = labelled_photos.find_split_photos(self.run, split, self.classes, data)
-        if not again and (stored := self.stored_logits(split)) is not None:
+        stored = None if again else self.stored_logits(split)
+        if stored is not None and self._precision in ("auto", stored.precision):
             return stored
         if photos is None:
             photos = labelled_photos.find_split_photos(self.run, split, self.classes)
@@ -235,7 +256,7 @@ class RunProbabilities:
         Raises `DataError` with every photo that cannot be read, or that has changed since its hash
         was taken.
         """
-        predictor = self._predictor
+        predictor = self._predictor(len(photos.photos) * (1 + tta))
         problems: dict[Path, Problem] = {}
         rows: list[Array] = []
         with console.progress(len(photos.photos), f"evaluating {photos.name}") as bar:
@@ -253,6 +274,7 @@ class RunProbabilities:
             np.array([photo.label for photo in photos.photos], np.int64),
             np.asarray(rows, np.float64),
             self.classes,
+            precision=predictor.precision,
         )
 
 

@@ -20,19 +20,20 @@ from tlcli.runs.inputs import read_split
 from tlcli.system import console
 
 
-def calibrate(run: Run, data: Path | None = None) -> None:
+def calibrate(run: Run, data: Path | None = None, precision: str = "auto") -> None:
     """Calibrate a run of tlcli 0.1.0 on its val photos, as runs are now when they end.
 
     A run that is calibrated in this way is left as it is, and a threshold stays in force. Tables of
-    probabilities in the run are brought up to date. Raises a `TlcliError` where there are no val
+    probabilities in the run are brought up to date. `precision` is that of `RunProbabilities`, and
+    the record says which it was. Raises a `TlcliError` where there are no val
     photos, or they are not there.
     """
     record = read_calibration_record(run)
     if record is not None and record.fitted_on == "logits":
         console.note(f"--calibrate: {run.path} is calibrated already, from its training on")
         return
-    val = _val_logits(run, "--calibrate", data)
-    fitted = fit_calibration(val.logits, val.labels).model_copy(update={"precision": "float32"})
+    val = _val_logits(run, "--calibrate", data, precision)
+    fitted = fit_calibration(val.logits, val.labels).model_copy(update={"precision": val.precision})
     if record is not None and record.threshold is not None:
         fitted = _with_threshold(fitted, val, record.threshold.target_precision)
     _write(run, fitted)
@@ -44,17 +45,20 @@ def calibrate(run: Run, data: Path | None = None) -> None:
     console.note(f"{run.path}: calibrated, temperature {fitted.temperature:.3f}")
 
 
-def set_threshold(run: Run, target: float, data: Path | None = None) -> None:
-    """Choose the threshold for a precision on the val photos, and keep it in the run.
+def set_threshold(
+    run: Run, target: float, data: Path | None = None, precision: str = "auto"
+) -> None:
+    """Choose the threshold for a share of right answers on the val photos, and keep it in the run.
 
-    Raises a `TlcliError` where no threshold reaches it, or the run is not calibrated.
+    `precision` is that of `RunProbabilities`. Raises a `TlcliError` where no threshold reaches the
+    target, or the run is not calibrated.
     """
     where = f"--target-precision {target:g}"
     record = read_calibration_record(run)
     if record is None:
         message = "the run is not calibrated, as tlcli 0.1.0 left it"
         raise RunError(Problem(where, message, "add --calibrate"))
-    val = _val_logits(run, where, data)
+    val = _val_logits(run, where, data, precision)
     _write(run, _with_threshold(record, val, target))
 
 
@@ -69,11 +73,11 @@ def clear_threshold(run: Run) -> None:
     console.note(f"--clear-threshold: answers below {below} are no longer called unsure")
 
 
-def _val_logits(run: Run, where: str, data: Path | None) -> LabelledLogits:
+def _val_logits(run: Run, where: str, data: Path | None, precision: str) -> LabelledLogits:
     if not any(row.split == "val" for row in read_split(run)):
         message = f"the run {run.path} had no validation photos"
         raise RunError(Problem(where, message, "train with some: data.split, or a val folder"))
-    source = RunProbabilities(run)
+    source = RunProbabilities(run, precision=precision)
     stored = source.split_logits("val", data=data)
     if stored.exact:
         return stored

@@ -59,6 +59,8 @@ def _title(evaluation: Evaluation) -> str:
     title += _copies(evaluation.copies)
     if evaluation.tta:
         title += f", mean over each photo and {counted(evaluation.tta, 'view')} of it"
+    if evaluation.precision is not None:
+        title += f", computed in {evaluation.precision}"
     return title
 
 

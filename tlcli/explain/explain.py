@@ -181,13 +181,14 @@ def explain(
         "model": explainer.network.name,
         "method": explainer.method,
         "layer": None if explainer.method == "integrated-gradients" else explainer.layer,
+        "precision": explainer.network.precision,
         "sheet": str(target) if readable else None,
         "photos": [
             explanation.as_dict() | _neighbours(nearest, explanation.path)
             for explanation in explanations
         ],
     }
-    text = _text(readable, target, nearest)
+    text = _text(explainer, readable, target, nearest)
     return ExplainResult(text, value, len(readable) < len(explanations))
 
 
@@ -196,13 +197,19 @@ def _neighbours(nearest: NearestPhotos, photo: Path) -> dict[str, Any]:
     return {"neighbours": [each.as_dict() for each in near]} if near else {}
 
 
-def _text(readable: Sequence[Explanation], target: Path, nearest: NearestPhotos) -> str:
+def _text(
+    explainer: Explainer,
+    readable: Sequence[Explanation],
+    target: Path,
+    nearest: NearestPhotos,
+) -> str:
     if not readable:
         return "no photo could be explained"
     rows = [(row.name, f"{row.probability:.4f}", row.predicted, row.path) for row in readable]
     listed = console.table(("class", "probability", "predicted", "photo"), rows)
     lines = map(console.one_line, nearest.lines(row.path for row in readable))
-    return "\n".join([listed, "", *lines, str(target)])
+    how = f"{explainer.method}, computed in {explainer.network.precision}"
+    return "\n".join([listed, "", *lines, how, str(target)])
 
 
 def draw_sheet(

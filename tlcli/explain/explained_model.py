@@ -1,9 +1,9 @@
 """A network opened for explanation: its layers by name, and its scores before softmax or sigmoid.
 
 Layers and scores are searched in the graph itself, so that every base is covered, with the head of
-a run or with its ImageNet classifier, as trained or read back from a file. Explanations are
-computed in float32, whatever the precision of training: gradients of half precision lose their
-small values.
+a run or with its ImageNet classifier, as trained or read back from a file. Unless another precision
+is asked for, explanations are computed in float32, whatever the precision of training: gradients
+of half precision lose their small values, and bfloat16 has two to three digits.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class ExplainedModel:
             base without classifier.
         classes: their names, in the order of the scores.
         calibration: that in force, so that probabilities are those of `predict`.
+        precision: that the base computes in.
     """
 
     name: str
@@ -66,6 +67,7 @@ class ExplainedModel:
     logits: Tensor = None
     classes: tuple[str, ...] = ()
     calibration: Calibration = RAW
+    precision: str = "float32"
 
     @property
     def title(self) -> str:
@@ -127,23 +129,23 @@ class ExplainedModel:
         raise UnknownName(Problem(where, message, suggestion(name, self.classes)))
 
 
-def open_run(path: Path, *, raw: bool = False) -> ExplainedModel:
+def open_run(path: Path, *, raw: bool = False, precision: str = "float32") -> ExplainedModel:
     """The model of a run, from the `model.keras` that tlcli has written.
 
-    Its probabilities are calibrated unless `raw`. Raises `RunError` for a file that is damaged or
-    not laid out as tlcli's models are.
+    Its probabilities are calibrated unless `raw`; its base computes in `precision`. Raises
+    `RunError` for a file that is damaged or not laid out as tlcli's models are.
     """
     card = read_card(path)
     hint = "only models written by tlcli can be looked into"
     row = bases.lookup(str(card.get("base")))
     if row is None:
         raise RunError(Problem(str(path), "does not say which base it is built on", hint))
-    model = open_model(path, card)
+    model = open_model(path, card, precision)
     logits = find_logits(model, path)
     classes = tuple(card["classes"])
     settings = PixelSettings.from_card(card)
     calibration = model_calibration(path, card, raw=raw).without_threshold()
-    return ExplainedModel(str(path), row, model, settings, logits, classes, calibration)
+    return ExplainedModel(str(path), row, model, settings, logits, classes, calibration, precision)
 
 
 def open_base(

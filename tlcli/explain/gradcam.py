@@ -141,7 +141,10 @@ class Probe:
                 activations, logits = inner(pixels, training=False)
                 numbers = tf.where(numbers == LIKELIEST, likeliest_class(logits), numbers)
                 scores = class_scores(logits, numbers)
-            return activations, tape.gradient(scores, activations), logits, numbers
+            gradients = tape.gradient(scores, activations)
+            # What a network in bfloat16 gives is counted on in float32.
+            maps = [tf.cast(values, tf.float32) for values in (activations, gradients)]
+            return *maps, logits, numbers
 
         @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
         def pixel_gradients(pixels: Any, numbers: Any) -> Any:

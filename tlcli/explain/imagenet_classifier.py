@@ -16,6 +16,7 @@ from tlcli.errors import Problem, WeightsError
 from tlcli.explain.explained_model import ExplainedModel
 from tlcli.images.loader import PixelSettings
 from tlcli.networks import bases
+from tlcli.networks.conversion import compute_in_bfloat16
 from tlcli.networks.framework import keras
 from tlcli.pretrained.tensors import weighted_layers
 from tlcli.pretrained.weight_access import WeightsAccess
@@ -31,9 +32,12 @@ INDEX = "imagenet_class_index.json"
 
 
 def open_classifier(
-    row: bases.PretrainedBase, access: WeightsAccess, file: Path | None = None
+    row: bases.PretrainedBase,
+    access: WeightsAccess,
+    file: Path | None = None,
+    precision: str = "float32",
 ) -> ExplainedModel:
-    """A base with its 1,000 classes at its native size.
+    """A base with its 1,000 classes at its native size, which computes in `precision`.
 
     Raises `WeightsError` where there is no file with the classifier's weights, or `file` holds
     something else, and for a base that was never trained on ImageNet.
@@ -53,8 +57,12 @@ def open_classifier(
         layer.set_weights([next(values) for _ in layer.weights])
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()  # set_weights leaves the mean and variance it computes with
+    if precision != "float32":
+        compute_in_bfloat16(model, row.layers)
     settings = PixelSettings(row.native_size, row.native_size, "squash")
-    return ExplainedModel(row.name, row, model, settings, model.outputs[0], _names(access))
+    return ExplainedModel(
+        row.name, row, model, settings, model.outputs[0], _names(access), precision=precision
+    )
 
 
 def official_file_name(row: bases.PretrainedBase) -> str:

@@ -25,6 +25,7 @@ class NetworkChoice:
         weights_file: what the user says of its weights: a file, or `random`.
         access: how weights may be had.
         raw: whether a run's probabilities are to be the network's own.
+        precision: that a classifier's base computes in.
     """
 
     run: str | None
@@ -32,6 +33,7 @@ class NetworkChoice:
     weights_file: Path | None
     access: WeightsAccess
     raw: bool = False
+    precision: str = "float32"
 
     def model_file(self) -> Path:
         """The file of the run's model; a `RunError` where there is none."""
@@ -44,11 +46,13 @@ class NetworkChoice:
         import, comes in only after a run or the name of a base has been found.
         """
         if not self.base:
-            return _open_run(self.run, raw=self.raw)
+            return _open_run(self.run, raw=self.raw, precision=self.precision)
         row = _lookup(self.base)
         from tlcli.explain import imagenet_classifier
 
-        return imagenet_classifier.open_classifier(row, self.access, self.weights_file)
+        return imagenet_classifier.open_classifier(
+            row, self.access, self.weights_file, self.precision
+        )
 
     def open_base(self) -> ExplainedModel:
         """The model of the run, or the base without a classifier; raises as `open_classifier`."""
@@ -65,11 +69,11 @@ class NetworkChoice:
         return explained_model.open_base(row, source)
 
 
-def _open_run(name: str | None, *, raw: bool) -> ExplainedModel:
+def _open_run(name: str | None, *, raw: bool, precision: str = "float32") -> ExplainedModel:
     path = directory.find_model(name)
     from tlcli.explain import explained_model
 
-    return explained_model.open_run(path, raw=raw)
+    return explained_model.open_run(path, raw=raw, precision=precision)
 
 
 def _lookup(base: str) -> bases.PretrainedBase:

@@ -109,6 +109,7 @@ def _write_pictures(
                     "label": item["label"],
                     "method": explainer.method,
                     "layer": explainer.layer,
+                    "precision": explainer.network.precision,
                     "image": name,
                 }
             )

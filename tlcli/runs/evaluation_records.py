@@ -145,6 +145,7 @@ class EvaluationSubject(RecordPart):
         data: the folder of the photos.
         seen_in_training: how many of the photos the model was trained on.
         copies: how many of the photos have the bytes of another one; each counts.
+        precision: that the base computed in; None in records of earlier versions.
         tta: augmented views of each photo whose probabilities were averaged; 0 for none.
         without_tta: scores of the photos alone, where there were views.
     """
@@ -154,6 +155,7 @@ class EvaluationSubject(RecordPart):
     data: str | None = None
     seen_in_training: Count = 0
     copies: Count = 0
+    precision: str | None = None
     tta: Count = 0
     without_tta: ScoresWithoutViews | None = None
 
@@ -264,12 +266,16 @@ def write_evaluation(run: Run, evaluation: Evaluation) -> Path:
 
 
 class ExplanationRecord(RecordPart):
-    """A heat map over a photo, for one class; `image` is a file of the explanations folder."""
+    """A heat map over a photo, for one class; `image` is a file of the explanations folder.
+
+    `precision` is what the base computed in; earlier versions wrote none.
+    """
 
     path: str
     name: str = Field(validation_alias="class")
     method: str
     layer: str
+    precision: str | None = None
     image: str
 
 

@@ -51,9 +51,9 @@ class ModelSlot:
         return directory.find_model(self._which, named=False).resolve()
 
     def _load(self, path: Path, version: int) -> ServedModel:
-        engine, why = choose_engine(path)
-        predictor = Predictor(path, raw=self._raw, engine=engine)
-        model = ServedModel(self.name, version, predictor, self._shared, why)
+        chosen = choose_engine(path)
+        predictor = Predictor(path, raw=self._raw, engine=chosen.engine)
+        model = ServedModel(self.name, version, predictor, self._shared, chosen.why)
         model.warm_up()
         return model
 
