@@ -786,6 +786,8 @@ def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
         return False
     checks = [
         "anyOf" not in schema or any(accepts(one, value, root) for one in schema["anyOf"]),
+        # What pydantic before 2.9 writes around a reference that has a default beside it.
+        all(accepts(one, value, root) for one in schema.get("allOf", ())),
         "enum" not in schema or value in schema["enum"],
         "const" not in schema or value == schema["const"],
         "pattern" not in schema or re.search(schema["pattern"], value),

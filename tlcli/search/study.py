@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -248,15 +249,22 @@ class _Proposals:
         """The settings of the trial with this number; None where all have been tried."""
         for attempt in range(MOST_DRAWS):
             seed = make_generator("tune", self._seed, number, attempt).integers(2**32)
-            self._study.sampler = optuna.samplers.TPESampler(
-                seed=int(seed), n_startup_trials=RANDOM_TRIALS, constant_liar=True
-            )
+            self._study.sampler = _make_sampler(int(seed))
             trial = self._study.ask(self._distributions)
             if _identity(trial.params) not in self._tried:
                 self._tried.add(_identity(trial.params))
                 return dict(trial.params)
             self._study.tell(trial, state=TrialState.FAIL)
         return None
+
+
+def _make_sampler(seed: int) -> optuna.samplers.TPESampler:
+    with warnings.catch_warnings():
+        # Optuna 4.0 says that `constant_liar` is new.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=RANDOM_TRIALS, constant_liar=True
+        )
 
 
 def _identity(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -12,11 +12,10 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 
 from tlcli.errors import suggestion
 from tlcli.serving import tensorflow_api
-from tlcli.serving.guards import Access, Guards, until_disconnected
+from tlcli.serving.guards import Access, CountedRoute, Guards, until_disconnected
 from tlcli.serving.heat_maps import HeatMaps, HeatRequest, can_explain
 from tlcli.serving.limits import Limits
 from tlcli.serving.metrics import CONTENT_TYPE, Gauge
@@ -90,8 +89,8 @@ class Server:
             (model + ":predict", self._predict), (version + ":predict", self._predict),
             (model + ":explain", self._explain),
         ]  # fmt: skip
-        routes = [Route(path, handler, methods=["POST"]) for path, handler in post]
-        routes += [Route(path, handler, methods=["GET"]) for path, handler in get]
+        routes = [CountedRoute(path, handler, methods=["POST"]) for path, handler in post]
+        routes += [CountedRoute(path, handler, methods=["GET"]) for path, handler in get]
         handlers: dict[Any, Any] = {
             Refusal: _refused, HTTPException: _http_error, ClientDisconnect: _left, 500: _bug,
         }  # fmt: skip
