@@ -3,69 +3,20 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
+from builders.studies import open_study, run_process, search, search_and_die, search_in
 from optuna.trial import TrialState
 
-from tlcli.recipe.search import Between, Choices, Dimension
+from tlcli.recipe.search import Choices, Dimension
 from tlcli.runs import directory
 from tlcli.search.study import Study
-
-SPACE = (
-    Dimension("head.hidden", Choices(([], [8], [16, 8]))),
-    Dimension("head.dropout", Between("uniform", 0.0, 0.9)),
-    Dimension("stages.0.epochs", Between("int", 1, 40)),
-)
-
-
-def open_study(folder: Path, size: int = 4, space: tuple[Dimension, ...] = SPACE) -> Study:
-    folder.mkdir(exist_ok=True)
-    return Study(folder, space, maximise=False, seed=3, size=size)
-
-
-def outcome(settings: dict[str, Any]) -> list[float]:
-    """A made-up course of training that depends on the settings alone."""
-    loss = abs(settings["head.dropout"] - 0.3) + len(settings["head.hidden"]) / 10
-    return [loss + 1 / epoch for epoch in range(1, 9)]
-
-
-def search(study: Study, total: int, die_at: int | None = None) -> None:
-    """Train batches until the study is finished, or the process dies."""
-    while True:
-        with study.claim_batch(total) as batch:
-            if batch is None:
-                return
-            for trial in batch.trials:
-                if trial.number == die_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                curve = outcome(trial.settings)
-                if study.pruner(batch)(curve[:6]):
-                    study.finish(trial.number, curve[:6], TrialState.PRUNED)
-                else:
-                    study.finish(trial.number, curve, TrialState.COMPLETE, min(curve))
 
 
 def table(study: Study) -> list[tuple[Any, ...]]:
     return [(t.number, json.dumps(t.params), t.state.name, t.value) for t in study.trials]
-
-
-def search_and_die(folder: Path, die_at: int) -> None:
-    search(open_study(folder), 22, die_at)
-
-
-def search_in(folder: Path) -> None:
-    search(open_study(folder), 22)
-
-
-def run_process(target: Any, *arguments: Any) -> multiprocessing.Process:
-    process = multiprocessing.get_context("fork").Process(target=target, args=arguments)
-    process.start()
-    return process
 
 
 def test_a_killed_study_goes_on_with_the_same_trials(tmp_path):
