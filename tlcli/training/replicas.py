@@ -102,6 +102,19 @@ class Replicas:
         whole = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(tf.size(losses), tf.float32))
         return tf.reduce_sum(losses) / tf.cast(whole, losses.dtype)
 
+    def forward(self, compute: Callable[[Any], Any], x: Any) -> Any:
+        """Within a step: what `compute` gives for the photos of this part, which may be none.
+
+        For none it computes one row of zeros and drops the result. With oneDNN, TensorFlow 2.21
+        aborts in the gradient of max pooling over an empty batch
+        (https://github.com/tensorflow/tensorflow/issues/126128).
+        """
+        if self._strategy is None:
+            return compute(x)
+        n = tf.shape(x)[0]
+        padding = [[0, tf.maximum(1 - n, 0)], *([0, 0] for _ in x.shape[1:])]
+        return compute(tf.pad(x, padding))[:n]
+
     def part(self, penalty: Any) -> Any:
         """Within a step: the part of a penalty that one copy adds, so that their sum is all."""
         return penalty if self._strategy is None else penalty / self.count

@@ -254,7 +254,9 @@ class Trainer:
         with tf.GradientTape() as tape:
             # Of the base only batch norm may be in training mode, where the recipe says so; dropout
             # of the head is on.
-            logits = self._head(self._forward(x), training=True)
+            logits = self._replicas.forward(
+                lambda rows: self._head(self._forward(rows), training=True), x
+            )
             losses = losses_of(logits)
             total = self._replicas.mean(losses) + self._replicas.part(sum(self._head.losses))
             total = total + self._pull.penalty() if self._pull else total
