@@ -147,7 +147,7 @@ def test_two_workers_train_as_one_process_does(folder: Path, names, mixup):
     assert start(folder, "--out", "one", log="one.txt").wait(timeout=900) == 0
     end_pair(folder, start_pair(folder, "two"), "two")
     first, second = (
-        [json.loads(line) for line in (folder / name / "metrics.jsonl").open(encoding="utf-8")]
+        [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
         for name in ("one", "two")
     )
     assert len(first) == len(second) == 6
