@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tlcli.networks.framework import keras
+from tlcli.networks.framework import keras, tf
 from tlcli.recipe.stage_settings import Optimizer, Stage
 from tlcli.training.optimizers import Rate, make_optimizer
 
@@ -97,6 +97,33 @@ def test_weight_decay_leaves_biases_alone():
     made.apply([keras.ops.convert_to_tensor(z) for z in zeros], layer.trainable_variables)
     np.testing.assert_array_equal(layer.bias.numpy(), np.ones(3))
     np.testing.assert_allclose(layer.kernel.numpy(), before * 0.95, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("factor", [None, 0.25], ids=["one rate", "rates"])
+def test_fused_updates_are_those_of_keras(name: str, clip_norm: float | None, factor: float | None):
+    """Over 50 steps, with a rate that changes; and the moments that a checkpoint holds."""
+    settings = Optimizer(name=name, weight_decay=0.1 if name == "adamw" else None)
+
+    def train(fused: bool) -> list[np.ndarray]:
+        numbers = np.random.default_rng(0)
+        start = numbers.normal(size=(5, 7)).astype(np.float32)
+        variables = [keras.Variable(start, name=name) for name in ("kernel", "bias")]
+        factors = [] if factor is None else [*zip(variables, (factor, 1.0), strict=True)]
+        made = make_optimizer(
+            settings, 0.01, "float32", clip_norm=clip_norm, factors=factors, fused=fused
+        )
+        made.build(variables)
+        step = tf.function(lambda gradient: made.apply([gradient, 2 * gradient], variables))
+        for number in range(50):
+            made.learning_rate = 0.01 / (1 + number % 3)
+            step(tf.constant(numbers.normal(size=(5, 7)), tf.float32))
+        assert not np.allclose(variables[0].numpy(), start, atol=1e-3)
+        return [v.numpy() for v in (*variables, *made.variables)]
+
+    for keras_own, ours in zip(train(False), train(True), strict=True):
+        np.testing.assert_allclose(ours, keras_own, rtol=1e-5, atol=1e-6)
 
 
 def test_float16_training_scales_its_loss():

@@ -75,6 +75,18 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
+class StepMethods(RecordPart):
+    """How the training steps of a run are computed: the same formulas, other last bits.
+
+    What is left out is as Keras and TensorFlow compute it.
+
+    Attributes:
+        fused_adam: Adam updates each variable in one operation.
+    """
+
+    fused_adam: bool = False
+
+
 class RunRecord(RecordPart):
     """`run.json`: what was known before training."""
 
@@ -91,6 +103,7 @@ class RunRecord(RecordPart):
     machine: dict[str, Any] = {}
     precision: str | None = None
     precision_why: str = ""
+    step_methods: StepMethods = StepMethods()
 
     @property
     def devices(self) -> list[str]:

@@ -19,7 +19,7 @@ from tlcli.errors import Problem, RunError
 from tlcli.networks.network import Network, Variable
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.stage_settings import LBFGS
-from tlcli.runs.records import Epoch
+from tlcli.runs.records import Epoch, StepMethods
 from tlcli.system import console
 from tlcli.training.batches import Feed, Pick
 from tlcli.training.kept_weights import KeptWeights, Snapshot, StageOutcome, assign_values
@@ -32,6 +32,7 @@ from tlcli.training.solver import Solver
 from tlcli.training.stage_plan import StagePlan
 from tlcli.training.standardize import standardize
 from tlcli.training.step import Means, Scorer, Trainer, set_trainable
+from tlcli.training.step_methods import PLAIN
 
 Array = npt.NDArray[Any]
 
@@ -81,13 +82,15 @@ def run_stage(
     listener: Listener,
     stopped: Snapshot | None = None,
     replicas: Replicas = ALONE,
+    methods: StepMethods = PLAIN,
 ) -> StageOutcome:
     """Train one stage; the network has the weights of its best epoch and its flags afterwards.
 
     The order of an epoch and the views it shows are drawn from (seed, stage, epoch) alone, so that
     any epoch can be repeated by itself. `listener` is called at the end of every epoch; `stopped`
     is the last snapshot that it kept before a stop. `replicas` are the copies of the network that
-    train together. Raises `RunError` when the loss stops being a number.
+    train together, `methods` how steps are computed. Raises `RunError` when the loss stops being a
+    number.
     """
     stage = planned.stage
     # Also where no epoch is left to train: the model that is saved keeps the flags of its layers.
@@ -103,7 +106,7 @@ def run_stage(
         if stage.solver == LBFGS:
             trainer = Solver(network, planned, recipe)
         else:
-            trainer = Trainer(network, planned, recipe, trainable, replicas)
+            trainer = Trainer(network, planned, recipe, trainable, replicas, methods)
         if stopped is not None:
             assign_values(trainer.state, stopped.optimizer, stage.name)
         left = (stage.epochs - len(progress.history)) * len(train.labels)

@@ -147,10 +147,9 @@ def reproduce(
         hint = "a run can only be repeated with what it was made from; --data says where it is now"
         raise RunError([Problem(str(run.path), line, hint) for line in different])
     console.note(plan.text() + "\n")
-    checksum = (run.record().get("weights") or {}).get("checksum")
     request = resume.RunRequest(out=out)
     watch = None if trial is None else lambda epochs: None
-    train(plan, request, latest=False, checksum=checksum, trial=watch)
+    train(plan, request, latest=False, repeats=run, trial=watch)
     return _compare(run, again, trial)
 
 

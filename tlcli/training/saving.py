@@ -22,6 +22,7 @@ from tlcli.networks.network import Network, checksum_layers
 from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
+from tlcli.runs.records import StepMethods
 from tlcli.system import console, files
 from tlcli.system.machine import processor_name, usable_processors
 
@@ -30,14 +31,19 @@ REREAD = 16
 
 
 def record_circumstances(
-    run: Run, weights: dict[str, Any], *, deterministic: bool, precision_why: str = ""
+    run: Run,
+    weights: dict[str, Any],
+    *,
+    deterministic: bool,
+    precision_why: str = "",
+    step_methods: StepMethods | None = None,
 ) -> None:
     """Add to a run's record what its numbers depend on beside recipe and photos.
 
     `weights` is the record of the weights that were loaded into the base, `precision_why` why it
-    computes in the precision that it does. A run that is resumed
-    must have begun with the same ones, or a `RunError` is raised; with other versions of anything
-    that computes, its last bits may differ, which is recorded with a warning.
+    computes in the precision that it does, `step_methods` how its steps are computed. A run that is
+    resumed must have begun with the same weights, or a `RunError` is raised; with other versions of
+    anything that computes, its last bits may differ, which is recorded with a warning.
     """
     record = run.record()
     circumstances: dict[str, Any] = {
@@ -71,6 +77,7 @@ def record_circumstances(
         files.write_json(run.file(directory.RECORD), {**record, "resumed": [*resumed, again]})
     else:
         circumstances |= {"precision_why": precision_why} if precision_why else {}
+        circumstances |= {"step_methods": step_methods.model_dump()} if step_methods else {}
         files.write_json(run.file(directory.RECORD), {**record, **circumstances})
 
 

@@ -34,6 +34,7 @@ from tlcli.training.shared_score import score
 from tlcli.training.stage_plan import StagePlan
 from tlcli.training.stage_state import FinishedStage, read_snapshot, snapshot_arrays
 from tlcli.training.step import Scorer
+from tlcli.training.step_methods import PLAIN, recorded_methods
 
 #: What watches a run, epoch after epoch.
 Observer = Callable[[Sequence[Epoch]], None]
@@ -96,6 +97,7 @@ class Stages:
     ) -> None:
         check_replicas(plan, replicas)  # photos may have turned out unreadable since it was made
         self._trial, self._replicas = trial, replicas
+        self._methods = recorded_methods(run) if replicas is ALONE else PLAIN
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self.extraction = clock, extraction
         self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))
@@ -138,6 +140,7 @@ class Stages:
                 outcome = run_stage(
                     self._network, planned, self._plan.recipe, self._training_feed(cut), val_feed,
                     Position(number, len(self._epochs)), self, stopped, self._replicas,
+                    self._methods,
                 )  # fmt: skip
             stopped = None
             with self._clock("test"):

@@ -17,6 +17,7 @@ from tlcli.networks.logits import cross_entropy, focal_loss, is_among_likeliest,
 from tlcli.networks.network import Network, Variable
 from tlcli.networks.probabilities import TOP_K
 from tlcli.recipe.recipe import Recipe
+from tlcli.runs.records import StepMethods
 from tlcli.system import console, signals
 from tlcli.training import mixing
 from tlcli.training.averages import MovingAverage, averaged_weights
@@ -26,6 +27,7 @@ from tlcli.training.optimizers import Rate, make_optimizer, rate_factors
 from tlcli.training.pull import Pull
 from tlcli.training.replicas import ALONE, Replicas
 from tlcli.training.stage_plan import StagePlan
+from tlcli.training.step_methods import PLAIN
 
 Array = npt.NDArray[Any]
 
@@ -146,7 +148,7 @@ class Trainer:
 
     def __init__(
         self, network: Network, planned: StagePlan, recipe: Recipe, variables: list[Variable],
-        replicas: Replicas = ALONE,
+        replicas: Replicas = ALONE, methods: StepMethods = PLAIN,
     ) -> None:  # fmt: skip
         stage = planned.stage
         self._variables, self._replicas = variables, replicas
@@ -158,6 +160,7 @@ class Trainer:
             made = make_optimizer(
                 stage.optimizer, stage.learning_rate, recipe.precision,
                 clip_norm=stage.clip_norm, factors=rate_factors(network, planned),
+                fused=methods.fused_adam,
             )  # fmt: skip
             self._optimizer = replicas.adopt(made)
             self._optimizer.build(self._variables)

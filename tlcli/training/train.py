@@ -26,10 +26,11 @@ from tlcli.training import saving
 from tlcli.training.neighbours import keep_neighbours
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store
-from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
+from tlcli.training.replicas import Replicas, WorkerGroup, group_errors, make_replicas
 from tlcli.training.shared_start import agree_on_inputs, load_start, share_start
 from tlcli.training.stages import Clock, Observer, Stages
 from tlcli.training.standardize import fold
+from tlcli.training.step_methods import decide_methods
 
 #: A new run under `directory.runs_root()`, or the one there that was stopped.
 NEW = RunRequest()
@@ -103,7 +104,7 @@ class TrainedRun:
 
 
 def train(
-    plan: Plan, request: RunRequest = NEW, *, latest: bool = True, checksum: str | None = None,
+    plan: Plan, request: RunRequest = NEW, *, latest: bool = True, repeats: Run | None = None,
     trial: Observer | None = None, group: WorkerGroup | None = None,
     elsewhere: PassRunner | None = None,
 ) -> TrainedRun:  # fmt: skip
@@ -111,11 +112,10 @@ def train(
 
     The features come first and stay in the store, and every epoch leaves a checkpoint, so that the
     same request resumes a run that ended early. With `latest`, `directory.LATEST` points to the run
-    from now on. `checksum` is the one that the pretrained weights must have. `trial` watches the
-    epochs of a trial, which is not scored on the test photos. With `group` this is worker 0 of
-    several, and the others `train_beside` it; `elsewhere` computes features from photos. Raises a
-    `TlcliError` for photos, weights, disks and numbers that do not allow a good end, and
-    `Interrupted` after a signal.
+    from now on. `repeats` is a run that is done again. `trial` watches the epochs of a trial, which
+    is not scored on the test photos. With `group` this is worker 0 of several, and the others
+    `train_beside` it; `elsewhere` computes features from photos. Raises a `TlcliError` for photos,
+    weights, disks and numbers that do not allow a good end, and `Interrupted` after a signal.
     """
     replicas = make_replicas(plan.recipe.devices, group)
     plan = choose_precision(plan)
@@ -132,7 +132,8 @@ def train(
             record = describe_weights(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
-            _record(plan, run, record, opened.checksums[plan.row.top.name], checksum)
+            record["checksum"] = opened.checksums[plan.row.top.name]
+            _record(plan, run, record, replicas, repeats)
             with clock("extract"):
                 report = fill_store(network, plan.recipe, plan.index, opened, elsewhere)
             plan = _readable(plan, report, claimed)
@@ -200,25 +201,26 @@ def _announce(plan: Plan, claimed: Claim) -> Plan:
 
 
 def _record(
-    plan: Plan, run: Run, weights: dict[str, Any], checksum: str, expected: str | None
+    plan: Plan, run: Run, weights: dict[str, Any], replicas: Replicas, repeats: Run | None
 ) -> None:
-    """Record what the numbers of a run depend on; weights must have the `expected` checksum."""
-    weights["checksum"] = checksum
-    if expected is not None:
-        _check_weights(plan.source, checksum, expected)
+    """Record what the numbers of a run depend on; weights must be those of a run it repeats."""
+    if repeats is not None:
+        begun = repeats.record().get("weights") or {}
+        _check_weights(plan.source, weights["checksum"], begun.get("checksum"))
     saving.record_circumstances(
         run,
         weights,
         deterministic=plan.recipe.deterministic,
         precision_why=plan.precision_why,
+        step_methods=decide_methods(run, replicas, repeats),
     )
     audit = findings.audit_record(plan.index, plan.problems)
     files.write_json(run.file(directory.AUDIT), audit)
 
 
-def _check_weights(source: WeightSource, checksum: str, expected: str) -> None:
-    """Raise `RunError` where the weights are not those that the run began with."""
-    if checksum != expected:
+def _check_weights(source: WeightSource, checksum: str, expected: str | None) -> None:
+    """Raise `RunError` where the weights are not those that the run is known to have had."""
+    if expected is not None and checksum != expected:
         message = (
             f"the weights have the checksum {checksum[:16]}; the run began with {expected[:16]}"
         )
