@@ -98,6 +98,17 @@ stages:
   - {name: whole, epochs: 3, learning_rate: 0.001, freeze_until: pixels}
 """,
 }
+#: Gradients of kernels by products of matrices: 16 photos are work enough for a measurement.
+PRODUCTS = """
+base: {name: VGG16, weights: random, image_size: 32}
+head: {hidden: [4], dropout: 0.5}
+precision: PRECISION
+stages:
+  - {name: head, epochs: 1, learning_rate: 0.01}
+  - {name: top, freeze_until: block5_conv1, epochs: 3, learning_rate: 0.001, batch_size: 16}
+"""
+for precision in ("float32", "mixed_bfloat16"):
+    RECIPES[f"products-{precision}"] = PRODUCTS.replace("PRECISION", precision)
 OUT, FIRST = Path("out"), Path("runs", "watchful-1")
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from builders.networks import thin_vgg16
 
+from tlcli.networks.bases import BASES
+from tlcli.networks.network import Network, build_network
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.records import StepMethods
 from tlcli.system import files
-from tlcli.training import saving, step
-from tlcli.training.optimizers import make_optimizer
+from tlcli.training import loop, saving, step, step_methods
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.replicas import ALONE, Replicas
@@ -27,8 +30,20 @@ data: {dir: 'PHOTOS'}
 base: {name: VGG16, weights: random, image_size: 32}
 head: {hidden: [8]}
 precision: float32
-stages: [{name: head, epochs: 1}, {name: more, epochs: 1}]
+stages:
+  - {name: head, epochs: 1}
+  - {name: top, epochs: 1, freeze_until: block5_conv1, learning_rate: 1.0e-4}
 """
+
+
+@pytest.fixture(autouse=True)
+def _thin() -> Iterator[None]:
+    with thin_vgg16():
+        yield
+
+
+def build(plan: Plan) -> Network:
+    return build_network(BASES["VGG16"], (32, 32), plan.recipe.head, 3, seed=0)
 
 
 @pytest.fixture
@@ -36,17 +51,36 @@ def plan(photos: Path, write_recipe) -> Plan:
     return make_plan(preflight(load_recipe(write_recipe(RECIPE.replace("PHOTOS", str(photos))))))
 
 
+#: What this machine measures, and what a run of it begins with.
+PRODUCTS = ("block5_conv2", "block5_conv3")
+CHOSEN = StepMethods(fused_adam=True, kernel_products=PRODUCTS)
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], int]]:
+    """The layers, and the photos of a batch, that this machine is asked about."""
+    seen: list[tuple[list[str], int]] = []
+
+    def choose(layers: list[Any], batch_size: int, cache: Path) -> tuple[str, ...]:
+        seen.append(([layer.name for layer in layers], batch_size))
+        return PRODUCTS
+
+    monkeypatch.setattr(step_methods, "choose_products", choose)
+    return seen
+
+
 @pytest.fixture
-def fused(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """What each optimizer of a stage is made with."""
-    made: list[bool] = []
+def used(monkeypatch: pytest.MonkeyPatch) -> list[StepMethods]:
+    """The methods of each stage that trains."""
+    found: list[StepMethods] = []
 
-    def make(*arguments: Any, **options: Any) -> Any:
-        made.append(options["fused"])
-        return make_optimizer(*arguments, **options)
+    class _Trainer(step.Trainer):
+        def __init__(self, *arguments: Any) -> None:
+            found.append(arguments[-1])
+            super().__init__(*arguments)
 
-    monkeypatch.setattr(step, "make_optimizer", make)
-    return made
+    monkeypatch.setattr(loop, "Trainer", _Trainer)
+    return found
 
 
 @pytest.fixture
@@ -71,32 +105,40 @@ def stopped(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Run]:
     return make
 
 
-def test_a_run_records_its_methods_and_a_repetition_has_the_same(plan, fused, cli):
+def losses(run: Run) -> list[float]:
+    lines = run.file(directory.METRICS).read_text().splitlines()
+    return [json.loads(line)[key] for line in lines for key in ("loss", "val_loss")]
+
+
+def test_a_run_records_its_methods_and_a_repetition_has_the_same(plan, used, asked, cli):
     run = train(plan).run
-    assert fused == [True, True]
+    assert asked == [(["block5_conv2", "block5_conv3", "block5_pool"], 32)]
     record = json.loads(run.file(directory.RECORD).read_text())
-    assert record["step_methods"] == StepMethods(fused_adam=True).model_dump()
+    assert StepMethods(**record["step_methods"]) == recorded_methods(run) == CHOSEN
     assert "identical: the metrics of 2 epochs, " in cli("reproduce", run.name).stdout
+    assert used == [CHOSEN] * 4
+    assert len(asked) == 1
     # As a version without these methods would have left it.
     del record["step_methods"]
     files.write_json(run.file(directory.RECORD), record)
-    assert recorded_methods(run) == decide_methods(run, ALONE, None) == PLAIN
-    del fused[:]
+    assert recorded_methods(run) == PLAIN
     cli("reproduce", run.name, "--out", "again")
-    assert fused == [False, False]
+    assert used[4:] == [PLAIN] * 2
+    np.testing.assert_allclose(losses(Run(Path("again"))), losses(run), rtol=1e-5)
 
 
-def test_a_stopped_run_goes_on_as_it_began(plan, fused, stopped):
+def test_a_stopped_run_goes_on_as_it_began(plan, used, stopped):
     run = stopped()
     record = json.loads(run.file(directory.RECORD).read_text())
-    files.write_json(run.file(directory.RECORD), {**record, "step_methods": {}})
-    del fused[:]
+    begun = StepMethods(kernel_products=("block5_conv3",))
+    files.write_json(run.file(directory.RECORD), {**record, "step_methods": begun.model_dump()})
+    del used[:]
     assert train(plan).run.path == run.path
-    assert fused == [False]
+    assert used == [begun]
 
 
-def test_several_copies_compute_as_keras_does(tmp_path: Path):
+def test_several_copies_compute_as_keras_does(plan, tmp_path: Path):
     run = Run(tmp_path)
     files.write_json(run.file(directory.RECORD), {})
-    assert decide_methods(run, Replicas(), None) == PLAIN
-    assert decide_methods(run, ALONE, None) == StepMethods(fused_adam=True)
+    assert decide_methods(build(plan), plan, run, Replicas(), None) == PLAIN
+    assert decide_methods(build(plan), plan, run, ALONE, None) == CHOSEN

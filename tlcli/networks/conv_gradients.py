@@ -10,7 +10,7 @@ TensorFlow's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,15 +25,22 @@ def forward_convolutions(layers: Iterable[Any]) -> Iterator[None]:
     saved later consists of stock layers. Nothing changes on a GPU or where TensorFlow uses oneDNN,
     whose own gradients are faster still.
     """
-    chosen = [layer for layer in layers if _is_suitable(layer)]
+    chosen = {layer: _convolve for layer in layers if _is_suitable(layer)}
     if tf.config.list_logical_devices("GPU") or has_onednn():
-        chosen = []
-    for layer in chosen:
-        layer.convolution_op = _convolve
+        chosen = {}
+    with stand_ins(chosen):
+        yield
+
+
+@contextmanager
+def stand_ins(operations: Mapping[Any, Callable[[Any, Any], Any]]) -> Iterator[None]:
+    """Have functions that are traced in the block convolve by other operations, for each layer."""
+    for layer, operation in operations.items():
+        layer.convolution_op = operation
     try:
         yield
     finally:
-        for layer in chosen:
+        for layer in operations:
             del layer.convolution_op
 
 

@@ -106,7 +106,7 @@ def foresee_precision(base: str, cache: Path) -> Choice:
             return Choice("float32", "TF_ENABLE_ONEDNN_OPTS turns off what uses bfloat16 units")
         if "amx_bf16" in units and not _limits_instructions():
             return Choice("mixed_bfloat16", "this processor has amx_bf16")
-    key = _key(units, gpus)
+    key = machine_key()
     speedup = _memory.get(key) or _read_speeds(cache / SPEEDS).get(key)
     if speedup is not None:
         return _judge(speedup)
@@ -119,7 +119,7 @@ def choose_precision(base: str, cache: Path) -> Choice:
     choice = foresee_precision(base, cache)
     if choice.precision is not None:
         return choice
-    speedup, key = measure_speedup(), _key(bfloat16_units(), gpu_names())
+    speedup, key = measure_speedup(), machine_key()
     _memory[key] = speedup
     path = cache / SPEEDS
     try:
@@ -133,7 +133,7 @@ def choose_precision(base: str, cache: Path) -> Choice:
 
 def expected_speedup(cache: Path) -> Speedup:
     """What bfloat16 gains on this machine: as it was measured, or as others like it gain."""
-    key = _key(bfloat16_units(), gpu_names())
+    key = machine_key()
     kept = _memory.get(key) or _read_speeds(cache / SPEEDS).get(key)
     if kept is not None:
         return kept
@@ -164,8 +164,8 @@ def _limits_instructions() -> bool:
     return any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
 
 
-def _key(units: tuple[str, ...], gpus: tuple[str, ...]) -> str:
-    """What the speeds depend on."""
+def machine_key() -> str:
+    """A hash of all that measured speeds depend on: processor, devices, TensorFlow, settings."""
     variables = {
         name: value
         for name, value in sorted(os.environ.items())
@@ -179,7 +179,8 @@ def _key(units: tuple[str, ...], gpus: tuple[str, ...]) -> str:
         ),
         "",
     )
-    parts = processor_name(), usable_processors(), units, gpus, version, variables
+    devices = bfloat16_units(), gpu_names()
+    parts = processor_name(), usable_processors(), *devices, version, variables
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

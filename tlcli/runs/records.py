@@ -82,9 +82,11 @@ class StepMethods(RecordPart):
 
     Attributes:
         fused_adam: Adam updates each variable in one operation.
+        kernel_products: the layers whose kernels have their gradients by products of matrices.
     """
 
     fused_adam: bool = False
+    kernel_products: tuple[str, ...] = ()
 
 
 class RunRecord(RecordPart):

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tlcli.errors import Problem, RunError
-from tlcli.networks.conv_gradients import forward_convolutions
 from tlcli.networks.framework import tf
+from tlcli.networks.kernel_products import fast_gradients
 from tlcli.networks.logits import cross_entropy, focal_loss, is_among_likeliest, likeliest_class
 from tlcli.networks.network import Network, Variable
 from tlcli.networks.probabilities import TOP_K
@@ -179,7 +179,7 @@ class Trainer:
         self._step = replicas.compile(
             self._train_mixed if self._mixed else self._train,
             [*signature, *signature[1:], signature[2]] if self._mixed else signature,
-            lambda: forward_convolutions(layers),
+            lambda: fast_gradients(layers, methods.kernel_products),
         )
 
     @property

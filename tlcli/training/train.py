@@ -129,15 +129,14 @@ def train(
         keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
         with clock("load"):
             network = load_start(plan, replicas)
-            record = describe_weights(network.base, plan.row, plan.source)
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
-            record["checksum"] = opened.checksums[plan.row.top.name]
-            _record(plan, run, record, replicas, repeats)
+            checksum = opened.checksums[plan.row.top.name]
+            _record(network, plan, run, checksum, replicas, repeats=repeats)
             with clock("extract"):
                 report = fill_store(network, plan.recipe, plan.index, opened, elsewhere)
             plan = _readable(plan, report, claimed)
-            agree_on_inputs(group, plan.index, opened.checksums[plan.row.top.name])
+            agree_on_inputs(group, plan.index, checksum)
             stages = Stages(network, plan, opened.all_rows, run, clock, report, trial, replicas)
             if claimed.resumed:
                 stages.load_checkpoint()
@@ -201,18 +200,25 @@ def _announce(plan: Plan, claimed: Claim) -> Plan:
 
 
 def _record(
-    plan: Plan, run: Run, weights: dict[str, Any], replicas: Replicas, repeats: Run | None
+    network: Network,
+    plan: Plan,
+    run: Run,
+    checksum: str,
+    replicas: Replicas,
+    *,
+    repeats: Run | None,
 ) -> None:
     """Record what the numbers of a run depend on; weights must be those of a run it repeats."""
     if repeats is not None:
         begun = repeats.record().get("weights") or {}
-        _check_weights(plan.source, weights["checksum"], begun.get("checksum"))
+        _check_weights(plan.source, checksum, begun.get("checksum"))
+    weights = describe_weights(network.base, plan.row, plan.source)
     saving.record_circumstances(
         run,
-        weights,
+        {**weights, "checksum": checksum},
         deterministic=plan.recipe.deterministic,
         precision_why=plan.precision_why,
-        step_methods=decide_methods(run, replicas, repeats),
+        step_methods=decide_methods(network, plan, run, replicas, repeats),
     )
     audit = findings.audit_record(plan.index, plan.problems)
     files.write_json(run.file(directory.AUDIT), audit)
