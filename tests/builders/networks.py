@@ -6,7 +6,9 @@ import copy
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tlcli.networks import bases
 from tlcli.networks.bases import BASES
 from tlcli.networks.framework import keras
 from tlcli.networks.network import Network, build_network
+from tlcli.pretrained import tensors
 from tlcli.recipe.settings import Head
 from tlcli.runs import directory
 from tlcli.system import files
@@ -88,7 +91,7 @@ THIN_BLOCKS = ((2, 8), (2, 16), (3, 32), (3, 64), (3, 64))
 
 @contextmanager
 def thin_vgg16() -> Iterator[None]:
-    """VGG16 with an eighth of its filters, in Keras' applications and in the table of bases.
+    """VGG16 with an eighth of its filters, in Keras' applications and in the tables of bases.
 
     Layers, names and boundaries are those of VGG16, the weights are a 64th, and so is the work.
     Other processes than this one have VGG16 as it is.
@@ -97,6 +100,8 @@ def thin_vgg16() -> Iterator[None]:
         patch.setattr(keras.applications, "VGG16", _build_thin)
         tables = {**bases._measured(), "VGG16": _measure_thin()}
         patch.setattr(bases, "_measured", lambda: tables)
+        layers = {**tensors._table(), "VGG16": _thin_layers()}
+        patch.setattr(tensors, "_table", lambda: layers)
         _forget(BASES["VGG16"])
         try:
             yield
@@ -146,6 +151,17 @@ def _measure_thin() -> dict[str, Any]:
         above -= counts.get(row[0], 0)
         row[1], row[5:7] = channels[row[0]], [above, above]
     return table
+
+
+@cache
+def _thin_layers() -> tuple[tensors.WeightedLayer, ...]:
+    """The tensors of the thin network, as files of its weights hold them."""
+    filters = [3, *(width for count, width in THIN_BLOCKS for _ in range(count))]
+    layers = tensors._table()["VGG16"]
+    return tuple(
+        replace(layer, shapes=((3, 3, below, width), (width,)))
+        for layer, (below, width) in zip(layers, pairwise(filters), strict=True)
+    )
 
 
 def _forget(row: bases.PretrainedBase) -> None:

@@ -19,7 +19,7 @@ from tlcli.system import object_stores
 
 RECIPE = """
 data: {SOURCE}
-base: {name: MobileNetV3Small, weights: random, image_size: 32}
+base: {name: LeNet5, weights: random, image_size: 32}
 augment: {views: 2, rotation_range: 20}
 stages: [{name: head}]
 """

@@ -71,7 +71,7 @@ def test_layers_that_it_does_not_fit_and_saved_models_stay_as_they_are(tmp_path)
     np.testing.assert_array_equal(loaded(x).numpy(), model(x).numpy())
 
 
-@pytest.mark.parametrize("setting", ["0", "1"])
+@pytest.mark.parametrize("setting", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_where_tensorflow_has_onednn_its_own_gradients_are_left(setting: str):
     code = (
         "from tlcli.networks.framework import has_onednn, keras\n"

@@ -122,6 +122,7 @@ def test_bfloat16_divides_the_arithmetic(make):
     assert "(in bfloat16 2 times that)" in twice.text() and "bfloat16" not in FREE.text()
 
 
+@pytest.mark.usefixtures("thin_vgg16")
 def test_what_the_store_has_is_not_counted_again(make, tmp_path: Path, photos: Path, cli):
     weights = tmp_path / "vgg16.weights.h5"
     BASES["VGG16"].build_plain((64, 64)).save_weights(weights)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from builders.homes import Home
+from builders.networks import thin_vgg16
 from builders.photos import COLOURS, paint, paint_classes
 from click.testing import Result
 
@@ -29,6 +30,8 @@ from tlcli.training.train import train
 
 Cli = Callable[..., Result]
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = """
 data: {dir: plain, split: {file: split.csv}}
 base: {name: VGG16, weights: random, image_size: 32}
@@ -44,7 +47,7 @@ OLD, NEW = list(COLOURS)[:2], list(COLOURS)[2]
 def trained(tmp_path_factory) -> Home:
     """A home with a recipe, photos of two classes, and the run plain-1."""
     home = Home(tmp_path_factory.mktemp("trained"))
-    with home.filled() as folder:
+    with thin_vgg16(), home.filled() as folder:
         paint_classes(folder / "plain", 10, 300)
         shutil.move(folder / "plain" / NEW, folder / "others")
         (folder / "plain.yaml").write_text(RECIPE, encoding="utf-8")

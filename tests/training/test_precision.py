@@ -24,6 +24,8 @@ from tlcli.training.plan import Plan, choose_precision, make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.train import train
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 RECIPE = """
 data: {dir: 'PHOTOS'}
 base: {name: VGG16, weights: random, image_size: 32}

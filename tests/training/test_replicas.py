@@ -29,9 +29,11 @@ from tlcli.networks.framework import tf
 tf.config.set_logical_device_configuration(
     processor, [tf.config.LogicalDeviceConfiguration()] * 2
 )
+from builders.networks import thin_vgg16
 from tlcli.cli import main
-for words in json.loads(sys.argv[1]):
-    main(words, standalone_mode=False)
+with thin_vgg16():
+    for words in json.loads(sys.argv[1]):
+        main(words, standalone_mode=False)
 """
 
 #: The last batch has one photo, so that one of two devices has none.
@@ -51,8 +53,9 @@ def run_commands(folder: Path, *commands: list[str]) -> str:
     done = subprocess.run(
         [sys.executable, "-c", TWO_DEVICES, json.dumps(commands)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TLCLI_CACHE": str(folder / "cache"),
-             "TLCLI_RUNS": str(folder / "runs"), "TLCLI_INSTANT": "0"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+             "TLCLI_CACHE": str(folder / "cache"), "TLCLI_RUNS": str(folder / "runs"),
+             "TLCLI_INSTANT": "0"},
         capture_output=True,
         text=True,
         timeout=540,

@@ -189,6 +189,7 @@ def test_batch_norm_that_trains_is_averaged_with_the_weights():
         assert names.count("kernel") == 2 + 2, "two convolutions, two layers of the head"
 
 
+@pytest.mark.usefixtures("thin_vgg16")
 def test_weights_are_pulled_to_the_pretrained_ones(photos, write_recipe, tmp_path):
     path = tmp_path / "base.weights.h5"
     BASES["VGG16"].build((32, 32), seed=1).save_weights(path)
@@ -294,7 +295,10 @@ def stored_features(made: Plan, split: str, views: int) -> Any:
     return pooled[made.recipe.head.pooling], feed.labels
 
 
-@pytest.mark.parametrize(("pooling", "hidden"), [("avg", "[]"), ("flatten", "[8]")])
+@pytest.mark.parametrize(
+    ("pooling", "hidden"),
+    [pytest.param("avg", "[]", marks=pytest.mark.slow), ("flatten", "[8]")],
+)
 def test_a_head_standardises_by_the_training_rows_and_is_saved_without(head_plan, pooling, hidden):
     made = head_plan("epochs: 3, optimizer: sgd", pooling, hidden, "true")
     trained = train(made)
@@ -349,7 +353,7 @@ class StoredViews:
             yield picked, views[picked]
 
 
-@pytest.mark.parametrize("normalize", ["false", "true"])
+@pytest.mark.parametrize("normalize", [pytest.param("false", marks=pytest.mark.slow), "true"])
 def test_the_solver_finds_the_optimum_of_scikit_learn(head_plan, cli, normalize):
     made = head_plan(
         "solver: lbfgs, class_weights: {blue: 1, green: 2, red: 1}", "avg", "[]", normalize
@@ -418,6 +422,7 @@ def tapped_features(made: Plan, tapped: list[str]) -> Any:
     return np.concatenate([part.mean(axis=(1, 2)) for part in (rows, *above)], axis=1)
 
 
+@pytest.mark.usefixtures("thin_vgg16")
 def test_a_multi_layer_head_is_fitted_on_features_that_group_lasso_chooses(
     photos, write_recipe, capsys, monkeypatch
 ):
@@ -437,7 +442,7 @@ def test_a_multi_layer_head_is_fitted_on_features_that_group_lasso_chooses(
         [part.mean(axis=(1, 2)) for part in outputs.predict(pixels, verbose=0)], axis=1
     )
     kernel, bias = saved.get_layer("head_logits").get_weights()
-    assert kernel.shape == (3 * 512, 3)
+    assert kernel.shape == (3 * 64, 3)
     assert made.stages[0].trainable == kernel.size + bias.size
     found = softmax(features @ kernel + bias, axis=1)
     np.testing.assert_allclose(found, saved.predict(pixels, verbose=0), atol=1e-4)
@@ -445,7 +450,7 @@ def test_a_multi_layer_head_is_fitted_on_features_that_group_lasso_chooses(
     assert 0 < kept.sum() < len(kept), "it has chosen"
     counts = [int(part.sum()) for part in np.split(kept, 3)]
     listed = ", ".join(f"{n} {c}" for n, c in zip(tapped, counts, strict=True) if c)
-    assert f"features: {kept.sum()} of 1,536 ({listed})" in capsys.readouterr().err
+    assert f"features: {kept.sum()} of 192 ({listed})" in capsys.readouterr().err
     flat, twice = tapped_features(made, tapped), np.tile(labels, 2)
     scaler = StandardScaler().fit(flat)
     x = scaler.transform(flat)
@@ -454,7 +459,8 @@ def test_a_multi_layer_head_is_fitted_on_features_that_group_lasso_chooses(
     np.testing.assert_allclose(p, softmax(flat @ kernel + bias, axis=1), atol=1e-3)
 
 
-def test_features_are_chosen_where_most_say_nothing():
+def test_features_are_chosen_where_most_say_nothing(monkeypatch):
+    monkeypatch.setattr(solver, "STRENGTHS", (1e-2, 1e-1, 1.0))
     generator = np.random.default_rng(6)
     labels = np.tile([0, 1, 2], 25)
     features = generator.normal(0, 1, (1, 75, 400))
