@@ -1,6 +1,7 @@
-"""Is `tlcli advise` right? Its plan beside an exhaustive grid, on eight sets of photos.
+"""Is `tlcli advise` right? Its plan beside an exhaustive grid, on sets of photos.
 
-    python benchmarks/advise.py --photos cats_dogs --weights FILE [--size 64] [--sets A,B]
+    python benchmarks/advise.py --photos cats_dogs --weights FILE [--size 64]
+        [--sets "digits 10,cats_dogs 100"]
 
 The grid trains the head alone, and the head with a tuning stage above the end of each block but
 the first, and of everything; all with the stages that `advise` writes, but for the epochs of tuning
@@ -9,6 +10,8 @@ only then are test scores looked at. The seconds of `advise` are those of its me
 feature store of its own; the seconds of the grid are those of its runs, which share another store.
 All are seconds of processor, in one process that has loaded TensorFlow before: other work on the
 machine changes them little. An advised plan that is one of the grid is not trained again.
+
+The sets are eight; with `--sets` any others of their kinds, of another number of photos.
 
 Each plan is on the disk as soon as it is done (RESULTS/advise/SET-grid.json, SET-advice.json), and
 is not measured again; a changed rule of `advise` needs the second of these files removed.
@@ -20,7 +23,9 @@ import argparse
 import importlib
 import io
 import json
+import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -44,6 +49,10 @@ VAL, TEST = 30, 150
 #: of the next. The first block, with 0.3 % of the parameters, is tuned where everything is.
 GRID = ("pixels", "block2_pool", "block3_pool", "block4_pool")
 PLANS = (*GRID, "head")
+
+#: The sets by default, the largest last; the number is that of training photos of a class.
+SETS = ("textures 25", "cats_dogs 20", "digits 10", "cats 120 dogs 15", "digits 10 coloured",
+        "cats_dogs 100", "digits 50", "cats_dogs 700")  # fmt: skip
 
 #: Sets of more photos are tuned for fewer epochs, so that the grid ends in an hour.
 LARGE, FEWER_EPOCHS = 400, 2
@@ -103,18 +112,26 @@ def save(pixels: Any, folder: Path, split: str, name: str, position: int) -> Non
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
 
 
-def sets(source: Path) -> dict[str, Callable[[Path], None]]:
-    """The sets by name, each with what makes its folder; the largest last."""
-    return {
-        "textures 25": lambda folder: textures(folder, 25),
-        "cats_dogs 20": lambda folder: cats_dogs(source, folder, {"cats": 20, "dogs": 20}),
-        "digits 10": lambda folder: digits(folder, 10),
-        "cats 120 dogs 15": lambda folder: cats_dogs(source, folder, {"cats": 120, "dogs": 15}),
-        "digits 10 coloured": lambda folder: digits(folder, 10, coloured=True),
-        "cats_dogs 100": lambda folder: cats_dogs(source, folder, {"cats": 100, "dogs": 100}),
-        "digits 50": lambda folder: digits(folder, 50),
-        "cats_dogs 700": lambda folder: cats_dogs(source, folder, {"cats": 700, "dogs": 700}),
-    }
+#: What a set may be called, and what makes its folder from the numbers in its name.
+KINDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    (r"textures (\d+)", lambda _, folder, n: textures(folder, n)),
+    (r"digits (\d+)", lambda _, folder, n: digits(folder, n)),
+    (r"digits (\d+) coloured", lambda _, folder, n: digits(folder, n, coloured=True)),
+    (r"cats_dogs (\d+)", lambda src, folder, n: cats_dogs(src, folder, {"cats": n, "dogs": n})),
+    (
+        r"cats (\d+) dogs (\d+)",
+        lambda src, folder, cats, dogs: cats_dogs(src, folder, {"cats": cats, "dogs": dogs}),
+    ),
+)
+
+
+def make_set(name: str, source: Path, folder: Path) -> None:
+    """Make the folder of a set; ends the program where it has no such name."""
+    for pattern, make in KINDS:
+        if match := re.fullmatch(pattern, name):
+            make(source, folder, *map(int, match.groups()))
+            return
+    raise SystemExit(f"no set {name!r}: {', '.join(pattern for pattern, _ in KINDS)}")
 
 
 def command(*words: object) -> Any:
@@ -145,7 +162,7 @@ class Measured:
         self._path.write_text(json.dumps(self.values, indent=1), encoding="utf-8")
 
 
-def measure(arguments: argparse.Namespace, name: str, make: Callable[[Path], None]) -> None:
+def measure(arguments: argparse.Namespace, name: str) -> None:
     """The grid and the advice for one set, less what is on the disk."""
     settings = {"size": arguments.size, "epochs": arguments.epochs}
     folder = arguments.results / "advise"
@@ -153,7 +170,7 @@ def measure(arguments: argparse.Namespace, name: str, make: Callable[[Path], Non
     advice = Measured(folder / f"{name}-advice.json", settings)
     with scratch() as place:
         os.environ["TLCLI_RUNS"], os.environ["TLCLI_INSTANT"] = str(place / "runs"), "0"
-        make(place / "photos")
+        make_set(name, arguments.photos, place / "photos")
         photos = len(list((place / "photos/train").glob("*/*")))
         if not arguments.advice_only:
             measure_grid(arguments, place, photos, grid)
@@ -234,13 +251,25 @@ def score(done: dict[str, Any]) -> dict[str, float]:
 
 
 def row(name: str, grid: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """A line of the table."""
+    """A line of the table.
+
+    An advised plan is as good as the best one within half a point (`yes`), within the interval of
+    the best one's accuracy (`interval`), or within that of their difference, taken as if other
+    photos had judged each (`of the difference`), which is wider.
+    """
     plans = {plan: grid[plan] for plan in PLANS if plan in grid}
     best = max(plans, key=lambda plan: (plans[plan]["val_accuracy"], -plans[plan]["val_loss"]))
     ours, theirs = found["advised"]["test"], plans[best]["test"]
     n = int(plans[best]["n"])
     low, high = wilson_interval(round(theirs * n), n)
-    near = "yes" if ours >= theirs - 0.005 else "interval" if ours >= low else "no"
+    apart = 1.96 * math.sqrt((ours * (1 - ours) + theirs * (1 - theirs)) / n)
+    near = "no"
+    if ours >= theirs - 0.005:
+        near = "yes"
+    elif ours >= low:
+        near = "interval"
+    elif ours >= theirs - apart:
+        near = "of the difference"
     total = sum(plan["seconds"] for plan in plans.values())
     plan = found["strategy"] + (f" ({found['freeze_until']})" if found["freeze_until"] else "")
     return [
@@ -256,7 +285,7 @@ def main() -> None:
     options = set_parser(__doc__)
     options.add_argument("--size", type=int, default=64)
     options.add_argument("--epochs", type=int, default=15, help="of tuning, at most [15]")
-    options.add_argument("--sets", default="", help="names, separated by commas [all]")
+    options.add_argument("--sets", default=",".join(SETS), help="names with commas [eight sets]")
     options.add_argument("--plans", default=",".join(PLANS), help="of the grid [all]")
     options.add_argument("--grid-only", action="store_true")
     options.add_argument("--advice-only", action="store_true")
@@ -264,15 +293,15 @@ def main() -> None:
     folder = arguments.results / "advise"
     folder.mkdir(parents=True, exist_ok=True)
     importlib.import_module("tensorflow")  # neither side is to pay for it
-    known = sets(arguments.photos)
-    for name in [name for name in arguments.sets.split(",") if name] or [*known]:
+    names = arguments.sets.split(",")
+    for name in names:
         say(f"{name} ...")
-        measure(arguments, name, known[name])
+        measure(arguments, name)
     headers = ["set", "photos", "advised", "test", "best of the grid by validation, test",
-               "within 0.5", "advise, grid, CPU", "share",
+               "as good", "advise, grid, CPU", "share",
                "test scores of the grid"]  # fmt: skip
     rows = []
-    for name in known:
+    for name in names:
         parts = [folder / f"{name}-{part}.json" for part in ("grid", "advice")]
         if all(part.exists() for part in parts):
             grid, advice = (json.loads(part.read_text("utf-8")) for part in parts)

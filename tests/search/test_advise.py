@@ -73,16 +73,16 @@ def trial(gain: float, p: float, boundary: str = "block4_pool") -> TuningTrial:
         (measured(), trial(0.004, 0.01), "tune the top", "block4_pool", False),
         (measured(slope=0.02), trial(0.03, 0.2), "tune the top", "block4_pool", True),
         (measured(slope=0.02), trial(-0.03, 0.01), "train the head", None, False),
-        (measured("block3_pool", 0.05), trial(0.05, 0.01, "block3_pool"),
+        (measured("block3_pool", 0.08), trial(0.05, 0.01, "block3_pool"),
          "cut lower and augment", "block3_pool", True),
-        (measured("block1_pool", 0.05), trial(0.05, 0.01, "block1_pool"),
+        (measured("block1_pool", 0.08), trial(0.05, 0.01, "block1_pool"),
          "train everything", "pixels", False),
-        (measured("block1_pool", 0.05, slope=0.03), trial(0.05, 0.01, "block1_pool"),
+        (measured("block1_pool", 0.08, slope=0.03), trial(0.05, 0.01, "block1_pool"),
          "cut lower and augment", "block1_pool", True),
-        (measured("block3_pool", 0.05), None, "cut lower and augment", "block3_pool", True),
-        (measured("block1_pool", 0.05, slope=0.03), None,
+        (measured("block3_pool", 0.08), None, "cut lower and augment", "block3_pool", True),
+        (measured("block1_pool", 0.08, slope=0.03), None,
          "cut lower and augment", "block1_pool", True),
-        (measured("block1_pool", 0.05), None, "train everything", "pixels", False),
+        (measured("block1_pool", 0.08), None, "train everything", "pixels", False),
         (measured(), None, "train the head", None, False),
     ],
 )  # fmt: skip
@@ -118,7 +118,7 @@ def test_a_trial_that_cannot_change_the_advice_is_not_made():
         "179 photos are too few to tell what tuning gains from chance (180 would do)"
     )
     assert why_no_trial(VGG16, few.model_copy(update={"photos": 180})) is None
-    foreign = measured("block3_pool", 0.05)
+    foreign = measured("block3_pool", 0.08)
     assert words(foreign) == "what is lost above block3_pool has to be learned anew"
     expected = choose_strategy(VGG16, foreign, None).expected
     assert (expected.accuracy, expected.photos) == (foreign.boundaries[-1].accuracy, 500)
@@ -140,10 +140,12 @@ def test_a_trial_ends_where_its_answer_is_clear():
 
 def test_the_boundary_that_is_tried():
     assert boundary_to_tune(VGG16, measured()) == "block4_pool"
-    assert boundary_to_tune(VGG16, measured("block3_pool", 0.05)) == "block3_pool"
+    assert boundary_to_tune(VGG16, measured("block3_pool", 0.08)) == "block3_pool"
+    near = measured("block3_pool", 0.04, p=0.001)
+    assert boundary_to_tune(VGG16, near) == "block1_pool", "what it lacks, tuning regains"
     assert boundary_to_tune(VGG16, measured("block3_pool", 0.005)) == "block4_pool"
-    assert boundary_to_tune(VGG16, measured("block3_pool", 0.05, p=0.2)) == "block4_pool"
-    tied = measured("block3_pool", 0.05)
+    assert boundary_to_tune(VGG16, measured("block3_pool", 0.08, p=0.2)) == "block4_pool"
+    tied = measured("block3_pool", 0.08)
     lowest = tied.boundaries[0].model_copy(update={"p": 0.3})
     tied = tied.model_copy(update={"boundaries": (lowest, *tied.boundaries[1:])})
     assert boundary_to_tune(VGG16, tied) == "block1_pool", "the lowest of those that are tied"

@@ -17,6 +17,11 @@ from tlcli.runs.probe_record import SIGNIFICANCE, PairedDifference, ProbeRecord
 #: A difference that matters, where it is not certain: one photo in a hundred.
 MATTERS = 0.01
 
+#: What tuning regains: a boundary that is worse than the best one by no more than this is as good a
+#: place to cut. Whether such a difference is certain depends on the number of photos. Whether
+#: tuning regains it does not, or more photos regain more.
+REGAINED = 0.05
+
 #: Training photos below which tuning is not tried. A third of them judge the trial. Where one photo
 #: in five is judged otherwise after tuning, the difference of 60 photos has a standard error of six
 #: points: several times what tuning the top gains where the photos are like those of ImageNet.
@@ -55,20 +60,25 @@ def has_few_photos(record: ProbeRecord) -> bool:
 def boundary_to_tune(row: PretrainedBase, record: ProbeRecord) -> str | None:
     """What a tuning stage is to be frozen until; None where nothing useful can be tuned.
 
-    The default of the base. For photos unlike those of ImageNet it is the lowest boundary that
-    cannot be told apart from the most accurate one, if that is lower: the layers between add
-    nothing that tells these photos apart, and those above lose some of it.
+    The default of the base. For photos unlike those of ImageNet it is the lowest boundary that is
+    as good as the most accurate one, if that is lower: cannot be told apart from it, or lacks no
+    more than tuning regains. The layers above lose some of what tells these photos apart.
     """
     if row.default_boundary is None:
         return None
     order = [boundary.name for boundary in row.boundaries]
     if is_foreign(record):
-        return min(row.default_boundary, _lowest_tied(record), key=order.index)
+        return min(row.default_boundary, _lowest_as_good(record), key=order.index)
     return row.default_boundary
 
 
-def _lowest_tied(record: ProbeRecord) -> str:
-    return next(boundary.name for boundary in record.boundaries if boundary.p >= SIGNIFICANCE)
+def _lowest_as_good(record: ProbeRecord) -> str:
+    enough = record.most_accurate.accuracy - REGAINED
+    return next(
+        boundary.name
+        for boundary in record.boundaries
+        if boundary.p >= SIGNIFICANCE or boundary.accuracy >= enough
+    )
 
 
 def why_no_trial(row: PretrainedBase, record: ProbeRecord) -> str | None:
@@ -98,7 +108,7 @@ def choose_strategy(
     name: StrategyName = "train the head"
     if pays:
         name = "cut lower and augment" if foreign else "tune the top"
-        if foreign and not few and _lowest_tied(record) == record.boundaries[0].name:
+        if foreign and not few and _lowest_as_good(record) == record.boundaries[0].name:
             name, boundary = "train everything", row.boundaries[0].name
     augment = name == "cut lower and augment" or (few and name == "tune the top")
     return Strategy(
