@@ -1,10 +1,9 @@
 """Draw the pictures of docs/gallery.md from a finished run: the commands' own, and the report.
 
-    tlcli sample digits && tlcli init digits
-    tlcli finetune --set base.image_size=32 --set augment.views=1
-    python scripts/gallery.py runs/latest digits/3/0003.png
+    python scripts/gallery.py runs/digits-1 digits/3/0133.png
 
-The pictures lie in docs/images/gallery. The report is opened in Chromium, light and dark.
+The run is that of docs/tutorial.md, and so are the numbers in the pictures. They lie in
+docs/images/gallery. The report is opened in Chromium, light and dark.
 """
 
 from __future__ import annotations
