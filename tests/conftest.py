@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ import click.testing
 import filelock
 import pytest
 from builders.browsers import CHROMIUM
-from builders.commands import finetune_in
+from builders.commands import finetune_in, run_command
 from builders.photos import paint_classes, paint_splits
 
 from tlcli.data import dataset
@@ -82,7 +81,7 @@ def instant_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
         if not (folder / "run" / directory.INSTANT).is_file():
             shutil.rmtree(folder, ignore_errors=True)
             photos = paint_splits(folder / "photos", train=6, val=3, test=3)
-            lines = finetune_in(folder, INSTANT_RECIPE.format(photos), thin=True)
+            lines = finetune_in(folder, INSTANT_RECIPE.format(photos))
             last = "making instant.tflite, from which `tlcli predict` answers at once"
             assert last in lines
     return Run(folder / "run"), folder / "photos"
@@ -169,21 +168,8 @@ def load(photos: Path, write_recipe: Callable[..., Path]) -> Callable[..., Recip
 
 @pytest.fixture
 def cli() -> Callable[..., click.testing.Result]:
-    """Run a command line in this process: `cli("check", "--config", path).stdout`.
-
-    A bug is raised, as its traceback would show; what the user causes is in the result.
-    """
-    from tlcli.cli import main
-
-    # Click before 8.2 puts stderr into stdout, unless it is asked not to.
-    settable = inspect.signature(click.testing.CliRunner).parameters
-    apart: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in settable else {}
-
-    def invoke(*arguments: object, **settings: Any) -> click.testing.Result:
-        runner = click.testing.CliRunner(**apart)
-        return runner.invoke(main, list(map(str, arguments)), catch_exceptions=False, **settings)
-
-    return invoke
+    """`builders.commands.run_command`: `cli("check", "--config", path).stdout`."""
+    return run_command
 
 
 #: A recipe over `photos` that a whole command can run on in a moment.

@@ -22,13 +22,11 @@ from tlcli.runs.calibration_record import read_calibration_record
 from tlcli.runs.directory import Run
 from tlcli.runs.inputs import read_split
 
-pytestmark = pytest.mark.usefixtures("thin_vgg16")
-
 RECIPE = """
 name: small
 data: {{dir: '{photos}'}}
-base: {{name: VGG16, weights: random, image_size: 32}}
-stages: [{{name: head, epochs: 6, learning_rate: 0.02}}, {{name: top, freeze_until: block4_pool,
+base: {{name: LeNet5, image_size: 32}}
+stages: [{{name: head, epochs: 6, learning_rate: 0.02}}, {{name: top, freeze_until: pool1,
           epochs: 1, learning_rate: 1.0e-4}}]
 """
 

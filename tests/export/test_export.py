@@ -61,7 +61,6 @@ def trained(tmp_path_factory) -> tuple[Run, Path]:
         "base: {name: VGG16, weights: random, image_size: [32, 40], resize: crop}\n"
         "stages: [{name: head, epochs: 3, learning_rate: 0.01}]\n",
         "--no-instant",
-        thin=True,
     )
     return Run(folder / "run"), photos
 

@@ -102,6 +102,7 @@ HEADS = [
 ]
 
 
+@pytest.mark.usefixtures("thin_vgg16")
 def test_each_head_trains_as_in_a_run_of_its_own(side_by_side, tmp_path):
     """Two stages, views, another seed, a trial that ends early, and a stack that shrinks."""
     weights = tmp_path / "base.weights.h5"  # of a file, since random ones come from the seed, too
