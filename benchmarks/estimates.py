@@ -1,9 +1,11 @@
 """How well `finetune --dry-run` predicts the seconds of a plan.
 
-    python benchmarks/estimates.py --photos DATA [--weights FILE] [--train 160] [--rounds 3]
+    python benchmarks/estimates.py --photos DATA [--train 160] [--epochs 3] [--rounds 3]
+        [--bases VGG16 ResNet50] [--precisions float32 mixed_bfloat16]
 
-By turns: the estimate, then the run, of several bases and sizes, with an empty store. The table has
-what came true over what was estimated, for extraction and for each stage; 1 is a perfect estimate.
+By turns: the estimate, then the run, of several bases and sizes in both precisions, with random
+weights and an empty store. The table has what came true over what was estimated, for extraction and
+for each stage; 1 is a perfect estimate.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ PLANS = (
     ("ResNet50", 150, "conv4_block6_out"),
     ("InceptionV3", 150, "mixed7"),
     ("MobileNetV2", 224, "block_12_add"),
+    ("EfficientNetB0", 224, "block5c_add"),
+    ("MobileNetV3Small", 224, "expanded_conv_7_add"),
 )
+PRECISIONS = ("float32", "mixed_bfloat16")
 ACTS = ("extract", "head", "tune")
 
 
@@ -34,16 +39,19 @@ def main() -> None:
     options.add_argument("--train", type=int, default=160, help="training photos; 0: all [160]")
     options.add_argument("--epochs", type=int, default=3)
     options.add_argument("--bases", nargs="+", default=[name for name, _, _ in PLANS])
+    options.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
     arguments = options.parse_args()
     with scratch() as folder:
         counts = some_photos(arguments.photos, folder / "photos", arguments.train)
         settings = {"epochs": arguments.epochs, **counts, "views": 1}
         bench = Bench.open("estimates", settings, arguments)
         sides = {
-            f"{base} at {size} px": lambda plan=(base, size, boundary): measure(
-                plan, arguments, folder
+            f"{base} at {size} px, {precision}": lambda plan=plan, precision=precision: measure(
+                plan, precision, arguments, folder
             )
-            for base, size, boundary in PLANS
+            for plan in PLANS
+            for base, size, _ in [plan]
+            for precision in arguments.precisions
             if base in arguments.bases
         }
         bench.run(sides, arguments.rounds)
@@ -65,7 +73,9 @@ def main() -> None:
     bench.report("Seconds of plans against their estimates", headers, rows)
 
 
-def measure(plan: tuple[str, int, str], arguments: argparse.Namespace, folder: Path) -> Measured:
+def measure(
+    plan: tuple[str, int, str], precision: str, arguments: argparse.Namespace, folder: Path
+) -> Measured:
     """One plan: what was estimated, and what it took."""
     base, size, boundary = plan
     recipe, cache, run = folder / "recipe.yaml", folder / "cache", folder / "run"
@@ -78,7 +88,7 @@ def measure(plan: tuple[str, int, str], arguments: argparse.Namespace, folder: P
         f"  - {{name: tune, freeze_until: {boundary}, {epochs}, learning_rate: 1.0e-5}}",
     )  # fmt: skip
     recipe.write_text(text, encoding="utf-8")
-    words = ("--config", recipe, "--cache-dir", cache)
+    words = ("--config", recipe, "--cache-dir", cache, "--set", f"precision={precision}")
     told = json.loads(tlcli("finetune", *words, "--dry-run", "--json").stdout)["estimate"]
     tlcli("finetune", *words, "--out", run)
     seconds = json.loads((run / "summary.json").read_text(encoding="utf-8"))["seconds"]

@@ -122,6 +122,27 @@ def test_bfloat16_divides_the_arithmetic(make):
     assert "(in bfloat16 2 times that)" in twice.text() and "bfloat16" not in FREE.text()
 
 
+def test_a_precision_that_is_still_to_be_measured_is_that_of_such_processors(make, monkeypatch):
+    settled = make("precision=float32")
+    automatic = settled.recipe.model_copy(update={"precision": "auto"})
+    made = replace(settled, recipe=automatic)
+    plain = estimate.estimate(make("precision=float32"), FREE)
+    assert (plain.precision, plain.assumed) == ("float32", False)
+    for speedup, precision in ((Speedup(1.9, 1.6), "mixed_bfloat16"), (Speedup(1, 1), "float32")):
+        monkeypatch.setattr(estimate, "expected_speedup", lambda _, found=speedup: found)
+        guess = estimate.estimate(made, replace(FREE, bfloat16=speedup))
+        assert (guess.precision, guess.assumed) == (precision, True)
+        likely = ", as on other processors of this kind)" in guess.text()
+        assert likely == (precision == "mixed_bfloat16")
+    # A row takes 2 bytes in bfloat16.
+    slow = replace(FREE, bytes=1e6)
+    halves = [
+        estimate.stage_photo(made, made.stages[0], slow)[1]
+        for made in (make("precision=float32"), make("precision=mixed_bfloat16"))
+    ]
+    assert halves[0] == pytest.approx(2 * halves[1])
+
+
 @pytest.mark.usefixtures("thin_vgg16")
 def test_what_the_store_has_is_not_counted_again(make, tmp_path: Path, photos: Path, cli):
     weights = tmp_path / "vgg16.weights.h5"

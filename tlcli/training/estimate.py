@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from tlcli.errors import WeightsError
-from tlcli.features.addresses import views_of
+from tlcli.features.addresses import stored_dtype, views_of
 from tlcli.features.open_store import foresee_passes
 from tlcli.features.passes import Pass, PassPlan
+from tlcli.features.store import number_type
 from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.networks.checksums import compute_checksums
+from tlcli.networks.precision import expected_speedup
 from tlcli.pretrained.tensors import checksum_boundaries
 from tlcli.pretrained.weight_files import read_weights
 from tlcli.system import console
@@ -58,6 +60,9 @@ class Estimate:
         rows: how many rows the plan needs, at all boundaries.
         stored: how many of them the store has; None where that depends on weights that are not on
             this machine, or are drawn at random.
+        precision: that the base computes in.
+        assumed: whether that is what `auto` means on processors like this one, since it has still
+            to be measured here.
         live_adds: the share that live views would add to the total; None where no stage trains from
             stored pixels, or no view differs from its photo.
     """
@@ -67,6 +72,8 @@ class Estimate:
     speed: MachineSpeed
     rows: int
     stored: int | None
+    precision: str = "float32"
+    assumed: bool = False
     live_adds: float | None = None
 
     @property
@@ -78,7 +85,8 @@ class Estimate:
         """The estimate as people read it."""
         parts = [f"features {duration(self.extract)}{self.stored_text()}"]
         parts += [f"{name} {duration(seconds)}" for name, seconds in self.stages]
-        text = f"estimate: about {duration(self.total)} ({'; '.join(parts)})\n{self.speed.text()}"
+        text = f"estimate: about {duration(self.total)} ({'; '.join(parts)})\n"
+        text += self.speed.text(assumed=self.assumed)
         if self.live_adds is None or self.live_adds > AS_FAST:
             return text
         return (
@@ -97,7 +105,8 @@ class Estimate:
         stages = [{"name": name, "seconds": round(s, 1)} for name, s in self.stages]
         return {
             "seconds": round(self.total, 1), "extract": round(self.extract, 1), "stages": stages,
-            "rows": self.rows, "stored": self.stored, "machine": self.speed.as_json(),
+            "rows": self.rows, "stored": self.stored, "precision": self.precision,
+            "precision_assumed": self.assumed, "machine": self.speed.as_json(),
             "live_adds": None if self.live_adds is None else round(self.live_adds, 3),
         }  # fmt: skip
 
@@ -114,17 +123,29 @@ def estimate(plan: Plan, speed: MachineSpeed | None = None) -> Estimate | None:
 
     `speed` is measured if it is not given. Early stopping is not foreseen: stages run to their end.
     """
+    asked = plan.recipe.precision
+    plan = _with_precision(plan)
     speed = speed or machine_speed(plan)
     if speed is None:
         return None
     checksums = _known_checksums(plan)
     live = plan.recipe.augment.views == "live"
     guess = _estimate(plan, speed, checksums, live=live)
+    guess = replace(guess, precision=plan.recipe.precision, assumed=asked == "auto")
     stores_pixels = any(cut.name == PIXELS for cut in plan.cuts)
     if live or not stores_pixels or not plan.recipe.augment.changes_pixels:
         return guess
     with_live = _estimate(plan, speed, checksums, live=True).total
     return replace(guess, live_adds=with_live / guess.total - 1)
+
+
+def _with_precision(plan: Plan) -> Plan:
+    """The plan with a precision: where `auto` is still to be measured, what it mostly means."""
+    if plan.recipe.precision != "auto":
+        return plan
+    faster = expected_speedup(plan.cache).pays
+    likely = plan.recipe.with_precision("mixed_bfloat16" if faster else "float32")
+    return replace(plan, recipe=likely)
 
 
 def _estimate(
@@ -195,6 +216,7 @@ def describe_passes(plan: Plan, missing: int, of: str, high: Boundary) -> str:
     `of` says of how many: '80 photos'. Each goes from its pixels to the boundary `high`.
     """
     text = f"{missing:,} of {of} have no stored features and go through {plan.row.name} once"
+    plan = _with_precision(plan)
     if speed := machine_speed(plan):
         seconds = missing * (speed.decode + forward(plan, None, high, speed))
         text += f", about {duration(seconds)}"
@@ -205,7 +227,8 @@ def forward(plan: Plan, low: Boundary | None, high: Boundary, speed: MachineSpee
     """Seconds of one photo from the pixels, or from the boundary `low`, to `high`."""
     multiply_adds, values = work(plan.row, plan.recipe.base.image_size, low, high)
     arithmetic = multiply_adds / (speed.multiply_adds * speed.bfloat16.forward)
-    return arithmetic + 4 * values / speed.bytes
+    number = 2 if plan.recipe.policy.startswith("mixed_") else 4
+    return arithmetic + number * values / speed.bytes
 
 
 def stage_photo(plan: Plan, planned: StagePlan, speed: MachineSpeed) -> tuple[float, float]:
@@ -237,7 +260,8 @@ def augmentation(plan: Plan, speed: MachineSpeed) -> float:
 
 
 def _row_bytes(plan: Plan, boundary: Boundary) -> float:
-    return 4.0 * float(np.prod(boundary.shape(*plan.recipe.base.image_size)))
+    number = 1 if boundary.name == PIXELS else number_type(stored_dtype(plan.recipe)).itemsize
+    return float(number * np.prod(boundary.shape(*plan.recipe.base.image_size)))
 
 
 def _compiling(plan: Plan, planned: StagePlan) -> float:

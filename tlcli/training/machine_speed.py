@@ -40,11 +40,15 @@ class MachineSpeed:
     decode: float
     bfloat16: Speedup = NO_GAIN
 
-    def text(self) -> str:
-        """How it was measured, as people read it."""
+    def text(self, *, assumed: bool = False) -> str:
+        """How it was measured, as people read it.
+
+        `assumed`: bfloat16 has still to be measured here, and to be chosen for that.
+        """
         faster = ""
         if self.bfloat16 != NO_GAIN:
-            faster = f" (in bfloat16 {self.bfloat16.forward:.2g} times that)"
+            how = ", as on other processors of this kind" if assumed else ""
+            faster = f" (in bfloat16 {self.bfloat16.forward:.2g} times that{how})"
         return (
             f"measured here: a matrix product at {self.multiply_adds / 1e9:.3g} G multiply-adds/s"
             f"{faster}, memory at {self.bytes / 1e9:.2g} GB/s, a photo decoded in "
