@@ -8,7 +8,8 @@ For each base the file holds
 - `parameters`, `parameters_with_classifier`: weights without and with the ImageNet classifier, if
   it has one;
 - `boundaries`, bottom to top, the pixels first, each `[name, channels, stride, offset, padding,
-  parameters_above, trainable_above, batch_norm_above]`, as in `tlcli.networks.boundaries.Boundary`;
+  parameters_above, trainable_above, batch_norm_above, folded]`, as in
+  `tlcli.networks.boundaries.Boundary`;
 - `trainable`: `[trainable weights, those of batch norm]` of each layer that has some;
 - `dropout`: whether it has layers of dropout or stochastic depth, which draw in training mode;
 - `momentum`: the highest one of its layers of batch norm; null without such layers;
@@ -28,6 +29,7 @@ from typing import Any
 
 from tlcli.networks.bases import BASES, PretrainedBase
 from tlcli.networks.boundaries import PIXELS
+from tlcli.networks.folding import find_folded
 from tlcli.networks.framework import keras
 
 TABLE = Path(__file__).resolve().parents[1] / "tlcli" / "networks" / "boundaries.json"
@@ -51,9 +53,10 @@ def measure(base: PretrainedBase) -> dict[str, Any]:
     clean = set(clean_boundaries(model))
     shapes = _formulas(base, built, clean)
     *above, everything = _counts_above(layers)
-    rows = [[PIXELS, 3, 1, 0, 0, *everything]]
+    folded = find_folded(model)
+    rows: list[list[Any]] = [[PIXELS, 3, 1, 0, 0, *everything, False]]
     rows += [
-        [layer.name, layer.output.shape[-1], *shapes[layer.name], *counts]
+        [layer.name, layer.output.shape[-1], *shapes[layer.name], *counts, layer.name in folded]
         for layer, counts in zip(layers, above, strict=True)
         if layer.name in clean
     ]

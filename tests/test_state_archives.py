@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 import tarfile
 from collections.abc import Callable
@@ -99,12 +100,21 @@ def test_an_evaluation_is_in_the_report(state: Path, cli: Cli):
     assert f"{evaluation['log_loss']:.4f}" in page
 
 
-def test_a_stopped_run_is_resumed_from_its_checkpoint_and_its_stored_rows(state: Path, cli: Cli):
-    """The weights were moved since, with the recipe beside them."""
+def test_a_stopped_run_is_resumed_from_its_checkpoint(state: Path, cli: Cli):
+    """The weights were moved since, with the recipe beside them.
+
+    0.1.0 did not fold batch norm into convolutions. So its rows have another address than those of
+    today, and are not mixed with them.
+    """
+    (before,) = [
+        path.name for path in (state / "cache/features").iterdir() if "conv_1" in path.name
+    ]
     done = cli("finetune", "--config", "stopped.yaml", "--set", "stages.1.epochs=40")
     assert done.exit_code == 0, done.stderr
     assert "run: runs/stopped-1, which was stopped" in done.stderr
-    assert "features: 0 rows computed in" in done.stderr
+    assert re.search(r"features: [1-9][0-9]* rows computed in", done.stderr)
+    after = {path.name for path in (state / "cache/features").iterdir() if "conv_1" in path.name}
+    assert before in after and len(after) == 2
     assert "resuming after epoch 2 of stage 'top'" in done.stderr
     metrics = (state / "runs/stopped-1/metrics.jsonl").read_text().splitlines()
     epochs = [(line["stage"], line["epoch"]) for line in map(json.loads, metrics)]

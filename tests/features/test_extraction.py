@@ -157,6 +157,30 @@ def test_a_higher_boundary_is_computed_from_stored_rows(
     np.testing.assert_array_equal(rows_of(chosen, both[TOP], views), expected)
 
 
+def test_nothing_is_computed_from_rows_below_batch_norm_that_is_folded(
+    loaded, photos, tmp_path, open_rows
+):
+    """The rows above have the same bits, whatever the store has of the layer in between."""
+    chosen, views = loaded("base.name=SmallResNet"), views_of(photos)
+    network = build_network(BASES["SmallResNet"], (32, 32), Head(), 2, seed=1)
+    for layer in network.base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([np.full(weight.shape, 0.7) for weight in layer.get_weights()])
+    between, top = "stem_conv", network.row.top.name
+    assert network.row.boundary(between).folded
+    alone = open_rows(network, chosen, tmp_path / "alone", [top])
+    extraction.extract(network, chosen, views, alone)
+    folder = tmp_path / "store"
+    extraction.extract(network, chosen, views, open_rows(network, chosen, folder, [between]))
+    both = open_rows(network, chosen, folder, [between, top])
+    report = extraction.extract(network, chosen, views, both)
+    assert report.computed == {between: 0, top: len(views)}
+    assert report.images == len(views)
+    np.testing.assert_array_equal(
+        rows_of(chosen, both[top], views), rows_of(chosen, alone[top], views)
+    )
+
+
 def test_pixels_are_stored_as_levels_and_are_those_of_every_base(
     network, loaded, photos, tmp_path, open_rows
 ):

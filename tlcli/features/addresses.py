@@ -45,12 +45,15 @@ def trunk_address(
         "decoder": decoder_identity(),
         "precision": recipe.policy,
     }
+    if row.batch_norm_momentum is not None:
+        description["batch_norm"] = "folded"  # see `folding`; rows had other last bits before
     if recipe.data.depth is not None:
         description["depth"] = recipe.data.depth
     shape = row.boundary(boundary).shape(*recipe.base.image_size)
     if boundary == PIXELS:
         description["base"] = ANY_BASE
-        del description["weights"], description["precision"]
+        for key in ("weights", "precision", "batch_norm"):
+            description.pop(key, None)
         return TrunkAddress(description, shape, "uint8")
     if pooled:
         description["pooling"] = POOLING

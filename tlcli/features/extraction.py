@@ -220,8 +220,7 @@ def _plan(
     targets: Mapping[str, TrunkRows],
     sources: Mapping[str, TrunkRows],
 ) -> PassPlan:
-    boundaries = [boundary.name for boundary in network.row.boundaries]
-    from_rows = computes_from_rows(recipe)
+    boundaries, from_rows = network.row.boundaries, computes_from_rows(recipe)
     return plan_passes(views, recipe.augment, boundaries, targets, sources, from_rows=from_rows)
 
 

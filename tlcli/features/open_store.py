@@ -100,10 +100,9 @@ def foresee_passes(
             sources[name] = keys
             if name in targets:
                 targets[name] = keys
-        order = [boundary.name for boundary in row.boundaries]
-        from_rows = computes_from_rows(recipe)
+        at_hand, from_rows = {**targets, **sources}, computes_from_rows(recipe)
         return plan_passes(
-            views, recipe.augment, order, targets, {**targets, **sources}, from_rows=from_rows
+            views, recipe.augment, row.boundaries, targets, at_hand, from_rows=from_rows
         )
 
 

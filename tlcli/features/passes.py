@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tlcli.features.addresses import row_key
 from tlcli.features.locations import Locations, RowKey
 from tlcli.images.loader import View
-from tlcli.networks.boundaries import PIXELS
+from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.recipe.augment import Augment
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def computes_from_rows(recipe: Recipe) -> bool:
 def plan_passes(
     views: Sequence[View],
     settings: Augment,
-    boundaries: Iterable[str],
+    boundaries: Iterable[Boundary],
     targets: Mapping[str, LocatedRows],
     sources: Mapping[str, LocatedRows],
     *,
@@ -80,10 +80,13 @@ def plan_passes(
         boundaries: of the network, from the lowest to the highest.
         targets: the rows to fill, by boundary.
         sources: rows to compute from, those of targets among them unless they are pooled.
-        from_rows: whether stored rows of layers may be computed from. Those of pixels always may,
-            where they are the photo itself: of augmented views they are rounded.
+        from_rows: whether stored rows of layers may be computed from, those of boundaries that are
+            `folded` left out. Those of pixels always may, where they are the photo itself: of
+            augmented views they are rounded.
     """
-    order = [name for name in boundaries if name in targets or name in sources]
+    known = [each for each in boundaries if each.name in targets or each.name in sources]
+    order = [each.name for each in known]
+    usable_layers = {each.name for each in known if from_rows and not each.folded}
     filled = {name: _present(targets[name], views, settings) for name in order if name in targets}
     stored = {name: int(is_stored.sum()) for name, is_stored in filled.items()}
     if all(count == len(views) for count in stored.values()):
@@ -91,7 +94,7 @@ def plan_passes(
     at_hand = {
         name: filled[name] if rows is targets.get(name) else _present(rows, views, settings)
         for name, rows in sources.items()
-        if from_rows or name == PIXELS
+        if name in usable_layers or name == PIXELS
     }
     if PIXELS in at_hand:
         at_hand[PIXELS] = at_hand[PIXELS] & np.array([view.number == 0 for view in views])

@@ -41,6 +41,10 @@ class Boundary:
     trainable_above: int
     #: Scales and shifts of batch norm above, trained as well if the recipe says so.
     batch_norm_above: int
+    #: Whether it lies between a convolution and the batch norm that `folding` moves into it. Passes
+    #: from below then do without these activations, so that none may begin with them: what lies
+    #: above would have other bits.
+    folded: bool
     #: Whether this is the highest of the boundaries that leave the same kernels to train. The lower
     #: ones need more disk space in the feature store and more time for the same result.
     practical: bool = True

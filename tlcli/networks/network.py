@@ -24,6 +24,7 @@ from tlcli.networks.bases import PretrainedBase
 from tlcli.networks.boundaries import PIXELS
 from tlcli.networks.checksums import compute_checksums
 from tlcli.networks.conversion import copy_in_float32
+from tlcli.networks.folding import fold_batch_norm
 from tlcli.networks.framework import has_onednn, keras, tf
 from tlcli.networks.heads import HeadSettings, add_head
 from tlcli.system.machine import has_avx2_alone
@@ -227,10 +228,12 @@ def forward_batch() -> int:
 def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]:
     """The compiled forward pass of a model, in inference mode: rows in, a list of outputs.
 
-    It runs in batches of `batch_size`, the last one filled up with zeros. So only one shape is
-    compiled, and the result for a row does not depend on how many rows are computed with it.
+    Batch norm is folded into convolutions, with the weights of now (`folding`). The pass runs in
+    batches of `batch_size`, the last one filled up with zeros. So only one shape is compiled, and
+    the result for a row does not depend on how many rows are computed with it.
     """
-    call = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+    folded = fold_batch_norm(model)
+    call = tf.function(lambda x: folded(x, training=False), reduce_retracing=True)
 
     def batch(x: Array) -> list[Array]:
         count = len(x)
