@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from builders.networks import network, noise, save
+from builders.networks import network, noise, save, thin_vgg16
 from PIL import Image
 
 from tlcli.errors import RunError
@@ -19,6 +19,8 @@ from tlcli.runs import directory
 from tlcli.runs.calibration_record import CalibrationRecord, write_calibration_record
 from tlcli.system import files
 
+pytestmark = pytest.mark.usefixtures("thin_vgg16")
+
 NAMES = ("cats", "dogs", "eels")
 
 #: The ends of the last blocks, where they are not the top of the base.
@@ -30,7 +32,8 @@ BELOW_POOLING = {
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory) -> explained_model.ExplainedModel:
     path = tmp_path_factory.mktemp("run") / "model.keras"
-    return explained_model.open_run(save(network(size=(32, 32)), path, NAMES))
+    with thin_vgg16():
+        return explained_model.open_run(save(network(size=(32, 32)), path, NAMES))
 
 
 @pytest.mark.parametrize(

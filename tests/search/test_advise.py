@@ -212,6 +212,7 @@ def test_an_advice_is_a_recipe_that_can_be_trained(cli, shapes, write_recipe, tm
     assert f"{kept}: was changed since tlcli wrote it; move it elsewhere" in changed.stderr
 
 
+@pytest.mark.usefixtures("thin_vgg16")
 def test_a_trial_trains_a_head_and_then_the_base(shapes, write_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(tuning_trial, "HEAD_STEPS", 3)
     monkeypatch.setattr(tuning_trial, "TUNING_STEPS", 6)

@@ -55,6 +55,7 @@ def sequence(folder: Path) -> list[Any]:
     return [record["trials"], {**record["best"], "recipe": None, "run": None}]
 
 
+@pytest.mark.usefixtures("thin_vgg16")
 def test_a_search_from_the_recipe_to_the_winner(recipe, cli, photos, tmp_path):
     done = cli("tune", "-c", recipe, "--trials", TRIALS, "--seeds", 1, "--json",
                "--out", tmp_path / "best.yaml")  # fmt: skip
