@@ -24,11 +24,14 @@ help:
 	@echo "make build     the wheel and the source archive, checked as a package index checks them"
 	@echo "make smoke     the wheel, installed and tried in an environment of its own"
 
+# Compiling every file of the packages would take longer than compiling those that are imported.
+INSTALL := -m pip install --quiet --no-compile
+
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("tlcli needs Python 3.11 or newer; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python $(INSTALL) --upgrade "pip>=25.1"
+	$(BIN)/python $(INSTALL) --editable . --group dev
 	@touch $@
 
 demo: $(READY) $(DEMO)/digits
@@ -67,8 +70,8 @@ test-lowest: $(LOWEST)/.ready
 
 $(LOWEST)/.ready: lowest.txt
 	$(PYTHON) -m venv --clear $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --requirement lowest.txt
-	$(LOWEST)/bin/python -m pip install --quiet --no-deps --editable .
+	$(LOWEST)/bin/python $(INSTALL) --requirement lowest.txt
+	$(LOWEST)/bin/python $(INSTALL) --no-deps --editable .
 	@touch $@
 
 # lowest.txt anew, after a change of pyproject.toml.
@@ -129,7 +132,7 @@ build: $(READY)
 SMOKE := .smoke
 smoke: build
 	$(PYTHON) -m venv --clear $(SMOKE)
-	$(SMOKE)/bin/python -m pip install --quiet dist/*.whl
+	$(SMOKE)/bin/python $(INSTALL) dist/*.whl
 	cd $(SMOKE) && bin/tlcli sample photos && bin/tlcli init photos --base MobileNetV3Small \
 		&& bin/tlcli finetune --set base.weights=random --set base.image_size=32 \
 			--set "stages=[{name: head, epochs: 1}]" --cache-dir cache \

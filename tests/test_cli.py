@@ -257,11 +257,27 @@ def run_unread(*words: object, unread: str = "stdout", **environ: str) -> tuple[
     return done.returncode, done.stderr or ""
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+#: Command lines whose output nobody reads, and PYTHONUNBUFFERED; each takes a process.
+UNREAD = [("", ""), ("--help", "1"), ("schema", ""), ("bases", "1"), ("weights list --json", "")]
+MORE_UNREAD = [
+    "--version",
+    "weights",
+    "check --help",
+    "weights list --help",
+    "bases --json",
+    "cache",
+]
+
+
 @pytest.mark.parametrize(
-    "words",
-    ["", "--help", "--version", "weights", "check --help", "weights list --help", "schema", "bases",
-     "bases --json", "weights list --json", "cache"],
+    ("words", "unbuffered"),
+    [
+        *UNREAD,
+        *(pytest.param(words, "" if set_ else "1", marks=pytest.mark.slow)
+          for words, set_ in UNREAD),
+        *(pytest.param(words, set_, marks=pytest.mark.slow)
+          for words in MORE_UNREAD for set_ in ("", "1")),
+    ],
 )  # fmt: skip
 def test_a_reader_that_has_enough_is_no_error(words: str, unbuffered: str):
     assert run_unread(*words.split(), PYTHONUNBUFFERED=unbuffered) == (0, "")

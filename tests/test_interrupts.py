@@ -41,8 +41,16 @@ PhotoThumbnails(Path("/"), Path("/"), digests, 10**6).pictures(names, 50)
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize(
+    ("wait", "mode"),
+    [
+        pytest.param(
+            wait, mode, marks=pytest.mark.slow if mode == "deferred" and wait != "hash" else ()
+        )
+        for wait in WAITS
+        for mode in MODES
+    ],
+)
 def test_a_photo_that_cannot_be_opened(photos: Path, wait: str, mode: str):
     paths = sorted(photos.rglob("*.png"))
     with blocking(paths[3]):
