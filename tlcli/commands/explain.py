@@ -22,6 +22,7 @@ from tlcli.commands.photo_arguments import named_photos, with_photos
 if TYPE_CHECKING:
     from tlcli.errors import Problem
     from tlcli.explain.explain import ExplainResult
+    from tlcli.explain.explained_model import ExplainedModel
     from tlcli.explain.network_choice import NetworkChoice
     from tlcli.explain.why import NearestPhotos
 
@@ -60,8 +61,7 @@ def explain(
     _check_why(why, network)
     named = list(named_photos(photos))
     target = _sheet_target(named, method, out, force)
-    used = "float32" if precision == "auto" else precision
-    model = replace(network, raw=raw, precision=used).open_classifier()
+    model = _open(network, raw, precision)
     model.calibration.note()
     nearest = _find_nearest(model.name, named, why)
     from tlcli.explain import explain as explanations
@@ -71,6 +71,12 @@ def explain(
     print_result((result.text, result.value), json_)
     open_file(target, look and bool(result.value["sheet"]))
     _conclude(result, network)
+
+
+def _open(network: NetworkChoice, raw: bool, precision: str) -> ExplainedModel:
+    """The network in float32, unless another precision is named."""
+    used = "float32" if precision == "auto" else precision
+    return replace(network, raw=raw, precision=used).open_classifier()
 
 
 def _check_why(why: int | None, network: NetworkChoice) -> None:
