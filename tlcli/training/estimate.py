@@ -43,8 +43,9 @@ AUGMENT = 50.0
 UPDATE = 32.0
 #: Seconds of a training step beside its arithmetic.
 STEP = 0.008
-#: Seconds to trace and compile, for each layer: of a forward pass, and of a training step.
-COMPILE, COMPILE_STEP = 0.01, 0.03
+#: Seconds to trace and compile, for each layer: of a forward pass, and of a training step; and
+#: those of a step that has hardly any layers.
+COMPILE, COMPILE_STEP, COMPILE_STAGE = 0.005, 0.022, 0.25
 #: Bytes of a checkpoint for a parameter that trains, with two moments; and written in a second.
 CHECKPOINT, WRITTEN = 12.0, 180e6
 
@@ -267,7 +268,7 @@ def _row_bytes(plan: Plan, boundary: Boundary) -> float:
 def _compiling(plan: Plan, planned: StagePlan) -> float:
     """Seconds before the first step of a stage: its training step is compiled, and its scoring."""
     layers = _layers(plan, planned.cut, plan.row.top) + len(plan.recipe.head.hidden) + 3
-    return (COMPILE + COMPILE_STEP) * layers
+    return COMPILE_STAGE + (COMPILE + COMPILE_STEP) * layers
 
 
 def _checkpoint(planned: StagePlan) -> float:

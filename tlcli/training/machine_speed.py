@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tlcli.errors import ImageError
 from tlcli.images.decode import load_image
 from tlcli.images.loader import THREADS
 from tlcli.networks.precision import NO_GAIN, Speedup, expected_speedup
+from tlcli.system.machine import usable_processors, use_one_thread
 from tlcli.training.plan import Plan
 
 #: Seconds that each of the two measurements of arithmetic may take, and the decoding of photos.
@@ -79,11 +81,16 @@ def calibrate(items: Sequence[Item], size: tuple[int, int]) -> MachineSpeed:
     """Measure this machine for about half a second."""
     rng = np.random.default_rng(0)
     left, right = (rng.random((_SIDE, _SIDE), np.float32) for _ in range(2))
-    product = _seconds(lambda: left @ right)
+    workers = usable_processors()
+    # NumPy's own threads wait for each other, so that other work on the machine halves their speed
+    # and not that of TensorFlow. So each processor gets products of its own.
+    with use_one_thread(), ThreadPoolExecutor(workers) as pool:
+        product = _seconds(lambda: list(pool.map(lambda _: left @ right, range(workers))))
     # Larger than any cache, or the caches would be measured.
     source, target = np.ones(8_000_000, np.float32), np.empty(8_000_000, np.float32)
     moved = _seconds(lambda: np.add(source, 1, out=target))
-    return MachineSpeed(_SIDE**3 / product, 2 * source.nbytes / moved, _decoding(items, size))
+    multiply_adds = workers * _SIDE**3 / product
+    return MachineSpeed(multiply_adds, 2 * source.nbytes / moved, _decoding(items, size))
 
 
 def _seconds(act: Callable[[], Any]) -> float:
