@@ -78,6 +78,7 @@ RULES: dict[str, Callable[[RateCurve], float | None]] = {
     "suggested": RateCurve.suggested,
     "steepest": RateCurve.steepest,
     "valley": RateCurve.valley,
+    "below rise": RateCurve.below_rise,
 }
 
 

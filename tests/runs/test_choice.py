@@ -89,7 +89,9 @@ def keep_rates(run: directory.Run, suggested: float | None, **changes: object) -
         write_rate_test(folder, record.model_copy(update=changes))
 
 
-@pytest.mark.parametrize(("suggested", "words"), [(0.0042, "0.0042"), (None, "does not fall")])
+@pytest.mark.parametrize(
+    ("suggested", "words"), [(0.0042, "0.0042"), (None, '<td class="n">none</td>')]
+)
 def test_a_range_test_stands_beside_the_rate_of_the_run(run, suggested, words):
     keep_rates(run, suggested)
     choice = find_choice(run, read_recipe(run), read_split(run))

@@ -203,7 +203,7 @@ def test_live_views_and_mixing_are_tested_as_they_are_trained(recipe, cli):
 
 
 def test_a_high_rate_of_tuning_is_warned_of(recipe, cli, monkeypatch):
-    monkeypatch.setattr(RateCurve, "falls", True)
+    monkeypatch.setattr(RateCurve, "below_rise", lambda _: 0.001)
     low = TUNED.replace("0.001", "1.0e-9")
     done = cli("find-lr", "--config", recipe(low), "--stage", "top", "--seeds", "1")
     assert "is not below 1e-09, the rate of the stage before: " in done.stderr

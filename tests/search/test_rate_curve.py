@@ -12,6 +12,7 @@ from tlcli.search.rate_curve import (
     LOWEST,
     STEPS,
     Divergence,
+    find_rise,
     find_steepest,
     find_valley,
     join_tests,
@@ -85,6 +86,30 @@ def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested():
     assert curve.rates[35] < steepest < lowest
 
 
+def test_the_rise_is_where_the_losses_are_certainly_higher():
+    # The first 30 steps have a mean of 1 and a standard deviation of 0.1: 1.3 is the limit.
+    calm = [0.9, 1.1] * 15
+    assert find_rise(np.array([[*calm, *[1.0] * 20]])) is None
+    assert find_rise(np.array([[*calm, *[1.29] * 20]])) is None
+    # Of steps 40 to 44 with 1.2, 1.25, 1.6, 1.7, 1.8 the mean of 40, 41 and 42 is the first above.
+    tail = [*[1.0] * 10, 1.2, 1.25, 1.6, 1.7, 1.8]
+    assert find_rise(np.array([[*calm, *tail]])) == 41
+    # A single high step of one test among three is none.
+    others = [[*calm, *[1.0] * 15]] * 2
+    assert find_rise(np.array([[*calm, *[1.0] * 7, 2.0, *[1.0] * 7], *others])) is None
+    assert find_rise(np.array([[*calm, *tail]] * 3)) == 41
+
+
+def test_what_is_suggested_for_a_stage_that_goes_on_is_below_the_rise():
+    curve = join_tests([[*[0.9, 1.1] * 15, *[1.0] * 10, *[2.0] * 10]] * 2)
+    assert curve.rise == pytest.approx(swept_rates()[39]), "steps 38 to 40 have a mean of 1.33"
+    assert curve.below_rise() == pytest.approx(0.7 * swept_rates()[39])
+    assert join_tests([[1.0] * STEPS]).below_rise() is None
+    ended = join_tests([[1.0] * STEPS, [1.0] * 50])
+    assert ended.rise == swept_rates()[49], "the one that was shorter has diverged"
+    assert join_tests([[]]).below_rise() is None
+
+
 def falling(at: int, low: float = 0.2) -> list[float]:
     """A flat loss that falls from a step on, and then rises."""
     steps = np.arange(STEPS)
@@ -117,7 +142,8 @@ def test_a_loss_that_does_not_fall_suggests_nothing(losses: list[float]):
 def test_a_test_ends_where_the_loss_is_no_number_or_four_times_the_best():
     watch = Divergence()
     assert watch.ends_with(float("nan"))
-    assert not any(map(watch.ends_with, [0.001] + [1.0] * 30))  # the first loss was luck
+    # Before step 30 the mean of few photos is no best loss, and a high one no end.
+    assert not any(map(watch.ends_with, [0.001, 9.0] + [1.0] * 40))
     assert not watch.ends_with(30.0)
     assert watch.ends_with(400.0)
     assert Divergence().ends_with(float("inf"))

@@ -20,7 +20,7 @@ class RateTestRecord(RecordPart):
     Attributes:
         stage: its name; `freeze_until` is its boundary, None for a head.
         data: a fingerprint of the training photos with their labels.
-        suggested: the rate that is suggested; None where the curve does not fall.
+        suggested: the rate that is suggested; None where the curve suggests none.
         in_recipe: the rate that the recipe had.
         tests: with other orders of the photos, whose mean was looked at.
     """

@@ -49,8 +49,11 @@ class RateSearch:
 
     @property
     def suggested(self) -> float | None:
-        """The rate that is suggested; None where the curve does not fall."""
-        return self.curve.suggested()
+        """The rate that is suggested; None where the curve suggests none.
+
+        For a stage that tunes it lies below the rise of the loss, for others before its fall.
+        """
+        return self.curve.suggested() if self.before is None else self.curve.below_rise()
 
     def as_json(self) -> dict[str, Any]:
         """What `find-lr --json` prints."""
@@ -62,6 +65,7 @@ class RateSearch:
             "suggested": self.suggested,
             "valley": self.curve.valley(),
             "steepest": self.curve.steepest(),
+            "rise": self.curve.rise,
             "in_recipe": self.rate,
             "curve": [
                 dict(zip(("rate", "loss", "low", "high"), map(float, point), strict=True))

@@ -3,7 +3,9 @@
 The test is Smith's (WACV 2017, arXiv 1506.01186): the rate grows at every step, and the loss shows
 where training begins to pay and where it falls apart. Range, smoothing, the end of the test and the
 valley are those of fastai 2 (`Learner.lr_find`, `callback/schedule.py`), which also has a tenth of
-the rate with the lowest loss (`minimum`); `benchmarks/find_lr.py` holds them against grids.
+the rate with the lowest loss (`minimum`). A stage that goes on from another begins with photos that
+are learned for the most part. There the loss has little to fall, and what counts is where it rises.
+`benchmarks/find_lr.py` holds all of these against grids.
 """
 
 from __future__ import annotations
@@ -35,6 +37,13 @@ FIRST_LEFT_OUT, LAST_LEFT_OUT = STEPS // 10, 5
 #: that it is too high to train with.
 SAFE = 0.1
 
+#: The first steps, of rates that change little, by which a rise is judged; the steps whose mean has
+#: to be higher; and by how many standard deviations of a step.
+CALM_STEPS, RISE_STEPS, RISE = 30, 3, 3.0
+
+#: The share of the rate at which the loss rises that is suggested for a stage that goes on.
+BELOW_RISE = 0.7
+
 #: Steps over which the steepness is taken, half a power of ten: a single one is noise.
 STEEP_STEPS = 6
 
@@ -59,7 +68,8 @@ def smooth(losses: Sequence[float], beta: float = BETA) -> Array:
 class Divergence:
     """Watches the losses of a test, and says when it is over.
 
-    Unlike in fastai the first steps, whose mean is that of few photos, are no best loss.
+    Unlike in fastai that is not before `CALM_STEPS`, unless a loss is no number: the mean of few
+    photos is chance, all the more where a stage goes on and most of them are learned.
     """
 
     def __init__(self) -> None:
@@ -71,7 +81,7 @@ class Divergence:
         if not math.isfinite(loss):
             return True
         self._losses.append(loss)
-        if len(self._losses) <= FIRST_LEFT_OUT:
+        if len(self._losses) < CALM_STEPS:
             return False
         smoothed = float(smooth(self._losses)[-1])
         self._best = min(self._best, smoothed)
@@ -86,12 +96,15 @@ class RateCurve:
         rates: of the steps, shape (n,).
         loss: the smoothed loss, the mean of the tests, shape (n,).
         low, high: the lowest and the highest of the tests, shape (n,).
+        rise: the rate at which the loss rises, as `find_rise` says, or at which the first test has
+            diverged; None where neither is so.
     """
 
     rates: Array
     loss: Array
     low: Array
     high: Array
+    rise: float | None = None
 
     @property
     def judged(self) -> slice:
@@ -110,6 +123,10 @@ class RateCurve:
             return None
         return SAFE * float(self.rates[self.judged][int(self.loss[self.judged].argmin())])
 
+    def below_rise(self) -> float | None:
+        """What is suggested for a stage that goes on; None where the loss does not rise."""
+        return None if self.rise is None else BELOW_RISE * self.rise
+
     def valley(self) -> float | None:
         """The rate in the middle of the longest fall; None where the curve does not fall."""
         if not self.falls:
@@ -127,9 +144,29 @@ def join_tests(tests: Sequence[Sequence[float]]) -> RateCurve:
     """The curve of the losses of several tests; empty where one has none."""
     count = min(map(len, tests))
     smoothed = np.array([smooth(losses[:count]) for losses in tests]).reshape(len(tests), count)
+    rates = swept_rates()[:count]
+    rise = find_rise(np.array([losses[:count] for losses in tests])) if count else None
+    if rise is None and 0 < count < STEPS:
+        rise = count - 1
     return RateCurve(
-        swept_rates()[:count], smoothed.mean(axis=0), smoothed.min(axis=0), smoothed.max(axis=0)
-    )
+        rates, smoothed.mean(axis=0), smoothed.min(axis=0), smoothed.max(axis=0),
+        None if rise is None else float(rates[rise]),
+    )  # fmt: skip
+
+
+def find_rise(losses: Array) -> int | None:
+    """The first step at which the losses of several tests, (tests, steps), are certainly higher.
+
+    That is the middle of `RISE_STEPS` steps whose mean, over all tests, is above that of the first
+    `CALM_STEPS` by `RISE` standard deviations of a step. None where there is no such step.
+    """
+    calm = losses[:, :CALM_STEPS]
+    limit = float(calm.mean() + RISE * calm.std(axis=1).mean())
+    mean = losses.mean(axis=0)
+    for step in range(CALM_STEPS, len(mean) - RISE_STEPS + 1):
+        if float(mean[step : step + RISE_STEPS].mean()) > limit:
+            return step + RISE_STEPS // 2
+    return None
 
 
 def find_valley(loss: Array) -> int:

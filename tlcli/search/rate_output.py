@@ -13,7 +13,7 @@ from tlcli.runs.create import result_folder
 from tlcli.runs.probe_record import fingerprint_photos
 from tlcli.runs.rate_record import RATE_TEST, RATES, RateTestRecord, write_rate_test
 from tlcli.search.find_rate import RateSearch
-from tlcli.search.rate_curve import STEPS
+from tlcli.search.rate_curve import BELOW_RISE, STEPS
 from tlcli.search.write_rate import WrittenRate, rounded_rate, write_rate
 from tlcli.system import console, files
 from tlcli.training.plan import Plan
@@ -67,7 +67,6 @@ def raise_if_unwritten(written: WrittenRate | None) -> None:
 
 def describe_rates(found: RateSearch, folder: Path) -> str:
     """The rates that are suggested, beside that of the recipe."""
-    suggested, valley, steepest = found.suggested, found.curve.valley(), found.curve.steepest()
     tests = console.counted(len(found.ends), "test")
     ended = f"{found.diverged} diverged" if found.diverged else "none diverged"
     reached = f"{min(found.ends):.2g}"
@@ -77,18 +76,28 @@ def describe_rates(found: RateSearch, folder: Path) -> str:
         + _time_before(found.seconds["stages before"]),
         "",
     ]
-    if suggested is None or valley is None or steepest is None:
-        lines.append("the loss does not fall, so that no rate is suggested")
-    else:
-        rows = [
-            ("suggested", _shown(suggested), "a tenth of the rate with the lowest loss"),
-            ("steepest", _shown(steepest), "where the loss falls fastest"),
-            ("valley", _shown(valley), "the middle of the longest fall of the loss"),
-            ("in the recipe", _shown(found.rate), _distance(found.rate, suggested)),
-        ]
-        lines.append(console.table(("", "rate", ""), rows))
+    lines.append(_table(found) if found.suggested is not None else _why_none(found))
     lines += ["", f"kept in {folder}: {', '.join((RATE_TEST, *RATE_CHARTS))}"]
     return "\n".join(map(console.printable, lines))
+
+
+def _table(found: RateSearch) -> str:
+    tuned, curve, suggested = found.before is not None, found.curve, found.suggested
+    rates = (
+        ("suggested", suggested, f"{BELOW_RISE:.0%} of the rate at which the loss rises" if tuned
+         else "a tenth of the rate with the lowest loss"),
+        ("rise", curve.rise if tuned else None, "where the loss rises for certain"),
+        ("steepest", curve.steepest(), "where the loss falls fastest"),
+        ("valley", curve.valley(), "the middle of the longest fall of the loss"),
+        ("in the recipe", found.rate, _distance(found.rate, suggested or found.rate)),
+    )  # fmt: skip
+    rows = [(name, _shown(rate), what) for name, rate, what in rates if rate is not None]
+    return console.table(("", "rate", ""), rows)
+
+
+def _why_none(found: RateSearch) -> str:
+    verb = "fall" if found.before is None else "rise"
+    return f"the loss does not {verb}, so that no rate is suggested"
 
 
 def name_next_command(found: RateSearch, recipe: Recipe, number: int, *, written: bool) -> None:
@@ -159,14 +168,15 @@ def draw_rates(found: RateSearch, paths: Sequence[Path]) -> None:
 
 def _mark(axes: Any, found: RateSearch) -> None:
     """The suggested rates, as lines."""
-    for rate, name, colour, style in (
-        (found.suggested, "suggested", ORANGE.light, "-"),
-        (found.curve.steepest(), "steepest", ORANGE.light, "--"),
-        (found.curve.valley(), "valley", ORANGE.light, ":"),
-    ):
+    others = (
+        (("rise", found.curve.rise, "--"),)
+        if found.before is not None
+        else (("steepest", found.curve.steepest(), "--"), ("valley", found.curve.valley(), ":"))
+    )
+    for name, rate, style in (("suggested", found.suggested, "-"), *others):
         if rate is not None:
             label = f"{name}, {_shown(rate)}"
-            axes.axvline(rate, color=colour, linewidth=1.2, linestyle=style, label=label)
+            axes.axvline(rate, color=ORANGE.light, linewidth=1.2, linestyle=style, label=label)
 
 
 def keep_rates(found: RateSearch, folder: Path, plan: Plan, number: int) -> None:
