@@ -20,6 +20,7 @@ WRITTEN = """{
   "data": "/photos/\\udcff",
   "seen_in_training": 1,
   "copies": 1,
+  "precision": "mixed_bfloat16",
   "tta": 2,
   "without_tta": {"accuracy": 0.5, "log_loss": 0.75},
   "n": 2,
