@@ -76,6 +76,15 @@ def test_the_confusion_matrix(count: int, tmp_path: Path, drawn):
         assert min(image.size) > 300
 
 
+def test_short_names_stand_below_the_columns_of_any_number_of_classes(tmp_path: Path, drawn):
+    scores = measured(10)
+    digits = tuple(map(str, range(10)))
+    draw_confusion(scores.model_copy(update={"classes": digits}), tmp_path / "confusion.png")
+    (axes,) = drawn[0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(digits)
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(digits)
+
+
 def test_many_classes_have_neither_names_nor_numbers(tmp_path: Path, drawn):
     draw_confusion(measured(70), tmp_path / "confusion.png")
     (axes,) = drawn[0].axes

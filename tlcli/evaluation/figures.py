@@ -32,6 +32,9 @@ MOST_NAMED, MOST_NUMBERED = 60, 30
 #: The most classes whose names stand side by side below the columns, and their letters.
 MOST_WORDS, WORD = 6, 12
 
+#: Letters of names that stand there of any number of classes.
+NARROW = 3
+
 #: Ink, and faint lines.
 INK, FAINT = "#222222", "#bbbbbb"
 
@@ -108,8 +111,9 @@ def draw_confusion(scores: EvaluationScores, path: Path, subject: str = "") -> N
     from matplotlib.figure import Figure
 
     table, names = confusion_table(scores), scores.classes
-    named = len(names) <= MOST_WORDS
-    side = min(2.2 + (0.8 if named else 0.45) * len(names), 14.0)
+    narrow = all(len(name) <= NARROW for name in names)
+    named = narrow or len(names) <= MOST_WORDS
+    side = min(2.2 + (0.45 if narrow or not named else 0.8) * len(names), 14.0)
     with picture_style([*names, subject]):
         figure = Figure(figsize=(side + 1, side), layout="constrained")
         _add_title(figure, subject, scores.n)

@@ -36,7 +36,7 @@ from tlcli.training.work import work
 # has how well they fit.
 
 #: Cost of a multiplication of the backward pass: gradients of kernels run slower.
-BACKWARD = 1.5
+BACKWARD = 1.1
 #: Values moved to augment one channel of a pixel.
 AUGMENT = 50.0
 #: Bytes that Adam moves for a parameter: gradient, two moments and the parameter, read and written.
