@@ -25,12 +25,12 @@ from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.networks.precision import foresee_precision
 from tlcli.pretrained.weights import WeightSource
 from tlcli.recipe.recipe import Recipe
-from tlcli.recipe.settings import RANDOM
 from tlcli.recipe.stage_settings import LBFGS, Stage
 from tlcli.system import console
 from tlcli.training import memory, run_room
 from tlcli.training.parent import Parent
 from tlcli.training.preflight import Preflight, check_classes, check_validation
+from tlcli.training.settling import find_unsettled
 from tlcli.training.stage_plan import StagePlan, stage_plans
 
 
@@ -190,33 +190,10 @@ def make_plan(checked: Preflight, *, share: Share = WHOLE) -> Plan:
     ]
     if errors := [problem for problem in shortages if problem.severity == "error"]:
         raise TlcliError(errors)
-    problems = (*checked.all_problems, *shortages, *_unsettled_statistics(recipe, stages))
+    problems = (*checked.all_problems, *shortages, *find_unsettled(recipe, stages))
     plan = Plan(recipe, index, source, stages, needed, checked.cache, problems)
     plan = replace(plan, parent=checked.parent)
     return replace(plan, precision_why=choice.why) if choice else plan
-
-
-#: The share of the statistics that batch norm begins with that may be left when training ends.
-UNSETTLED = 0.05
-
-
-def _unsettled_statistics(recipe: Recipe, stages: Iterable[StagePlan]) -> Iterator[Problem]:
-    """A warning where batch norm that begins at random has too few steps to know its statistics."""
-    row = BASES[recipe.base.name]
-    momentum = row.batch_norm_momentum
-    if momentum is None or recipe.base.batch_norm == "frozen" or recipe.base.weights != RANDOM:
-        return
-    steps = sum(planned.steps * planned.stage.epochs for planned in stages)
-    if momentum**steps > UNSETTLED:
-        yield Problem(
-            recipe.where("base", "name"),
-            f"batch norm of {row.name} keeps {momentum:g} of its running mean and variance in each "
-            f"step, so that after {steps:,} steps {momentum**steps:.0%} are still those of the "
-            "beginning: validation can stay at chance while training does well",
-            f"train {math.ceil(math.log(UNSETTLED, momentum)):,} steps or more, or take a base "
-            "with a lower momentum, such as EfficientNetV2B0 (0.9)",
-            "warning",
-        )
 
 
 def choose_precision(plan: Plan) -> Plan:
