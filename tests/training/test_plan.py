@@ -341,9 +341,10 @@ def test_check_of_what_is_right_and_of_what_is_no_recipe(load, write_recipe):
         (
             "SmallResNet",
             "stages=[{name: all, freeze_until: pixels, epochs: 400, early_stopping: 5}]",
-            "keeps 0.99 of its running mean and variance in each step, so that after 6 steps (early "
-            "stopping may end then) 94% are still those of the beginning: validation can stay at "
-            "chance while training does well; let early_stopping wait longer: 299 steps are enough",
+            "keeps 0.99 of its running mean and variance in each step, so that after 6 steps "
+            "(early stopping may end then) 94% are still those of the beginning: validation can "
+            "stay at chance while training does well; let early_stopping wait longer: 299 steps "
+            "are enough",
         ),
         ("MobileNetV2", "base.batch_norm=frozen", ""),
         ("EfficientNetV2B0", "batch_size=8", ""),
