@@ -24,6 +24,7 @@ from tlcli.runs.instant_file import InstantFileError, read_instant_file
 from tlcli.runs.model_file import read_card, run_of_model
 from tlcli.system import console, files
 from tlcli.system.machine import processor_name, usable_processors
+from tlcli.system.measured_speeds import keep_speeds, read_speeds
 
 #: From so many photos on, the time for each counts more than the start of TensorFlow.
 MANY_PHOTOS = 500
@@ -140,7 +141,7 @@ def _faster(
     """Of both engines for the model the one that takes less time for a batch on this machine."""
     cache = files.cache_folder() / SPEEDS
     key = _speed_key(card, precision)
-    speeds = _read_speeds(cache)
+    speeds = read_speeds(cache, _parse_speeds)
     engines: dict[str, FeatureEngine] = {"instant": engine}
     if key not in speeds:
         pixels = np.zeros((BATCH_SIZE, *card["image_size"], 3), np.float32)
@@ -148,11 +149,7 @@ def _faster(
         speeds[key] = {
             name: min(time_calls(each, pixels, _CALLS)) for name, each in engines.items()
         }
-        try:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            files.write_json(cache, speeds)
-        except OSError as error:
-            console.warn(f"{cache}: cannot be written ({error}); the next command measures again")
+        keep_speeds(cache, speeds)
     seconds = speeds[key]
     rate = {name: BATCH_SIZE / each for name, each in seconds.items()}
     why = f"{rate['instant']:.0f} photos/s with it, {rate['keras']:.0f} with Keras on this machine"
@@ -177,14 +174,9 @@ def _speed_key(card: dict[str, Any], precision: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _read_speeds(path: Path) -> dict[str, dict[str, float]]:
-    """What was measured before; nothing of it where the file is damaged."""
-    try:
-        value = files.read_json(path)
-        return {
-            str(key): {name: float(speeds[name]) for name in ("instant", "keras")}
-            for key, speeds in value.items()
-            if all(speeds[name] > 0 for name in ("instant", "keras"))
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
+def _parse_speeds(value: Any) -> dict[str, dict[str, float]]:
+    return {
+        str(key): {name: float(speeds[name]) for name in ("instant", "keras")}
+        for key, speeds in value.items()
+        if all(speeds[name] > 0 for name in ("instant", "keras"))
+    }

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from tlcli.networks.conv_gradients import forward_convolutions, stand_ins
 from tlcli.networks.framework import has_onednn, keras, tf
 from tlcli.networks.precision import machine_key
-from tlcli.system import console, files, signals
+from tlcli.system import console, signals
+from tlcli.system.measured_speeds import keep_speeds, read_speeds
 
 #: The file in the cache folder with what was measured on this machine.
 SPEEDS = "kernel_gradients.json"
@@ -96,7 +97,7 @@ def choose_products(layers: Iterable[Any], batch_size: int, cache: Path) -> tupl
     found = {layer.name: _describe(layer, batch_size) for layer in layers if _is_suitable(layer)}
     found = {name: each for name, each in found.items() if _is_worth_it(each)}
     path, machine = cache / SPEEDS, machine_key()
-    kept = _read_speeds(path)
+    kept = read_speeds(path, _parse_speeds)
     known = kept.setdefault(machine, {})
     new = {each for each in found.values() if str(each) not in known}
     if new:
@@ -104,11 +105,7 @@ def choose_products(layers: Iterable[Any], batch_size: int, cache: Path) -> tupl
             for each in sorted(new):
                 known[str(each)] = round(measure_gain(each), 3)
                 signals.raise_if_interrupted()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_json(path, kept)
-        except OSError as error:
-            console.warn(f"{path}: cannot be written ({error}); the next command measures again")
+        keep_speeds(path, kept)
     return tuple(name for name, each in found.items() if known[str(each)] >= GAIN)
 
 
@@ -219,14 +216,8 @@ def _describe(layer: Any, batch_size: int) -> Convolution:
     )  # fmt: skip
 
 
-def _read_speeds(path: Path) -> dict[str, dict[str, float]]:
-    """What was measured before, by kind of machine; nothing of it where the file is damaged."""
-    try:
-        value = files.read_json(path)
-        speeds = {
-            str(machine): {str(key): float(gain) for key, gain in gains.items()}
-            for machine, gains in value.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-    return speeds
+def _parse_speeds(value: Any) -> dict[str, dict[str, float]]:
+    return {
+        str(machine): {str(key): float(gain) for key, gain in gains.items()}
+        for machine, gains in value.items()
+    }

@@ -21,8 +21,9 @@ from typing import Any, Literal, get_args
 
 from tlcli.errors import Problem, TlcliError, suggestion
 from tlcli.networks import bases
-from tlcli.system import console, files
+from tlcli.system import console
 from tlcli.system.machine import bfloat16_units, gpu_names, processor_name, usable_processors
+from tlcli.system.measured_speeds import keep_speeds, read_speeds
 
 #: How a base may compute, as Keras' policies; weights are float32 in each.
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -107,7 +108,7 @@ def foresee_precision(base: str, cache: Path) -> Choice:
         if "amx_bf16" in units and not _limits_instructions():
             return Choice("mixed_bfloat16", "this processor has amx_bf16")
     key = machine_key()
-    speedup = _memory.get(key) or _read_speeds(cache / SPEEDS).get(key)
+    speedup = _memory.get(key) or read_speeds(cache / SPEEDS, _parse_speeds).get(key)
     if speedup is not None:
         return _judge(speedup)
     device = gpus[0] if gpus else f"{units[0]} alone"
@@ -122,19 +123,15 @@ def choose_precision(base: str, cache: Path) -> Choice:
     speedup, key = measure_speedup(), machine_key()
     _memory[key] = speedup
     path = cache / SPEEDS
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        speeds = {**_read_speeds(path), key: speedup}
-        files.write_json(path, {name: asdict(each) for name, each in speeds.items()})
-    except OSError as error:
-        console.warn(f"{path}: cannot be written ({error}); the next command measures again")
+    speeds = {**read_speeds(path, _parse_speeds), key: speedup}
+    keep_speeds(path, {name: asdict(each) for name, each in speeds.items()})
     return _judge(speedup)
 
 
 def expected_speedup(cache: Path) -> Speedup:
     """What bfloat16 gains on this machine: as it was measured, or as others like it gain."""
     key = machine_key()
-    kept = _memory.get(key) or _read_speeds(cache / SPEEDS).get(key)
+    kept = _memory.get(key) or read_speeds(cache / SPEEDS, _parse_speeds).get(key)
     if kept is not None:
         return kept
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in ("0", "false"):
@@ -184,13 +181,8 @@ def machine_key() -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _read_speeds(path: Path) -> dict[str, Speedup]:
-    """What was measured before; nothing of it where the file is damaged."""
-    try:
-        value = files.read_json(path)
-        speeds = {str(k): Speedup(float(v["forward"]), float(v["step"])) for k, v in value.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
+def _parse_speeds(value: Any) -> dict[str, Speedup]:
+    speeds = {str(k): Speedup(float(v["forward"]), float(v["step"])) for k, v in value.items()}
     return {k: v for k, v in speeds.items() if math.isfinite(v.forward + v.step)}
 
 

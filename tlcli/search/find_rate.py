@@ -48,12 +48,17 @@ class RateSearch:
     seconds: dict[str, float]
 
     @property
+    def tunes(self) -> bool:
+        """Whether the stage goes on from another."""
+        return self.before is not None
+
+    @property
     def suggested(self) -> float | None:
         """The rate that is suggested; None where the curve suggests none.
 
         For a stage that tunes it lies below the rise of the loss, for others before its fall.
         """
-        return self.curve.suggested() if self.before is None else self.curve.below_rise()
+        return self.curve.below_rise() if self.tunes else self.curve.suggested()
 
     def as_json(self) -> dict[str, Any]:
         """What `find-lr --json` prints."""

@@ -56,7 +56,7 @@ def swept_rates() -> Array:
     return np.geomspace(LOWEST, HIGHEST, STEPS)
 
 
-def smooth(losses: Sequence[float], beta: float = BETA) -> Array:
+def smooth(losses: Sequence[float] | Array, beta: float = BETA) -> Array:
     """The exponential moving average, corrected for its start at zero, as in Adam."""
     means, mean = [], 0.0
     for count, loss in enumerate(losses, 1):
@@ -143,9 +143,10 @@ class RateCurve:
 def join_tests(tests: Sequence[Sequence[float]]) -> RateCurve:
     """The curve of the losses of several tests; empty where one has none."""
     count = min(map(len, tests))
-    smoothed = np.array([smooth(losses[:count]) for losses in tests]).reshape(len(tests), count)
+    together = np.array([losses[:count] for losses in tests]).reshape(len(tests), count)
+    smoothed = np.array([smooth(losses) for losses in together]).reshape(together.shape)
     rates = swept_rates()[:count]
-    rise = find_rise(np.array([losses[:count] for losses in tests])) if count else None
+    rise = find_rise(together) if count else None
     if rise is None and 0 < count < STEPS:
         rise = count - 1
     return RateCurve(

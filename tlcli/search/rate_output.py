@@ -76,28 +76,28 @@ def describe_rates(found: RateSearch, folder: Path) -> str:
         + _time_before(found.seconds["stages before"]),
         "",
     ]
-    lines.append(_table(found) if found.suggested is not None else _why_none(found))
+    if (suggested := found.suggested) is not None:
+        lines.append(_table(found, suggested))
+    else:
+        verb = "rise" if found.tunes else "fall"
+        lines.append(f"the loss does not {verb}, so that no rate is suggested")
     lines += ["", f"kept in {folder}: {', '.join((RATE_TEST, *RATE_CHARTS))}"]
     return "\n".join(map(console.printable, lines))
 
 
-def _table(found: RateSearch) -> str:
-    tuned, curve, suggested = found.before is not None, found.curve, found.suggested
+def _table(found: RateSearch, suggested: float) -> str:
+    curve, why = found.curve, "a tenth of the rate with the lowest loss"
+    if found.tunes:
+        why = f"{BELOW_RISE:.0%} of the rate at which the loss rises"
     rates = (
-        ("suggested", suggested, f"{BELOW_RISE:.0%} of the rate at which the loss rises" if tuned
-         else "a tenth of the rate with the lowest loss"),
-        ("rise", curve.rise if tuned else None, "where the loss rises for certain"),
+        ("suggested", suggested, why),
+        ("rise", curve.rise if found.tunes else None, "where the loss rises for certain"),
         ("steepest", curve.steepest(), "where the loss falls fastest"),
         ("valley", curve.valley(), "the middle of the longest fall of the loss"),
-        ("in the recipe", found.rate, _distance(found.rate, suggested or found.rate)),
+        ("in the recipe", found.rate, _distance(found.rate, suggested)),
     )  # fmt: skip
     rows = [(name, _shown(rate), what) for name, rate, what in rates if rate is not None]
     return console.table(("", "rate", ""), rows)
-
-
-def _why_none(found: RateSearch) -> str:
-    verb = "fall" if found.before is None else "rise"
-    return f"the loss does not {verb}, so that no rate is suggested"
 
 
 def name_next_command(found: RateSearch, recipe: Recipe, number: int, *, written: bool) -> None:
@@ -170,7 +170,7 @@ def _mark(axes: Any, found: RateSearch) -> None:
     """The suggested rates, as lines."""
     others = (
         (("rise", found.curve.rise, "--"),)
-        if found.before is not None
+        if found.tunes
         else (("steepest", found.curve.steepest(), "--"), ("valley", found.curve.valley(), ":"))
     )
     for name, rate, style in (("suggested", found.suggested, "-"), *others):
