@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
+from command_pages import commands_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from tlcli.cli import main
 from tlcli.recipe.recipe import recipe_schema
 from tlcli.runs import calibration_record, directory, evaluation_records, records
 
@@ -36,9 +35,6 @@ ELSEWHERE = {
 }
 
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
-
-#: Columns of a help text.
-WIDTH = 80
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -211,40 +207,6 @@ def _value_text(value: Any) -> str:
         return "see below"
     text = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
     return f"`{text}`"
-
-
-# The commands
-
-
-def commands_page() -> str:
-    """The help of every command, as a terminal of `WIDTH` columns shows it."""
-    lines = [
-        "# Every command",
-        "",
-        "What `tlcli COMMAND --help` prints. Results go to stdout, notes and progress to stderr.",
-        "",
-    ]
-    for words, command in [(("tlcli",), main), *_commands(main, ("tlcli",))]:
-        lines += ["#" * min(len(words) + 1, 4) + f" {' '.join(words)}", "", "```text"]
-        lines += [_help(words, command), "```", ""]
-    return "\n".join(lines)
-
-
-def _commands(
-    group: click.Group, words: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in sorted(group.commands.items()):
-        yield (*words, name), command
-        if isinstance(command, click.Group):
-            yield from _commands(command, (*words, name))
-
-
-def _help(words: tuple[str, ...], command: click.Command) -> str:
-    context = click.Context(
-        command, info_name=" ".join(words), terminal_width=WIDTH, max_content_width=WIDTH,
-        help_option_names=["-h", "--help"],
-    )  # fmt: skip
-    return command.get_help(context).rstrip()
 
 
 # The files of a run

@@ -83,7 +83,8 @@ def test_the_bare_name_of_a_group_is_no_mistake(cli, path: tuple[str, ...]):
 
 
 def test_the_version(cli):
-    assert cli("--version").stdout == f"tlcli, version {__version__}\n"
+    for option in ("--version", "-V"):
+        assert cli(option).stdout == f"tlcli, version {__version__}\n"
 
 
 def test_python_dash_m():

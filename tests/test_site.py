@@ -103,6 +103,22 @@ def test_the_reference_has_every_option_of_every_command():
         assert [word for word in shown if word not in found[1]] == [], words
 
 
+def test_the_reference_has_a_table_of_the_options_that_commands_share():
+    text = site_pages.commands_page()
+    rows = {
+        cells[0]: cells[1:]
+        for line in re.findall(r"^\| (`.*) \|$", text, re.M)
+        for cells in [[cell.strip() for cell in line.split("|")]]
+    }
+    none, all_of_them = [""] * 7, ["●"] * 7
+    assert "| `-c --config` | `-s --set` | `-o --out` | `-f --force` | `--open` |" in text
+    assert rows["`evaluate`"] == ["`RUN`, `-r`", *all_of_them]
+    assert rows["`compare`"] == ["`RUN RUN`", *none[:5], "●", "●"]
+    assert rows["`finetune`"] == ["`--from`, `--resume`", *all_of_them[:4], "", "●", "●"]
+    assert rows["`schema`"] == ["", *none]
+    assert "`audit`" not in rows and len(rows) == 42
+
+
 def test_the_reference_has_every_file_of_a_run():
     text = site_pages.run_files_page()
     rows = dict(re.findall(r"^\| `([^`]+)` \| (.*) \|$", text, re.M))

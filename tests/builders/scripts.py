@@ -22,5 +22,7 @@ def load_script(path: str, monkeypatch: pytest.MonkeyPatch | None = None) -> Mod
     module = importlib.util.module_from_spec(spec)
     if monkeypatch is not None:
         monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend((ROOT / path).parent)  # as for a program: scripts beside it
+        spec.loader.exec_module(module)
     return module

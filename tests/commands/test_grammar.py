@@ -91,6 +91,16 @@ def test_where_a_run_is_named_the_folder_of_the_runs_can_be_named(name: str):
             assert isinstance(option.type, RunName)
     optional = [each for each in named if isinstance(each, click.Argument) and not each.required]
     assert takes(command, "--run") or not optional  # RUN, or --run RUN
+    words = [each for each in command.params if isinstance(each, click.Argument)]
+    if takes(command, "--run") and not takes(command, "--config"):
+        assert words  # a bare word is a run where no photo is expected
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_what_a_command_takes_it_takes_with_its_companion(name: str):
+    command = LEAVES[name]
+    assert takes(command, "--force") or not takes(command, "--out")
+    assert takes(command, "--config") == takes(command, "--set")
 
 
 def test_what_is_written_to_be_looked_at_can_be_opened():

@@ -148,4 +148,10 @@ def test_a_sheet_shows_the_neighbours(cli, run: Run, tmp_path: Path):
         assert cells.std(axis=0).max() > 0, "photos, not grey squares"
     Path("mine.png").write_bytes(b"a picture of somebody else's")
     refused = cli("predict", photo, "--run", run.path, "--why-sheet", "mine.png")
-    assert "exists already, and is not by tlcli; name another" in refused.stderr
+    assert refused.stderr.endswith(
+        "error: --why-sheet mine.png: exists already; name another, or replace it with --force\n"
+    )
+    words = ["predict", photo, "--run", run.path, "--why-sheet", "mine.png", "--force"]
+    assert cli(*words).exit_code == 0
+    with Image.open("mine.png") as sheet:
+        assert sheet.format == "PNG"

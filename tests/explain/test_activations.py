@@ -101,5 +101,11 @@ def test_the_command(model, photos, cli, tmp_path):
     assert bad.exit_code == 1 and "not an image" in bad.stderr
     both = cli("visualize", "activations", photo, "--run", model, "--base", "VGG16")
     assert both.exit_code == 2 and "--run and --base: give only one of them" in both.stderr
+    both = cli("visualize", "filters", model, "--base", "VGG16", "--layer", "block1_conv1")
+    assert both.exit_code == 2 and "RUN and --base: give only one of them" in both.stderr
+    both = cli("visualize", "filters", model, "--run", model, "--layer", "block1_conv1")
+    assert both.exit_code == 2 and "RUN and --run: name the run once" in both.stderr
+    unknown = cli("visualize", "filters", model, "--layer", "block9")
+    assert unknown.exit_code == 1 and "block9" in unknown.stderr
     unknown = cli("visualize", "activations", photo, "--base", "VGG61")
     assert "--base VGG61: is not a base tlcli knows; did you mean 'VGG" in unknown.stderr

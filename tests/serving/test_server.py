@@ -199,10 +199,11 @@ def test_an_address_in_use_an_unknown_run_and_an_address_of_another_machine(cli,
         assert result.exit_code == 1
         hint = "stop what listens there, or name another port; 0 is any free one"
         assert result.stderr == f"error: --port {port}: is in use; {hint}\n"
-    result = cli("serve", "--run", "nowhere", "--port", 0)
-    assert (result.exit_code, result.stderr) == (
-        1, "error: --run nowhere: no such run; train one with `tlcli finetune`\n"
-    )  # fmt: skip
+    for words in (["--run", "nowhere"], ["nowhere"]):
+        result = cli("serve", *words, "--port", 0)
+        assert (result.exit_code, result.stderr) == (
+            1, "error: --run nowhere: no such run; train one with `tlcli finetune`\n"
+        )  # fmt: skip
     result = cli("serve", "--host", "192.0.2.1", "--port", 0)
     assert result.exit_code == 1
     assert result.stderr.endswith("name an address of this machine\n")

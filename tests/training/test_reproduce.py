@@ -16,7 +16,7 @@ from tlcli.errors import RunError
 from tlcli.recipe.load import load_recipe
 from tlcli.runs import directory
 from tlcli.runs.calibration_record import read_calibration_record, write_calibration_record
-from tlcli.training import reproduce
+from tlcli.training import repetition, reproduce
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.train import train
@@ -92,21 +92,22 @@ def test_it_is_identical_or_says_where_it_first_differs(run, cli, trained: Home,
     assert "epoch" not in done.stderr
     assert done.stderr == (
         f"the latest run: {run.name}\n"
-        f"{again.path}: is its repetition already, which is compared once more\n"
+        f"{again.path}: is its repetition already, which is compared once more; "
+        "--force trains it again\n"
     )
     record = read_calibration_record(run)
     assert record is not None and record.temperature is not None
     write_calibration_record(run, record.model_copy(update={"temperature": 7.5}))
     assert (
-        reproduce.compare(run, again)
+        repetition.compare(run, again)
         .text()
         .startswith("different, first at the calibration: temperature was 7.5, is now ")
     )
     run.file(directory.CALIBRATION).unlink()  # as in a run of 0.1.0
-    assert reproduce.compare(run, again).difference is None
+    assert repetition.compare(run, again).difference is None
     write_calibration_record(run, record)
     change(run, 2, val_loss=0.25, seconds=9.0)
-    compared = reproduce.compare(run, again)
+    compared = repetition.compare(run, again)
     assert compared.difference is not None
     assert (compared.difference.where, compared.difference.what, compared.difference.then) == (
         "stage 'head', epoch 2", "val_loss", 0.25
@@ -143,7 +144,7 @@ def test_weights_are_compared_bit_by_bit(run, tmp_path: Path):
     bias[1] += 1e-6
     layer.set_weights([kernel, bias])
     model.save(other.file(directory.MODEL))
-    found = reproduce.compare(run, other).difference
+    found = repetition.compare(run, other).difference
     assert found is not None
     assert found.where.startswith("tensor layers/dense")
     assert found.what == "value [1]"
@@ -171,7 +172,7 @@ def test_what_else_has_changed_is_told(run, tmp_path: Path):
     record["machine"]["variables"] = {"OMP_NUM_THREADS": "1"}
     del record["machine"]["cores"]  # as if another version of tlcli had recorded it
     other.file(directory.RECORD).write_text(json.dumps(record), encoding="utf-8")
-    compared = reproduce.compare(run, other)
+    compared = repetition.compare(run, other)
     assert compared.difference is None
     before = run.read(directory.RECORD)["versions"]["keras"]
     assert compared.circumstances == (
@@ -202,7 +203,7 @@ def test_a_run_records_what_its_bits_hang_on(run):
 
 def test_only_its_repetition_may_be_where_that_goes(run, cli):
     again = directory.Run(Path(f"{run.path}-again"))
-    hint = "name another folder with --out, or remove this one\n"
+    hint = "name another folder with --out, or replace it with --force\n"
     shutil.copytree(run.path, again.path)
     record = run.record()
     for changed in ({"dataset_fingerprint": "x"}, []):
@@ -210,11 +211,30 @@ def test_only_its_repetition_may_be_where_that_goes(run, cli):
         again.file(directory.RECORD).write_text(json.dumps(value), encoding="utf-8")
         done = cli("reproduce")
         assert done.exit_code == 1
-        assert "--force" not in done.stderr
         assert done.stderr.endswith(hint)
-    done = cli("reproduce", run.path, "--out", run.path)
-    assert done.stderr == (
-        f"error: --out {run.path}: is the run itself; name another folder with --out\n"
+    for words in ([], ["--force"]):
+        done = cli("reproduce", run.path, "--out", run.path, *words)
+        assert done.stderr == (
+            f"error: --out {run.path}: is the run itself; name another folder with --out\n"
+        )
+
+
+def test_force_trains_again_in_the_place_of_another_run(run, cli):
+    again = directory.Run(Path(f"{run.path}-again"))
+    shutil.copytree(run.path, again.path)
+    record = {**run.record(), "dataset_fingerprint": "x"}
+    again.file(directory.RECORD).write_text(json.dumps(record), encoding="utf-8")
+    change(again, 1, val_loss=0.25)
+    done = cli("reproduce", "--force")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("identical: the metrics of 2 epochs")
+    assert "epoch" in done.stderr
+    again.file(directory.METRICS).write_text("", encoding="utf-8")
+    assert cli("reproduce").exit_code == 1, "a repetition is there, with fewer epochs"
+    done = cli("reproduce", "--force")
+    assert done.stdout.startswith("identical: the metrics of 2 epochs")
+    assert sorted(path.name for path in run.path.parent.iterdir() if path.is_dir()) == sorted(
+        [run.name, again.name, "latest"]
     )
 
 

@@ -11,6 +11,7 @@ import click
 
 from tlcli.commands.names import BASE, RUN
 from tlcli.commands.options import (
+    NAMED_TWICE,
     PATH,
     Command,
     with_offline,
@@ -56,24 +57,31 @@ def with_network(weights_help: str) -> Callable[[Command], Command]:
 
 
 def _with_choice(command: Command) -> Command:
-    """Have a command take one `network` in the place of what the options say of it."""
+    """Have a command take one `network` in the place of what the options say of it.
+
+    The run may also be the argument `run`, of a command that has one.
+    """
 
     @functools.wraps(command)
     def with_choice(
         *arguments: Any,
+        run: str | None = None,
         run_name: str | None,
         base: str | None,
         weights_file: Path | None,
         access: WeightsAccess,
         **options: Any,
     ) -> Any:
-        if run_name and base:
-            raise click.UsageError("--run and --base: give only one of them")
+        if run and run_name:
+            raise click.UsageError(NAMED_TWICE)
+        if (run or run_name) and base:
+            word = "RUN" if run else "--run"
+            raise click.UsageError(f"{word} and --base: give only one of them")
         if weights_file and not base:
             raise click.UsageError("--weights needs --base: a run has its own weights")
         from tlcli.explain.network_choice import NetworkChoice
 
-        network = NetworkChoice(run_name, base, weights_file, access)
+        network = NetworkChoice(run or run_name, base, weights_file, access)
         return command(*arguments, network=network, **options)
 
     return cast(Command, with_choice)

@@ -105,19 +105,26 @@ _SET = click.option(
 )
 
 
+#: What is wrong where both ways to name a run were used.
+NAMED_TWICE = "RUN and --run: name the run once"
+
+#: Add the argument RUN.
+with_run_word = click.argument("run", required=False, type=RUN)
+
+
 def with_run(command: Command) -> Command:
     """Add the argument RUN and the option --run; the command takes `run_name` from either."""
 
     @functools.wraps(command)
     def with_name(*arguments: Any, run: str | None, run_name: str | None, **options: Any) -> Any:
         if run and run_name:
-            raise click.UsageError("RUN and --run: name the run once")
+            raise click.UsageError(NAMED_TWICE)
         return command(*arguments, run_name=run or run_name, **options)
 
     text = "A run directory, or its name; the same as RUN.  [default: runs/latest]"
     placed = with_runs_dir(cast(Command, with_name))
     named = click.option("--run", "run_name", type=RUN, help=text)(placed)
-    return click.argument("run", required=False, type=RUN)(named)
+    return with_run_word(named)
 
 
 def renamed(old: str, new: str) -> Callable[[Command], Command]:

@@ -53,6 +53,7 @@ SHEET_NEIGHBOURS = 5
               help="Name the N training photos that are most like each photo.")  # fmt: skip
 @click.option("--why-sheet", "sheet", type=PATH, metavar="FILE.png",
               help="Draw each photo beside these. Without --why: the 5 nearest.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace that file even if it is not by tlcli.")
 @click.option("--engine", type=click.Choice(["keras", "instant"]),
               help="What computes: TensorFlow, or LiteRT, which starts at once. "
               "[default: the one that is done first]")  # fmt: skip
@@ -62,8 +63,8 @@ SHEET_NEIGHBOURS = 5
 @click.option("--json", "json_", is_flag=True, help="The same as --format json.")
 def predict(
     photos: tuple[str, ...], run_name: str | None, top: int, raw: bool, tta: int, form: str,
-    unknown: bool, why: int | None, sheet: Path | None, engine: EngineName | None,
-    precision: str, verbose: bool, look: bool, json_: bool,
+    unknown: bool, why: int | None, sheet: Path | None, force: bool,
+    engine: EngineName | None, precision: str, verbose: bool, look: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Classify photos: files, folders, patterns, or - for a list on stdin.
 
@@ -74,7 +75,7 @@ def predict(
       tlcli predict photo.jpg --why 3 --why-sheet why.png
     """
     form = _choose_format(form, json_)
-    sheet = _check_sheet(sheet)
+    sheet = _check_sheet(sheet, force=force)
     from tlcli.evaluation.engines import MANY_PHOTOS
     from tlcli.evaluation.predict import Predictor
 
@@ -107,13 +108,13 @@ def _note_engine(predictor: Predictor, verbose: bool) -> None:
         console.note(f"engine: {predictor.engine.name} ({predictor.engine_reason})")
 
 
-def _check_sheet(path: Path | None) -> Path | None:
+def _check_sheet(path: Path | None, *, force: bool) -> Path | None:
     """The file of --why-sheet; a `TlcliError` where no PNG may be written there."""
     if path is None:
         return None
     from tlcli.images.contact_sheet import sheet_path
 
-    return sheet_path(path, "", force=False, option="--why-sheet")
+    return sheet_path(path, "", force=force, option="--why-sheet")
 
 
 @contextmanager

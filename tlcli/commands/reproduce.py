@@ -24,6 +24,7 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @click.command()
 @with_run
 @click.option("--out", type=PATH, help="Where to put the repeated run. [default: RUN-again]")
+@click.option("--force", is_flag=True, help="Train again, and replace the run that is there.")
 @with_data
 @click.option("--weights-file", type=PATH,
               help="Where the weights file of the run is now, if it was moved.")  # fmt: skip
@@ -36,8 +37,9 @@ from tlcli.pretrained.weight_access import WeightsAccess
 @with_json
 @with_weights_access
 def reproduce(
-    run_name: str | None, out: Path | None, data: Path | None, weights_file: Path | None,
-    start: Path | None, cache_dir: Path | None, json_: bool, access: WeightsAccess,
+    run_name: str | None, out: Path | None, force: bool, data: Path | None,
+    weights_file: Path | None, start: Path | None, cache_dir: Path | None, json_: bool,
+    access: WeightsAccess,
 ) -> None:  # fmt: skip
     """Train a run again from its own record and compare: identical, or where it first differs.
 
@@ -51,6 +53,7 @@ def reproduce(
     compared = reproduction.reproduce(
         run_name,
         out=out,
+        force=force,
         cache=cache_dir,
         data=data,
         weights=weights_file,

@@ -14,9 +14,10 @@ _COUNT = click.IntRange(min=1)
 
 
 @click.command()
+@click.argument("words", metavar="[RUN]...", type=RUN, nargs=-1)
 @click.option("--run", "runs", type=RUN, multiple=True, help="A run directory, its "
-              "name, or a model.keras; "
-              "NAME=RUN names it in addresses. Repeatable.  [default: runs/latest]")  # fmt: skip
+              "name, or a model.keras; NAME=RUN names it in addresses. May be repeated; the same "
+              "as RUN.  [default: runs/latest]")  # fmt: skip
 @with_runs_dir
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; "
               "0.0.0.0 is open to other machines.")  # fmt: skip
@@ -42,9 +43,9 @@ _COUNT = click.IntRange(min=1)
 @click.option("--open", "browse", is_flag=True, help="Open the page in a browser.")
 @with_json
 def serve(
-    runs: tuple[str, ...], host: str, port: int, token_file: Path | None, hosts: tuple[str, ...],
-    max_body: int, max_pixels: int, max_files: int, max_queue: int, max_connections: int,
-    timeout: float, raw: bool, browse: bool, json_: bool,
+    words: tuple[str, ...], runs: tuple[str, ...], host: str, port: int, token_file: Path | None,
+    hosts: tuple[str, ...], max_body: int, max_pixels: int, max_files: int, max_queue: int,
+    max_connections: int, timeout: float, raw: bool, browse: bool, json_: bool,
 ) -> None:  # fmt: skip
     """Answer photos over HTTP, and show a page to try the model.
 
@@ -52,13 +53,13 @@ def serve(
     Example:
       tlcli serve
       curl --data-binary @photo.jpg http://127.0.0.1:8000/v1/models/latest:predict
-      tlcli serve --run pets=runs/pets-3 --run birds --host 0.0.0.0 --token-file token.txt
+      tlcli serve pets=runs/pets-3 birds-1 --host 0.0.0.0 --token-file token.txt
     """
     servers: Any = _imported()
     limits = servers.Limits(
         max_body * 1_000_000, max_pixels * 1_000_000, max_files, max_queue, timeout, max_connections
     )
-    options = servers.ServerOptions(runs, host, port, hosts, token_file, limits, raw)
+    options = servers.ServerOptions((*words, *runs), host, port, hosts, token_file, limits, raw)
     servers.serve(options, as_json=json_, browse=browse)
 
 

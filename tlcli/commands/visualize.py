@@ -9,7 +9,14 @@ import click
 
 from tlcli.commands.group import HelpfulGroup
 from tlcli.commands.network_options import with_network, with_picture_force, with_picture_out
-from tlcli.commands.options import PATH, open_file, print_result, with_json, with_open
+from tlcli.commands.options import (
+    PATH,
+    open_file,
+    print_result,
+    with_json,
+    with_open,
+    with_run_word,
+)
 from tlcli.commands.photo_arguments import with_photos
 
 if TYPE_CHECKING:
@@ -58,6 +65,7 @@ def activations(
 
 
 @visualize.command()
+@with_run_word
 @with_network("A file of the base's weights, or random.  [default: ImageNet's]")
 @click.option("--layer", required=True, help="The layer, as in block3_conv1.")
 @click.option("--filters", "numbers", help="Some of its filters, as in 0-15,40.  [default: all]")

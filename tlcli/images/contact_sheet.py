@@ -175,9 +175,8 @@ def sheet_path(out: Path | None, default: str, *, force: bool, option: str = "--
         raise TlcliError(Problem(where, "is a folder", "name a file.png in it"))
     if not path.parent.is_dir():
         raise TlcliError(Problem(where, "its folder does not exist", "make it, or name another"))
-    if problems := own_files.check_file(path, named=out is not None, force=force):
-        other = Problem(where, "exists already, and is not by tlcli", "name another")
-        raise TlcliError(problems if option == "--out" else other)
+    if problems := own_files.check_file(path, named=out is not None, force=force, option=option):
+        raise TlcliError(problems)
     return path
 
 

@@ -56,15 +56,15 @@ def _chunks_before_pixels(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
-def check_file(path: Path, *, named: bool, force: bool) -> list[Problem]:
+def check_file(path: Path, *, named: bool, force: bool, option: str = "--out") -> list[Problem]:
     """The problem, if any, with writing a picture or page to `path`.
 
-    `named` tells whether the user named it with --out.
+    `named` tells whether the user named it with `option`.
     """
     if force or not _is_kept(path):
         return []
-    hint = f"name another{'' if named else ' with --out'}, or replace it with --force"
-    return [Problem(f"--out {path}" if named else str(path), "exists already", hint)]
+    hint = f"name another{'' if named else f' with {option}'}, or replace it with --force"
+    return [Problem(f"{option} {path}" if named else str(path), "exists already", hint)]
 
 
 def check_folder(folder: Path, names: Iterable[str], *, force: bool) -> list[Problem]:
