@@ -211,14 +211,14 @@ def measure_advice(
     recipe, advised, own = folder / "set.yaml", folder / "advised.yaml", folder / "own"
     recipe.write_text(text(arguments, folder, []), encoding="utf-8")
     started = time.process_time()
-    found = command("advise", "--config", recipe, "--out", advised, "--cache-dir", own)
+    advice_json = command("advise", "--config", recipe, "--out", advised, "--cache-dir", own)
     advice.keep("seconds", time.process_time() - started)
-    boundary = found["freeze_until"]
+    boundary = advice_json["freeze_until"]
     for key in ("strategy", "freeze_until", "expected", "spent"):
-        advice.keep(key, found[key])
-    advice.keep("reasons", found["evidence"]["reasons"])
+        advice.keep(key, advice_json[key])
+    advice.keep("reasons", advice_json["evidence"]["reasons"])
     same = grid.values.get(boundary or "head")
-    if same and "views: 0" in found["recipe"]["text"]:
+    if same and "views: 0" in advice_json["recipe"]["text"]:
         advice.keep("advised", same)
         return
     words = ["finetune", "--config", advised, "--out", folder / "runs" / "advised"]
@@ -250,7 +250,7 @@ def score(done: dict[str, Any]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def row(name: str, grid: dict[str, Any], found: dict[str, Any]) -> list[str]:
+def row(name: str, grid: dict[str, Any], advice: dict[str, Any]) -> list[str]:
     """A line of the table.
 
     An advised plan is as good as the best one within half a point (`yes`), within the interval of
@@ -259,7 +259,7 @@ def row(name: str, grid: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """
     plans = {plan: grid[plan] for plan in PLANS if plan in grid}
     best = max(plans, key=lambda plan: (plans[plan]["val_accuracy"], -plans[plan]["val_loss"]))
-    ours, theirs = found["advised"]["test"], plans[best]["test"]
+    ours, theirs = advice["advised"]["test"], plans[best]["test"]
     n = int(plans[best]["n"])
     low, high = wilson_interval(round(theirs * n), n)
     apart = 1.96 * math.sqrt((ours * (1 - ours) + theirs * (1 - theirs)) / n)
@@ -271,11 +271,11 @@ def row(name: str, grid: dict[str, Any], found: dict[str, Any]) -> list[str]:
     elif ours >= theirs - apart:
         near = "of the difference"
     total = sum(plan["seconds"] for plan in plans.values())
-    plan = found["strategy"] + (f" ({found['freeze_until']})" if found["freeze_until"] else "")
+    plan = advice["strategy"] + (f" ({advice['freeze_until']})" if advice["freeze_until"] else "")
     return [
         name, str(grid["photos"]), plan, f"{ours:.3f}",
         f"{best} {theirs:.3f} ({low:.3f} to {high:.3f})", near,
-        f"{found['seconds']:.0f} s, {total:.0f} s", f"{found['seconds'] / total:.2f}",
+        f"{advice['seconds']:.0f} s, {total:.0f} s", f"{advice['seconds'] / total:.2f}",
         ", ".join(f"{plan} {values['test']:.3f}" for plan, values in plans.items()),
     ]  # fmt: skip
 

@@ -85,12 +85,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def enlarge(arguments: argparse.Namespace, folder: Path) -> list[Path]:
     """Photos of the wanted number of pixels, 4 to 3, made of the largest ones there are."""
-    found = sorted(list_tree(arguments.photos).photos, key=lambda path: path.stat().st_size)
+    paths = sorted(list_tree(arguments.photos).photos, key=lambda path: path.stat().st_size)
     height = round((arguments.megapixels * 1e6 * 3 / 4) ** 0.5)
     width = height * 4 // 3
     rng = np.random.default_rng(0)
     written = []
-    for number, path in enumerate(found[-arguments.images :]):
+    for number, path in enumerate(paths[-arguments.images :]):
         large = decode.decode(path).resize((width, height), Image.Resampling.LANCZOS)
         noisy = np.asarray(large) + rng.normal(0, 6, (height, width, 3)).astype(np.float32)
         written.append(folder / f"{number}.jpg")
@@ -122,8 +122,8 @@ def _tensorflow(*, antialias: bool) -> Callable[[Path, int], Pixels]:
     return load
 
 
-def _differences(found: list[Pixels], expected: list[Pixels]) -> dict[str, float]:
-    levels = np.abs(np.stack(found).astype(float) - np.stack(expected))
+def _differences(decoded: list[Pixels], expected: list[Pixels]) -> dict[str, float]:
+    levels = np.abs(np.stack(decoded).astype(float) - np.stack(expected))
     return {
         "mean": round(float(levels.mean()), 2),
         "999 of 1000": round(float(np.percentile(levels, 99.9)), 2),

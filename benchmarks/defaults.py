@@ -264,7 +264,7 @@ def epochs_of_heads(
     draws = [drawn(rows.labels, photos, seed) for seed in range(seeds)]
     held = [(tf.gather(pool, val), tf.gather(labels, val)) for _, val in draws]
     rates = np.full(seeds, settings["rate"], np.float32)
-    found: list[list[list[float]]] = [[] for _ in range(seeds)]
+    scores: list[list[list[float]]] = [[] for _ in range(seeds)]
     test = tf.constant(rows.test), tf.constant(rows.test_labels)
     for epoch in range(MOST_EPOCHS):
         orders = [
@@ -275,8 +275,8 @@ def epochs_of_heads(
         tested = stack.score(*test)
         for seed, own in enumerate(held):
             validated = stack.score(*own)[seed]
-            found[seed].append([validated.loss, validated.accuracy, tested[seed].accuracy])
-    return found
+            scores[seed].append([validated.loss, validated.accuracy, tested[seed].accuracy])
+    return scores
 
 
 def probe_score(rows: Rows, photos: PhotoSet, seed: int) -> float:
@@ -319,27 +319,27 @@ def kept_score(epochs: list[list[float]], stop: dict[str, Any]) -> float:
 
 def measure(name: str, photos: PhotoSet, arguments: argparse.Namespace, folder: Path) -> Any:
     """The scores of all variants on a set: by name, one for each seed."""
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for resize in arguments.resize.split(","):
         stem = f"{name.partition(' ')[0]}-{resize}"
         rows = pooled_rows(photos, resize, arguments.weights, folder / f"{stem}.npz")
         say(f"{name}, {resize}: {len(rows.pool)} photos in the pool, {len(rows.test)} to test")
         also = "" if resize == "squash" else ", crop"
         probes = [probe_score(rows, photos, seed) for seed in range(arguments.seeds)]
-        found[f"linear probe{also}"] = probes
+        scores[f"linear probe{also}"] = probes
         epochs = epochs_of_heads(rows, photos, arguments.seeds, {})
-        found[f"defaults{also}"] = [kept_score(each, {}) for each in epochs]
+        scores[f"defaults{also}"] = [kept_score(each, {}) for each in epochs]
         if resize == "squash":
             for stop, values in STOPS.items():
-                found[stop] = [kept_score(each, values) for each in epochs]
+                scores[stop] = [kept_score(each, values) for each in epochs]
             for head, values in HEADS.items():
                 epochs = epochs_of_heads(rows, photos, arguments.seeds, values)
-                found[head] = [kept_score(each, {}) for each in epochs]
+                scores[head] = [kept_score(each, {}) for each in epochs]
                 more = {"epochs": 100, "patience": 15}
-                found[f"{head}, epochs: 100, early_stopping: 15"] = [
+                scores[f"{head}, epochs: 100, early_stopping: 15"] = [
                     kept_score(each, more) for each in epochs
                 ]
-    return found
+    return scores
 
 
 def interval(differences: Any) -> tuple[float, float, float]:
@@ -379,8 +379,8 @@ def main() -> None:
         path = folder / f"{name}.json"
         if not path.exists():
             photos = replace(known[name], size=arguments.size or known[name].size)
-            found = measure(name, photos, arguments, folder)
-            path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            scores = measure(name, photos, arguments, folder)
+            path.write_text(json.dumps(scores, indent=1), encoding="utf-8")
         results[name] = json.loads(path.read_text("utf-8"))
     lines = [*table(results), "", str(machine())]
     (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

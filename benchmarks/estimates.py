@@ -64,7 +64,7 @@ def main() -> None:
             )
             row += [
                 spread(bench.values(side, act), 1),
-                spread([real / said for real, said in pairs]),
+                spread([real / estimate for real, estimate in pairs]),
             ]
         rows.append(row)
     headers = [""]
@@ -89,14 +89,17 @@ def measure(
     )  # fmt: skip
     recipe.write_text(text, encoding="utf-8")
     words = ("--config", recipe, "--cache-dir", cache, "--set", f"precision={precision}")
-    told = json.loads(tlcli("finetune", *words, "--dry-run", "--json").stdout)["estimate"]
+    estimate = json.loads(tlcli("finetune", *words, "--dry-run", "--json").stdout)["estimate"]
     tlcli("finetune", *words, "--out", run)
     seconds = json.loads((run / "summary.json").read_text(encoding="utf-8"))["seconds"]
-    found: Measured = {"extract": seconds["extract"], "extract estimated": told["extract"]}
-    for stage in told["stages"]:
+    seconds_of: Measured = {"extract": seconds["extract"], "extract estimated": estimate["extract"]}
+    for stage in estimate["stages"]:
         name = stage["name"]
-        found[name], found[f"{name} estimated"] = seconds[f"stage {name}"], stage["seconds"]
-    return found
+        seconds_of[name], seconds_of[f"{name} estimated"] = (
+            seconds[f"stage {name}"],
+            stage["seconds"],
+        )
+    return seconds_of
 
 
 if __name__ == "__main__":

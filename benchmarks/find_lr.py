@@ -184,15 +184,15 @@ def tests_of(
     return sweep_rates(network, planned, plan.recipe, feed, position, seeds)
 
 
-def judge(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def judge(grid: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """For each seed the best rate, those that are equally good, and the factor of each rule."""
-    rates = np.array(found["rates"])
+    rates = np.array(grid["rates"])
     losses = {
         seed: np.array([np.inf if loss is None else loss for loss in cell["grid"]])
-        for seed, cell in found["seeds"].items()
+        for seed, cell in grid["seeds"].items()
     }
     rows = {}
-    for seed, cell in found["seeds"].items():
+    for seed, cell in grid["seeds"].items():
         best = int(losses[seed].argmin())
         noise = float(np.std([values[best] for values in losses.values()], ddof=1))
         good = rates[losses[seed] <= losses[seed][best] + noise]
@@ -270,8 +270,8 @@ def main() -> None:
             with scratch() as temporary:
                 os.environ["TLCLI_RUNS"] = str(temporary / "runs")
                 known[name](temporary / name)
-                found = measure(given, base, temporary / name, temporary)
-            path.write_text(json.dumps(found), encoding="utf-8")
+                grid = measure(given, base, temporary / name, temporary)
+            path.write_text(json.dumps(grid), encoding="utf-8")
         for seed, row in judge(json.loads(path.read_text(encoding="utf-8"))).items():
             rows[f"{cell}-{seed}"] = row
         say("\n".join(table(rows)))

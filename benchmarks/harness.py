@@ -183,7 +183,7 @@ def say(text: str) -> None:
 
 def machine() -> dict[str, Any]:
     """What the figures belong to: processor, cores, memory, versions."""
-    found: dict[str, Any] = {
+    description: dict[str, Any] = {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -191,13 +191,13 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
     }
     if commit := _commit():
-        found["commit"] = commit
+        description["commit"] = commit
     for name in ("tlcli", "tensorflow", "keras", "numpy", "pillow"):
         try:
-            found[name] = metadata.version(name)
+            description[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return description
 
 
 def _commit() -> str:
@@ -253,8 +253,10 @@ def child(command: Sequence[str | Path], **environ: str) -> Ran:
         out.seek(0)
         errors.seek(0)
         if process.returncode:
-            said = errors.read().decode(errors="replace")
-            raise SystemExit(f"{' '.join(map(str, command))}\nended with {status}:\n{said[-3000:]}")
+            message = errors.read().decode(errors="replace")
+            raise SystemExit(
+                f"{' '.join(map(str, command))}\nended with {status}:\n{message[-3000:]}"
+            )
         text = out.read().decode()
     return Ran(text, seconds, _peak(usage), max(looked), 512 * usage.ru_oublock)
 

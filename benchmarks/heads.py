@@ -48,12 +48,12 @@ def main() -> None:
         bench.run(sides, arguments.rounds)
     scale = whole / counts["train"]
     for done in bench.rounds:
-        for found in done.values():
+        for turn in done.values():
             heads = len(HEADS)
-            compiling = max(found["head first"] - found["head epoch"], 0.0)
-            epoch = scale * found["head epoch"] + found.get("head beside", 0.0)
+            compiling = max(turn["head first"] - turn["head epoch"], 0.0)
+            epoch = scale * turn["head epoch"] + turn.get("head beside", 0.0)
             trained = compiling + arguments.full * epoch
-            found["ten"] = heads * (found["setup"] + trained) + scale * found.get("extract", 0.0)
+            turn["ten"] = heads * (turn["setup"] + trained) + scale * turn.get("extract", 0.0)
     names = {"tlcli": "tlcli", "keras": "(a) Keras' guide"}
     rows = [
         [name, f"{bench.median(side, 'ten'):,.0f} s", str(bench.ratio("ten", side, "tlcli"))]

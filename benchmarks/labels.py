@@ -89,31 +89,31 @@ def audit(
             encoding="utf-8",
         )
         started = time.monotonic()
-        found = command("audit", "labels", "--config", recipe, "--cache-dir", cache)
+        result = command("audit", "labels", "--config", recipe, "--cache-dir", cache)
         seconds = time.monotonic() - started
-    paths = [suspect["path"] for suspect in found["suspects"]]
+    paths = [suspect["path"] for suspect in result["suspects"]]
     hits = len(changed.intersection(paths))
     own = {str(path): label for path, label, _ in rows}
     right = sum(
         suspect["suggested"] == own[suspect["path"]]
-        for suspect in found["suspects"]
+        for suspect in result["suspects"]
         if suspect["path"] in changed
     )
     return {
-        "photos": found["photos"], "changed": len(changed), "suspects": len(paths), "hits": hits,
+        "photos": result["photos"], "changed": len(changed), "suspects": len(paths), "hits": hits,
         "recall": hits / len(changed) if changed else None,
         "precision": hits / len(paths) if paths else None,
-        "suggested right": right, "wrong": found["wrong"], "false_alarms": found["false_alarms"],
-        "boundaries": found["boundaries"], "images": found["images"], "seconds": seconds,
+        "suggested right": right, "wrong": result["wrong"], "false_alarms": result["false_alarms"],
+        "boundaries": result["boundaries"], "images": result["images"], "seconds": seconds,
         "first": [Path(path).name for path in paths[:20]],
     }  # fmt: skip
 
 
-def table_row(name: str, which: str, found: list[dict[str, Any]]) -> str:
+def table_row(name: str, which: str, results: list[dict[str, Any]]) -> str:
     """A line of the table: means over seeds, with the least and the most."""
 
     def spread(key: str, form: str) -> str:
-        values = [entry[key] for entry in found if entry[key] is not None]
+        values = [entry[key] for entry in results if entry[key] is not None]
         if not values:
             return ""
         middle = f"{statistics.mean(values):{form}}"
@@ -121,11 +121,11 @@ def table_row(name: str, which: str, found: list[dict[str, Any]]) -> str:
             f" ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else ""
         )
 
-    low = min(entry["wrong"]["low"] for entry in found)
-    high = max(entry["wrong"]["high"] for entry in found)
-    estimate = statistics.mean(entry["wrong"]["estimate"] for entry in found)
+    low = min(entry["wrong"]["low"] for entry in results)
+    high = max(entry["wrong"]["high"] for entry in results)
+    estimate = statistics.mean(entry["wrong"]["estimate"] for entry in results)
     cells = [
-        name, which, f"{found[0]['photos']:,}", spread("recall", ".2f"),
+        name, which, f"{results[0]['photos']:,}", spread("recall", ".2f"),
         spread("precision", ".2f"), spread("suspects", ".0f"),
         f"{estimate:.0f} ({low} to {high})", spread("seconds", ".1f"),
     ]  # fmt: skip
@@ -154,10 +154,10 @@ def main() -> None:
                 key = f"{name} {'as they are' if seed is None else seed}"
                 if key not in kept:
                     say(f"{key} ...")
-                    found = audit(rows, seed, size, arguments.weights, cache)
-                    if found["images"]:  # so that the seconds are those of a warm store
-                        found = audit(rows, seed, size, arguments.weights, cache)
-                    kept[key] = found
+                    result = audit(rows, seed, size, arguments.weights, cache)
+                    if result["images"]:  # so that the seconds are those of a warm store
+                        result = audit(rows, seed, size, arguments.weights, cache)
+                    kept[key] = result
                     path.write_text(json.dumps(kept, indent=1), encoding="utf-8")
     lines = [
         machine(), "",

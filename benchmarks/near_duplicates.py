@@ -50,10 +50,10 @@ def measure(number: int, noise: float) -> Measured:
     train[:COPIES] = changed.clip(0, 255)
     one, other = near_duplicates.PreparedThumbnails(train), near_duplicates.PreparedThumbnails(test)
     start = time.perf_counter()
-    found = near_duplicates.find_pairs(one, other)[:, 0]
+    first_of_pairs = near_duplicates.find_pairs(one, other)[:, 0]
     seconds = time.perf_counter() - start
-    copies = int((found < COPIES).sum())
-    return {"seconds": seconds, "copies": copies, "others": len(found) - copies}
+    copies = int((first_of_pairs < COPIES).sum())
+    return {"seconds": seconds, "copies": copies, "others": len(first_of_pairs) - copies}
 
 
 def made_up(number: int, shared: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:

@@ -105,10 +105,10 @@ def load(arguments: Any) -> tuple[Array, Array]:
     """Features of photos to be found, and of those to compare."""
     from suggest import load_features
 
-    found = load_features(
+    arrays = load_features(
         arguments.photos, arguments.size, arguments.weights, arguments.cache, ("val", "test")
     )
-    return found[0], found[2]
+    return arrays[0], arrays[2]
 
 
 if __name__ == "__main__":

@@ -88,9 +88,9 @@ def main() -> None:
 
 def read(pooled: PooledRows, recipe: Recipe, split: Any) -> Photos:
     """The photos of a split; the store has the rows of the test photos, too."""
-    found = pooled.photos(recipe, split)
-    rows = found.rows.numpy()
-    return Photos(rows.reshape(-1, found.n, rows.shape[-1]), found.feed.labels)
+    photos = pooled.photos(recipe, split)
+    rows = photos.rows.numpy()
+    return Photos(rows.reshape(-1, photos.n, rows.shape[-1]), photos.feed.labels)
 
 
 def choose(labels: Array, count: int, seed: int) -> Array:
@@ -188,13 +188,13 @@ def table(variants: dict[str, list[dict[str, float]]]) -> list[str]:
     first = variants["default"]
     heads = [part for name in MEASURES for part in (name.replace("_", " "), "difference")]
     lines = [line(["head", *heads]), line(["---"] * (1 + len(heads)))]
-    for variant, found in variants.items():
+    for variant, results in variants.items():
         cells = [variant]
         for name in MEASURES:
-            values, base = ([scores[name] for scores in each] for each in (found, first))
+            values, base = ([scores[name] for scores in each] for each in (results, first))
             mean, half = paired(values, base)
             cells += [f"{np.mean(values):.4f}"]
-            cells += ["" if found is first else f"{mean:+.4f} ± {half:.4f}"]
+            cells += ["" if results is first else f"{mean:+.4f} ± {half:.4f}"]
         lines.append(line(cells))
     return lines
 

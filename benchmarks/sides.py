@@ -163,11 +163,11 @@ def folders(keras: Any, options: argparse.Namespace) -> tuple[Any, Any, Any]:
     import tensorflow as tf
 
     def dataset(split: str) -> Any:
-        found = keras.utils.image_dataset_from_directory(
+        photos = keras.utils.image_dataset_from_directory(
             options.data / split, label_mode="binary", batch_size=BATCH_SIZE, seed=0,
             image_size=(options.size, options.size), shuffle=split == "train", verbose=False,
         )  # fmt: skip
-        return found.cache().prefetch(tf.data.AUTOTUNE)
+        return photos.cache().prefetch(tf.data.AUTOTUNE)
 
     return dataset("train"), dataset("val"), dataset("test")
 

@@ -46,9 +46,9 @@ def main() -> None:
         boundary, dtype = side.split(", ")
         shape = BASES["VGG16"].boundary(boundary).shape(arguments.size, arguments.size)
         row = math.prod(shape) * NUMBERS[dtype]
-        told = [f"{value:,.0f}" for value in
+        values = [f"{value:,.0f}" for value in
                 (row, bench.median(side, "disk"), bench.median(side, "written"))]  # fmt: skip
-        rows.append([side, " x ".join(map(str, shape)), *told])
+        rows.append([side, " x ".join(map(str, shape)), *values])
     headers = ["", "activations", "bytes of a row, read in an epoch", "on the disk per row",
                "written per row"]  # fmt: skip
     bench.report("The feature store in bytes", headers, rows)

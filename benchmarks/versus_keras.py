@@ -144,23 +144,23 @@ def finetune(recipe: Path, cache: Path, run: Path, *words: str) -> Measured:
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     epochs = [json.loads(line) for line in lines]
     seconds = summary["seconds"]
-    found: Measured = {
+    measured: Measured = {
         "extract": seconds["extract"], "wall": ran.seconds, "peak MB": ran.peak / 1e6,
     }  # fmt: skip
     stages = [stage["name"] for stage in summary["stages"]]
-    found |= {f"{one['name']} accuracy": one["test"]["accuracy"] for one in summary["stages"]}
+    measured |= {f"{one['name']} accuracy": one["test"]["accuracy"] for one in summary["stages"]}
     for stage in stages:
         times = [epoch["seconds"] for epoch in epochs if epoch["stage"] == stage]
         later = sorted(times[1:] or times)[len(times[1:] or times) // 2]
         # Checkpoints, and building the step, which is counted with every epoch as they are.
         beside = (seconds[f"stage {stage}"] - sum(times)) / len(times)
-        found |= {
+        measured |= {
             f"{stage} first": times[0], f"{stage} epoch": later, f"{stage} beside": beside
         }  # fmt: skip
     # Import, planning, loading, testing, saving: what a process costs whatever it trains.
     trained = sum(seconds[f"stage {stage}"] for stage in stages)
-    found["setup"] = ran.seconds - seconds["extract"] - trained
-    return found
+    measured["setup"] = ran.seconds - seconds["extract"] - trained
+    return measured
 
 
 def table(bench: Bench, sides: list[str], scale: float) -> None:
@@ -168,14 +168,14 @@ def table(bench: Bench, sides: list[str], scale: float) -> None:
     full = bench.settings["scaled to"]
     acts = ("head", "tune", "both", "again head", "again both")
     for done in bench.rounds:
-        for found in done.values():
-            second = {key.removeprefix("second "): value for key, value in found.items()
+        for turn in done.values():
+            second = {key.removeprefix("second "): value for key, value in turn.items()
                       if key.startswith("second ")}  # fmt: skip
-            found |= scaled(found, scale, full)
+            turn |= scaled(turn, scale, full)
             # An alternative begins a second experiment as it began the first, save for features
             # kept by hand; whoever keeps them has to see that they still fit.
-            later = scaled(second or {**found, "extract": 0.0}, scale, full)
-            found |= {"again head": later["head"], "again both": later["both"]}
+            later = scaled(second or {**turn, "extract": 0.0}, scale, full)
+            turn |= {"again head": later["head"], "again both": later["both"]}
     rows = []
     for side in sides:
         row = [NAMES[side]]
@@ -200,7 +200,7 @@ def table(bench: Bench, sides: list[str], scale: float) -> None:
     bench.report(title, headers, rows)
 
 
-def scaled(found: Measured, scale: float, full: int) -> Measured:
+def scaled(turn: Measured, scale: float, full: int) -> Measured:
     """Seconds of a whole head stage, of tuning after it, and of both from the start.
 
     The first epoch of a stage is a later one and what compiling costs, which does not grow; what an
@@ -208,12 +208,12 @@ def scaled(found: Measured, scale: float, full: int) -> Measured:
     """
 
     def stage(name: str) -> float:
-        compiling = max(found[f"{name} first"] - found[f"{name} epoch"], 0.0)
-        beside = full * found.get(f"{name} beside", 0.0)
-        return compiling + full * scale * found[f"{name} epoch"] + beside
+        compiling = max(turn[f"{name} first"] - turn[f"{name} epoch"], 0.0)
+        beside = full * turn.get(f"{name} beside", 0.0)
+        return compiling + full * scale * turn[f"{name} epoch"] + beside
 
-    once = scale * found.get("extract", 0.0)
-    head, tune = found["setup"] + once + stage("head"), stage("tune")
+    once = scale * turn.get("extract", 0.0)
+    head, tune = turn["setup"] + once + stage("head"), stage("tune")
     return {"head": head, "tune": tune, "both": head + tune}
 
 

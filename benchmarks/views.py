@@ -97,8 +97,8 @@ def measure(wanted: Wanted) -> dict[str, Any]:
             key = f"{views}/{seed}"
             if key not in measured["runs"]:
                 console.note(f"views {views}, seed {seed}")
-                found, seconds = train_once(wanted, views, seed)
-                measured["runs"][key] = found
+                result, seconds = train_once(wanted, views, seed)
+                measured["runs"][key] = result
                 measured["seconds_per_pass"] += seconds
                 files.write_json(path, measured)
     return measured
@@ -159,16 +159,16 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
 def rows_of(measured: dict[str, Any]) -> list[dict[str, Any]]:
     """One summary for each number of views, in the order of measuring."""
     grouped: dict[str, list[dict[str, Any]]] = {}
-    for key, found in measured["runs"].items():
-        grouped.setdefault(key.partition("/")[0], []).append(found)
+    for key, result in measured["runs"].items():
+        grouped.setdefault(key.partition("/")[0], []).append(result)
     per_pass = statistics.median(measured["seconds_per_pass"] or [float("nan")])
     return [
         {
             "views": views,
-            "accuracies": [found["test_accuracy"] for found in runs],
+            "accuracies": [result["test_accuracy"] for result in runs],
             "passes": runs[0]["passes"],
             "trunk_seconds": runs[0]["passes"] * per_pass,
-            "training_seconds": statistics.median(found["training_seconds"] for found in runs),
+            "training_seconds": statistics.median(result["training_seconds"] for result in runs),
         }
         for views, runs in grouped.items()
     ]
@@ -181,12 +181,12 @@ def table(measured: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in rows_of(measured):
-        found = row["accuracies"]
+        accuracies = row["accuracies"]
         seconds = row["trunk_seconds"]
         trunk = "not measured" if np.isnan(seconds) else console.duration(seconds)
         lines.append(
-            f"| {row['views']} | {statistics.mean(found):.4f} | {min(found):.4f} to "
-            f"{max(found):.4f} | {row['passes']:,} | {trunk} | "
+            f"| {row['views']} | {statistics.mean(accuracies):.4f} | {min(accuracies):.4f} to "
+            f"{max(accuracies):.4f} | {row['passes']:,} | {trunk} | "
             f"{console.duration(row['training_seconds'])} |"
         )
     return "\n".join(lines) + "\n"

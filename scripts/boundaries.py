@@ -100,14 +100,14 @@ def clean_boundaries(model: Any) -> list[str]:
     operations = model.operations
     position = {operation.name: place for place, operation in enumerate(operations)}
     furthest = -1
-    found = []
+    names = []
     for place, operation in enumerate(operations):
         # `furthest` is the highest end of an edge that starts below this place.
         if furthest <= place and isinstance(operation, keras.layers.Layer) and place > 0:
-            found.append(operation.name)
+            names.append(operation.name)
         ends = [position[node.operation.name] for node in operation._outbound_nodes]
         furthest = max([furthest, *ends])
-    return found
+    return names
 
 
 def _build(base: PretrainedBase, size: Pair) -> Any:
@@ -152,13 +152,13 @@ def _formulas(base: PretrainedBase, built: list[Any], clean: set[str]) -> dict[s
             assert walked[layer.name][1:3] == layer.output.shape[1:3], (base.name, layer.name, size)
     low = base.smallest_size
     run = {n: _walk(model, pads, (n, n)) for n in range(low, low + 64)}
-    found = {name: _fit({n: sides[name][1] for n, sides in run.items()}) for name in clean}
+    formulas = {name: _fit({n: sides[name][1] for n, sides in run.items()}) for name in clean}
     for n in range(low + 64, 420, 7):
         walked = _walk(model, pads, (n, n + 3))
-        for name, formula in found.items():
+        for name, formula in formulas.items():
             expected = (_apply(formula, n), _apply(formula, n + 3))
             assert walked[name][1:3] == expected, (base.name, name, n)
-    return found
+    return formulas
 
 
 def _apply(formula: Formula, n: int) -> int:

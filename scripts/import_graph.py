@@ -78,26 +78,26 @@ def rank(module: str) -> int:
 def imports(module: str) -> tuple[str, ...]:
     """The full names that a module imports, inside functions and for type checkers, too."""
     path = PACKAGE / f"{module.replace('.', '/')}.py"
-    found: list[str] = []
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found += (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             prefix = "." * node.level + (node.module or "")
-            found += (f"{prefix}.{alias.name}" for alias in node.names)
-    return tuple(found)
+            names += (f"{prefix}.{alias.name}" for alias in node.names)
+    return tuple(names)
 
 
 def imported_modules(module: str, known: frozenset[str]) -> list[str]:
     """The modules of tlcli that a module imports, once for each name; `known` are all modules."""
-    found = []
+    modules = []
     for name in imports(module):
         top, _, rest = name.partition(".")
         if top == "tlcli":
             parts = rest.split(".")
             ends = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
-            found.append(next((end for end in ends if end in known), "__init__"))
-    return found
+            modules.append(next((end for end in ends if end in known), "__init__"))
+    return modules
 
 
 def graph() -> dict[str, Counter[str]]:

@@ -77,11 +77,11 @@ def site_links(text: str, source: str, place: str) -> str:
     What is not in the site is named, without a link.
     """
 
-    def replace(found: re.Match[str]) -> str:
-        mark, words, target = found.groups()
+    def replace(match: re.Match[str]) -> str:
+        mark, words, target = match.groups()
         path, _, anchor = target.partition("#")
         if "://" in target or not path:
-            return found[0]
+            return match[0]
         named = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         if named in ELSEWHERE:
             home = ELSEWHERE[named]
@@ -90,7 +90,7 @@ def site_links(text: str, source: str, place: str) -> str:
         elif named.startswith("examples/configs/") and named.endswith(".yaml"):
             home, anchor = "reference/examples.md", slug(posixpath.basename(named))
         else:
-            return found[0] if mark else words
+            return match[0] if mark else words
         link = posixpath.relpath(home, posixpath.dirname(place) or ".")
         return f"{mark}[{words}]({link}{'#' if anchor else ''}{anchor})"
 
@@ -224,7 +224,7 @@ _RECORDS = {
 
 def run_files_page() -> str:
     """Every file of a run, with what the code says of it, and the keys of its records."""
-    said = dict(_file_comments())
+    comments = dict(_file_comments())
     lines = [
         "# Every file of a run",
         "",
@@ -234,13 +234,13 @@ def run_files_page() -> str:
         "",
         "| file | what it holds |",
         "|---|---|",
-        *(f"| `{name}` | {said.get(name, '')} |" for name in directory.FILES),
+        *(f"| `{name}` | {comments.get(name, '')} |" for name in directory.FILES),
         "",
         "## What other commands add",
         "",
         "| file | what it holds |",
         "|---|---|",
-        *(f"| `{name}` | {text} |" for name, text in _added(said)),
+        *(f"| `{name}` | {text} |" for name, text in _added(comments)),
         "",
         "## The records",
         "",
@@ -264,15 +264,15 @@ def _file_comments() -> Iterator[tuple[str, str]]:
                     yield str(value.value), comment
 
 
-def _added(said: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _added(comments: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The files that follow from a model, those of a split named once."""
     functions = {
         getattr(directory, name)("test"): getattr(directory, name)
         for name in ("evaluation", "predictions", "reliability", "confusion")
     }
     for name in (*directory.DERIVED, directory.NOTE):
-        if name in said:
-            yield name, said[name]
+        if name in comments:
+            yield name, comments[name]
     for function in functions.values():
         sentence = str(function.__doc__).splitlines()[0]
         yield function("SPLIT"), sentence.removeprefix("The file with the ").rstrip(".")

@@ -45,8 +45,8 @@ def measure(base: PretrainedBase) -> list[Work]:
     ends = [boundary.name for boundary in base.boundaries if boundary.name != PIXELS]
     rows, counted = [(0, 0, 0)], [0, 0, 0]
     for operation in model.operations:
-        for one in _parts(operation):
-            counted = [a + b for a, b in zip(counted, one, strict=True)]
+        for part in _parts(operation):
+            counted = [a + b for a, b in zip(counted, part, strict=True)]
         if operation.name in ends:
             rows.append((counted[0], counted[1], counted[2]))
             counted = [0, 0, 0]

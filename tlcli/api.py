@@ -221,10 +221,10 @@ def write_report(
     """
     from tlcli.report import report
 
-    found = _run(run)
+    directory = _run(run)
     if explain:
-        report.explain_photos(found, _path(data), raw=raw)
-    return report.write_report(found, out=_path(out), data=_path(data), raw=raw, force=force)
+        report.explain_photos(directory, _path(data), raw=raw)
+    return report.write_report(directory, out=_path(out), data=_path(data), raw=raw, force=force)
 
 
 def _plan(

@@ -67,7 +67,7 @@ def suggestion_result(
     suggestion: Suggestion, folder: Path, *, every: bool
 ) -> tuple[str, dict[str, Any]]:
     """What the command prints, as text and for JSON; with `every`, the table has all photos."""
-    found = suggestion.candidates
+    candidates = suggestion.candidates
     value = {
         "photos": [
             {
@@ -78,9 +78,11 @@ def suggestion_result(
         ],
         "gain": suggestion.gain.as_dict() if suggestion.gain else None,
         "labelled": suggestion.labelled,
-        "found": found.found, "choice": len(found.items), "considered": suggestion.considered,
+        "found": candidates.found, "choice": len(candidates.items),
+        "considered": suggestion.considered,
         "left_out": {
-            "labelled": found.labelled, "alike": found.alike, "unreadable": found.unreadable
+            "labelled": candidates.labelled, "alike": candidates.alike,
+            "unreadable": candidates.unreadable,
         },
         "images": suggestion.images, "seconds": suggestion.seconds, "folder": str(folder),
     }  # fmt: skip

@@ -102,13 +102,13 @@ def find_candidates(
 def _paths(folder: Path) -> Iterator[Path]:
     """The photos in a folder; what is passed over by its name is printed."""
     errors: list[Problem] = []
-    for found in find_named_photos([folder]):
-        if isinstance(found, Path):
-            yield found
-        elif found.severity == "error":
-            errors.append(found)
+    for entry in find_named_photos([folder]):
+        if isinstance(entry, Path):
+            yield entry
+        elif entry.severity == "error":
+            errors.append(entry)
         else:
-            console.print_problem(found)
+            console.print_problem(entry)
     if errors:
         raise DataError(errors)
 

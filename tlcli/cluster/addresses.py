@@ -28,7 +28,7 @@ class Workers:
             split_address(address)
         if len(self.addresses) < 2:
             raise ValueError("one worker is no group; leave --workers out, or name two or more")
-        if double := {one for one in self.addresses if self.addresses.count(one) > 1}:
+        if double := {address for address in self.addresses if self.addresses.count(address) > 1}:
             raise ValueError(f"{min(double)} is named twice; every worker needs an address")
         if not 0 <= self.number < len(self.addresses):
             last = len(self.addresses) - 1
@@ -66,8 +66,8 @@ def _from_environment(environ: Mapping[str, str]) -> Workers | None:
     if not environ.get(VARIABLE):
         return None
     try:
-        said: Any = json.loads(environ[VARIABLE])
-        cluster, task = said["cluster"], said["task"]
+        content: Any = json.loads(environ[VARIABLE])
+        cluster, task = content["cluster"], content["task"]
         chief, others = [*cluster.get("chief", [])], [*cluster.get("worker", [])]
         kind, index = str(task["type"]), int(task["index"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:

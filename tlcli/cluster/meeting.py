@@ -91,9 +91,9 @@ def _wait_for_others(workers: Workers, listener: socket.socket, until: float) ->
             except TimeoutError:
                 continue
             try:
-                said = link.receive_value(_HELLO_SECONDS)
-                number = int(said["number"])
-                problems = _refusal(workers, said, number, number in links)
+                hello = link.receive_value(_HELLO_SECONDS)
+                number = int(hello["number"])
+                problems = _refusal(workers, hello, number, number in links)
             except (LinkError, TypeError, ValueError, KeyError):
                 link.close()  # no worker of tlcli
                 continue
@@ -140,16 +140,16 @@ def _missing(workers: Workers, links: dict[int, Link]) -> list[Problem]:
     ]
 
 
-def _refusal(workers: Workers, said: Any, number: int, is_second: bool) -> list[Problem]:
+def _refusal(workers: Workers, hello: Any, number: int, is_second: bool) -> list[Problem]:
     """Why a worker that has come cannot take part."""
-    if [*said["workers"]] != [*workers.addresses]:
-        listed = ",".join(map(str, said["workers"]))
+    if [*hello["workers"]] != [*workers.addresses]:
+        listed = ",".join(map(str, hello["workers"]))
         what = f"has other --workers: {listed}; here {','.join(workers.addresses)}"
         return [Problem(f"worker {number}", what, "give all of them the same list")]
     if is_second or not 0 < number < len(workers.addresses):
         hint = "give every worker a number of its own"
         return [Problem(workers.name(number), "has come twice", hint)]
-    theirs: dict[str, Any] = dict(said["versions"])
+    theirs: dict[str, Any] = dict(hello["versions"])
     return [
         Problem(
             workers.name(number),

@@ -41,12 +41,12 @@ def make_same_plan(group: Group, make: Callable[[], Plan]) -> Plan:
     plan = make()
     prints = compute_fingerprints(plan.recipe, plan.index)
     settings = flatten(plan.recipe.resolved())
-    said = {
+    identity = {
         "settings": {key: value for key, value in settings.items() if not is_place(key)},
         "photos": len(plan.index.items),
         **prints,
     }
-    everything = group.exchange(said)
+    everything = group.exchange(identity)
     problems = [
         Problem(group.name(number), what, "all workers need the same recipe and photos")
         for number, other in enumerate(everything)

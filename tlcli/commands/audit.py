@@ -77,19 +77,19 @@ def labels(
     from tlcli.audits import label_audit, label_output
 
     folder = label_output.audit_folder(out, plan.recipe.name, plan.row.name, force=force)
-    found = label_audit.audit_labels(plan)
-    sheet = label_output.keep_audit(folder, found, plan.recipe.data.depth)
-    print_result(label_output.audit_result(found.record, folder, every=every), json_)
+    result = label_audit.audit_labels(plan)
+    sheet = label_output.keep_audit(folder, result, plan.recipe.data.depth)
+    print_result(label_output.audit_result(result.record, folder, every=every), json_)
     open_file(sheet, look)
-    _write_fix_list(found, fix_list)
+    _write_fix_list(result, fix_list)
 
 
-def _write_fix_list(found: LabelAudit, path: Path | None) -> None:
+def _write_fix_list(result: LabelAudit, path: Path | None) -> None:
     if path is None:
         return
     from tlcli.audits.fix_list import write_fix_list
 
-    new, lines = write_fix_list(found, path)
+    new, lines = write_fix_list(result, path)
     console.note(f"{path}: {console.counted(new, 'new suspect')} of {lines:,}; fill in keep")
 
 

@@ -138,10 +138,10 @@ def _evaluate(
     bounds = requirements.read_run_requirements(required, run, confident=confident)
     result = evaluate(run, request)
     outcomes = requirements.check_requirements(bounds, result.evaluation, confident=confident)
-    told, unknown = _measure_unknown(run, result.evaluation.split, foreign, request.data)
+    unknown_lines, unknown = _measure_unknown(run, result.evaluation.split, foreign, request.data)
     value = result.evaluation.as_dict() | requirements.as_dict(outcomes) | unknown
     shown = [text.format_evaluation(result.evaluation), *text.format_requirements(outcomes)]
-    print_result(("\n\n".join([*shown, *told]), value), json_)
+    print_result(("\n\n".join([*shown, *unknown_lines]), value), json_)
     text.warn_of_limits(result.evaluation)
     _conclude(run, result, look)
     requirements.raise_if_missed(outcomes)

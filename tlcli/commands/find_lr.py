@@ -57,19 +57,19 @@ def find_lr(
 
     number = stage_number(plan, stage)
     folder = rate_output.rate_folder(out, plan, number, force=force)
-    found = find_rate(plan, number, seeds)
-    rate_output.keep_rates(found, folder, plan, number)
-    written = rate_output.write_suggestion(found, plan.recipe, number) if write else None
-    print_result(rate_output.rate_result(found, folder, written), json_)
+    search = find_rate(plan, number, seeds)
+    rate_output.keep_rates(search, folder, plan, number)
+    written = rate_output.write_suggestion(search, plan.recipe, number) if write else None
+    print_result(rate_output.rate_result(search, folder, written), json_)
     open_file(folder / rate_output.RATE_CHARTS[0], look)
-    _warn(found, write, written)
-    rate_output.name_next_command(found, plan.recipe, number, written=write)
+    _warn(search, write, written)
+    rate_output.name_next_command(search, plan.recipe, number, written=write)
 
 
-def _warn(found: RateSearch, write: bool, written: WrittenRate | None) -> None:
+def _warn(search: RateSearch, write: bool, written: WrittenRate | None) -> None:
     """Say what a user should know of the rate; raise where --write has written none."""
     from tlcli.search import rate_output
 
-    rate_output.warn_of_rate(found)
+    rate_output.warn_of_rate(search)
     if write:
         rate_output.raise_if_unwritten(written)

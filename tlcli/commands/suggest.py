@@ -58,7 +58,7 @@ def suggest(
     from tlcli.audits import suggestion, suggestion_output
 
     kept = suggestion_output.suggestion_folder(out, plan.recipe.name, plan.row.name, force=force)
-    found = suggestion.suggest(plan, folder, number, run)
-    sheet = suggestion_output.keep_suggestion(kept, found, plan.recipe.data.depth)
-    print_result(suggestion_output.suggestion_result(found, kept, every=every), json_)
+    result = suggestion.suggest(plan, folder, number, run)
+    sheet = suggestion_output.keep_suggestion(kept, result, plan.recipe.data.depth)
+    print_result(suggestion_output.suggestion_result(result, kept, every=every), json_)
     open_file(sheet, look)

@@ -80,8 +80,8 @@ def splits_of_siblings(names: Sequence[str]) -> dict[str, SplitName]:
             rest = " ".join(word for word in words if word not in spoken)
             alike[rest][name] = SPLIT_WORDS[spoken[0]]
     for several in alike.values():
-        found = list(several.values())
-        if "train" in found and len(found) == len(set(found)) > 1:
+        their_splits = list(several.values())
+        if "train" in their_splits and len(their_splits) == len(set(their_splits)) > 1:
             splits |= several
     return splits
 

@@ -70,6 +70,6 @@ def _near_copies(
         is_set = (numbers >> bit) & 1 == 1
         sides = np.flatnonzero(is_set), np.flatnonzero(~is_set)
         prepared = [PreparedThumbnails(pixels[side]) for side in sides]
-        for one, other in ((0, 1), (1, 0)):
-            for left, right in find_pairs(prepared[one], prepared[other]):
-                yield int(known[sides[one][left]]), int(known[sides[other][right]])
+        for left_side, right_side in ((0, 1), (1, 0)):
+            for left, right in find_pairs(prepared[left_side], prepared[right_side]):
+                yield int(known[sides[left_side][left]]), int(known[sides[right_side][right]])

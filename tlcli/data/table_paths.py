@@ -141,7 +141,7 @@ def _find_end(path: Path, folder: Path) -> str:
 def _in_folders(path: Path) -> list[Path]:
     """Files of that name, with or without suffix, in the folders beside it."""
     folders = sorted(entry.path for entry in os.scandir(path.parent) if entry.is_dir())
-    found = []
+    matches = []
     for folder in folders[:_LOOKED_INTO]:
-        found += PhotoFinder(Path(folder)).find(path.name)
-    return found
+        matches += PhotoFinder(Path(folder)).find(path.name)
+    return matches

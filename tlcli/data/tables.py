@@ -165,13 +165,13 @@ def _text(table: Path) -> str:
 def _lines(table: Path, text: str) -> Iterator[TableLine]:
     """The lines that hold something, without one that says what separates columns."""
     first = next((line for line in text.splitlines() if line.strip()), "")
-    said = _SEPARATOR_LINE.fullmatch(first.strip(" "))
+    declaration = _SEPARATOR_LINE.fullmatch(first.strip(" "))
     likely = max("\t;,", key=first.count) if table.suffix.lower() != ".tsv" else "\t"
-    separator = said[1] if said else likely
+    separator = declaration[1] if declaration else likely
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         holding = (cells for cells in reader if any(cell.strip() for cell in cells))
-        for cells in islice(holding, 1 if said else 0, None):
+        for cells in islice(holding, 1 if declaration else 0, None):
             yield TableLine(reader.line_num, cells)
     except csv.Error as error:
         where = f"{table}:{reader.line_num}"

@@ -94,10 +94,15 @@ def compare_classes(
     old = []
     for name in present:
         of_class = names == name
-        one, other = first[of_class] == name, second[of_class] == name
-        cells = ((one & other), (one & ~other), (~one & other), (~one & ~other))
+        first_right, second_right = first[of_class] == name, second[of_class] == name
+        cells = (
+            (first_right & second_right),
+            (first_right & ~second_right),
+            (~first_right & second_right),
+            (~first_right & ~second_right),
+        )
         pairs = PairedCounts(*(int(cell.sum()) for cell in cells))
-        recalls = (float(one.mean()), float(other.mean()))
+        recalls = (float(first_right.mean()), float(second_right.mean()))
         called_new = int((~np.isin(second[of_class], known)).sum())
         interval = pairs.difference_interval(level)
         old.append(OldClass(name, pairs.n, recalls, pairs.difference, interval, called_new))

@@ -248,7 +248,7 @@ def _shared_photos(
         for digest, copies in first.items()
         for pair in zip(copies, second.get(digest, ()), strict=False)
     ]
-    differing = sum(one[0] != other[0] for one, other in shared)
+    differing = sum(left[0] != right[0] for left, right in shared)
     if differing:
         message = f"label {counted(differing, 'shared photo')} differently"
         raise RunError(Problem(where, message, "compare runs with the same labels"))

@@ -115,8 +115,8 @@ class Predictor:
             self.engine, self.engine_reason, self.precision = engine, "it was given", None
         self.neighbours = None
         if self.engine.has_features or why:
-            found = open_neighbours(self._run, path, self.classes, unknown=unknown, why=why)
-            self.neighbours = found if self.engine.has_features else None
+            neighbours = open_neighbours(self._run, path, self.classes, unknown=unknown, why=why)
+            self.neighbours = neighbours if self.engine.has_features else None
 
     def read(self, pixels: Array) -> list[Reading]:
         """Raw RGB, shape (n, height, width, 3), 0..255 -> logits and likeness of each photo."""

@@ -161,8 +161,8 @@ def _read(text: str, classes: Sequence[str]) -> Requirement:
     where = f"--require {console.one_line(text)}"
     form = _FORM.fullmatch(text.strip())
     if form is None:
-        found = f"needs a number of the evaluation and one of {', '.join(_OPERATORS)}"
-        raise TlcliError(Problem(where, found, _EXAMPLE))
+        message = f"needs a number of the evaluation and one of {', '.join(_OPERATORS)}"
+        raise TlcliError(Problem(where, message, _EXAMPLE))
     of_class = _OF_CLASS.fullmatch(form["name"])
     if of_class:
         label = _find_class(of_class["label"], classes, where)

@@ -77,8 +77,8 @@ def measure_unknown(
     limit, rows = content.record.limit, content.searchable()
     distances = _distances(rows, known)
     measured = []
-    for name, (root, found) in folders.items():
-        answers = _compute(predictor, found, root, root.name)
+    for name, (root, foreign_views) in folders.items():
+        answers = _compute(predictor, foreign_views, root, root.name)
         sides = (_distances(rows, answers), distances)
         measured.append(_marked(name, sides, (answers.strangeness(), known.strangeness()), limit))
     beyond = None if limit is None else int((distances > limit).sum())

@@ -62,8 +62,8 @@ def find_nearest(model: Path, photos: Iterable[Path], count: int) -> NearestPhot
     assert run is not None  # or it could not have been opened with `why`
     data = read_recipe(run).data
     paths = list(photos)
-    found = {}
+    neighbours = {}
     for path, answer in zip(paths, predictor.stream(map(View, paths)), strict=True):
         if not isinstance(answer, Problem) and answer.likeness is not None:
-            found[path] = answer.likeness.neighbours or ()
-    return NearestPhotos(found, data.root, data.depth)
+            neighbours[path] = answer.likeness.neighbours or ()
+    return NearestPhotos(neighbours, data.root, data.depth)

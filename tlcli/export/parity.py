@@ -123,27 +123,27 @@ def _milliseconds(engine: Engine, pixels: Array, calls: int) -> float:
 
 def find_excess(parity: ExportParity, quantize: Quantize | None) -> str:
     """In what the differences are beyond the limits, with the numbers; empty if they are not."""
-    found = []
+    excesses = []
     furthest = LARGEST_DISTANCE.get(quantize)
     if furthest is not None and parity.distance is not None and parity.distance > furthest:
-        found.append(
+        excesses.append(
             f"a distance differs by {parity.distance:.2g}, at most {furthest:g} is allowed"
         )
     if quantize in LARGEST:
         if parity.largest > LARGEST[quantize]:
             limit = f"at most {LARGEST[quantize]:g} is allowed"
-            found.append(f"a probability differs by {parity.largest:.2g}, {limit}")
+            excesses.append(f"a probability differs by {parity.largest:.2g}, {limit}")
     else:
         kept = 1 - parity.labels_changed / parity.photos
         lost = parity.accuracy_before - parity.accuracy
         if kept < LABELS_KEPT:
-            found.append(
+            excesses.append(
                 f"{kept:.1%} of the labels are kept ({parity.labels_changed} of {parity.photos} "
                 f"change), at least {LABELS_KEPT:.0%} must be"
             )
         if lost > ACCURACY_LOST:
-            found.append(
+            excesses.append(
                 f"the accuracy falls from {parity.accuracy_before:.4f} to {parity.accuracy:.4f}, "
                 f"by more than {100 * ACCURACY_LOST:g} points"
             )
-    return "; ".join(found)
+    return "; ".join(excesses)

@@ -188,12 +188,12 @@ class TrunkRows:
         last = (b"", "")
         while True:
             with store_errors(self.path):
-                found = fetch_all(self._index, query, (*last, most))
-            if not found:
+                batch = fetch_all(self._index, query, (*last, most))
+            if not batch:
                 return
-            last = found[-1][:2]
-            found.sort(key=lambda entry: entry[2:])
-            yield [(image.hex(), view) for image, view, *_ in found]
+            last = batch[-1][:2]
+            batch.sort(key=lambda entry: entry[2:])
+            yield [(image.hex(), view) for image, view, *_ in batch]
 
     def damaged(self) -> list[RowKey]:
         """The keys of the rows whose bytes no longer match their checksum."""

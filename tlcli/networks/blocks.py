@@ -91,7 +91,7 @@ def _segments(
 
 
 def _block_name(layer: str) -> str | None:
-    found = _NAMED.match(layer, _PREFIX.match(layer).end())  # type: ignore[union-attr]
-    if found is None:
+    match = _NAMED.match(layer, _PREFIX.match(layer).end())  # type: ignore[union-attr]
+    if match is None:
         return None
-    return found["name"] or f"conv_{found['number']}"
+    return match["name"] or f"conv_{match['number']}"

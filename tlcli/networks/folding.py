@@ -80,7 +80,7 @@ def find_folded(model: Any) -> Mapping[str, Layer]:
     makers = {id(tensor): node.operation for node in nodes for tensor in node.outputs}
     readers = Counter(id(tensor) for node in nodes for tensor in node.input_tensors)
     calls = Counter(id(node.operation) for node in nodes)
-    found = {}
+    folded = {}
     for node in nodes:
         norm = node.operation
         if type(norm) is not keras.layers.BatchNormalization or norm.axis not in (-1, 3):
@@ -92,8 +92,8 @@ def find_folded(model: Any) -> Mapping[str, Layer]:
             and below.activation is keras.activations.linear
             and readers[id(tensor)] == calls[id(below)] == calls[id(norm)] == 1
         ):
-            found[below.name] = norm
-    return found
+            folded[below.name] = norm
+    return folded
 
 
 def _folded(layer: Layer, norm: Layer) -> Callable[[Any], Any]:

@@ -86,9 +86,9 @@ def _is_large(tensor: Any) -> bool:
 def _complement_of_erf(graph: Any, node: Any, name: str, arguments: Any) -> None:
     """erfc(x), which ONNX lacks, as 1 - erf(x); GELU multiplies it with nothing that is large."""
     node.type = "Erf"
-    one = graph.make_const(f"{name}__one", np.array(1, np.float32)).output[0]
+    unit = graph.make_const(f"{name}__one", np.array(1, np.float32)).output[0]
     users = graph.find_output_consumers(node.output[0])
-    complement = graph.make_node("Sub", [one, node.output[0]], name=f"{name}__complement")
+    complement = graph.make_node("Sub", [unit, node.output[0]], name=f"{name}__complement")
     graph.replace_all_inputs(node.output[0], complement.output[0], ops=users)
 
 

@@ -142,8 +142,8 @@ class VerifiedWeights:
     def text(self) -> str:
         """A line for each file that can be used."""
         lines = (
-            f"{file.row.name}: {file.path}: {found.verification}, fingerprint {found.fingerprint}"
-            for file, found in self.files
+            f"{file.row.name}: {file.path}: {check.verification}, fingerprint {check.fingerprint}"
+            for file, check in self.files
         )
         return "\n".join(lines) or "no valid weights on this machine"
 
@@ -154,10 +154,10 @@ class VerifiedWeights:
                 {
                     "base": file.row.name,
                     "path": str(file.path),
-                    "verified": found.verified,
-                    "fingerprint": found.fingerprint,
+                    "verified": check.verified,
+                    "fingerprint": check.fingerprint,
                 }
-                for file, found in self.files
+                for file, check in self.files
             ],
             "problems": [str(problem) for problem in self.problems],
         }

@@ -92,10 +92,10 @@ def _some(
     thresholds: Sequence[float], answered: Sequence[float], right: Sequence[float]
 ) -> list[tuple[float, float, float]]:
     """The values at a few thresholds, for those who do not see the chart."""
-    found = []
+    points = []
     for wanted in (0.5, 0.7, 0.9):
         for value, *shares in zip(thresholds, answered, right, strict=True):
             if value >= wanted:
-                found.append((wanted, shares[0], shares[1]))
+                points.append((wanted, shares[0], shares[1]))
                 break
-    return found
+    return points

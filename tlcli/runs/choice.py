@@ -50,9 +50,9 @@ def find_choice(run: Run, recipe: Recipe, photos: Sequence[RecordedPhoto]) -> Me
     data = fingerprint_photos(
         (photo.sha256, photo.label) for photo in photos if photo.split == "train"
     )
-    found = _Finder(run, recipe, data)
-    probe, advice = found.probe()
-    choice = MeasuredChoice(probe, advice, found.rates(), found.tuning())
+    finder = _Finder(run, recipe, data)
+    probe, advice = finder.probe()
+    choice = MeasuredChoice(probe, advice, finder.rates(), finder.tuning())
     return choice if probe or choice.rates or choice.tuning else None
 
 
@@ -78,13 +78,13 @@ class _Finder:
         """The test of each stage of the run that was tested, in the order of the stages."""
         tests = [read_rate_test(folder) for folder in self._folders(f"{RATES}/*/{RATE_TEST}")]
         tests = [test for test in tests if self._fits(test)]
-        found = []
+        tested = []
         for stage in self._recipe.stages:
             key = (stage.name, stage.freeze_until)
             test = next((test for test in tests if (test.stage, test.freeze_until) == key), None)
             if test is not None:
-                found.append(TestedRate(test, stage.learning_rate))
-        return tuple(found)
+                tested.append(TestedRate(test, stage.learning_rate))
+        return tuple(tested)
 
     def tuning(self) -> TuningRecord | None:
         """The first search whose winner the run has the settings of."""

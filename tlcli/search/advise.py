@@ -148,10 +148,10 @@ def _measure(candidates: Candidates) -> list[_Measured]:
         return [_probed(Subject(plan)) for plan in plans]
     measured = []
     for plan in plans:
-        found = _probed(Subject(plan))
-        score = base_ranking.measure_base(found.subject, found.record)
-        found.subject.release()
-        measured.append(replace(found, score=score))
+        base = _probed(Subject(plan))
+        score = base_ranking.measure_base(base.subject, base.record)
+        base.subject.release()
+        measured.append(replace(base, score=score))
     return measured
 
 
@@ -195,7 +195,7 @@ def _rank(
     if not measured:
         missing = [Problem(f"--bases {score.name}", score.missing) for score in candidates.missing]
         raise RecipeError(missing)
-    scores = [found.score for found in measured if found.score is not None]
+    scores = [base.score for base in measured if base.score is not None]
     if not scores:
         return (), 0
     ranked = base_ranking.rank_bases(scores)

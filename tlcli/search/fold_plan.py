@@ -82,8 +82,8 @@ class FoldPlan:
 
     def select(self, record: FoldRecord) -> FoldRecord:
         """The record with the results of these folds alone, in order."""
-        found = [record.find(*each) for each in self.numbers]
-        return record.model_copy(update={"results": tuple(filter(None, found))})
+        results = [record.find(*each) for each in self.numbers]
+        return record.model_copy(update={"results": tuple(filter(None, results))})
 
     def new_record(self) -> FoldRecord:
         """The record without a result."""
@@ -185,10 +185,10 @@ def _readable_photos(plan: Plan) -> tuple[list[Item], list[str]]:
     ]
     if bad:
         skip = plan.recipe.data.on_bad_image == "skip"
-        found = [f.as_problem(plan.index.root) for f in group_unreadable(bad, skip=skip)]
+        problems = [f.as_problem(plan.index.root) for f in group_unreadable(bad, skip=skip)]
         if not skip:
-            raise DataError(found)
-        for problem in found:
+            raise DataError(problems)
+        for problem in problems:
             console.warn(str(problem))
         lost = {path for path, _ in bad}
         items = [item for item in items if item.path not in lost]

@@ -35,17 +35,17 @@ def rate_folder(out: Path | None, plan: Plan, number: int, *, force: bool) -> Pa
     return result_folder(out, RATES, name, RATE_CHARTS, [RATE_TEST], force=force)
 
 
-def write_suggestion(found: RateSearch, recipe: Recipe, number: int) -> WrittenRate | None:
+def write_suggestion(search: RateSearch, recipe: Recipe, number: int) -> WrittenRate | None:
     """Write the suggested rate into the recipe; None where none is suggested."""
-    rate = found.suggested
+    rate = search.suggested
     return None if rate is None else write_rate(recipe, number, rate)
 
 
 def rate_result(
-    found: RateSearch, folder: Path, written: WrittenRate | None
+    search: RateSearch, folder: Path, written: WrittenRate | None
 ) -> tuple[str, dict[str, Any]]:
     """What `find-lr` prints, as text and for `--json`; `written` is what --write has done."""
-    text, value = describe_rates(found, folder), {**found.as_json(), "folder": str(folder)}
+    text, value = describe_rates(search, folder), {**search.as_json(), "folder": str(folder)}
     if written is not None:
         value["written"] = None if written.lines else {"recipe": str(written.path)}
         value["lines"] = written.lines or None
@@ -65,55 +65,55 @@ def raise_if_unwritten(written: WrittenRate | None) -> None:
         raise RecipeError(written.problem)
 
 
-def describe_rates(found: RateSearch, folder: Path) -> str:
+def describe_rates(search: RateSearch, folder: Path) -> str:
     """The rates that are suggested, beside that of the recipe."""
-    tests = console.counted(len(found.ends), "test")
-    ended = f"{found.diverged} diverged" if found.diverged else "none diverged"
-    reached = f"{min(found.ends):.2g}"
+    tests = console.counted(len(search.ends), "test")
+    ended = f"{search.diverged} diverged" if search.diverged else "none diverged"
+    reached = f"{min(search.ends):.2g}"
     lines = [
-        f"stage '{found.stage}': {tests} of up to {STEPS} steps; {ended}, all reached {reached}",
-        f"time: tests {console.duration(found.seconds['tests'])}"
-        + _time_before(found.seconds["stages before"]),
+        f"stage '{search.stage}': {tests} of up to {STEPS} steps; {ended}, all reached {reached}",
+        f"time: tests {console.duration(search.seconds['tests'])}"
+        + _time_before(search.seconds["stages before"]),
         "",
     ]
-    if (suggested := found.suggested) is not None:
-        lines.append(_table(found, suggested))
+    if (suggested := search.suggested) is not None:
+        lines.append(_table(search, suggested))
     else:
-        verb = "rise" if found.tunes else "fall"
+        verb = "rise" if search.tunes else "fall"
         lines.append(f"the loss does not {verb}, so that no rate is suggested")
     lines += ["", f"kept in {folder}: {', '.join((RATE_TEST, *RATE_CHARTS))}"]
     return "\n".join(map(console.printable, lines))
 
 
-def _table(found: RateSearch, suggested: float) -> str:
-    curve, why = found.curve, "a tenth of the rate with the lowest loss"
-    if found.tunes:
+def _table(search: RateSearch, suggested: float) -> str:
+    curve, why = search.curve, "a tenth of the rate with the lowest loss"
+    if search.tunes:
         why = f"{BELOW_RISE:.0%} of the rate at which the loss rises"
     rates = (
         ("suggested", suggested, why),
-        ("rise", curve.rise if found.tunes else None, "where the loss rises for certain"),
+        ("rise", curve.rise if search.tunes else None, "where the loss rises for certain"),
         ("steepest", curve.steepest(), "where the loss falls fastest"),
         ("valley", curve.valley(), "the middle of the longest fall of the loss"),
-        ("in the recipe", found.rate, _distance(found.rate, suggested)),
+        ("in the recipe", search.rate, _distance(search.rate, suggested)),
     )  # fmt: skip
     rows = [(name, _shown(rate), what) for name, rate, what in rates if rate is not None]
     return console.table(("", "rate", ""), rows)
 
 
-def name_next_command(found: RateSearch, recipe: Recipe, number: int, *, written: bool) -> None:
+def name_next_command(search: RateSearch, recipe: Recipe, number: int, *, written: bool) -> None:
     """Name the command that trains with the suggested rate, if there is one."""
-    if found.suggested is not None:
-        rate = rounded_rate(found.suggested)
+    if search.suggested is not None:
+        rate = rounded_rate(search.suggested)
         words = () if written else ("--set", f"stages.{number}.learning_rate={rate:g}")
         console.next_step("tlcli", "finetune", "--config", recipe.path, *words)
 
 
-def warn_of_rate(found: RateSearch) -> None:
+def warn_of_rate(search: RateSearch) -> None:
     """Say on stderr where a rate of tuning is as high as that of the stage before it."""
-    rate = found.suggested
-    if rate is not None and found.before is not None and rate >= found.before:
+    rate = search.suggested
+    if rate is not None and search.before is not None and rate >= search.before:
         console.warn(
-            f"{_shown(rate)} is not below {found.before:g}, the rate of the stage before: such "
+            f"{_shown(rate)} is not below {search.before:g}, the rate of the stage before: such "
             "steps can destroy what the base has learned before they pay; compare both in runs"
         )
 
@@ -133,30 +133,30 @@ def _distance(rate: float, suggested: float) -> str:
     return f"a factor of {factor:.1f} {'above' if rate > suggested else 'below'} the suggestion"
 
 
-def draw_rates(found: RateSearch, paths: Sequence[Path]) -> None:
+def draw_rates(search: RateSearch, paths: Sequence[Path]) -> None:
     """The loss over the rate: the mean of the tests, their range, and the suggested rates."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     from tlcli.evaluation.figures import FAINT, picture_style, save_figure, shortened
 
-    curve = found.curve
-    with picture_style([found.stage]):
+    curve = search.curve
+    with picture_style([search.stage]):
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()
         axes.fill_between(
             curve.rates, curve.low, curve.high, color=BLUE.light, alpha=0.2, linewidth=0,
-            label=f"range of {console.counted(len(found.ends), 'test')}",
+            label=f"range of {console.counted(len(search.ends), 'test')}",
         )  # fmt: skip
         axes.plot(curve.rates, curve.loss, color=BLUE.light, label="loss, smoothed")
-        _mark(axes, found)
-        axes.axvline(found.rate, color=FAINT, linewidth=1, linestyle=":", label="in the recipe")
+        _mark(axes, search)
+        axes.axvline(search.rate, color=FAINT, linewidth=1, linestyle=":", label="in the recipe")
         top = SHOWN * float(curve.loss[0])
         low, high = float(curve.low.min()), min(top, float(curve.high.max()))
         room = 0.06 * (high - low) or 0.01
         axes.set(
             xscale="log", xlabel="learning rate", ylabel="training loss",
-            ylim=(low - room, high + room), title=f"stage {shortened(found.stage)}",
+            ylim=(low - room, high + room), title=f"stage {shortened(search.stage)}",
         )  # fmt: skip
         # matplotlib's own labels of powers are mathematics, which no text here may be.
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -166,20 +166,20 @@ def draw_rates(found: RateSearch, paths: Sequence[Path]) -> None:
             save_figure(figure, path)
 
 
-def _mark(axes: Any, found: RateSearch) -> None:
+def _mark(axes: Any, search: RateSearch) -> None:
     """The suggested rates, as lines."""
     others = (
-        (("rise", found.curve.rise, "--"),)
-        if found.tunes
-        else (("steepest", found.curve.steepest(), "--"), ("valley", found.curve.valley(), ":"))
+        (("rise", search.curve.rise, "--"),)
+        if search.tunes
+        else (("steepest", search.curve.steepest(), "--"), ("valley", search.curve.valley(), ":"))
     )
-    for name, rate, style in (("suggested", found.suggested, "-"), *others):
+    for name, rate, style in (("suggested", search.suggested, "-"), *others):
         if rate is not None:
             label = f"{name}, {_shown(rate)}"
             axes.axvline(rate, color=ORANGE.light, linewidth=1.2, linestyle=style, label=label)
 
 
-def keep_rates(found: RateSearch, folder: Path, plan: Plan, number: int) -> None:
+def keep_rates(search: RateSearch, folder: Path, plan: Plan, number: int) -> None:
     """Write record and pictures into a folder, which is made if it is missing."""
     files.make_folder(folder)
     base, stage = plan.recipe.base, plan.stages[number].stage
@@ -192,9 +192,9 @@ def keep_rates(found: RateSearch, folder: Path, plan: Plan, number: int) -> None
             base=plan.row.name,
             image_size=base.image_size,
             data=fingerprint_photos(photos),
-            suggested=found.suggested,
-            in_recipe=found.rate,
-            tests=len(found.ends),
+            suggested=search.suggested,
+            in_recipe=search.rate,
+            tests=len(search.ends),
         ),
     )
-    draw_rates(found, [folder / name for name in RATE_CHARTS])
+    draw_rates(search, [folder / name for name in RATE_CHARTS])

@@ -61,10 +61,10 @@ def sweep_rates(
 
 def digest(variables: Sequence[Variable]) -> str:
     """Hex SHA-256 of the values of variables, in their order."""
-    found = hashlib.sha256()
+    state = hashlib.sha256()
     for variable in variables:
-        found.update(np.ascontiguousarray(variable.numpy()).tobytes())
-    return found.hexdigest()
+        state.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return state.hexdigest()
 
 
 def _sweep(

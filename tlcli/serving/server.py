@@ -170,8 +170,8 @@ def bind(host: str, port: int) -> socket.socket:
     """
     where = f"--host {host}"
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, place = found[0]
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, place = addresses[0]
     except (socket.gaierror, UnicodeError) as error:
         hint = "use 127.0.0.1, 0.0.0.0, or an address of this machine"
         raise RunError(Problem(where, f"is no address: {reason(error)}", hint)) from error

@@ -110,12 +110,12 @@ def rate_factors(network: Network, planned: StagePlan) -> list[tuple[Variable, f
     if not planned.rates:
         return []
     factors = {name: rate / planned.stage.learning_rate for name, rate in planned.rates.items()}
-    found = [(variable, factors[HEAD]) for variable in network.head.trainable_variables]
+    pairs = [(variable, factors[HEAD]) for variable in network.head.trainable_variables]
     for block in network.row.blocks:
         for name in block.layers if block.name in factors else ():
             layer = network.base.get_layer(name)
-            found += [(variable, factors[block.name]) for variable in layer.trainable_variables]
-    return found
+            pairs += [(variable, factors[block.name]) for variable in layer.trainable_variables]
+    return pairs
 
 
 #: The least fall of `val_loss` that a plateau schedule takes for progress, as in Keras.

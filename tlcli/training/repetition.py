@@ -119,16 +119,18 @@ def compare_trial(run: Run, again: Run) -> Compared:
     One that was pruned has fewer epochs; one beside others may differ by `ROUNDING`.
     """
     epochs = read_metrics(run)
-    largest, found = 0.0, None
+    largest, difference = 0.0, None
     for first, second in zip(epochs, read_metrics(again), strict=False):
         for name in ("loss", "val_loss"):
             then, now = (float(getattr(epoch, name) or 0) for epoch in (first, second))
             share = abs(then - now) / max(then, 1e-3)
             largest = max(largest, share)
-            if share > ROUNDING and found is None:
-                found = Difference(f"stage '{first.stage}', epoch {first.epoch}", name, then, now)
+            if share > ROUNDING and difference is None:
+                difference = Difference(
+                    f"stage '{first.stage}', epoch {first.epoch}", name, then, now
+                )
     circumstances = tuple(_circumstances(run.record(), again.record()))
-    return Compared(run.path, again.path, len(epochs), 0, found, circumstances, largest)
+    return Compared(run.path, again.path, len(epochs), 0, difference, circumstances, largest)
 
 
 def _different_epochs(earlier: Sequence[Epoch], repeated: Sequence[Epoch]) -> Iterator[Difference]:

@@ -41,12 +41,12 @@ def share_start(group: WorkerGroup | None, run: Run, recipe: Recipe, *, resumed:
     """Tell the others the precision and, of a run that was stopped, its newest checkpoint."""
     if group is None:
         return
-    found = Checkpoints(run.file(directory.CHECKPOINTS)).newest()[0] if resumed else None
+    newest = Checkpoints(run.file(directory.CHECKPOINTS)).newest()[0] if resumed else None
     state: dict[str, Any] = {"precision": recipe.precision}
-    if found is not None:
-        state["checkpoint"] = {"epoch": found.epoch, "state": found.state}
+    if newest is not None:
+        state["checkpoint"] = {"epoch": newest.epoch, "state": newest.state}
     header = np.frombuffer(json.dumps(state).encode(), np.uint8)
-    arrays: dict[str, Any] = {_STATE: header, **(found.arrays if found else {})}
+    arrays: dict[str, Any] = {_STATE: header, **(newest.arrays if newest else {})}
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     group.share(stream.getvalue())
