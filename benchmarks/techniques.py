@@ -4,14 +4,16 @@
         [--photos 40 200 700] [--seeds 0 1 2 3 4] [--set KEY=VALUE ...] [--cache-dir DIR]
 
 A family is a set of variants that are compared with the first of them. Variants of the head train
-one head stage from stored rows. Variants of tuning share a seed's head stage: it is trained once,
-and every variant goes on from its weights. A seed decides the head's weights, dropout, order, and,
+one head stage from stored rows. Variants of tuning, and those of the family `gain`, share a seed's
+head stage: it is trained once, and every variant goes on from its weights; `head alone` stops
+there. A seed decides the head's weights, dropout, order, and,
 where `--photos` says that only so many photos of a class are trained on, which these are; all
 variants have the same ones. Validation and test photos are all there are.
 
 Each training is written to `DIR/FAMILY/KEY.json` as it ends and is not done again. The table
 has for every variant the mean over seeds, and the mean of the paired differences with its 95 %
-interval (Student's t). A difference whose interval holds 0 may be chance.
+interval (Student's t over seeds; of accuracy also over test photos, where a photo counts by its
+mean over seeds). A difference whose interval holds 0 may be chance.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from tlcli.training.standardize import fold
 from tlcli.training.step import Scorer
 
 #: Of each family its variants, with the settings of each; the first is what others are compared
-#: with. In those of tuning, `stages.0` is shared.
+#: with. In those of `SHARED`, `stages.0` is shared.
 FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     "head": {
         "default": (),
@@ -77,7 +79,17 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
         "clip_norm": ("stages.1.clip_norm=1",),
         "focal": ("stages.1.loss=focal",),
     },
+    "gain": {
+        "head alone": (),
+        "tuned": (),
+        "ema and average": ("stages.1.ema=0.99", "stages.1.average=best 3"),
+        "third of the rate": ("stages.1.learning_rate=3e-6",),
+        "thrice the rate": ("stages.1.learning_rate=3e-5",),
+    },
 }
+
+#: Families whose variants go on from one head stage.
+SHARED = ("tuning", "gain")
 
 #: Of the classes of the family `imbalance`, the share of its photos that the first class keeps.
 RARE = 0.1
@@ -125,9 +137,9 @@ def main() -> None:
             checked = checked or preflight(
                 load_recipe(given.config, given.overrides), cache=given.cache_dir, run=False
             )
-            for cell, found in measure(missing, given.config, given.overrides, checked):
-                files.write_json(folder / f"{cell.key}.json", {**vars(cell), **found})
-                say(f"{cell.key}: {found}")
+            for cell, scores in measure(missing, given.config, given.overrides, checked):
+                files.write_json(folder / f"{cell.key}.json", {**vars(cell), **scores})
+                say(f"{cell.key}: {scores}")
     text = table(folder, given.family)
     files.write_text(given.out / f"{given.family}.md", text)
     say(text)
@@ -135,7 +147,7 @@ def main() -> None:
 
 def measure(
     cells: Sequence[Cell], config: Path, overrides: Sequence[str], checked: Preflight
-) -> Iterator[tuple[Cell, dict[str, float]]]:
+) -> Iterator[tuple[Cell, dict[str, Any]]]:
     """Train the cells of one seed and number of photos; what each comes to."""
     shared: tuple[int, list[Any]] | None = None  # epochs and weights of the stage that all share
     for cell in cells:
@@ -145,15 +157,16 @@ def measure(
         with open_store(network, plan.recipe, plan.cache, [c.name for c in plan.cuts]) as opened:
             fill_store(network, plan.recipe, plan.index, opened)
             epochs = 0
-            if cell.family == "tuning":
+            if cell.family in SHARED:
                 if shared is None:
                     epochs = train_stage(network, plan, opened, 0, 0)
                     shared = epochs, [v.numpy() for v in network.head.variables]
                 epochs, weights = shared
                 for variable, value in zip(network.head.variables, weights, strict=True):
                     variable.assign(value)
-            number = len(plan.stages) - 1
-            train_stage(network, plan, opened, number, epochs)
+            number = 0 if cell.variant == "head alone" else len(plan.stages) - 1
+            if number or cell.family not in SHARED:
+                train_stage(network, plan, opened, number, epochs)
             yield cell, judge(network, plan, opened)
 
 
@@ -183,8 +196,11 @@ def train_stage(network: Network, plan: Plan, opened: OpenedStore, number: int, 
     return len(outcome.history)
 
 
-def judge(network: Network, plan: Plan, opened: OpenedStore) -> dict[str, float]:
-    """What the saved network says of the test photos, raw and calibrated on the validation ones."""
+def judge(network: Network, plan: Plan, opened: OpenedStore) -> dict[str, Any]:
+    """What the saved network says of the test photos, raw and calibrated on the validation ones.
+
+    `correct` has a 1 for every test photo whose class it names, else a 0.
+    """
     cut, folded = plan.stages[-1].cut.name, fold(network, plan.recipe)
     logits, labels = {}, {}
     for split in ("val", "test"):
@@ -202,6 +218,7 @@ def judge(network: Network, plan: Plan, opened: OpenedStore) -> dict[str, float]
         "calibration_error": expected_calibration_error(raw, truth),
         "calibrated_log_loss": log_loss(test, truth, temperature),
         "calibrated_error": expected_calibration_error(calibrated, truth),
+        "correct": "".join("01"[int(each)] for each in right),
     }
 
 
@@ -218,23 +235,24 @@ def paired(values: Sequence[float], base: Sequence[float]) -> tuple[float, float
 
 def table(folder: Path, family: str) -> str:
     """What was measured, as Markdown: a table for each number of photos."""
-    found: dict[int, dict[str, dict[int, Mapping[str, float]]]] = {}
+    results: dict[int, dict[str, dict[int, Mapping[str, Any]]]] = {}
     for path in sorted(folder.glob("*.json")):
         cell = json.loads(path.read_text(encoding="utf-8"))
-        by_seed = found.setdefault(cell["photos"], {}).setdefault(cell["variant"], {})
+        by_seed = results.setdefault(cell["photos"], {}).setdefault(cell["variant"], {})
         by_seed[cell["seed"]] = cell
     parts = []
-    for photos, variants in sorted(found.items()):
+    for photos, variants in sorted(results.items()):
         parts += [f"{photos or 'all'} photos of a class", "", *_lines(variants, family), ""]
     return "\n".join(parts)
 
 
-def _lines(variants: Mapping[str, Mapping[int, Mapping[str, float]]], family: str) -> Iterator[str]:
+def _lines(variants: Mapping[str, Mapping[int, Mapping[str, Any]]], family: str) -> Iterator[str]:
     first = next(iter(FAMILIES[family]))
     measures = ["accuracy", "log_loss", "calibration_error", "calibrated_log_loss"]
     if family == "imbalance":
         measures[2] = "balanced_accuracy"
     heads = [part for name in measures for part in (name.replace("_", " "), "difference")]
+    heads.insert(2, "over photos")
     yield line(["variant", "seeds", *heads])
     yield line(["---"] * (2 + len(heads)))
     for variant in (name for name in FAMILIES[family] if name in variants):
@@ -246,7 +264,17 @@ def _lines(variants: Mapping[str, Mapping[int, Mapping[str, float]]], family: st
             mean, half = paired(values, base)
             cells += [f"{np.mean(values):.4f}"]
             cells += ["" if variant == first else f"{mean:+.4f} ± {half:.4f}"]
+            if name == "accuracy":
+                over = [_by_photo(variants[each], seeds) for each in (variant, first)]
+                mean, half = paired(*over)
+                cells += ["" if variant == first else f"{mean:+.4f} ± {half:.4f}"]
         yield line(cells)
+
+
+def _by_photo(cells: Mapping[int, Mapping[str, Any]], seeds: Sequence[int]) -> list[float]:
+    """Of each test photo the share of seeds that were right about it."""
+    each = [[int(bit) for bit in cells[seed]["correct"]] for seed in seeds]
+    return [float(share) for share in np.mean(each, axis=0)]
 
 
 if __name__ == "__main__":
