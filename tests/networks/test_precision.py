@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,22 @@ def test_a_measurement_measures():
     speedup = measure_speedup()
     assert speedup.forward > 0
     assert speedup.step > 0
+
+
+def test_other_work_on_the_machine_does_not_decide(machine, monkeypatch):
+    """A process that waits for its turn is not slow, and the clock on the wall would say it is."""
+    machine("avx512_bf16")
+
+    def compute(seconds: float, waiting: float):
+        def call() -> None:
+            until = time.process_time() + seconds
+            while time.process_time() < until:
+                pass
+            time.sleep(waiting)
+
+        return {"forward": call, "step": call}
+
+    calls = {"float32": compute(0.006, 0), "bfloat16": compute(0.002, 0.02)}
+    monkeypatch.setattr(precision, "_convolution", calls.get)
+    speedup = measure_speedup()
+    assert 2 < speedup.forward < 4 and 2 < speedup.step < 4

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -76,10 +77,14 @@ USUAL = {"amx_bf16": Speedup(2.9, 1.8), "avx512_bf16": Speedup(1.8, 1.7)}
 
 @dataclass(frozen=True)
 class Choice:
-    """A precision and in a few words why; None where TensorFlow is needed to tell."""
+    """A precision and in a few words why; None where TensorFlow is needed to tell.
+
+    `measured` is whether the speed of this machine has decided.
+    """
 
     precision: Precision | None
     why: str
+    measured: bool = False
 
     def as_dict(self) -> dict[str, str | None]:
         """The form in JSON."""
@@ -144,7 +149,7 @@ def _judge(speedup: Speedup) -> Choice:
         f"measured here: in bfloat16 a convolution is {speedup.forward:.2g} times as fast as in "
         f"float32, with its gradients {speedup.step:.2g} times"
     )
-    return Choice("mixed_bfloat16" if speedup.pays else "float32", why)
+    return Choice("mixed_bfloat16" if speedup.pays else "float32", why, measured=True)
 
 
 def _read_word(word: str) -> Precision:
@@ -190,16 +195,21 @@ def measure_speedup() -> Speedup:
     """Time one convolution of 3 x 3, 128 to 128 channels, in float32 and in bfloat16.
 
     It takes a tenth of a second, and some more to compile. Both take turns, and the fastest of some
-    rounds counts, so that other work on the machine does not decide.
+    rounds counts. Time of a processor is that of this process, so that other work on the machine
+    does not decide: beside five busy processes the clock on the wall gave 0.8 to 2.4 where this one
+    gave 1.5 to 1.7. That of a GPU is on the wall, and so is that of Windows, whose time of a
+    process is too coarse.
     """
+    on_the_wall = gpu_names() or sys.platform == "win32"
+    clock = time.perf_counter if on_the_wall else time.process_time
     calls = {dtype: _convolution(dtype) for dtype in ("float32", "bfloat16")}
     best: dict[tuple[str, str], float] = {}
     for number in range(1 + _ROUNDS):
         for dtype, kinds in calls.items():
             for kind, call in kinds.items():
-                started = time.perf_counter()
+                started = clock()
                 call()
-                seconds = time.perf_counter() - started
+                seconds = clock() - started
                 if number:  # the first round compiles
                     best[kind, dtype] = min(seconds, best.get((kind, dtype), math.inf))
     ratios = {kind: best[kind, "float32"] / best[kind, "bfloat16"] for kind in GAINS}
