@@ -9,6 +9,9 @@ import pytest
 from builders.photos import paint_splits
 from builders.stores import all_rows
 
+from tlcli.networks import precision
+from tlcli.networks.precision import Speedup
+
 pytestmark = pytest.mark.usefixtures("thin_vgg16")
 
 RECIPE = """
@@ -53,6 +56,25 @@ def test_shards_compute_the_rows_of_one_process(config, cli, tmp_path: Path):
     assert len(expected) == 318
     assert all_rows(tmp_path / "halves") == expected
     assert all_rows(tmp_path / "joined") == expected
+
+
+def test_a_measured_precision_is_each_processs_own(config, cli, monkeypatch):
+    monkeypatch.delenv("TLCLI_PRECISION", raising=False)
+    monkeypatch.setattr(precision, "gpu_names", lambda: ())
+    monkeypatch.setattr(precision, "measure_speedup", lambda: Speedup(0.5, 0.5))
+    note = (
+        "precision: a share with another --cache-dir measures for itself; write "
+        "precision: float32 into the recipe, so that all rows fit together\n"
+    )
+    for units, words, said in (
+        (("avx512_bf16",), ("--shard", "1/1000"), True),
+        (("avx512_bf16",), ("--shard", "1/1000", "-s", "precision=float32"), False),
+        ((), ("--shard", "1/1000"), False),
+    ):
+        monkeypatch.setattr(precision, "bfloat16_units", lambda units=units: units)
+        done = cli("extract", "-c", config, *words)
+        assert done.exit_code == 0, done.stderr
+        assert (note in done.stderr) == said
 
 
 def test_what_a_shard_says(config, cli):

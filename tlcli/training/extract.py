@@ -17,6 +17,7 @@ from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.features.shares import WHOLE, Share
 from tlcli.features.store import TrunkRows
 from tlcli.images.loader import View
+from tlcli.networks.precision import foresee_precision
 from tlcli.system import console, signals
 from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network
@@ -122,7 +123,7 @@ def _filled(plan: Plan, request: ExportRequest) -> Iterator[_Filled]:
         plan.row.boundary(request.boundary, where="--boundary", line="--boundary {}")
     if request.labelled:
         keep_split(plan.recipe.data.split.file, plan.index.divided_lines())
-    plan = choose_precision(plan)
+    plan = _choose_precision(plan, request.share)
     items, augment = plan.index.items, plan.recipe.augment
     with signals.defer():
         network = load_network(plan.recipe, plan.source, len(plan.index.classes))
@@ -141,6 +142,19 @@ def _filled(plan: Plan, request: ExportRequest) -> Iterator[_Filled]:
                 network, plan, opened, report, names[-1], readable, classes, len(views), len(listed)
             )
         signals.ignore_from_now_on()
+
+
+def _choose_precision(plan: Plan, share: Share) -> Plan:
+    """The plan with its precision; a note says where the processes of other shares may differ."""
+    chosen = choose_precision(plan)
+    if share != WHOLE and plan.recipe.precision == "auto":
+        choice = foresee_precision(plan.row.name, plan.cache)
+        if choice.measured:
+            console.note(
+                "precision: a share with another --cache-dir measures for itself; write precision: "
+                f"{chosen.recipe.precision} into the recipe, so that all rows fit together"
+            )
+    return chosen
 
 
 def describe_extraction(done: dict[str, Any]) -> str:
