@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-
-import numpy as np
 
 from tlcli.data import leakage, near_duplicates
 from tlcli.data.audit_cache import (
@@ -54,14 +51,13 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
 
     Raises DataError naming every photo that has changed since the index was made.
     """
-    inspected = InspectedPhotos(len(index.items))
-    for digest, inspection in inspect_each(index.items, cache, chosen.data.depth):
-        inspected.add(digest, inspection)
+    each = inspect_each(index.items, cache, chosen.data.depth)
+    inspected = InspectedPhotos(index.items, each)
     # Pairs come one by one: a list of them would hold memory for every photo.
-    flaws = [*_flaws(pair for pair in _with_facts(index, inspected) if not pair[1].message)]
+    flaws = [*_flaws(pair for pair in inspected.with_facts() if not pair[1].message)]
     bad = [
         (item.path, facts.problem(item.path))
-        for item, facts in _with_facts(index, inspected)
+        for item, facts in inspected.with_facts()
         if facts.message
     ]
     left = drop_unusable(index, bad, skip=chosen.data.on_bad_image == "skip")
@@ -70,16 +66,12 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
     return replace(left, findings=(*left.findings, *flaws))
 
 
-def _with_facts(index: Index, inspected: InspectedPhotos) -> Iterator[tuple[Item, Inspection]]:
-    """Each photo with what was seen of it."""
-    return ((item, inspected.facts(item.digest)) for item in index.items)
-
-
 def _flaws(decoded: Iterable[tuple[Item, Inspection]]) -> Iterator[Finding]:
     """A finding for each rule that some photo meets."""
-    meeting: list[list[tuple[Item, Inspection]]] = [[] for _ in _RULES]
+    paths: list[list[Path]] = [[] for _ in _RULES]
+    details: list[list[str]] = [[] for _ in _RULES]
     # Photos alike in everything that the rules look at are judged once: of 100,000, many are.
-    rules_met: dict[tuple[object, ...], list[int]] = {}
+    rules_met: dict[tuple[object, ...], list[tuple[int, str]]] = {}
     for item, inspection in decoded:
         suffix = item.path.suffix.lower()
         alike = (
@@ -88,17 +80,17 @@ def _flaws(decoded: Iterable[tuple[Item, Inspection]]) -> Iterator[Finding]:
         )  # fmt: skip
         if alike not in rules_met:
             rules_met[alike] = [
-                number for number, rule in enumerate(_RULES) if rule[1](suffix, inspection)
+                (number, detail(inspection) if detail else "")
+                for number, (_, meets, detail) in enumerate(_RULES)
+                if meets(suffix, inspection)
             ]
-        for number in rules_met[alike]:
-            meeting[number].append((item, inspection))
-    for (finding, _, detail), photos in zip(_RULES, meeting, strict=True):
-        if photos:
-            yield replace(
-                finding,
-                paths=tuple(item.path for item, _ in photos),
-                details=tuple(detail(inspection) for _, inspection in photos) if detail else (),
-            )
+        for number, words in rules_met[alike]:
+            paths[number].append(item.path)
+            if words:
+                details[number].append(words)
+    for number, (finding, _, _) in enumerate(_RULES):
+        if paths[number]:
+            yield replace(finding, paths=tuple(paths[number]), details=tuple(details[number]))
 
 
 def _misnamed(suffix: str, inspection: Inspection) -> bool:
@@ -182,19 +174,20 @@ _RULES: tuple[_Rule, ...] = (
 
 def _near_duplicates(index: Index, inspected: InspectedPhotos) -> Iterator[Finding]:
     """Photos of a lesser split that are nearly those of another."""
+    numbers = inspected.numbers_of(index.items)
     thumbnails = {
         split: near_duplicates.PreparedThumbnails(
             inspected.thumbnails,
-            np.array([inspected.number(item.digest) for item in index.of(split)], np.intp),
+            numbers[[item.split == split for item in index.items]],
         )
         for split in SPLITS
     }
-    alike: dict[Path, list[Path]] = defaultdict(list)
+    alike: dict[Path, Path] = {}
     for lesser, other in combinations(SPLITS, 2):
         ours, theirs = index.of(lesser), index.of(other)
         for left, right in near_duplicates.find_pairs(thumbnails[lesser], thumbnails[other]):
             if ours[left].digest != theirs[right].digest:  # copies are another finding
-                alike[ours[left].path].append(theirs[right].path)
+                alike.setdefault(ours[left].path, theirs[right].path)
     if alike:
         yield Finding(
             "near-duplicate across splits",
@@ -202,7 +195,7 @@ def _near_duplicates(index: Index, inspected: InspectedPhotos) -> Iterator[Findi
             "is nearly the same as a photo in another split",
             "look at both; exclude one if it is the same photo",
             tuple(alike),
-            tuple(f"like {relative_name(others[0], index.root)}" for others in alike.values()),
+            tuple(f"like {relative_name(first, index.root)}" for first in alike.values()),
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from tlcli.data import near_duplicates
@@ -44,34 +45,49 @@ _HELD_AT_ONCE = 10_000
 
 
 class InspectedPhotos:
-    """The inspections of many photos, by hash, in little memory.
+    """The inspections of many photos, in little memory.
 
-    Photos alike in everything but their thumbnails, of which there are many, share the rest.
+    Photos alike in everything but their thumbnails, of which there are many, share the rest. What
+    goes by the hash of a photo ends with the inspection; after it, photos go by their place.
+
+    Args:
+        items: the photos.
+        inspections: hash and inspection of each distinct photo, in any order.
+
+    Attributes:
+        thumbnails: uint8 (photos at most, 16, 16), zeros for those that cannot be decoded.
     """
 
-    def __init__(self, most: int) -> None:
-        self._number: dict[str, int] = {}
-        self._facts: list[Inspection] = []
-        self._shared: dict[Inspection, Inspection] = {}
+    def __init__(
+        self, items: Sequence[Item], inspections: Iterable[tuple[str, Inspection]]
+    ) -> None:
         side = near_duplicates.SIDE
-        self.thumbnails = np.zeros((most, side, side), np.uint8)
+        self.thumbnails = np.zeros((len(items), side, side), np.uint8)
+        self._items = items
+        self._facts: list[Inspection] = []
+        numbers: dict[str, int] = {}
+        shared: dict[Inspection, Inspection] = {}
+        for number, (digest, inspection) in enumerate(inspections):
+            if inspection.thumbnail:
+                values = np.frombuffer(inspection.thumbnail, np.uint8)
+                self.thumbnails[number] = values.reshape(side, side)
+            facts = inspection._replace(thumbnail=b"")
+            self._facts.append(shared.setdefault(facts, facts))
+            numbers[digest] = number
+        self._numbers = np.array([numbers[item.digest] for item in items], np.intp)
 
-    def add(self, digest: str, inspection: Inspection) -> None:
-        """Keep the inspection of a photo."""
-        if inspection.thumbnail:
-            values = np.frombuffer(inspection.thumbnail, np.uint8)
-            self.thumbnails[len(self._facts)] = values.reshape(self.thumbnails.shape[1:])
-        facts = inspection._replace(thumbnail=b"")
-        self._number[digest] = len(self._facts)
-        self._facts.append(self._shared.setdefault(facts, facts))
+    def with_facts(self) -> Iterator[tuple[Item, Inspection]]:
+        """Each photo with its inspection, without the thumbnail."""
+        return (
+            (item, self._facts[number])
+            for item, number in zip(self._items, self._numbers, strict=True)
+        )
 
-    def number(self, digest: str) -> int:
-        """Which of the thumbnails is that of a photo."""
-        return self._number[digest]
-
-    def facts(self, digest: str) -> Inspection:
-        """The inspection of a photo, without its thumbnail."""
-        return self._facts[self._number[digest]]
+    def numbers_of(self, some: Iterable[Item]) -> npt.NDArray[np.intp]:
+        """Which of the thumbnails are those of some of the photos, in the order of all."""
+        every = zip(self._items, self._numbers, strict=True)
+        found = (next(number for item, number in every if item is one) for one in some)
+        return np.fromiter(found, np.intp)
 
 
 def inspect_photos(

@@ -206,10 +206,10 @@ def _pack_bits(frequencies: Array) -> Array:
     return hashes
 
 
-def _bands(hashes: Array) -> Array:
-    """The 16 bits of each band of each hash: int64 (bands, hashes)."""
-    shifts = np.arange(0, 16 * _BANDS, 16, dtype=np.uint64)[:, None]
-    return ((hashes >> shifts) & np.uint64(0xFFFF)).astype(np.int64)
+def _bands(hashes: Array) -> Iterator[Array]:
+    """The 16 bits of each band of each hash, a band at a time: int32 (hashes)."""
+    for band in range(_BANDS):
+        yield (hashes >> np.uint64(16 * band)).astype(np.uint16).astype(np.int32)
 
 
 def _shared(first: Array, second: Array) -> int:
