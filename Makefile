@@ -91,13 +91,14 @@ fix: $(READY)
 	$(BIN)/ruff check --fix .
 
 # What each benchmark is told beside its own defaults; OPTIONS adds to the command line.
-BENCHES := versus_keras extract shards forward steps decode augment predict store_bytes startup heads estimates \
+BENCHES := versus_keras extract shards same_rows forward steps decode augment predict store_bytes startup heads estimates \
 	memory views durability kills near_duplicates exports serve
 BENCH_WEIGHTS := $(if $(filter imagenet,$(WEIGHTS)),random,$(WEIGHTS))
 ON_PHOTOS := --photos "$(PHOTOS)"
 BENCH_versus_keras := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_extract := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
 BENCH_shards := $(BENCH_extract)
+BENCH_same_rows := $(BENCH_extract)
 BENCH_predict := $(ON_PHOTOS)
 BENCH_exports := $(ON_PHOTOS)
 BENCH_serve := $(ON_PHOTOS) --weights "$(BENCH_WEIGHTS)"
@@ -113,8 +114,8 @@ BENCH_views := --config examples/configs/cats_dogs.yaml --set data.dir="$(PHOTOS
 bench: $(BENCHES:%=bench-%)
 
 # Those that run on photos of the user's.
-bench-versus_keras bench-extract bench-shards bench-predict bench-store_bytes bench-heads bench-estimates \
-bench-durability bench-decode bench-augment bench-views bench-exports bench-serve: | photos-named
+bench-versus_keras bench-extract bench-shards bench-same_rows bench-predict bench-store_bytes bench-heads \
+bench-estimates bench-durability bench-decode bench-augment bench-views bench-exports bench-serve: | photos-named
 
 .PHONY: photos-named
 photos-named:
