@@ -58,7 +58,8 @@ class PhotoFinder:
     def _readings(self, name: str) -> list[tuple[Path, str]]:
         """Each file that a path may mean, with how the path was changed for it."""
         path = self.folder / name
-        if address := store_address(path):  # whether it is there shows when it is read
+        # Whether it is there shows when it is read. A table in a store can name one in another.
+        if address := store_address(name.strip()) or store_address(path):
             return [(Path(address), "")]
         if os.path.lexists(path):
             return [(path, "")]

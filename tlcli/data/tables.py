@@ -152,7 +152,7 @@ def _text(table: Path) -> str:
         return content.decode("utf-8-sig").lstrip("\ufeff")
     except FileNotFoundError as error:
         missing = Problem(str(table), "no such table", "check the path")
-        address = as_web_address(table)
+        address = None if store_address(table) else as_web_address(table)
         raise DataError(not_a_file(address) if address else missing) from error
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 text (byte {error.start:,})"
