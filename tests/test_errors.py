@@ -15,6 +15,11 @@ from tlcli.errors import DataError, Problem, RecipeError, TlcliError, nearest, r
         (Problem("seed", "found 'x'", "must be a number"), "seed: found 'x'; must be a number"),
         (Problem("", "no place"), "no place"),
         (Problem("a\nb.jpg", "bad\r\nfile"), "a\\nb.jpg: bad\\r\\nfile"),
+        (
+            Problem("s3:/b/a.jpg", "like gs:/b/c", "see 's3:/d'"),
+            "s3://b/a.jpg: like gs://b/c; see 's3://d'",
+        ),
+        (Problem("s3://b", "is C:/b, /bin:/lib, its3:/b"), "s3://b: is C:/b, /bin:/lib, its3:/b"),
     ],
 )
 def test_a_problem_is_one_line(problem: Problem, line: str):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -63,12 +64,12 @@ class Problem:
         if self.hint:
             text += f"; {self.hint}"
         # A problem is one line, whatever a file name contains.
-        return text.replace("\r", "\\r").replace("\n", "\\n")
+        return with_both_slashes(text).replace("\r", "\\r").replace("\n", "\\n")
 
     def as_dict(self) -> dict[str, str]:
         """The form printed by `--json`: severity, where, message, hint."""
         names = ("severity", "where", "message", "hint")
-        return {name: getattr(self, name) for name in names}
+        return {name: with_both_slashes(getattr(self, name)) for name in names}
 
 
 class TlcliError(Exception):
@@ -110,6 +111,19 @@ class RunError(TlcliError):
 
 class RequirementError(TlcliError):
     """A run is not as good as a script requires."""
+
+
+# The stores of fsspec, and web addresses, as a `Path` shows them.
+_ONE_SLASH = re.compile(
+    r"(?<![\w.+-])(s3a?|r2|gc?s|az|abfss?|adl|oss|oci|hf|hdfs|webhdfs|memory|sftp|ssh|ftp|https?)"
+    r":/(?=[^/\s])",
+    re.IGNORECASE,
+)
+
+
+def with_both_slashes(text: str) -> str:
+    """A text for people in which `s3:/bucket`, as a `Path` shows it, is `s3://bucket` again."""
+    return _ONE_SLASH.sub(r"\1://", text) if ":/" in text else text
 
 
 def nearest(name: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_a_photo_is_the_same_from_a_store_and_from_a_disk(store, tmp_path: Path)
     assert decode.decode(remote).tobytes() == decode.decode(local).tobytes()
     with pytest.raises(DataError) as raised:
         hash_file(remote.with_name("gone.png"))
-    assert str(raised.value).startswith("memory:/bucket/photos/train/red/gone.png: cannot be read")
+    assert str(raised.value).startswith("memory://bucket/photos/train/red/gone.png: cannot be read")
     with pytest.raises(ImageError, match="no such file"):
         decode.decode(remote.with_name("gone.png"))
     store.pipe("/bucket/photos/train/red/00.png", b"something else")
@@ -97,20 +98,26 @@ def test_a_folder_of_a_store_is_listed_as_one_of_a_disk(store, tmp_path: Path):
 BUCKET = Path("memory://bucket/photos")
 
 
-def test_rows_of_a_store_are_those_of_a_disk(store, cli, tmp_path: Path, write_recipe):
-    lines = [
+def list_addresses(store) -> list[str]:
+    """The lines of a table of all photos in the store, by their addresses."""
+    return ["path,label,split"] + [
         f"memory://{name.strip('/')},{name.split('/')[-2]},{name.split('/')[-3]}"
         for name in store.find("/bucket")
-        if not name.endswith(".hidden.png")
+        if name.endswith(".png") and not name.endswith(".hidden.png")
     ]
+
+
+def test_rows_of_a_store_are_those_of_a_disk(store, cli, tmp_path: Path, write_recipe):
     table = tmp_path / "labels.csv"
-    table.write_text("\n".join(["path,label,split", *lines]), encoding="utf-8")
+    table.write_text("\n".join(list_addresses(store)), encoding="utf-8")
     store.pipe("/bucket/labels.csv", table.read_bytes().replace(b"memory://bucket/", b""))
+    store.pipe("/bucket/lists/addresses.csv", table.read_bytes())
     sources = {
         "disk": f"dir: '{tmp_path / 'photos'}'",
         "folder": "dir: 'memory://bucket/photos'",
         "table": f"csv: '{table}'",
         "table-there": "csv: 'memory://bucket/labels.csv'",
+        "addresses-there": "csv: 'memory://bucket/lists/addresses.csv'",
     }
     for name, source in sources.items():
         config = write_recipe(RECIPE.replace("SOURCE", source), f"{name}.yaml")
@@ -142,6 +149,9 @@ def test_a_run_on_photos_of_a_store(store, cli, tmp_path: Path, write_recipe, mo
         page = (run / "report.html").read_text("utf-8")
         assert page.count("data:image/") > 3 and "is missing" not in page
     assert predictions["store"] == predictions["disk"]
+    for name in ("recipe.yaml", "split.csv", "evaluation-test.json", "report.html"):
+        text = (tmp_path / "store" / name).read_text("utf-8")
+        assert "memory://bucket/photos" in text and not ONE_SLASH.search(text)
 
 
 def test_an_address_in_a_table_that_leads_nowhere(store, cli, tmp_path: Path, write_recipe):
@@ -161,6 +171,39 @@ def test_damaged_photos_of_a_store_are_found_before_anything_is_computed(store, 
     done = cli("finetune", "-c", config, "--dry-run")
     assert done.exit_code == 1
     assert "00.png: cannot be decoded: not an image" in done.stderr
+
+
+#: An address as a `Path` shows it.
+ONE_SLASH = re.compile("memory:/(?!/)")
+
+
+def test_everything_that_is_said_has_both_slashes(store, cli, tmp_path: Path, write_recipe):
+    store.pipe("/bucket/photos/train/red/00.png", b"no photo")
+    store.pipe("/bucket/photos/notes.txt", b"")
+    store.pipe("/elsewhere/labels.csv", "\n".join(list_addresses(store)).encode())
+    said = {}
+    for name, source in (
+        ("folder", "dir: 'memory://bucket/photos'"),
+        ("table", "csv: 'memory://elsewhere/labels.csv'"),
+        ("gone", "csv: 'memory://elsewhere/nothing.csv'"),
+    ):
+        config = write_recipe(RECIPE.replace("SOURCE", source), f"{name}.yaml")
+        for words in ((), ("--all",), ("--json",), ("--fix-list", tmp_path / f"{name}.txt")):
+            done = cli("check", "-c", config, *words)
+            said[name, *words[:1]] = done.stdout + done.stderr
+    store.rm("/elsewhere", recursive=True)
+    assert not any(ONE_SLASH.search(text) for text in said.values())
+    red = "memory://bucket/photos/train/red/00.png"
+    assert f"error: {red}: cannot be decoded: not an image" in said["folder",]
+    assert f"error: {red}: cannot be decoded: not an image" in said["table", "--all"]
+    assert f'"{red}"' in said["table", "--json"]
+    assert "error: memory://elsewhere/nothing.csv: no such table; check the path\n" in said["gone",]
+    assert (tmp_path / "folder.txt").read_text("utf-8").endswith("\ntrain/red/00.png\n")
+    assert (tmp_path / "table.txt").read_text("utf-8").endswith(f"\n{red}\n")
+    # What a program catches has the same words.
+    with pytest.raises(TlcliError) as raised:
+        folders.expect_folder(BUCKET / "nothing")
+    assert str(raised.value).startswith("memory://bucket/photos/nothing: no such folder")
 
 
 @pytest.mark.parametrize("installed", [True, False])

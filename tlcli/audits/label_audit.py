@@ -34,6 +34,7 @@ from tlcli.search.probe import choose_folds, probed_boundaries, select_judgeable
 from tlcli.search.subject import find_groups
 from tlcli.system import console, signals
 from tlcli.system.machine import use_one_thread
+from tlcli.system.object_stores import written
 from tlcli.training import estimate
 from tlcli.training.plan import Plan
 from tlcli.training.preparation import load_network
@@ -101,7 +102,7 @@ def audit_labels(plan: Plan) -> LabelAudit:
         base=plan.row.name,
         image_size=plan.recipe.base.image_size,
         weights=str(plan.source),
-        root=str(plan.index.root),
+        root=written(plan.index.root),
         data=fingerprint_photos(
             (item.digest, classes[item.label]) for item in items if item.digest in readable
         ),

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from tlcli.errors import Problem, Severity
 from tlcli.images.decode_errors import FOREIGN
 from tlcli.system.console import counted
+from tlcli.system.object_stores import written
 
 #: Files that a line of text names, and that the record of a run lists.
 MAX_NAMED, MAX_LISTED = 3, 20
@@ -229,4 +230,4 @@ def files_to_exclude(findings: Iterable[Finding]) -> dict[Path, str]:
 
 def relative_name(path: Path, root: Path) -> str:
     """A path as seen from the data's folder; whole where it lies elsewhere."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else written(path)

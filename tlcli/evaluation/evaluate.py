@@ -22,6 +22,7 @@ from tlcli.runs.create import check_out_folder
 from tlcli.runs.directory import Run
 from tlcli.runs.evaluation_records import Evaluation, ScoresWithoutViews, write_evaluation
 from tlcli.runs.inputs import read_recipe, read_split
+from tlcli.system.object_stores import written
 
 #: Mistakes, and right but unsure answers, that are listed at most.
 MOST_EXAMPLES = 100
@@ -105,7 +106,7 @@ def evaluate(run: Run, request: EvaluationRequest) -> EvaluationResult:
     evaluation = Evaluation(
         split=photos.name,
         model=source.model,
-        data=str(photos.root.absolute()),
+        data=written(photos.root.absolute()),
         seen_in_training=photos.seen_in_training,
         copies=photos.copies,
         precision=predicted.precision,

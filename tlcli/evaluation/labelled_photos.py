@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tlcli.data import findings, folders, tables
-from tlcli.data.findings import Finding
+from tlcli.data.findings import Finding, relative_name
 from tlcli.data.folder_descent import descend
 from tlcli.data.folder_words import split_of_folder
 from tlcli.data.hashing import hash_files
@@ -80,7 +80,7 @@ def read_recorded_split(run: Run, split: str) -> tuple[RecordedPhoto, ...]:
 def photo_name(row: RecordedPhoto, root: Path) -> str:
     """The path of a recorded photo, relative to the data folder `root` if it lies in there."""
     path = row.path_below(root)
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+    return relative_name(path, root)
 
 
 def spread_evenly(photos: Sequence[Photo], most: int) -> Sequence[Photo]:

@@ -16,6 +16,7 @@ from tlcli.errors import DataError, Problem
 from tlcli.features import extraction
 from tlcli.features.store import TrunkRows
 from tlcli.system import files, own_files
+from tlcli.system.object_stores import written
 
 Array = npt.NDArray[Any]
 
@@ -81,7 +82,7 @@ class PhotoFeatures:
         """
         flat = self.values.reshape(len(self), -1)
         return {
-            "path": [str(path) for path in self.paths],
+            "path": [written(path) for path in self.paths],
             "label": self.labels,
             "split": self.splits,
             "sha256": list(self.digests),
@@ -124,7 +125,7 @@ def write(
             file.write(np.ascontiguousarray(pool(values, pooling)).tobytes())
     table = (
         (
-            item.path,
+            written(item.path),
             *(("", "") if classes is None else (classes[item.label], item.split)),
             item.digest,
         )

@@ -10,11 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from tlcli.recipe.block import Block
 from tlcli.recipe.limits import MAX_DEPTH, MAX_SIDE, MAX_UNITS, MIN_DEPTH
 from tlcli.recipe.stage_settings import BoundaryName, Fraction
+from tlcli.system import object_stores
 
 
 def _pair(value: Any) -> Any:
@@ -31,6 +32,12 @@ def as_path(value: Any) -> Any:
     if isinstance(value, str) and (not value.strip() or "\0" in value):
         raise ValueError("must be a path")
     return value
+
+
+# In JSON and YAML an address has both slashes, of which the path that stands for it has one.
+_WRITTEN = PlainSerializer(
+    lambda path: path and object_stores.written(path), return_type=str | None, when_used="json"
+)
 
 
 def _column(value: Any) -> Any:
@@ -112,10 +119,10 @@ class Data(Block):
         "path": "it is called dir for folders of photos, and csv for a table of them"
     }
 
-    dir: Annotated[Path | None, BeforeValidator(as_path)] = Field(
+    dir: Annotated[Path | None, BeforeValidator(as_path), _WRITTEN] = Field(
         None, description="folder of train/val/test folders, or of class folders"
     )
-    csv: Annotated[Path | None, BeforeValidator(as_path)] = Field(
+    csv: Annotated[Path | None, BeforeValidator(as_path), _WRITTEN] = Field(
         None, description="or a table: path,label[,split][,group]; paths relative to it"
     )
     columns: Columns = Field(Columns(), description="what the table calls its columns")

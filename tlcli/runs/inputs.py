@@ -16,7 +16,7 @@ from tlcli.errors import Problem, RecipeError, RunError, reason
 from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.system import files
-from tlcli.system.object_stores import store_address
+from tlcli.system.object_stores import store_address, written
 
 if TYPE_CHECKING:
     from tlcli.recipe.recipe import Recipe
@@ -68,7 +68,7 @@ def read_known_splits(which: Run | str, where: str = "") -> KnownSplits:
 
 def write_split(run: Run, rows: Iterable[RecordedPhoto]) -> None:
     """Record the photos of a run."""
-    table = ((row.path, row.label, row.split, row.sha256) for row in rows)
+    table = ((written(row.path), row.label, row.split, row.sha256) for row in rows)
     files.write_table(run.file(directory.SPLIT), _COLUMNS, table)
 
 

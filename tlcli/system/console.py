@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from tlcli.errors import Problem
+from tlcli.errors import Problem, with_both_slashes
 from tlcli.system import streams, tones
 from tlcli.system.plain_text import one_line as one_line
 from tlcli.system.plain_text import printable as printable
@@ -61,7 +61,8 @@ def result(text: str = "", tone: Tone | None = None) -> None:
 
 def result_json(value: Any, *, lines: bool = False) -> None:
     """Print a result as JSON: indented, or on one line for `jsonl`."""
-    _write_result(json.dumps(value, indent=None if lines else 2, allow_nan=False))
+    text = json.dumps(value, indent=None if lines else 2, allow_nan=False)
+    _write_result(with_both_slashes(text))
 
 
 def _write_result(text: str) -> None:

@@ -1,7 +1,8 @@
 """Files in object stores, such as `s3://bucket/photos/cat.jpg`, read through fsspec.
 
 A `Path` stands for them as for any other file. It makes one slash of two, so that here `s3:/bucket`
-is the store as well; what lies on the disk under such a name is a file. Only what is asked for is
+is the store as well; what lies on the disk under such a name is a file. What is written into a file
+has both slashes by `written`, and what is said by `errors.with_both_slashes`. Only what is asked for is
 read: an object is fetched whole, with one request, and nothing is kept.
 """
 
@@ -36,6 +37,11 @@ def store_address(path: str | Path) -> str | None:
     if address is None or address.partition("://")[0].lower() in _OTHERS:
         return None
     return address
+
+
+def written(path: Path) -> str:
+    """A path as files of tlcli hold it and messages show it: an address has both of its slashes."""
+    return store_address(path) or str(path)
 
 
 def may_be_file(path: Path) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from tlcli.errors import with_both_slashes
+
 # Categories of characters that could steer a terminal: control, format and surrogate characters,
 # line and paragraph separators.
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -13,6 +15,8 @@ _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 def printable(text: str) -> str:
     """`text` with everything that could steer a terminal written as an escape.
 
+    Addresses of object stores have both slashes.
+
     Control characters, exotic line ends and the marks that reorder bidirectional text come out as
     `\\x1b` or `\\u202e`; plain line ends stay, since callers compose lines.
     """
@@ -20,7 +24,7 @@ def printable(text: str) -> str:
         character
         if character == "\n" or unicodedata.category(character) not in _STEERING
         else character.encode("unicode_escape").decode("ascii")
-        for character in text
+        for character in with_both_slashes(text)
     )
 
 
