@@ -153,6 +153,20 @@ def test_each_shape_is_measured_once_on_a_machine(measured, tmp_path: Path):
         assert len(measured) == 2
 
 
+def test_what_another_command_measures_meanwhile_stays(tmp_path: Path, measured, monkeypatch):
+    layers = layers_of(3, (1, 7))
+
+    def measure(convolution: Convolution) -> float:
+        monkeypatch.setattr(kernel_products, "measure_gain", lambda _: 1.0)
+        choose_products(layers[1:], 2, tmp_path)
+        return 1.5
+
+    monkeypatch.setattr(kernel_products, "measure_gain", measure)
+    assert choose_products(layers[:1], 2, tmp_path) == ("c0",)
+    (gains,) = json.loads((tmp_path / SPEEDS).read_text()).values()
+    assert sorted(gains.values()) == [1.0, 1.5]
+
+
 def test_what_products_do_not_suit_is_not_measured(measured, tmp_path: Path, monkeypatch):
     for unsuitable in (
         layers_of(3, strides=2), layers_of(3, dilation_rate=2), layers_of(3, groups=2),

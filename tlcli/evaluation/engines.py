@@ -24,7 +24,7 @@ from tlcli.runs.instant_file import InstantFileError, read_instant_file
 from tlcli.runs.model_file import read_card, run_of_model
 from tlcli.system import console, files
 from tlcli.system.machine import processor_name, usable_processors
-from tlcli.system.measured_speeds import keep_speeds, read_speeds
+from tlcli.system.measured_speeds import Speeds, add_speeds, read_speeds
 
 #: From so many photos on, the time for each counts more than the start of TensorFlow.
 MANY_PHOTOS = 500
@@ -141,16 +141,13 @@ def _faster(
     """Of both engines for the model the one that takes less time for a batch on this machine."""
     cache = files.cache_folder() / SPEEDS
     key = _speed_key(card, precision)
-    speeds = read_speeds(cache, _parse_speeds)
+    seconds = read_speeds(cache, _parse_speeds).get(key)
     engines: dict[str, FeatureEngine] = {"instant": engine}
-    if key not in speeds:
+    if seconds is None:
         pixels = np.zeros((BATCH_SIZE, *card["image_size"], 3), np.float32)
         engines["keras"] = open_keras(model, card, precision)
-        speeds[key] = {
-            name: min(time_calls(each, pixels, _CALLS)) for name, each in engines.items()
-        }
-        keep_speeds(cache, speeds)
-    seconds = speeds[key]
+        seconds = {name: min(time_calls(each, pixels, _CALLS)) for name, each in engines.items()}
+        add_speeds(cache, _parse_speeds, key, seconds)
     rate = {name: BATCH_SIZE / each for name, each in seconds.items()}
     why = f"{rate['instant']:.0f} photos/s with it, {rate['keras']:.0f} with Keras on this machine"
     why += f", in {precision}" if precision != "float32" else ""
@@ -174,7 +171,7 @@ def _speed_key(card: dict[str, Any], precision: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _parse_speeds(value: Any) -> dict[str, dict[str, float]]:
+def _parse_speeds(value: Any) -> Speeds:
     return {
         str(key): {name: float(speeds[name]) for name in ("instant", "keras")}
         for key, speeds in value.items()

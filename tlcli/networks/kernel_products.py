@@ -20,7 +20,7 @@ from tlcli.networks.conv_gradients import forward_convolutions, stand_ins
 from tlcli.networks.framework import has_onednn, keras, tf
 from tlcli.networks.precision import machine_key
 from tlcli.system import console, signals
-from tlcli.system.measured_speeds import keep_speeds, read_speeds
+from tlcli.system.measured_speeds import Speeds, add_speeds, read_speeds
 
 #: The file in the cache folder with what was measured on this machine.
 SPEEDS = "kernel_gradients.json"
@@ -97,15 +97,14 @@ def choose_products(layers: Iterable[Any], batch_size: int, cache: Path) -> tupl
     found = {layer.name: _describe(layer, batch_size) for layer in layers if _is_suitable(layer)}
     found = {name: each for name, each in found.items() if _is_worth_it(each)}
     path, machine = cache / SPEEDS, machine_key()
-    kept = read_speeds(path, _parse_speeds)
-    known = kept.setdefault(machine, {})
+    known = read_speeds(path, _parse_speeds).get(machine, {})
     new = {each for each in found.values() if str(each) not in known}
     if new:
         with console.waiting("timing the gradients of kernels ..."):
             for each in sorted(new):
                 known[str(each)] = round(measure_gain(each), 3)
                 signals.raise_if_interrupted()
-        keep_speeds(path, kept)
+        add_speeds(path, _parse_speeds, machine, known)
     return tuple(name for name, each in found.items() if known[str(each)] >= GAIN)
 
 
@@ -216,7 +215,7 @@ def _describe(layer: Any, batch_size: int) -> Convolution:
     )  # fmt: skip
 
 
-def _parse_speeds(value: Any) -> dict[str, dict[str, float]]:
+def _parse_speeds(value: Any) -> Speeds:
     return {
         str(machine): {str(key): float(gain) for key, gain in gains.items()}
         for machine, gains in value.items()

@@ -24,7 +24,7 @@ from tlcli.errors import Problem, TlcliError, suggestion
 from tlcli.networks import bases
 from tlcli.system import console
 from tlcli.system.machine import bfloat16_units, gpu_names, processor_name, usable_processors
-from tlcli.system.measured_speeds import keep_speeds, read_speeds
+from tlcli.system.measured_speeds import Speeds, add_speeds, read_speeds
 
 #: How a base may compute, as Keras' policies; weights are float32 in each.
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -113,7 +113,7 @@ def foresee_precision(base: str, cache: Path) -> Choice:
         if "amx_bf16" in units and not _limits_instructions():
             return Choice("mixed_bfloat16", "this processor has amx_bf16")
     key = machine_key()
-    speedup = _memory.get(key) or read_speeds(cache / SPEEDS, _parse_speeds).get(key)
+    speedup = _known_speedup(key, cache)
     if speedup is not None:
         return _judge(speedup)
     device = gpus[0] if gpus else f"{units[0]} alone"
@@ -127,21 +127,25 @@ def choose_precision(base: str, cache: Path) -> Choice:
         return choice
     speedup, key = measure_speedup(), machine_key()
     _memory[key] = speedup
-    path = cache / SPEEDS
-    speeds = {**read_speeds(path, _parse_speeds), key: speedup}
-    keep_speeds(path, {name: asdict(each) for name, each in speeds.items()})
+    add_speeds(cache / SPEEDS, _parse_speeds, key, asdict(speedup))
     return _judge(speedup)
 
 
 def expected_speedup(cache: Path) -> Speedup:
     """What bfloat16 gains on this machine: as it was measured, or as others like it gain."""
-    key = machine_key()
-    kept = _memory.get(key) or read_speeds(cache / SPEEDS, _parse_speeds).get(key)
-    if kept is not None:
+    if (kept := _known_speedup(machine_key(), cache)) is not None:
         return kept
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in ("0", "false"):
         return NO_GAIN
     return next((USUAL[unit] for unit in bfloat16_units() if unit in USUAL), NO_GAIN)
+
+
+def _known_speedup(key: str, cache: Path) -> Speedup | None:
+    """What was measured on this machine before, if anything was."""
+    if key in _memory:
+        return _memory[key]
+    kept = read_speeds(cache / SPEEDS, _parse_speeds).get(key)
+    return None if kept is None else Speedup(**kept)
 
 
 def _judge(speedup: Speedup) -> Choice:
@@ -186,9 +190,9 @@ def machine_key() -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _parse_speeds(value: Any) -> dict[str, Speedup]:
-    speeds = {str(k): Speedup(float(v["forward"]), float(v["step"])) for k, v in value.items()}
-    return {k: v for k, v in speeds.items() if math.isfinite(v.forward + v.step)}
+def _parse_speeds(value: Any) -> Speeds:
+    speeds = {str(k): {kind: float(v[kind]) for kind in GAINS} for k, v in value.items()}
+    return {k: v for k, v in speeds.items() if math.isfinite(sum(v.values()))}
 
 
 def measure_speedup() -> Speedup:
