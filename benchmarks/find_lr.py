@@ -32,6 +32,7 @@ from harness import RESULTS, line, machine, say, scratch
 from tlcli.features.open_store import open_store
 from tlcli.networks.network import Network
 from tlcli.recipe.load import load_recipe
+from tlcli.runs.records import StepMethods
 from tlcli.search.find_rate import train_stages_before
 from tlcli.search.head_trials import HeadTrial, train_side_by_side
 from tlcli.search.pooled_rows import PooledRows
@@ -48,6 +49,7 @@ from tlcli.training.preflight import preflight
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stage_plan import StagePlan
 from tlcli.training.step import Scorer, Trainer
+from tlcli.training.step_methods import suitable_methods
 
 #: Rates of the grid, a factor of 1.8 apart for the head, of 2.2 for tuning; and the tests of each.
 RATES = {"head": np.geomspace(1e-4, 0.1, 13), "tuning": np.geomspace(1e-6, 1e-3, 10)}
@@ -140,7 +142,9 @@ def head_cell(plan: Plan, rows: PooledRows) -> dict[str, Any]:
     network = load_network(plan.recipe, plan.source, len(plan.index.classes))
     with open_store(network, plan.recipe, plan.cache, [top]) as opened:
         feed = StoredFeed(network, plan.recipe, opened.all_rows, top, plan.index.of("train"))
-        return {"tests": tests_of(network, plan, planned, feed, Position(0, 0)), "grid": grid}
+        methods = suitable_methods(network, [planned], plan.cache)
+        tests = tests_of(network, plan, planned, feed, Position(0, 0), methods)
+        return {"tests": tests, "grid": grid}
 
 
 def tuning_cell(plan: Plan) -> dict[str, Any]:
@@ -150,14 +154,15 @@ def tuning_cell(plan: Plan) -> dict[str, Any]:
     cut, cuts = planned.cut.name, [stage.cut.name for stage in plan.stages]
     with open_store(network, plan.recipe, plan.cache, cuts) as opened:
         fill_store(network, plan.recipe, plan.index, opened)
-        position = Position(1, train_stages_before(network, plan, opened, 1))
+        methods = suitable_methods(network, plan.stages[:2], plan.cache)
+        position = Position(1, train_stages_before(network, plan, opened, 1, methods))
         feed, judged = (
             StoredFeed(network, plan.recipe, opened.all_rows, cut, plan.index.of(split))
             for split in ("train", "val")
         )
-        tests = tests_of(network, plan, planned, feed, position)
+        tests = tests_of(network, plan, planned, feed, position, methods)
         variables = begin_stage(network, planned, plan.recipe, feed, position)
-        trainer = Trainer(network, planned, plan.recipe, variables)
+        trainer = Trainer(network, planned, plan.recipe, variables, methods=methods)
         scorer = Scorer(network, cut)
         changed = [*network.variables_above(cut), *trainer.state]
         start, grid = [variable.numpy() for variable in changed], []
@@ -177,11 +182,12 @@ def tuning_cell(plan: Plan) -> dict[str, Any]:
 
 
 def tests_of(
-    network: Network, plan: Plan, planned: StagePlan, feed: StoredFeed, position: Position
-) -> list[list[float]]:
+    network: Network, plan: Plan, planned: StagePlan, feed: StoredFeed, position: Position,
+    methods: StepMethods,
+) -> list[list[float]]:  # fmt: skip
     """The range tests of a stage, as `find-lr` makes them."""
     seeds = [plan.recipe.seed + number for number in range(TESTS)]
-    return sweep_rates(network, planned, plan.recipe, feed, position, seeds)
+    return sweep_rates(network, planned, plan.recipe, feed, position, seeds, methods)
 
 
 def judge(grid: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from tlcli.runs.fold_record import FOLDS, FOLDS_WITH_TUNING, read_folds, write_f
 from tlcli.search.fold_folder import begin_record, find_known
 from tlcli.search.fold_plan import FoldPlan, plan_folds
 from tlcli.training.order import epoch_order
+from tlcli.training.step_methods import PLAIN
 
 pytestmark = pytest.mark.usefixtures("thin_vgg16")
 
@@ -193,9 +194,18 @@ def test_tuning_begins_each_fold_with_the_pretrained_base(evaluate):
     assert json.loads(done.stdout)["stages"] == ["head", "tune"]
     path = Path("tuned") / FOLDS_WITH_TUNING
     kept = read_folds(path)
+    assert kept.step_methods.fused_adam
     write_folds(path, kept.model_copy(update={"results": kept.results[:1]}))
     assert evaluate("--folds", 2, "--seeds", 1, "--tuning", "--out", "tuned").exit_code == 0
     assert _bits(read_folds(path)) == _bits(kept)
+    # As an earlier version began: it goes on so, and gets the same but for the last digits.
+    begun = {"results": kept.results[:1], "step_methods": PLAIN}
+    write_folds(path, kept.model_copy(update=begun))
+    assert evaluate("--folds", 2, "--seeds", 1, "--tuning", "--out", "tuned").exit_code == 0
+    found = read_folds(path)
+    assert found.step_methods == PLAIN
+    losses = [record.results[1].log_loss for record in (found, kept)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_the_folds_of_a_run_cost_no_pass_where_the_store_has_its_rows(cli, instant_run, tmp_path):

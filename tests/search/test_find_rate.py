@@ -15,6 +15,7 @@ from PIL import Image
 from tlcli.errors import RecipeError, RunError
 from tlcli.recipe.load import load_recipe
 from tlcli.runs.rate_record import read_rate_test
+from tlcli.runs.records import StepMethods
 from tlcli.search import rate_sweep
 from tlcli.search.rate_curve import RateCurve, swept_rates
 from tlcli.search.write_rate import write_rate
@@ -22,6 +23,7 @@ from tlcli.training.order import Position, draw_picks
 from tlcli.training.plan import make_plan
 from tlcli.training.preflight import preflight
 from tlcli.training.preparation import load_network
+from tlcli.training.step_methods import PLAIN
 
 pytestmark = pytest.mark.usefixtures("thin_vgg16")
 
@@ -60,7 +62,7 @@ class DirectFeed:
 def swept(recipe):
     """A network of a recipe and a test of its head: `(network, losses, feed, plan)`."""
 
-    def sweep(more: str = HEAD, scale: float = 1.0):
+    def sweep(more: str = HEAD, scale: float = 1.0, methods: StepMethods = PLAIN):
         plan = make_plan(preflight(load_recipe(recipe(more)), run=False))
         network = load_network(plan.recipe, plan.source, 3)
         random = np.random.default_rng(0)
@@ -70,13 +72,21 @@ def swept(recipe):
         feed = DirectFeed(scale * rows, labels)
         start = [value.numpy() for value in network.whole.variables]
         tests = rate_sweep.sweep_rates(
-            network, plan.stages[0], plan.recipe, feed, Position(0, 0), [0, 1]
+            network, plan.stages[0], plan.recipe, feed, Position(0, 0), [0, 1], methods
         )
         end = [value.numpy() for value in network.whole.variables]
         assert all(np.array_equal(a, b) for a, b in zip(start, end, strict=True))
         return network, tests, feed, plan
 
     return sweep
+
+
+def test_fused_adam_takes_the_same_steps(swept):
+    _, fused, _, _ = swept(methods=StepMethods(fused_adam=True))
+    _, plain, _, _ = swept()
+    # Later steps, at rates that are far too high, magnify the last bits.
+    assert fused[0] != plain[0]
+    assert fused[0][:50] == pytest.approx(plain[0][:50], rel=1e-4)
 
 
 def test_the_losses_are_those_of_keras_at_rising_rates(swept):

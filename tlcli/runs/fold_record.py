@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from tlcli.runs.evaluation_records import Guess
-from tlcli.runs.records import Count, RecordPart, read_record
+from tlcli.runs.records import Count, RecordPart, StepMethods, read_record
 from tlcli.system import files
 
 #: The folder of k-fold evaluations of recipes, beside the runs.
@@ -79,6 +79,7 @@ class FoldRecord(RecordPart):
         photos: of training and validation, copies counted once.
         images: photos and views that went through the trunk, since the store lacked their rows.
         precision: that the base computed in.
+        step_methods: how training steps were computed.
         results: seed after seed, and fold after fold.
     """
 
@@ -90,6 +91,7 @@ class FoldRecord(RecordPart):
     photos: PositiveInt
     images: Count
     precision: str
+    step_methods: StepMethods = StepMethods()
     results: tuple[FoldResult, ...] = ()
 
     def find(self, seed: int, fold: int) -> FoldResult | None:

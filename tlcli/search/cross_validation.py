@@ -31,6 +31,7 @@ from tlcli.networks.probabilities import class_logits, likeliest_class
 from tlcli.networks.temperature import log_loss
 from tlcli.runs.calibration_record import fit_calibration
 from tlcli.runs.fold_record import FoldRecord, FoldResult, write_folds
+from tlcli.runs.records import StepMethods
 from tlcli.search.fold_folder import begin_record
 from tlcli.search.fold_plan import FoldPlan
 from tlcli.system import console, locks, signals
@@ -39,6 +40,7 @@ from tlcli.training.batches import StoredFeed
 from tlcli.training.plan import Plan, choose_precision
 from tlcli.training.preparation import load_network, note_extraction
 from tlcli.training.step import Scorer
+from tlcli.training.step_methods import suitable_methods
 from tlcli.training.unwatched import train_unwatched
 
 Array = npt.NDArray[Any]
@@ -69,8 +71,12 @@ def _train_missing(folds: FoldPlan, record: FoldRecord, path: Path) -> FoldRecor
     cuts = [cut.name for cut in plan.cuts]
     with open_store(network, plan.recipe, plan.cache, cuts) as opened:
         images = record.images + _fill(network, plan, opened)
-        record = record.model_copy(update={"images": images, "precision": plan.recipe.policy})
-        trainer = FoldTrainer(network, opened.all_rows, cuts[0])
+        methods = record.step_methods
+        if not record.results:
+            methods = suitable_methods(network, plan.stages, plan.cache)
+        begun = {"images": images, "precision": plan.recipe.policy, "step_methods": methods}
+        record = record.model_copy(update=begun)
+        trainer = FoldTrainer(network, opened.all_rows, cuts[0], methods)
         for seed in folds.seeds:
             for number, fold in enumerate(folds.divide(seed), 1):
                 if record.find(seed, number) is None:
@@ -106,17 +112,22 @@ class FoldTrainer:
     Args:
         rows: of every cut, and of other boundaries at hand.
         lowest: the lowest cut, above which layers may be trained.
+        methods: how steps are computed.
     """
 
-    def __init__(self, network: Network, rows: Mapping[str, TrunkRows], lowest: str) -> None:
-        self.network, self._rows, self._lowest = network, rows, lowest
+    def __init__(
+        self, network: Network, rows: Mapping[str, TrunkRows], lowest: str, methods: StepMethods
+    ) -> None:
+        self.network, self._rows, self._lowest, self._methods = network, rows, lowest, methods
         in_base = self._base_variables()
         self._pretrained = [variable.numpy() for variable in in_base]
 
     def train(self, fold: Plan) -> None:
         """Train the stages of a fold's recipe on its training photos, as a run does."""
         self._begin(fold)
-        for _ in train_unwatched(self.network, fold.recipe, fold.stages, fold.index, self._rows):
+        for _ in train_unwatched(
+            self.network, fold.recipe, fold.stages, fold.index, self._rows, self._methods
+        ):
             pass  # only the network as the last stage leaves it is of use
 
     def logits(self, fold: Plan, items: tuple[Item, ...]) -> Array:

@@ -11,6 +11,7 @@ from tlcli.errors import Problem, RecipeError, RunError, suggestion
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.networks.network import Network
 from tlcli.recipe.stage_settings import LBFGS
+from tlcli.runs.records import StepMethods
 from tlcli.search.rate_curve import STEPS, RateCurve, join_tests, swept_rates
 from tlcli.search.rate_sweep import sweep_rates
 from tlcli.system import console, signals
@@ -19,6 +20,7 @@ from tlcli.training.order import Position
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store, load_network
 from tlcli.training.stage_plan import StagePlan
+from tlcli.training.step_methods import suitable_methods
 from tlcli.training.unwatched import train_unwatched
 
 #: Tests with other orders of the photos, whose mean is looked at.
@@ -115,8 +117,9 @@ def find_rate(plan: Plan, number: int, seeds: int = SEEDS) -> RateSearch:
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             report = fill_store(network, plan.recipe, plan.index, opened)
             plan = without_unreadable(plan, report.unreadable)
+            methods = suitable_methods(network, plan.stages[: number + 1], plan.cache)
             started = time.monotonic()
-            epochs = train_stages_before(network, plan, opened, number)
+            epochs = train_stages_before(network, plan, opened, number, methods)
             trained = time.monotonic()
             planned = plan.stages[number]
             _announce(planned, seeds)
@@ -124,7 +127,7 @@ def find_rate(plan: Plan, number: int, seeds: int = SEEDS) -> RateSearch:
             feed = make_training_feed(network, plan.recipe, rows, cut, plan.index.of("train"))
             tests = sweep_rates(
                 network, planned, plan.recipe, feed, Position(number, epochs),
-                [plan.recipe.seed + i for i in range(seeds)],
+                [plan.recipe.seed + i for i in range(seeds)], methods,
             )  # fmt: skip
             seconds = {
                 "stages before": round(trained - started, 2),
@@ -162,10 +165,12 @@ def _announce(planned: StagePlan, seeds: int) -> None:
     )
 
 
-def train_stages_before(network: Network, plan: Plan, opened: OpenedStore, number: int) -> int:
+def train_stages_before(
+    network: Network, plan: Plan, opened: OpenedStore, number: int, methods: StepMethods
+) -> int:
     """Train the stages before `number`, as a run does; returns how many epochs they have had."""
     epochs, stages = 0, plan.stages[:number]
-    trained = train_unwatched(network, plan.recipe, stages, plan.index, opened.all_rows)
+    trained = train_unwatched(network, plan.recipe, stages, plan.index, opened.all_rows, methods)
     for stage in (planned.stage for planned in stages):
         most = console.counted(stage.epochs, "epoch")
         console.note(f"stage '{stage.name}' comes first: trained in memory, up to {most}")

@@ -12,6 +12,7 @@ from tlcli.errors import Problem, RunError
 from tlcli.networks.network import Network, Variable
 from tlcli.recipe.recipe import Recipe
 from tlcli.recipe.stage_settings import Schedule
+from tlcli.runs.records import StepMethods
 from tlcli.search.rate_curve import STEPS, Divergence, swept_rates
 from tlcli.system import console
 from tlcli.training.batches import Feed, Pick
@@ -29,16 +30,18 @@ def sweep_rates(
     feed: Feed,
     position: Position,
     seeds: Sequence[int],
+    methods: StepMethods,
 ) -> list[list[float]]:
     """The training loss of each step of a test, for each seed; a test ends where it diverges.
 
-    Steps are those of the stage: its optimizer, batches, class weights, smoothing and mixing. A
-    seed decides the order of the photos and their views. Every test begins with the weights that
-    the network has. Weights, seed generators and optimizer are as they were afterwards, bit for
-    bit: a `RunError` says if they are not. The flags of layers are those of the stage.
+    Steps are those of the stage: its optimizer, batches, class weights, smoothing and mixing;
+    `methods` is how they are computed. A seed decides the order of the photos and their views.
+    Every test begins with the weights that the network has. Weights, seed generators and optimizer
+    are as they were afterwards, bit for bit: a `RunError` says if they are not. The flags of layers
+    are those of the stage.
     """
     trainable = begin_stage(network, planned, recipe, feed, position)
-    trainer = Trainer(network, planned, recipe, trainable)
+    trainer = Trainer(network, planned, recipe, trainable, methods=methods)
     changed = [*network.variables_above(planned.cut.name), *trainer.state]
     watched = [*network.whole.variables, *changed]
     kept, before = [variable.numpy() for variable in changed], digest(watched)

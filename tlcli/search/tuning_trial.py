@@ -22,6 +22,7 @@ from tlcli.recipe.augment import Augment
 from tlcli.recipe.stage_settings import Stage
 from tlcli.runs.advice_record import MeasuredShare, TuningTrial
 from tlcli.runs.probe_record import PairedDifference
+from tlcli.runs.records import StepMethods
 from tlcli.search import linear_probe
 from tlcli.search.probe import accuracy_of, compare_answers
 from tlcli.search.strategies import MATTERS
@@ -34,6 +35,7 @@ from tlcli.training.order import Position, draw_picks
 from tlcli.training.plan import Plan, without_unreadable
 from tlcli.training.stage_plan import stage_plans
 from tlcli.training.step import Scorer, Trainer
+from tlcli.training.step_methods import suitable_methods
 
 Array = npt.NDArray[Any]
 
@@ -139,8 +141,9 @@ def _thinned(positions: Array, labels: Array, most: int) -> list[int]:
 def _train(network: Network, short: Plan, opened: OpenedStore) -> tuple[Array, Array, int]:
     """Which judged photos are right with the head, and after tuning; and the epochs of tuning."""
     of_head, of_tuning = short.stages
-    _, head = next(_TrialStage(network, short, opened, 0).looks([of_head.stage.epochs]))
-    stage = _TrialStage(network, short, opened, of_head.stage.epochs)
+    methods = suitable_methods(network, short.stages, short.cache)
+    _, head = next(_TrialStage(network, short, opened, 0, methods).looks([of_head.stage.epochs]))
+    stage = _TrialStage(network, short, opened, of_head.stage.epochs, methods)
     ends = [math.ceil(share * of_tuning.stage.epochs) for share in LOOKS]
     for epochs, tuned in stage.looks(ends):
         if epochs == ends[-1] or is_clear(compare_answers(head, tuned)):
@@ -157,8 +160,9 @@ class _TrialStage:
     """A stage of a trial, the first one where no epochs have been before."""
 
     def __init__(
-        self, network: Network, short: Plan, opened: OpenedStore, epochs_before: int
-    ) -> None:
+        self, network: Network, short: Plan, opened: OpenedStore, epochs_before: int,
+        methods: StepMethods,
+    ) -> None:  # fmt: skip
         number = 1 if epochs_before else 0
         self._recipe, self._planned = short.recipe, short.stages[number]
         self._position = Position(number, epochs_before)
@@ -167,7 +171,7 @@ class _TrialStage:
         self._judged = StoredFeed(network, short.recipe, rows, cut, short.index.of("val"))
         planned, recipe = self._planned, short.recipe
         variables = begin_stage(network, planned, recipe, self._feed, self._position)
-        self._trainer = Trainer(network, self._planned, short.recipe, variables)
+        self._trainer = Trainer(network, planned, recipe, variables, methods=methods)
         self._scorer = Scorer(network, cut)
 
     def looks(self, ends: Sequence[int]) -> Iterator[tuple[int, Array]]:

@@ -25,6 +25,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.records import StepMethods
 from tlcli.system import console, files
 from tlcli.system.machine import processor_name, usable_processors
+from tlcli.training import step_methods
 
 #: Photos on which the saved model must say what the one in memory says.
 REREAD = 16
@@ -36,12 +37,12 @@ def record_circumstances(
     *,
     deterministic: bool,
     precision_why: str = "",
-    step_methods: StepMethods | None = None,
+    methods: StepMethods | None = None,
 ) -> None:
     """Add to a run's record what its numbers depend on beside recipe and photos.
 
     `weights` is the record of the weights that were loaded into the base, `precision_why` why it
-    computes in the precision that it does, `step_methods` how its steps are computed. A run that is
+    computes in the precision that it does, `methods` how its steps are computed. A run that is
     resumed must have begun with the same weights, or a `RunError` is raised; with other versions of
     anything that computes, its last bits may differ, which is recorded with a warning.
     """
@@ -77,7 +78,7 @@ def record_circumstances(
         files.write_json(run.file(directory.RECORD), {**record, "resumed": [*resumed, again]})
     else:
         circumstances |= {"precision_why": precision_why} if precision_why else {}
-        circumstances |= {"step_methods": step_methods.model_dump()} if step_methods else {}
+        circumstances |= {step_methods.KEY: methods.model_dump()} if methods else {}
         files.write_json(run.file(directory.RECORD), {**record, **circumstances})
 
 

@@ -21,7 +21,7 @@ from tlcli.runs.calibration_record import CalibrationRecord, fit_calibration
 from tlcli.runs.checkpoints import Checkpoint, Checkpoints
 from tlcli.runs.directory import Run
 from tlcli.runs.metrics import append_metrics, write_metrics
-from tlcli.runs.records import Epoch, Score, StageResult
+from tlcli.runs.records import Epoch, Score, StageResult, StepMethods
 from tlcli.system import console
 from tlcli.training.batches import Feed, StoredFeed, make_training_feed
 from tlcli.training.kept_weights import Snapshot, StageOutcome
@@ -34,7 +34,7 @@ from tlcli.training.shared_score import score
 from tlcli.training.stage_plan import StagePlan
 from tlcli.training.stage_state import FinishedStage, read_snapshot, snapshot_arrays
 from tlcli.training.step import Scorer
-from tlcli.training.step_methods import PLAIN, recorded_methods
+from tlcli.training.step_methods import PLAIN
 
 #: What watches a run, epoch after epoch.
 Observer = Callable[[Sequence[Epoch]], None]
@@ -82,6 +82,7 @@ class Stages:
         trial: watches a run that is a trial: it is called with all epochs of the run after each of
             them, and what it raises ends the run. The test photos of a trial are not looked at.
         replicas: the copies of the network that train together.
+        methods: how steps are computed.
     """
 
     def __init__(
@@ -94,10 +95,10 @@ class Stages:
         extraction: ExtractionReport,
         trial: Observer | None = None,
         replicas: Replicas = ALONE,
+        methods: StepMethods = PLAIN,
     ) -> None:
         check_replicas(plan, replicas)  # photos may have turned out unreadable since it was made
-        self._trial, self._replicas = trial, replicas
-        self._methods = recorded_methods(run) if replicas is ALONE else PLAIN
+        self._trial, self._replicas, self._methods = trial, replicas, methods
         self._network, self._plan, self._rows, self._run = network, plan, rows, run
         self._clock, self.extraction = clock, extraction
         self._checkpoints = Checkpoints(run.file(directory.CHECKPOINTS))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from tlcli.networks.framework import tf
 from tlcli.networks.kernel_products import choose_products
 from tlcli.networks.network import Network
@@ -10,6 +13,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.records import StepMethods, validate_record
 from tlcli.training.plan import Plan
 from tlcli.training.replicas import ALONE, Replicas
+from tlcli.training.stage_plan import StagePlan
 
 #: As Keras and TensorFlow compute by themselves, and as earlier versions of tlcli did.
 PLAIN = StepMethods()
@@ -29,29 +33,33 @@ def decide_methods(
 ) -> StepMethods:
     """The methods of a run: those that it began with, or of the run that it repeats.
 
-    Otherwise those that suit this machine. GPUs and several copies of a network compute as Keras
-    and TensorFlow do by themselves.
+    Otherwise those that suit this machine. Several copies of a network compute as Keras and
+    TensorFlow do by themselves.
     """
+    if replicas is not ALONE:
+        return PLAIN
     if "weights" in run.record():  # which are recorded together with the methods
         return recorded_methods(run)
     if repeats is not None:
         return recorded_methods(repeats)
-    if replicas is not ALONE or tf.config.list_logical_devices("GPU"):
-        return PLAIN
-    return StepMethods(fused_adam=True, kernel_products=_choose_products(network, plan))
+    return suitable_methods(network, plan.stages, plan.cache)
 
 
-def _choose_products(network: Network, plan: Plan) -> tuple[str, ...]:
-    """The layers whose kernels train with gradients by products, measured for this machine.
+def suitable_methods(network: Network, stages: Sequence[StagePlan], cache: Path) -> StepMethods:
+    """The methods that suit this machine, for stages that one copy of a network trains.
 
-    A layer is computed alike in all stages, as suits the first in which it trains.
+    Shapes of convolutions that are new to it are measured; `cache` is the folder of
+    `files.cache_folder`. A layer is computed alike in all stages, as suits the first in which it
+    trains. On a GPU all is as Keras and TensorFlow compute by themselves.
     """
+    if tf.config.list_logical_devices("GPU"):
+        return PLAIN
     seen: set[str] = set()
     chosen: list[str] = []
-    for planned in plan.stages:
+    for planned in stages:
         if planned.stage.freeze_until is not None:
             above = network.layers_above(planned.cut.name)
             layers = [layer for layer in above if layer.name not in seen]
-            chosen += choose_products(layers, planned.batch_size, plan.cache)
+            chosen += choose_products(layers, planned.batch_size, cache)
             seen |= {layer.name for layer in layers}
-    return tuple(chosen)
+    return StepMethods(fused_adam=True, kernel_products=tuple(chosen))

@@ -19,14 +19,14 @@ from tlcli.runs.calibration_record import CalibrationRecord, write_calibration_r
 from tlcli.runs.create import move_into_place
 from tlcli.runs.directory import Run
 from tlcli.runs.parent_record import FreshTraining, ParentRecord, read_parent
-from tlcli.runs.records import Extraction, StageResult, Summary
+from tlcli.runs.records import Extraction, StageResult, StepMethods, Summary
 from tlcli.runs.resume import Claim, RunRequest
 from tlcli.system import console, files, signals
 from tlcli.training import saving
 from tlcli.training.neighbours import keep_neighbours
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store
-from tlcli.training.replicas import Replicas, WorkerGroup, group_errors, make_replicas
+from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
 from tlcli.training.shared_start import agree_on_inputs, load_start, share_start
 from tlcli.training.stages import Clock, Observer, Stages
 from tlcli.training.standardize import fold
@@ -132,12 +132,15 @@ def train(
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             checksum = opened.checksums[plan.row.top.name]
-            _record(network, plan, run, checksum, replicas, repeats=repeats)
+            methods = decide_methods(network, plan, run, replicas, repeats)
+            _record(network, plan, run, checksum, methods, repeats=repeats)
             with clock("extract"):
                 report = fill_store(network, plan.recipe, plan.index, opened, elsewhere)
             plan = _readable(plan, report, claimed)
             agree_on_inputs(group, plan.index, checksum)
-            stages = Stages(network, plan, opened.all_rows, run, clock, report, trial, replicas)
+            stages = Stages(
+                network, plan, opened.all_rows, run, clock, report, trial, replicas, methods
+            )
             if claimed.resumed:
                 stages.load_checkpoint()
             results = stages.run()
@@ -204,7 +207,7 @@ def _record(
     plan: Plan,
     run: Run,
     checksum: str,
-    replicas: Replicas,
+    methods: StepMethods,
     *,
     repeats: Run | None,
 ) -> None:
@@ -218,7 +221,7 @@ def _record(
         {**weights, "checksum": checksum},
         deterministic=plan.recipe.deterministic,
         precision_why=plan.precision_why,
-        step_methods=decide_methods(network, plan, run, replicas, repeats),
+        methods=methods,
     )
     audit = findings.audit_record(plan.index, plan.problems)
     files.write_json(run.file(directory.AUDIT), audit)
