@@ -26,7 +26,7 @@ from tlcli.training import saving
 from tlcli.training.neighbours import keep_neighbours
 from tlcli.training.plan import Plan, choose_precision, without_unreadable
 from tlcli.training.preparation import fill_store
-from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
+from tlcli.training.replicas import Replicas, WorkerGroup, group_errors, make_replicas
 from tlcli.training.shared_start import agree_on_inputs, load_start, share_start
 from tlcli.training.stages import Clock, Observer, Stages
 from tlcli.training.standardize import fold
@@ -132,8 +132,7 @@ def train(
         cuts = [cut.name for cut in plan.cuts]
         with open_store(network, plan.recipe, plan.cache, cuts) as opened:
             checksum = opened.checksums[plan.row.top.name]
-            methods = decide_methods(network, plan, run, replicas, repeats)
-            _record(network, plan, run, checksum, methods, repeats=repeats)
+            methods = _record(network, plan, run, checksum, replicas, repeats=repeats)
             with clock("extract"):
                 report = fill_store(network, plan.recipe, plan.index, opened, elsewhere)
             plan = _readable(plan, report, claimed)
@@ -147,8 +146,7 @@ def train(
             with clock("calibrate"):
                 calibration = stages.fit_calibration(network := fold(network, plan.recipe))
             with clock("save"):
-                frozen = (cuts[0], opened.checksums[cuts[0]])
-                _save(network, plan, run, calibration, frozen)
+                _save(network, plan, run, calibration, (cuts[0], opened.checksums[cuts[0]]))
             with clock("neighbours"):
                 keep_neighbours(network, plan, opened.all_rows, run)
         summary = _summary(results, stages.extraction, clock.seconds)
@@ -207,15 +205,19 @@ def _record(
     plan: Plan,
     run: Run,
     checksum: str,
-    methods: StepMethods,
+    replicas: Replicas,
     *,
     repeats: Run | None,
-) -> None:
-    """Record what the numbers of a run depend on; weights must be those of a run it repeats."""
+) -> StepMethods:
+    """Record what the numbers of a run depend on; returns how its steps are computed.
+
+    The weights must be those of a run that it repeats.
+    """
     if repeats is not None:
         begun = repeats.record().get("weights") or {}
         _check_weights(plan.source, checksum, begun.get("checksum"))
     weights = describe_weights(network.base, plan.row, plan.source)
+    methods = decide_methods(network, plan, run, replicas, repeats)
     saving.record_circumstances(
         run,
         {**weights, "checksum": checksum},
@@ -225,6 +227,7 @@ def _record(
     )
     audit = findings.audit_record(plan.index, plan.problems)
     files.write_json(run.file(directory.AUDIT), audit)
+    return methods
 
 
 def _check_weights(source: WeightSource, checksum: str, expected: str | None) -> None:
