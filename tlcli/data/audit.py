@@ -21,7 +21,7 @@ from tlcli.data.audit_cache import (
 )
 from tlcli.data.dataset import Index, Item, drop_unusable
 from tlcli.data.findings import Finding, relative_name
-from tlcli.data.inspections import InspectedPhotos, inspect_each
+from tlcli.data.inspections import InspectedPhotos
 from tlcli.data.layout import SPLITS
 from tlcli.errors import Problem
 from tlcli.recipe.recipe import Recipe
@@ -51,8 +51,7 @@ def audit_photos(index: Index, chosen: Recipe, cache: AuditCache) -> Index:
 
     Raises DataError naming every photo that has changed since the index was made.
     """
-    each = inspect_each(index.items, cache, chosen.data.depth)
-    inspected = InspectedPhotos(index.items, each)
+    inspected = InspectedPhotos(index.items, cache, chosen.data.depth)
     # Pairs come one by one: a list of them would hold memory for every photo.
     flaws = [*_flaws(pair for pair in inspected.with_facts() if not pair[1].message)]
     bad = [
@@ -174,11 +173,11 @@ _RULES: tuple[_Rule, ...] = (
 
 def _near_duplicates(index: Index, inspected: InspectedPhotos) -> Iterator[Finding]:
     """Photos of a lesser split that are nearly those of another."""
-    numbers = inspected.numbers_of(index.items)
+    places = inspected.places_of(index.items)
     thumbnails = {
         split: near_duplicates.PreparedThumbnails(
             inspected.thumbnails,
-            numbers[[item.split == split for item in index.items]],
+            places[[item.split == split for item in index.items]],
         )
         for split in SPLITS
     }

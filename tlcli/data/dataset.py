@@ -98,9 +98,9 @@ class Index:
         )
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def divided_lines(self) -> list[SplitLine]:
+    def divided_lines(self) -> Iterator[SplitLine]:
         """The photos whose split the data leave open, as a split file lists them."""
-        return [
+        return (
             SplitLine(
                 relative_name(item.path, self.root),
                 self.classes[item.label],
@@ -109,7 +109,7 @@ class Index:
             )
             for item in self.items
             if item.divided
-        ]
+        )
 
     def without(self, paths: Collection[Path]) -> Index:
         """The index less some photos, such as unreadable ones; the classes stay."""
@@ -202,15 +202,15 @@ def _divide(index: Index, shares: Shares, known: KnownSplits) -> Index:
             if split := known.find(item.digest, relative_name(item.path, index.root)):
                 listed[item.path] = split
     splits = divide(_find_groups(index.items, listed), shares.val, shares.test)
-    return replace(
-        index,
-        items=tuple(
-            replace(item, split=listed.get(item.path) or splits[_group_key(item)])
-            if item.divided
-            else item
-            for item in index.items
-        ),
-    )
+
+    def divided(item: Item) -> Item:
+        if not item.divided:
+            return item
+        split = listed.get(item.path) or splits[_group_key(item)]
+        # Most stay in train: the same object, as another one is a hundred bytes for every photo.
+        return item if item.split == split else replace(item, split=split)
+
+    return replace(index, items=tuple(divided(item) for item in index.items))
 
 
 def _find_groups(items: Iterable[Item], listed: Mapping[Path, SplitName]) -> list[PhotoGroup]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,9 @@ from tlcli.images.decode_errors import PASSING
 from tlcli.system import console
 from tlcli.system.threads import map_in_order
 
+#: Places of photos in a list of them.
+Places = npt.NDArray[np.intp]
+
 #: A channel whose values differ by no more than this is of one colour; JPEG may be one level off.
 _FLAT = 2
 
@@ -47,47 +49,40 @@ _HELD_AT_ONCE = 10_000
 class InspectedPhotos:
     """The inspections of many photos, in little memory.
 
-    Photos alike in everything but their thumbnails, of which there are many, share the rest. What
-    goes by the hash of a photo ends with the inspection; after it, photos go by their place.
-
-    Args:
-        items: the photos.
-        inspections: hash and inspection of each distinct photo, in any order.
+    Photos alike in everything but their thumbnails, of which there are many, share the rest. All
+    goes by the place of a photo in the list: a table of hashes takes a hundred bytes for each.
 
     Attributes:
-        thumbnails: uint8 (photos at most, 16, 16), zeros for those that cannot be decoded.
+        thumbnails: uint8 (photos, 16, 16), zeros where a photo cannot be decoded or is a copy.
     """
 
-    def __init__(
-        self, items: Sequence[Item], inspections: Iterable[tuple[str, Inspection]]
-    ) -> None:
+    def __init__(self, items: Sequence[Item], cache: AuditCache, depth: Depth | None) -> None:
+        self._items, self._first = items, _first_alike(items)
         side = near_duplicates.SIDE
         self.thumbnails = np.zeros((len(items), side, side), np.uint8)
-        self._items = items
-        self._facts: list[Inspection] = []
-        numbers: dict[str, int] = {}
+        self._facts = [Inspection()] * len(items)
         shared: dict[Inspection, Inspection] = {}
-        for number, (digest, inspection) in enumerate(inspections):
+        for place, inspection in _inspect_each(items, self._first, cache, depth):
             if inspection.thumbnail:
                 values = np.frombuffer(inspection.thumbnail, np.uint8)
-                self.thumbnails[number] = values.reshape(side, side)
+                self.thumbnails[place] = values.reshape(side, side)
             facts = inspection._replace(thumbnail=b"")
-            self._facts.append(shared.setdefault(facts, facts))
-            numbers[digest] = number
-        self._numbers = np.array([numbers[item.digest] for item in items], np.intp)
+            self._facts[place] = shared.setdefault(facts, facts)
 
     def with_facts(self) -> Iterator[tuple[Item, Inspection]]:
         """Each photo with its inspection, without the thumbnail."""
-        return (
-            (item, self._facts[number])
-            for item, number in zip(self._items, self._numbers, strict=True)
-        )
+        for item, place in zip(self._items, self._first, strict=True):
+            yield item, self._facts[place]
 
-    def numbers_of(self, some: Iterable[Item]) -> npt.NDArray[np.intp]:
-        """Which of the thumbnails are those of some of the photos, in the order of all."""
-        every = zip(self._items, self._numbers, strict=True)
-        found = (next(number for item, number in every if item is one) for one in some)
-        return np.fromiter(found, np.intp)
+    def places_of(self, some: Iterable[Item]) -> Places:
+        """Which of the thumbnails are those of some of the photos, which are in the order of all.
+
+        Copies have that of the first of them.
+        """
+        every = zip(self._items, self._first, strict=True)
+        return np.fromiter(
+            (next(place for item, place in every if item is one) for one in some), int
+        )
 
 
 def inspect_photos(
@@ -97,25 +92,35 @@ def inspect_photos(
 
     Raises DataError naming every photo that has changed since it was listed.
     """
-    return dict(inspect_each(items, cache, depth))
+    each = _inspect_each(items, _first_alike(items), cache, depth)
+    return {items[place].digest: inspection for place, inspection in each}
 
 
-def inspect_each(
-    items: Sequence[Item], cache: AuditCache, depth: Depth | None
-) -> Iterator[tuple[str, Inspection]]:
-    """The hash and the inspection of each distinct photo; raises as `inspect_photos`."""
-    paths = {item.digest: item.path for item in items}
-    digests, changed = iter(paths), []
-    with console.progress(len(paths), "decoding", unit="photos") as bar:
-        while some := list(islice(digests, _HELD_AT_ONCE)):
-            known = cache.inspections(some)
-            yield from known.items()
+def _first_alike(items: Sequence[Item]) -> Places:
+    """For each photo the place of the first one with the same bytes: int (photos)."""
+    first: dict[str, int] = {}
+    return np.fromiter((first.setdefault(item.digest, n) for n, item in enumerate(items)), int)
+
+
+def _inspect_each(
+    items: Sequence[Item], first: Places, cache: AuditCache, depth: Depth | None
+) -> Iterator[tuple[int, Inspection]]:
+    """The place and the inspection of each distinct photo; raises as `inspect_photos`."""
+    distinct, changed = np.flatnonzero(first == np.arange(len(first))), []
+    with console.progress(len(distinct), "decoding", unit="photos") as bar:
+        for begin in range(0, len(distinct), _HELD_AT_ONCE):
+            some = distinct[begin : begin + _HELD_AT_ONCE].tolist()
+            places = {items[place].digest: place for place in some}
+            known = cache.inspections(places)
+            yield from ((places[digest], inspection) for digest, inspection in known.items())
             bar.update(len(known))
-            new = {digest: paths[digest] for digest in some if digest not in known}
+            new = {
+                digest: items[place].path for digest, place in places.items() if digest not in known
+            }
             for digest, inspection in _inspect_new(new, cache, depth):
                 if inspection.kind == "changed":
-                    changed.append(inspection.problem(paths[digest]))
-                yield digest, inspection
+                    changed.append(inspection.problem(new[digest]))
+                yield places[digest], inspection
                 bar.update(1)
     if changed:
         raise DataError(changed)

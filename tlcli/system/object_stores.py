@@ -2,8 +2,9 @@
 
 A `Path` stands for them as for any other file. It makes one slash of two, so that here `s3:/bucket`
 is the store as well; what lies on the disk under such a name is a file. What is written into a file
-has both slashes by `written`, and what is said by `errors.with_both_slashes`. Only what is asked for is
-read: an object is fetched whole, with one request, and nothing is kept.
+has both slashes by `written`, and what is said by `errors.with_both_slashes`.
+
+Only what is asked for is read: an object is fetched whole, with one request, and nothing is kept.
 """
 
 from __future__ import annotations
