@@ -85,10 +85,9 @@ def drop(page: Any, photos: list[Path]) -> None:
 
 
 def answered(page: Any, number: int) -> None:
-    page.wait_for_function(
-        "text => document.getElementById('status').textContent === text",
-        arg=f"{number} {'photo' if number == 1 else 'photos'} answered",
-    )
+    text = f"{number} {'photo' if number == 1 else 'photos'} answered"
+    # Not wait_for_function: older Playwrights evaluate text, which the page's policy forbids.
+    page.locator(f"#status:text-is('{text}')").wait_for()
 
 
 def labels(page: Any) -> list[str]:

@@ -65,8 +65,9 @@ def describe_features(content: NeighbourFile, base: str) -> UnknownCard:
 
 def write_features(folder: Path, content: NeighbourFile) -> None:
     """Write them beside the model."""
+    arrays: dict[str, Any] = {ROWS: content.rows}
     with files.replacing(folder / NEIGHBOURS) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{ROWS: content.rows})
+        np.savez(file, **arrays)
 
 
 def open_features(folder: Path, *, rooted: bool) -> NearestRows:

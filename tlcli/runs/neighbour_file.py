@@ -123,14 +123,14 @@ def fit_neighbours(
 def write_neighbours(path: Path, content: NeighbourFile) -> None:
     """Write the file, whole."""
     photos = list(zip(content.paths, content.digests, strict=True))
-    arrays = {
+    arrays: dict[str, Any] = {
         _RECORD: _as_bytes(content.record.model_dump()),
         _ROWS: content.rows,
         _LABELS: content.labels,
         _PHOTOS: _as_bytes(photos),
     }
     with files.replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # numbers alone; NumPy 2.0 has no `allow_pickle` here
 
 
 def read_neighbours(path: Path, model: Path, classes: int) -> NeighbourFile:
