@@ -84,6 +84,25 @@ def test_the_picture_shows_every_epoch(monkeypatch):
     assert list(rate.lines[0].get_ydata()) == [1e-3] * 4
 
 
+@pytest.mark.parametrize("best", [2, 20])
+def test_the_value_of_the_best_epoch_stands_inside_the_axes(monkeypatch, best: int):
+    """A loss that falls ends at the foot of its axes, in the last epoch at their right end."""
+    run = fabricate(stages=())
+    for epoch in range(1, 21):
+        append_metrics(run, line("head", epoch))
+    files.write_json(run.file(directory.SUMMARY), {"stages": [{"best_epoch": best}]})
+    drawn: list[Any] = []
+    real = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: (drawn.append(figure),
+                                                               real(figure, path)))  # fmt: skip
+    learning_curves.draw_curves(run)
+    for axes in drawn[0].axes[:2]:
+        (value,) = [text for text in axes.texts if text.get_text().startswith("0.")]
+        box, inside = value.get_window_extent(), axes.bbox
+        assert inside.x0 <= box.x0 and box.x1 <= inside.x1
+        assert inside.y0 <= box.y0 and box.y1 <= inside.y1
+
+
 def test_a_run_without_validation(tmp_path: Path):
     paths = learning_curves.draw_curves(fabricate(val=False), tmp_path / "deep" / "er")
     assert paths[0] == tmp_path / "deep" / "er" / "curves.png"

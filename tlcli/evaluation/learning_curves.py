@@ -30,6 +30,9 @@ _TAGS = {
     "learning_rate": "learning_rate",
 }
 
+#: Below a point this share of an axis has room for its value, and beside it this share.
+LEAST_BELOW, LEAST_BESIDE = 0.2, 0.1
+
 
 def read_epochs(run: Run) -> tuple[Epoch, ...]:
     """The epochs of a run. Raises `RunError` where its metrics are missing, empty or damaged."""
@@ -87,11 +90,15 @@ def _figure(curves: LearningCurves) -> Any:
     figure = Figure(figsize=(8, 7 if curves.top_5 is None else 9), layout="constrained")
     heights = [3, 3, 1] if curves.top_5 is None else [3, 3, 3, 1]
     accuracy, *top_5, loss, rate = figure.subplots(len(heights), sharex=True, height_ratios=heights)
+    drawn = [(accuracy, curves.accuracy), (loss, curves.loss)]
+    if curves.top_5 is not None:
+        drawn.append((top_5[0], curves.top_5))
+    for axes, curve in drawn:
+        for number in range(len(curves.stages)):
+            _draw_stage(axes, curves, curve, number)
+        for best in curve.best:  # once all lines are there, and with them the ends of the axes
+            _mark(axes, best, curves.epochs)
     for number in range(len(curves.stages)):
-        _draw_stage(accuracy, curves, curves.accuracy, number)
-        if curves.top_5 is not None:
-            _draw_stage(top_5[0], curves, curves.top_5, number)
-        _draw_stage(loss, curves, curves.loss, number)
         _draw_rates(rate, curves, number)
         _name_stage(accuracy, curves, number)
     accuracy.set(ylabel="accuracy")
@@ -125,7 +132,7 @@ def _legend_title(curves: LearningCurves) -> str:
 
 
 def _draw_stage(axes: Any, curves: LearningCurves, curve: Curve, number: int) -> None:
-    """One stage of a curve, raw and smoothed, its best epoch, and the border before it."""
+    """One stage of a curve, raw and smoothed, and the border before it."""
     positions = curves.stages[number].positions
     for series in curve.series:
         colour = SERIES[series.kind].light
@@ -134,19 +141,21 @@ def _draw_stage(axes: Any, curves: LearningCurves, curve: Curve, number: int) ->
         axes.plot(positions, stage.smooth, color=colour, linewidth=1.8,
                   marker="." if len(positions) == 1 else "",
                   label=None if number else series.label)  # fmt: skip
-    for best in curve.best:
-        if best.stage == number:
-            _mark(axes, best)
     _draw_border(axes, curves, number)
 
 
-def _mark(axes: Any, best: BestEpoch) -> None:
+def _mark(axes: Any, best: BestEpoch, epochs: int) -> None:
+    """A ring around the best epoch of a stage; its value stands beside it, inside the axes."""
     axes.plot(best.position, best.value, "o", markersize=6, markerfacecolor="none",
               markeredgecolor=figures.INK,
               label=None if best.stage else "best epoch of a stage")  # fmt: skip
+    low, high = axes.get_ylim()
+    is_low = best.value - low < LEAST_BELOW * (high - low)
+    is_last = best.position > (1 - LEAST_BESIDE) * epochs
+    offset = (-6 if is_last else 6, 6 if is_low else -11)
     axes.annotate(
-        f"{best.value:.4f}", (best.position, best.value), (6, -11), textcoords="offset points",
-        color=figures.INK, fontsize=8, zorder=4,
+        f"{best.value:.4f}", (best.position, best.value), offset, textcoords="offset points",
+        color=figures.INK, fontsize=8, zorder=4, ha="right" if is_last else "left",
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
     )  # fmt: skip
 
