@@ -97,7 +97,7 @@ def _figure(curves: LearningCurves) -> Any:
         for number in range(len(curves.stages)):
             _draw_stage(axes, curves, curve, number)
         for best in curve.best:  # once all lines are there, and with them the ends of the axes
-            _mark(axes, best, curves.epochs)
+            _mark(axes, best, curves)
     for number in range(len(curves.stages)):
         _draw_rates(rate, curves, number)
         _name_stage(accuracy, curves, number)
@@ -144,14 +144,15 @@ def _draw_stage(axes: Any, curves: LearningCurves, curve: Curve, number: int) ->
     _draw_border(axes, curves, number)
 
 
-def _mark(axes: Any, best: BestEpoch, epochs: int) -> None:
-    """A ring around the best epoch of a stage; its value stands beside it, inside the axes."""
+def _mark(axes: Any, best: BestEpoch, curves: LearningCurves) -> None:
+    """A ring around the best epoch of a stage; its value stands beside it, inside the stage."""
     axes.plot(best.position, best.value, "o", markersize=6, markerfacecolor="none",
               markeredgecolor=figures.INK,
               label=None if best.stage else "best epoch of a stage")  # fmt: skip
     low, high = axes.get_ylim()
     is_low = best.value - low < LEAST_BELOW * (high - low)
-    is_last = best.position > (1 - LEAST_BESIDE) * epochs
+    end = curves.stages[best.stage].positions[-1]
+    is_last = end - best.position < LEAST_BESIDE * curves.epochs
     offset = (-6 if is_last else 6, 6 if is_low else -11)
     axes.annotate(
         f"{best.value:.4f}", (best.position, best.value), offset, textcoords="offset points",
