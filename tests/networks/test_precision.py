@@ -11,7 +11,6 @@ import pytest
 from tlcli.errors import TlcliError
 from tlcli.networks import precision
 from tlcli.networks.precision import (
-    DEPTHWISE,
     SPEEDS,
     Choice,
     Speedup,
@@ -19,7 +18,6 @@ from tlcli.networks.precision import (
     foresee_precision,
     measure_speedup,
 )
-from tlcli.training import work
 
 
 @pytest.fixture
@@ -60,19 +58,6 @@ def test_flags_settle_it_where_they_are_certain(machine, tmp_path: Path):
     amx = Choice("mixed_bfloat16", "this processor has amx_bf16")
     assert foresee_precision("ResNet50", tmp_path) == amx
     assert not [*tmp_path.iterdir()]
-
-
-@pytest.mark.parametrize("base", sorted(DEPTHWISE))
-def test_depthwise_convolutions_stay_in_float32(machine, tmp_path: Path, base: str):
-    machine("amx_bf16")
-    choice = foresee_precision(base, tmp_path)
-    why = f"the depthwise convolutions of {base} gain nothing from bfloat16"
-    assert choice == Choice("float32", why)
-
-
-def test_the_bases_with_depthwise_convolutions_are_those_that_were_counted():
-    counted = {name for name, parts in work._table().items() if any(part[1] for part in parts)}
-    assert counted == DEPTHWISE
 
 
 def test_units_without_a_library_that_uses_them(machine, monkeypatch, tmp_path: Path):

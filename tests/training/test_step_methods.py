@@ -53,7 +53,7 @@ def plan(photos: Path, write_recipe) -> Plan:
 
 #: What this machine measures, and what a run of it begins with.
 PRODUCTS = ("block5_conv2", "block5_conv3")
-CHOSEN = StepMethods(fused_adam=True, kernel_products=PRODUCTS)
+CHOSEN = StepMethods(fused_adam=True, kernel_products=PRODUCTS, wide_depthwise=True)
 
 
 @pytest.fixture(autouse=True)
@@ -137,8 +137,9 @@ def test_a_stopped_run_goes_on_as_it_began(plan, used, stopped):
     assert used == [begun]
 
 
-def test_several_copies_compute_as_keras_does(plan, tmp_path: Path):
+def test_for_several_copies_nothing_is_measured(plan, tmp_path: Path):
     run = Run(tmp_path)
     files.write_json(run.file(directory.RECORD), {})
-    assert decide_methods(build(plan), plan, run, Replicas(), None) == PLAIN
+    shared = StepMethods(wide_depthwise=True)
+    assert decide_methods(build(plan), plan, run, Replicas(), None) == shared
     assert decide_methods(build(plan), plan, run, ALONE, None) == CHOSEN

@@ -33,15 +33,17 @@ def forward_convolutions(layers: Iterable[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def stand_ins(operations: Mapping[Any, Callable[[Any, Any], Any]]) -> Iterator[None]:
-    """Have functions that are traced in the block convolve by other operations, for each layer."""
+def stand_ins(
+    operations: Mapping[Any, Callable[..., Any]], method: str = "convolution_op"
+) -> Iterator[None]:
+    """Have functions that are traced in the block use another method of each layer."""
     for layer, operation in operations.items():
-        layer.convolution_op = operation
+        setattr(layer, method, operation)
     try:
         yield
     finally:
         for layer in operations:
-            del layer.convolution_op
+            delattr(layer, method)
 
 
 def _is_suitable(layer: Any) -> bool:

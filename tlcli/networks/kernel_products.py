@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlcli.networks.conv_gradients import forward_convolutions, stand_ins
+from tlcli.networks.depthwise_gradients import wide_calls
 from tlcli.networks.framework import has_onednn, keras, tf
 from tlcli.networks.precision import machine_key
 from tlcli.system import console, signals
@@ -74,15 +75,20 @@ class Convolution(NamedTuple):
 
 
 @contextmanager
-def fast_gradients(layers: Iterable[Any], products: Collection[str]) -> Iterator[None]:
+def fast_gradients(
+    layers: Iterable[Any], products: Collection[str], *, wide_depthwise: bool
+) -> Iterator[None]:
     """Have functions that are traced in the block use the faster gradients of convolutions.
 
     `products` are the names of those layers whose kernel gradients are products of matrices; the
-    others are as in `forward_convolutions`.
+    others are as in `forward_convolutions`. With `wide_depthwise` depthwise ones are as in
+    `depthwise_gradients`.
     """
     layers = list(layers)
     chosen = {layer: _product_convolution(layer) for layer in layers if layer.name in products}
-    with forward_convolutions(layer for layer in layers if layer not in chosen), stand_ins(chosen):
+    wide = wide_calls(layers) if wide_depthwise else {}
+    others = [layer for layer in layers if layer not in chosen]
+    with forward_convolutions(others), stand_ins(chosen), stand_ins(wide, "call"):
         yield
 
 

@@ -35,15 +35,6 @@ VARIABLE = "TLCLI_PRECISION"
 #: The file in the cache folder with what was measured on this machine.
 SPEEDS = "precision.json"
 
-#: Bases with depthwise convolutions, which wait for memory and not for arithmetic. bfloat16 was
-#: 0.25 to 1.1 times as fast as float32 for them, by docs/performance.md.
-DEPTHWISE = frozenset(
-    (
-        "Xception", "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small",
-        "EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2S", "ConvNeXtTiny", "NASNetMobile",
-    )
-)  # fmt: skip
-
 #: How many times as fast bfloat16 must be for it to be used: forward, and in a training step.
 GAINS = {"forward": 1.1, "step": 1.0}
 
@@ -99,8 +90,6 @@ def foresee_precision(base: str, cache: Path) -> Choice:
     """
     if word := os.environ.get(VARIABLE):
         return Choice(_read_word(word), f"{VARIABLE} is set")
-    if base in DEPTHWISE:
-        return Choice("float32", f"the depthwise convolutions of {base} gain nothing from bfloat16")
     row = bases.lookup(base)
     if row is not None and not row.pretrained:
         return Choice("float32", f"{base} is small, and trained from scratch")

@@ -83,10 +83,13 @@ class StepMethods(RecordPart):
     Attributes:
         fused_adam: Adam updates each variable in one operation.
         kernel_products: the layers whose kernels have their gradients by products of matrices.
+        wide_depthwise: gradients of depthwise convolutions that are slow in bfloat16 are computed
+            in float32.
     """
 
     fused_adam: bool = False
     kernel_products: tuple[str, ...] = ()
+    wide_depthwise: bool = False
 
 
 class RunRecord(RecordPart):

@@ -15,6 +15,7 @@ from tlcli.training.preparation import fill_store
 from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
 from tlcli.training.shared_start import agree_on_inputs, load_start, take_start
 from tlcli.training.stages import Clock, Stages
+from tlcli.training.step_methods import shared_methods
 
 
 def train_beside(plan: Plan, group: WorkerGroup) -> None:
@@ -39,7 +40,10 @@ def train_beside(plan: Plan, group: WorkerGroup) -> None:
             report = fill_store(network, plan.recipe, plan.index, opened)
             plan = without_unreadable(plan, report.unreadable)
             agree_on_inputs(group, plan.index, opened.checksums[plan.row.top.name])
-            stages = Stages(network, plan, opened.all_rows, run, Clock(), report, replicas=replicas)
+            stages = Stages(
+                network, plan, opened.all_rows, run, Clock(), report, replicas=replicas,
+                methods=shared_methods(),
+            )  # fmt: skip
             if stopped is not None:
                 stages.load_checkpoint()
             stages.run()

@@ -179,7 +179,9 @@ class Trainer:
         self._step = replicas.compile(
             self._train_mixed if self._mixed else self._train,
             [*signature, *signature[1:], signature[2]] if self._mixed else signature,
-            lambda: fast_gradients(layers, methods.kernel_products),
+            lambda: fast_gradients(
+                layers, methods.kernel_products, wide_depthwise=methods.wide_depthwise
+            ),
         )
 
     @property

@@ -33,16 +33,21 @@ def decide_methods(
 ) -> StepMethods:
     """The methods of a run: those that it began with, or of the run that it repeats.
 
-    Otherwise those that suit this machine. Several copies of a network compute as Keras and
-    TensorFlow do by themselves.
+    Otherwise those that suit this machine. Of several copies of a network see `shared_methods`.
     """
     if replicas is not ALONE:
-        return PLAIN
+        return shared_methods()
     if "weights" in run.record():  # which are recorded together with the methods
         return recorded_methods(run)
     if repeats is not None:
         return recorded_methods(repeats)
     return suitable_methods(network, plan.stages, plan.cache)
+
+
+def shared_methods() -> StepMethods:
+    """The methods of several copies of a network, which may be on several machines: none is
+    measured. On a GPU all is as Keras and TensorFlow compute by themselves."""
+    return StepMethods(wide_depthwise=not tf.config.list_logical_devices("GPU"))
 
 
 def suitable_methods(network: Network, stages: Sequence[StagePlan], cache: Path) -> StepMethods:
@@ -62,4 +67,4 @@ def suitable_methods(network: Network, stages: Sequence[StagePlan], cache: Path)
             layers = [layer for layer in above if layer.name not in seen]
             chosen += choose_products(layers, planned.batch_size, cache)
             seen |= {layer.name for layer in layers}
-    return StepMethods(fused_adam=True, kernel_products=tuple(chosen))
+    return StepMethods(fused_adam=True, kernel_products=tuple(chosen), wide_depthwise=True)
