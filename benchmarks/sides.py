@@ -1,6 +1,7 @@
 """The sides of `versus_keras.py`, each a process of its own that prints what it measured as JSON.
 
     python benchmarks/sides.py keras DATA --base VGG16 --weights FILE --size 150 --epochs 2
+        [--precision mixed_bfloat16]
 
 All train the same network on the same photos with the same augmentation, batch size, learning rates
 and number of epochs: the base, averaged, 256 units, dropout, one sigmoid unit. They differ in how,
@@ -82,6 +83,7 @@ def clock(keras: Any) -> Any:
 
 def load_base(keras: Any, options: argparse.Namespace) -> Any:
     """The base with the weights that the options name."""
+    keras.config.set_dtype_policy(options.precision)
     builder = getattr(keras.applications, options.base)
     weights = None if options.weights == "random" else options.weights
     return builder(include_top=False, weights=weights, input_shape=(options.size, options.size, 3))
@@ -92,7 +94,7 @@ def build_head(keras: Any, top: Any) -> Any:
     x = keras.layers.GlobalAveragePooling2D()(top)
     x = keras.layers.Dense(HIDDEN, activation="relu")(x)
     x = keras.layers.Dropout(DROPOUT)(x)
-    return keras.layers.Dense(1, activation="sigmoid")(x)
+    return keras.layers.Dense(1, activation="sigmoid", dtype="float32")(x)
 
 
 def compiled(keras: Any, model: Any, rate: float, options: argparse.Namespace) -> Any:
@@ -300,12 +302,17 @@ def pytorch(options: argparse.Namespace) -> None:
     loss_of = nn.BCEWithLogitsLoss()
     ready = time.perf_counter()
 
+    def forward(x: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.precision != "float32"):
+            logits = net(x.to(memory_format=torch.channels_last))[:, 0]
+        return logits.float()
+
     def accuracy(data: Any) -> float:
         net.eval()
         right = seen = 0
         with torch.inference_mode():
             for x, y in data:
-                logits = net(x.to(memory_format=torch.channels_last))[:, 0]
+                logits = forward(x)
                 right, seen = right + int(((logits > 0) == (y > 0)).sum()), seen + len(y)
         return right / seen
 
@@ -314,15 +321,14 @@ def pytorch(options: argparse.Namespace) -> None:
         parameters = list(trained)
         for parameter in parameters:
             parameter.requires_grad = True
-        optimizer = torch.optim.Adam(parameters, rate)
+        optimizer = torch.optim.Adam(parameters, rate, fused=True)
         times = []
         for _ in range(options.epochs):
             began = time.perf_counter()
             net.train()
             for x, y in train:
                 optimizer.zero_grad()
-                logits = net(x.to(memory_format=torch.channels_last))[:, 0]
-                loss_of(logits, y.float()).backward()
+                loss_of(forward(x), y.float()).backward()
                 optimizer.step()
             accuracy(val)
             times.append(time.perf_counter() - began)
@@ -358,6 +364,7 @@ if __name__ == "__main__":
     parser.add_argument("--weights", default="random")
     parser.add_argument("--size", type=int, default=150)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--precision", choices=["float32", "mixed_bfloat16"], default="float32")
     parser.add_argument("--no-xla", action="store_true", help="of the sides of Keras")
     parser.add_argument("--head-only", action="store_true", help="of `keras` and `generator`")
     chosen = parser.parse_args()

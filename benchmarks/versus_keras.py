@@ -1,12 +1,13 @@
 """tlcli against what one would do instead: head and fine-tuning, and a second experiment.
 
     python benchmarks/versus_keras.py --photos DATA --weights FILE [--base VGG16] [--size 150]
-        [--train 160] [--epochs 2] [--rounds 3] [--torch PYTHON]
+        [--train 160] [--epochs 2] [--rounds 3] [--torch PYTHON] [--sides tlcli keras ...]
 
 DATA has train, val and test folders of two classes. The sides, tlcli and those of `sides.py`, take
 turns; each turn is a process of its own that trains a head for `--epochs` epochs, then fine-tunes
 the last block for as many. tlcli starts with an empty feature store, then runs a second experiment
-(another head) with the store as it is then.
+(another head) with the store as it is then. tlcli chooses its precision (`precision: auto`); sides
+with `-32` or `-16` compute in float32 or bfloat16, the others in float32.
 
 Training on everything for `--full` epochs takes hours, so by default `--train` photos (and val and
 test in proportion) train for few epochs, and the table scales the seconds: time that depends on the
@@ -40,15 +41,21 @@ from sides import (
 SIDES = Path(__file__).with_name("sides.py")
 NAMES = {
     "tlcli": "tlcli",
+    "tlcli-32": "tlcli in float32",
     "keras": "(a) Keras' guide",
+    "keras-16": "(a) in mixed_bfloat16",
     "plain": "(a) with jit_compile=False",
     "generator": "(b) ImageDataGenerator",
     "features": "(c) features by hand",
     "torch": "(d) PyTorch",
+    "torch-16": "(d) with autocast to bfloat16",
 }
+#: What the end of a side's name says of its precision.
+PRECISIONS = {"32": "float32", "16": "mixed_bfloat16"}
 RECIPE = f"""
 data: {{{{dir: {{data}}}}}}
 base: {{{{name: {{base}}, weights: {{weights}}, image_size: {{size}}}}}}
+precision: {{precision}}
 head: {{{{hidden: [{{hidden}}], dropout: {{dropout}}}}}}
 augment:
   views: {{views}}
@@ -83,7 +90,7 @@ def main() -> None:
         arguments.weights = str(Path(arguments.weights).absolute())
     wanted = arguments.sides or list(NAMES)
     if not arguments.torch or arguments.base != "VGG16":
-        wanted = [name for name in wanted if name != "torch"]
+        wanted = [name for name in wanted if not name.startswith("torch")]
     train = len(list((arguments.photos / "train").glob("*/*")))
     with scratch() as folder:
         counts = some_photos(arguments.photos, folder / "photos", arguments.train)
@@ -95,8 +102,8 @@ def main() -> None:
         bench = Bench.open(name, settings, arguments)
         sides: dict[str, Callable[[], Measured]] = {}
         for side in wanted:
-            if side == "tlcli":
-                sides[side] = lambda: ours(arguments, folder)
+            if side.startswith("tlcli"):
+                sides[side] = lambda side=side: ours(side, arguments, folder)
             else:
                 sides[side] = lambda side=side: theirs(side, arguments, folder)
         bench.run(sides, arguments.rounds)
@@ -105,26 +112,29 @@ def main() -> None:
 
 def theirs(side: str, arguments: argparse.Namespace, folder: Path, *words: str) -> Measured:
     """One turn of an alternative."""
+    side, _, bits = side.partition("-")
     python = arguments.torch if side == "torch" else sys.executable
     if side == "plain":
         side, words = "keras", ("--no-xla", *words)
     ran = child(
         [python, SIDES, side, folder / "photos", "--base", arguments.base,
          "--weights", arguments.weights, "--size", str(arguments.size),
-         "--epochs", str(arguments.epochs), *words],
+         "--epochs", str(arguments.epochs), "--precision", PRECISIONS[bits or "32"], *words],
     )  # fmt: skip
     measured: Measured = json.loads(ran.stdout.strip().split("\n")[-1])
     return {**measured, "wall": ran.seconds, "peak MB": ran.peak / 1e6}
 
 
-def ours(arguments: argparse.Namespace, folder: Path) -> Measured:
+def ours(side: str, arguments: argparse.Namespace, folder: Path) -> Measured:
     """One turn of tlcli: from an empty store, then another head with the store warm."""
     recipe = folder / "recipe.yaml"
     rest = f"epochs: {arguments.epochs}"
     boundary = BOUNDARIES[arguments.base]
+    _, _, bits = side.partition("-")
     text = RECIPE.format(
         data=folder / "photos", base=arguments.base, weights=arguments.weights,
         size=arguments.size, hidden=HIDDEN, dropout=DROPOUT, views=arguments.views,
+        precision=PRECISIONS.get(bits, "auto"),
         stages=f"  - {{name: head, {rest}, learning_rate: {HEAD_RATE}}}\n"
         f"  - {{name: tune, freeze_until: {boundary}, {rest}, learning_rate: {TUNE_RATE}}}",
     )  # fmt: skip
