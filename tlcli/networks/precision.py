@@ -12,8 +12,6 @@ import hashlib
 import json
 import math
 import os
-import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -24,7 +22,7 @@ from tlcli.errors import Problem, TlcliError, suggestion
 from tlcli.networks import bases
 from tlcli.system import console
 from tlcli.system.machine import bfloat16_units, gpu_names, processor_name, usable_processors
-from tlcli.system.measured_speeds import Speeds, add_speeds, read_speeds
+from tlcli.system.measured_speeds import Speeds, add_speeds, choose_clock, read_speeds
 
 #: How a base may compute, as Keras' policies; weights are float32 in each.
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -188,13 +186,9 @@ def measure_speedup() -> Speedup:
     """Time one convolution of 3 x 3, 128 to 128 channels, in float32 and in bfloat16.
 
     It takes a tenth of a second, and some more to compile. Both take turns, and the fastest of some
-    rounds counts. Time of a processor is that of this process, so that other work on the machine
-    does not decide: beside five busy processes the clock on the wall gave 0.8 to 2.4 where this one
-    gave 1.5 to 1.7. That of a GPU is on the wall, and so is that of Windows, whose time of a
-    process is too coarse.
+    rounds counts, by the clock of `choose_clock`.
     """
-    on_the_wall = gpu_names() or sys.platform == "win32"
-    clock = time.perf_counter if on_the_wall else time.process_time
+    clock = choose_clock(on_gpu=bool(gpu_names()))
     calls = {dtype: _convolution(dtype) for dtype in ("float32", "bfloat16")}
     best: dict[tuple[str, str], float] = {}
     for number in range(1 + _ROUNDS):
