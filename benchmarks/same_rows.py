@@ -96,10 +96,10 @@ class Comparison:
         for name in ("two", "part-1", "part-2"):
             shutil.rmtree(self._folder / name, ignore_errors=True)
         fill()
-        found, truth = digests(self._folder / "two"), self._truth
-        if extra := found.keys() - truth.keys():
+        stored, truth = digests(self._folder / "two"), self._truth
+        if extra := stored.keys() - truth.keys():
             raise SystemExit(f"{len(extra)} rows that one process has not, such as {min(extra)}")
-        same = sum(found.get(key) == digest for key, digest in truth.items())
+        same = sum(stored.get(key) == digest for key, digest in truth.items())
         return {"rows": len(truth), "same": same}
 
     def _shards(self, *caches: str) -> None:

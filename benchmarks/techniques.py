@@ -88,8 +88,8 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
-#: Families whose variants go on from one head stage.
-SHARED = ("tuning", "gain")
+#: Families whose variants go on from one head stage, and the variant that ends with it.
+SHARED, HEAD_ALONE = ("tuning", "gain"), "head alone"
 
 #: Of the classes of the family `imbalance`, the share of its photos that the first class keeps.
 RARE = 0.1
@@ -164,9 +164,8 @@ def measure(
                 epochs, weights = shared
                 for variable, value in zip(network.head.variables, weights, strict=True):
                     variable.assign(value)
-            number = 0 if cell.variant == "head alone" else len(plan.stages) - 1
-            if number or cell.family not in SHARED:
-                train_stage(network, plan, opened, number, epochs)
+            if cell.variant != HEAD_ALONE:
+                train_stage(network, plan, opened, len(plan.stages) - 1, epochs)
             yield cell, judge(network, plan, opened)
 
 

@@ -11,9 +11,9 @@ import click
 
 from tlcli.commands.names import BASE, RUN
 from tlcli.commands.options import (
-    NAMED_TWICE,
     PATH,
     Command,
+    named_run,
     with_offline,
     with_runs_dir,
     with_weights_access,
@@ -72,16 +72,15 @@ def _with_choice(command: Command) -> Command:
         access: WeightsAccess,
         **options: Any,
     ) -> Any:
-        if run and run_name:
-            raise click.UsageError(NAMED_TWICE)
-        if (run or run_name) and base:
+        name = named_run(run, run_name)
+        if name and base:
             word = "RUN" if run else "--run"
             raise click.UsageError(f"{word} and --base: give only one of them")
         if weights_file and not base:
             raise click.UsageError("--weights needs --base: a run has its own weights")
         from tlcli.explain.network_choice import NetworkChoice
 
-        network = NetworkChoice(run or run_name, base, weights_file, access)
+        network = NetworkChoice(name, base, weights_file, access)
         return command(*arguments, network=network, **options)
 
     return cast(Command, with_choice)

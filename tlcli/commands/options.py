@@ -105,11 +105,15 @@ _SET = click.option(
 )
 
 
-#: What is wrong where both ways to name a run were used.
-NAMED_TWICE = "RUN and --run: name the run once"
-
 #: Add the argument RUN.
 with_run_word = click.argument("run", required=False, type=RUN)
+
+
+def named_run(word: str | None, option: str | None) -> str | None:
+    """The run that RUN or --run names; `UsageError` where both do."""
+    if word and option:
+        raise click.UsageError("RUN and --run: name the run once")
+    return word or option
 
 
 def with_run(command: Command) -> Command:
@@ -117,9 +121,7 @@ def with_run(command: Command) -> Command:
 
     @functools.wraps(command)
     def with_name(*arguments: Any, run: str | None, run_name: str | None, **options: Any) -> Any:
-        if run and run_name:
-            raise click.UsageError(NAMED_TWICE)
-        return command(*arguments, run_name=run or run_name, **options)
+        return command(*arguments, run_name=named_run(run, run_name), **options)
 
     text = "A run directory, or its name; the same as RUN.  [default: runs/latest]"
     placed = with_runs_dir(cast(Command, with_name))

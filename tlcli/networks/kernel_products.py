@@ -99,18 +99,18 @@ def choose_products(layers: Iterable[Any], batch_size: int, cache: Path) -> tupl
     """
     if tf.config.list_logical_devices("GPU") or not has_onednn():
         return ()
-    found = {layer.name: _describe(layer, batch_size) for layer in layers if _is_suitable(layer)}
-    found = {name: each for name, each in found.items() if _is_worth_it(each)}
+    shapes = {layer.name: _describe(layer, batch_size) for layer in layers if _is_suitable(layer)}
+    shapes = {name: each for name, each in shapes.items() if _is_worth_it(each)}
     path, machine = cache / SPEEDS, machine_key()
     known = read_speeds(path, _parse_speeds).get(machine, {})
-    new = {each for each in found.values() if str(each) not in known}
+    new = {each for each in shapes.values() if str(each) not in known}
     if new:
         with console.waiting("timing the gradients of kernels ..."):
             for each in sorted(new):
                 known[str(each)] = round(measure_gain(each), 3)
                 signals.raise_if_interrupted()
         add_speeds(path, _parse_speeds, machine, known)
-    return tuple(name for name, each in found.items() if known[str(each)] >= GAIN)
+    return tuple(name for name, each in shapes.items() if known[str(each)] >= GAIN)
 
 
 def measure_gain(convolution: Convolution) -> float:
