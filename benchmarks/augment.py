@@ -133,7 +133,7 @@ def share_of_extract(
     (folder / "bench.yaml").write_text(text.replace("SETTINGS", settings), encoding="utf-8")
     chosen = load_recipe(folder / "bench.yaml")
     network = build_network(BASES["VGG16"], (SIDE, SIDE), chosen.head, 2, seed=0)
-    wanted = [View(path, key, 1) for path, key in zip(paths[:BATCH], digests, strict=False)]
+    wanted = [View(str(path), key, 1) for path, key in zip(paths[:BATCH], digests, strict=False)]
     shares = []
     for turn in range(rounds + 1):
         store = folder / str(turn)

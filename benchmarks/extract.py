@@ -54,7 +54,7 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both ways, warm: each is a function that measures one turn."""
     recipe = _recipe(arguments, folder)
     paths = list_tree(arguments.photos).photos[: arguments.images]
-    views = [View(path, hash_file(path)) for path in paths]
+    views = [View(str(path), hash_file(path)) for path in paths]
     row = BASES[recipe.base.name]
     network = build_network(row, recipe.base.image_size, recipe.head, 2, seed=0)
     load_weights(

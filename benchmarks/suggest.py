@@ -114,7 +114,7 @@ def load_features(
         of_class = [i for i in plan.index.of("train") if i.label == label]
         items += of_class[:MOST]
     network = load_network(plan.recipe, plan.source, len(plan.index.classes))
-    views = [View(item.path, item.digest) for item in items]
+    views = [View(item.file, item.digest) for item in items]
     (rows,) = pool_features(network, plan.recipe, views, [plan.row.top.name], cache).rows.values()
     labels = np.array([item.label for item in items])
     train = np.array([item.split == "train" for item in items])

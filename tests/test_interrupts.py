@@ -30,7 +30,7 @@ audit.check_photos(paths, decode.sniff)
 """,
     "decode": """
 from tlcli.images.loader import PixelSettings, View, load_batches
-list(load_batches([[View(path) for path in paths]], PixelSettings(32, 32, "squash")))
+list(load_batches([[View(str(path)) for path in paths]], PixelSettings(32, 32, "squash")))
 """,
     "thumbnails": """
 from tlcli.report.thumbnails import PhotoThumbnails

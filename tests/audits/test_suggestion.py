@@ -175,9 +175,7 @@ def test_labels_of_one_class_only(suggest, cli, new, tmp_path):
 
 
 def test_of_very_many_photos_the_same_ones_are_compared():
-    items = [
-        Item(Path(f"{number}.png"), -1, "test", f"{number * 7 % 10:064d}") for number in range(9)
-    ]
+    items = [Item(f"{number}.png", -1, "test", f"{number * 7 % 10:064d}") for number in range(9)]
     kept = thin_out(items, 4)
     assert thin_out(items[::-1], 4) == kept
     assert {item.digest for item in kept} == set(sorted(item.digest for item in items)[:4])

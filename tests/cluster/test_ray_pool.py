@@ -24,7 +24,7 @@ from tlcli.images.loader import View
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 WEIGHT = 0.5
-VIEWS = [View(Path("photo"), f"{number:064x}", number) for number in range(80)]
+VIEWS = [View("photo", f"{number:064x}", number) for number in range(80)]
 BATCHES = [VIEWS[first : first + 2] for first in range(0, len(VIEWS), 2)]
 
 #: The most batches that are on their way to two workers.

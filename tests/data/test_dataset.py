@@ -289,7 +289,7 @@ def test_the_fingerprint_is_of_content_class_and_split(tmp_path: Path):
 
 
 def test_without_drops_photos_and_keeps_classes():
-    items = (Item(Path("/d/a/1"), 0, "train", "00"), Item(Path("/d/b/2"), 1, "val", "11"))
+    items = (Item("/d/a/1", 0, "train", "00"), Item("/d/b/2", 1, "val", "11"))
     index = Index(Path("/d"), ("a", "b"), items, (Problem("", "kept"),))
     less = index.without([Path("/d/b/2"), Path("/d/c/3")])
     assert less.items == items[:1]

@@ -51,8 +51,8 @@ def test_a_file_whose_hash_is_stored_is_not_read_again(tmp_path: Path):
     new.write_bytes(b"new")
     cache = OneDigest(known)
     digests, unread = hash_files([known, new, gone], cache)
-    assert digests == {known: "stored", new: hashlib.sha256(b"new").hexdigest()}
-    assert cache.stored == {new: digests[new]}
+    assert digests == ["stored", hashlib.sha256(b"new").hexdigest(), ""]
+    assert cache.stored == {new: digests[1]}
     assert str(unread[gone]) == (
         f"{gone}: cannot be read: no such file or directory; make it readable, or remove it"
     )
@@ -66,6 +66,6 @@ def test_files_are_looked_at_while_they_are_read(tmp_path: Path):
     large.write_bytes(b"no photo" * 200_000)
     headers = decode.HeaderCheck()
     digests, unread = hash_files([good, cut, page, large, tmp_path / "gone.png"], look=headers)
-    assert [*digests] == [good, cut, page, large]
+    assert [bool(digest) for digest in digests] == [True] * 4 + [False]
     assert [*unread] == [tmp_path / "gone.png"]
     assert headers.problems == {path: decode.sniff(path) for path in (cut, page, large)}

@@ -18,7 +18,7 @@ def index(*photos: str) -> Index:
     for photo in photos:
         name, content = photo.split("=")
         split, label, _ = name.split("/")
-        items.append(Item(ROOT / name, "ab".index(label), split, content))  # type: ignore[arg-type]
+        items.append(Item(str(ROOT / name), "ab".index(label), split, content))  # type: ignore[arg-type]
     return Index(ROOT, ("a", "b"), tuple(items))
 
 

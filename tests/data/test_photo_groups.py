@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
@@ -24,8 +22,7 @@ def test_groups_copies_and_near_copies_stay_together():
     pictures[3] = pictures[5].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     groups = ["", "a", "", "", "a", "", "", "", ""]
     items = [
-        Item(Path(f"{n}.png"), 0, "train", f"{n if n != 7 else 6:064x}", groups[n])
-        for n in range(9)
+        Item(f"{n}.png", 0, "train", f"{n if n != 7 else 6:064x}", groups[n]) for n in range(9)
     ]  # photo 7 has the bytes of 6
     thumbnails = {
         item.digest: make_thumbnail(picture).tobytes()
@@ -36,5 +33,5 @@ def test_groups_copies_and_near_copies_stay_together():
 
 
 def test_photos_without_thumbnails_are_apart():
-    items = [Item(Path(f"{n}.png"), 0, "train", f"{n:064x}") for n in range(3)]
+    items = [Item(f"{n}.png", 0, "train", f"{n:064x}") for n in range(3)]
     assert group_photos(items, {}) == [item.digest for item in items]

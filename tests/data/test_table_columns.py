@@ -35,9 +35,9 @@ def test_columns_are_those_that_the_recipe_names(tmp_path: Path):
     columns = Columns(path="file", label="Breed", split="is_valid", group="dog")
     rows, problems = tables.read_rows(table, ColumnNames(columns))
     assert rows == [
-        TableRow(tmp_path / "a.jpg", "pug", "val", "d1"),
-        TableRow(tmp_path / "b.jpg", "pug", "train", "d1"),
-        TableRow(tmp_path / "c.jpg", "husky", "", "d2"),
+        TableRow(str(tmp_path / "a.jpg"), "pug", "val", "d1"),
+        TableRow(str(tmp_path / "b.jpg"), "pug", "train", "d1"),
+        TableRow(str(tmp_path / "c.jpg"), "husky", "", "d2"),
     ]
     assert [(p.severity, str(p)) for p in problems] == [
         ("note", f"{table}:1: in the column 'is_valid', False is train, TRUE is val"),
@@ -74,7 +74,7 @@ def test_true_and_false_in_a_column_of_another_name(tmp_path: Path):
 def test_null_leaves_a_column_out(tmp_path: Path, text: str):
     columns = Columns(split=None, group=None)
     rows, problems = tables.read_rows(write(tmp_path, text), ColumnNames(columns))
-    assert rows == [TableRow(tmp_path / "a.jpg", "x")]
+    assert rows == [TableRow(str(tmp_path / "a.jpg"), "x")]
     assert {problem.severity for problem in problems} <= {"note"}
 
 
@@ -132,7 +132,7 @@ def test_for_an_evaluation_columns_are_renamed(tmp_path: Path):
     ]
     for text in ("path,label\na.jpg,pug\n", "FILE,kind\na.jpg,pug\n", "file,label\na.jpg,pug\n"):
         rows, problems = tables.read_rows(write(tmp_path, text), own)
-        assert rows == [TableRow(tmp_path / "a.jpg", "pug")]
+        assert rows == [TableRow(str(tmp_path / "a.jpg"), "pug")]
         assert problems == []
 
 
@@ -153,7 +153,7 @@ def test_a_first_line_that_is_a_photo(tmp_path: Path, text: str):
 def test_a_line_that_says_the_separator(tmp_path: Path, first: str):
     table = write(tmp_path, f"{first}\npath;label\na,1.jpg;cat, small\nb.jpg;;\n")
     rows, problems = tables.read_rows(table)
-    assert rows == [TableRow(tmp_path / "a,1.jpg", "cat, small")]
+    assert rows == [TableRow(str(tmp_path / "a,1.jpg"), "cat, small")]
     number = 4 + first.startswith("\n")
     assert [problem.where for problem in problems] == [f"{table}:{number}"]
 
@@ -161,7 +161,7 @@ def test_a_line_that_says_the_separator(tmp_path: Path, first: str):
 @pytest.mark.parametrize("separator", [",", "\t", "|"])
 def test_other_separators_that_a_line_says(tmp_path: Path, separator: str):
     table = write(tmp_path, f"sep={separator}\na.jpg{separator}cat;dog\n")
-    assert tables.read_rows(table)[0] == [TableRow(tmp_path / "a.jpg", "cat;dog")]
+    assert tables.read_rows(table)[0] == [TableRow(str(tmp_path / "a.jpg"), "cat;dog")]
 
 
 @pytest.mark.parametrize(

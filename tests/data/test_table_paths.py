@@ -75,7 +75,7 @@ def test_a_photo_listed_with_and_without_suffix_is_one(tmp_path: Path):
     table = tmp_path / "t.csv"
     table.write_text("path,label\nc0,cat\nc0.jpg,cat\nc0.JPG,dog\n")
     rows, problems = tables.read_rows(table)
-    assert rows == [TableRow(tmp_path / "c0.jpg", "cat")]
+    assert rows == [TableRow(str(tmp_path / "c0.jpg"), "cat")]
     assert [(p.severity, p.message) for p in problems[:2]] == [
         ("warning", "repeats line 2"),
         ("error", "contradicts line 2 about c0.jpg"),

@@ -42,17 +42,20 @@ def plant(folder: Path, *names: str) -> None:
 def test_ways_to_write_a_table(tmp_path: Path, text: str | bytes):
     rows, problems = tables.read_rows(write(tmp_path, text))
     assert problems == []
-    assert rows == [TableRow(tmp_path / "a.jpg", "cat"), TableRow(tmp_path / "in/b.jpg", "dog")]
+    assert rows == [
+        TableRow(str(tmp_path / "a.jpg"), "cat"),
+        TableRow(str(tmp_path / "in/b.jpg"), "dog"),
+    ]
 
 
 def test_all_columns(tmp_path: Path):
     text = "a.jpg,cat,Train,g1\nb.jpg,dog,valid,\nc.jpg,cat,dev,\nd.jpg,cat,testing,\n"
     rows, _ = tables.read_rows(write(tmp_path, text))
     assert rows == [
-        TableRow(tmp_path / "a.jpg", "cat", "train", "g1"),
-        TableRow(tmp_path / "b.jpg", "dog", "val", ""),
-        TableRow(tmp_path / "c.jpg", "cat", "val", ""),
-        TableRow(tmp_path / "d.jpg", "cat", "test", ""),
+        TableRow(str(tmp_path / "a.jpg"), "cat", "train", "g1"),
+        TableRow(str(tmp_path / "b.jpg"), "dog", "val", ""),
+        TableRow(str(tmp_path / "c.jpg"), "cat", "val", ""),
+        TableRow(str(tmp_path / "d.jpg"), "cat", "test", ""),
     ]
 
 
@@ -70,7 +73,7 @@ def test_labels_and_names_are_kept_exactly(tmp_path: Path):
 
 def test_a_tsv_may_hold_commas(tmp_path: Path):
     rows, _ = tables.read_rows(write(tmp_path, "a,1,2.jpg\tcat, small, grey\n", "x.tsv"))
-    assert rows == [TableRow(tmp_path / "a,1,2.jpg", "cat, small, grey")]
+    assert rows == [TableRow(str(tmp_path / "a,1,2.jpg"), "cat, small, grey")]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,7 @@ def test_slips_are_told_by_line(tmp_path: Path):
     )
     path = write(tmp_path, text)
     rows, problems = tables.read_rows(path)
-    assert rows == [TableRow(tmp_path / "a.jpg", "cat", "train")]
+    assert rows == [TableRow(str(tmp_path / "a.jpg"), "cat", "train")]
     assert [(p.severity, str(p).replace(str(path), "TABLE")) for p in problems] == [
         ("error", "TABLE:3: has 2 columns, not 3; put names with a comma in double quotes"),
         ("error", "TABLE:4: has no path; name the photo, or delete the line"),

@@ -269,7 +269,7 @@ def test_the_proof_is_failed_by_other_answers(trained, shift, passes):
     path = run.file(MODEL)
     card = read_card(path)
     keras = open_keras(path, card)
-    views = [View(photo) for photo in sorted((photos / "test").rglob("*.png"))]
+    views = [View(str(photo)) for photo in sorted((photos / "test").rglob("*.png"))]
     settings = PixelSettings.from_card(card)
     parity = instant.compare_engines(keras, Shifted(keras, shift), views, settings, RAW)
     assert parity is not None and parity.photos == 9

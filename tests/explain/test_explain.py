@@ -85,7 +85,7 @@ def test_another_precision_shows_the_same_heat(model, photos, cli):
     assert plain["probability"] != rounded["probability"]
     assert plain["probability"] == pytest.approx(rounded["probability"], abs=0.05)
 
-    views = [View(photo)]
+    views = [View(str(photo))]
     heats = [
         next(explain.Explainer(open_run(model, precision=precision)).explain(views, "red")).heat
         for precision in ("float32", "mixed_bfloat16")

@@ -68,7 +68,7 @@ def open_rows():
 
 def views_of(photos: Path) -> list[View]:
     paths = sorted(photos.rglob("*.png"))
-    return [View(path, hash_file(path)) for path in paths]
+    return [View(str(path), hash_file(path)) for path in paths]
 
 
 def rows_of(chosen, rows, views):
@@ -185,7 +185,7 @@ def test_pixels_are_stored_as_levels_and_are_those_of_every_base(
     network, loaded, photos, tmp_path, open_rows
 ):
     chosen, photo_views = loaded(), views_of(photos)
-    views = [View(view.path, view.digest, number) for view in photo_views for number in (0, 1)]
+    views = [View(view.file, view.digest, number) for view in photo_views for number in (0, 1)]
     rows = open_rows(network, chosen, tmp_path / "store", ["pixels", TOP])
     report = extraction.extract(network, chosen, views, rows)
     assert report.images == len(views)
@@ -222,7 +222,7 @@ def test_photos_are_not_decoded_again_where_their_pixels_are_stored(
 ):
     """Views are: their stored pixels are rounded, and would give other rows."""
     chosen = loaded(f"features.dtype={dtype}")
-    views = [View(view.path, view.digest, number) for view in views_of(photos) for number in (0, 1)]
+    views = [View(view.file, view.digest, number) for view in views_of(photos) for number in (0, 1)]
     alone = open_rows(network, chosen, tmp_path / "alone", [TOP])
     extraction.extract(network, chosen, views, alone)
     rows = open_rows(network, chosen, tmp_path / "store", ["pixels", TOP])
@@ -346,7 +346,7 @@ def test_views_in_the_store_are_those_of_augment(network, loaded, photos, tmp_pa
     from tlcli.images import augment
 
     chosen, (first, *_) = loaded(), views_of(photos)
-    views = [View(first.path, first.digest, number) for number in range(3)]
+    views = [View(first.file, first.digest, number) for number in range(3)]
     rows = open_rows(network, chosen, tmp_path / "store", [TOP])
     extraction.extract(network, chosen, views, rows)
     photo = np.asarray(Image.open(first.path).convert("RGB").resize((32, 32), 2))

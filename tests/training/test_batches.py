@@ -112,7 +112,7 @@ def test_live_photos_are_mixed_before_the_trunk(parts):
     feed = LiveFeed(network, chosen, items, "block5_pool")
     picks = [(np.array([3, 9]), np.array([1, 4]))]
     mix = Mix(np.array([1, 0]), np.array([0.5, 0.9], np.float32), np.array([[0, 0, 16, 32]] * 2))
-    views = [View(items[p].path, items[p].digest, n) for p, n in ((3, 1), (9, 4))]
+    views = [View(items[p].file, items[p].digest, n) for p, n in ((3, 1), (9, 4))]
     (batch,) = load_batches([views], PixelSettings.from_recipe(chosen))
     pixels = batch.pixels.copy()
     pixels[:, :16] = pixels[::-1, :16].copy()

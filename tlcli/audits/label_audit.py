@@ -136,7 +136,7 @@ def _features(plan: Plan, network: Network, items: Sequence[Item]) -> PooledFeat
     Of the boundaries, those are asked that cost no pass through the network; all of them where the
     store lacks the top.
     """
-    views = list({item.digest: View(item.path, item.digest) for item in items}.values())
+    views = list({item.digest: View(item.file, item.digest) for item in items}.values())
     names = audited_boundaries(plan.row)
     missing = count_missing(network, plan.recipe, views, names, plan.cache)
     if missing[names[-1]] == 0:

@@ -158,7 +158,7 @@ def _check_weights(plan: Plan, network: Network, run: Run) -> None:
 def _features(plan: Plan, network: Network, items: list[Item]) -> PooledFeatures:
     """Pooled features at the top of the base, from the store where it has them."""
     top = plan.row.top
-    views = [View(item.path, item.digest) for item in distinct_photos(items)]
+    views = [View(item.file, item.digest) for item in distinct_photos(items)]
     missing = count_missing(network, plan.recipe, views, [top.name], plan.cache)[top.name]
     if missing:
         of = console.counted(len(views), "photo")
@@ -199,7 +199,7 @@ def _choose(
 
 def _store_rows(plan: Plan, network: Network, photos: tuple[SuggestedPhoto, ...]) -> int:
     """Store the rows of the chosen photos that stages train from; how many photos were computed."""
-    views = [View(photo.path, photo.digest) for photo in photos]
+    views = [View(str(photo.path), photo.digest) for photo in photos]
     cuts = [cut.name for cut in plan.cuts]
     with open_store(network, plan.recipe, plan.cache, cuts) as opened:
         return extraction.extract(network, plan.recipe, views, opened.rows, opened.sources).images

@@ -49,7 +49,7 @@ def keep_suggestion(folder: Path, suggestion: Suggestion, depth: Depth | None) -
 def draw_sheet(suggestion: Suggestion, depth: Depth | None) -> Image.Image:
     """The first photos in the order of the list, each with its number and the reason."""
     shown = suggestion.photos[:MAX_CELLS]
-    views = (View(photo.path, photo.digest) for photo in shown)
+    views = (View(str(photo.path), photo.digest) for photo in shown)
     pictures = small_pictures(views, CELL, depth)
     blank = Image.new("RGB", (CELL, CELL), contact_sheet.PAPER)
     cells = [

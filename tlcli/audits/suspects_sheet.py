@@ -30,7 +30,7 @@ def draw_suspects(audit: LabelAudit, depth: Depth | None) -> Image.Image | None:
         return None
     names = [name for suspect in shown for name in (suspect.path, *_beside(suspect))]
     items = [audit.photos[name] for name in dict.fromkeys(names)]
-    pictures = small_pictures((View(i.path, i.digest) for i in items), CELL, depth)
+    pictures = small_pictures((View(i.file, i.digest) for i in items), CELL, depth)
     rows = [
         SheetRow(_text(number, suspect), _row(suspect, audit.photos, pictures))
         for number, suspect in enumerate(shown, 1)

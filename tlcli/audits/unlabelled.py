@@ -67,7 +67,11 @@ def find_candidates(
     digests, unread = hash_files(paths)
     for problem in unread.values():
         console.warn(f"{problem}; left out")
-    given = [Item(path, -1, "test", digests[path]) for path in paths if path in digests]
+    given = [
+        Item(str(path), -1, "test", digest)
+        for path, digest in zip(paths, digests, strict=True)
+        if digest
+    ]
     ours = distinct_photos(index.items)
     with AuditCache(cache, depth) as known:
         seen = inspect_photos([*ours, *given], known, depth)

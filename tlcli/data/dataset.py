@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from tlcli.data import findings
 from tlcli.data.division import PhotoGroup, divide
 from tlcli.data.findings import Finding, group_unreadable, relative_name
-from tlcli.data.folders import path_order
 from tlcli.data.hashing import DigestCache, Look, hash_files
 from tlcli.data.label_fixes import DecidedLabels, decide_labels
 from tlcli.data.layout import SPLITS, Layout
@@ -35,6 +34,7 @@ from tlcli.data.splits import SplitName
 from tlcli.data.unread_photos import find_emptied, find_unread
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
+from tlcli.system.path_list import PathList, path_order
 
 if TYPE_CHECKING:
     from tlcli.recipe.settings import Data
@@ -45,18 +45,24 @@ class Item:
     """One labelled photo.
 
     Attributes:
+        file: its path as text; a `Path` in its place would double the memory of an index.
         label: its class, counting into the index's classes.
         digest: hex SHA-256 of its bytes.
         group: photos of one group, such as those of one patient, stay in one split.
         divided: whether the data leave its split open.
     """
 
-    path: Path
+    file: str
     label: int
     split: SplitName
     digest: str
     group: str = ""
     divided: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.file)
 
 
 @dataclass(frozen=True)
@@ -115,8 +121,8 @@ class Index:
         """The index less some photos, such as unreadable ones; the classes stay."""
         if not paths:
             return self
-        dropped = frozenset(paths)
-        return replace(self, items=tuple(i for i in self.items if i.path not in dropped))
+        dropped = frozenset(map(str, paths))
+        return replace(self, items=tuple(i for i in self.items if i.file not in dropped))
 
 
 def read_index(data: Data) -> Index:
@@ -175,45 +181,48 @@ def _read_items(
     layout: Layout, cache: DigestCache | None, look: Look | None
 ) -> tuple[Index, dict[Path, Problem]]:
     """The photos that can be read, all that have no other split in train; and the problems."""
-    listed = [path for photos in layout.photos.values() for path in photos]
+    listed = PathList()
+    for photos in layout.photos.values():
+        listed.extend(photos)
     digests, unread = hash_files(listed, cache, look)
+    digest_of = iter(digests)
     labels = {name: label for label, name in enumerate(layout.classes)}
     items = [
         Item(
-            path, labels[name], part, digests[path], layout.groups.get(path, ""),
+            file, labels[name], part, digest, layout.groups.get(file, ""),
             divided=part == "train" and not layout.is_complete,
         )
-        for (part, name), paths in layout.photos.items()
-        if name in labels
-        for path in paths
-        if path in digests
+        for (part, name), photos in layout.photos.items()
+        # The digests stand in the order of the photos, and are drawn for each of them.
+        for file, digest in zip(photos.texts, digest_of, strict=False)
+        if name in labels and digest
     ]  # fmt: skip
-    items.sort(key=lambda item: path_order(item.path))
+    items.sort(key=lambda item: path_order(item.file))
     return Index(layout.root, layout.classes, tuple(items)), unread
 
 
 def _divide(index: Index, shares: Shares, known: KnownSplits) -> Index:
     """The index with the photos that are open divided; what is known stays, with its group."""
-    listed: dict[Path, SplitName] = {}
+    listed: dict[str, SplitName] = {}
     if known:
         for item in index.items:
             if not item.divided:
                 continue
             if split := known.find(item.digest, relative_name(item.path, index.root)):
-                listed[item.path] = split
+                listed[item.file] = split
     splits = divide(_find_groups(index.items, listed), shares.val, shares.test)
 
     def divided(item: Item) -> Item:
         if not item.divided:
             return item
-        split = listed.get(item.path) or splits[_group_key(item)]
+        split = listed.get(item.file) or splits[_group_key(item)]
         # Most stay in train: the same object, as another one is a hundred bytes for every photo.
         return item if item.split == split else replace(item, split=split)
 
     return replace(index, items=tuple(divided(item) for item in index.items))
 
 
-def _find_groups(items: Iterable[Item], listed: Mapping[Path, SplitName]) -> list[PhotoGroup]:
+def _find_groups(items: Iterable[Item], listed: Mapping[str, SplitName]) -> list[PhotoGroup]:
     """What is to be divided: photos with their copies, or groups, some of whose splits are known.
 
     A group is in the split of the last one of its photos that is listed.
@@ -230,7 +239,7 @@ def _find_groups(items: Iterable[Item], listed: Mapping[Path, SplitName]) -> lis
             counts[key] = {**others, label: others.get(label, 0) + 1}
         else:
             counts[key] = alone.setdefault(label, {label: 1})
-        if split := listed.get(item.path):
+        if split := listed.get(item.file):
             kept[key] = split
     return [PhotoGroup(key, number, kept.get(key)) for key, number in counts.items()]
 
@@ -251,8 +260,8 @@ def _with_decided(index: Index, table: Path | None, layout: Layout) -> tuple[Ind
         return index, []
     unused = layout.excluded.union(*layout.photos.values())
     decided, problems = decide_labels(table, index.items, index.classes, index.root, unused)
-    labels = {path: index.classes.index(name) for path, name in decided.changed.items()}
-    items = tuple(replace(item, label=labels.get(item.path, item.label)) for item in index.items)
+    labels = {str(path): index.classes.index(name) for path, name in decided.changed.items()}
+    items = tuple(replace(item, label=labels.get(item.file, item.label)) for item in index.items)
     note = Problem(str(index.root), f"labels: {decided.text()}", severity="note")
     return replace(index, items=items, decided=decided), [*problems, note]
 

@@ -20,6 +20,7 @@ from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem, Severity, nearest, reason
 from tlcli.system import files
 from tlcli.system.console import counted
+from tlcli.system.path_list import PathList
 
 # Photos of a folder that a misspelt name is compared with, as each takes a while, and how near one
 # must be: names of photos are mostly numbers, of which any two look alike.
@@ -39,7 +40,8 @@ def exclude_listed(layout: Layout, fix_list: Path) -> Layout:
     photos = frozenset(path for paths in layout.photos.values() for path in paths)
     listed, unknown = _find_listed(lines, layout.root, photos, layout.dangling)
     left = {
-        key: [path for path in paths if path not in listed] for key, paths in layout.photos.items()
+        key: PathList(path for path in paths if path not in listed)
+        for key, paths in layout.photos.items()
     }
     problems = [*layout.problems]
     if excluded := photos & listed:

@@ -72,21 +72,24 @@ def _opened(path: Path) -> BinaryIO:
 
 def hash_files(
     paths: Sequence[Path], cache: DigestCache | None = None, look: Look | None = None
-) -> tuple[dict[Path, str], dict[Path, Problem]]:
-    """The hash of each file, read in threads, and what kept the others from being read.
+) -> tuple[list[str], dict[Path, Problem]]:
+    """The hash of each file, read in threads, and what keeps some from being read.
 
-    `look` is shown every file that is read, and so none that `cache` knows.
+    The hashes are in the order of `paths`, empty for files that cannot be read. `look` is shown
+    every file that is read, and so none that `cache` knows.
     """
-    digests: dict[Path, str] = {}
+    every: list[str] = []
     unread: dict[Path, Problem] = {}
     with console.progress(len(paths), "reading photos", unit="photos") as progress:
         for start in range(0, len(paths), _AT_ONCE):
-            some = paths[start : start + _AT_ONCE]
+            some = [*paths[start : start + _AT_ONCE]]
+            digests: dict[Path, str] = {}
             if cache is None:
                 _hash_some(some, digests, unread, progress, look)
             else:
                 _hash_unknown(some, cache, digests, unread, progress, look)
-    return digests, unread
+            every += [digests.get(path, "") for path in some]
+    return every, unread
 
 
 def _hash_unknown(

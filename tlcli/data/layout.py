@@ -21,6 +21,7 @@ from pathlib import Path
 from tlcli.data.findings import Finding
 from tlcli.data.splits import SplitName
 from tlcli.errors import Problem, nearest
+from tlcli.system.path_list import PathList
 
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
@@ -42,22 +43,22 @@ class Layout:
         dangling: links to nothing that are named as photos are.
         problems: of the folders or the table.
         findings: of files that are not photos of a class.
-        groups: of the photos in a table that belong to one.
-        lines: of the photos in a table.
+        groups: of the photos in a table that belong to one, by the text of their paths.
+        lines: of the photos in a table, by the same.
         excluded: photos that a list leaves out.
     """
 
     root: Path
     parts: Mapping[SplitName, Path]
-    photos: Mapping[tuple[SplitName, str], Sequence[Path]]
+    photos: Mapping[tuple[SplitName, str], PathList]
     is_unsplit: bool
     folders: Mapping[tuple[SplitName, str], Path] = field(default_factory=dict)
     dangling: Sequence[Path] = ()
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
     table: Path | None = None
-    groups: Mapping[Path, str] = field(default_factory=dict)
-    lines: Mapping[Path, int] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
     excluded: frozenset[Path] = frozenset()
 
     def class_finding(self, finding: Finding, classes: Sequence[tuple[SplitName, str]]) -> Finding:

@@ -129,7 +129,7 @@ def _rows(
     """
     different = {item.digest: item for item in index.of("train") if item.label == label}
     items = [different[digest] for digest in sorted(different)][: number + SPARE]
-    chunks = ([View(item.path, item.digest, n) for n in range(views + 1)] for item in items)
+    chunks = ([View(item.file, item.digest, n) for n in range(views + 1)] for item in items)
     count = 0
     with closing(loader.load_batches(chunks, PixelSettings.from_recipe(recipe))) as batches:
         for item, batch in zip(items, batches, strict=False):

@@ -31,6 +31,7 @@ from tlcli.data.table_columns import ColumnNames
 from tlcli.data.tables import TableRow
 from tlcli.errors import DataError, Problem
 from tlcli.system.console import counted
+from tlcli.system.path_list import PathList
 
 if TYPE_CHECKING:
     from tlcli.recipe.settings import Data
@@ -68,7 +69,9 @@ def read_folder_layout(root: Path, own: Collection[Path] = ()) -> Layout:
     there = find_class_folders(root)
     trees = {key: list_tree(folder) for key, folder in there.folders.items()}
     photos = {key: tree.photos for key, tree in trees.items()}
-    rest = join_listings([*there.above, *(replace(tree, photos=[]) for tree in trees.values())])
+    rest = join_listings(
+        [*there.above, *(replace(tree, photos=PathList()) for tree in trees.values())]
+    )
     dangling = [path for path in rest.dangling if is_photo(path)]
     misnamed = [problem for problem in rest.problems if problem.kind == "bad name"]
     of_folders = group_alike(problem for problem in rest.problems if problem.kind != "bad name")
@@ -110,9 +113,9 @@ def read_table_layout(table: Path, names: ColumnNames | None = None) -> Layout:
     rows, slips = tables.read_rows(table, names)
     named = {row.split for row in rows if row.split}
     parts = {split: table for split in SPLITS if split in named} or {"train": table.parent}
-    photos: dict[tuple[SplitName, str], list[Path]] = {}
+    photos: dict[tuple[SplitName, str], PathList] = {}
     for row in rows:
-        photos.setdefault((row.split or "train", row.label), []).append(row.path)
+        photos.setdefault((row.split or "train", row.label), PathList()).append(row.file)
     table_layout = Layout(
         table.parent,
         {**parts, "train": parts.get("train", table)},
@@ -120,8 +123,8 @@ def read_table_layout(table: Path, names: ColumnNames | None = None) -> Layout:
         is_unsplit=not named,
         problems=(*slips, *(_undecided(table, rows) if named else ())),
         table=table,
-        groups={row.path: row.group for row in rows if row.group},
-        lines={row.path: row.line for row in rows},
+        groups={row.file: row.group for row in rows if row.group},
+        lines={row.file: row.line for row in rows},
     )
     if len(table_layout.classes) < 2:
         what = "no photo to train on"

@@ -97,7 +97,7 @@ class PhotoFinder:
 
 
 def find_missing(
-    paths: Collection[Path], lines: Mapping[Path, int], folder: Path, *, skip: bool
+    paths: Collection[Path], lines: Mapping[str, int], folder: Path, *, skip: bool
 ) -> Finding | None:
     """Rows whose photos are not there, if any of `paths` is not, by their lines in the table.
 
@@ -109,7 +109,7 @@ def find_missing(
         return None
     hint = "left out of the run" if skip else _missing_hint(lost, folder)
     severity: Severity = "warning" if skip else "error"
-    details = tuple(f"line {lines[path]}" for path in lost)
+    details = tuple(f"line {lines[str(path)]}" for path in lost)
     return Finding("unreadable", severity, "no such file", hint, lost, details)
 
 

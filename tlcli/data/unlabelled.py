@@ -21,10 +21,11 @@ def index_unlabelled(folder: Path, look: Look | None = None) -> Index:
     problems = [problem for problem in named if isinstance(problem, Problem)]
     if errors := [problem for problem in problems if problem.severity == "error"]:
         raise DataError(errors)
-    digests, unread = hash_files(
-        sorted(path for path in named if isinstance(path, Path)), look=look
-    )
+    paths = sorted(path for path in named if isinstance(path, Path))
+    digests, unread = hash_files(paths, look=look)
     if unread:
         raise DataError(findings.unreadable_lines(unread, folder))
-    items = tuple(Item(path, 0, "test", digest) for path, digest in digests.items())
+    items = tuple(
+        Item(str(path), 0, "test", digest) for path, digest in zip(paths, digests, strict=True)
+    )
     return Index(folder, ("unlabelled",), items, notes=tuple(problems))

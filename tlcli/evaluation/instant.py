@@ -116,7 +116,9 @@ def _proof_photos(run: Run) -> list[View]:
     rows = read_split(run)
     chosen = [row for row in rows if row.split in ("val", "test")] or list(rows)
     root = data_folder_of(run)
-    return [View(row.path_below(root), row.sha256) for row in spread_evenly(chosen, PROOF_PHOTOS)]
+    return [
+        View(str(row.path_below(root)), row.sha256) for row in spread_evenly(chosen, PROOF_PHOTOS)
+    ]
 
 
 def check_parity(path: object, parity: Parity | None) -> None:

@@ -24,6 +24,7 @@ from tlcli.runs.inputs import RecordedPhoto, read_recipe, read_split
 from tlcli.system import console
 from tlcli.system.console import counted
 from tlcli.system.object_stores import may_be_file
+from tlcli.system.path_list import PathList
 
 #: Photos that one problem names.
 MOST_NAMED = 3
@@ -142,7 +143,7 @@ def find_folder_photos(folder: Path, classes: Sequence[str]) -> LabelledPhotos:
         lost += [problem for problem in listing.problems if problem.severity == "error"]
         if class_folder.name in numbers:
             labelled += [(path, numbers[class_folder.name]) for path in listing.photos]
-            rest.append(replace(listing, photos=[]))
+            rest.append(replace(listing, photos=PathList()))
     problems += [finding.as_problem(folder) for finding in findings.group_alike(lost)]
     if not problems and not labelled:
         hint = f"sort photos into folders named {', '.join(classes[:6])}"
@@ -183,11 +184,11 @@ def find_table_photos(
         show = console.warn if problem.severity == "warning" else console.note
         show(str(problem))
     if count := sum(bool(row.split) for row in rows):
-        lines = counted(count, "line")
-        console.note(f"{table}: the split of {lines} is ignored: all lines are evaluated")
+        ignored = counted(count, "line")
+        console.note(f"{table}: the split of {ignored} is ignored: all lines are evaluated")
     root = table.parent
-    lines_by_path = {row.path: row.line for row in rows}
-    if missing := find_missing(lines_by_path, lines_by_path, root, skip=False):
+    lines = {row.file: row.line for row in rows}
+    if missing := find_missing([row.path for row in rows], lines, root, skip=False):
         raise DataError(missing.as_problem(root))
     numbers = _class_numbers(classes)
     labelled = [(row.path, numbers[row.label]) for row in rows]
@@ -257,7 +258,7 @@ def _digests(paths: Sequence[Path], root: Path) -> list[str]:
     digests, unreadable = hash_files(paths)
     if unreadable:
         raise DataError(findings.unreadable_lines(unreadable, root))
-    return [digests[path] for path in paths]
+    return digests
 
 
 def _named(paths: Sequence[Path], noun: str) -> str:

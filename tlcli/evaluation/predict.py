@@ -190,7 +190,7 @@ class Predictor:
         self._note_calibration(tta)
         # Photos are read some batches ahead of the answers.
         given, read_ahead = tee([photos] if isinstance(photos, str | Path) else photos)
-        views = (View(Path(photo)) for photo in read_ahead if not isinstance(photo, Problem))
+        views = (View(str(photo)) for photo in read_ahead if not isinstance(photo, Problem))
         answers = self.stream(views, tta=tta)
         for photo in given:
             answer = photo if isinstance(photo, Problem) else next(answers)

@@ -260,7 +260,7 @@ class RunProbabilities:
         problems: dict[Path, Problem] = {}
         rows: list[Array] = []
         with console.progress(len(photos.photos), f"evaluating {photos.name}") as bar:
-            views = (View(photo.path, photo.sha256) for photo in photos.photos)
+            views = (View(str(photo.path), photo.sha256) for photo in photos.photos)
             for answer in predictor.stream(views, tta=tta):
                 if isinstance(answer, Problem):
                     problems[Path(answer.where)] = answer

@@ -72,7 +72,7 @@ def measure_unknown(
     content = _neighbours(run, predictor)
     photos = labelled_photos.find_split_photos(run, split, predictor.classes, data)
     labels = np.array([photo.label for photo in photos.photos])
-    views = [View(photo.path, photo.sha256) for photo in photos.photos]
+    views = [View(str(photo.path), photo.sha256) for photo in photos.photos]
     known = _compute(predictor, views, photos.root, split)
     limit, rows = content.record.limit, content.searchable()
     distances = _distances(rows, known)
@@ -172,7 +172,7 @@ def _foreign_views(run: Run, folder: Path) -> tuple[Path, list[View]]:
         what += relative_name(own[0].path, folder)
         hint = "name a folder with photos that show none of the classes"
         raise DataError(Problem(where, what, hint))
-    return folder, [View(item.path, item.digest) for item in index.items]
+    return folder, [View(item.file, item.digest) for item in index.items]
 
 
 def _compute(predictor: Predictor, views: Sequence[View], root: Path, name: str) -> _Answers:

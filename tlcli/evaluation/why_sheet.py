@@ -52,11 +52,11 @@ class WhySheet:
 
     def _draw(self) -> Image.Image:
         near = {
-            self._root / neighbour.path: View(self._root / neighbour.path, neighbour.sha256)
+            self._root / neighbour.path: View(str(self._root / neighbour.path), neighbour.sha256)
             for prediction in self._shown
             for neighbour in prediction.neighbours or ()
         }
-        photos = {path: View(path) for path in (Path(each.path) for each in self._shown)}
+        photos = {path: View(str(path)) for path in (Path(each.path) for each in self._shown)}
         pictures = small_pictures(near.values(), SIDE, self._depth)
         own = small_pictures(photos.values(), SIDE, self._depth)
         blank = Image.new("RGB", (SIDE, SIDE), contact_sheet.FAINT)

@@ -162,7 +162,7 @@ def explain(
         nearest: the training photos that the photos are most like, if they are to be shown.
     """
     explanations = []
-    views = (View(photo) for photo in photos if isinstance(photo, Path))
+    views = (View(str(photo)) for photo in photos if isinstance(photo, Path))
     answers = explainer.explain(views, name)
     with console.progress(len(photos), explainer.method, "photos") as bar:
         for photo in photos:
@@ -283,7 +283,7 @@ def content_with_heat(
     number = gradcam.LIKELIEST if label is None else network.class_number(label, "class")
     settings = network.pixel_settings
     pixels = load_pixels(content, name, settings)[None].astype(np.float32)
-    view = View(Path(name), hashlib.sha256(content).hexdigest())
+    view = View(name, hashlib.sha256(content).hexdigest())
     (explanation,) = explainer.explain_batch(Batch([view], [view], pixels, {}), number)
     return _lay_heat(content, explanation, settings, side)[1]
 

@@ -72,7 +72,9 @@ def _photos_of_run(
     once = {item["path"]: item for item in items}
     located = ((item, root / item["path"]) for item in once.values())
     return [
-        (item, View(path, digests[str(path)])) for item, path in located if str(path) in digests
+        (item, View(str(path), digests[str(path)]))
+        for item, path in located
+        if str(path) in digests
     ]
 
 

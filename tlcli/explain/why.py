@@ -38,7 +38,7 @@ class NearestPhotos:
     def draw(self, side: int) -> dict[str, Image.Image]:
         """Pictures of `side` pixels by the paths in `NearPhoto`; less those that are not there."""
         near = {each.path: each for nearest in self.by_photo.values() for each in nearest}
-        views = [View(self.root / path, each.sha256) for path, each in near.items()]
+        views = [View(str(self.root / path), each.sha256) for path, each in near.items()]
         pictures = small_pictures(views, side, self.depth)
         return {path: pictures[at] for path in near if (at := self.root / path) in pictures}
 
@@ -63,7 +63,9 @@ def find_nearest(model: Path, photos: Iterable[Path], count: int) -> NearestPhot
     data = read_recipe(run).data
     paths = list(photos)
     neighbours = {}
-    for path, answer in zip(paths, predictor.stream(map(View, paths)), strict=True):
+    for path, answer in zip(
+        paths, predictor.stream(View(str(path)) for path in paths), strict=True
+    ):
         if not isinstance(answer, Problem) and answer.likeness is not None:
             neighbours[path] = answer.likeness.neighbours or ()
     return NearestPhotos(neighbours, data.root, data.depth)

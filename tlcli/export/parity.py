@@ -57,7 +57,7 @@ def measure_parity(
     far: list[tuple[Array, Array]] = []
     problems: dict[Path, Problem] = {}
     sample: Array | None = None
-    views = [View(photo.path, photo.sha256) for photo in listed]
+    views = [View(str(photo.path), photo.sha256) for photo in listed]
     with console.progress(len(listed), "comparing") as bar:
         for batch in load_batches(split_into_chunks(views, BATCH_SIZE), settings):
             problems |= batch.errors

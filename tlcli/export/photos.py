@@ -34,7 +34,7 @@ def training_pixels(run: Run, settings: PixelSettings, data: Path | None) -> Ite
     recorded = data_folder_of(run)
     root = data or recorded
     sample = spread_evenly(rows, CALIBRATION_PHOTOS)
-    views = [View(root / photo_name(row, recorded), row.sha256) for row in sample]
+    views = [View(str(root / photo_name(row, recorded)), row.sha256) for row in sample]
     for batch in load_batches(split_into_chunks(views, BATCH_SIZE), settings):
         if batch.errors:
             raise DataError(unreadable_lines(batch.errors, root))

@@ -91,7 +91,7 @@ def views_of(items: Iterable[Item], settings: Augment, kept_views: int) -> list[
     for item in items:
         first, count = listed.get(item.digest, 0), 1 + kept_views * (item.split == "train")
         if first < count:
-            views += [View(item.path, item.digest, number) for number in range(first, count)]
+            views += [View(item.file, item.digest, number) for number in range(first, count)]
             listed[item.digest] = count
     if settings.probability == 1:
         return views

@@ -40,11 +40,12 @@ class View:
     """A photo as it is (number 0), or one of its augmented views.
 
     Attributes:
+        file: the path of the photo as text, which takes a quarter of the memory of a `Path`.
         digest: hex SHA-256 of the photo's bytes. Where it is left out, the photo is whatever the
             file holds when it is read; no augmented view can be drawn then.
     """
 
-    path: Path
+    file: str
     digest: str = ""
     number: int = 0
 
@@ -53,9 +54,14 @@ class View:
             raise ValueError("the numbers that draw a view come from the digest of its photo")
 
     @property
+    def path(self) -> Path:
+        """Where the photo lies."""
+        return Path(self.file)
+
+    @property
     def photo(self) -> str:
         """The identity of the photo: the digest of its bytes, or its path if that is not known."""
-        return self.digest or str(self.path)
+        return self.digest or self.file
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ def load_batches(
     def load(view: View) -> _Photo | ImageError:
         try:
             content, digest = read_contents(view.path, view.digest)
-            return _Photo(digest, load_pixels(content, str(view.path), settings))
+            return _Photo(digest, load_pixels(content, view.file, settings))
         except ImageError as error:
             return error
 

@@ -82,7 +82,7 @@ def probe(subject: Subject, names: Sequence[str] = ()) -> ProbeRecord:
     with signals.defer():
         network = subject.network
         started = time.monotonic()
-        views = [View(item.path, item.digest) for item in items]
+        views = [View(item.file, item.digest) for item in items]
         pooled = pool_features(
             network, plan.recipe, views, [b.name for b in boundaries], plan.cache
         )

@@ -79,7 +79,7 @@ class StoredFeed:
         self.labels = np.array([item.label for item in items], np.int32)
         self._count, self._views = len(items), 1 + kept_views
         views = [
-            View(item.path, item.digest, number) for number in range(self._views) for item in items
+            View(item.file, item.digest, number) for number in range(self._views) for item in items
         ]
         shown = addresses.without_unchanged(views, recipe.augment)
         self._reader = extraction.RowReader(network, recipe, rows, cut, shown)
@@ -132,7 +132,7 @@ class LiveFeed:
         """See `Feed`; pixels are mixed. Raises `DataError` for a photo that cannot be decoded."""
         batches = (
             [
-                View(self.items[position].path, self.items[position].digest, int(number))
+                View(self.items[position].file, self.items[position].digest, int(number))
                 for position, number in zip(positions, views, strict=True)
             ]
             for positions, views in picks

@@ -105,7 +105,7 @@ class _Filled:
 
     def reader(self) -> extraction.RowReader:
         """What reads them, in the order of the photos."""
-        views = [View(item.path, item.digest) for item in self.readable]
+        views = [View(item.file, item.digest) for item in self.readable]
         return extraction.RowReader(
             self.network, self.plan.recipe, self.opened.all_rows, self.boundary, views
         )

@@ -193,7 +193,7 @@ def _bits(model: Any) -> list[tuple[str, bytes]]:
 def _pixels(recipe: Recipe, index: Index) -> Any:
     """Some photos, or noise where none of them can be read any more."""
     items = (index.of("test") or index.of("val") or index.of("train"))[:REREAD]
-    views = [loader.View(item.path, item.digest) for item in items]
+    views = [loader.View(item.file, item.digest) for item in items]
     (batch,) = loader.load_batches([views], loader.PixelSettings.from_recipe(recipe))
     if batch.readable:
         return batch.pixels
