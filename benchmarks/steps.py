@@ -111,7 +111,7 @@ def tail_step(tail: str, size: int, batch: int, precision: str) -> Callable[[], 
     built = network, cut, _ = build(tail, size, precision)
     layers = network.layers_above(cut)
     products = choose_products(layers, batch, files.cache_folder())
-    with fast_gradients(layers, products, wide_depthwise=True):
+    with fast_gradients(layers, products, wide_depthwise=True, pointwise=True):
         return compile_step(*built, batch, precision, fused=True)
 
 

@@ -22,7 +22,7 @@ def without_onednn(monkeypatch: pytest.MonkeyPatch):
 ROOT = Path(__file__).parents[2]
 
 
-def gradients(model, x, *, fast: bool):
+def gradients(model, x, *, fast: bool, pointwise: bool = False):
     def compute(values):
         with tf.GradientTape() as tape:
             tape.watch(values)
@@ -31,7 +31,7 @@ def gradients(model, x, *, fast: bool):
 
     function = tf.function(compute)
     if fast:
-        with forward_convolutions(model.layers):
+        with forward_convolutions(model.layers, pointwise=pointwise):
             function.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))
     return [values.numpy() for values in function(x)]
 
@@ -46,6 +46,27 @@ def test_the_gradients_are_tensorflows(kernel, side):
     actual = gradients(model, x, fast=True)
     for theirs, ours in zip(expected, actual, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_without_padding_a_kernel_of_one_place_is_like_one_with_it():
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((5, 6, 4)),
+            layers.Conv2D(6, 1, activation="relu"),
+            layers.Conv2D(4, 1, strides=2),
+            layers.Conv2D(3, 2),
+        ]
+    )
+    x = tf.random.stateless_normal((3, 5, 6, 4), seed=(1, 2))
+    expected = gradients(model, x, fast=False)
+    actual = gradients(model, x, fast=True, pointwise=True)
+    for theirs, ours in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+    for pointwise in (False, True):
+        with forward_convolutions(model.layers, pointwise=pointwise):
+            changed = ["convolution_op" in vars(layer) for layer in model.layers]
+            assert changed == [pointwise, False, False]
 
 
 def test_layers_that_it_does_not_fit_and_saved_models_stay_as_they_are(tmp_path):

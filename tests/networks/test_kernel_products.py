@@ -96,7 +96,7 @@ def test_a_tail_trains_as_plain_keras_trains_it():
 
     expected, found = [], []
     names = {f"block5_conv{number}" for number in (1, 2, 3)}
-    with fast_gradients(network.layers_above(cut), names, wide_depthwise=False):
+    with fast_gradients(network.layers_above(cut), names, wide_depthwise=False, pointwise=False):
         assert names == {
             layer.name for layer in network.base.layers if "convolution_op" in vars(layer)
         }
@@ -118,7 +118,6 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Convolution]:
         return 1.5 if convolution.size == (3, 3) else 1.05
 
     monkeypatch.setattr(kernel_products, "measure_gain", measure)
-    monkeypatch.setattr(kernel_products, "has_onednn", lambda: True)
     monkeypatch.setattr(kernel_products, "LEAST_WORK", 3 * 10**6)
     return asked
 
@@ -175,8 +174,6 @@ def test_what_products_do_not_suit_is_not_measured(measured, tmp_path: Path, mon
     monkeypatch.setattr(kernel_products, "MOST_BYTES", 2 * 81 * 9 * 64 * 4 - 1)
     assert choose_products(layers_of(3), 2, tmp_path) == ()
     assert choose_products(layers_of(3, dtype="mixed_bfloat16"), 2, tmp_path) == ("c0",)
-    monkeypatch.setattr(kernel_products, "has_onednn", lambda: False)
-    assert choose_products(layers_of(3, dtype="mixed_bfloat16"), 2, tmp_path) == ()
     assert len(measured) == 1
 
 

@@ -53,7 +53,7 @@ def plan(photos: Path, write_recipe) -> Plan:
 
 #: What this machine measures, and what a run of it begins with.
 PRODUCTS = ("block5_conv2", "block5_conv3")
-CHOSEN = StepMethods(fused_adam=True, kernel_products=PRODUCTS, wide_depthwise=True)
+CHOSEN = StepMethods(fused_adam=True, kernel_products=PRODUCTS, wide_depthwise=True, pointwise=True)
 
 
 @pytest.fixture(autouse=True)

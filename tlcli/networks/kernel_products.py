@@ -1,9 +1,9 @@
-"""Kernel gradients of convolutions as products of matrices, where those are faster than oneDNN's.
+"""Kernel gradients of convolutions as products of matrices, where those are faster.
 
 The gradient of a kernel is the product of the patches that it was laid on, a row each, and the
 gradient of the output (Chellapilla, Puri and Simard, "High performance convolutional neural
-networks for document processing", 2006). oneDNN has a kernel of its own for it. On processors with
-AMX that one is up to five times as slow in bfloat16 as the product; elsewhere it depends on the
+networks for document processing", 2006). TensorFlow has kernels of its own for it. oneDNN's is up
+to five times as slow in bfloat16 as the product on processors with AMX; elsewhere it depends on the
 shapes. So both are timed for each shape, and what came out is kept for this kind of machine.
 """
 
@@ -15,9 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tlcli.networks.conv_gradients import forward_convolutions, stand_ins
+from tlcli.networks.conv_gradients import (
+    forward_convolutions,
+    input_gradient,
+    stand_ins,
+    suits_forward,
+)
 from tlcli.networks.depthwise_gradients import wide_calls
-from tlcli.networks.framework import has_onednn, keras, tf
+from tlcli.networks.framework import keras, tf
 from tlcli.networks.precision import machine_key
 from tlcli.system import console, signals
 from tlcli.system.measured_speeds import Speeds, add_speeds, choose_clock, read_speeds
@@ -25,7 +30,7 @@ from tlcli.system.measured_speeds import Speeds, add_speeds, choose_clock, read_
 #: The file in the cache folder with what was measured on this machine.
 SPEEDS = "kernel_gradients.json"
 
-#: How many times as fast as oneDNN's gradient the product must be for it to be used.
+#: How many times as fast as TensorFlow's gradient the product must be for it to be used.
 GAIN = 1.1
 
 #: Multiplications below which a gradient takes a few milliseconds at most, and is not measured.
@@ -75,19 +80,24 @@ class Convolution(NamedTuple):
 
 @contextmanager
 def fast_gradients(
-    layers: Iterable[Any], products: Collection[str], *, wide_depthwise: bool
+    layers: Iterable[Any], products: Collection[str], *, wide_depthwise: bool, pointwise: bool
 ) -> Iterator[None]:
     """Have functions that are traced in the block use the faster gradients of convolutions.
 
     `products` are the names of those layers whose kernel gradients are products of matrices; the
-    others are as in `forward_convolutions`. With `wide_depthwise` depthwise ones are as in
-    `depthwise_gradients`.
+    others are as in `forward_convolutions`, to which `pointwise` is passed. With `wide_depthwise`
+    depthwise ones are as in `depthwise_gradients`.
     """
     layers = list(layers)
-    chosen = {layer: _product_convolution(layer) for layer in layers if layer.name in products}
+    chosen = {
+        layer: _product_convolution(layer, forward=suits_forward(layer, pointwise=pointwise))
+        for layer in layers
+        if layer.name in products
+    }
     wide = wide_calls(layers) if wide_depthwise else {}
     others = [layer for layer in layers if layer not in chosen]
-    with forward_convolutions(others), stand_ins(chosen), stand_ins(wide, "call"):
+    forward = forward_convolutions(others, pointwise=pointwise)
+    with forward, stand_ins(chosen), stand_ins(wide, "call"):
         yield
 
 
@@ -95,9 +105,9 @@ def choose_products(layers: Iterable[Any], batch_size: int, cache: Path) -> tupl
     """The names of the layers whose kernel gradients are faster as products on this machine.
 
     Shapes that are new to it are measured, some tenths of a second each. `cache` is the folder of
-    `files.cache_folder`. On a GPU, and without oneDNN, there are none.
+    `files.cache_folder`. On a GPU there are none.
     """
-    if tf.config.list_logical_devices("GPU") or not has_onednn():
+    if tf.config.list_logical_devices("GPU"):
         return ()
     shapes = {layer.name: _describe(layer, batch_size) for layer in layers if _is_suitable(layer)}
     shapes = {name: each for name, each in shapes.items() if _is_worth_it(each)}
@@ -177,21 +187,27 @@ def _patches(x: Any, places: Any, size: tuple[int, int], stride: int, padding: s
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=-1)
 
 
-def _product_convolution(layer: Any) -> Callable[[Any, Any], Any]:
-    """A stand-in for `Conv2D.convolution_op` of a layer: the convolution without the bias."""
+def _product_convolution(layer: Any, *, forward: bool) -> Callable[[Any, Any], Any]:
+    """A stand-in for `Conv2D.convolution_op` of a layer: the convolution without the bias.
+
+    With `forward`, the gradient of its input is that of `conv_gradients`.
+    """
     size, stride, padding = layer.kernel_size, layer.strides[0], layer.padding.upper()
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def convolve(x: Any, kernel: Any) -> Any:
         def gradient(upstream: Any) -> tuple[Any, Any]:
-            input_gradient = tf.raw_ops.Conv2DBackpropInput(
+            of_kernel = kernel_gradient(x, upstream, size, stride, padding)
+            if forward:
+                return input_gradient(kernel, upstream), of_kernel
+            of_input = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.shape(x),
                 filter=kernel,
                 out_backprop=upstream,
                 strides=[1, stride, stride, 1],
                 padding=padding,
             )
-            return input_gradient, kernel_gradient(x, upstream, size, stride, padding)
+            return of_input, of_kernel
 
         return tf.nn.conv2d(x, kernel, stride, padding), gradient
 

@@ -85,11 +85,14 @@ class StepMethods(RecordPart):
         kernel_products: the layers whose kernels have their gradients by products of matrices.
         wide_depthwise: gradients of depthwise convolutions that are slow in bfloat16 are computed
             in float32.
+        pointwise: without oneDNN, convolutions with a kernel of one place have the gradient of
+            their input by a forward convolution, too.
     """
 
     fused_adam: bool = False
     kernel_products: tuple[str, ...] = ()
     wide_depthwise: bool = False
+    pointwise: bool = False
 
 
 class RunRecord(RecordPart):

@@ -180,7 +180,10 @@ class Trainer:
             self._train_mixed if self._mixed else self._train,
             [*signature, *signature[1:], signature[2]] if self._mixed else signature,
             lambda: fast_gradients(
-                layers, methods.kernel_products, wide_depthwise=methods.wide_depthwise
+                layers,
+                methods.kernel_products,
+                wide_depthwise=methods.wide_depthwise,
+                pointwise=methods.pointwise,
             ),
         )
 

@@ -67,4 +67,6 @@ def suitable_methods(network: Network, stages: Sequence[StagePlan], cache: Path)
             layers = [layer for layer in above if layer.name not in seen]
             chosen += choose_products(layers, planned.batch_size, cache)
             seen |= {layer.name for layer in layers}
-    return StepMethods(fused_adam=True, kernel_products=tuple(chosen), wide_depthwise=True)
+    return StepMethods(
+        fused_adam=True, kernel_products=tuple(chosen), wide_depthwise=True, pointwise=True
+    )
