@@ -167,6 +167,43 @@ def test_the_good_end(three):
     assert [one._lost for one in three] == [None] * 3
 
 
+def test_what_one_does_after_the_good_end_keeps_no_other_one(three, monkeypatch):
+    monkeypatch.setattr(groups, "SIGN_SECONDS", 3600)
+
+    def finish(worker: Group) -> None:
+        worker.finish()
+        if worker.number:
+            worker.__exit__(None, None, None)
+
+    on_all(three, finish)  # worker 0 has not left its block, and gives no more signs
+    with pytest.raises(ZeroDivisionError), three[0]:
+        raise ZeroDivisionError
+    assert [worker._lost for worker in three] == [None] * 3
+
+
+def test_a_message_may_take_longer_than_a_worker_may_be_silent(monkeypatch):
+    monkeypatch.setattr(links, "SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(links, "_PORTION", 1 << 16)
+    ends = socket.socketpair()
+    for end in ends:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 12)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+    sender, receiver = map(links.Link, ends)
+    content = bytes(1_500_000)
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(sender.send, links.BYTES, content)
+        read, started = len(ends[1].recv(1)), time.monotonic()
+        sender.give_sign()  # something is being sent: it waits for nothing, and sends nothing
+        assert time.monotonic() - started < 0.5
+        while read < links._HEADER.size + len(content):
+            read += len(ends[1].recv(1 << 16))
+            time.sleep(0.05)
+        sent.result()
+    assert time.monotonic() - started > 1.0
+    for link in (sender, receiver):
+        link.close()
+
+
 def refusals(*all_workers: Workers, seconds: float = 1.0) -> list[str]:
     found = []
     for future in start(*all_workers, seconds=seconds):

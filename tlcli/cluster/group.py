@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -104,10 +105,14 @@ class Group:
             raise RunError(problems)
 
     def finish(self) -> None:
-        """The good end, for which the others wait until worker 0 has come to it."""
+        """The good end, for which the others wait until worker 0 has come to it.
+
+        Afterwards no worker needs another one, whatever it does for itself.
+        """
         if self.number:
             self._take(0, END)
         self._left.set()
+        self._send_to_all(END)
 
     def lost(self, error: BaseException) -> RunError | None:
         """The error of the group that an error of TensorFlow stands for, if it is one."""
@@ -121,19 +126,22 @@ class Group:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         with self._state:
-            already = self._lost is not None
+            has_finished, already = self._left.is_set(), self._lost is not None
             self._left.set()
         if self._timer is not None:
             self._timer.cancel()
+        if not has_finished and error is None:
+            self._send_to_all(END)
+        elif error is not None and not has_finished and not already:
+            self._send_to_all(STOP, self._why(error).encode())
         for link in self._links.values():
-            try:
-                if error is None:
-                    link.send(END)
-                elif not already:
-                    link.send(STOP, self._why(error).encode())
-            except LinkError:
-                pass
             link.close()
+
+    def _send_to_all(self, kind: bytes, content: bytes = b"") -> None:
+        """Send what those that have ended need not hear."""
+        for link in self._links.values():
+            with suppress(LinkError):
+                link.send(kind, content)
 
     def _why(self, error: BaseException) -> str:
         own = self.name(self.number)
@@ -186,11 +194,7 @@ class Group:
             self._timer = threading.Timer(GRACE_SECONDS, self._end_process)
             self._timer.daemon = True
             self._timer.start()
-        for link in self._links.values():
-            try:
-                link.send(STOP, why.encode())
-            except LinkError:
-                continue
+        self._send_to_all(STOP, why.encode())
         for inbox in self._inbox.values():
             inbox.put(None)
 
@@ -202,7 +206,5 @@ class Group:
     def _give_signs(self) -> None:
         while not self._left.wait(SIGN_SECONDS):
             for link in self._links.values():
-                try:
-                    link.send(SIGN)
-                except LinkError:
-                    continue
+                with suppress(LinkError):
+                    link.give_sign()

@@ -23,6 +23,9 @@ SIGN_SECONDS, SILENT_SECONDS = 5.0, 30.0
 #: The most bytes of a value, and of a message of bytes.
 VALUE_BYTES, MESSAGE_BYTES = 64_000_000, 64_000_000_000
 
+#: Bytes that are sent and received at a time.
+_PORTION = 1 << 20
+
 _HEADER = struct.Struct(">cQ")
 
 
@@ -42,10 +45,23 @@ class Link:
 
     def send(self, kind: bytes, content: bytes = b"") -> None:
         """Send a message; raises `LinkError` where nobody takes it."""
+        with self._sending:
+            self._send(kind, content)
+
+    def give_sign(self) -> None:
+        """Send a sign of life, unless something is being sent, which is one, too."""
+        if self._sending.acquire(blocking=False):
+            try:
+                self._send(SIGN, b"")
+            finally:
+                self._sending.release()
+
+    def _send(self, kind: bytes, content: bytes) -> None:
         try:
-            with self._sending:
-                self._socket.sendall(_HEADER.pack(kind, len(content)))
-                self._socket.sendall(content)
+            self._socket.sendall(_HEADER.pack(kind, len(content)))
+            # The time that the socket allows is that of a call, however slow the network is.
+            for first in range(0, len(content), _PORTION):
+                self._socket.sendall(content[first : first + _PORTION])
         except OSError as error:
             raise LinkError("the connection was closed") from error
 
@@ -83,7 +99,7 @@ class Link:
         parts, left = [], length
         while left:
             try:
-                part = self._socket.recv(min(left, 1 << 20))
+                part = self._socket.recv(min(left, _PORTION))
             except TimeoutError:
                 raise LinkError("nothing was heard of it") from None
             except OSError as error:
