@@ -88,6 +88,16 @@ def test_other_recipes_are_named_on_both(plan):
         )
 
 
+def test_a_precision_that_each_machine_would_choose_is_no_difference(plan):
+    chosen = [plan("precision=auto") for _ in range(2)]
+    for made, precision in zip(chosen, ("mixed_bfloat16", "float32"), strict=True):
+        made.recipe = made.recipe.with_precision(precision)
+    assert together(*chosen) == [None, None]
+    named = plan("precision=float32")
+    for heard in together(chosen[0], named):
+        assert heard == f"worker 1 (ADDRESS): has precision float32; worker 0 has auto; {HINT}"
+
+
 def test_other_photos_are_named_on_both(plan, photos):
     first = plan()
     moved = next((photos / "train").glob("*/*"))

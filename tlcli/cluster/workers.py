@@ -39,8 +39,11 @@ def make_same_plan(group: Group, make: Callable[[], Plan]) -> Plan:
     Raises `RunError` on all workers for recipes or photos that differ, and what `make` raises.
     """
     plan = make()
-    prints = compute_fingerprints(plan.recipe, plan.index)
-    settings = flatten(plan.recipe.resolved())
+    recipe = plan.recipe
+    if recipe.chooses_precision:  # worker 0 does; what this machine would choose is no difference
+        recipe = recipe.with_precision("auto")
+    prints = compute_fingerprints(recipe, plan.index)
+    settings = flatten(recipe.resolved())
     identity = {
         "settings": {key: value for key, value in settings.items() if not is_place(key)},
         "photos": len(plan.index.items),
