@@ -302,7 +302,7 @@ def model():
     return keras.Model(inputs, [low, keras.layers.Dropout(0.5)(keras.layers.Dense(3)(low))])
 
 
-@pytest.mark.parametrize("count", [1, BATCH_SIZE, 2 * BATCH_SIZE + 3])
+@pytest.mark.parametrize("count", [0, 1, BATCH_SIZE, 2 * BATCH_SIZE + 3])
 def test_outputs_are_those_of_the_model_in_inference(model, count: int):
     x = np.random.default_rng(0).standard_normal((count, 6)).astype(np.float32)
     outputs = compile_forward(model, BATCH_SIZE)(x)

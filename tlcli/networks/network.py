@@ -230,7 +230,8 @@ def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]
 
     Batch norm is folded into convolutions, with the weights of now (`folding`). The pass runs in
     batches of `batch_size`, the last one filled up with zeros. So only one shape is compiled, and
-    the result for a row does not depend on how many rows are computed with it.
+    the result for a row does not depend on how many rows are computed with it. Of no rows it gives
+    none, which a copy of the network may have of a small batch.
     """
     folded = fold_batch_norm(model)
     call = tf.function(lambda x: folded(x, training=False), reduce_retracing=True)
@@ -245,7 +246,8 @@ def compile_forward(model: Any, batch_size: int) -> Callable[[Any], list[Array]]
 
     def run(x: Any) -> list[Array]:
         rows = np.asarray(x)
-        parts = [batch(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
+        begins = range(0, max(len(rows), 1), batch_size)
+        parts = [batch(rows[i : i + batch_size]) for i in begins]
         return (
             parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts, strict=True)]
         )
