@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy.typing as npt
 
 from tlcli.networks.bases import BASES
-from tlcli.networks.devices import choose_devices, like_gpus
+from tlcli.networks.devices import choose_devices, knows_some_gpus, like_gpus
 from tlcli.networks.framework import tf
 from tlcli.networks.network import build_network
 from tlcli.system.threads import WorkerPool, result_of
@@ -30,11 +30,11 @@ Batch = TypeVar("Batch")
 def extraction_devices(recipe: Recipe) -> list[str]:
     """The devices that compute features: those that the recipe names, or else all GPUs of a kind.
 
-    Empty where there is one, which TensorFlow takes by itself.
+    A worker of several knows only those that its recipe names. Empty without a GPU, unless the
+    recipe names devices.
     """
-    named = "devices" in recipe.model_fields_set
-    chosen = choose_devices(recipe.devices) if named else like_gpus()
-    return chosen if len(chosen) > 1 else []
+    named = "devices" in recipe.model_fields_set and not knows_some_gpus()
+    return choose_devices(recipe.devices) if named else like_gpus()
 
 
 def compile_copies(

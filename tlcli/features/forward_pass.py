@@ -81,7 +81,7 @@ def run_pass(
 def _compile(network: Network, recipe: Recipe, step: Pass, *, pooled: bool) -> list[Forward]:
     """A forward pass for each device that is worth the copy of the network that it takes."""
     devices = extraction_devices(recipe)[: -(-len(step.views) // forward_batch())]
-    if len(devices) < 2:
+    if devices in ([], ["/GPU:0"], ["/CPU:0"]):  # which TensorFlow takes by itself
         return [compile_pass(network, step, pooled=pooled)]
     console.note(f"extracting on {', '.join(devices)}")
     return compile_copies(

@@ -32,6 +32,12 @@ def device_numbers(devices: Devices, names: Sequence[str]) -> list[int]:
     return numbers
 
 
+def knows_some_gpus() -> bool:
+    """Whether this process has been given some of the GPUs: it knows no other, and numbers them."""
+    known = tf.config.get_visible_devices("GPU")
+    return len(known) < len(tf.config.list_physical_devices("GPU"))
+
+
 def like_gpus() -> list[str]:
     """The GPUs that are of the same kind as the first: others may round otherwise."""
     kinds = [
