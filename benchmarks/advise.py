@@ -259,22 +259,22 @@ def row(name: str, grid: dict[str, Any], advice: dict[str, Any]) -> list[str]:
     """
     plans = {plan: grid[plan] for plan in PLANS if plan in grid}
     best = max(plans, key=lambda plan: (plans[plan]["val_accuracy"], -plans[plan]["val_loss"]))
-    ours, theirs = advice["advised"]["test"], plans[best]["test"]
+    accuracy, best_accuracy = advice["advised"]["test"], plans[best]["test"]
     n = int(plans[best]["n"])
-    low, high = wilson_interval(round(theirs * n), n)
-    apart = 1.96 * math.sqrt((ours * (1 - ours) + theirs * (1 - theirs)) / n)
+    low, high = wilson_interval(round(best_accuracy * n), n)
+    apart = 1.96 * math.sqrt((accuracy * (1 - accuracy) + best_accuracy * (1 - best_accuracy)) / n)
     near = "no"
-    if ours >= theirs - 0.005:
+    if accuracy >= best_accuracy - 0.005:
         near = "yes"
-    elif ours >= low:
+    elif accuracy >= low:
         near = "interval"
-    elif ours >= theirs - apart:
+    elif accuracy >= best_accuracy - apart:
         near = "of the difference"
     total = sum(plan["seconds"] for plan in plans.values())
     plan = advice["strategy"] + (f" ({advice['freeze_until']})" if advice["freeze_until"] else "")
     return [
-        name, str(grid["photos"]), plan, f"{ours:.3f}",
-        f"{best} {theirs:.3f} ({low:.3f} to {high:.3f})", near,
+        name, str(grid["photos"]), plan, f"{accuracy:.3f}",
+        f"{best} {best_accuracy:.3f} ({low:.3f} to {high:.3f})", near,
         f"{advice['seconds']:.0f} s, {total:.0f} s", f"{advice['seconds'] / total:.2f}",
         ", ".join(f"{plan} {values['test']:.3f}" for plan, values in plans.items()),
     ]  # fmt: skip

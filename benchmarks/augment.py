@@ -162,9 +162,9 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def ratios(ours: list[float], theirs: list[float]) -> list[float]:
+def ratios(rates: list[float], others: list[float]) -> list[float]:
     """The ratio of each round."""
-    return [one / other for one, other in zip(ours, theirs, strict=True)]
+    return [rate / other for rate, other in zip(rates, others, strict=True)]
 
 
 def spread(values: list[float]) -> dict[str, float]:

@@ -189,10 +189,10 @@ def pooled_rows(photos: PhotoSet, resize: str, weights: str, path: Path) -> Rows
     if not path.exists():
         with scratch() as folder:
             photos.make(folder / "photos")
-            found = _computed(photos, resize, weights, folder)
-        np.savez(path, **found)
-    with np.load(path) as found:
-        return Rows(**found)
+            rows = _computed(photos, resize, weights, folder)
+        np.savez(path, **rows)
+    with np.load(path) as stored:
+        return Rows(**stored)
 
 
 def _computed(photos: PhotoSet, resize: str, weights: str, folder: Path) -> dict[str, Any]:
@@ -356,7 +356,7 @@ def table(results: dict[str, dict[str, list[float]]]) -> Iterator[str]:
     yield line(["variant", *results, "points beside the defaults (95%)"])
     yield line(["---"] * (2 + len(results)))
     for variant in next(iter(results.values())):
-        scores = {name: np.array(found[variant]) for name, found in results.items()}
+        scores = {name: np.array(by_variant[variant]) for name, by_variant in results.items()}
         pairs = [100 * (scores[name] - results[name]["defaults"]) for name in results]
         mean, low, high = interval(np.concatenate(pairs))
         beside = "" if variant == "defaults" else f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"

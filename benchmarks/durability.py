@@ -56,8 +56,8 @@ def main() -> None:
         def turn(deterministic: str) -> Measured:
             shutil.rmtree(folder / "run", ignore_errors=True)
             words = ("--set", f"deterministic={deterministic}")
-            found = finetune(recipe, folder / "cache", folder / "run", *words)
-            return {**found, "checkpoint": checkpoint(folder / "checkpoints")}
+            measured = finetune(recipe, folder / "cache", folder / "run", *words)
+            return {**measured, "checkpoint": checkpoint(folder / "checkpoints")}
 
         turn("true")  # fills the store
         bench.run({"true": lambda: turn("true"), "false": lambda: turn("false")}, arguments.rounds)

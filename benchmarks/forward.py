@@ -110,9 +110,9 @@ def timed(act: Callable[[], Any]) -> tuple[float, float]:
 
 def speeds(multiply_adds: float, seconds: tuple[float, float], images: int = 0) -> Measured:
     """Arithmetic in a second of the clock and of the processor, and images in one of the clock."""
-    found = {"GFLOP/s": 2 * multiply_adds / seconds[0] / 1e9}
-    found[PROCESSOR] = 2 * multiply_adds / seconds[1] / 1e9
-    return found | ({"images/s": images / seconds[0]} if images else {})
+    rates = {"GFLOP/s": 2 * multiply_adds / seconds[0] / 1e9}
+    rates[PROCESSOR] = 2 * multiply_adds / seconds[1] / 1e9
+    return rates | ({"images/s": images / seconds[0]} if images else {})
 
 
 def product(x: Any, multiply: Callable[[Any, Any], Any]) -> Callable[[], Measured]:
@@ -143,8 +143,8 @@ def base(name: str, size: int, precision: str) -> Callable[[], Measured]:
 
 def pytorch(python: Path, size: int) -> Measured:
     """The same of torchvision's VGG16."""
-    told = child([python, "-c", TORCH, str(forward_batch()), str(size)]).stdout
-    return of_batch("VGG16", size, tuple(json.loads(told)))
+    out = child([python, "-c", TORCH, str(forward_batch()), str(size)]).stdout
+    return of_batch("VGG16", size, tuple(json.loads(out)))
 
 
 def of_batch(name: str, size: int, seconds: tuple[float, float]) -> Measured:

@@ -178,8 +178,8 @@ class Extraction:
             process.communicate()
             stored = count_rows(self._folder / "two")
             process = self._extract(words)
-        done, said = self._finish(process)
-        repeated = sum(map(int, re.findall(r"; (\d+) batch(?:es)? repeated", said)))
+        done, err = self._finish(process)
+        repeated = sum(map(int, re.findall(r"; (\d+) batch(?:es)? repeated", err)))
         same = rows(self._folder / "two") == self._rows
         if again:  # what was stored is not computed again
             same = same and sum(done["stored"].values()) == stored
@@ -234,10 +234,10 @@ class Extraction:
 
     @staticmethod
     def _finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
-        out, said = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=PATIENCE)
         if process.returncode or not out.startswith("{"):
-            raise SystemExit(f"ended with {process.returncode}:\n{out}\n{said}")
-        return json.loads(out), said
+            raise SystemExit(f"ended with {process.returncode}:\n{out}\n{err}")
+        return json.loads(out), err
 
 
 def wait_for(begin: Callable[[int], list[int]] | None, process: subprocess.Popen[str]) -> None:
@@ -265,17 +265,17 @@ def two_nodes() -> Iterator[Any]:
 def node_processes(cluster: Any) -> list[int]:
     """The processes of the second node that it was started with."""
     (node,) = cluster.worker_nodes
-    return [one.process.pid for several in node.all_processes.values() for one in several]
+    return [info.process.pid for several in node.all_processes.values() for info in several]
 
 
 def below(*commands: int) -> list[int]:
     """Some processes and all that they, and those, have started."""
     parents = {pid: parent for pid, parent, _ in processes()}
-    found, more = {*commands}, {*commands}
+    pids, more = {*commands}, {*commands}
     while more:
         more = {pid for pid, parent in parents.items() if parent in more}
-        found |= more
-    return sorted(found)
+        pids |= more
+    return sorted(pids)
 
 
 def workers(*commands: int) -> list[int]:
@@ -312,7 +312,7 @@ def end(pids: list[int]) -> None:
 
 def rows(cache: Path) -> Rows:
     """The bytes of all rows of a store, which must match their checksums."""
-    found: Rows = {}
+    content: Rows = {}
     for trunk in list_trunks(features_folder(cache)):
         with closing(trunk.open()) as opened:
             if damaged := opened.damaged():
@@ -320,8 +320,8 @@ def rows(cache: Path) -> Rows:
             for keys in opened.keys(1000):
                 values = opened.read(opened.locate(keys), range(len(keys)))
                 for (photo, view), row in zip(keys, values, strict=True):
-                    found[trunk.path.name, photo, view] = row.tobytes()
-    return found
+                    content[trunk.path.name, photo, view] = row.tobytes()
+    return content
 
 
 def count_rows(cache: Path) -> int:

@@ -77,13 +77,13 @@ def main() -> None:
             recipe.write_text(text, encoding="utf-8")
             kept = {"TLCLI_CACHE": str(folder / "cache"), "TLCLI_RUNS": str(folder / "runs")}
             words = ("--config", recipe, "--quiet")
-            found: Measured = {}
+            measured: Measured = {}
             for name in arguments.acts:
-                one = tlcli(*ACTS[name], *words, **kept)
-                found[f"{name} MB"] = round(one.peak / 1e6, 1)
-                found[f"{name} own MB"] = round(one.own / 1e6, 1)
-                found[f"{name} s"] = round(one.seconds, 1)
-            return found
+                ran = tlcli(*ACTS[name], *words, **kept)
+                measured[f"{name} MB"] = round(ran.peak / 1e6, 1)
+                measured[f"{name} own MB"] = round(ran.own / 1e6, 1)
+                measured[f"{name} s"] = round(ran.seconds, 1)
+            return measured
 
     sides = {str(count): lambda count=count: measure(count) for count in arguments.photos}
     bench.run(sides, arguments.rounds)

@@ -48,9 +48,12 @@ def measure(number: int, noise: float) -> Measured:
     which = rng.choice(len(test), COPIES, replace=False)
     changed = test[which].astype(int) + rng.integers(-2, 3, (COPIES, SIDE, SIDE))
     train[:COPIES] = changed.clip(0, 255)
-    one, other = near_duplicates.PreparedThumbnails(train), near_duplicates.PreparedThumbnails(test)
+    first, second = (
+        near_duplicates.PreparedThumbnails(train),
+        near_duplicates.PreparedThumbnails(test),
+    )
     start = time.perf_counter()
-    first_of_pairs = near_duplicates.find_pairs(one, other)[:, 0]
+    first_of_pairs = near_duplicates.find_pairs(first, second)[:, 0]
     seconds = time.perf_counter() - start
     copies = int((first_of_pairs < COPIES).sum())
     return {"seconds": seconds, "copies": copies, "others": len(first_of_pairs) - copies}

@@ -95,9 +95,9 @@ def measure(kind: Callable[[Array], Any], rows: Array, photos: Array) -> Measure
 def mixed(features: Array, number: int) -> Array:
     """So many rows: the features, then pairs of them, (number, channels)."""
     random = np.random.default_rng(0)
-    one, other = random.integers(0, len(features), (2, max(number - len(features), 0)))
-    share = random.uniform(0.7, 1, (len(one), 1)).astype(np.float32)
-    pairs = share * features[one] + (1 - share) * features[other]
+    first, second = random.integers(0, len(features), (2, max(number - len(features), 0)))
+    share = random.uniform(0.7, 1, (len(first), 1)).astype(np.float32)
+    pairs = share * features[first] + (1 - share) * features[second]
     return np.concatenate([features, pairs])[:number]
 
 

@@ -75,8 +75,8 @@ def main() -> None:
     for side in sides:
         each = ""
         if side.endswith("many"):
-            one = side.replace("many", "one photo")
-            start = bench.median(one, "s") if side.startswith("tlcli") else loading
+            single = side.replace("many", "one photo")
+            start = bench.median(single, "s") if side.startswith("tlcli") else loading
             left = arguments.many - (1 if side.startswith("tlcli") else 0)
             each = f"{1000 * (bench.median(side, 's') - start) / left:.0f} ms"
         rows.append(
@@ -103,8 +103,10 @@ def difference(model: Path, photos: Path) -> tuple[int, float]:
         lines = tlcli("predict", *words).stdout.splitlines()
         answers.append([json.loads(line) for line in lines])
     pairs = list(zip(*answers, strict=True))
-    changed = sum(one["label"] != other["label"] for one, other in pairs)
-    return changed, max(abs(one["probability"] - other["probability"]) for one, other in pairs)
+    changed = sum(first["label"] != second["label"] for first, second in pairs)
+    return changed, max(
+        abs(first["probability"] - second["probability"]) for first, second in pairs
+    )
 
 
 if __name__ == "__main__":

@@ -107,7 +107,11 @@ class Comparison:
         count = len(caches)
         with ThreadPoolExecutor(count) as pool:
             numbered = enumerate(caches, 1)
-            [*pool.map(lambda one: self._extract(one[1], "--shard", f"{one[0]}/{count}"), numbered)]
+            [
+                *pool.map(
+                    lambda pair: self._extract(pair[1], "--shard", f"{pair[0]}/{count}"), numbered
+                )
+            ]
 
     def _merge(self) -> None:
         self._shards("part-1", "part-2")

@@ -309,12 +309,12 @@ def pytorch(options: argparse.Namespace) -> None:
 
     def accuracy(data: Any) -> float:
         net.eval()
-        right = seen = 0
+        right = count = 0
         with torch.inference_mode():
             for x, y in data:
                 logits = forward(x)
-                right, seen = right + int(((logits > 0) == (y > 0)).sum()), seen + len(y)
-        return right / seen
+                right, count = right + int(((logits > 0) == (y > 0)).sum()), count + len(y)
+        return right / count
 
     def fit(trained: Any, rate: float) -> Stage:
         net.requires_grad_(False)

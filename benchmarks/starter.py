@@ -56,9 +56,9 @@ def main() -> None:
             for variant in arguments.variants.split(","):
                 path = folder / f"{name}-{variant}-{seed}.json"
                 if not path.exists():
-                    found = measure(known[name], name, variant, seed, arguments)
-                    path.write_text(json.dumps(found, indent=1), encoding="utf-8")
-                    say(f"{path.stem}: {found}")
+                    accuracies = measure(known[name], name, variant, seed, arguments)
+                    path.write_text(json.dumps(accuracies, indent=1), encoding="utf-8")
+                    say(f"{path.stem}: {accuracies}")
     lines = [*table(folder, names), "", str(machine())]
     (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
@@ -127,14 +127,14 @@ def table(folder: Path, names: list[str]) -> Iterator[str]:
                 "beside `init` (95%)"])  # fmt: skip
     yield line(["---"] * 9)
     for variant in VARIANTS:
-        found = {name: runs_of(folder, name, variant) for name in names}
-        found = {name: runs for name, runs in found.items() if runs}
-        for name, runs in found.items():
+        by_set = {name: runs_of(folder, name, variant) for name in names}
+        by_set = {name: runs for name, runs in by_set.items() if runs}
+        for name, runs in by_set.items():
             yield row(name, variant, [(run, runs_of(folder, name, "init").get(seed))
                                       for seed, run in runs.items()])  # fmt: skip
-        if len(found) > 1:
+        if len(by_set) > 1:
             pairs = [(run, runs_of(folder, name, "init").get(seed))
-                     for name, runs in found.items() for seed, run in runs.items()]  # fmt: skip
+                     for name, runs in by_set.items() for seed, run in runs.items()]  # fmt: skip
             yield row("all", variant, pairs)
 
 

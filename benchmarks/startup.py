@@ -38,7 +38,7 @@ def main() -> None:
             return {"s": child([sys.executable, "-c", code], KERAS_BACKEND="tensorflow").seconds}
 
         sides = {name: lambda code=code: python(code) for name, code in ALONE.items()}
-        sides |= {f"tlcli {' '.join(one)}": lambda one=one: command(one) for one in words}
+        sides |= {f"tlcli {' '.join(line)}": lambda line=line: command(line) for line in words}
         bench.run(sides, arguments.rounds)
     rows = [[side, spread(bench.values(side, "s"))] for side in sides]
     bench.report("Start-up", ["", "seconds"], rows)

@@ -158,7 +158,9 @@ def finetune(recipe: Path, cache: Path, run: Path, *words: str) -> Measured:
         "extract": seconds["extract"], "wall": ran.seconds, "peak MB": ran.peak / 1e6,
     }  # fmt: skip
     stages = [stage["name"] for stage in summary["stages"]]
-    measured |= {f"{one['name']} accuracy": one["test"]["accuracy"] for one in summary["stages"]}
+    measured |= {
+        f"{stage['name']} accuracy": stage["test"]["accuracy"] for stage in summary["stages"]
+    }
     for stage in stages:
         times = [epoch["seconds"] for epoch in epochs if epoch["stage"] == stage]
         later = sorted(times[1:] or times)[len(times[1:] or times) // 2]

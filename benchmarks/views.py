@@ -143,7 +143,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
         val_feed = StoredFeed(*place, val) if val else None
         outcome = run_stage(network, planned, chosen, feed, val_feed, Position(0, 0), NoListener())
         score = Scorer(network, cut).score(StoredFeed(*place, test))
-    found = {
+    results = {
         "test_accuracy": score.accuracy,
         "test_loss": score.loss,
         "test_photos": score.n,
@@ -153,7 +153,7 @@ def train_once(wanted: Wanted, views: str, seed: int) -> tuple[dict[str, Any], l
     }
     # A handful of images says little, and the first batch compiles.
     seconds = [report.seconds / report.images] if report.images >= 2 * loader.BATCH_SIZE else []
-    return found, seconds
+    return results, seconds
 
 
 def rows_of(measured: dict[str, Any]) -> list[dict[str, Any]]:

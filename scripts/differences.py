@@ -58,13 +58,17 @@ def main() -> None:
     warnings.simplefilter("ignore")  # the generator calls a scipy namespace that is going away
     photo = smooth()
     print("| setting | " + " | ".join(MODES) + " |\n|---" + "|---" * len(MODES) + "|")
-    for label, ours, theirs in GEOMETRIES:
-        print(f"| {label} | " + " | ".join(cell(photo, ours, theirs, m) for m in MODES) + " |")
+    for label, settings, legacy_settings in GEOMETRIES:
+        print(
+            f"| {label} | "
+            + " | ".join(cell(photo, settings, legacy_settings, m) for m in MODES)
+            + " |"
+        )
     print("\n| setting | difference |\n|---|---|")
     pixels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype("float32")
     pixels[0, 0], pixels[0, 1] = 0, 255
-    for label, colours, theirs in COLOURS:
-        change = np.abs(coloured(pixels, colours) - legacy(pixels, theirs, "nearest"))
+    for label, colours, legacy_settings in COLOURS:
+        change = np.abs(coloured(pixels, colours) - legacy(pixels, legacy_settings, "nearest"))
         print(f"| {label} | {change.max():.2g} |")
 
 
@@ -75,10 +79,10 @@ def smooth() -> Any:
     return np.stack(channels, -1).astype("float32")
 
 
-def cell(photo: Any, ours: dict[str, Any], theirs: dict[str, Any], mode: str) -> str:
+def cell(photo: Any, settings: dict[str, Any], legacy_settings: dict[str, Any], mode: str) -> str:
     """The largest difference, and for two fill modes that away from the border."""
     plain = {"theta": 0.0, "rows": 0.0, "columns": 0.0, "shear": 0.0, "zx": 1.0, "zy": 1.0}
-    values = {**plain, "flip_horizontal": False, "flip_vertical": False, **ours}
+    values = {**plain, "flip_horizontal": False, "flip_vertical": False, **settings}
     drawn = geometry.GeometryDraws(
         **{name: np.array([value]) for name, value in values.items()},
         rows_in_pixels=True,
@@ -86,7 +90,7 @@ def cell(photo: Any, ours: dict[str, Any], theirs: dict[str, Any], mode: str) ->
     )
     (matrix,) = geometry.compose(drawn, SIDE, SIDE)
     view = geometry.warp(photo, matrix, mode, 0.0).transpose(1, 2, 0)
-    difference = np.abs(view - legacy(photo, theirs, mode)).max(axis=2)
+    difference = np.abs(view - legacy(photo, legacy_settings, mode)).max(axis=2)
     if mode in ("nearest", "reflect"):
         return f"{difference.max():.0e}"
     return f"{difference.max():.2g}; inside {difference[inside(matrix)].max():.0e}"

@@ -53,14 +53,14 @@ def test_the_import_loads_nothing():
 def test_type_checkers_see_the_names_that_there_are():
     tree = ast.parse((ROOT / "tlcli" / "__init__.py").read_text("utf-8"))
     (guarded,) = [node for node in tree.body if isinstance(node, ast.If)]
-    seen = {
+    imported = {
         alias.name: node.module
         for node in guarded.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert sorted(seen) == [name for name in tlcli.__all__ if name != "__version__"]
-    for name, home in seen.items():
+    assert sorted(imported) == [name for name in tlcli.__all__ if name != "__version__"]
+    for name, home in imported.items():
         assert getattr(tlcli, name).__module__ == home, name
     assert {*tlcli.__all__} <= {*dir(tlcli)}
     with pytest.raises(AttributeError, match="module 'tlcli' has no attribute 'fine_tune'"):
@@ -81,10 +81,10 @@ def test_finetune_gives_the_bits_of_the_command_and_prints_nothing(
     assert capsys.readouterr() == ("", "")
     assert "run: " + str(tmp_path / "run") in caplog.messages
     assert {record.name for record in caplog.records} == {"tlcli"}
-    theirs = run.read("summary.json")
-    assert trained.summary.test.accuracy == theirs["test"]["accuracy"]
-    ours = [stage.val_loss for stage in trained.summary.stages]
-    assert ours == [stage["val_loss"] for stage in theirs["stages"]]
+    summary = run.read("summary.json")
+    assert trained.summary.test.accuracy == summary["test"]["accuracy"]
+    losses = [stage.val_loss for stage in trained.summary.stages]
+    assert losses == [stage["val_loss"] for stage in summary["stages"]]
     assert trained.calibration.temperature == run.read("calibration.json")["temperature"]
     photo = photos / "test" / "red" / "00.png"
     (answer,) = tlcli.Predictor(trained.run).predict(photo)
@@ -98,12 +98,14 @@ def test_a_predictor_answers_as_the_command(instant_run: tuple[Run, Path], cli, 
     run, photos = instant_run
     chosen = sorted((photos / "test").rglob("*.png"))[:3]
     predictor = tlcli.Predictor(str(run.path))
-    answers = [one.as_dict() for one in predictor.predict([*chosen, "gone.png"], top=2)]
+    answers = [
+        prediction.as_dict() for prediction in predictor.predict([*chosen, "gone.png"], top=2)
+    ]
     assert predictor.classes == ("blue", "green", "red")
     assert capsys.readouterr() == ("", "")
     printed = cli("predict", *chosen, "gone.png", "--run", run.path, "--json", "--top", "2").stdout
-    theirs = json.loads(printed)
-    assert answers[:3] == theirs[:3]
+    expected = json.loads(printed)
+    assert answers[:3] == expected[:3]
     assert "no such file" in answers[3]["error"]
     with pytest.raises(tlcli.RunError, match="no such run"):
         tlcli.Predictor("gone")
@@ -175,7 +177,7 @@ def test_a_mapping_is_read_as_a_file_is(tmp_path: Path, monkeypatch: pytest.Monk
         tlcli.load_recipe(tlcli.load_recipe(VALUES), written),
     ]
     assert recipes[0].stages[0].epochs == 3
-    assert [one.resolved() for one in recipes] == [recipes[0].resolved()] * 3
+    assert [recipe.resolved() for recipe in recipes] == [recipes[0].resolved()] * 3
     assert tlcli.load_recipe(recipes[0]) is recipes[0]
 
 

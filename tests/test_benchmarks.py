@@ -70,10 +70,10 @@ def test_photos_are_taken_in_proportion(harness, tmp_path: Path):
 def test_scaling_multiplies_what_photos_and_epochs_cost_and_nothing_else(harness):
     from versus_keras import scaled
 
-    found = {
+    measured = {
         "setup": 7.0, "extract": 10.0, "head first": 5.0, "head epoch": 2.0,
         "tune first": 9.0, "tune epoch": 6.0,
     }  # fmt: skip
     head = 7 + 4 * 10 + (5 - 2) + 30 * 4 * 2
     tune = (9 - 6) + 30 * 4 * 6
-    assert scaled(found, 4.0, 30) == {"head": head, "tune": tune, "both": head + tune}
+    assert scaled(measured, 4.0, 30) == {"head": head, "tune": tune, "both": head + tune}

@@ -184,8 +184,8 @@ def check_answers(
         fitting = [
             content for content, row in expected.items() if np.allclose(values, row, atol=2e-6)
         ]
-        seen = answer.get("seen_in_training", False)
-        assert seen in {digest(content) in trained for content in fitting}, answer
+        in_training = answer.get("seen_in_training", False)
+        assert in_training in {digest(content) in trained for content in fitting}, answer
         kind = "the photo" if whole in fitting else "another picture"
         outcomes[f"answers for {kind}"] += 1
 

@@ -73,8 +73,8 @@ def test_the_bare_name_of_a_group_is_no_mistake(cli, path: tuple[str, ...]):
     shown = cli(*path, prog_name="tlcli")
     assert shown.exit_code == 0
     assert shown.stderr == ""
-    if said := {("cache",): "the feature store ", ("runs",): "no runs in "}.get(path):
-        assert shown.stdout.startswith(said)
+    if start := {("cache",): "the feature store ", ("runs",): "no runs in "}.get(path):
+        assert shown.stdout.startswith(start)
         return
     assert shown.stdout == cli(*path, "--help", prog_name="tlcli").stdout
     assert shown.stdout.startswith(" ".join(("Usage: tlcli", *path, "[OPTIONS] COMMAND")))

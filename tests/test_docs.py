@@ -24,9 +24,9 @@ def section(path: Path, title: str) -> str:
     """The text of a page below a heading, up to the next one of the same or a higher level."""
     text = path.read_text("utf-8")
     level = title.partition(" ")[0]
-    found = re.search(rf"^{title}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", text, re.M | re.S)
-    assert found, title
-    return found[1]
+    match = re.search(rf"^{title}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", text, re.M | re.S)
+    assert match, title
+    return match[1]
 
 
 def rows(text: str) -> list[list[str]]:
@@ -58,13 +58,13 @@ def test_the_readme_lists_every_command():
 def test_the_settings_of_augmentation_are_listed_with_their_defaults():
     listed: dict[str, str] = {}
     for names, defaults, _ in rows(section(ROOT / "docs/augmentation.md", "## Settings")):
-        found = re.findall(r"`(\w+)`", names)
-        values = [one.strip(" `") for one in defaults.split(",")]
-        listed |= zip(found, values * len(found) if len(values) == 1 else values, strict=True)
+        keys = re.findall(r"`(\w+)`", names)
+        values = [part.strip(" `") for part in defaults.split(",")]
+        listed |= zip(keys, values * len(keys) if len(values) == 1 else values, strict=True)
     assert listed.keys() == Augment.model_fields.keys()
     default = Augment()
-    for name, said in listed.items():
-        value = None if said == "off" else yaml.safe_load(said)
+    for name, text in listed.items():
+        value = None if text == "off" else yaml.safe_load(text)
         assert getattr(Augment.model_validate({name: value}), name) == getattr(default, name), name
 
 

@@ -112,9 +112,9 @@ def finish(rig: Rig, first: Ended, job: Job = SMALL, *, tries: int = 3) -> list[
 
 def check_repeated(happened: list[Ended], job: Job = SMALL) -> None:
     """No epoch and no committed row is computed twice."""
-    said = "".join(ended.said for ended in happened)
-    epochs = Counter(re.findall(r"^ +(\d)/[23]  loss (\S+)", said, re.MULTILINE))
-    assert max(epochs.values(), default=1) == 1, said
+    log = "".join(ended.said for ended in happened)
+    epochs = Counter(re.findall(r"^ +(\d)/[23]  loss (\S+)", log, re.MULTILINE))
+    assert max(epochs.values(), default=1) == 1, log
     committed = 0
     for ended in happened:
         extracted = re.findall(r"(\d+) rows? computed in .*; (\d+) rows? of", ended.said)

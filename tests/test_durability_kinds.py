@@ -207,14 +207,14 @@ def disturb(rig: Rig, kind: Kind, action: str, *moments: int) -> list[Ended]:
 
 def check(rig: Rig, kind: Kind, happened: list[Ended], expected: object) -> None:
     """The same bits, nothing trained twice, nothing left behind."""
-    said = "".join(ended.said for ended in happened)
-    assert outcome(rig.work / kind.run) == expected, said
-    epochs = Counter(re.findall(r"^ +(\d)/\d  loss (\S+)", said, re.MULTILINE))
-    assert max(epochs.values(), default=1) == 1, said
+    log = "".join(ended.said for ended in happened)
+    assert outcome(rig.work / kind.run) == expected, log
+    epochs = Counter(re.findall(r"^ +(\d)/\d  loss (\S+)", log, re.MULTILINE))
+    assert max(epochs.values(), default=1) == 1, log
     # What one cannot remove in its last act, or is killed over, the next command removes.
     if len(happened) > 1 and happened[-1].code == 0:
-        assert not list((rig.work / kind.run).glob(".*")), said
-        assert not list(rig.work.glob(".out.new-*")), said
+        assert not list((rig.work / kind.run).glob(".*")), log
+        assert not list(rig.work.glob(".out.new-*")), log
 
 
 #: The one that no other of the quick tests is near; each takes ten seconds.
@@ -238,7 +238,7 @@ def test_a_run_of_any_kind_that_is_killed_ends_with_the_same_bits(rig: Rig, name
         assert any(best < epochs < 6 for best, epochs in stages), "patience ends none of them"
     third = ended.changes // 3
     happened = disturb(rig, kind, "kill", 8, third, third)
-    assert [one.code for one in happened[:3]] == [-signal.SIGKILL] * 3
+    assert [killed.code for killed in happened[:3]] == [-signal.SIGKILL] * 3
     check(rig, kind, happened, expected)
 
 

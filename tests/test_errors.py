@@ -61,7 +61,7 @@ def test_the_tree_is_the_one_drawn_at_the_top():
 
 
 @pytest.mark.parametrize(
-    ("name", "allowed", "found"),
+    ("name", "allowed", "expected"),
     [
         ("resnet50", ["VGG16", "ResNet50"], "ResNet50"),
         ("droput", ["hidden", "dropout"], "dropout"),
@@ -70,8 +70,8 @@ def test_the_tree_is_the_one_drawn_at_the_top():
         ("a", [], None),
     ],
 )
-def test_nearest(name: str, allowed: list[str], found: str | None):
-    assert nearest(name, allowed) == found
+def test_nearest(name: str, allowed: list[str], expected: str | None):
+    assert nearest(name, allowed) == expected
 
 
 def test_suggestion():

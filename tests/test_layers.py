@@ -155,5 +155,5 @@ def test_light_commands_do_not_import_tensorflow(photos, write_recipe):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert found == [[name, 0, True, []] for name in LIGHT]
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert results == [[name, 0, True, []] for name in LIGHT]

@@ -16,9 +16,9 @@ NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
 def code_of(notebook: Path) -> list[str]:
     """The text of its code cells, which hold no output."""
     cells = json.loads(notebook.read_text("utf-8"))["cells"]
-    found = [cell for cell in cells if cell["cell_type"] == "code"]
-    assert [cell["outputs"] for cell in found] == [[]] * len(found)
-    return ["".join(cell["source"]) for cell in found]
+    code_cells = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["outputs"] for cell in code_cells] == [[]] * len(code_cells)
+    return ["".join(cell["source"]) for cell in code_cells]
 
 
 @pytest.mark.slow

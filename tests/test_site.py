@@ -65,7 +65,7 @@ def test_sentences_are_short():
         ]
         for page in [ROOT / "README.md", *PAGES]
     }
-    means = {name: sum(found) / max(len(found), 1) for name, found in lengths.items()}
+    means = {name: sum(counts) / max(len(counts), 1) for name, counts in lengths.items()}
     assert sum(means.values()) / len(means) < 22
     assert {name: round(mean, 1) for name, mean in means.items() if mean > 28} == {}
 
@@ -80,9 +80,9 @@ def test_the_reference_has_every_key_of_a_recipe():
 
 def commands_of(group: click.Group, words: tuple[str, ...] = ("tlcli",)) -> list[Any]:
     return [
-        found
+        entry
         for name, command in group.commands.items()
-        for found in (
+        for entry in (
             ((*words, name), command),
             *(commands_of(command, (*words, name)) if isinstance(command, click.Group) else ()),
         )
@@ -92,15 +92,15 @@ def commands_of(group: click.Group, words: tuple[str, ...] = ("tlcli",)) -> list
 def test_the_reference_has_every_option_of_every_command():
     text = site_pages.commands_page()
     for words, command in commands_of(main):
-        found = re.search(rf"^#+ {' '.join(words)}\n(.*?)(?=^#|\Z)", text, re.M | re.S)
-        assert found, words
+        match = re.search(rf"^#+ {' '.join(words)}\n(.*?)(?=^#|\Z)", text, re.M | re.S)
+        assert match, words
         shown = [
             word
             for option in command.params
             if isinstance(option, click.Option) and not option.hidden
             for word in option.opts
         ]
-        assert [word for word in shown if word not in found[1]] == [], words
+        assert [word for word in shown if word not in match[1]] == [], words
 
 
 def test_the_reference_has_a_table_of_the_options_that_commands_share():
@@ -179,7 +179,7 @@ def test_the_site_builds_without_a_warning_and_needs_no_network(tmp_path: Path):
     pages = {path: _Links(path.read_text("utf-8")) for path in (tmp_path / "site").rglob("*.html")}
     assert len(pages) > 30
     for path, page in pages.items():
-        assert [one for one in page.loaded if re.match("(https?:)?//", one)] == [], path
+        assert [address for address in page.loaded if re.match("(https?:)?//", address)] == [], path
         for target in page.loaded + page.targets:
             name, _, anchor = target.partition("#")
             if re.match(r"[a-z]+:", target) or path.name == "404.html":

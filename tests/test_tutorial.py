@@ -37,13 +37,13 @@ def blocks(page: Path) -> Iterator[tuple[str, str]]:
 
 def commands(text: str) -> list[tuple[str, list[str]]]:
     """The commands of a console block, each with the lines that it prints."""
-    found: list[tuple[str, list[str]]] = []
+    pairs: list[tuple[str, list[str]]] = []
     for line in text.splitlines():
         if line.startswith("$ "):
-            found.append((line[2:].partition("  #")[0], []))
-        elif found:
-            found[-1][1].append(line)
-    return found
+            pairs.append((line[2:].partition("  #")[0], []))
+        elif pairs:
+            pairs[-1][1].append(line)
+    return pairs
 
 
 def alike(shown: str, printed: str) -> bool:
@@ -60,8 +60,8 @@ def alike(shown: str, printed: str) -> bool:
         return False
     least = 3.0 if "percentage points" in shown else 0.03
     return all(
-        _near(one, other, least)
-        for one, other in zip(_numbers(shown), _numbers(printed), strict=True)
+        _near(first, second, least)
+        for first, second in zip(_numbers(shown), _numbers(printed), strict=True)
     )
 
 
@@ -75,10 +75,10 @@ def _numbers(line: str) -> list[str]:
 
 
 def _near(shown: str, printed: str, least: float) -> bool:
-    one, other = (float(text.replace(",", "")) for text in (shown, printed))
+    first, second = (float(text.replace(",", "")) for text in (shown, printed))
     if "." in shown or "e" in shown:
-        return abs(one - other) <= max(least, 0.05 * abs(one))
-    return abs(one - other) <= max(3, 0.05 * one)
+        return abs(first - second) <= max(least, 0.05 * abs(first))
+    return abs(first - second) <= max(3, 0.05 * first)
 
 
 def missing_line(shown: list[str], printed: list[str]) -> str | None:
@@ -111,9 +111,9 @@ def edit(recipe: Path, text: str) -> None:
     """Change the lines of a recipe that a block of YAML shows."""
     lines = recipe.read_text("utf-8").splitlines()
     for changed in text.splitlines():
-        found = re.match(r"\s*(- \{name: [\w-]+|\w+:)", changed)
-        assert found, changed
-        (place,) = [at for at, line in enumerate(lines) if line.startswith(found[0])]
+        match = re.match(r"\s*(- \{name: [\w-]+|\w+:)", changed)
+        assert match, changed
+        (place,) = [at for at, line in enumerate(lines) if line.startswith(match[0])]
         lines[place] = changed
     recipe.write_text("\n".join(lines) + "\n", "utf-8")
 

@@ -38,9 +38,9 @@ def test_it_measures_goes_on_and_writes_table_and_plot(
     monkeypatch.setattr("sys.argv", [*words, "--views", "1", "live", "--seeds", "0", "1"])
     views.main()
     first = (out / views.RESULTS).read_bytes()
-    found = json.loads(first)
-    assert list(found["runs"]) == ["1/0", "1/1", "live/0", "live/1"]
-    assert [run["passes"] for run in found["runs"].values()] == [48, 48, 48, 48]
+    results = json.loads(first)
+    assert list(results["runs"]) == ["1/0", "1/1", "live/0", "live/1"]
+    assert [run["passes"] for run in results["runs"].values()] == [48, 48, 48, 48]
     assert capsys.readouterr().out.count("\n| ") == 2
     assert (out / views.TABLE).read_text(encoding="utf-8").startswith("| views | test accuracy |")
     with Image.open(out / views.PLOT) as plot:
@@ -52,4 +52,6 @@ def test_it_measures_goes_on_and_writes_table_and_plot(
     live = load_recipe(config, ["augment.views=live", "seed=1", stages])
     ran = train(make_plan(preflight(live)))
     assert ran.summary.test is not None
-    assert found["runs"]["live/1"]["test_loss"] == ran.summary.test.loss, "as live training does it"
+    assert results["runs"]["live/1"]["test_loss"] == ran.summary.test.loss, (
+        "as live training does it"
+    )

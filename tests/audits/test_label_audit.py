@@ -54,24 +54,24 @@ def audit(cli, shapes, write_recipe, cache):
 def test_planted_labels_lead_the_list_with_their_neighbours(audit, shapes):
     done = audit("--json")
     assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["photos"] == 78
-    first = found["suspects"][:2]
+    result = json.loads(done.stdout)
+    assert result["photos"] == 78
+    first = result["suspects"][:2]
     assert {suspect["path"]: suspect["suggested"] for suspect in first} == PLANTED
     assert all(set(suspect) == {"path", "split", "label", "suggested", "score", "neighbours"}
-               for suspect in found["suspects"])  # fmt: skip
-    scores = [suspect["score"] for suspect in found["suspects"]]
+               for suspect in result["suspects"])  # fmt: skip
+    scores = [suspect["score"] for suspect in result["suspects"]]
     assert scores == sorted(scores, reverse=True)
     for suspect in first:
         label, suggested = suspect["label"], suspect["suggested"]
         assert [near["label"] for near in suspect["neighbours"]] == [label] * 3 + [suggested] * 3
         assert all((shapes / near["path"]).is_file() for near in suspect["neighbours"])
         assert not {near["path"] for near in suspect["neighbours"]} & set(PLANTED)
-    assert not [suspect for suspect in found["suspects"] if suspect["path"].startswith("test")]
+    assert not [suspect for suspect in result["suspects"] if suspect["path"].startswith("test")]
 
 
 def test_neighbours_are_the_nearest_by_the_angle_of_stored_features(audit, cli, shapes, cache):
-    found = json.loads(audit("--json").stdout)
+    result = json.loads(audit("--json").stdout)
     recipe = Path(shapes.parent / "again.yaml")
     recipe.write_text(RECIPE.format(shapes))
     cli("extract", "--config", recipe, "--boundary", "block5_pool", "--out", "rows",
@@ -82,8 +82,8 @@ def test_neighbours_are_the_nearest_by_the_angle_of_stored_features(audit, cli, 
         (path if path.is_absolute() else shapes / path): row / np.linalg.norm(row)
         for path, row in rows.items()
     }
-    suspect = found["suspects"][0]
-    flagged = {shapes / other["path"] for other in found["suspects"]}
+    suspect = result["suspects"][0]
+    flagged = {shapes / other["path"] for other in result["suspects"]}
     own = by_name[shapes / suspect["path"]]
     members = [path for path in by_name
                if path.parts[-2] == suspect["label"] and path.parts[-3] != "test"
@@ -98,9 +98,9 @@ def test_it_says_what_it_costs_and_the_next_one_costs_nothing(cli, shapes, write
     recipe = write_recipe(RECIPE.format(shapes))
     words = ["audit", "labels", "--config", recipe, "--cache-dir", tmp_path / "new"]
     first = cli(*words, "--json")
-    said = " ".join(first.stderr.split())
-    assert "78 of 78 photos have no stored features and go through VGG16 once, about" in said
-    assert "the next audit finds them in the store" in said
+    err = " ".join(first.stderr.split())
+    assert "78 of 78 photos have no stored features and go through VGG16 once, about" in err
+    assert "the next audit finds them in the store" in err
     again = cli(*words, "--json")
     assert "no stored features" not in again.stderr
     results = [json.loads(done.stdout) for done in (first, again)]

@@ -48,14 +48,14 @@ def test_logits_are_those_of_the_normal_equations_at_the_best_temperature():
 def test_boundaries_and_divisions_are_averaged():
     features, labels = data()
     names = [str(i) for i in range(60)]
-    one, other = (make_folds(labels, names, 5, seed) for seed in (0, 1))
+    first, second = (make_folds(labels, names, 5, seed) for seed in (0, 1))
     rows = {"low": features[:, :4], "high": features}
     parts = [
         out_of_fold_logits({name: values}, labels, [folds])
         for name, values in rows.items()
-        for folds in (one, other)
+        for folds in (first, second)
     ]
-    both = out_of_fold_logits(rows, labels, [one, other])
+    both = out_of_fold_logits(rows, labels, [first, second])
     assert both == pytest.approx(np.mean(parts, axis=0))
 
 

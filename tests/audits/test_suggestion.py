@@ -67,33 +67,33 @@ def suggest(cli, shapes, new, write_recipe, cache):
 def test_what_is_missing_comes_first_and_labelled_photos_are_left_out(suggest, new):
     done = suggest("-n", 6, "--json")
     assert done.exit_code == 0, done.stderr
-    said = " ".join(done.stderr.split())
-    assert f"{new}/broken.png: cannot be decoded: not an image" in said
+    err = " ".join(done.stderr.split())
+    assert f"{new}/broken.png: cannot be decoded: not an image" in err
     assert ("37 photos, 32 to choose from; left out: 3 labelled already, or nearly the same as a "
-            "labelled one, 1 the same as another one, or nearly, 1 unreadable") in said  # fmt: skip
-    assert "photos have no stored features and go through VGG16 once" in said
-    found = json.loads(done.stdout)
-    paths = [Path(photo["path"]) for photo in found["photos"]]
+            "labelled one, 1 the same as another one, or nearly, 1 unreadable") in err  # fmt: skip
+    assert "photos have no stored features and go through VGG16 once" in err
+    result = json.loads(done.stdout)
+    paths = [Path(photo["path"]) for photo in result["photos"]]
     assert len(set(paths)) == 6 and all(path.is_relative_to(new) for path in paths)
     assert paths[0].name.startswith("yellow"), "no labelled photo is like them"
-    assert set(found["photos"][0]) == {"path", "reason", "like", "between", "unsure"}
-    assert found["left_out"] == {"labelled": 3, "alike": 1, "unreadable": 1}
-    assert (found["labelled"], found["images"]) == (30, 30 + 32 + 6)
-    gain = found["gain"]
+    assert set(result["photos"][0]) == {"path", "reason", "like", "between", "unsure"}
+    assert result["left_out"] == {"labelled": 3, "alike": 1, "unreadable": 1}
+    assert (result["labelled"], result["images"]) == (30, 30 + 32 + 6)
+    gain = result["gain"]
     assert (gain["labelled"], gain["added"]) == (24 - 4 * 4, 4)
     again = json.loads(suggest("-n", 6, "--json").stdout)
     assert again.pop("images") == 0
-    for value in (found, again):
+    for value in (result, again):
         value.pop("seconds")
-    found.pop("images")
-    assert found == again
+    result.pop("images")
+    assert result == again
 
 
 def test_photos_that_are_labelled_later_are_in_the_store(suggest, cli, shapes, tmp_path, cache):
-    found = json.loads(suggest("-n", 5, "--json").stdout)
+    result = json.loads(suggest("-n", 5, "--json").stdout)
     labelled = tmp_path / "labelled"
     shutil.copytree(shapes, labelled)
-    for number, photo in enumerate(found["photos"]):
+    for number, photo in enumerate(result["photos"]):
         shutil.copyfile(photo["path"], labelled / "train/blue" / f"new-{number}.png")
     recipe = tmp_path / "labelled.yaml"
     recipe.write_text(RECIPE.format(shapes))

@@ -45,15 +45,15 @@ def _number_shared_objects(config: Any, numbers: dict[int, int]) -> None:
 
 def _tensors(data: bytes) -> dict[str, Any]:
     """Type, shape and digest of every tensor of an HDF5 file, and the attributes of its groups."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
 
     def add(name: str, value: Any) -> None:
-        found[name] = {key: str(attribute) for key, attribute in value.attrs.items()}
+        entries[name] = {key: str(attribute) for key, attribute in value.attrs.items()}
         if isinstance(value, h5py.Dataset):
             digest = hashlib.sha256(value[()].tobytes()).hexdigest()
-            found[name] |= {"dtype": str(value.dtype), "shape": value.shape, "sha256": digest}
+            entries[name] |= {"dtype": str(value.dtype), "shape": value.shape, "sha256": digest}
 
     with h5py.File(io.BytesIO(data)) as file:
         file.visititems(add)
-    assert sum("sha256" in entry for entry in found.values()) > 5
-    return found
+    assert sum("sha256" in entry for entry in entries.values()) > 5
+    return entries

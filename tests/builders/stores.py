@@ -42,15 +42,15 @@ def row_values(*numbers: int, dtype: str = "float32") -> np.ndarray:
 
 def all_rows(cache: Path) -> dict[tuple[str, str, str], bytes]:
     """The bytes of every row of the store in a cache folder, by trunk, photo and view."""
-    found = {}
+    content = {}
     for trunk in list_trunks(files.features_folder(cache)):
         with closing(trunk.open()) as rows:
             assert rows.damaged() == []
             for page in rows.keys(1000):
                 values = rows.read(rows.locate(page), range(len(page)))
                 for (photo, view), row in zip(page, values, strict=True):
-                    found[trunk.path.name, photo, view] = row.tobytes()
-    return found
+                    content[trunk.path.name, photo, view] = row.tobytes()
+    return content
 
 
 def read(rows: TrunkRows, *numbers: int) -> np.ndarray:

@@ -60,7 +60,7 @@ def test_what_cannot_be(listed, number, message):
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("tf_config", "message"),
     [
         ("{", "TF_CONFIG cannot be read: it is no JSON with cluster and task"),
         ("{}", "TF_CONFIG cannot be read: it is no JSON with cluster and task"),
@@ -70,7 +70,7 @@ def test_what_cannot_be(listed, number, message):
         ),
     ],
 )
-def test_a_scheduler_that_says_something_else(said, message):
+def test_a_scheduler_that_says_something_else(tf_config, message):
     with pytest.raises(ValueError) as raised:
-        read_workers(None, None, {"TF_CONFIG": said})
+        read_workers(None, None, {"TF_CONFIG": tf_config})
     assert str(raised.value) == message

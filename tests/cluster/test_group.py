@@ -28,11 +28,11 @@ def patient(monkeypatch):
 
 def free_addresses(count: int) -> tuple[str, ...]:
     sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    addresses = tuple(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
-    for one in sockets:
-        one.close()
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
+    addresses = tuple(f"127.0.0.1:{sock.getsockname()[1]}" for sock in sockets)
+    for sock in sockets:
+        sock.close()
     return addresses
 
 
@@ -47,29 +47,29 @@ def three():
     addresses = free_addresses(3)
     met = [f.result() for f in start(*(Workers(addresses, number) for number in range(3)))]
     yield met
-    for one in met:
-        one.__exit__(None, None, None)
+    for group in met:
+        group.__exit__(None, None, None)
 
 
 def on_all(workers: list[Group], work) -> list:
     with ThreadPoolExecutor(len(workers)) as pool:
-        return [future.result() for future in [pool.submit(work, one) for one in workers]]
+        return [future.result() for future in [pool.submit(work, group) for group in workers]]
 
 
 def test_all_hear_all(three):
     assert (
-        on_all(three, lambda one: one.exchange({"from": one.number}))
+        on_all(three, lambda group: group.exchange({"from": group.number}))
         == [[{"from": 0}, {"from": 1}, {"from": 2}]] * 3
     )
     third = 0.1 + 0.2 + 0.3
-    assert on_all(three, lambda one: one.sum([(one.number + 1) / 10, 1])) == [[third, 3]] * 3
+    assert on_all(three, lambda group: group.sum([(group.number + 1) / 10, 1])) == [[third, 3]] * 3
     content = bytes(range(256)) * 20_000
-    shared = on_all(three, lambda one: one.share(content if one.number == 0 else None))
+    shared = on_all(three, lambda group: group.share(content if group.number == 0 else None))
     assert shared == [content] * 3
 
 
 def test_they_know_where_tensorflow_is(three):
-    servers = {one.servers for one in three}
+    servers = {group.servers for group in three}
     (only,) = servers
     assert only[1:] == three[0]._workers.addresses[1:]
     assert only[0] != three[0]._workers.addresses[0]  # that port is taken by the meeting
@@ -77,20 +77,20 @@ def test_they_know_where_tensorflow_is(three):
 
 
 def test_one_that_differs_is_named_on_all(three):
-    def agree(one: Group) -> str:
+    def agree(group: Group) -> str:
         with pytest.raises(RunError) as raised:
-            one.agree("other weights", 7 if one.number == 2 else 5)
+            group.agree("other weights", 7 if group.number == 2 else 5)
         return str(raised.value)
 
     name = three[0].name(2)
     line = f"{name}: has other weights than worker 0; all workers need the same"
     assert on_all(three, agree) == [line] * 3
-    on_all(three, lambda one: one.agree("other weights", 5))
+    on_all(three, lambda group: group.agree("other weights", 5))
 
 
-def waits(one: Group) -> str:
+def waits(group: Group) -> str:
     with pytest.raises(RunError) as raised:
-        one.exchange(1)
+        group.exchange(1)
     return str(raised.value)
 
 
@@ -98,8 +98,8 @@ HINT = "give the command on every worker again: training goes on after the last 
 
 
 def test_a_connection_that_breaks_ends_all(three):
-    for one in three[2]._links.values():
-        one.close()
+    for link in three[2]._links.values():
+        link.close()
     line = f"{three[0].name(2)} has ended: the connection was closed; {HINT}"
     assert on_all(three[:2], waits) == [line] * 2
 
@@ -120,31 +120,31 @@ def test_one_that_stops_says_why(three, error, why, leaving):
         error = RunError(Problem("", "no weights"))
     with pytest.raises(type(error)), three[leaving]:
         raise error
-    left = [one for one in three if one.number != leaving]
+    left = [group for group in three if group.number != leaving]
     assert on_all(left, waits) == [f"{three[0].name(leaving)} {why}; {HINT}"] * 2
 
 
 def test_one_that_is_silent_counts_as_lost(monkeypatch):
     monkeypatch.setattr(links, "SILENT_SECONDS", 0.2)
     monkeypatch.setattr(groups, "SIGN_SECONDS", 3600)
-    ours, theirs = socket.socketpair()
-    with closing(theirs):
+    near, far = socket.socketpair()
+    with closing(far):
         workers = Workers(("a:1", "b:2"), 0)
-        listening = links.Link(ours)
+        listening = links.Link(near)
         monkeypatch.setattr(
             links.Link, "receive", lambda self, seconds=0.2, old=links.Link.receive: old(self, 0.2)
         )
-        one = Group(workers, {1: listening}, workers.addresses)
-        assert waits(one) == f"worker 1 (b:2) has ended: nothing was heard of it; {HINT}"
-        one.__exit__(None, None, None)
+        group = Group(workers, {1: listening}, workers.addresses)
+        assert waits(group) == f"worker 1 (b:2) has ended: nothing was heard of it; {HINT}"
+        group.__exit__(None, None, None)
 
 
 def test_an_error_of_tensorflow_is_that_of_the_lost_worker(three):
     class AbortedError(Exception):
         __module__ = "tensorflow.python.framework.errors_impl"
 
-    for one in three[2]._links.values():
-        one.close()
+    for link in three[2]._links.values():
+        link.close()
     while three[0]._lost is None:
         time.sleep(0.01)
     assert "has ended" in str(three[0].lost(AbortedError("a long text")))
@@ -154,17 +154,17 @@ def test_an_error_of_tensorflow_is_that_of_the_lost_worker(three):
 def test_the_good_end(three):
     ended = threading.Event()
 
-    def finish(one: Group) -> bool:
-        if one.number == 0:
+    def finish(group: Group) -> bool:
+        if group.number == 0:
             time.sleep(0.1)
             ended.set()
-        one.finish()
-        if one.number == 0:
-            one.__exit__(None, None, None)
+        group.finish()
+        if group.number == 0:
+            group.__exit__(None, None, None)
         return ended.is_set()
 
     assert on_all(three, finish) == [True] * 3
-    assert [one._lost for one in three] == [None] * 3
+    assert [group._lost for group in three] == [None] * 3
 
 
 def test_what_one_does_after_the_good_end_keeps_no_other_one(three, monkeypatch):
@@ -205,12 +205,12 @@ def test_a_message_may_take_longer_than_a_worker_may_be_silent(monkeypatch):
 
 
 def refusals(*all_workers: Workers, seconds: float = 1.0) -> list[str]:
-    found = []
+    messages = []
     for future in start(*all_workers, seconds=seconds):
         with pytest.raises(RunError) as raised:
             future.result()
-        found.append(str(raised.value))
-    return found
+        messages.append(str(raised.value))
+    return messages
 
 
 def test_one_that_does_not_come(monkeypatch):
@@ -293,9 +293,9 @@ def test_strangers_at_the_port_are_passed_over():
             stranger.sendall(words)
     (second,) = start(Workers(addresses, 1))
     met = [first.result(), second.result()]
-    assert on_all(met, lambda one: one.sum([1])) == [[2]] * 2
-    for one in met:
-        one.__exit__(None, None, None)
+    assert on_all(met, lambda group: group.sum([1])) == [[2]] * 2
+    for group in met:
+        group.__exit__(None, None, None)
 
 
 def test_who_answers_in_the_place_of_worker_0():

@@ -86,9 +86,9 @@ def start(folder: Path, cache: str, *words: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[dict, str]:
-    out, said = process.communicate(timeout=500)
-    assert process.returncode == 0, said
-    return json.loads(out), said
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err
+    return json.loads(out), err
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
@@ -97,22 +97,22 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
         ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[1:]
     rows = [line.split(None, 2) for line in listed]
-    below, found = {process.pid}, []
+    below, pids = {process.pid}, []
     for pid, parent, words in sorted(rows, key=lambda row: int(row[0])):
         if int(parent) in below:
             below.add(int(pid))
             if re.match(r"ray::RayWorker", words):
-                found.append(int(pid))
-    return found
+                pids.append(int(pid))
+    return pids
 
 
 @pytest.mark.slow
 def test_two_workers_compute_the_rows_of_one_process(folder: Path):
     pytest.importorskip("ray")
-    one, _ = finish(start(folder, "one"))
-    two, said = finish(start(folder, "two", "--on", "ray", "--ray-workers", "2"))
-    assert one["computed"] == two["computed"] == {"block4_pool": 375, "block5_pool": 375}
-    assert "Ray: 2 workers of 1 thread on 1 node\n" in said
+    plain, _ = finish(start(folder, "one"))
+    on_ray, err = finish(start(folder, "two", "--on", "ray", "--ray-workers", "2"))
+    assert plain["computed"] == on_ray["computed"] == {"block4_pool": 375, "block5_pool": 375}
+    assert "Ray: 2 workers of 1 thread on 1 node\n" in err
     assert all_rows(folder / "two") == all_rows(folder / "one")
 
 

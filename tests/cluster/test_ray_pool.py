@@ -94,12 +94,12 @@ def compute(kill: Callable[[], object] = lambda: None, after: float = 0.0, **mor
 
 def processes_of(name: str) -> list[int]:
     """The processes with such a command line, as Ray names them."""
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             if name in path.read_bytes().decode("utf-8", "replace"):
-                found.append(int(path.parent.name))
-    return found
+                pids.append(int(path.parent.name))
+    return pids
 
 
 def end(pids: list[int]) -> None:
@@ -111,16 +111,16 @@ def end(pids: list[int]) -> None:
 @pytest.mark.parametrize("after", MOMENTS)
 def test_a_worker_that_is_killed_is_replaced(cluster, after: float, capsys):
     def kill() -> None:
-        while not (found := processes_of("ray::AddingWorker")):
+        while not (pids := processes_of("ray::AddingWorker")):
             time.sleep(0.01)
-        end(found[:1])
+        end(pids[:1])
 
     left = compute(kill, after)
-    said = capsys.readouterr().err
-    repeated = sum(int(number) for number in re.findall(r"; (\d+) batch(?:es)? repeated", said))
+    err = capsys.readouterr().err
+    repeated = sum(int(number) for number in re.findall(r"; (\d+) batch(?:es)? repeated", err))
     assert repeated <= 3
     # Near the end, or after it on a fast machine, a worker may have nothing left to do.
-    lost = said.count("a worker was lost")
+    lost = err.count("a worker was lost")
     assert lost == 1 or (lost == 0 and left <= ON_THE_WAY)
 
 
@@ -137,8 +137,8 @@ def test_a_node_that_is_killed_costs_what_its_worker_had(cluster, after: float, 
     finally:
         cluster.remove_node(node, allow_graceful=False)
         cluster.add_node(num_cpus=1)
-    said = capsys.readouterr().err
-    repeated = sum(int(number) for number in re.findall(r"; (\d+) batch(?:es)? repeated", said))
+    err = capsys.readouterr().err
+    repeated = sum(int(number) for number in re.findall(r"; (\d+) batch(?:es)? repeated", err))
     assert repeated <= 3
 
 
@@ -149,11 +149,11 @@ def below(command: int) -> list[int]:
         with suppress(OSError):
             status = path.read_text(encoding="utf-8", errors="replace")
             parents[int(path.parent.name)] = int(status.rpartition(")")[2].split()[1])
-    found, more = {command}, {command}
+    pids, more = {command}, {command}
     while more:
         more = {pid for pid, parent in parents.items() if parent in more}
-        found |= more
-    return sorted(found)
+        pids |= more
+    return sorted(pids)
 
 
 def test_workers_that_never_get_ready_are_an_error(cluster):

@@ -42,9 +42,9 @@ MOBILE = {"BASE": "MobileNetV2", "CUT": "block_16_project"}
 def addresses(count: int = 2) -> tuple[str, ...]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return tuple(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return tuple(f"127.0.0.1:{sock.getsockname()[1]}" for sock in sockets)
 
 
 def together(*plans: SimpleNamespace) -> list[str | None]:
@@ -133,8 +133,8 @@ def start_pair(folder: Path, out: str) -> list[subprocess.Popen[bytes]]:
 
 def end_pair(folder: Path, pair: list[subprocess.Popen[bytes]], out: str) -> None:
     for number, process in enumerate(pair):
-        said = folder / f"{out}-{number}.txt"
-        assert process.wait(timeout=900) == 0, said.read_text(encoding="utf-8")
+        log = folder / f"{out}-{number}.txt"
+        assert process.wait(timeout=900) == 0, log.read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -161,10 +161,10 @@ def test_two_workers_train_as_one_process_does(folder: Path, names, mixup):
         for name in ("one", "two")
     )
     assert len(first) == len(second) == 6
-    for expected, found in zip(first, second, strict=True):
+    for expected, actual in zip(first, second, strict=True):
         for key in ("loss", "val_loss"):
-            np.testing.assert_allclose(found[key], expected[key], rtol=1e-5)
-        assert found["val_accuracy"] == expected["val_accuracy"]
+            np.testing.assert_allclose(actual[key], expected[key], rtol=1e-5)
+        assert actual["val_accuracy"] == expected["val_accuracy"]
 
 
 @pytest.mark.slow
@@ -177,8 +177,8 @@ def test_a_killed_worker_ends_the_other_and_both_resume(folder: Path, stage, aft
     pair = start_pair(folder, "stopped")
     heard = folder / "stopped-0.txt"
     while True:
-        _, found, text = heard.read_text(encoding="utf-8").partition(f": {stage} (")
-        if found and f"  {after}  loss" in text:
+        _, separator, text = heard.read_text(encoding="utf-8").partition(f": {stage} (")
+        if separator and f"  {after}  loss" in text:
             break
         assert pair[0].poll() is None, heard.read_text(encoding="utf-8")
         time.sleep(0.05)

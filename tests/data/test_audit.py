@@ -108,11 +108,12 @@ FLAWS = {
 
 def test_flaws_of_single_photos(data: Path, config: Path):
     plant_flaws(data)
-    seen = findings_by_kind(config)
-    imbalance = seen.pop("imbalance")
+    findings = findings_by_kind(config)
+    imbalance = findings.pop("imbalance")
     assert imbalance.severity == "note"
     assert {
-        kind: (finding.severity, names(finding), finding.details) for kind, finding in seen.items()
+        kind: (finding.severity, names(finding), finding.details)
+        for kind, finding in findings.items()
     } == FLAWS
 
 
@@ -221,17 +222,17 @@ def test_copies_and_near_duplicates(data: Path, config: Path):
     save(train / "mirror.jpg", ImageOps.mirror(Image.open(data / "test/dogs/3.jpg")))
     checked = check_recipe(config)
     assert not checked.passed
-    seen = {finding.kind: finding for finding in checked.findings}
-    assert names(seen["duplicate across splits"]) == ["copy.jpg"]
-    near = seen["near-duplicate across splits"]
+    findings = {finding.kind: finding for finding in checked.findings}
+    assert names(findings["duplicate across splits"]) == ["copy.jpg"]
+    near = findings["near-duplicate across splits"]
     assert near.severity == "warning"
     assert dict(zip(names(near), near.details, strict=True)) == {
         "again.jpg": "like test/cats/1.jpg",
         "small.jpg": "like val/dogs/2.jpg",
         "mirror.jpg": "like test/dogs/3.jpg",
     }
-    seen = findings_by_kind(config, "data.duplicates=drop")
-    assert seen["duplicate across splits"].severity == "warning"
+    findings = findings_by_kind(config, "data.duplicates=drop")
+    assert findings["duplicate across splits"].severity == "warning"
 
 
 def test_a_copy_that_is_dropped_is_no_near_duplicate(data: Path, config: Path):
@@ -514,9 +515,9 @@ def test_seeded_leaks_among_real_photos(tmp_path: Path, write_recipe):
             save(target, ImageOps.mirror(image), quality=90)
         planted[kind].add(target.name)
     config = write_recipe(f"data: {{dir: {folder}}}\nbase: {{name: VGG16, weights: random}}\n")
-    seen = findings_by_kind(config)
-    assert set(names(seen["duplicate across splits"])) == planted["exact"]
-    near = set(names(seen["near-duplicate across splits"]))
+    findings = findings_by_kind(config)
+    assert set(names(findings["duplicate across splits"])) == planted["exact"]
+    near = set(names(findings["near-duplicate across splits"]))
     expected = planted["q60"] | planted["small"] | planted["mirror"]
     assert expected <= near
     assert len(near - expected) <= 2  # one in a thousand

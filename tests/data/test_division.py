@@ -55,10 +55,10 @@ def test_the_shares_leave_a_training_photo_and_may_be_nothing():
     assert count(groups, divide(groups, 0.6, 0.39))[0] == {"train": 1, "val": 1, "test": 1}
     assert count(groups, divide(groups, 0.9, 0))[0] == {"train": 1, "val": 2}
     assert count(groups, divide(groups, 0, 0))[0] == {"train": 3}
-    two = photos(2)
-    assert count(two, divide(two, 0, 0.2))[0] == {"train": 1, "test": 1}
-    one = photos(1)
-    assert count(one, divide(one, 0.6, 0.39))[0] == {"train": 1}
+    pair = photos(2)
+    assert count(pair, divide(pair, 0, 0.2))[0] == {"train": 1, "test": 1}
+    single = photos(1)
+    assert count(single, divide(single, 0.6, 0.39))[0] == {"train": 1}
 
 
 def test_test_has_the_lowest_hashes_and_val_the_highest():
@@ -116,13 +116,13 @@ def off_shares(groups: list[PhotoGroup], val: float, test: float) -> list[tuple[
     """For every class the number of its groups, and how many photos val or test are off."""
     numbers = Counter(label for group in groups for label in group.counts)
     off = []
-    for label, found in count(groups, divide(groups, val, test)).items():
-        total = found.total()
-        assert found["train"] > 0
+    for label, counts in count(groups, divide(groups, val, test)).items():
+        total = counts.total()
+        assert counts["train"] > 0
         if numbers[label] > 2:
-            assert found["val"] > 0
-            assert found["test"] > 0 or not test
-        differences = abs(found["val"] - val * total), abs(found["test"] - test * total)
+            assert counts["val"] > 0
+            assert counts["test"] > 0 or not test
+        differences = abs(counts["val"] - val * total), abs(counts["test"] - test * total)
         off.append((numbers[label], max(differences)))
     return off
 
@@ -183,9 +183,9 @@ def test_what_has_a_split_keeps_it_and_the_rest_fills_the_shares(
         second = divide(grown, val, test)
         assert {group.key: second[group.key] for group in kept} == first
         if all(sum(group.counts.values()) == 1 for group in groups):
-            for found in count(grown, second).values():
-                assert abs(found["val"] - val * found.total()) < 1.01
-                assert abs(found["test"] - test * found.total()) < 1.01
+            for counts in count(grown, second).values():
+                assert abs(counts["val"] - val * counts.total()) < 1.01
+                assert abs(counts["test"] - test * counts.total()) < 1.01
 
 
 def test_a_class_of_three_large_groups_has_one_in_each_split():
@@ -204,12 +204,12 @@ def test_few_groups_come_nearly_as_near_as_any_division_could():
         splits = divide(groups, 0.15, 0.15)
 
         def cost(chosen: Iterable[str], sizes: list[int] = sizes) -> tuple[int, float]:
-            found = Counter[str]()
+            totals = Counter[str]()
             for size, split in zip(sizes, chosen, strict=True):
-                found[split] += size
+                totals[split] += size
             shares = zip(SPLITS, (0.15, 0.7, 0.15), strict=True)
-            off = sum((found[split] - share * sum(sizes)) ** 2 for split, share in shares)
-            return sum(not found[split] for split in SPLITS), round(off, 6)
+            off = sum((totals[split] - share * sum(sizes)) ** 2 for split, share in shares)
+            return sum(not totals[split] for split in SPLITS), round(off, 6)
 
         lowest = min(map(cost, itertools.product(SPLITS, repeat=len(sizes))))
         mine = cost(splits[group.key] for group in groups)

@@ -61,14 +61,14 @@ def test_a_camera_raw_file_is_no_photo_to_rename(root: Path):
 def test_links_to_nothing(root: Path):
     for name in ("README", "horses", "cats/LICENSE", "cats/gone.jpg"):
         (root / name).symlink_to(root / "nowhere")
-    found = read_layout.read_folder_layout(root)
-    assert found.dangling == [root / "cats/gone.jpg"]
-    assert [str(finding.as_problem(root)) for finding in found.findings] == [
+    layout = read_layout.read_folder_layout(root)
+    assert layout.dangling == [root / "cats/gone.jpg"]
+    assert [str(finding.as_problem(root)) for finding in layout.findings] == [
         f"{root}: 2 links: ignored, a link to nothing: README, horses; "
         "repair it if it pointed to a class folder; otherwise delete it",
         f"{root}/cats/LICENSE: ignored, a link to nothing",
     ]
-    assert [finding.severity for finding in found.findings] == ["warning", "note"]
+    assert [finding.severity for finding in layout.findings] == ["warning", "note"]
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])

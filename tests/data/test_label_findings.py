@@ -30,26 +30,26 @@ def line(flaw: Finding) -> str:
      "unsorted"],
 )  # fmt: skip
 def test_words_for_no_label(name: str):
-    found = flaws("cats", "dogs", name)
-    assert line(found["no label"]) == (
+    findings = flaws("cats", "dogs", name)
+    assert line(findings["no label"]) == (
         f"PLACE: class folder '{name}': looks like a word for 'no label', but tlcli does not leave "
         "it out: 10 photos; it is a class like any other, unless you remove its photos from the "
         "data"
     )
-    assert found.keys() == {"no label"}
+    assert findings.keys() == {"no label"}
 
 
 def test_words_for_no_label_are_one_line():
-    found = flaws("cats", "misc", "nan", "null", "unknown", none=1)
-    assert line(found["no label"]) == (
+    findings = flaws("cats", "misc", "nan", "null", "unknown", none=1)
+    assert line(findings["no label"]) == (
         "PLACE: 5 class folders: looks like a word for 'no label', but tlcli does not leave it "
         "out: 'misc' (10 photos), 'nan' (10 photos), 'none' (1 photo) and 2 more; it is a class "
         "like any other, unless you remove its photos from the data"
     )
-    listed = found["no label"].as_dict(Path("ROOT"))
+    listed = findings["no label"].as_dict(Path("ROOT"))
     assert listed["count"] == 5
     assert listed["names"] == ["'misc'", "'nan'", "'none'", "'null'", "'unknown'"]
-    lines = [str(problem) for problem in found["no label"].as_problems(Path("ROOT"))]
+    lines = [str(problem) for problem in findings["no label"].as_problems(Path("ROOT"))]
     assert len(lines) == 5
     assert lines[4].startswith("PLACE: class folder 'unknown': looks like a word for 'no label'")
 
@@ -75,12 +75,12 @@ def test_names_that_are_no_words_for_no_label(names: tuple[str, ...]):
      ("STRASSE", "straße")],
 )  # fmt: skip
 def test_names_that_differ_in_nothing_that_is_seen(more: str, fewer: str):
-    found = flaws("other", **{more: 20, fewer: 3})
-    assert line(found["same name"]) == (
+    findings = flaws("other", **{more: 20, fewer: 3})
+    assert line(findings["same name"]) == (
         f"PLACE: class folder '{fewer}': has the name of another but for letter case, spaces or "
         f"accent encoding: like '{more}'; merge or rename them"
     )
-    assert (found.keys(), found["same name"].severity) == ({"same name"}, "error")
+    assert (findings.keys(), findings["same name"].severity) == ({"same name"}, "error")
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ def test_names_that_differ_in_nothing_that_is_seen(more: str, fewer: str):
      ("2", "2.0"), ("café", "cafe"), ("class_1", "class 1"), ("class-01", "class 01")],
 )  # fmt: skip
 def test_names_that_a_person_takes_for_the_same(more: str, fewer: str):
-    found = flaws("other", **{more: 20, fewer: 3})
-    assert line(found["similar name"]) == (
+    findings = flaws("other", **{more: 20, fewer: 3})
+    assert line(findings["similar name"]) == (
         f"PLACE: class folder '{fewer}': looks like the name of another, but tlcli does not merge "
         f"them: like '{more}'; if they are one class, give them one name"
     )
-    assert (found.keys(), found["similar name"].severity) == ({"similar name"}, "warning")
+    assert (findings.keys(), findings["similar name"].severity) == ({"similar name"}, "warning")
 
 
 @pytest.mark.parametrize("rare", ["retriver", "retreiver", "retrievers", "retrjever", "rretriever"])
@@ -116,10 +116,10 @@ def test_names_that_only_seem_alike(names: tuple[str, ...]):
 
 
 def test_every_name_is_in_one_finding_of_likeness():
-    found = flaws(Cat=30, cat=5, cats=3, dog=9, Dog=9)
-    assert found["same name"].names == ("'cat'", "'dog'")
-    assert found["same name"].details == ("like 'Cat'", "like 'Dog'")
-    assert (found["similar name"].names, found["similar name"].details) == (
+    findings = flaws(Cat=30, cat=5, cats=3, dog=9, Dog=9)
+    assert findings["same name"].names == ("'cat'", "'dog'")
+    assert findings["same name"].details == ("like 'Cat'", "like 'Dog'")
+    assert (findings["similar name"].names, findings["similar name"].details) == (
         ("'cats'",),
         ("like 'Cat'",),
     )

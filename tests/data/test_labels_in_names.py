@@ -17,7 +17,7 @@ def labels(*stems: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "expected"),
+    ("first", "second", "expected"),
     [
         ("cat.{}", "dog.{}", ["cat", "dog"]),
         ("Abyssinian_{}", "american_pit_bull_{}", ["Abyssinian", "american_pit_bull"]),
@@ -28,10 +28,10 @@ def labels(*stems: str) -> dict[str, str]:
         ("猫_{}", "犬_{}", ["犬", "猫"]),
     ],
 )
-def test_names_with_labels(one: str, other: str, expected: list[str]):
-    found = labels(*(name.format(number) for name in (one, other) for number in range(1, 5)))
-    assert sorted(set(found.values())) == expected
-    assert len(found) == 8
+def test_names_with_labels(first: str, second: str, expected: list[str]):
+    by_name = labels(*(name.format(number) for name in (first, second) for number in range(1, 5)))
+    assert sorted(set(by_name.values())) == expected
+    assert len(by_name) == 8
 
 
 @pytest.mark.parametrize(

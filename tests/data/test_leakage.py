@@ -99,12 +99,12 @@ def test_imbalance(sizes: tuple[int, int], severity: str | None):
         for name, size in zip("ab", sizes, strict=True)
         for n in range(size)
     ]
-    found = leakage.resolve_copies(
+    findings = leakage.resolve_copies(
         index(*photos, "val/b/1=v", "val/b/2=w", "val/a/3=u"), "error"
     ).findings
-    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    assert [finding.severity for finding in findings] == ([severity] if severity else [])
     if severity:
-        assert "always answering b is right for 66.7% of val" in found[0].message
+        assert "always answering b is right for 66.7% of val" in findings[0].message
 
 
 def test_nothing_is_found_in_sound_data():

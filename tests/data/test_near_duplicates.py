@@ -50,8 +50,8 @@ CHANGES = {
 def test_changed_copies_are_found_and_nothing_else(change):
     photos = [photo(seed) for seed in range(30)]
     changed = [change(photos[number]) for number in range(0, 30, 3)]
-    found = pairs(stack(*photos), stack(*changed))
-    assert found.tolist() == [[3 * number, number] for number in range(10)]
+    matches = pairs(stack(*photos), stack(*changed))
+    assert matches.tolist() == [[3 * number, number] for number in range(10)]
 
 
 def test_a_photo_turned_upside_down_is_another():
@@ -73,7 +73,7 @@ def test_the_bands_miss_no_pair(monkeypatch: pytest.MonkeyPatch):
     second[::2] = second[::2, :, ::-1]
     monkeypatch.setattr(near_duplicates, "_CHUNK", 100)
     monkeypatch.setattr(near_duplicates, "CORRELATION", 0.5)  # so that the bits decide
-    found = {(left, right) for right, left in pairs(second, first).tolist()}
+    matches = {(left, right) for right, left in pairs(second, first).tolist()}
     expected = set()
     bits = [_bits(values) for values in first]
     for right, whole in enumerate(second):
@@ -85,9 +85,9 @@ def test_the_bands_miss_no_pair(monkeypatch: pytest.MonkeyPatch):
                     expected.add((left, right))
     assert 200 < len(expected) < 400
     # A frequency right at the median may fall to either side of it in float32.
-    assert len({right for _, right in found} ^ {right for _, right in expected}) <= 2
-    assert len(found - expected) <= 2
-    assert len(found) == len({right for _, right in found}), "one partner is named for each"
+    assert len({right for _, right in matches} ^ {right for _, right in expected}) <= 2
+    assert len(matches - expected) <= 2
+    assert len(matches) == len({right for _, right in matches}), "one partner is named for each"
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
@@ -116,8 +116,8 @@ def test_copies_among_thousands_of_the_same_kind_are_all_found(
     scans = like_scans(4_000, rng)
     which = rng.choice(4_000, 60, replace=False)
     copies = np.clip(scans[which] + rng.integers(-2, 3, (60, SIDE, SIDE)), 0, 255).astype(np.uint8)
-    found = pairs(copies[:, :, ::-1] if mirrored else copies, scans)
-    assert found.tolist() == [[number, at] for number, at in enumerate(which.tolist())]
+    matches = pairs(copies[:, :, ::-1] if mirrored else copies, scans)
+    assert matches.tolist() == [[number, at] for number, at in enumerate(which.tolist())]
 
 
 @pytest.mark.parametrize("gather", [0, 64, 10**9], ids=["looked up", "either", "multiplied"])
@@ -125,15 +125,15 @@ def test_bands_and_blocks_find_the_same(gather: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(near_duplicates, "_GATHER", gather)
     monkeypatch.setattr(near_duplicates, "CORRELATION", 0.95)
     rng = np.random.default_rng(2)
-    one, other = (PreparedThumbnails(like_scans(number, rng)) for number in (300, 2_000))
-    found = []
+    first, second = (PreparedThumbnails(like_scans(number, rng)) for number in (300, 2_000))
+    matched = []
     for match in (near_duplicates._match_bands, near_duplicates._match_blocks):
-        partner = match(one.hashes, one.unit, other, np.full(300, -1))
-        found.append(partner >= 0)
-        near = np.bitwise_count(one.hashes ^ other.hashes[partner])
+        partner = match(first.hashes, first.unit, second, np.full(300, -1))
+        matched.append(partner >= 0)
+        near = np.bitwise_count(first.hashes ^ second.hashes[partner])
         assert np.all(near[partner >= 0] <= BITS)
-    assert 30 < found[0].sum() < 280
-    np.testing.assert_array_equal(*found)
+    assert 30 < matched[0].sum() < 280
+    np.testing.assert_array_equal(*matched)
 
 
 def test_frames_of_a_film_are_not_all_compared_with_each_other(monkeypatch: pytest.MonkeyPatch):
@@ -148,7 +148,7 @@ def test_frames_of_a_film_are_not_all_compared_with_each_other(monkeypatch: pyte
     monkeypatch.setattr(np, "bitwise_count", counting)
     noise = np.random.default_rng(0).integers(-2, 3, (3_000, SIDE, SIDE))
     frames = np.clip(stack(photo(3)) + noise, 0, 255).astype(np.uint8)
-    found = pairs(frames[:2_000], frames[2_000:])
-    np.testing.assert_array_equal(found[:, 0], np.arange(2_000))
+    matches = pairs(frames[:2_000], frames[2_000:])
+    np.testing.assert_array_equal(matches[:, 0], np.arange(2_000))
     assert max(compared) <= near_duplicates._ROWS * 20
     assert sum(compared) < 3 * 2_000 * 20, "not 2,000 times 1,000"

@@ -160,9 +160,9 @@ def test_an_address_in_a_table_that_leads_nowhere(store, cli, tmp_path: Path, wr
     rows += [("memory://bucket//y.png", "b")]
     table.write_text("".join(f"{path},{label}\n" for path, label in rows), encoding="utf-8")
     config = write_recipe(RECIPE.replace("SOURCE", f"csv: '{table}'"), "r.yaml")
-    said = cli("check", "-c", config, "--cache-dir", tmp_path / "cache").stderr
-    assert f"{table}:3: names memory://bucket//y.png, which has //, . or .. in its name" in said
-    assert "x.png" in said and "cannot be read" in said
+    err = cli("check", "-c", config, "--cache-dir", tmp_path / "cache").stderr
+    assert f"{table}:3: names memory://bucket//y.png, which has //, . or .. in its name" in err
+    assert "x.png" in err and "cannot be read" in err
 
 
 def test_damaged_photos_of_a_store_are_found_before_anything_is_computed(store, cli, write_recipe):
@@ -181,7 +181,7 @@ def test_everything_that_is_said_has_both_slashes(store, cli, tmp_path: Path, wr
     store.pipe("/bucket/photos/train/red/00.png", b"no photo")
     store.pipe("/bucket/photos/notes.txt", b"")
     store.pipe("/elsewhere/labels.csv", "\n".join(list_addresses(store)).encode())
-    said = {}
+    outputs = {}
     for name, source in (
         ("folder", "dir: 'memory://bucket/photos'"),
         ("table", "csv: 'memory://elsewhere/labels.csv'"),
@@ -190,14 +190,16 @@ def test_everything_that_is_said_has_both_slashes(store, cli, tmp_path: Path, wr
         config = write_recipe(RECIPE.replace("SOURCE", source), f"{name}.yaml")
         for words in ((), ("--all",), ("--json",), ("--fix-list", tmp_path / f"{name}.txt")):
             done = cli("check", "-c", config, *words)
-            said[name, *words[:1]] = done.stdout + done.stderr
+            outputs[name, *words[:1]] = done.stdout + done.stderr
     store.rm("/elsewhere", recursive=True)
-    assert not any(ONE_SLASH.search(text) for text in said.values())
+    assert not any(ONE_SLASH.search(text) for text in outputs.values())
     red = "memory://bucket/photos/train/red/00.png"
-    assert f"error: {red}: cannot be decoded: not an image" in said["folder",]
-    assert f"error: {red}: cannot be decoded: not an image" in said["table", "--all"]
-    assert f'"{red}"' in said["table", "--json"]
-    assert "error: memory://elsewhere/nothing.csv: no such table; check the path\n" in said["gone",]
+    assert f"error: {red}: cannot be decoded: not an image" in outputs["folder",]
+    assert f"error: {red}: cannot be decoded: not an image" in outputs["table", "--all"]
+    assert f'"{red}"' in outputs["table", "--json"]
+    assert (
+        "error: memory://elsewhere/nothing.csv: no such table; check the path\n" in outputs["gone",]
+    )
     assert (tmp_path / "folder.txt").read_text("utf-8").endswith("\ntrain/red/00.png\n")
     assert (tmp_path / "table.txt").read_text("utf-8").endswith(f"\n{red}\n")
     # What a program catches has the same words.

@@ -207,10 +207,10 @@ def test_classes_of_different_sizes_are_told_and_stand_in_the_recipe(photos: Pat
     for path in sorted((photos / "train" / "red").iterdir())[3:]:
         path.unlink()
     text = start(photos).read_text()
-    told = " ".join(capsys.readouterr().err.split())
+    err = " ".join(capsys.readouterr().err.split())
     sizes = "blue has 2.7 times as many training photos as red (8 and 3)"
-    assert f"{photos}: {sizes}; always answering blue is right for 33.3% of test" in told
-    assert "with class_weights: balanced, a photo of red counts 2.7 times as much as one" in told
+    assert f"{photos}: {sizes}; always answering blue is right for 33.3% of test" in err
+    assert "with class_weights: balanced, a photo of red counts 2.7 times as much as one" in err
     comment = text[text.index("# blue has") : text.index("stages:")]
     assert comment.startswith(f"# {sizes}; always")
     assert all(line.startswith("# ") for line in comment.splitlines())

@@ -101,7 +101,7 @@ def test_names_of_the_recipe_that_the_table_has_not(
 
 
 @pytest.mark.parametrize(
-    ("text", "found", "mapping"),
+    ("text", "names", "mapping"),
     [
         ("id,breed\n000bec,boston_bull\n001513,dingo\n", "id,breed", "{path: id, label: breed}"),
         ("id,breed\na.jpg,pug\nb.jpg,pug\n", "id,breed", "{path: id, label: breed}"),
@@ -116,9 +116,9 @@ def test_names_of_the_recipe_that_the_table_has_not(
         ("sep=;\nid;breed\na.jpg;pug\nb.jpg;pug\n", "id,breed", "{path: id, label: breed}"),
     ],
 )  # fmt: skip
-def test_a_first_line_of_other_names(tmp_path: Path, text: str, found: str, mapping: str):
+def test_a_first_line_of_other_names(tmp_path: Path, text: str, names: str, mapping: str):
     assert refusal(write(tmp_path, text)) == [
-        f"TABLE:1: names columns, but not path and label (found '{found}'); "
+        f"TABLE:1: names columns, but not path and label (found '{names}'); "
         f"say in the recipe which is which: data.columns: {mapping}"
     ]
 

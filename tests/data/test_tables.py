@@ -286,7 +286,7 @@ def test_a_group_stays_together(tmp_path: Path):
         expected = ["test"] * 6 + ["train"] * 18 + ["val"] * 6
         assert [groups[group] for group in row] == expected
     assert len(splits) == 60
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(of_group) == 1 for of_group in splits.values())
     assert leakage.resolve_copies(index, "error").findings == ()
 
 

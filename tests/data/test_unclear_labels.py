@@ -23,8 +23,8 @@ def flaws(*labels: str, photos: int = 10) -> dict[str, Finding]:
 
 
 def several(*labels: str) -> list[str]:
-    found = flaws(*labels)
-    return [name.strip("'") for name in found["several labels"].names] if found else []
+    findings = flaws(*labels)
+    return [name.strip("'") for name in findings["several labels"].names] if findings else []
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_several_labels_are_one_line():
     ],
 )
 def test_numbers_to_predict(labels: list[str], photos: int, severity: str):
-    found = flaws(*labels, photos=photos)
-    assert found.keys() == {"numbers to predict"}
-    assert found["numbers to predict"].severity == severity
+    findings = flaws(*labels, photos=photos)
+    assert findings.keys() == {"numbers to predict"}
+    assert findings["numbers to predict"].severity == severity
     first = ", ".join(f"'{label}'" for label in sorted(labels)[:3])
-    assert str(found["numbers to predict"].as_problem(Path("ROOT"))) == (
+    assert str(findings["numbers to predict"].as_problem(Path("ROOT"))) == (
         f"t.csv: {len(labels)} labels look like numbers to predict ({first}, ...), but tlcli takes "
         "each for a class of its own and does not know which are near to each other; put them "
         "into a few ranges with names, such as low and high: tlcli does no regression"

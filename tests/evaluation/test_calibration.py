@@ -55,17 +55,17 @@ def test_what_is_in_force_for_a_run_is_said(tmp_path, capsys):
         return calibration, capsys.readouterr().err
 
     again = f"`tlcli evaluate --run {tmp_path} --calibrate`"
-    none, said = lines()
+    none, err = lines()
     assert none.temperature is None
-    assert said == f"{tmp_path}: not calibrated, as tlcli 0.1.0 left it; {again} does it\n"
+    assert err == f"{tmp_path}: not calibrated, as tlcli 0.1.0 left it; {again} does it\n"
     write_calibration_record(run, CalibrationRecord(temperature=None, fitted_on="logits"))
-    none, said = lines()
+    none, err = lines()
     assert none.temperature is None
-    assert said == f"{tmp_path}: not calibrated: it had no validation photos\n"
+    assert err == f"{tmp_path}: not calibrated: it had no validation photos\n"
     files.write_json(run.file(directory.CALIBRATION), {"temperature": 1.5, "val": {"n": 3}})
-    old, said = lines()
+    old, err = lines()
     assert old.temperature == 1.5
-    assert said == (
+    assert err == (
         f"{tmp_path}: calibrated by tlcli 0.1.0, from probabilities that were cut off; "
         f"{again} does it from logits\n"
     )

@@ -65,10 +65,10 @@ def test_both_engines_give_the_same_answers(cli, trained):
     keras = jsonl(cli("predict", *words, "--engine", "keras"))
     assert len(quick) == 36
     assert any(line.get("seen_in_training") for line in quick)
-    for ours, theirs in zip(quick, keras, strict=True):
-        assert ours.keys() == theirs.keys()
-        assert (ours["path"], ours["label"]) == (theirs["path"], theirs["label"])
-        for mine, other in zip(ours["top"], theirs["top"], strict=True):
+    for answer, expected in zip(quick, keras, strict=True):
+        assert answer.keys() == expected.keys()
+        assert (answer["path"], answer["label"]) == (expected["path"], expected["label"])
+        for mine, other in zip(answer["top"], expected["top"], strict=True):
             assert mine["label"] == other["label"]
             assert mine["probability"] == pytest.approx(other["probability"], abs=1e-5)
             assert mine["log_odds"] == pytest.approx(other["log_odds"], abs=1e-4)
@@ -80,8 +80,8 @@ def test_logits_and_views_are_the_same(trained):
     assert (quick.engine.name, keras.engine.name) == ("instant", "keras")
     pixels = np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype(np.float32)
     for count in (5, 1, 3):  # another batch each time
-        ours, theirs = quick.logits(pixels[:count]), keras.logits(pixels[:count])
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        actual, expected = quick.logits(pixels[:count]), keras.logits(pixels[:count])
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
     digests = ["1f" * 32, "2e" * 32, "3d" * 32]
     np.testing.assert_allclose(
         quick.tta_probabilities(pixels[:3], digests, 1),

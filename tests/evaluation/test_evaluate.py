@@ -261,9 +261,9 @@ def test_the_command(run: Run, cli):
     assert f"{right} right; 95% interval {low:.4f} to {high:.4f} (Wilson)" in done.stdout
     assert "test: 6 photos of 3 classes" in done.stdout
     assert "unsure below " in done.stdout
-    *said, following = done.stderr.splitlines()
-    assert f"written: {run.path}/evaluation-test.json" in said
-    assert sum(line.startswith("It classifies ") for line in said) == 1
+    *messages, following = done.stderr.splitlines()
+    assert f"written: {run.path}/evaluation-test.json" in messages
+    assert sum(line.startswith("It classifies ") for line in messages) == 1
     assert following.startswith("next: tlcli report --explain --run ")
     again = cli("evaluate", "--run", run.path, "--json")
     assert json.loads(again.stdout) == value

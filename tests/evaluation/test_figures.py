@@ -156,7 +156,7 @@ def test_any_name_can_be_drawn(name: str, tmp_path: Path):
         assert path.stat().st_size > 500
     svg = path.read_text(encoding="utf-8")
     assert "<script" not in svg
-    assert [one.name for one in sorted(tmp_path.iterdir())] == ["picture.png", "picture.svg"]
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["picture.png", "picture.svg"]
 
 
 @pytest.mark.skipif(not has_korean_font(), reason="no font with Korean letters is installed")

@@ -127,10 +127,10 @@ def test_all_numbers_are_those_of_the_calibrated_probabilities():
         "log_loss": own.log_loss, "brier": own.brier, "ece": own.ece
     }  # fmt: skip
     assert scores.reliability.uncalibrated_bins == own.reliability.bins
-    for found, expected in zip(
+    for actual, expected in zip(
         scores.reliability.bins, calibration.reliability_bins(tempered, labels), strict=True
     ):
-        assert found.model_dump() == pytest.approx(expected.model_dump())
+        assert actual.model_dump() == pytest.approx(expected.model_dump())
     abstaining = scores.abstaining
     assert abstaining is not None
     assert (abstaining.probability, abstaining.target_precision) == (threshold.probability, 0.95)

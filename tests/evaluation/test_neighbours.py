@@ -239,6 +239,6 @@ def test_a_file_from_before_square_roots_is_compared_by_features_as_they_are(tmp
     assert record.pop("rooted") is True
     earlier["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
     np.savez(path, **earlier)
-    found = read_neighbours(path, model, 3).searchable().search(rows[15:], 1)
+    nearest = read_neighbours(path, model, 3).searchable().search(rows[15:], 1)
     truth, _ = NearestNeighbors().fit(plain[:15].astype(float)).kneighbors(plain[15:], 1)
-    np.testing.assert_allclose(found.distances, truth, atol=2e-3)
+    np.testing.assert_allclose(nearest.distances, truth, atol=2e-3)

@@ -249,10 +249,10 @@ def test_the_folder_is_what_it_is(model, photos, cli, tmp_path):
     quiet = cli("predict", folder, "--format", "json")
     for name in ("notes.txt", "sizes.csv"):
         (folder / name).write_text("x")
-    said = cli("predict", folder, "--format", "json")
-    assert said.stdout == quiet.stdout
-    assert (quiet.exit_code, said.exit_code) == (0, 0)
-    passed_over, *others = said.stderr.splitlines()
+    warned = cli("predict", folder, "--format", "json")
+    assert warned.stdout == quiet.stdout
+    assert (quiet.exit_code, warned.exit_code) == (0, 0)
+    passed_over, *others = warned.stderr.splitlines()
     assert passed_over == (
         f"warning: {folder}: 2 files: ignored, without an image extension: notes.txt, sizes.csv; "
         "photos need a file extension such as .jpg"

@@ -136,7 +136,7 @@ def test_unknown_photos_are_marked_and_counted(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    ("seen", "warning"),
+    ("in_training", "warning"),
     [
         ([True], "warning: 0.jpg: the photo was in the training set of the run; "),
         ([False, True], "warning: 1.jpg: 1 of 2 photos was in the training set of the run; "),
@@ -144,11 +144,11 @@ def test_unknown_photos_are_marked_and_counted(capsys: pytest.CaptureFixture[str
     ],
 )
 def test_photos_of_the_training_set_are_warned_of(
-    seen: list[bool], warning: str, capsys: pytest.CaptureFixture[str]
+    in_training: list[bool], warning: str, capsys: pytest.CaptureFixture[str]
 ):
     predictions = [
         StandIn(f"{number}.jpg", (("cat", 1.0),), seen_in_training=value)
-        for number, value in enumerate(seen)
+        for number, value in enumerate(in_training)
     ]
     assert print_predictions(predictions, "jsonl", ("cat",)) == 0  # type: ignore[arg-type]
     err = capsys.readouterr().err

@@ -124,11 +124,11 @@ def test_every_command_gives_the_same_calibrated_numbers_in_the_order_of_the_log
         expected = dict(zip(paths, truth.tolist(), strict=True))
         order = sorted(paths, key=dict(zip(paths, sureness(logits / temperature), strict=True)).get)
         numbers = every_number(trained, paths, cli, *options)
-        for source, found in numbers.items():
-            assert {path: values[0] for path, values in found.items()} == pytest.approx(
+        for source, by_path in numbers.items():
+            assert {path: values[0] for path, values in by_path.items()} == pytest.approx(
                 expected, abs=1e-6
             ), source
-            odds = [found[path][1] for path in order]
+            odds = [by_path[path][1] for path in order]
             if source != "explain":
                 assert all(low < high for low, high in pairwise(odds)), source
     assert cli("predict", *paths, "--format", "json").stdout == before, "evaluate changes nothing"

@@ -67,8 +67,8 @@ def test_distances_and_areas_are_those_of_plain_libraries(cli, run: Run, instant
     def nearest(features, among):
         return np.linalg.norm(features[:, None] - among[None], axis=2).min(axis=1)
 
-    def area(one, other):
-        return roc_auc_score([1] * len(one) + [0] * len(other), [*one, *other])
+    def area(positives, negatives):
+        return roc_auc_score([1] * len(positives) + [0] * len(negatives), [*positives, *negatives])
 
     (measured,) = record["foreign"]
     assert (measured["n"], record["n"]) == (5, len(test))

@@ -20,18 +20,18 @@ def test_heat_lands_where_the_network_saw_it(resize, size):
     down, across = height // 2 - height // 8, width // 2 + width // 10
     photo[down - 3 : down + 3, across - 3 : across + 3] = 255
     pixel_settings = PixelSettings(64, 64, resize)
-    seen = decode.fit(Image.fromarray(photo).convert("RGB"), 64, 64, resize)
-    laid, _ = heatmap.stretch_to_photo(np.float32(seen)[:, :, 0] / 255, size, pixel_settings)
+    fitted = decode.fit(Image.fromarray(photo).convert("RGB"), 64, 64, resize)
+    laid, _ = heatmap.stretch_to_photo(np.float32(fitted)[:, :, 0] / 255, size, pixel_settings)
     rows, columns = np.mgrid[:height, :width] + 0.5
     assert (laid * rows).sum() / laid.sum() == pytest.approx(down, abs=1)
     assert (laid * columns).sum() / laid.sum() == pytest.approx(across, abs=1)
 
 
 def test_a_coarse_grid_covers_the_photo_evenly():
-    laid, seen = heatmap.stretch_to_photo(
+    laid, visible = heatmap.stretch_to_photo(
         np.array([[0, 0], [0, 1]], np.float32), (40, 20), PixelSettings(32, 32, "squash")
     )
-    assert laid.shape == (20, 40) and seen.all()
+    assert laid.shape == (20, 40) and visible.all()
     assert laid[-1, -1] == 1 and laid[0, 0] == 0
     assert laid[10:, 20:].mean() > 3 * laid[:10, 20:].mean()
 
@@ -39,9 +39,11 @@ def test_a_coarse_grid_covers_the_photo_evenly():
 def test_what_a_crop_leaves_out_is_dark_and_cold():
     photo = Image.new("RGB", (90, 30), (200, 100, 50))
     pixel_settings = PixelSettings(32, 32, "crop")
-    laid, seen = heatmap.stretch_to_photo(np.ones((4, 4), np.float32), photo.size, pixel_settings)
-    assert seen.sum() == 30 * 30 and not seen[:, :30].any() and not seen[:, 60:].any()
-    assert not laid[~seen].any()
+    laid, visible = heatmap.stretch_to_photo(
+        np.ones((4, 4), np.float32), photo.size, pixel_settings
+    )
+    assert visible.sum() == 30 * 30 and not visible[:, :30].any() and not visible[:, 60:].any()
+    assert not laid[~visible].any()
     pixels = np.asarray(heatmap.overlay_heat(photo, np.zeros((4, 4), np.float32), pixel_settings))
     assert pixels[15, 5].tolist() == [70, 35, 18]
     assert pixels[15, 45].tolist() == [200, 100, 50]

@@ -179,11 +179,11 @@ def test_the_program_needs_the_runtime_alone_and_prints_what_predict_prints(
         env={**os.environ, "PYTHONPATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    ours = [json.loads(line) for line in done.stdout.splitlines()]
-    theirs = [json.loads(line) for line in expected.stdout.splitlines()]
-    assert len(ours) == 28
-    assert ours[-1]["unknown"], "photos of noise are known"
-    for mine, other in zip(ours, theirs, strict=True):
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    predicted = [json.loads(line) for line in expected.stdout.splitlines()]
+    assert len(printed) == 28
+    assert printed[-1]["unknown"], "photos of noise are known"
+    for mine, other in zip(printed, predicted, strict=True):
         other.pop("seen_in_training", None)
         assert mine.keys() == other.keys()
         assert (mine["path"], mine["label"]) == (other["path"], other["label"])

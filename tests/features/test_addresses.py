@@ -69,11 +69,15 @@ def test_a_setting_that_changes_rows_changes_their_address(loaded, tmp_path, ove
 
 def test_settings_of_views_change_the_keys_of_views_alone(loaded):
     digest = "ab" * 32
-    one, other = loaded(), loaded("augment.rotation_range=30")
-    assert addresses.row_key(one.augment, digest, 0) == addresses.row_key(other.augment, digest, 0)
-    assert addresses.row_key(one.augment, digest, 1) != addresses.row_key(other.augment, digest, 1)
+    plain, rotated = loaded(), loaded("augment.rotation_range=30")
+    assert addresses.row_key(plain.augment, digest, 0) == addresses.row_key(
+        rotated.augment, digest, 0
+    )
+    assert addresses.row_key(plain.augment, digest, 1) != addresses.row_key(
+        rotated.augment, digest, 1
+    )
     more = loaded("augment.views=7", "seed=9")
-    assert addresses.row_key(one.augment, digest, 1) == addresses.row_key(more.augment, digest, 1)
+    assert addresses.row_key(plain.augment, digest, 1) == addresses.row_key(more.augment, digest, 1)
 
 
 def test_views_that_probability_leaves_alone_have_the_row_of_their_photo(loaded):
@@ -132,8 +136,8 @@ def test_rows_of_mixed_precision_that_0_1_0_has_stored_are_used(loaded, tmp_path
         assert opened.rows[names[1]].dtype == number_type("bfloat16")
         x = np.random.default_rng(0).uniform(0, 255, (2, *chosen.base.image_size, 3))
         values = compile_forward(net.trunk(names), 2)(x.astype(np.float32))
-        for name, one in zip(names, values, strict=True):
+        for name, output in zip(names, values, strict=True):
             keys = [("ab" * 32, str(number)) for number in range(2)]
-            opened.rows[name].append(keys, one)
+            opened.rows[name].append(keys, output)
             kept = opened.rows[name].read(opened.rows[name].locate(keys), [0, 1])
-            assert (kept.astype("f4") == one.astype("f4")).all()
+            assert (kept.astype("f4") == output.astype("f4")).all()

@@ -354,9 +354,9 @@ def test_views_in_the_store_are_those_of_augment(network, loaded, photos, tmp_pa
         chosen.augment, np.stack([photo] * 3), [first.digest] * 3, [0, 1, 2]
     )
     expected = network.base(pixels, training=False).numpy()
-    found = rows_of(chosen, rows[TOP], views)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    assert np.abs(found[1] - found[0]).max() > 1e-3
+    actual = rows_of(chosen, rows[TOP], views)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+    assert np.abs(actual[1] - actual[0]).max() > 1e-3
 
 
 def test_the_store_lists_and_forgets(network, loaded, photos, tmp_path, open_rows):

@@ -36,9 +36,9 @@ def prune(*arguments, **conditions) -> str:
 
 
 def verify(folder: Path) -> tuple[str, int]:
-    found = store_upkeep.verify_store(folder)
-    assert found.intact == (found.damaged + found.lost == 0)
-    return found.text(), found.damaged + found.lost
+    result = store_upkeep.verify_store(folder)
+    assert result.intact == (result.damaged + result.lost == 0)
+    return result.text(), result.damaged + result.lost
 
 
 def test_listing_and_removing(tmp_path: Path):
@@ -175,9 +175,9 @@ def test_a_hostile_record_is_listed_as_damaged_and_makes_no_folder(
         text = json.dumps({**json.loads((path / "trunk.json").read_text()), **json.loads(text)})
     (path / "trunk.json").write_text(text)
     before = {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")}
-    told, (entry,) = store_table(store_folder, tmp_path / "home")
+    table, (entry,) = store_table(store_folder, tmp_path / "home")
     assert (entry["base"], entry["boundary"], entry["rows"]) == (path.name, "damaged", 2)
-    assert "damaged" in told
+    assert "damaged" in table
     assert verify(store_folder)[1] == 1
     assert "its trunk.json is damaged" in capsys.readouterr().err
     assert {file: file.is_dir() or file.read_bytes() for file in tmp_path.rglob("*")} == before
@@ -216,8 +216,8 @@ def test_links_in_a_store_are_not_followed(tmp_path: Path):
 
 
 def test_a_folder_of_somebody_else_in_the_store_is_neither_changed_nor_removed(tmp_path: Path):
-    store_folder, theirs = tmp_path / "store", tmp_path / "theirs"
-    path = fill(theirs, "VGG16", 2)
+    store_folder, foreign = tmp_path / "store", tmp_path / "theirs"
+    path = fill(foreign, "VGG16", 2)
     store_folder.mkdir()
     (store_folder / path.name).symlink_to(path)
     assert store_table(store_folder, tmp_path / "home")[1] == []
@@ -238,8 +238,8 @@ def test_check_results_are_pruned_too(tmp_path: Path, monkeypatch: pytest.Monkey
             memory.store_inspections({f"{n:064}": audit_cache.Inspection(thumbnail=b"x" * 256)
                                for n in range(number)})  # fmt: skip
     before = audit_cache.cache_bytes(tmp_path)
-    said = prune(features, tmp_path, unused_days=30)
-    assert said.startswith("removed 0 rows, 0 B; and check results of 900 photos, ")
+    message = prune(features, tmp_path, unused_days=30)
+    assert message.startswith("removed 0 rows, 0 B; and check results of 900 photos, ")
     assert audit_cache.cache_bytes(tmp_path) < before / 4
     assert prune(features, tmp_path, unused_days=30) == "removed 0 rows, 0 B"
     with audit_cache.AuditCache(tmp_path) as memory:

@@ -73,8 +73,8 @@ def test_damaged_rows_are_left_out_and_named(store, tmp_path: Path, capsys):
     assert (report.added, report.damaged) == (2, 1)
     assert not report.is_complete
     (trunk,) = files.features_folder(cache).iterdir()
-    said = f"warning: {trunk}: the row of photo {key(3)[0][:16]}, view 0, is damaged"
-    assert f"{said}; it is left out; extract it again" in capsys.readouterr().err
+    warning = f"warning: {trunk}: the row of photo {key(3)[0][:16]}, view 0, is damaged"
+    assert f"{warning}; it is left out; extract it again" in capsys.readouterr().err
     assert not opened(tmp_path / "all").locate(keys(3)).present.any()
     assert opened(tmp_path / "all").damaged() == []
 
@@ -85,10 +85,10 @@ def test_many_damaged_rows_are_counted(store, tmp_path: Path, capsys):
     content = shard.read_bytes()
     shard.write_bytes(content[:-2000] + bytes(2000))
     report = merge_stores(tmp_path / "all", [cache])
-    said = capsys.readouterr().err.splitlines()
+    messages = capsys.readouterr().err.splitlines()
     assert (report.added, report.damaged) == (0, 20)
-    assert len(said) == 6
-    assert "15 more rows damaged; left out; extract them again" in said[-1]
+    assert len(messages) == 6
+    assert "15 more rows damaged; left out; extract them again" in messages[-1]
 
 
 def test_rows_with_other_bits_do_not_replace_those_that_are_there(store, tmp_path: Path, capsys):

@@ -144,16 +144,16 @@ def test_preprocessing_is_that_of_keras(base: bases.PretrainedBase) -> None:
     pixels = keras.Input((16, 16, 3))
     # Keras 3.13 refuses a model without a layer, as it is where a base takes pixels as they are.
     preprocessed = keras.layers.Identity()(base.preprocess(pixels))
-    ours = keras.Model(pixels, preprocessed)(photo).numpy()
+    actual = keras.Model(pixels, preprocessed)(photo).numpy()
     expected = keras_module(base.name).preprocess_input(photo.copy())
     if base.convention == "efficientnet":
         # Its own scaling comes inside the network: as far as its Normalization, which holds the
         # deviation as if it were a variance, and the result of the whole is known.
         mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-        ours = (ours / 255 - mean) / np.sqrt(deviation)
+        actual = (actual / 255 - mean) / np.sqrt(deviation)
         expected = (expected / 255 - mean) / deviation
     span = expected.max() - expected.min()
-    assert np.abs(ours - expected).max() <= 1e-6 * span
+    assert np.abs(actual - expected).max() <= 1e-6 * span
 
 
 def test_preprocessing_stays_in_float32() -> None:
@@ -184,12 +184,12 @@ def test_efficientnet_is_the_network_keras_builds_for_its_imagenet_weights(
     source.save_weights(file)
     module = keras_module("EfficientNetB0")
     monkeypatch.setattr(module.file_utils, "get_file", lambda *_, **__: str(file))
-    theirs = keras.applications.EfficientNetB0(include_top=False, input_shape=(40, 40, 3))
-    ours = BASES["EfficientNetB0"].build((40, 40))
-    ours.load_weights(file)
+    original = keras.applications.EfficientNetB0(include_top=False, input_shape=(40, 40, 3))
+    network = BASES["EfficientNetB0"].build((40, 40))
+    network.load_weights(file)
     photo = generator.uniform(0, 255, (2, 40, 40, 3)).astype("float32")
-    expected = theirs(photo, training=False).numpy()
-    difference = np.abs(ours(photo, training=False).numpy() - expected).max()
+    expected = original(photo, training=False).numpy()
+    difference = np.abs(network(photo, training=False).numpy() - expected).max()
     assert difference < 1e-5 * np.abs(expected).max()
 
 

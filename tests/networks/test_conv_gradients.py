@@ -44,8 +44,8 @@ def test_the_gradients_are_tensorflows(kernel, side):
     model = keras.Sequential([keras.Input(x.shape[1:]), layer, keras.layers.Conv2D(2, 1)])
     expected = gradients(model, x, fast=False)
     actual = gradients(model, x, fast=True)
-    for theirs, ours in zip(expected, actual, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+    for right, value in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(value, right, rtol=1e-4, atol=1e-4 * np.abs(right).max())
 
 
 def test_without_padding_a_kernel_of_one_place_is_like_one_with_it():
@@ -61,8 +61,8 @@ def test_without_padding_a_kernel_of_one_place_is_like_one_with_it():
     x = tf.random.stateless_normal((3, 5, 6, 4), seed=(1, 2))
     expected = gradients(model, x, fast=False)
     actual = gradients(model, x, fast=True, pointwise=True)
-    for theirs, ours in zip(expected, actual, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+    for right, value in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(value, right, rtol=1e-4, atol=1e-4 * np.abs(right).max())
     for pointwise in (False, True):
         with forward_convolutions(model.layers, pointwise=pointwise):
             changed = ["convolution_op" in vars(layer) for layer in model.layers]

@@ -58,10 +58,10 @@ def test_outputs_stay_and_gradients_are_those_of_float32(kind, options):
     plain, expected = differentiate(narrow), differentiate(exact)
     with fast_gradients([narrow], (), wide_depthwise=True, pointwise=True):
         assert "call" in vars(narrow)
-        found = differentiate(narrow)
+        actual = differentiate(narrow)
     assert "call" not in vars(narrow)
-    np.testing.assert_array_equal(found[0], plain[0])
-    for value, other, right in zip(found, plain, expected, strict=True):
+    np.testing.assert_array_equal(actual[0], plain[0])
+    for value, other, right in zip(actual, plain, expected, strict=True):
         scale = np.linalg.norm(right)
         assert np.linalg.norm(value - right) < 0.01 * scale
         assert np.linalg.norm(value - right) < 1.1 * np.linalg.norm(other - right)

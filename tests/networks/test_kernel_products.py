@@ -34,9 +34,9 @@ KINDS = [
 ]  # fmt: skip
 
 
-def relative(found, expected) -> float:
-    found, expected = (np.asarray(tf.cast(each, tf.float64)) for each in (found, expected))
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+def relative(actual, expected) -> float:
+    actual, expected = (np.asarray(tf.cast(each, tf.float64)) for each in (actual, expected))
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.parametrize(("size", "stride", "padding"), KINDS)
@@ -57,8 +57,11 @@ def test_the_gradient_is_tensorflows(size, stride: int, padding: str, side: int)
     half = [tf.cast(each, tf.bfloat16) for each in (x, upstream)]
     rounded = kernel_gradient(*half, size, stride, padding)
     assert rounded.dtype == tf.bfloat16
-    error, theirs = relative(rounded, own["float32"]), relative(own["bfloat16"], own["float32"])
-    assert error < max(1.2 * theirs, 5e-3)
+    error, plain_error = (
+        relative(rounded, own["float32"]),
+        relative(own["bfloat16"], own["float32"]),
+    )
+    assert error < max(1.2 * plain_error, 5e-3)
 
 
 def build(precision: str = "float32") -> Network:
@@ -94,17 +97,17 @@ def test_a_tail_trains_as_plain_keras_trains_it():
         optimizer.apply(tape.gradient(total, variables), variables)
         return total
 
-    expected, found = [], []
+    expected, actual = [], []
     names = {f"block5_conv{number}" for number in (1, 2, 3)}
     with fast_gradients(network.layers_above(cut), names, wide_depthwise=False, pointwise=False):
         assert names == {
             layer.name for layer in network.base.layers if "convolution_op" in vars(layer)
         }
         for x, labels in batches(network):
-            found.append(float(step(x, labels)))
+            actual.append(float(step(x, labels)))
             plain.reset_metrics()
             expected.append(float(plain.train_on_batch(x, labels)))
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
     assert not any("convolution_op" in vars(layer) for layer in network.base.layers)
 
 

@@ -19,9 +19,9 @@ def test_the_nearest_are_those_of_scikit_learn(rows):
     photos = np.random.default_rng(1).gamma(0.5, 2.0, (150, 40)).astype(np.float32)
     truth = NearestNeighbors(algorithm="brute").fit(normalize(rows.astype(np.float64)))
     distances, positions = truth.kneighbors(normalize(photos.astype(np.float64)), 7)
-    found = NearestRows(rows).search(photos, 7)
-    np.testing.assert_array_equal(found.positions, positions)
-    np.testing.assert_allclose(found.distances, distances, atol=1e-6)
+    nearest = NearestRows(rows).search(photos, 7)
+    np.testing.assert_array_equal(nearest.positions, positions)
+    np.testing.assert_allclose(nearest.distances, distances, atol=1e-6)
 
 
 def test_numbers_of_float16_are_the_same_in_float32():
@@ -34,16 +34,16 @@ def test_photos_are_compared_by_square_roots_where_the_rows_are(rows):
     photos = np.random.default_rng(1).gamma(0.5, 2.0, (9, 40))
     truth = NearestNeighbors(algorithm="brute").fit(normalize(np.sqrt(rows)))
     distances, positions = truth.kneighbors(normalize(np.sqrt(photos)), 4)
-    found = NearestRows(normalise(take_roots(rows)), rooted=True).search(photos, 4)
-    np.testing.assert_array_equal(found.positions, positions)
-    np.testing.assert_allclose(found.distances, distances, atol=1e-6)
+    nearest = NearestRows(normalise(take_roots(rows)), rooted=True).search(photos, 4)
+    np.testing.assert_array_equal(nearest.positions, positions)
+    np.testing.assert_allclose(nearest.distances, distances, atol=1e-6)
     np.testing.assert_allclose(take_roots(np.array([-4.0, 0, 9])), [-2, 0, 3])
 
 
 def test_more_neighbours_than_rows_are_all_of_them(rows):
-    found = NearestRows(rows[:3]).search(rows[:2], 5)
-    assert found.positions.shape == found.distances.shape == (2, 3)
-    assert sorted(found.positions[0]) == [0, 1, 2]
+    nearest = NearestRows(rows[:3]).search(rows[:2], 5)
+    assert nearest.positions.shape == nearest.distances.shape == (2, 3)
+    assert sorted(nearest.positions[0]) == [0, 1, 2]
     assert NearestRows(rows).search(rows[:0], 5).distances.shape == (0, 5)
 
 

@@ -241,9 +241,9 @@ def test_the_name_of_the_official_file_needs_its_hash(find, hashed, tmp_path: Pa
     """Whatever the file says of itself."""
     monkeypatch.setenv("TLCLI_WEIGHTS", str(tmp_path / "named"))
     values = draw(SMALL.name)
-    said = Provenance("elsewhere", tensor_fingerprint(values), "published hash")
+    provenance = Provenance("elsewhere", tensor_fingerprint(values), "published hash")
     path = tmp_path / "named" / hashed[1]
-    write_weights(path, SMALL, values, said)
+    write_weights(path, SMALL, values, provenance)
     with pytest.raises(WeightsError, match="has the name of the official file, but not its hash"):
         find()
 

@@ -135,7 +135,7 @@ def test_settings_beside_a_preset_win(load):
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (["views: 4"], "no setting of `augment` changes a photo, so no views are kept; set "),
         (["views: 0", "hue: 0.1"], "0 views are kept, so the other settings have no effect"
@@ -150,9 +150,9 @@ def test_settings_beside_a_preset_win(load):
          "stands beside it, such as augment.hue; augment.views=0 trains on the photos as they are"),
     ],
 )  # fmt: skip
-def test_views_that_show_nothing_new_are_told(load, lines: list[str], said: str):
+def test_views_that_show_nothing_new_are_told(load, lines: list[str], message: str):
     (problem,) = advise(load(*lines))
-    assert (problem.severity, said in str(problem)) == ("warning", True)
+    assert (problem.severity, message in str(problem)) == ("warning", True)
 
 
 def test_mixing_alone_is_no_reason_to_ask_for_views(load):

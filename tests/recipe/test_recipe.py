@@ -639,7 +639,7 @@ def test_the_fingerprint_is_of_everything_that_matters(load):
     prints = [load(SHORT, change).fingerprint() for change in CHANGES]
     prints.append(load(SHORT).fingerprint())
     assert len(set(prints)) == len(prints)
-    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in prints)
+    assert all(re.fullmatch("[0-9a-f]{64}", fingerprint) for fingerprint in prints)
     assert load(SHORT, "name=x", "data.dir=elsewhere").fingerprint() == prints[-1]
     # The labels and splits that a table has under these names count, as those of folders do.
     table = "data: {csv: t.csv, columns: {label: breed, split: null}}\nbase: {name: VGG16}\n"
@@ -689,9 +689,9 @@ def test_a_resolved_recipe_loads_to_the_same(load, write_recipe, change: str):
     ],
 )
 def test_advice(load, text: str, message: str):
-    found = advise(load(f"{SHORT}{text}\n"))
-    assert [str(problem) for problem in found] == [message]
-    assert found[0].severity == "warning"
+    problems = advise(load(f"{SHORT}{text}\n"))
+    assert [str(problem) for problem in problems] == [message]
+    assert problems[0].severity == "warning"
 
 
 def test_a_wise_recipe_needs_no_advice(load):
@@ -735,10 +735,10 @@ def test_a_wise_recipe_needs_no_advice(load):
 )
 def test_a_stage_that_would_fine_tune_nothing(load, base: str, lines: str, message: str | None):
     text = f"{SHORT.replace('VGG16', base)}{lines}\n"
-    found = list(check_fine_tuning(load(text)))  # it loads, as the record of an older run must
-    assert [str(problem) for problem in found] == ([message] if message else [])
+    problems = list(check_fine_tuning(load(text)))  # it loads, as the record of an older run must
+    assert [str(problem) for problem in problems] == ([message] if message else [])
     severity = "warning" if message and "only batch norm" in message else "error"
-    assert all(problem.severity == severity for problem in found)
+    assert all(problem.severity == severity for problem in problems)
 
 
 # Finding
@@ -785,9 +785,9 @@ def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
     if kind in ("integer", "number") and isinstance(value, bool):
         return False
     checks = [
-        "anyOf" not in schema or any(accepts(one, value, root) for one in schema["anyOf"]),
+        "anyOf" not in schema or any(accepts(option, value, root) for option in schema["anyOf"]),
         # What pydantic before 2.9 writes around a reference that has a default beside it.
-        all(accepts(one, value, root) for one in schema.get("allOf", ())),
+        all(accepts(part, value, root) for part in schema.get("allOf", ())),
         "enum" not in schema or value in schema["enum"],
         "const" not in schema or value == schema["const"],
         "pattern" not in schema or re.search(schema["pattern"], value),
@@ -837,8 +837,8 @@ def test_the_schema_refuses_what_loading_refuses(text: str):
 def test_the_schema_describes_every_setting():
     schema = recipe_schema()
     for block in schema["$defs"].values():
-        for one in block["anyOf"][1:] if "anyOf" in block else [block]:
-            assert all("description" in entry for entry in one["properties"].values())
+        for option in block["anyOf"][1:] if "anyOf" in block else [block]:
+            assert all("description" in entry for entry in option["properties"].values())
 
 
 # Fuzzing

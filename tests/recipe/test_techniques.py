@@ -113,7 +113,7 @@ def test_a_solved_stage_has_one_epoch_and_reads_back(load, write_recipe):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         (
             {"first": "layer_decay: 0.5"},
@@ -181,8 +181,8 @@ def test_a_solved_stage_has_one_epoch_and_reads_back(load, write_recipe):
         ),
     ],
 )  # fmt: skip
-def test_what_does_not_go_together_is_told_with_what_would(load, settings, said):
-    assert refused(load, **settings) == said
+def test_what_does_not_go_together_is_told_with_what_would(load, settings, message):
+    assert refused(load, **settings) == message
 
 
 def test_every_base_has_blocks_from_the_default_boundary_up():
@@ -246,7 +246,7 @@ def test_gradual_unfreezes_one_block_more_in_each_stage(gradually, write_recipe)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "more", "said"),
+    ("arguments", "more", "message"),
     [
         (
             ("VGG16", 9),
@@ -271,7 +271,7 @@ def test_gradual_unfreezes_one_block_more_in_each_stage(gradually, write_recipe)
         (("VGG16", 1), "", "found 1; must be 2 or more"),
     ],
 )
-def test_gradual_needs_blocks_and_no_other_stages(gradually, arguments, more, said):
+def test_gradual_needs_blocks_and_no_other_stages(gradually, arguments, more, message):
     with pytest.raises(RecipeError) as caught:
         gradually(*arguments, more=more)
-    assert [str(p).partition(": gradual: ")[2] for p in caught.value.problems] == [said]
+    assert [str(p).partition(": gradual: ")[2] for p in caught.value.problems] == [message]

@@ -43,8 +43,8 @@ def record(*results: FoldResult) -> FoldRecord:
 
 def section(run: directory.Run) -> str:
     page = write_report(run, force=True).path.read_text(encoding="utf-8")
-    found = re.search(r'<section id="folds".*?</section>', page, re.DOTALL)
-    return " ".join(re.sub(r"<[^>]+>", " ", found[0]).split()) if found else ""
+    match = re.search(r'<section id="folds".*?</section>', page, re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", match[0]).split()) if match else ""
 
 
 def test_it_shows_the_seeds_whose_folds_are_all_there(run):

@@ -33,9 +33,9 @@ def test_names_are_one_visible_line():
 
 @pytest.fixture
 def templates(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    found: dict[str, str] = {}
-    monkeypatch.setattr(jinja2, "PackageLoader", lambda package: jinja2.DictLoader(found))
-    return found
+    sources: dict[str, str] = {}
+    monkeypatch.setattr(jinja2, "PackageLoader", lambda package: jinja2.DictLoader(sources))
+    return sources
 
 
 def rendered(templates: dict[str, str], source: str, **values: object) -> str:
@@ -59,6 +59,6 @@ def test_a_value_that_is_forgotten_is_an_error(templates):
 
 
 def test_style_and_script_cannot_end_early(templates):
-    found = rendered(templates, "{{ style }}{{ script }}")
-    assert "</" not in found
+    page = rendered(templates, "{{ style }}{{ script }}")
+    assert "</" not in page
     assert "default-src 'none'" in rendered(templates, "{{ policy|safe }}")

@@ -75,8 +75,8 @@ def number(cell) -> str:
 
 
 def section(root: Element, name: str) -> Element:
-    (found,) = every(root, "section", id=name)
-    return found
+    (element,) = every(root, "section", id=name)
+    return element
 
 
 def test_what_it_says_is_what_the_run_holds(run: Run):
@@ -138,13 +138,13 @@ def test_the_photos_of_a_cell_are_those_that_it_counts(run: Run):
     for path, label, predicted, *_ in (line.split(",") for line in lines):
         pairs.setdefault((label, predicted), set()).add(path)
     classes = ("blue", "green", "red")
-    found = {}
+    shown = {}
     for row, label in enumerate(classes):
         for column, predicted in enumerate(classes):
             for cell in every(page, "section", id=f"cell-{row}-{column}"):
-                found[label, predicted] = {text(item) for item in cell.iter(HTML + "bdi")
+                shown[label, predicted] = {text(item) for item in cell.iter(HTML + "bdi")
                                            if item.get("class") == "file"}  # fmt: skip
-    assert found == pairs
+    assert shown == pairs
 
 
 def test_every_cell_leads_to_its_photos(run: Run):
@@ -266,10 +266,10 @@ def test_a_changed_photo_is_not_shown(run: Run, tmp_path: Path, capsys):
 def test_pictures_that_the_run_does_not_know_stay_out(run: Run, tmp_path: Path):
     secret = tmp_path / "secret.png"
     Image.new("RGB", (40, 40), "red").save(secret)
-    found = run.read(directory.evaluation("test"))
-    found["mistakes"][0]["path"] = str(secret)
-    found["mistakes"][1]["path"] = "../secret.png"
-    files.write_json(run.file(directory.evaluation("test")), found)
+    evaluation = run.read(directory.evaluation("test"))
+    evaluation["mistakes"][0]["path"] = str(secret)
+    evaluation["mistakes"][1]["path"] = "../secret.png"
+    files.write_json(run.file(directory.evaluation("test")), evaluation)
     hidden = report.write_report(run).contents.hidden
     assert {problem.message for problem in hidden} == {
         "is not a photo of the run, or has changed since"
@@ -375,14 +375,14 @@ def test_findings_about_labels_name_them(run: Run):
 
 def test_what_was_found_is_said_of_something(run: Run):
     """A finding goes on from its file, or from how many there are and what they are called."""
-    found = [
+    findings = [
         Finding("no image suffix", "warning", "ignored", "h", (Path("notes.txt"),), noun="file"),
         Finding("dangling", "note", "ignored", "", (Path("a"), Path("b")), noun="link"),
         Finding("flat", "warning", "is one colour all over", "", (Path("c.png"),)),
         Finding("class", "warning", "has 2 photos", noun="class", names=("cats",)),
         Finding("other", "note", "photos: something else"),
     ]
-    listed = [finding.as_dict(Path()) for finding in found]
+    listed = [finding.as_dict(Path()) for finding in findings]
     old = {"kind": "x", "severity": "note", "message": "y", "count": 2, "paths": ["p", "q"]}
     files.write_json(run.file(directory.AUDIT), {"findings": [*listed, old], "counts": {}})
     shown = text(section(parsed(report.write_report(run).path), "data"))

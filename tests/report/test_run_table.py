@@ -126,8 +126,8 @@ def test_whatever_a_run_holds_it_is_listed(
     broken = finish(0.8, test=0.5)
     broken.file(name).write_text(text)
     os.utime(broken.file(name), (2e9, 2e9))  # after the other run, whose record says 2030
-    told, value = runs_table()
-    assert len(told.split("\n")) == 4
+    table, value = runs_table()
+    assert len(table.split("\n")) == 4
     assert (value[0]["val_accuracy"], value[1]["name"]) == (0.9, "cats-2")
     assert capsys.readouterr().err.startswith(f"warning: {broken.file(name)}")
     assert json.loads(cli("runs", "--json").stdout) == value

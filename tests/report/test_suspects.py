@@ -59,8 +59,8 @@ def keep(run: directory.Run, **changes: object) -> LabelAuditRecord:
 
 def section(run: directory.Run) -> str:
     page = write_report(run).path.read_text("utf-8")
-    found = re.search(r'<section id="labels".*?</section>', page, re.S)
-    return found[0] if found else ""
+    match = re.search(r'<section id="labels".*?</section>', page, re.S)
+    return match[0] if match else ""
 
 
 def test_the_suspects_stand_in_the_report_beside_the_photos_most_like_them(run):

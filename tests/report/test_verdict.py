@@ -28,15 +28,15 @@ def judged(right: int, n: int, baseline: float, **settings) -> Verdict:
 @pytest.mark.parametrize(("first", "second", "n"), [(293, 293, 302), (24, 28, 30), (3, 17, 20),
                                                     (0, 5, 9), (9, 9, 9), (12, 2, 14)])  # fmt: skip
 def test_the_interval_of_a_gain_holds_that_of_every_table(first: int, second: int, n: int):
-    found = widest_gain("head", first, second, n)
-    assert found.difference == pytest.approx((second - first) / n)
-    low, high = found.interval
+    gain = widest_gain("head", first, second, n)
+    assert gain.difference == pytest.approx((second - first) / n)
+    low, high = gain.interval
     widest = 0.0
     for both in range(max(0, first + second - n), min(first, second) + 1):
         table = PairedCounts(both, first - both, second - both, n - first - second + both)
-        one, other = table.difference_interval()
-        assert low <= one + 1e-12 and other <= high + 1e-12
-        widest = max(widest, other - one)
+        start, end = table.difference_interval()
+        assert low <= start + 1e-12 and end <= high + 1e-12
+        widest = max(widest, end - start)
     assert high - low == pytest.approx(widest), "and it is one of them"
 
 
@@ -121,8 +121,8 @@ def test_the_head_alone_is_the_last_stage_before_the_base_changes(tmp_path: Path
     run = write_finished_run(
         tmp_path / "run", tmp_path / "photos", each=1, stages=stages, evaluated=False,
     )  # fmt: skip
-    found = judge_run(read_run_data(run)).gain
-    assert (found and found.over) == over
+    gain = judge_run(read_run_data(run)).gain
+    assert (gain and gain.over) == over
 
 
 def test_classes_of_different_sizes_have_sentences():

@@ -74,10 +74,10 @@ class Rig:
     ) -> Ended:
         """One command. `action` is 'nothing', 'fail', 'fail from here' or 'kill', at the change of
         that number; `after` is when it is killed otherwise, in seconds."""
-        said = self.folder / log
-        said.unlink(missing_ok=True)
+        path = self.folder / log
+        path.unlink(missing_ok=True)
         order = {
-            "args": args, "action": action, "at": at, "folder": str(self.work), "log": str(said),
+            "args": args, "action": action, "at": at, "folder": str(self.work), "log": str(path),
             "cwd": str(self.work), "env": self.environ,
         }  # fmt: skip
         self._pid = self._say(order)["pid"]
@@ -86,7 +86,7 @@ class Rig:
             timer.start()
         ended = self._hear()
         timer.cancel()
-        text = said.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
         return Ended(ended["code"], ended["changes"], text, self.committed())
 
     def send(self, number: int) -> None:
@@ -101,15 +101,15 @@ class Rig:
 
     def committed(self) -> int:
         """Rows in the indexes of the store, counted in copies: opening one would repair it."""
-        found = 0
+        count = 0
         for index in self.work.glob("cache/features/*/index.sqlite"):
             with tempfile.TemporaryDirectory() as copy:
                 for file in index.parent.glob("index.sqlite*"):
                     shutil.copy(file, copy)
                 with closing(sqlite3.connect(Path(copy) / index.name)) as opened:
                     if opened.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone():
-                        found += opened.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
-        return found
+                        count += opened.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
+        return count
 
     def reset(self) -> None:
         """Forget every run and feature."""

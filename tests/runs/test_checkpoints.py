@@ -31,13 +31,13 @@ def names(folder: Path) -> list[str]:
 def test_what_is_read_is_what_was_written(tmp_path: Path):
     kept = Checkpoints(tmp_path / "checkpoints")
     kept.write(made(1, 1))
-    found, problems = kept.newest()
+    checkpoint, problems = kept.newest()
     assert problems == []
-    assert found is not None
-    assert (found.epoch, found.state) == (1, {"best": 1, "note": "é"})
-    assert found.arrays.keys() == {"weights/0", "optimizer/0"}
-    np.testing.assert_array_equal(found.arrays["weights/0"], made(1, 1).arrays["weights/0"])
-    assert found.arrays["optimizer/0"].dtype == np.int64
+    assert checkpoint is not None
+    assert (checkpoint.epoch, checkpoint.state) == (1, {"best": 1, "note": "é"})
+    assert checkpoint.arrays.keys() == {"weights/0", "optimizer/0"}
+    np.testing.assert_array_equal(checkpoint.arrays["weights/0"], made(1, 1).arrays["weights/0"])
+    assert checkpoint.arrays["optimizer/0"].dtype == np.int64
 
 
 def test_the_last_two_stay_and_each_is_enough(tmp_path: Path):
@@ -47,11 +47,11 @@ def test_the_last_two_stay_and_each_is_enough(tmp_path: Path):
         kept.write(made(epoch, best))
     assert names(folder) == ["epoch-00004.npz", "epoch-00005.npz"]
     for epoch in (5, 4):
-        found, _ = Checkpoints(folder).newest()
-        assert found is not None
-        assert (found.epoch, found.state["best"]) == (epoch, 2)
+        checkpoint, _ = Checkpoints(folder).newest()
+        assert checkpoint is not None
+        assert (checkpoint.epoch, checkpoint.state["best"]) == (epoch, 2)
         np.testing.assert_array_equal(
-            found.arrays[f"{BEST}weights/0"], made(2, 2).arrays["weights/0"]
+            checkpoint.arrays[f"{BEST}weights/0"], made(2, 2).arrays["weights/0"]
         )
         (folder / f"epoch-{epoch:05d}.npz").write_bytes(b"")
 
@@ -63,9 +63,11 @@ def test_one_of_an_earlier_version_needs_that_of_its_best_epoch(tmp_path: Path):
         kept.write(made(epoch, best, complete=False))
     assert names(folder) == ["epoch-00002.npz", "epoch-00003.npz", "epoch-00004.npz"]
     kept = Checkpoints(folder)
-    found, _ = kept.newest()
-    assert found is not None
-    np.testing.assert_array_equal(found.arrays[f"{BEST}weights/0"], made(2, 2).arrays["weights/0"])
+    checkpoint, _ = kept.newest()
+    assert checkpoint is not None
+    np.testing.assert_array_equal(
+        checkpoint.arrays[f"{BEST}weights/0"], made(2, 2).arrays["weights/0"]
+    )
     kept.write(made(5, 2))
     assert names(folder) == ["epoch-00002.npz", "epoch-00004.npz", "epoch-00005.npz"]
     kept.write(made(6, 2))
@@ -88,9 +90,9 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, harm: str):
         damaged.unlink()
     else:
         newest.write_bytes(data[: len(data) // 2] if harm == "cut" else b"")
-    found, (problem,) = kept.newest()
-    assert found is not None
-    assert found.epoch == 2
+    checkpoint, (problem,) = kept.newest()
+    assert checkpoint is not None
+    assert checkpoint.epoch == 2
     assert str(problem).startswith(f"{damaged}: this checkpoint cannot be read: ")
     assert str(problem).endswith("; training resumes from the previous one, or else from the start")
 
@@ -106,9 +108,9 @@ def test_damaged_ones_go_once_there_is_a_sound_one(tmp_path: Path):
     for epoch, best in [(1, 1), (2, 2), (3, 2)]:
         kept.write(made(epoch, best))
         assert f"epoch-{7:05d}.npz" not in names(folder)
-    found, problems = kept.newest()
-    assert found is not None
-    assert (found.epoch, problems) == (3, [])
+    checkpoint, problems = kept.newest()
+    assert checkpoint is not None
+    assert (checkpoint.epoch, problems) == (3, [])
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.EMFILE])
@@ -124,9 +126,9 @@ def test_one_that_cannot_be_read_just_now_is_not_damaged(
 
     with monkeypatch.context() as patched:
         patched.setattr(zipfile, "ZipFile", fail)
-        with pytest.raises(RunError) as told:
+        with pytest.raises(RunError) as raised:
             Checkpoints(folder).newest()
-    assert str(told.value) == (
+    assert str(raised.value) == (
         f"{folder}/epoch-00001.npz: this checkpoint cannot be read: {os.strerror(code).lower()}; "
         "nothing was removed; run the command again when it can be read"
     )
@@ -143,11 +145,11 @@ def test_any_flipped_bits_are_damage_or_do_no_harm(tmp_path: Path):
     for place in range(len(data)):
         flipped = bytes([data[place] ^ 1 << place % 8])
         path.write_bytes(data[:place] + flipped + data[place + 1 :])
-        found, problems = Checkpoints(folder).newest()
-        if found is None:
+        checkpoint, problems = Checkpoints(folder).newest()
+        if checkpoint is None:
             assert len(problems) == 1
         else:
-            np.testing.assert_array_equal(found.arrays["weights/0"], [0, 1, 2])
+            np.testing.assert_array_equal(checkpoint.arrays["weights/0"], [0, 1, 2])
 
 
 def test_nothing_is_unpickled(tmp_path: Path):
@@ -155,8 +157,8 @@ def test_nothing_is_unpickled(tmp_path: Path):
     folder.mkdir()
     with (folder / "epoch-00001.npz").open("wb") as file:
         np.savez(file, state=np.array([{"best": 1}], dtype=object))
-    found, (problem,) = Checkpoints(folder).newest()
-    assert found is None
+    checkpoint, (problem,) = Checkpoints(folder).newest()
+    assert checkpoint is None
     assert "allow_pickle" in problem.message or "Object arrays" in problem.message
 
 
@@ -165,8 +167,8 @@ def test_nothing_is_unpacked(tmp_path: Path):
     folder.mkdir()
     with (folder / "epoch-00001.npz").open("wb") as file:
         np.savez_compressed(file, state=np.zeros(10_000_000, np.uint8))
-    found, (problem,) = Checkpoints(folder).newest()
-    assert found is None
+    checkpoint, (problem,) = Checkpoints(folder).newest()
+    assert checkpoint is None
     assert "its arrays are compressed" in problem.message
 
 
@@ -192,12 +194,12 @@ def test_no_flipped_bit_is_more_than_damage_or_goes_unnoticed(tmp_path: Path):
         damaged = bytearray(sound)
         damaged[at] ^= 1 << at % 8
         path.write_bytes(damaged)
-        found, problems = Checkpoints(folder).newest()
-        if found is None:
+        checkpoint, problems = Checkpoints(folder).newest()
+        if checkpoint is None:
             assert len(problems) == 1
         else:  # a date, or what else nobody reads
-            assert found.state == made(1, 1).state
-            assert found.arrays.keys() == made(1, 1).arrays.keys()
+            assert checkpoint.state == made(1, 1).state
+            assert checkpoint.arrays.keys() == made(1, 1).arrays.keys()
 
 
 STATES = ["[" * 100_000, "[]", '{"best": null}', '{"best": Infinity}', '{"best": "x"}', "{}",
@@ -210,8 +212,8 @@ def test_whatever_the_state_says_it_is_damage(tmp_path: Path, text: str):
     folder.mkdir()
     with (folder / "epoch-00001.npz").open("wb") as file:
         np.savez(file, state=np.frombuffer(text.encode(), np.uint8))
-    found, (problem,) = Checkpoints(folder).newest()
-    assert found is None
+    checkpoint, (problem,) = Checkpoints(folder).newest()
+    assert checkpoint is None
     assert len(str(problem)) < 400
 
 

@@ -77,10 +77,10 @@ def test_what_is_not_found():
     unfinished = create_run("cats", None)
     files.write_json(unfinished.file(directory.RECORD), {})
     hint = "start `tlcli finetune` again, or name another run"
-    told = f"the run {unfinished.path} did not finish; {hint}"
-    assert refusal("cats-2") == f"--run cats-2: {told}"
+    problem = f"the run {unfinished.path} did not finish; {hint}"
+    assert refusal("cats-2") == f"--run cats-2: {problem}"
     directory.mark_latest(unfinished)
-    assert refusal(None) == f"--run: {told}"
+    assert refusal(None) == f"--run: {problem}"
     assert directory.list_runs(folder / "missing") == []
 
 

@@ -107,18 +107,20 @@ def test_a_damaged_record_is_a_difference(run, parts):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"seed: \xff", ":1: not UTF-8 text"),
         (b"a: 1\nseed: !!int 0x" + b"f" * 5_000, ":2: has a tag, '!!int'"),
     ],
 )
-def test_a_damaged_recipe_is_a_difference_and_says_of_which_run(run, parts, text: bytes, said: str):
+def test_a_damaged_recipe_is_a_difference_and_says_of_which_run(
+    run, parts, text: bytes, message: str
+):
     run.file(directory.RECIPE).write_bytes(text)
-    assert fingerprints.differences_or_damage(run, *parts("seed=3")) == [f"recipe.yaml{said}"]
+    assert fingerprints.differences_or_damage(run, *parts("seed=3")) == [f"recipe.yaml{message}"]
     with pytest.raises(RecipeError) as caught:
         read_recipe(run)
-    assert str(caught.value).startswith(f"{run.path}/recipe.yaml{said}")
+    assert str(caught.value).startswith(f"{run.path}/recipe.yaml{message}")
     run.file(directory.RECIPE).unlink()
     with pytest.raises(RecipeError) as gone:
         read_recipe(run)
@@ -129,10 +131,10 @@ def test_a_difference_is_one_line_of_bounded_length(run, parts):
     record = run.file(directory.RECIPE).read_text()
     other = record.replace("seed: 0", 'seed: "x\\nerror: your disk is full' + "y" * 9_000 + '"', 1)
     run.file(directory.RECIPE).write_text(other)
-    (told,) = fingerprints.differences_or_damage(run, *parts("seed=3"))
-    assert told.endswith("y..., is now 3")
-    assert len(told) < 100
-    line = fingerprints.describe_not_resumed(run, [told])
+    (difference,) = fingerprints.differences_or_damage(run, *parts("seed=3"))
+    assert difference.endswith("y..., is now 3")
+    assert len(difference) < 100
+    line = fingerprints.describe_not_resumed(run, [difference])
     assert "\n" not in line
     assert "x\\nerror: your" in line
 

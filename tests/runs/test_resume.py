@@ -282,10 +282,10 @@ def test_a_run_that_cannot_be_begun_leaves_nothing(
 )
 @pytest.mark.parametrize("way", ["by itself", "resume", "out"])
 def test_a_run_with_a_link_in_it_is_not_gone_on_with(parts, tmp_path: Path, name: str, way: str):
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
+    foreign = tmp_path / "theirs"
+    foreign.mkdir()
     for kept in (".a.tmp.npz", "epoch-00001.npz"):
-        (theirs / kept).write_text("mine")
+        (foreign / kept).write_text("mine")
     with claim(RunRequest(out=tmp_path / "out" if way == "out" else None), *parts()) as claimed:
         run = claimed.run
         run.file(directory.CHECKPOINTS).mkdir()
@@ -293,12 +293,12 @@ def test_a_run_with_a_link_in_it_is_not_gone_on_with(parts, tmp_path: Path, name
     if name == directory.CHECKPOINTS:
         shutil.rmtree(run.file(name))
     run.file(name).unlink(missing_ok=True)
-    run.file(name).symlink_to(theirs if name == directory.CHECKPOINTS else theirs / ".a.tmp.npz")
+    run.file(name).symlink_to(foreign if name == directory.CHECKPOINTS else foreign / ".a.tmp.npz")
     resume, out = {"resume": (run.name, None), "out": (None, run.path)}.get(way, (None, None))
     assert refused(RunRequest(out=out, resume=resume), *parts()) == [
         f"{run.file(name)}: is a link; remove the link, or train another run with --fresh"
     ]
-    assert {path.name: path.read_text() for path in theirs.iterdir()} == {
+    assert {path.name: path.read_text() for path in foreign.iterdir()} == {
         ".a.tmp.npz": "mine", "epoch-00001.npz": "mine"
     }  # fmt: skip
     if way == "by itself":

@@ -101,13 +101,13 @@ def test_photos_of_a_group_stay_together(plan, shapes, tmp_path, recipe, cache):
     recipe.write_text(RECIPE.replace("dir: '{}'", "csv: table.csv, split: {{val: 0, test: 0}}")
                       .format())  # fmt: skip
     folds = plan(4, 1)
-    seen: set[str] = set()
+    tested: set[str] = set()
     for fold in folds.divide(0):
         groups = {item.group for item in fold.index.of("test")}
         assert not groups & {item.group for item in fold.index.of("train")}
         assert not fold.index.of("val"), "a recipe without validation photos holds none back"
-        seen |= groups
-    assert len(seen) == 8
+        tested |= groups
+    assert len(tested) == 8
 
 
 def test_a_fold_trains_as_plain_keras_and_an_evaluation_goes_on(
@@ -116,9 +116,9 @@ def test_a_fold_trains_as_plain_keras_and_an_evaluation_goes_on(
     done = evaluate("--folds", 2, "--seeds", 1, "--json")
     assert done.exit_code == 0, done.stderr
     assert "2 folds x 1 seed of 33 photos: 2 trainings of head, each on about 1" in done.stderr
-    found = json.loads(done.stdout)
-    _check_first_fold(found["results"][0], cli, next(plan(2, 1).divide(0)), recipe, cache, shapes)
-    _check_going_on(evaluate, Path(found["file"]))
+    result = json.loads(done.stdout)
+    _check_first_fold(result["results"][0], cli, next(plan(2, 1).divide(0)), recipe, cache, shapes)
+    _check_going_on(evaluate, Path(result["file"]))
 
 
 def _check_first_fold(first, cli, fold, recipe, cache, shapes):
@@ -167,11 +167,11 @@ def _check_going_on(evaluate, path):
     assert "seed  fold 1  fold 2    mean" in lines
     again = evaluate("--folds", 2, "--seeds", 2, "--json")
     assert "all folds known already; --again trains them once more" in again.stderr
-    found = json.loads(again.stdout)
-    means = [np.mean([sum(r["right"]) / sum(r["judged"]) for r in found["results"]
+    result = json.loads(again.stdout)
+    means = [np.mean([sum(r["right"]) / sum(r["judged"]) for r in result["results"]
                       if r["seed"] == seed]) for seed in (0, 1)]  # fmt: skip
-    assert found["accuracy"] == pytest.approx(np.mean(means))
-    assert found["between_seeds"] == pytest.approx(np.std(means, ddof=1))
+    assert result["accuracy"] == pytest.approx(np.mean(means))
+    assert result["between_seeds"] == pytest.approx(np.std(means, ddof=1))
     kept = read_folds(path)
     assert path.name == FOLDS and len(kept.results) == 4
 
@@ -184,8 +184,8 @@ def test_other_settings_begin_anew(plan, tmp_path, capsys):
     assert "0 of 2 folds known already" in capsys.readouterr().err
     for other in (plan(3, 1), plan(2, 1, overrides=["head.dropout=0.2"]), plan(2, 1, tuning=True)):
         begin_record(other, path, again=False)
-        said = capsys.readouterr().err
-        assert "its folds are of other photos or settings, and are replaced" in said
+        err = capsys.readouterr().err
+        assert "its folds are of other photos or settings, and are replaced" in err
 
 
 def test_tuning_begins_each_fold_with_the_pretrained_base(evaluate):
@@ -202,9 +202,9 @@ def test_tuning_begins_each_fold_with_the_pretrained_base(evaluate):
     begun = {"results": kept.results[:1], "step_methods": PLAIN}
     write_folds(path, kept.model_copy(update=begun))
     assert evaluate("--folds", 2, "--seeds", 1, "--tuning", "--out", "tuned").exit_code == 0
-    found = read_folds(path)
-    assert found.step_methods == PLAIN
-    losses = [record.results[1].log_loss for record in (found, kept)]
+    resumed = read_folds(path)
+    assert resumed.step_methods == PLAIN
+    losses = [record.results[1].log_loss for record in (resumed, kept)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -237,7 +237,7 @@ TOO_MANY = (
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--folds", 12], TOO_MANY),
         (["--folds", 1], "1 is not in the range x>=2"),
@@ -247,10 +247,10 @@ TOO_MANY = (
         (["--folds", 2, "--set", "stages.0.freeze_until=block5_conv3"], TUNES),
     ],
 )
-def test_what_cannot_be_evaluated(evaluate, words, told):
+def test_what_cannot_be_evaluated(evaluate, words, message):
     done = evaluate(*words)
     assert done.exit_code != 0
-    assert told in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
 
 
 def test_options_of_folds_need_folds(cli):

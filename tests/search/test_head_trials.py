@@ -86,10 +86,10 @@ def _numbers(epoch: Epoch) -> dict[str, float]:
 def check_equal(trials: list[HeadTrial]) -> None:
     for number, trial in enumerate(trials):
         expected = plain_epochs(trial.recipe)
-        found = [_numbers(epoch) for epoch in trial.epochs]
-        assert len(found) == len(expected)
-        for mine, theirs in zip(found, expected, strict=True):
-            assert mine == pytest.approx(theirs, abs=ROUNDING), number
+        actual = [_numbers(epoch) for epoch in trial.epochs]
+        assert len(actual) == len(expected)
+        for epoch, right in zip(actual, expected, strict=True):
+            assert epoch == pytest.approx(right, abs=ROUNDING), number
 
 
 HEADS = [

@@ -85,10 +85,10 @@ def test_a_search_from_the_recipe_to_the_winner(recipe, cli, photos, tmp_path):
 
     # The complete run of the winner ends with the numbers of its trial.
     run, trial = Run(folder / "winner"), Run(folder / "trials" / f"{best['number']:04d}")
-    mine, theirs = (
+    run_losses, trial_losses = (
         [[epoch.loss, epoch.val_loss] for epoch in read_metrics(run)] for run in (run, trial)
     )
-    np.testing.assert_allclose(mine, theirs, rtol=1e-3)
+    np.testing.assert_allclose(run_losses, trial_losses, rtol=1e-3)
     _check_trials(cli, folder, trial, complete)
 
 

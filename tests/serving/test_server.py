@@ -154,9 +154,9 @@ def test_a_new_latest_run_takes_over_without_a_failed_request(trained, tmp_path,
             while model().get(key) != value:
                 response = client.post(f"{process.url}v1/models/latest:predict", content=content)
                 assert response.status_code == 200, response.text
-                seen.append(response.json()["probability"])
+                probabilities.append(response.json()["probability"])
 
-        seen: list[float] = []
+        probabilities: list[float] = []
         wait_until("run", "one")
         link(runs / "latest", runs / "two")
         wait_until("run", "two")
@@ -168,7 +168,7 @@ def test_a_new_latest_run_takes_over_without_a_failed_request(trained, tmp_path,
         link(runs / "latest", runs / "one")
         wait_until("run", "one")
         assert "problem" not in model() and model()["version"] == 3
-        assert len(set(seen)) == 1
+        assert len(set(probabilities)) == 1
         text = client.get(f"{process.url}metrics").text
         assert 'tlcli_model_swaps_total{model="latest"} 2' in text
         assert 'tlcli_model_failures_total{model="latest"} 1' in text

@@ -138,15 +138,15 @@ main(["work"])
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
 def test_a_terminal_that_was_closed_is_no_other_failure():
-    mine, theirs = os.openpty()
+    controller, terminal = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", CLOSED], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs
+        [sys.executable, "-c", CLOSED], stdin=subprocess.PIPE, stdout=terminal, stderr=terminal
     )
-    os.close(theirs)
+    os.close(terminal)
     output = b""
     while not output.endswith(b"\n"):  # all of it, lest writing that is what fails
-        output += os.read(mine, 100)
+        output += os.read(controller, 100)
     assert output == b"ready\r\n"
-    os.close(mine)
+    os.close(controller)
     process.communicate(b"go on\n", timeout=60)
     assert process.returncode == 128 + signal.SIGHUP

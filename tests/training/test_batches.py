@@ -77,8 +77,8 @@ def test_labels_and_rows_belong_together(parts):
     chosen, network, items, rows = parts
     feed = StoredFeed(network, chosen, {"block5_pool": rows}, "block5_pool", items, 2)
     picks = [(np.array([5, 0, 17]), np.array([0, 1, 2]))]
-    (found,) = feed.stream(picks)
-    for row, position, number in zip(found, *picks[0], strict=True):
+    (features,) = feed.stream(picks)
+    for row, position, number in zip(features, *picks[0], strict=True):
         key = addresses.row_key(chosen.augment, items[position].digest, int(number))
         np.testing.assert_array_equal(row, rows.read(rows.locate([key]), [0])[0])
     assert list(feed.labels) == [item.label for item in items]
@@ -117,8 +117,8 @@ def test_live_photos_are_mixed_before_the_trunk(parts):
     pixels = batch.pixels.copy()
     pixels[:, :16] = pixels[::-1, :16].copy()
     expected = network.trunk(["block5_pool"])(pixels, training=False)
-    (found,) = feed.stream(picks, [mix])
-    np.testing.assert_allclose(found, np.asarray(expected).reshape(found.shape), atol=1e-4)
+    (features,) = feed.stream(picks, [mix])
+    np.testing.assert_allclose(features, np.asarray(expected).reshape(features.shape), atol=1e-4)
 
 
 def test_live_views_are_new_in_every_epoch_and_are_those_of_the_store(parts):

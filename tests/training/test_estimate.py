@@ -78,8 +78,8 @@ def test_work_is_what_tensorflow_counts(name: str, size: int):
     graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, size, size, 3))).graph
     counted = {"Conv2D": 0}
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
-    found = profiler.profile(graph, options=options.with_empty_output().build(), cmd="op")
-    for child in [found, *found.children]:
+    profile = profiler.profile(graph, options=options.with_empty_output().build(), cmd="op")
+    for child in [profile, *profile.children]:
         if child.name in counted:
             counted[child.name] += child.float_ops
     expected = counted["Conv2D"] / 2
@@ -91,14 +91,14 @@ def test_work_is_what_tensorflow_counts(name: str, size: int):
 def test_seconds_of_a_plan_by_hand(make):
     made = make()
     trunk = work(made.row, (64, 64), None, made.row.top)[0]
-    found = estimate.estimate(made, FREE)
+    result = estimate.estimate(made, FREE)
     # 24 photos to train on, in four views each, 9 to validate and 6 to test; 18 layers and some
     # of preprocessing to compile. Each epoch ends with 12 bytes of each trained parameter.
     compiling = estimate.COMPILE * len(made.row.layers)
-    assert found.extract == pytest.approx((24 * 4 + 15) * trunk / 1e9 + compiling)
-    assert (found.rows, found.stored) == (2 * (24 * 4 + 15), None)
-    assert ", less what the store has; head " in found.text()
-    head, block5 = (seconds for _, seconds in found.stages)
+    assert result.extract == pytest.approx((24 * 4 + 15) * trunk / 1e9 + compiling)
+    assert (result.rows, result.stored) == (2 * (24 * 4 + 15), None)
+    assert ", less what the store has; head " in result.text()
+    head, block5 = (seconds for _, seconds in result.stages)
     layers = estimate.COMPILE + estimate.COMPILE_STEP
     in_head, in_block5 = (12 * planned.trainable / estimate.WRITTEN for planned in made.stages)
     once = estimate.COMPILE_STAGE
@@ -108,7 +108,7 @@ def test_seconds_of_a_plan_by_hand(make):
     # Three convolutions and a pooling in the block, four layers in the head.
     expected = once + layers * (4 + 4) + 2 * (estimate.STEP + epoch) + 6 * BLOCK5 / 1e9
     assert block5 == pytest.approx(expected)
-    assert found.total == pytest.approx(found.extract + head + block5)
+    assert result.total == pytest.approx(result.extract + head + block5)
 
 
 def test_bfloat16_divides_the_arithmetic(make):
@@ -130,7 +130,7 @@ def test_a_precision_that_is_still_to_be_measured_is_that_of_such_processors(mak
     plain = estimate.estimate(make("precision=float32"), FREE)
     assert (plain.precision, plain.assumed) == ("float32", False)
     for speedup, precision in ((Speedup(1.9, 1.6), "mixed_bfloat16"), (Speedup(1, 1), "float32")):
-        monkeypatch.setattr(estimate, "expected_speedup", lambda _, found=speedup: found)
+        monkeypatch.setattr(estimate, "expected_speedup", lambda _, value=speedup: value)
         guess = estimate.estimate(made, replace(FREE, bfloat16=speedup))
         assert (guess.precision, guess.assumed) == (precision, True)
         likely = ", as on other processors of this kind)" in guess.text()

@@ -59,7 +59,7 @@ def test_features_are_those_of_plain_keras(config, cli, tmp_path, pooling, reduc
         "extract", "-c", config, "--boundary", "block4_pool", "--pooling", pooling, "--out", out
     )
     assert done.exit_code == 0, done.stderr
-    found, table, meta = read(out)
+    features, table, meta = read(out)
     network = build_network(BASES["VGG16"], (32, 32), Head(), 3, seed=0)
     plain = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     plain.set_weights(network.base.get_weights())
@@ -71,8 +71,8 @@ def test_features_are_those_of_plain_keras(config, cli, tmp_path, pooling, reduc
     ).astype(np.float32)
     x = keras.applications.vgg16.preprocess_input(pixels)
     expected = keras.Model(plain.input, plain.get_layer("block4_pool").output)(x).numpy()
-    np.testing.assert_allclose(found, reduce(expected), rtol=1e-4, atol=1e-4)
-    assert meta["shape"] == list(found.shape)
+    np.testing.assert_allclose(features, reduce(expected), rtol=1e-4, atol=1e-4)
+    assert meta["shape"] == list(features.shape)
     assert {row["label"] for row in table} == {"blue", "green", "red"}
 
 
@@ -96,8 +96,8 @@ def test_photos_without_labels(config, cli, photos, tmp_path):
     out = tmp_path / "features"
     done = cli("extract", "-c", config, "--unlabelled", photos / "test" / "red", "--out", out)
     assert done.exit_code == 0, done.stderr
-    found, table, meta = read(out)
-    assert found.shape == (2, 64)
+    features, table, meta = read(out)
+    assert features.shape == (2, 64)
     assert meta["boundary"] == "block5_pool"
     assert [row["label"] for row in table] == ["", ""]
 

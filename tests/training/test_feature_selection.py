@@ -68,7 +68,7 @@ def test_with_more_classes_the_conditions_of_the_optimum_hold():
 def test_no_feature_is_left_at_the_strongest_penalty_and_one_just_below():
     problem = Logistic.of(*sample(3))
     strongest = strongest_penalty(problem)
-    none, one = group_lasso(problem, [strongest, 0.98 * strongest])
+    none, single = group_lasso(problem, [strongest, 0.98 * strongest])
     assert not none[:-1].any()
     np.testing.assert_allclose(none[-1], problem.without_features()[-1], atol=1e-6)
-    assert (one[:-1] != 0).any(axis=1).sum() == 1
+    assert (single[:-1] != 0).any(axis=1).sum() == 1

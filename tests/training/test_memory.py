@@ -102,5 +102,5 @@ def test_a_run_that_finds_no_room_is_refused(refused, load, tmp_path: Path, monk
 
 
 def test_the_machines_memory_is_known():
-    found = memory.available_memory()
-    assert found is None or 10**8 < found < 10**14
+    available = memory.available_memory()
+    assert available is None or 10**8 < available < 10**14

@@ -14,8 +14,8 @@ MIXUP, CUTMIX = Augment(mixup=0.4), Augment(views="live", cutmix=1.0)
 STEP = Step(seed=3, stage="head", epoch=5, batch=2)
 
 
-def same(one: Mix, other: Mix) -> bool:
-    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+def same(first: Mix, second: Mix) -> bool:
+    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)
 
 

@@ -60,11 +60,11 @@ def test_warm_up_rises_from_the_first_step_and_delays_the_fall():
 
 def test_plateau_reduces_after_patience_epochs_without_gain():
     plateau = rate(schedule={"name": "plateau", "patience": 2, "factor": 0.1})
-    seen = []
+    rates = []
     for val_loss in (1.0, 0.9, 0.95, 0.91, 0.92, 0.93, 0.5):
-        seen.append(plateau.at(0, 0))
+        rates.append(plateau.at(0, 0))
         plateau.end_epoch(val_loss)
-    assert seen == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_fused_updates_are_those_of_keras(name: str, clip_norm: float | None, fa
         assert not np.allclose(variables[0].numpy(), start, atol=1e-3)
         return [v.numpy() for v in (*variables, *made.variables)]
 
-    for keras_own, ours in zip(train(False), train(True), strict=True):
-        np.testing.assert_allclose(ours, keras_own, rtol=1e-5, atol=1e-6)
+    for expected, actual in zip(train(False), train(True), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_float16_training_scales_its_loss():

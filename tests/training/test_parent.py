@@ -144,8 +144,8 @@ def test_a_new_class_is_learned_killed_resumed_and_repeated(cli: Cli, home: Path
     shutil.move(home / "runs" / "plain-1", home / "elsewhere")
     moved = cli("reproduce", "plain-2", "--out", "again")
     assert "no such run" in moved.stderr
-    found = cli("reproduce", "plain-2", "--out", "again", "--from", home / "elsewhere")
-    assert found.stdout.startswith("identical"), found.stderr
+    repeated = cli("reproduce", "plain-2", "--out", "again", "--from", home / "elsewhere")
+    assert repeated.stdout.startswith("identical"), repeated.stderr
 
 
 def _stop(*_: object) -> None:

@@ -329,7 +329,7 @@ def test_check_of_what_is_right_and_of_what_is_no_recipe(load, write_recipe):
 
 
 @pytest.mark.parametrize(
-    ("base", "settings", "said"),
+    ("base", "settings", "message"),
     [
         (
             "MobileNetV2",
@@ -352,8 +352,8 @@ def test_check_of_what_is_right_and_of_what_is_no_recipe(load, write_recipe):
         ("VGG16", "batch_size=8", ""),
     ],
 )
-def test_batch_norm_that_cannot_settle_is_a_warning(load, base, settings, said):
+def test_batch_norm_that_cannot_settle_is_a_warning(load, base, settings, message):
     made = make_plan(preflight(load("", f"base.name={base}", settings)))
-    found = [str(problem) for problem in made.problems if "running mean" in problem.message]
-    assert len(found) == bool(said)
-    assert said in "".join(found)
+    lines = [str(problem) for problem in made.problems if "running mean" in problem.message]
+    assert len(lines) == bool(message)
+    assert message in "".join(lines)

@@ -68,28 +68,28 @@ def metrics(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
-def assert_same_course(one: Path, other: Path, epochs: int = 6) -> None:
+def assert_same_course(run: Path, other: Path, epochs: int = 6) -> None:
     """Losses within 1e-5 of each other, in relation to them, and the same accuracies."""
-    first, second = metrics(one), metrics(other)
+    first, second = metrics(run), metrics(other)
     assert len(first) == len(second) == epochs
-    for expected, found in zip(first, second, strict=True):
+    for expected, actual in zip(first, second, strict=True):
         for key in ("loss", "val_loss"):
-            np.testing.assert_allclose(found[key], expected[key], rtol=1e-5)
+            np.testing.assert_allclose(actual[key], expected[key], rtol=1e-5)
         for key in ("accuracy", "val_accuracy", "learning_rate"):
-            assert found[key] == expected[key]
+            assert actual[key] == expected[key]
 
 
 def compare_devices(folder: Path, recipe: str, *more: str) -> None:
     paint_splits(folder / "photos", train=7, val=3, test=2)
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     words = ["finetune", "--config", "recipe.yaml", *more]
-    said = run_commands(
+    err = run_commands(
         folder,
         [*words, "--out", "one"],
         [*words, "--out", "two", "--set", "devices=all", "--cache-dir", "other"],
     )
-    assert said.count("training on /CPU:0, /CPU:1\n") == 1
-    assert said.count("extracting on /CPU:0, /CPU:1\n") == 1
+    assert err.count("training on /CPU:0, /CPU:1\n") == 1
+    assert err.count("extracting on /CPU:0, /CPU:1\n") == 1
     assert all_rows(folder / "cache") == all_rows(folder / "other")
     assert_same_course(folder / "one", folder / "two")
     first, second = (read_model_archive(folder / name / "model.keras") for name in ("one", "two"))

@@ -144,11 +144,11 @@ def test_weights_are_compared_bit_by_bit(run, tmp_path: Path):
     bias[1] += 1e-6
     layer.set_weights([kernel, bias])
     model.save(other.file(directory.MODEL))
-    found = repetition.compare(run, other).difference
-    assert found is not None
-    assert found.where.startswith("tensor layers/dense")
-    assert found.what == "value [1]"
-    assert found.now == pytest.approx(found.then + 1e-6, abs=1e-9)
+    difference = repetition.compare(run, other).difference
+    assert difference is not None
+    assert difference.where.startswith("tensor layers/dense")
+    assert difference.what == "value [1]"
+    assert difference.now == pytest.approx(difference.then + 1e-6, abs=1e-9)
 
 
 def test_a_run_with_a_stage_that_is_refused_today_is_repeated(
@@ -240,13 +240,13 @@ def test_force_trains_again_in_the_place_of_another_run(run, cli):
 
 def test_other_weights_are_refused_before_anything_is_trained(run, cli):
     record = run.record()
-    found = record["weights"]["checksum"]
+    checksum = record["weights"]["checksum"]
     record["weights"]["checksum"] = "0" * 64
     run.file(directory.RECORD).write_text(json.dumps(record), encoding="utf-8")
     done = cli("reproduce")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1].endswith(
-        f"the weights have the checksum {found[:16]}; the run began with {'0' * 16}; "
+        f"the weights have the checksum {checksum[:16]}; the run began with {'0' * 16}; "
         "bring back those it began with; --weights-file says where they are"
     )
     assert not Path(f"{run.path}-again").exists()

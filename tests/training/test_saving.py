@@ -37,7 +37,7 @@ def test_what_it_began_with_is_kept_and_later_changes_are_added(run: Run, monkey
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"weights": None}, "is not the record of a run; start a new run with --fresh"),
         ({"weights": ["c"]}, "is not the record of a run; start a new run with --fresh"),
@@ -48,8 +48,8 @@ def test_what_it_began_with_is_kept_and_later_changes_are_added(run: Run, monkey
         ({"weights": {}}, "was started with different pretrained weights"),
     ],
 )
-def test_a_damaged_record_is_not_gone_on_with(run: Run, more: dict[str, Any], said: str):
+def test_a_damaged_record_is_not_gone_on_with(run: Run, more: dict[str, Any], message: str):
     files.write_json(run.file(directory.RECORD), {"created": "now", **more})
     with pytest.raises(RunError) as caught:
         saving.record_circumstances(run, {"checksum": "c"}, deterministic=True)
-    assert said in str(caught.value)
+    assert message in str(caught.value)

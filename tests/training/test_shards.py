@@ -66,7 +66,7 @@ def test_a_measured_precision_is_each_processs_own(config, cli, monkeypatch):
         "precision: a share with another --cache-dir measures for itself; write "
         "precision: float32 into the recipe, so that all rows fit together\n"
     )
-    for units, words, said in (
+    for units, words, noted in (
         (("avx512_bf16",), ("--shard", "1/1000"), True),
         (("avx512_bf16",), ("--shard", "1/1000", "-s", "precision=float32"), False),
         ((), ("--shard", "1/1000"), False),
@@ -74,7 +74,7 @@ def test_a_measured_precision_is_each_processs_own(config, cli, monkeypatch):
         monkeypatch.setattr(precision, "bfloat16_units", lambda units=units: units)
         done = cli("extract", "-c", config, *words)
         assert done.exit_code == 0, done.stderr
-        assert (note in done.stderr) == said
+        assert (note in done.stderr) == noted
 
 
 def test_what_a_shard_says(config, cli):

@@ -59,28 +59,28 @@ CHOSEN = StepMethods(fused_adam=True, kernel_products=PRODUCTS, wide_depthwise=T
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], int]]:
     """The layers, and the photos of a batch, that this machine is asked about."""
-    seen: list[tuple[list[str], int]] = []
+    calls: list[tuple[list[str], int]] = []
 
     def choose(layers: list[Any], batch_size: int, cache: Path) -> tuple[str, ...]:
-        seen.append(([layer.name for layer in layers], batch_size))
+        calls.append(([layer.name for layer in layers], batch_size))
         return PRODUCTS
 
     monkeypatch.setattr(step_methods, "choose_products", choose)
-    return seen
+    return calls
 
 
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> list[StepMethods]:
     """The methods of each stage that trains."""
-    found: list[StepMethods] = []
+    methods: list[StepMethods] = []
 
     class _Trainer(step.Trainer):
         def __init__(self, *arguments: Any) -> None:
-            found.append(arguments[-1])
+            methods.append(arguments[-1])
             super().__init__(*arguments)
 
     monkeypatch.setattr(loop, "Trainer", _Trainer)
-    return found
+    return methods
 
 
 @pytest.fixture

@@ -74,8 +74,8 @@ def check_equal(
 
 def check_saved(trained: TrainedRun, weights: list[Any], layers: tuple[str, ...] = LAYERS) -> None:
     saved = keras.saving.load_model(trained.run.file(directory.MODEL))
-    found = [w for name in layers for w in saved.get_layer(name).trainable_weights]
-    for after, value in zip(found, weights, strict=True):
+    saved_weights = [w for name in layers for w in saved.get_layer(name).trainable_weights]
+    for after, value in zip(saved_weights, weights, strict=True):
         np.testing.assert_allclose(after.numpy(), value, rtol=1e-3, atol=2e-5)
 
 
@@ -217,16 +217,18 @@ def test_focal_loss_is_keras_own(classes: int):
     generator = np.random.default_rng(classes)
     labels = generator.integers(0, classes, 40)
     logits = generator.normal(0, 3, (40, 1 if classes == 2 else classes)).astype(np.float32)
-    found = focal_loss(tf.constant(labels, tf.int32), tf.constant(logits), 1.5).numpy()
+    losses = focal_loss(tf.constant(labels, tf.int32), tf.constant(logits), 1.5).numpy()
     if classes == 2:
-        theirs = keras.losses.BinaryFocalCrossentropy(gamma=1.5, from_logits=True, reduction=None)
-        expected = theirs(labels[:, None].astype(np.float32), logits)
+        keras_loss = keras.losses.BinaryFocalCrossentropy(
+            gamma=1.5, from_logits=True, reduction=None
+        )
+        expected = keras_loss(labels[:, None].astype(np.float32), logits)
     else:
-        theirs = keras.losses.CategoricalFocalCrossentropy(
+        keras_loss = keras.losses.CategoricalFocalCrossentropy(
             alpha=1.0, gamma=1.5, from_logits=True, reduction=None
         )
-        expected = theirs(np.eye(classes, dtype=np.float32)[labels], logits)
-    np.testing.assert_allclose(found, np.asarray(expected), rtol=2e-4, atol=1e-6)
+        expected = keras_loss(np.eye(classes, dtype=np.float32)[labels], logits)
+    np.testing.assert_allclose(losses, np.asarray(expected), rtol=2e-4, atol=1e-6)
     # A photo that is classified for certain has a gradient that is a number.
     sure = (
         tf.Variable([[200.0] * logits.shape[1]]) if classes == 2 else tf.Variable([[200.0, 0, 0]])
@@ -238,7 +240,7 @@ def test_focal_loss_is_keras_own(classes: int):
 
 def test_a_balanced_epoch_shows_every_class_equally_often(plan):
     labels = np.array([0] * 21 + [1] * 4 + [2] * 6)
-    seen = np.zeros(31, int)
+    totals = np.zeros(31, int)
     for epoch in range(40):
         order, turns = balanced_order(3, 1, epoch, labels)
         again, _ = balanced_order(3, 1, epoch, labels)
@@ -246,13 +248,13 @@ def test_a_balanced_epoch_shows_every_class_equally_often(plan):
         assert len(order) == 31
         assert sorted(np.bincount(labels[order])) == [10, 10, 11]
         counts = np.bincount(order, minlength=31)
-        seen += counts
+        totals += counts
         for label in range(3):
             of_class = counts[labels == label]
             assert of_class.max() - of_class.min() <= 1
         assert len(set(zip(order, turns, strict=True))) == 31
     assert not np.array_equal(order, balanced_order(3, 1, 0, labels)[0])
-    assert seen[:21].std() < 5, "every photo of a large class has its turns"
+    assert totals[:21].std() < 5, "every photo of a large class has its turns"
     made = plan("sampler: balanced, optimizer: sgd")
     order_of = np.array([item.label for item in made.index.of("train")])
     plain = PlainStage(made, sgd, order=lambda s, n, e, _: balanced_order(s, n, e, order_of)[0])
@@ -333,9 +335,9 @@ def test_a_head_standardises_by_the_training_rows_and_is_saved_without(head_plan
     assert result.best_epoch == 3, "the loss still falls"
     kernel, bias = layers[0].get_weights()
     folded = kernel / spread[:, None]
-    found = plain[0].get_weights()
-    np.testing.assert_allclose(found[0], folded, rtol=1e-3, atol=1e-5 * np.abs(folded).max())
-    np.testing.assert_allclose(found[1], bias - mean @ folded, rtol=1e-3, atol=1e-4)
+    weights = plain[0].get_weights()
+    np.testing.assert_allclose(weights[0], folded, rtol=1e-3, atol=1e-5 * np.abs(folded).max())
+    np.testing.assert_allclose(weights[1], bias - mean @ folded, rtol=1e-3, atol=1e-4)
 
 
 class StoredViews:
@@ -366,18 +368,18 @@ def test_the_solver_finds_the_optimum_of_scikit_learn(head_plan, cli, normalize)
     kernel, bias = saved.get_layer("head_logits").get_weights()
     scaler = StandardScaler().fit(flat)
     # A constant is free to move between the classes: what is compared are probabilities.
-    found = softmax(flat @ kernel + bias, axis=1)
+    probabilities = softmax(flat @ kernel + bias, axis=1)
     best = {}
     for strength in STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=10_000, tol=1e-9)
         model.fit(scaler.transform(flat), twice, weights)
-        best[strength] = np.abs(model.predict_proba(scaler.transform(flat)) - found).max()
+        best[strength] = np.abs(model.predict_proba(scaler.transform(flat)) - probabilities).max()
     assert min(best.values()) < 1e-3, best
     result = trained.summary.stages[0]
     assert (result.epochs, result.best_epoch) == (1, 1)
     (epoch,) = read_metrics(trained.run)
     assert epoch.learning_rate == 0
-    assert epoch.accuracy == (found.argmax(axis=1) == twice).mean()
+    assert epoch.accuracy == (probabilities.argmax(axis=1) == twice).mean()
 
 
 def test_the_strength_is_that_of_the_least_loss_on_photos_that_were_not_fitted():
@@ -444,8 +446,8 @@ def test_a_multi_layer_head_is_fitted_on_features_that_group_lasso_chooses(
     kernel, bias = saved.get_layer("head_logits").get_weights()
     assert kernel.shape == (3 * 64, 3)
     assert made.stages[0].trainable == kernel.size + bias.size
-    found = softmax(features @ kernel + bias, axis=1)
-    np.testing.assert_allclose(found, saved.predict(pixels, verbose=0), atol=1e-4)
+    probabilities = softmax(features @ kernel + bias, axis=1)
+    np.testing.assert_allclose(probabilities, saved.predict(pixels, verbose=0), atol=1e-4)
     kept = (kernel != 0).any(axis=1)
     assert 0 < kept.sum() < len(kept), "it has chosen"
     counts = [int(part.sum()) for part in np.split(kept, 3)]

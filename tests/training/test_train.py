@@ -149,7 +149,7 @@ def plain_losses(ran: Ran) -> list[float]:
         [decode.load_image(i.path, height=size[0], width=size[1], resize="squash") for i in val]
     ).astype(np.float32)
     val_labels = np.array([item.label for item in val], np.float32)[:, None]
-    found = []
+    epoch_losses = []
     for number, settings in enumerate(chosen.stages):
         network.freeze(
             settings.freeze_until, batch_norm=chosen.base.batch_norm, first=settings.unfreeze_from
@@ -167,12 +167,12 @@ def plain_losses(ran: Ran) -> list[float]:
                 network.whole.reset_metrics()
                 loss = network.whole.train_on_batch(pixels[picked], labels[picked])
                 total += float(loss) * len(picked)
-            found.append(total / len(items))
+            epoch_losses.append(total / len(items))
             val_loss = network.whole.evaluate(val_pixels, val_labels, verbose=0)
             if val_loss < best:
                 best, kept = val_loss, network.whole.get_weights()
         network.whole.set_weights(kept)
-    return found
+    return epoch_losses
 
 
 @pytest.mark.parametrize(
@@ -302,8 +302,8 @@ def test_the_model_opens_with_keras_alone_and_says_what_predict_says(fine_tuned,
     )  # fmt: skip
     from tlcli.evaluation.predict import Predictor
 
-    (found,) = Predictor(ran.path, raw=True).predict([item.path], top=2)
-    by_label = dict(found.top)
+    (prediction,) = Predictor(ran.path, raw=True).predict([item.path], top=2)
+    by_label = dict(prediction.top)
     assert by_label[ran.plan.index.classes[1]] == pytest.approx(float(done.stdout), abs=1e-6)
 
 
@@ -330,13 +330,13 @@ def test_a_run_holds_what_it_promises(run):
     assert directory.find_run(None).path == ran.path.resolve()
 
     summary = json.loads((ran.path / directory.SUMMARY).read_text(encoding="utf-8"))
-    found = ran.trained.as_json()
-    assert set(found) == {"run", "stages", "test", "temperature"}
-    assert set(found["stages"][0]) == {
+    trained = ran.trained.as_json()
+    assert set(trained) == {"run", "stages", "test", "temperature"}
+    assert set(trained["stages"][0]) == {
         "name", "epochs", "best_epoch", "val_loss", "val_accuracy", "seconds"
     }  # fmt: skip
-    assert set(found["test"]) == {"accuracy", "loss", "n"}
-    assert summary["test"] == found["test"]
+    assert set(trained["test"]) == {"accuracy", "loss", "n"}
+    assert summary["test"] == trained["test"]
 
 
 def test_a_stage_ends_early_and_hands_on_its_best_epoch(run, pair):
@@ -367,8 +367,8 @@ def test_the_same_recipe_gives_the_same_bits(run):
         return [{k: v for k, v in line.items() if k != "seconds"} for line in ran.metrics()]
 
     assert without_times(first) == without_times(second)
-    one, other = (read_model_archive(ran.path / directory.MODEL) for ran in (first, second))
-    assert one == other
+    model, other_model = (read_model_archive(ran.path / directory.MODEL) for ran in (first, second))
+    assert model == other_model
 
 
 #: Stages of which the last trains much, little or nothing of the base, and ends early or not.
@@ -400,10 +400,13 @@ def test_a_run_with_nothing_left_to_train_saves_the_model_of_one_that_was_not_st
     after = [ended.path for ended in directory.list_runs(directory.runs_root())]
     assert after == before and resumed.path in after, "the one that was stopped"
     assert losses(resumed) == losses(undisturbed)
-    one, other = (read_model_archive(ran.path / directory.MODEL) for ran in (undisturbed, resumed))
-    assert one == other
+    model, other_model = (
+        read_model_archive(ran.path / directory.MODEL) for ran in (undisturbed, resumed)
+    )
+    assert model == other_model
     layers = {
-        layer["config"]["name"]: layer["config"] for layer in one["config.json"]["config"]["layers"]
+        layer["config"]["name"]: layer["config"]
+        for layer in model["config.json"]["config"]["layers"]
     }
     trained = [name for name in layers if layers[name].get("trainable")]
     assert ("block5_conv1" in trained) == (kind != "head")
@@ -597,21 +600,21 @@ def test_a_run_finishes_where_latest_cannot_be_written(run, tmp_path, monkeypatc
     out = tmp_path / "out"
     run("LeNet5", HEAD, out=out)
     assert directory.Run(out).closed
-    said = " ".join(capsys.readouterr().err.split())
+    err = " ".join(capsys.readouterr().err.split())
     assert (
-        f"cannot be pointed at this run: permission denied; name this run with --run {out}" in said
+        f"cannot be pointed at this run: permission denied; name this run with --run {out}" in err
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("layer", "told"),
+    ("layer", "message"),
     [
         ("block1_conv1", "weights up to 'block5_pool' have changed though they were frozen"),
         ("head_logits", "the saved model has other weights than the trained one"),
     ],
 )
-def test_a_model_that_was_saved_otherwise_is_no_finished_run(run, monkeypatch, layer, told):
+def test_a_model_that_was_saved_otherwise_is_no_finished_run(run, monkeypatch, layer, message):
     save = saving.save_model
 
     def spoil(network: Any, *rest: Any) -> None:
@@ -621,7 +624,7 @@ def test_a_model_that_was_saved_otherwise_is_no_finished_run(run, monkeypatch, l
         bias.assign_sub(np.full(bias.shape, 1e-7, np.float32))
 
     monkeypatch.setattr(saving, "save_model", spoil)
-    with pytest.raises(RunError, match=told):
+    with pytest.raises(RunError, match=message):
         run(text=HEAD)
     (stopped,) = directory.list_runs(directory.runs_root())
     assert not stopped.finished

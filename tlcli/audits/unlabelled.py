@@ -72,20 +72,20 @@ def find_candidates(
         for path, digest in zip(paths, digests, strict=True)
         if digest
     ]
-    ours = distinct_photos(index.items)
+    indexed = distinct_photos(index.items)
     with AuditCache(cache, depth) as known:
-        seen = inspect_photos([*ours, *given], known, depth)
-    damaged = [item for item in given if seen[item.digest].message]
+        inspections = inspect_photos([*indexed, *given], known, depth)
+    damaged = [item for item in given if inspections[item.digest].message]
     for item in damaged:
-        console.warn(f"{seen[item.digest].problem(item.path)}; left out")
-    readable = [item for item in given if not seen[item.digest].message]
+        console.warn(f"{inspections[item.digest].problem(item.path)}; left out")
+    readable = [item for item in given if not inspections[item.digest].message]
     names = group_photos(
-        [*ours, *readable], {digest: each.thumbnail for digest, each in seen.items()}
+        [*indexed, *readable], {digest: each.thumbnail for digest, each in inspections.items()}
     )
-    taken = set(names[: len(ours)])
+    taken = set(names[: len(indexed)])
     chosen: dict[str, Item] = {}
     labelled = 0
-    for item, name in zip(readable, names[len(ours) :], strict=True):
+    for item, name in zip(readable, names[len(indexed) :], strict=True):
         if name in taken:
             labelled += 1
         else:
@@ -96,7 +96,7 @@ def find_candidates(
         unreadable=len(unread) + len(damaged),
         labelled=labelled,
         alike=len(readable) - labelled - len(chosen),
-        labelled_groups={item.digest: name for item, name in zip(ours, names, strict=False)},
+        labelled_groups={item.digest: name for item, name in zip(indexed, names, strict=False)},
     )
     if not candidates.items:
         _refuse(folder, candidates)

@@ -149,15 +149,15 @@ def _refusal(workers: Workers, hello: Any, number: int, is_second: bool) -> list
     if is_second or not 0 < number < len(workers.addresses):
         hint = "give every worker a number of its own"
         return [Problem(workers.name(number), "has come twice", hint)]
-    theirs: dict[str, Any] = dict(hello["versions"])
+    reported: dict[str, Any] = dict(hello["versions"])
     return [
         Problem(
             workers.name(number),
-            f"has {name} {theirs.get(name)}, worker 0 has {version}",
+            f"has {name} {reported.get(name)}, worker 0 has {version}",
             "install the same version on all",
         )
         for name, version in versions().items()
-        if theirs.get(name) != version
+        if reported.get(name) != version
     ]
 
 

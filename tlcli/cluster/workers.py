@@ -62,10 +62,10 @@ def make_same_plan(group: Group, make: Callable[[], Plan]) -> Plan:
 
 def _differences(first: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
     """How the recipe and the photos of a worker differ from those of worker 0."""
-    own, theirs = first["settings"], other["settings"]
-    changed = sorted(k for k in own.keys() | theirs.keys() if own.get(k) != theirs.get(k))
+    wanted, given = first["settings"], other["settings"]
+    changed = sorted(k for k in wanted.keys() | given.keys() if wanted.get(k) != given.get(k))
     for key in changed[:MOST_NAMED]:
-        yield f"has {key} {short_text(theirs.get(key))}; worker 0 has {short_text(own.get(key))}"
+        yield f"has {key} {short_text(given.get(key))}; worker 0 has {short_text(wanted.get(key))}"
     if len(changed) > MOST_NAMED:
         yield f"has {console.counted(len(changed) - MOST_NAMED, 'more setting')} of its own"
     if changed:

@@ -109,7 +109,7 @@ _Rule = tuple[Finding, Callable[[str, Inspection], bool], Callable[[Inspection],
 _RULES: tuple[_Rule, ...] = (
     (
         Finding("cut short", "warning", "ends in plain grey", "the file may be incomplete"),
-        lambda _, seen: seen.flags & (CUT | FLAT) == CUT,
+        lambda _, facts: facts.flags & (CUT | FLAT) == CUT,
         None,
     ),
     (
@@ -120,42 +120,42 @@ _RULES: tuple[_Rule, ...] = (
     (
         Finding("few bits", "warning", "uses a quarter of its 16 bits or less, and comes out dark",
                 "set data.depth to the bits of the camera (10, 12, 14), or to auto"),
-        lambda _, seen: seen.flags & (DARK | DEEP | FLAT) == DARK | DEEP,
+        lambda _, facts: facts.flags & (DARK | DEEP | FLAT) == DARK | DEEP,
         None,
     ),
     (
         Finding("dark", "warning", "has no value in the brighter three quarters of its range",
                 "is it exposed, and saved, as it should be?"),
-        lambda _, seen: seen.flags & (DARK | DEEP | FLAT) == DARK,
+        lambda _, facts: facts.flags & (DARK | DEEP | FLAT) == DARK,
         None,
     ),
     (
         Finding("tiny", "warning", f"has a side below {TINY} pixels", "small photos teach little"),
-        lambda _, seen: min(seen.width, seen.height) < TINY,
+        lambda _, facts: min(facts.width, facts.height) < TINY,
         _size,
     ),
     (
         Finding("extreme shape", "warning", f"has an aspect ratio of {EXTREME} to 1 or more",
                 "see base.resize: squash distorts it, crop cuts off most of it"),
-        lambda _, seen: max(seen.width, seen.height) >= EXTREME * min(seen.width, seen.height),
+        lambda _, facts: max(facts.width, facts.height) >= EXTREME * min(facts.width, facts.height),
         _size,
     ),
     (
         Finding("huge", "note", f"has more than {HUGE // 1_000_000} megapixels",
                 "decoding it is slow; a smaller copy is just as good"),
-        lambda _, seen: seen.width * seen.height > HUGE,
+        lambda _, facts: facts.width * facts.height > HUGE,
         _size,
     ),
     (
         Finding("wrong extension", "note", "is not in the format that its name says",
                 "tlcli goes by the content; other programs may fail"),
         _misnamed,
-        lambda seen: seen.format,
+        lambda facts: facts.format,
     ),
     (Finding("turned", "note", "is rotated upright by its EXIF data"), _flagged(TURNED), None),
     (
         Finding("CMYK", "note", "is in CMYK colours, converted to sRGB"),
-        lambda _, seen: seen.mode == "CMYK",
+        lambda _, facts: facts.mode == "CMYK",
         None,
     ),
     (
@@ -183,10 +183,10 @@ def _near_duplicates(index: Index, inspected: InspectedPhotos) -> Iterator[Findi
     }
     alike: dict[Path, Path] = {}
     for lesser, other in combinations(SPLITS, 2):
-        ours, theirs = index.of(lesser), index.of(other)
+        items, others = index.of(lesser), index.of(other)
         for left, right in near_duplicates.find_pairs(thumbnails[lesser], thumbnails[other]):
-            if ours[left].digest != theirs[right].digest:  # copies are another finding
-                alike.setdefault(ours[left].path, theirs[right].path)
+            if items[left].digest != others[right].digest:  # copies are another finding
+                alike.setdefault(items[left].path, others[right].path)
     if alike:
         yield Finding(
             "near-duplicate across splits",

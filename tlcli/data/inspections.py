@@ -81,7 +81,7 @@ class InspectedPhotos:
         """
         every = zip(self._items, self._first, strict=True)
         return np.fromiter(
-            (next(place for item, place in every if item is one) for one in some), int
+            (next(place for item, place in every if item is wanted) for wanted in some), int
         )
 
 

@@ -88,14 +88,14 @@ def _match_bands(hashes: Array, unit: _Unit, other: PreparedThumbnails, partner:
     `partner` holds those found before, -1 for none. A photo that has one is not compared any more.
     """
     partner = partner.copy()
-    for ours, theirs in zip(_bands(hashes), _bands(other.hashes), strict=True):
-        order = np.argsort(theirs, kind="stable")
+    for band, other_band in zip(_bands(hashes), _bands(other.hashes), strict=True):
+        order = np.argsort(other_band, kind="stable")
         # Where each of the values that 16 bits may have begins in that order.
-        begin = np.searchsorted(theirs[order], np.arange((1 << 16) + 1))
+        begin = np.searchsorted(other_band[order], np.arange((1 << 16) + 1))
         for flip in _FLIPS:
             alone = np.flatnonzero(partner < 0)
-            start = begin[ours[alone] ^ flip]
-            many = begin[(ours[alone] ^ flip) + 1] - start
+            start = begin[band[alone] ^ flip]
+            many = begin[(band[alone] ^ flip) + 1] - start
             for position, right in _spread(start, many, order):
                 left = alone[position]
                 close = np.bitwise_count(hashes[left] ^ other.hashes[right]) <= BITS
@@ -113,7 +113,7 @@ def _match_blocks(hashes: Array, unit: _Unit, other: PreparedThumbnails, partner
     partner = partner.copy()
     for begin in range(0, len(other.hashes), _COLUMNS):
         columns = np.arange(begin, min(begin + _COLUMNS, len(other.hashes)))
-        theirs = other.unit(columns).reshape(-1, SIDE * SIDE).T
+        other_values = other.unit(columns).reshape(-1, SIDE * SIDE).T
         for first in range(0, len(hashes), _ROWS):
             rows = np.arange(first, min(first + _ROWS, len(hashes)))
             rows = rows[partner[rows] < 0]
@@ -126,7 +126,7 @@ def _match_blocks(hashes: Array, unit: _Unit, other: PreparedThumbnails, partner
                     )
                     partner[matched] = partners
                 continue
-            correlation = unit(rows).reshape(-1, SIDE * SIDE) @ theirs
+            correlation = unit(rows).reshape(-1, SIDE * SIDE) @ other_values
             alike = close & (correlation >= CORRELATION)
             has_match = alike.any(axis=1)
             partner[rows[has_match]] = begin + alike[has_match].argmax(axis=1)
@@ -216,8 +216,8 @@ def _shared(first: Array, second: Array) -> int:
     """Pairs that share a band but for one bit; one that shares several bands counts each time."""
     total = 0
     values = np.arange(1 << 16)
-    for ours, theirs in zip(_bands(first), _bands(second), strict=True):
-        many, others = (np.bincount(band, minlength=1 << 16) for band in (ours, theirs))
+    for bands in zip(_bands(first), _bands(second), strict=True):
+        many, others = (np.bincount(band, minlength=1 << 16) for band in bands)
         total += sum(int(many @ others[values ^ flip]) for flip in _FLIPS)
     return total
 

@@ -183,9 +183,9 @@ def _photos_of_split(
         return source.predict(photos, tta=tta)
 
     digests = [row.sha256 for row in labelled_photos.read_recorded_split(run, split)]
-    seen = len(digests) if split == "train" else _count_seen(run, digests)
+    in_training = len(digests) if split == "train" else _count_seen(run, digests)
     root = request.data or labelled_photos.data_folder_of(run)
-    return _PhotoSet(split, root, seen, _count_copies(digests), predict)
+    return _PhotoSet(split, root, in_training, _count_copies(digests), predict)
 
 
 def _scores_without_views(

@@ -167,13 +167,13 @@ def warn_of_limits(evaluation: Evaluation) -> None:
     warn_of_choice(evaluation.split)
     if evaluation.tta:
         console.note("--tta: the threshold is left aside, and nothing is kept in the run")
-    seen = evaluation.seen_in_training
+    in_training = evaluation.seen_in_training
     if evaluation.split == "train":
         console.warn(
             "the model was trained on these photos: the numbers say nothing about new ones"
         )
-    elif seen:
-        photos = f"{seen:,} of {counted(evaluation.n, 'photo')}"
+    elif in_training:
+        photos = f"{in_training:,} of {counted(evaluation.n, 'photo')}"
         console.warn(f"the model was trained on {photos}: the numbers are better than for new ones")
 
 

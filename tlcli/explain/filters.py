@@ -159,8 +159,8 @@ def _ascent_step(network: ExplainedModel, layer: str, ascent: Ascent) -> Any:
             tf.GradientTape() as tape,
         ):
             tape.watch(point)
-            seen = tf.roll(_picture(point, ascent.side), shift, [1, 2])
-            responses = tf.reduce_mean(model(seen, training=False), [1, 2])
+            shifted = tf.roll(_picture(point, ascent.side), shift, [1, 2])
+            responses = tf.reduce_mean(model(shifted, training=False), [1, 2])
             height = tf.gather(responses, numbers, batch_dims=1)
         slope = tape.gradient(height, point)
         mean = 0.9 * mean + 0.1 * slope

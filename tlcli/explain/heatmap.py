@@ -49,9 +49,9 @@ def overlay_heat(photo: Image.Image, heat: Array, settings: PixelSettings) -> Im
         heat: on a grid over the network's input, float32 (rows, columns), 0..1.
         settings: how the photo became that input.
     """
-    laid, seen = stretch_to_photo(heat, photo.size, settings)
+    laid, visible = stretch_to_photo(heat, photo.size, settings)
     pixels = np.asarray(photo, np.float32)
-    pixels *= np.where(seen, 1, UNSEEN)[..., None]
+    pixels *= np.where(visible, 1, UNSEEN)[..., None]
     opacity = (OPACITY * laid)[..., None]
     mixed = (1 - opacity) * pixels + opacity * heat_colours(laid)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
@@ -73,11 +73,11 @@ def stretch_to_photo(
         across, down = min(settings.width / scale, width), min(settings.height / scale, height)
         left, top = round((width - across) / 2), round((height - down) / 2)
         inner = (max(1, round(across)), max(1, round(down)))
-        laid, seen = np.zeros((height, width), np.float32), np.zeros((height, width), bool)
+        laid, visible = np.zeros((height, width), np.float32), np.zeros((height, width), bool)
         place = np.s_[top : top + inner[1], left : left + inner[0]]
         laid[place] = np.asarray(grid.resize(inner, bilinear))[: height - top, : width - left]
-        seen[place] = True
-        return laid, seen
+        visible[place] = True
+        return laid, visible
     box = None
     if settings.resize == "pad":
         # Where the photo lies on the padded input of the network, in cells of the grid.

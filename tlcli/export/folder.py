@@ -38,9 +38,9 @@ def check_target(out: Path, *, force: bool) -> None:
         raise RunError(problems)
     if not os.path.lexists(out):
         return
-    ours = (out / CARD).is_file()
-    if not ours or not force:
-        hint = "replace it with --force, or name another" if ours else "name another folder"
+    is_export = (out / CARD).is_file()
+    if not is_export or not force:
+        hint = "replace it with --force, or name another" if is_export else "name another folder"
         raise RunError(Problem(f"--out {out}", "exists already", hint))
 
 

@@ -153,9 +153,9 @@ def _copy_missing(source: TrunkRows, rows: TrunkRows, report: MergeReport, count
     bad: list[RowKey] = []
     with console.progress(count, "joining", "rows") as bar:
         for keys in source.keys(MOST_KEYS):
-            theirs, ours = source.locate(keys), rows.locate(keys)
-            present = ours.present
-            differing = int((theirs.checksums != ours.checksums)[present].sum())
+            offered, stored = source.locate(keys), rows.locate(keys)
+            present = stored.present
+            differing = int((offered.checksums != stored.checksums)[present].sum())
             report.count(rows.path.name, present=int(present.sum()), differing=differing)
             bar.update(int(present.sum()))
             missing = (~present).nonzero()[0]
@@ -163,7 +163,7 @@ def _copy_missing(source: TrunkRows, rows: TrunkRows, report: MergeReport, count
             size = max(1, BATCH_BYTES // rows.row_bytes)
             for start in range(0, len(missing), size):
                 batch = missing[start : start + size]
-                damaged = _copy(source, theirs, rows, keys, batch)
+                damaged = _copy(source, offered, rows, keys, batch)
                 bad += [keys[position] for position in damaged]
                 added = len(batch) - len(damaged)
                 report.count(rows.path.name, added=added, damaged=len(damaged))

@@ -133,11 +133,11 @@ def _compare_photos(first: Run, second: Run) -> PhotoDifference | None:
     except RunError as error:
         console.warn(str(error))
         return None
-    ours, theirs = tables
-    only = [Counter(key[0] for key in part.elements()) for part in (ours - theirs, theirs - ours)]
+    left, right = tables
+    only = [Counter(key[0] for key in part.elements()) for part in (left - right, right - left)]
     moved = (only[0] & only[1]).total()
     return PhotoDifference(
-        (ours & theirs).total(), moved, only[0].total() - moved, only[1].total() - moved
+        (left & right).total(), moved, only[0].total() - moved, only[1].total() - moved
     )
 
 

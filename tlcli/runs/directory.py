@@ -164,8 +164,8 @@ def mark_latest(run: Run) -> None:
     files.make_folder(runs_root())
     pointer = runs_root() / LATEST
     target = os.path.relpath(run.path.resolve(), runs_root().resolve())
-    ours = pointer.is_symlink() or _pointed_at(pointer) is not None
-    if pointer.exists() and not ours:
+    replaceable = pointer.is_symlink() or _pointed_at(pointer) is not None
+    if pointer.exists() and not replaceable:
         return
     temporary = pointer.with_name(f".{LATEST}-{os.getpid()}")
     try:

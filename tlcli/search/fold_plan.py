@@ -177,11 +177,11 @@ def _readable_photos(plan: Plan) -> tuple[list[Item], list[str]]:
     items = distinct_photos([item for item in plan.index.items if item.split in DIVIDED])
     depth = plan.recipe.data.depth
     with AuditCache(plan.cache, depth) as cache:
-        seen = inspect_photos(items, cache, depth)
+        inspections = inspect_photos(items, cache, depth)
     bad = [
-        (item.path, seen[item.digest].problem(item.path))
+        (item.path, inspections[item.digest].problem(item.path))
         for item in items
-        if seen[item.digest].message
+        if inspections[item.digest].message
     ]
     if bad:
         skip = plan.recipe.data.on_bad_image == "skip"
@@ -192,7 +192,7 @@ def _readable_photos(plan: Plan) -> tuple[list[Item], list[str]]:
             console.warn(str(problem))
         lost = {path for path, _ in bad}
         items = [item for item in items if item.path not in lost]
-    return items, group_photos(items, {name: each.thumbnail for name, each in seen.items()})
+    return items, group_photos(items, {name: each.thumbnail for name, each in inspections.items()})
 
 
 def _with_stages(recipe: Recipe, *, tuning: bool) -> Recipe:

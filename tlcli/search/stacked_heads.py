@@ -137,8 +137,8 @@ class HeadStack:
         losses, hits = (variable.numpy() for variable in self._tally)
         for variable in self._tally:
             variable.assign(tf.zeros_like(variable))
-        seen, self._seen = self._seen, 0
-        return _means(losses, hits, seen)
+        count, self._seen = self._seen, 0
+        return _means(losses, hits, count)
 
     def score(self, rows: Any, labels: Any) -> list[Means]:
         """Mean cross-entropy (without weights or smoothing) and accuracy of each head."""
@@ -251,9 +251,9 @@ class _StackOptimizer:
     def take_over(self, other: _StackOptimizer, heads: list[int]) -> None:
         """Remember what another optimizer does of some of its heads."""
         pairs = zip(self._optimizer.variables, other._optimizer.variables, strict=True)
-        for mine, theirs in pairs:
-            value = theirs.numpy()
-            mine.assign(value[heads] if value.ndim else value)
+        for target, source in pairs:
+            value = source.numpy()
+            target.assign(value[heads] if value.ndim else value)
 
     def _update(self, gradient: Any, variable: Any, _: Any) -> None:
         self._rule(gradient, variable, self._rates)

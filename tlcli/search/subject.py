@@ -57,4 +57,4 @@ def find_groups(plan: Plan, items: Sequence[Item]) -> list[str]:
     depth = plan.recipe.data.depth
     with AuditCache(plan.cache, depth) as cache:
         inspections = inspect_photos(items, cache, depth)
-    return group_photos(items, {name: seen.thumbnail for name, seen in inspections.items()})
+    return group_photos(items, {name: facts.thumbnail for name, facts in inspections.items()})

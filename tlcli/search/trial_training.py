@@ -135,15 +135,15 @@ class TrialTrainer:
 
     def _train_alone(self, task: TrialTask) -> TrialOutcome:
         """Train a task as a run, which goes on where it was stopped; no test photo is scored."""
-        run, seen = Run(task.folder), 0
+        run, judged = Run(task.folder), 0
         epochs: tuple[Epoch, ...] = ()
 
         def observe(so_far: Sequence[Epoch]) -> None:
-            nonlocal seen, epochs
+            nonlocal judged, epochs
             # Every epoch is asked about, those before a stop as well.
-            while seen < len(so_far):
-                seen += 1
-                epochs = tuple(so_far[:seen])
+            while judged < len(so_far):
+                judged += 1
+                epochs = tuple(so_far[:judged])
                 if task.prunes(epochs):
                     raise _PrunedTrial
 

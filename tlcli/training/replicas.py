@@ -133,7 +133,7 @@ class Replicas:
         """
         if self._strategy is not None:
             inner = getattr(optimizer, "inner_optimizer", optimizer)
-            for each in {id(one): one for one in (optimizer, inner)}.values():
+            for each in {id(level): level for level in (optimizer, inner)}.values():
                 each._all_reduce_sum_gradients = list
         return optimizer
 
