@@ -79,6 +79,26 @@ def test_damaged_rows_are_left_out_and_named(store, tmp_path: Path, capsys):
     assert opened(tmp_path / "all").damaged() == []
 
 
+def test_a_source_with_a_damaged_index_is_left_as_it_is(store, tmp_path: Path, capsys):
+    damaged, sound = store("a", 1, 2), store("b", 3)
+    (trunk,) = files.features_folder(damaged).iterdir()
+    index = trunk / "index.sqlite"
+    whole = index.read_bytes()
+    index.write_bytes(whole[:100] + b"x" * (len(whole) - 100))
+    before = {path: path.read_bytes() for path in (index, *trunk.glob("rows-*.npy"))}
+    report = merge_stores(tmp_path / "all", [damaged, sound])
+    assert (report.added, report.left_out, report.is_complete) == (1, 1, False)
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: {trunk}: its index is damaged; its rows are left as they are; bring the index "
+        "back, or extract into that store"
+    ]
+    assert len(before) == 2
+    assert {path: path.read_bytes() for path in before} == before
+    index.write_bytes(whole)
+    report = merge_stores(tmp_path / "all", [damaged, sound])
+    assert (report.added, report.present, report.is_complete) == (2, 1, True)
+
+
 def test_many_damaged_rows_are_counted(store, tmp_path: Path, capsys):
     cache = store("a", *range(20))
     (shard,) = files.features_folder(cache).glob("*/rows-*.npy")
@@ -142,7 +162,7 @@ def test_folders_that_hold_no_store_are_all_named(store, tmp_path: Path):
         f"{tmp_path}/empty: holds no feature store; name the folder that another process had as "
         "--cache-dir",
         f"{tmp_path}/link: is the store that the others go into; name other stores, or another one "
-        "to join them in with --cache-dir",
+        "to join them in: `tlcli cache --cache-dir DIR merge ...`",
     ]
 
 

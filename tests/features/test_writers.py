@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tlcli.errors import StoreError
-from tlcli.features import writers
+from tlcli.features import store_upkeep, writers
 from tlcli.features.shares import WHOLE, Share
 from tlcli.features.writers import lock_share, one_machine
 from tlcli.system import locks, range_locks
@@ -52,6 +52,23 @@ def test_on_a_network_a_writer_leaves_its_name_until_it_ends(tmp_path: Path, on_
         assert name.name == f".writer-{socket.gethostname()}-{os.getpid()}.json"
         assert json.loads(name.read_text(encoding="utf-8"))["pid"] == os.getpid()
     assert not [*(tmp_path / "store").iterdir()]
+
+
+def test_a_block_inside_another_one_leaves_the_name_where_it_is(tmp_path: Path, on_nfs):
+    with one_machine(tmp_path):
+        with one_machine(tmp_path):
+            pass
+        assert len([*tmp_path.iterdir()]) == 1
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "change", [store_upkeep.verify_store, lambda store: store_upkeep.prune_store(store, store)]
+)
+def test_what_another_machine_writes_is_neither_verified_nor_pruned(tmp_path: Path, on_nfs, change):
+    (tmp_path / ".writer-node-2-7.json").write_text(json.dumps(OTHER), encoding="utf-8")
+    with pytest.raises(StoreError, match="process 7 on node-2, since"):
+        change(tmp_path)
 
 
 def test_processes_of_one_machine_write_together(tmp_path: Path, on_nfs):

@@ -80,6 +80,10 @@ class StoredTrunk:
         """Its rows; only for a trunk that is not misplaced, since another one would be created."""
         return self.open_in(self.path.parent)
 
+    def open_as_it_is(self) -> TrunkRows:
+        """As `open`; raises `StoreError` for a damaged index, which stays as it is."""
+        return TrunkRows(self.path.parent, self._address, repair=False)
+
     def open_in(self, store: Path) -> TrunkRows:
         """The rows of the same trunk in another store, which may have none yet."""
         return TrunkRows(store, self._address)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tlcli.errors import Problem, TlcliError
+from tlcli.errors import Problem, StoreError, TlcliError
 from tlcli.features import disk_space, inventory
 from tlcli.features.inventory import StoredTrunk
 from tlcli.features.locations import Locations, RowKey
@@ -116,7 +116,10 @@ def _find_stores(target: Path, sources: Sequence[Path]) -> list[Path]:
             hint = "name the folder that another process had as --cache-dir"
             problems.append(Problem(str(source), "holds no feature store", hint))
         elif folder.resolve() == files.features_folder(target).resolve():
-            hint = "name other stores, or another one to join them in with --cache-dir"
+            hint = (
+                "name other stores, or another one to join them in: `tlcli cache --cache-dir DIR "
+            )
+            hint += "merge ...`"
             problems.append(Problem(str(source), "is the store that the others go into", hint))
         else:
             stores.setdefault(folder.resolve(), folder)
@@ -133,7 +136,14 @@ def _merge_trunk(store: Path, trunk: StoredTrunk, report: MergeReport) -> None:
         report.left_out += 1
         return
     _note_use(trunk.path)
-    with closing(trunk.open()) as source, closing(trunk.open_in(store)) as rows:
+    try:
+        opened = trunk.open_as_it_is()
+    except StoreError as error:
+        for problem in error.problems:
+            console.warn(str(problem))
+        report.left_out += 1
+        return
+    with closing(opened) as source, closing(trunk.open_in(store)) as rows:
         waiting = "it writes the same features"
         with lock_share(rows.path, WHOLE, waiting=waiting):
             _copy_missing(source, rows, report, trunk.rows)

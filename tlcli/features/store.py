@@ -62,9 +62,10 @@ class TrunkRows:
     Args:
         store: the folder of the store.
         address: what the rows are.
+        repair: whether a damaged index gives way to a new one. Otherwise it raises `StoreError`.
     """
 
-    def __init__(self, store: Path, address: TrunkAddress) -> None:
+    def __init__(self, store: Path, address: TrunkAddress, *, repair: bool = True) -> None:
         self.path = address.folder(store)
         self.address = self.path.name.rpartition("-")[2]
         self.shape, self.dtype = tuple(address.shape), number_type(address.dtype)
@@ -79,7 +80,7 @@ class TrunkRows:
             try:
                 if not (self.path / "trunk.json").exists():
                     write_json(self.path / "trunk.json", address.as_dict())
-                self._index = self._open_or_repair_index()
+                self._index = self._open_or_repair_index() if repair else self._open_sound_index()
             except BaseException:
                 self._use.close()
                 raise
@@ -101,6 +102,15 @@ class TrunkRows:
             for path in (*self.path.glob("rows-*.npy"), *self.path.glob(f"{INDEX}*")):
                 path.unlink()
             return open_index(self.path / INDEX)
+
+    def _open_sound_index(self) -> sqlite3.Connection:
+        try:
+            return open_index(self.path / INDEX)
+        except sqlite3.DatabaseError as error:
+            if not is_damaged_database(error):
+                raise
+            hint = "its rows are left as they are; bring the index back, or extract into that store"
+            raise StoreError(Problem(str(self.path), "its index is damaged", hint)) from error
 
     @property
     def row_bytes(self) -> int:

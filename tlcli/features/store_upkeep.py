@@ -11,6 +11,7 @@ from tlcli.data import audit_cache
 from tlcli.errors import Problem
 from tlcli.features.inventory import StoredTrunk, list_trunks, remove_trunk
 from tlcli.features.store_index import store_errors
+from tlcli.features.writers import one_machine
 from tlcli.system import console, locks
 
 
@@ -43,21 +44,23 @@ def prune_store(
     """Remove the features that match the conditions given; without conditions, everything.
 
     Of the check results under `home`, those of other decoders or limits than today's are removed,
-    or all without conditions. Features that a process has open stay, and a warning says so.
+    or all without conditions. Features that a process has open stay, and a warning says so. Raises
+    `StoreError` where another machine writes to the store.
     """
     removed = []
-    for trunk in list_trunks(folder):
-        if unused_days is not None and trunk.days_unused < unused_days:
-            continue
-        if base is not None and trunk.description["base"].lower() != base.lower():
-            continue
-        try:
-            remove_trunk(trunk)
-        except locks.LockHeldError as held:
-            hint = "it is kept; prune again when that process has ended"
-            console.warn(str(Problem(str(trunk.path), f"is in use by {held}", hint)))
-        else:
-            removed.append(trunk)
+    with one_machine(folder):
+        for trunk in list_trunks(folder):
+            if unused_days is not None and trunk.days_unused < unused_days:
+                continue
+            if base is not None and trunk.description["base"].lower() != base.lower():
+                continue
+            try:
+                remove_trunk(trunk)
+            except locks.LockHeldError as held:
+                hint = "it is kept; prune again when that process has ended"
+                console.warn(str(Problem(str(trunk.path), f"is in use by {held}", hint)))
+            else:
+                removed.append(trunk)
     everything = unused_days is None and base is None
     checks = audit_cache.prune_cache(home, everything=everything)
     rows, freed = sum(trunk.rows for trunk in removed), sum(trunk.bytes for trunk in removed)
@@ -105,9 +108,10 @@ class VerifiedStore:
 def verify_store(folder: Path) -> VerifiedStore:
     """Compare every row with its checksum and forget the damaged ones.
 
-    Shards that no index knows are removed.
+    Shards that no index knows are removed. Raises `StoreError` where another machine writes to it.
     """
-    total = sum(map(_verify_trunk, list_trunks(folder)), VerifiedStore())
+    with one_machine(folder):
+        total = sum(map(_verify_trunk, list_trunks(folder)), VerifiedStore())
     for path in sorted({shard.parent for shard in folder.glob("*/rows-*.npy")}):
         if not (path / "trunk.json").exists():
             hint = "its rows cannot be found; remove the folder"

@@ -30,6 +30,9 @@ WRITER_FILE = ".writer-"
 #: Seconds between two signs of life of a writer, and after how many it counts as ended.
 SIGN_SECONDS, DEAD_SECONDS = 30.0, 600.0
 
+#: The files with the name of this process, in the stores that it writes to.
+_NAMES: set[Path] = set()
+
 
 @contextmanager
 def lock_share(trunk: Path, share: Share, *, waiting: str) -> Iterator[None]:
@@ -52,16 +55,20 @@ def lock_share(trunk: Path, share: Share, *, waiting: str) -> Iterator[None]:
 
 @contextmanager
 def one_machine(store: Path) -> Iterator[None]:
-    """Raise `StoreError` where the store is on a network, and another machine writes to it."""
+    """Raise `StoreError` where the store is on a network, and another machine writes to it.
+
+    Inside a block for the same store another one does nothing.
+    """
+    own = store / f"{WRITER_FILE}{socket.gethostname()}-{os.getpid()}.json"
     kind = file_systems.network_type(store)
-    if kind is None:
+    if kind is None or own in _NAMES:
         yield
         return
     make_folder(store)
-    own = store / f"{WRITER_FILE}{socket.gethostname()}-{os.getpid()}.json"
     ended = threading.Event()
     signs = threading.Thread(target=_give_signs, args=(own, ended), daemon=True)
     write_json(own, asdict(locks.this_process()))
+    _NAMES.add(own)
     try:
         # After the own name is there: of two that begin at once, at least one sees the other.
         _refuse_other_machines(store, own, kind)
@@ -69,6 +76,7 @@ def one_machine(store: Path) -> Iterator[None]:
         yield
     finally:
         ended.set()
+        _NAMES.discard(own)
         own.unlink(missing_ok=True)
 
 
