@@ -15,6 +15,8 @@ def test_a_list_of_texts_is_a_sequence_of_paths():
     assert PATHS[2] in paths
     assert Path("a/2.png") not in paths
     assert not PathList()
+    assert paths == PATHS == paths
+    assert tuple(PATHS) == paths != PATHS[:4]
 
 
 def test_paths_are_added_at_the_end_and_sorted_as_paths_sort():

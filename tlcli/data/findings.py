@@ -41,7 +41,8 @@ class Finding:
         message: what was found. Of one file it follows the file's name, of several their number:
             'is 3 x 4 pixels' would be odd of ten, so it must fit both.
         hint: what to do about it.
-        paths: the files or folders, those to exclude where some of a pair could be.
+        paths: the files or folders, those to exclude where some of a pair could be; of very many,
+            a `PathList`.
         details: about each of them, in their order; empty where there is nothing to add.
         noun: what they are called, counted.
         names: in place of paths, labels or other things that are no files, as they are shown.
@@ -52,7 +53,7 @@ class Finding:
     severity: Severity
     message: str
     hint: str = ""
-    paths: tuple[Path, ...] = ()
+    paths: Sequence[Path] = ()
     details: tuple[str, ...] = ()
     noun: str = "photo"
     names: tuple[str, ...] = ()

@@ -51,6 +51,9 @@ class PathList(Sequence[Path]):
             return PathList(self.texts[place])
         return Path(self.texts[place])
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
     def __repr__(self) -> str:
         return f"PathList({self.texts!r})"
 
