@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,12 @@ import pytest
 from builders.commands import ROOT
 from builders.photos import paint_splits
 from builders.stores import all_rows
+
+from tlcli.cluster import ray_extraction
+from tlcli.cluster.ray_extraction import share_out
+from tlcli.cluster.ray_worker import Job, RayWorker
+from tlcli.errors import TlcliError
+from tlcli.images.loader import View
 
 RECIPE = """
 data: {dir: photos}
@@ -67,6 +74,44 @@ def test_nothing_needs_ray_or_what_comes_with_it():
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sizes", "threads", "workers", "expected"),
+    [
+        ([64, 64], 16, None, (8, 16)),
+        ([64, 64, 2], 16, None, (8, 16)),  # the small node gets none
+        ([2, 2, 4], 16, None, (3, 2)),  # each gets one
+        ([1, 1], 1, 2, (2, 1)),
+        ([2], 2, 2, (2, 1)),
+        ([2], 2, 4, (4, 0.5)),
+        ([64, 64], 16, 3, (3, 16)),
+    ],
+)
+def test_nodes_have_as_many_workers_as_their_processors_allow(sizes, threads, workers, expected):
+    assert share_out(sizes, threads, workers) == expected
+
+
+def test_a_cluster_without_processors():
+    with pytest.raises(TlcliError, match="no node of the cluster has processors to give"):
+        share_out([], 2, None)
+
+
+@pytest.mark.parametrize(("value", "threads"), [("3", 3), ("0", 7), ("many", 7), ("", 7)])
+def test_threads_of_a_worker(monkeypatch, value: str, threads: int):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", value)
+    monkeypatch.setattr(ray_extraction, "usable_processors", lambda: 7)
+    assert ray_extraction._thread_count() == threads
+
+
+def test_a_photo_that_a_node_cannot_reach_is_named_with_the_node(tmp_path: Path, load):
+    job = Job(load(""), ("top",), False, {}, tmp_path / "a.png")
+    with pytest.raises(TlcliError) as raised:
+        RayWorker(job).compute([View(str(tmp_path / "a.png"), "0" * 64)])
+    assert str(raised.value) == (
+        f"{tmp_path}/a.png on {socket.gethostname()}: cannot be decoded: no such file; "
+        "the photos must lie at the same path on every node, or in an object store"
+    )
 
 
 @pytest.fixture

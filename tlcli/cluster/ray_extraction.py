@@ -12,7 +12,7 @@ import importlib.util
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -114,18 +114,23 @@ class RayExtractor:
             pool.close()
 
     def _start(self, job: Job, network: Network, views: int) -> RayPool:
-        threads = int(os.environ.get(_THREADS) or usable_processors())
-        count, processors, gpus = self._share_out(threads)
+        threads = _thread_count()
+        nodes = self._nodes()
+        if gpus := int(sum(node.get("GPU", 0) for node in nodes)):
+            count, processors = self._options.workers or gpus, 1.0
+        else:
+            sizes = [node["CPU"] for node in nodes if node.get("CPU")]
+            count, processors = share_out(sizes, threads, self._options.workers)
         count = min(count, -(-views // self._batch))
         actor = self._ray.remote(RayWorker).options(
-            num_cpus=processors, num_gpus=gpus, max_restarts=0, max_concurrency=IN_FLIGHT + 1,
-            scheduling_strategy="SPREAD",
+            num_cpus=processors, num_gpus=1 if gpus else 0, max_restarts=0,
+            max_concurrency=IN_FLIGHT + 1, scheduling_strategy="SPREAD",
             runtime_env={"env_vars": {_THREADS: str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}},
         )  # fmt: skip
         weights = self._ray.put(network.base.get_weights())
         console.note(
             f"Ray: {console.counted(count, 'worker')} of {console.counted(threads, 'thread')} on "
-            f"{console.counted(len(self._nodes()), 'node')}"
+            f"{console.counted(len(nodes), 'node')}"
         )
         return RayPool(self._ray, lambda: actor.remote(job), weights, count)
 
@@ -133,21 +138,26 @@ class RayExtractor:
         """The resources of each node that lives."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def _share_out(self, threads: int) -> tuple[int, float, float]:
-        """How many workers, and the processors and GPUs of each.
 
-        A worker has as many threads as this process would have, so that its rows have the same
-        bits; a node that has fewer processors gets one worker.
-        """
-        nodes = self._nodes()
-        processors = [node.get("CPU", 0) for node in nodes if node.get("CPU", 0)]
-        if gpus := int(sum(node.get("GPU", 0) for node in nodes)):
-            return self._options.workers or gpus, 1, 1
-        if not processors:
-            raise TlcliError(Problem("Ray", "no node of the cluster has processors to give"))
-        each = min(threads, *processors)
-        count = self._options.workers or sum(max(1, int(n // each)) for n in processors)
-        if self._options.workers:
-            each = min(each, max(1, sum(processors) // count))
-            each = each if each * count <= sum(processors) else sum(processors) / count
-        return count, each, 0
+def _thread_count() -> int:
+    """The threads of a worker: as many as this process would have, so that rows have its bits."""
+    named = os.environ.get(_THREADS, "")
+    return int(named) if named.isdecimal() and int(named) else usable_processors()
+
+
+def share_out(sizes: Sequence[float], threads: int, workers: int | None) -> tuple[int, float]:
+    """How many workers nodes of some numbers of processors have, and the processors of each.
+
+    A node with fewer processors than a worker has threads gets one where all nodes are as small;
+    beside larger ones it gets none. `workers` is how many are asked for. Raises `TlcliError` where
+    there are no processors.
+    """
+    if not sizes:
+        raise TlcliError(Problem("Ray", "no node of the cluster has processors to give"))
+    large = [size for size in sizes if size >= threads]
+    each = float(threads if large else min(sizes))
+    count = workers or (sum(int(size // threads) for size in large) if large else len(sizes))
+    if workers:
+        each = min(each, max(1.0, sum(sizes) // count))
+        each = each if each * count <= sum(sizes) else sum(sizes) / count
+    return count, each

@@ -9,19 +9,21 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-from tlcli.errors import Problem
+from tlcli.errors import Problem, TlcliError
 from tlcli.images.loader import PixelSettings, View, load_batches
 from tlcli.recipe.recipe import Recipe
 from tlcli.system import object_stores
 from tlcli.system.object_stores import store_address
 
 Array = npt.NDArray[Any]
+
+_SAME_PATH = "the photos must lie at the same path on every node, or in an object store"
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,16 @@ class RayWorker:
             return self._check_photo() or self._build(weights)
 
     def compute(self, views: Sequence[View]) -> ComputedRows:
-        """The rows of a batch."""
+        """The rows of a batch.
+
+        Raises `TlcliError` for a photo that this node cannot reach: the process that asks has read
+        it for its hash.
+        """
         (batch,) = load_batches([views], self._settings)
+        for problem in batch.errors.values():
+            if problem.kind == "no access":
+                where = f"{problem.where} on {socket.gethostname()}"
+                raise TlcliError(replace(problem, where=where, hint=_SAME_PATH))
         if not batch.readable:
             return ComputedRows([], [], batch.errors)
         with self._computing:
@@ -81,8 +91,7 @@ class RayWorker:
         if object_stores.exists(address) if address else path.exists():
             return []
         where = f"{path} on {socket.gethostname()}"
-        hint = "the photos must lie at the same path on every node, or in an object store"
-        return [Problem(where, "no such file", hint)]
+        return [Problem(where, "no such file", _SAME_PATH)]
 
     def _build(self, weights: list[Array]) -> list[Problem]:
         from tlcli.features.forward_pass import compile_pass
