@@ -24,7 +24,7 @@ from tlcli.images.loader import View
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 WEIGHT = 0.5
-VIEWS = [View("photo", f"{number:064x}", number) for number in range(80)]
+VIEWS = [View(f"photo-{number}", f"{number:064x}", number) for number in range(80)]
 BATCHES = [VIEWS[first : first + 2] for first in range(0, len(VIEWS), 2)]
 
 #: The most batches that are on their way to two workers.
@@ -175,4 +175,6 @@ def test_a_node_that_would_compute_other_rows_is_an_error(cluster):
 def test_a_batch_that_ends_every_worker_is_named(cluster):
     with pytest.raises(TlcliError) as raised:
         compute(worker=ray_workers.WorkerThatEndsOnABatch)
-    assert str(raised.value).startswith("Ray: the batch from photo to photo has ended 3 workers: ")
+    assert str(raised.value).startswith(
+        "Ray: the batch from photo-10 to photo-11 has ended 3 workers: "
+    )

@@ -21,7 +21,8 @@ from tlcli.system import console, signals
 #: Batches of a worker that are on their way: one in the network, the others being decoded.
 IN_FLIGHT = AHEAD
 
-#: Times that a batch may end its worker; and for each worker, how many may end before any batch.
+#: Workers that a batch may end that have it alone; and for each worker, how many may end before any
+#: batch.
 MOST_TRIES = 3
 
 #: Seconds between two looks at signals; and until a note says that the cluster has no room.
@@ -35,24 +36,34 @@ class _Worker:
     Attributes:
         preparing: the reference of its preparation; None once it is ready.
         batches: the references of what it computes.
+        is_reserved: whether what it computes must be alone with it.
         is_lost: whether its process, or its node, is known to have ended.
     """
 
     actor: Any
     preparing: Any
     batches: set[Any] = field(default_factory=set)
+    is_reserved: bool = False
     is_lost: bool = False
 
-    @property
-    def has_room(self) -> bool:
-        return self.preparing is None and len(self.batches) < IN_FLIGHT
+    def has_room(self, batch: _SentBatch) -> bool:
+        """Whether it can take a batch; one that was lost with a worker must be alone."""
+        most = 1 if batch.was_lost else IN_FLIGHT
+        return self.preparing is None and not self.is_reserved and len(self.batches) < most
 
 
 @dataclass
 class _SentBatch:
-    """Views that are computed together, and how often that has failed."""
+    """Views that are computed together.
+
+    Attributes:
+        was_lost: whether it was on its way to a worker that ended; which of several batches has
+            ended it cannot be known.
+        tries: how many workers have ended that had this batch alone.
+    """
 
     views: Sequence[View]
+    was_lost: bool = False
     tries: int = 0
 
 
@@ -84,8 +95,9 @@ class RayPool:
         patience = _WaitForRoom()
         while waiting or running:
             for worker in sorted(self._workers, key=lambda worker: len(worker.batches)):
-                while waiting and worker.has_room:
+                while waiting and worker.has_room(waiting[0]):
                     batch = waiting.popleft()
+                    worker.is_reserved = batch.was_lost
                     reference = worker.actor.compute.remote(batch.views)
                     running[reference] = (worker, batch)
                     worker.batches.add(reference)
@@ -100,6 +112,7 @@ class RayPool:
                     waiting.appendleft(batch)
                 else:
                     worker.batches.discard(reference)
+                    worker.is_reserved = False
                     self._lost_at_start = 0
                     yield batch.views, computed
 
@@ -159,7 +172,8 @@ class RayPool:
         except self._ray.exceptions.RayTaskError as error:
             raise _failure(error) from error
         except self._ray.exceptions.RayError as error:
-            batch.tries += 1
+            batch.tries += batch.was_lost
+            batch.was_lost = True
             if batch.tries >= MOST_TRIES:
                 first, last = batch.views[0].path, batch.views[-1].path
                 what = f"the batch from {first} to {last} has ended {MOST_TRIES} workers: "
