@@ -72,6 +72,12 @@ def check_equal(
     check_saved(trained, weights[trained.summary.stages[0].best_epoch - 1], layers)
 
 
+@pytest.fixture(autouse=True)
+def without_products(monkeypatch: pytest.MonkeyPatch):
+    """Which kernels have products is timed; Adam makes steps of the last bits that they change."""
+    monkeypatch.setattr("tlcli.training.step_methods.choose_products", lambda *arguments: ())
+
+
 def check_saved(trained: TrainedRun, weights: list[Any], layers: tuple[str, ...] = LAYERS) -> None:
     saved = keras.saving.load_model(trained.run.file(directory.MODEL))
     saved_weights = [w for name in layers for w in saved.get_layer(name).trainable_weights]

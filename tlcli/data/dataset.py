@@ -181,11 +181,9 @@ def _read_items(
     layout: Layout, cache: DigestCache | None, look: Look | None
 ) -> tuple[Index, dict[Path, Problem]]:
     """The photos that can be read, all that have no other split in train; and the problems."""
-    listed = PathList()
-    for photos in layout.photos.values():
-        listed.extend(photos)
+    listed = PathList(text for photos in layout.photos.values() for text in photos.texts)
     digests, unread = hash_files(listed, cache, look)
-    digest_of = iter(digests)
+    digest_of = iter(digests)  # in the order of the photos, and drawn for each of them
     labels = {name: label for label, name in enumerate(layout.classes)}
     items = [
         Item(
@@ -193,7 +191,6 @@ def _read_items(
             divided=part == "train" and not layout.is_complete,
         )
         for (part, name), photos in layout.photos.items()
-        # The digests stand in the order of the photos, and are drawn for each of them.
         for file, digest in zip(photos.texts, digest_of, strict=False)
         if name in labels and digest
     ]  # fmt: skip

@@ -90,7 +90,9 @@ def fast_gradients(
     """
     layers = list(layers)
     chosen = {
-        layer: _product_convolution(layer, forward=suits_forward(layer, pointwise=pointwise))
+        layer: _product_convolution(
+            layer, forward=pointwise and suits_forward(layer, pointwise=True)
+        )
         for layer in layers
         if layer.name in products
     }
