@@ -56,7 +56,8 @@ def pool_features(
     """
     with open_store(network, recipe, cache, boundaries, pooled=True) as opened:
         report = extract(network, recipe, views, opened.rows, opened.sources)
-        readable = tuple(view for view in views if view.path not in report.unreadable)
+        lost = set(map(str, report.unreadable))
+        readable = tuple(view for view in views if view.file not in lost)
         everything = np.arange(len(readable))
         rows = {
             name: RowReader(

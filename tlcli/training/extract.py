@@ -135,7 +135,8 @@ def _filled(plan: Plan, request: ExportRequest) -> Iterator[_Filled]:
                 network, plan.recipe, views, opened.rows, opened.sources,
                 share=request.share, elsewhere=request.elsewhere,
             )  # fmt: skip
-            unreadable = {item.digest for item in items if item.path in report.unreadable}
+            lost = set(map(str, report.unreadable))
+            unreadable = {item.digest for item in items if item.file in lost}
             readable = [item for item in items if item.digest not in unreadable]
             classes = plan.index.classes if request.labelled else None
             yield _Filled(

@@ -202,10 +202,12 @@ def _unusable_photos(
     index: Index, flawed: Mapping[Path, Problem], cache: Path, depth: Depth | None
 ) -> list[tuple[Path, Problem]]:
     """Photos whose header is damaged, and those that an earlier `check` could not decode."""
-    problems = {item.path: flawed[item.path] for item in index.items if item.path in flawed}
+    # Few photos have a flaw, and to make a path of each of a million takes seconds.
+    places = set(map(str, flawed))
+    problems = {item.path: flawed[item.path] for item in index.items if item.file in places}
     known = audit_cache.load_unusable(cache, depth)
     for item in index.items:
-        if item.path not in problems and (inspection := known.get(item.digest)):
+        if (inspection := known.get(item.digest)) and item.path not in problems:
             problems[item.path] = inspection.problem(item.path)
     return [*problems.items()]
 
