@@ -130,9 +130,9 @@ class Group:
             self._left.set()
         if self._timer is not None:
             self._timer.cancel()
-        if not has_finished and error is None:
+        if error is None and not has_finished:
             self._send_to_all(END)
-        elif error is not None and not has_finished and not already:
+        elif error is not None and not (has_finished or already):
             self._send_to_all(STOP, self._why(error).encode())
         for link in self._links.values():
             link.close()

@@ -45,7 +45,7 @@ class Item:
     """One labelled photo.
 
     Attributes:
-        file: its path as text; a `Path` in its place would double the memory of an index.
+        file: its path as text; see `PathList`.
         label: its class, counting into the index's classes.
         digest: hex SHA-256 of its bytes.
         group: photos of one group, such as those of one patient, stay in one split.

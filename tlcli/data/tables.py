@@ -38,8 +38,8 @@ _SEPARATOR_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?;*,*\t*', re.IGNORECASE)
 class TableRow:
     """One labelled photo, and its line in the table.
 
-    `file` is its path as text, which takes a quarter of the memory of a `Path`. `split` and `group`
-    are empty where the table does not say.
+    `file` is its path as text; see `PathList`. `split` and `group` are empty where the table does
+    not say.
     """
 
     file: str

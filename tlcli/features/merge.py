@@ -116,10 +116,8 @@ def _find_stores(target: Path, sources: Sequence[Path]) -> list[Path]:
             hint = "name the folder that another process had as --cache-dir"
             problems.append(Problem(str(source), "holds no feature store", hint))
         elif folder.resolve() == files.features_folder(target).resolve():
-            hint = (
-                "name other stores, or another one to join them in: `tlcli cache --cache-dir DIR "
-            )
-            hint += "merge ...`"
+            hint = "name other stores, or another one to join them in: "
+            hint += "`tlcli cache --cache-dir DIR merge ...`"
             problems.append(Problem(str(source), "is the store that the others go into", hint))
         else:
             stores.setdefault(folder.resolve(), folder)

@@ -80,18 +80,22 @@ class TrunkRows:
             try:
                 if not (self.path / "trunk.json").exists():
                     write_json(self.path / "trunk.json", address.as_dict())
-                self._index = self._open_or_repair_index() if repair else self._open_sound_index()
+                self._index = self._open_index(repair=repair)
             except BaseException:
                 self._use.close()
                 raise
 
-    def _open_or_repair_index(self) -> sqlite3.Connection:
+    def _open_index(self, *, repair: bool) -> sqlite3.Connection:
         """Open the index; a new one where it is damaged, since every row can be computed again."""
         try:
             return open_index(self.path / INDEX)
         except sqlite3.DatabaseError as error:
             if not is_damaged_database(error):
                 raise
+            if not repair:
+                hint = "its rows are left as they are; bring the index back, or extract into that "
+                hint += "store"
+                raise StoreError(Problem(str(self.path), "its index is damaged", hint)) from error
         with locks.lock_folder(self.path, waiting="the feature store's index needs repair"):
             try:
                 return open_index(self.path / INDEX)  # another process has repaired it
@@ -102,15 +106,6 @@ class TrunkRows:
             for path in (*self.path.glob("rows-*.npy"), *self.path.glob(f"{INDEX}*")):
                 path.unlink()
             return open_index(self.path / INDEX)
-
-    def _open_sound_index(self) -> sqlite3.Connection:
-        try:
-            return open_index(self.path / INDEX)
-        except sqlite3.DatabaseError as error:
-            if not is_damaged_database(error):
-                raise
-            hint = "its rows are left as they are; bring the index back, or extract into that store"
-            raise StoreError(Problem(str(self.path), "its index is damaged", hint)) from error
 
     @property
     def row_bytes(self) -> int:

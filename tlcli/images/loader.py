@@ -40,7 +40,7 @@ class View:
     """A photo as it is (number 0), or one of its augmented views.
 
     Attributes:
-        file: the path of the photo as text, which takes a quarter of the memory of a `Path`.
+        file: the path of the photo as text; see `PathList`.
         digest: hex SHA-256 of the photo's bytes. Where it is left out, the photo is whatever the
             file holds when it is read; no augmented view can be drawn then.
     """

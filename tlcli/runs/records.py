@@ -86,7 +86,7 @@ class StepMethods(RecordPart):
         wide_depthwise: gradients of depthwise convolutions that are slow in bfloat16 are computed
             in float32.
         pointwise: without oneDNN, convolutions with a kernel of one place have the gradient of
-            their input by a forward convolution, too.
+            their input by a forward convolution, too, and so have the layers of `kernel_products`.
     """
 
     fused_adam: bool = False
