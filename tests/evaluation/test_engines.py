@@ -233,6 +233,9 @@ def test_the_precision_is_float32_unless_many_photos_or_the_user_ask(cli, traine
     many = cli("predict", *words, "--engine", "keras")
     assert "engine: keras (--engine keras, in mixed_bfloat16)" in many.stderr
     assert many.stdout == asked.stdout
+    monkeypatch.setenv("TLCLI_PRECISION", "mixed_float16")  # for training alone
+    assert cli("predict", *words, "--engine", "keras").stdout == plain.stdout
+    monkeypatch.setenv("TLCLI_PRECISION", "mixed_bfloat16")
     named = cli("predict", *words, "--engine", "keras", "--precision", "float32")
     assert named.stdout == plain.stdout
     refused = cli("predict", *words, "--engine", "instant", "--precision", "mixed_bfloat16")

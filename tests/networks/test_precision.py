@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tlcli.errors import TlcliError
 from tlcli.networks import precision
+from tlcli.networks.framework import tf
 from tlcli.networks.precision import (
     SPEEDS,
     Choice,
@@ -18,6 +20,7 @@ from tlcli.networks.precision import (
     foresee_precision,
     measure_speedup,
 )
+from tlcli.system import measured_speeds
 
 
 @pytest.fixture
@@ -27,8 +30,9 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.delenv(name, raising=False)
 
     def be(*units: str, gpus: tuple[str, ...] = ()) -> None:
-        monkeypatch.setattr(precision, "bfloat16_units", lambda: units)
-        monkeypatch.setattr(precision, "gpu_names", lambda: gpus)
+        for module in (precision, measured_speeds):
+            monkeypatch.setattr(module, "bfloat16_units", lambda: units)
+            monkeypatch.setattr(module, "gpu_names", lambda: gpus)
         monkeypatch.setattr(precision, "_memory", {})
 
     return be
@@ -105,11 +109,61 @@ def test_what_flags_leave_open_is_measured_once(
     assert foresee_precision("VGG16", tmp_path).precision is None
 
 
-def test_a_gpu_is_measured_too(machine, measured, tmp_path: Path):
-    measured(4, 3)
-    machine(gpus=("NVIDIA A100",))
-    assert foresee_precision("VGG16", tmp_path).why.startswith("NVIDIA A100 does not settle it")
-    assert choose_precision("VGG16", tmp_path).precision == "mixed_bfloat16"
+@pytest.mark.parametrize(
+    ("details", "chosen"),
+    [
+        (
+            {"device_name": "NVIDIA A100", "compute_capability": (8, 0)},
+            Choice("mixed_bfloat16", "NVIDIA A100 has compute capability 8.0"),
+        ),
+        (
+            {"device_name": "Tesla V100", "compute_capability": (7, 0)},
+            Choice(
+                "float32",
+                "Tesla V100 has compute capability 7.0, and units for bfloat16 come with 8.0",
+            ),
+        ),
+        (
+            {"device_name": "Radeon"},
+            Choice("float32", "TensorFlow does not know what Radeon is fast in"),
+        ),
+    ],
+)
+def test_what_a_gpu_is_fast_in_tensorflow_knows(
+    machine, monkeypatch, tmp_path: Path, details: dict[str, Any], chosen: Choice
+):
+    machine(gpus=("NVIDIA GPU",))
+    assert foresee_precision("VGG16", tmp_path) == Choice(
+        None, "what NVIDIA GPU is fast in, TensorFlow tells as soon as it is loaded"
+    )
+    gpus = {"GPU:0": {"device_name": "NVIDIA H100", "compute_capability": (9, 0)}, "GPU:1": details}
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [*gpus])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", gpus.__getitem__)
+    assert choose_precision("VGG16", tmp_path) == chosen
+
+
+def test_a_gpu_that_tensorflow_cannot_use_has_no_say(machine, tmp_path: Path):
+    machine("amx_bf16", gpus=("NVIDIA H100",))
+    assert choose_precision("VGG16", tmp_path).why == "this processor has amx_bf16"
+
+
+def test_of_two_processes_that_measure_at_once_the_first_decides_for_both(
+    machine, monkeypatch, tmp_path: Path
+):
+    machine("avx512_bf16")
+
+    def measure() -> Speedup:
+        """What another process does meanwhile, and then this one."""
+        monkeypatch.setattr(precision, "measure_speedup", lambda: Speedup(2, 2))
+        assert choose_precision("VGG16", tmp_path).precision == "mixed_bfloat16"
+        machine("avx512_bf16")
+        return Speedup(0.5, 0.5)
+
+    monkeypatch.setattr(precision, "measure_speedup", measure)
+    choice = choose_precision("VGG16", tmp_path)
+    assert choice.precision == "mixed_bfloat16" and "2 times as fast" in choice.why
+    machine("avx512_bf16")
+    assert foresee_precision("VGG16", tmp_path) == choice
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": {"forward": 1, "step": "x"}}', "{"])

@@ -9,6 +9,7 @@ import os
 import ssl
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -191,3 +192,15 @@ def test_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("TLCLI_CACHE")
     assert files.cache_folder().name == "tlcli"
     assert files.features_folder(tmp_path) == tmp_path / "features"
+
+
+def test_a_file_takes_what_its_disk_says_or_its_length(tmp_path: Path, monkeypatch):
+    path = tmp_path / "a.bin"
+    with path.open("wb") as file:
+        file.truncate(2**20)
+    assert files.disk_bytes(path) == path.stat().st_blocks * 512 < 2**20
+    assert files.disk_bytes(tmp_path / "none") == 0
+    without = SimpleNamespace(st_size=2**20)  # as on Windows
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", lambda _: without)
+        assert files.disk_bytes(path) == 2**20

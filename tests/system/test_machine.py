@@ -97,8 +97,10 @@ def test_gpus_are_those_of_the_driver(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert machine.gpu_names(root) == ("NVIDIA H100 80GB HBM3",)
     assert machine.gpu_names(tmp_path / "other") == ()
+    windows = write(tmp_path / "wsl", {"usr/lib/wsl/lib/libcuda.so.1": ""})
+    assert machine.gpu_names(windows) == ("NVIDIA GPU",)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert machine.gpu_names(root) == ()
+    assert machine.gpu_names(root) == machine.gpu_names(windows) == ()
 
 
 QUOTA = """

@@ -16,7 +16,7 @@ from tlcli.networks.precision import Speedup
 from tlcli.pretrained.tensors import checksum_boundaries
 from tlcli.recipe.load import load_recipe
 from tlcli.recipe.settings import Head
-from tlcli.training import estimate
+from tlcli.training import estimate, machine_speed
 from tlcli.training.machine_speed import MachineSpeed, calibrate
 from tlcli.training.plan import Plan, make_plan
 from tlcli.training.preflight import preflight
@@ -121,6 +121,13 @@ def test_bfloat16_divides_the_arithmetic(make):
     assert scored == pytest.approx(BLOCK5 / 2e9)
     assert trained - scored == pytest.approx(2 * estimate.BACKWARD * BLOCK5 / 4e9)
     assert "(in bfloat16 2 times that)" in twice.text() and "bfloat16" not in FREE.text()
+    assumed = replace(twice, bfloat16_assumed=True)
+    assert "2 times that, as on other processors of this kind)" in assumed.text()
+    assert replace(assumed, bytes=1e9).as_json()["bfloat16"] == {
+        "forward": 2,
+        "step": 4,
+        "assumed": True,
+    }
 
 
 def test_a_precision_that_is_still_to_be_measured_is_that_of_such_processors(make, monkeypatch):
@@ -130,11 +137,10 @@ def test_a_precision_that_is_still_to_be_measured_is_that_of_such_processors(mak
     plain = estimate.estimate(make("precision=float32"), FREE)
     assert (plain.precision, plain.assumed) == ("float32", False)
     for speedup, precision in ((Speedup(1.9, 1.6), "mixed_bfloat16"), (Speedup(1, 1), "float32")):
-        monkeypatch.setattr(estimate, "expected_speedup", lambda _, value=speedup: value)
-        guess = estimate.estimate(made, replace(FREE, bfloat16=speedup))
+        monkeypatch.setattr(estimate, "known_speedup", lambda _: None)
+        monkeypatch.setattr(estimate, "usual_speedup", lambda value=speedup: value)
+        guess = estimate.estimate(made, FREE)
         assert (guess.precision, guess.assumed) == (precision, True)
-        likely = ", as on other processors of this kind)" in guess.text()
-        assert likely == (precision == "mixed_bfloat16")
     # A row takes 2 bytes in bfloat16.
     slow = replace(FREE, bytes=1e6)
     halves = [
@@ -142,6 +148,20 @@ def test_a_precision_that_is_still_to_be_measured_is_that_of_such_processors(mak
         for made in (make("precision=float32"), make("precision=mixed_bfloat16"))
     ]
     assert halves[0] == pytest.approx(2 * halves[1])
+
+
+def test_the_speed_in_bfloat16_is_assumed_until_it_is_measured(make, monkeypatch):
+    monkeypatch.setattr(machine_speed, "gpu_names", lambda: ())
+    monkeypatch.setattr(machine_speed, "usual_speedup", lambda: Speedup(2.9, 1.8))
+    monkeypatch.setattr(machine_speed, "known_speedup", lambda _: None)
+    made = make("precision=mixed_bfloat16")
+    speed = machine_speed.machine_speed(made)
+    assert (speed.bfloat16, speed.bfloat16_assumed) == (Speedup(2.9, 1.8), True)
+    monkeypatch.setattr(machine_speed, "known_speedup", lambda _: Speedup(2.1, 1.5))
+    speed = machine_speed.machine_speed(made)
+    assert (speed.bfloat16, speed.bfloat16_assumed) == (Speedup(2.1, 1.5), False)
+    monkeypatch.setattr(machine_speed, "gpu_names", lambda: ("NVIDIA A100",))
+    assert machine_speed.machine_speed(made) is None
 
 
 @pytest.mark.usefixtures("thin_vgg16")

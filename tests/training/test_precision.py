@@ -18,6 +18,7 @@ from tlcli.runs import directory
 from tlcli.runs.directory import Run
 from tlcli.runs.fingerprints import differences
 from tlcli.runs.overview import entry_as_json, read_entries
+from tlcli.system import measured_speeds
 from tlcli.training import saving
 from tlcli.training.extract import ExportRequest, extract
 from tlcli.training.plan import Plan, choose_precision, make_plan
@@ -40,8 +41,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     monkeypatch.delenv("TLCLI_PRECISION")
 
     def be(speed: float) -> None:
-        monkeypatch.setattr(precision, "bfloat16_units", lambda: (f"bf16-{speed}",))
-        monkeypatch.setattr(precision, "gpu_names", lambda: ())
+        for module in (precision, measured_speeds):
+            monkeypatch.setattr(module, "bfloat16_units", lambda: (f"bf16-{speed}",))
+            monkeypatch.setattr(module, "gpu_names", lambda: ())
         monkeypatch.setattr(precision, "measure_speedup", lambda: Speedup(speed, speed))
 
     return be

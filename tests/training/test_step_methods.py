@@ -143,3 +143,12 @@ def test_for_several_copies_nothing_is_measured(plan, tmp_path: Path):
     shared = StepMethods(wide_depthwise=True)
     assert decide_methods(build(plan), plan, run, Replicas(), None) == shared
     assert decide_methods(build(plan), plan, run, ALONE, None) == CHOSEN
+    # A run that has begun goes on as it began, but for what several copies cannot do.
+    begun = {"weights": {}, "step_methods": CHOSEN.model_dump()}
+    files.write_json(run.file(directory.RECORD), begun)
+    of_copies = CHOSEN.model_copy(update={"fused_adam": False})
+    assert decide_methods(build(plan), plan, run, Replicas(), None) == of_copies
+    other = Run(tmp_path / "other")
+    files.make_folder(other.path)
+    files.write_json(other.file(directory.RECORD), {})
+    assert decide_methods(build(plan), plan, other, Replicas(), repeats=run) == of_copies

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from importlib import metadata
 from typing import Any
 
 from tlcli._version import __version__
@@ -14,6 +13,7 @@ from tlcli.cluster.group import Group
 from tlcli.cluster.link import Link, LinkError
 from tlcli.errors import Problem, RunError, reason
 from tlcli.system import console, signals
+from tlcli.system.packages import installed_version
 
 #: Seconds that workers wait for each other.
 WAIT_SECONDS = 25.0
@@ -27,7 +27,8 @@ _PACKAGES = ("keras", "numpy", "tensorflow")
 
 def versions() -> dict[str, str]:
     """The versions that all workers must have."""
-    return {"tlcli": __version__, **{name: metadata.version(name) for name in _PACKAGES}}
+    packages = {name: installed_version(name) or "unknown" for name in _PACKAGES}
+    return {"tlcli": __version__, **packages}
 
 
 def meet(workers: Workers, seconds: float = WAIT_SECONDS) -> Group:

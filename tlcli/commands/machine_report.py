@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +22,7 @@ from tlcli.pretrained.weight_sources import Mirror, mirrors_in_order, published_
 from tlcli.pretrained.weights import keras_weights_folder
 from tlcli.system import console, download, files
 from tlcli.system.machine import bfloat16_units, usable_processors
+from tlcli.system.packages import installed_version
 
 #: Packages whose versions are shown.
 PACKAGES = ("tensorflow", "keras", "numpy", "h5py", "pillow", "pydantic", "click")
@@ -70,10 +70,7 @@ def _size(number_of_bytes: int | None) -> str:
 def _versions() -> dict[str, str]:
     versions = {"tlcli": __version__, "python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # tensorflow-cpu and others bring the same modules
-            versions[name] = "not installed under this name"
+        versions[name] = installed_version(name) or "not installed under this name"
     return {**versions, "system": platform.platform()}
 
 
@@ -107,8 +104,7 @@ def _folders(cache: Path, access: WeightsAccess) -> Iterator[tuple[str, Path]]:
 def _folder(name: str, path: Path) -> dict[str, Any]:
     used = None
     if path.is_dir():
-        # Blocks, not lengths: an unfinished shard of features is longer than what it holds.
-        used = sum(file.stat().st_blocks * 512 for file in path.rglob("*") if file.is_file())
+        used = sum(files.disk_bytes(file) for file in path.rglob("*") if file.is_file())
     free = shutil.disk_usage(files.nearest_existing(path)).free
     return {"name": name, "path": str(path), "bytes": used, "free": free}
 

@@ -6,9 +6,6 @@ matter, the engine is used that computes them faster on this machine, which is m
 
 from __future__ import annotations
 
-import hashlib
-import json
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +20,8 @@ from tlcli.runs.directory import INSTANT, Run
 from tlcli.runs.instant_file import InstantFileError, read_instant_file
 from tlcli.runs.model_file import read_card, run_of_model
 from tlcli.system import console, files
-from tlcli.system.machine import processor_name, usable_processors
-from tlcli.system.measured_speeds import Speeds, add_speeds, read_speeds
+from tlcli.system.measured_speeds import Speeds, add_speeds, machine_key, read_speeds
+from tlcli.system.packages import installed_version
 
 #: From so many photos on, the time for each counts more than the start of TensorFlow.
 MANY_PHOTOS = 500
@@ -106,7 +103,8 @@ def _keras(model: Path, card: dict[str, Any], precision: str, why: str) -> Chose
 def _fast_precision(card: dict[str, Any]) -> str:
     """What Keras computes the base of a model fastest in on this machine."""
     choice = choose_precision(str(card.get("base")), files.cache_folder())
-    return choice.precision or "float32"
+    # TLCLI_PRECISION may name mixed_float16, which is for training alone.
+    return "mixed_bfloat16" if choice.precision == "mixed_bfloat16" else "float32"
 
 
 def _open_instant(run: Run, model: Path, card: dict[str, Any]) -> LiteRTEngine:
@@ -140,14 +138,15 @@ def _faster(
 ) -> ChosenEngine:
     """Of both engines for the model the one that takes less time for a batch on this machine."""
     cache = files.cache_folder() / SPEEDS
-    key = _speed_key(card, precision)
+    versions = RUNTIME, installed_version(RUNTIME)
+    key = machine_key(*versions, card.get("base"), card["image_size"], precision)
     seconds = read_speeds(cache, _parse_speeds).get(key)
     engines: dict[str, FeatureEngine] = {"instant": engine}
     if seconds is None:
         pixels = np.zeros((BATCH_SIZE, *card["image_size"], 3), np.float32)
         engines["keras"] = open_keras(model, card, precision)
         seconds = {name: min(time_calls(each, pixels, _CALLS)) for name, each in engines.items()}
-        add_speeds(cache, _parse_speeds, key, seconds)
+        seconds = add_speeds(cache, _parse_speeds, key, seconds)
     rate = {name: BATCH_SIZE / each for name, each in seconds.items()}
     why = f"{rate['instant']:.0f} photos/s with it, {rate['keras']:.0f} with Keras on this machine"
     why += f", in {precision}" if precision != "float32" else ""
@@ -156,19 +155,6 @@ def _faster(
     if "keras" in engines:
         return ChosenEngine(engines["keras"], why, precision)
     return _keras(model, card, precision, why)
-
-
-def _speed_key(card: dict[str, Any], precision: str) -> str:
-    """What a speed depends on: the processors, the versions, the network and its pixels."""
-    parts = (
-        processor_name(),
-        usable_processors(),
-        *(metadata.version(name) for name in ("tensorflow", RUNTIME)),
-        card.get("base"),
-        card["image_size"],
-        *([precision] if precision != "float32" else ()),
-    )
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _parse_speeds(value: Any) -> Speeds:

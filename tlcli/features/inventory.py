@@ -107,7 +107,7 @@ def list_trunks(folder: Path) -> list[StoredTrunk]:
             # An index that is a link would get its tables written into another file.
             rows = _count_rows(index) if index.exists() and _has_only_files(record.parent) else 0
             # Blocks, not lengths: an unfinished shard is longer than its data.
-            used = sum(map(_disk_bytes, record.parent.iterdir()))
+            used = sum(map(files.disk_bytes, record.parent.iterdir()))
             unused = (time.time() - record.stat().st_mtime) / 86_400
             trunks.append(StoredTrunk(record.parent, description, rows, used, unused))
     return sorted(trunks, key=lambda trunk: trunk.days_unused)
@@ -153,13 +153,6 @@ def _is_regular(path: Path) -> bool:
     with suppress(FileNotFoundError):  # another process has just removed it
         return stat.S_ISREG(path.lstat().st_mode)
     return True
-
-
-def _disk_bytes(path: Path) -> int:
-    """Bytes that a file takes; 0 for one that another process has just removed."""
-    with suppress(FileNotFoundError):
-        return path.stat().st_blocks * 512
-    return 0
 
 
 def remove_trunk(trunk: StoredTrunk) -> None:

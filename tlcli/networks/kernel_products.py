@@ -23,12 +23,20 @@ from tlcli.networks.conv_gradients import (
 )
 from tlcli.networks.depthwise_gradients import wide_calls
 from tlcli.networks.framework import keras, tf
-from tlcli.networks.precision import machine_key
 from tlcli.system import console, signals
-from tlcli.system.measured_speeds import Speeds, add_speeds, choose_clock, read_speeds
+from tlcli.system.measured_speeds import (
+    Speeds,
+    add_speeds,
+    choose_clock,
+    machine_key,
+    read_speeds,
+)
 
 #: The file in the cache folder with what was measured on this machine.
 SPEEDS = "kernel_gradients.json"
+
+#: To be raised where `measure_gain` changes: what it gave before does not count any more.
+MEASUREMENT = 2
 
 #: How many times as fast as TensorFlow's gradient the product must be for it to be used.
 GAIN = 1.1
@@ -113,15 +121,16 @@ def choose_products(layers: Iterable[Any], batch_size: int, cache: Path) -> tupl
         return ()
     shapes = {layer.name: _describe(layer, batch_size) for layer in layers if _is_suitable(layer)}
     shapes = {name: each for name, each in shapes.items() if _is_worth_it(each)}
-    path, machine = cache / SPEEDS, machine_key()
+    path, machine = cache / SPEEDS, machine_key(MEASUREMENT)
     known = read_speeds(path, _parse_speeds).get(machine, {})
     new = {each for each in shapes.values() if str(each) not in known}
     if new:
+        measured: dict[str, float] = {}
         with console.waiting("timing the gradients of kernels ..."):
             for each in sorted(new):
-                known[str(each)] = round(measure_gain(each), 3)
+                measured[str(each)] = round(measure_gain(each), 3)
                 signals.raise_if_interrupted()
-        add_speeds(path, _parse_speeds, machine, known)
+        known = add_speeds(path, _parse_speeds, machine, {**known, **measured})
     return tuple(name for name, each in shapes.items() if known[str(each)] >= GAIN)
 
 
@@ -130,7 +139,7 @@ def measure_gain(convolution: Convolution) -> float:
 
     Both take turns, and the fastest of some rounds counts, by the clock of `choose_clock`.
     """
-    clock = choose_clock(on_gpu=False)
+    clock = choose_clock()
     generator = tf.random.Generator.from_seed(0)
     x, upstream = (
         tf.cast(generator.normal(shape), convolution.dtype)

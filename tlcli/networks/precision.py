@@ -3,26 +3,29 @@
 With units for it, a processor multiplies bfloat16 numbers several times as fast as float32 ones;
 without, much more slowly. What the processor says of itself settles it where it says yes or no for
 certain; otherwise one convolution is timed in both, once TensorFlow is loaded, and the result is
-kept for this kind of machine.
+kept for this kind of machine. What a GPU computes fast, TensorFlow knows.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tlcli.errors import Problem, TlcliError, suggestion
 from tlcli.networks import bases
 from tlcli.system import console
-from tlcli.system.machine import bfloat16_units, gpu_names, processor_name, usable_processors
-from tlcli.system.measured_speeds import Speeds, add_speeds, choose_clock, read_speeds
+from tlcli.system.machine import bfloat16_units, gpu_names
+from tlcli.system.measured_speeds import (
+    Speeds,
+    add_speeds,
+    choose_clock,
+    machine_key,
+    read_speeds,
+)
 
 #: How a base may compute, as Keras' policies; weights are float32 in each.
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -32,6 +35,13 @@ VARIABLE = "TLCLI_PRECISION"
 
 #: The file in the cache folder with what was measured on this machine.
 SPEEDS = "precision.json"
+
+#: The first compute capability of NVIDIA GPUs with units for bfloat16, that of Ampere ("CUDA C++
+#: Programming Guide", compute capabilities).
+GPU_BFLOAT16 = (8, 0)
+
+#: To be raised where `measure_speedup` changes: what it gave before does not count any more.
+MEASUREMENT = 1
 
 #: How many times as fast bfloat16 must be for it to be used: forward, and in a training step.
 GAINS = {"forward": 1.1, "step": 1.0}
@@ -75,10 +85,6 @@ class Choice:
     why: str
     measured: bool = False
 
-    def as_dict(self) -> dict[str, str | None]:
-        """The form in JSON."""
-        return {"used": self.precision, "why": self.why}
-
 
 def foresee_precision(base: str, cache: Path) -> Choice:
     """What `auto` means for a base on this machine, as far as that is known without TensorFlow.
@@ -91,44 +97,68 @@ def foresee_precision(base: str, cache: Path) -> Choice:
     row = bases.lookup(base)
     if row is not None and not row.pretrained:
         return Choice("float32", f"{base} is small, and trained from scratch")
-    units, gpus = bfloat16_units(), gpu_names()
-    if not gpus:
-        if not units:
-            return Choice("float32", "this processor has no units for bfloat16")
-        if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in ("0", "false"):
-            return Choice("float32", "TF_ENABLE_ONEDNN_OPTS turns off what uses bfloat16 units")
-        if "amx_bf16" in units and not _limits_instructions():
-            return Choice("mixed_bfloat16", "this processor has amx_bf16")
-    key = machine_key()
-    speedup = _known_speedup(key, cache)
-    if speedup is not None:
+    if gpus := gpu_names():
+        return Choice(None, f"what {gpus[0]} is fast in, TensorFlow tells as soon as it is loaded")
+    return _of_processor(cache)
+
+
+def _of_processor(cache: Path) -> Choice:
+    """What `auto` means where no GPU computes, as far as that is known without TensorFlow."""
+    units = bfloat16_units()
+    if not units:
+        return Choice("float32", "this processor has no units for bfloat16")
+    if _is_onednn_off():
+        return Choice("float32", "TF_ENABLE_ONEDNN_OPTS turns off what uses bfloat16 units")
+    if "amx_bf16" in units and not _limits_instructions():
+        return Choice("mixed_bfloat16", "this processor has amx_bf16")
+    if (speedup := known_speedup(cache)) is not None:
         return _judge(speedup)
-    device = gpus[0] if gpus else f"{units[0]} alone"
-    return Choice(None, f"{device} does not settle it; measured as soon as TensorFlow is loaded")
+    why = f"{units[0]} alone does not settle it; measured as soon as TensorFlow is loaded"
+    return Choice(None, why)
+
+
+def _of_gpus() -> Choice | None:
+    """What `auto` means on the GPUs that TensorFlow computes on; None where there are none."""
+    from tlcli.networks.framework import tf
+
+    gpus = map(tf.config.experimental.get_device_details, tf.config.get_visible_devices("GPU"))
+    oldest = min(gpus, key=lambda gpu: gpu.get("compute_capability", (0, 0)), default=None)
+    if oldest is None:
+        return None
+    name = oldest.get("device_name", "this GPU")
+    if (capability := oldest.get("compute_capability")) is None:
+        return Choice("float32", f"TensorFlow does not know what {name} is fast in")
+    of = f"{name} has compute capability {'.'.join(map(str, capability))}"
+    if capability >= GPU_BFLOAT16:
+        return Choice("mixed_bfloat16", of)
+    return Choice("float32", f"{of}, and units for bfloat16 come with 8.0")
 
 
 def choose_precision(base: str, cache: Path) -> Choice:
     """As `foresee_precision`; measures this machine where that is needed, and keeps the result."""
     choice = foresee_precision(base, cache)
+    if choice.precision is None and gpu_names():
+        choice = _of_gpus() or _of_processor(cache)  # not every TensorFlow can use a GPU
     if choice.precision is not None:
         return choice
-    speedup, key = measure_speedup(), machine_key()
-    _memory[key] = speedup
-    add_speeds(cache / SPEEDS, _parse_speeds, key, asdict(speedup))
-    return _judge(speedup)
+    key, measured = machine_key(MEASUREMENT), asdict(measure_speedup())
+    _memory[key] = Speedup(**add_speeds(cache / SPEEDS, _parse_speeds, key, measured))
+    return _judge(_memory[key])
 
 
-def expected_speedup(cache: Path) -> Speedup:
-    """What bfloat16 gains on this machine: as it was measured, or as others like it gain."""
-    if (kept := _known_speedup(machine_key(), cache)) is not None:
-        return kept
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in ("0", "false"):
+def usual_speedup() -> Speedup:
+    """What bfloat16 gains on processors like this one."""
+    if _is_onednn_off():
         return NO_GAIN
     return next((USUAL[unit] for unit in bfloat16_units() if unit in USUAL), NO_GAIN)
 
 
-def _known_speedup(key: str, cache: Path) -> Speedup | None:
-    """What was measured on this machine before, if anything was."""
+def known_speedup(cache: Path) -> Speedup | None:
+    """What was measured on this machine before, if anything was.
+
+    `cache` is the folder of `files.cache_folder`.
+    """
+    key = machine_key(MEASUREMENT)
     if key in _memory:
         return _memory[key]
     kept = read_speeds(cache / SPEEDS, _parse_speeds).get(key)
@@ -157,24 +187,8 @@ def _limits_instructions() -> bool:
     return any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
 
 
-def machine_key() -> str:
-    """A hash of all that measured speeds depend on: processor, devices, TensorFlow, settings."""
-    variables = {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if name.startswith(("ONEDNN_", "DNNL_", "TF_ENABLE_ONEDNN", "CUDA_VISIBLE"))
-    }
-    version = next(
-        (
-            metadata.version(name)
-            for name in ("tensorflow", "tensorflow-cpu")
-            if any(metadata.distributions(name=name))
-        ),
-        "",
-    )
-    devices = bfloat16_units(), gpu_names()
-    parts = processor_name(), usable_processors(), *devices, version, variables
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+def _is_onednn_off() -> bool:
+    return os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1").lower() in ("0", "false")
 
 
 def _parse_speeds(value: Any) -> Speeds:
@@ -188,7 +202,7 @@ def measure_speedup() -> Speedup:
     It takes a tenth of a second, and some more to compile. Both take turns, and the fastest of some
     rounds counts, by the clock of `choose_clock`.
     """
-    clock = choose_clock(on_gpu=bool(gpu_names()))
+    clock = choose_clock()
     calls = {dtype: _convolution(dtype) for dtype in ("float32", "bfloat16")}
     best: dict[tuple[str, str], float] = {}
     for number in range(1 + _ROUNDS):
@@ -225,5 +239,5 @@ def _convolution(dtype: str) -> Mapping[str, Callable[[], Any]]:
             total = tf.reduce_sum(convolve(x))
         return [tf.reduce_sum(each) for each in tape.gradient(total, [x, kernel])]
 
-    # Numbers are read, so that a GPU has finished.
+    # Numbers are read, so that all of it is computed.
     return {"forward": lambda: forward().numpy(), "step": lambda: [v.numpy() for v in step()]}

@@ -207,6 +207,18 @@ def _finite(text: str) -> float:
     return number
 
 
+def disk_bytes(path: Path) -> int:
+    """Bytes that a file takes on its disk; 0 for one that another process has just removed.
+
+    An unfinished shard of features is longer than what it holds. Windows does not tell how many
+    blocks a file has, and there its length counts.
+    """
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        return status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
+    return 0
+
+
 def nearest_existing(path: Path) -> Path:
     """`path` itself if it exists, or else the nearest folder above it that does."""
     while not path.exists():

@@ -106,7 +106,8 @@ def _instructions(root: Path) -> set[str]:
 def gpu_names(root: Path = ROOT) -> tuple[str, ...]:
     """The models of NVIDIA GPUs that the driver of this machine knows and the user has not hidden.
 
-    Whether the installed TensorFlow can use them is not known without importing it.
+    Whether the installed TensorFlow can use them is not known without importing it. Linux within
+    Windows (WSL) has the driver's library alone, which does not name them.
     """
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1", "NoDevFiles"):
         return ()
@@ -114,6 +115,8 @@ def gpu_names(root: Path = ROOT) -> tuple[str, ...]:
     for path in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
         models = [line.partition(":")[2] for line in _lines(path) if line.startswith("Model:")]
         names.append(models[0].strip() if models else "NVIDIA GPU")
+    if not names and (root / "usr/lib/wsl/lib/libcuda.so.1").exists():
+        names.append("NVIDIA GPU")
     return tuple(names)
 
 

@@ -15,7 +15,6 @@ from tlcli.training.preparation import fill_store
 from tlcli.training.replicas import WorkerGroup, group_errors, make_replicas
 from tlcli.training.shared_start import agree_on_inputs, load_start, take_start
 from tlcli.training.stages import Clock, Stages
-from tlcli.training.step_methods import shared_methods
 
 
 def train_beside(plan: Plan, group: WorkerGroup) -> None:
@@ -30,7 +29,7 @@ def train_beside(plan: Plan, group: WorkerGroup) -> None:
         tempfile.TemporaryDirectory(prefix="tlcli-worker-") as folder,
     ):  # fmt: skip
         run = Run(Path(folder))
-        plan, stopped = take_start(group, plan)
+        plan, methods, stopped = take_start(group, plan)
         if stopped is not None:
             Checkpoints(run.file(directory.CHECKPOINTS)).write(stopped)
         network = load_start(plan, replicas)
@@ -42,7 +41,7 @@ def train_beside(plan: Plan, group: WorkerGroup) -> None:
             agree_on_inputs(group, plan.index, opened.checksums[plan.row.top.name])
             stages = Stages(
                 network, plan, opened.all_rows, run, Clock(), report, replicas=replicas,
-                methods=shared_methods(),
+                methods=methods,
             )  # fmt: skip
             if stopped is not None:
                 stages.load_checkpoint()

@@ -22,7 +22,7 @@ from tlcli.features.passes import Pass, PassPlan
 from tlcli.features.store import number_type
 from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.networks.checksums import compute_checksums
-from tlcli.networks.precision import expected_speedup
+from tlcli.networks.precision import known_speedup, usual_speedup
 from tlcli.pretrained.tensors import checksum_boundaries
 from tlcli.pretrained.weight_files import read_weights
 from tlcli.system import console
@@ -87,7 +87,7 @@ class Estimate:
         parts = [f"features {duration(self.extract)}{self.stored_text()}"]
         parts += [f"{name} {duration(seconds)}" for name, seconds in self.stages]
         text = f"estimate: about {duration(self.total)} ({'; '.join(parts)})\n"
-        text += self.speed.text(assumed=self.assumed)
+        text += self.speed.text()
         if self.live_adds is None or self.live_adds > AS_FAST:
             return text
         return (
@@ -144,7 +144,7 @@ def _with_precision(plan: Plan) -> Plan:
     """The plan with a precision: where `auto` is still to be measured, what it mostly means."""
     if plan.recipe.precision != "auto":
         return plan
-    faster = expected_speedup(plan.cache).pays
+    faster = (known_speedup(plan.cache) or usual_speedup()).pays
     likely = plan.recipe.with_precision("mixed_bfloat16" if faster else "float32")
     return replace(plan, recipe=likely)
 

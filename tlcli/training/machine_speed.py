@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from tlcli.data.dataset import Item
 from tlcli.errors import ImageError
 from tlcli.images.decode import load_image
 from tlcli.images.loader import THREADS
-from tlcli.networks.precision import NO_GAIN, Speedup, expected_speedup
-from tlcli.system.machine import usable_processors, use_one_thread
+from tlcli.networks.precision import NO_GAIN, Speedup, known_speedup, usual_speedup
+from tlcli.system.machine import gpu_names, usable_processors, use_one_thread
 from tlcli.training.plan import Plan
 
 #: Seconds that each of the two measurements of arithmetic may take, and the decoding of photos.
@@ -35,21 +34,20 @@ class MachineSpeed:
         bytes: moved in a second.
         decode: seconds for a photo.
         bfloat16: how many times as fast the arithmetic is in the precision of the plan.
+        bfloat16_assumed: whether that was measured on other processors of this kind alone.
     """
 
     multiply_adds: float
     bytes: float
     decode: float
     bfloat16: Speedup = NO_GAIN
+    bfloat16_assumed: bool = False
 
-    def text(self, *, assumed: bool = False) -> str:
-        """How it was measured, as people read it.
-
-        `assumed`: bfloat16 has still to be measured here, and to be chosen for that.
-        """
+    def text(self) -> str:
+        """How it was measured, as people read it."""
         faster = ""
         if self.bfloat16 != NO_GAIN:
-            how = ", as on other processors of this kind" if assumed else ""
+            how = ", as on other processors of this kind" if self.bfloat16_assumed else ""
             faster = f" (in bfloat16 {self.bfloat16.forward:.2g} times that{how})"
         return (
             f"measured here: a matrix product at {self.multiply_adds / 1e9:.3g} G multiply-adds/s"
@@ -63,18 +61,23 @@ class MachineSpeed:
             "multiply_adds_per_second": round(self.multiply_adds),
             "bytes_per_second": round(self.bytes),
             "decode_seconds": round(self.decode, 6),
-            "bfloat16": {"forward": self.bfloat16.forward, "step": self.bfloat16.step},
+            "bfloat16": {
+                "forward": self.bfloat16.forward,
+                "step": self.bfloat16.step,
+                "assumed": self.bfloat16_assumed,
+            },
         }
 
 
 def machine_speed(plan: Plan) -> MachineSpeed | None:
     """The speed for a plan; None on a machine with a GPU, for which there is no model."""
-    if Path("/proc/driver/nvidia/version").exists():
+    if gpu_names():
         return None
     speed = calibrate(plan.index.items, plan.recipe.base.image_size)
-    if plan.recipe.precision == "mixed_bfloat16":
-        return replace(speed, bfloat16=expected_speedup(plan.cache))
-    return speed
+    if plan.recipe.precision != "mixed_bfloat16":
+        return speed
+    known = known_speedup(plan.cache)
+    return replace(speed, bfloat16=known or usual_speedup(), bfloat16_assumed=known is None)
 
 
 def calibrate(items: Sequence[Item], size: tuple[int, int]) -> MachineSpeed:

@@ -214,7 +214,7 @@ def choose_precision(plan: Plan) -> Plan:
 def _note_slow(plan: Plan) -> None:
     if plan.recipe.precision != "mixed_bfloat16" or precision.VARIABLE in os.environ:
         return
-    choice = foresee_precision(plan.row.name, plan.cache)
+    choice = precision.choose_precision(plan.row.name, plan.cache)
     if choice.precision == "float32":
         console.note(f"precision: mixed_bfloat16 is no faster than float32 here ({choice.why})")
 

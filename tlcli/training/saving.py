@@ -8,7 +8,6 @@ import platform
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from tlcli.runs.directory import Run
 from tlcli.runs.records import StepMethods
 from tlcli.system import console, files
 from tlcli.system.machine import processor_name, usable_processors
+from tlcli.system.packages import installed_version
 from tlcli.training import step_methods
 
 #: Photos on which the saved model must say what the one in memory says.
@@ -88,7 +88,7 @@ def versions() -> dict[str, str]:
     return {
         "tlcli": __version__,
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in names},
+        **{name: installed_version(name) or "unknown" for name in names},
     }
 
 

@@ -15,11 +15,13 @@ from tlcli.recipe.recipe import Recipe
 from tlcli.runs import directory
 from tlcli.runs.checkpoints import Checkpoint, Checkpoints
 from tlcli.runs.directory import Run
+from tlcli.runs.records import StepMethods
 from tlcli.training.parent import continue_head
 from tlcli.training.plan import Plan
 from tlcli.training.preparation import load_network
 from tlcli.training.replica_checks import check_replicas
 from tlcli.training.replicas import Replicas, WorkerGroup
+from tlcli.training.step_methods import shared_methods
 
 #: The array of the archive that holds all that is no array.
 _STATE = "state"
@@ -38,11 +40,12 @@ def load_start(plan: Plan, replicas: Replicas) -> Network:
 
 
 def share_start(group: WorkerGroup | None, run: Run, recipe: Recipe, *, resumed: bool) -> None:
-    """Tell the others the precision and, of a run that was stopped, its newest checkpoint."""
+    """Tell the others the precision, how steps are computed, and where a stopped run goes on."""
     if group is None:
         return
     newest = Checkpoints(run.file(directory.CHECKPOINTS)).newest()[0] if resumed else None
-    state: dict[str, Any] = {"precision": recipe.precision}
+    methods = shared_methods(run).model_dump()
+    state: dict[str, Any] = {"precision": recipe.precision, "methods": methods}
     if newest is not None:
         state["checkpoint"] = {"epoch": newest.epoch, "state": newest.state}
     header = np.frombuffer(json.dumps(state).encode(), np.uint8)
@@ -52,15 +55,17 @@ def share_start(group: WorkerGroup | None, run: Run, recipe: Recipe, *, resumed:
     group.share(stream.getvalue())
 
 
-def take_start(group: WorkerGroup, plan: Plan) -> tuple[Plan, Checkpoint | None]:
-    """The plan in the precision of worker 0, and the checkpoint that it goes on from."""
+def take_start(group: WorkerGroup, plan: Plan) -> tuple[Plan, StepMethods, Checkpoint | None]:
+    """The plan in the precision of worker 0, how steps are computed, and the checkpoint that it
+    goes on from."""
     with np.load(io.BytesIO(group.share(None)), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     state = json.loads(arrays.pop(_STATE).tobytes())
     plan = replace(plan, recipe=plan.recipe.with_precision(state["precision"]))
+    methods = StepMethods(**state["methods"])
     if (stopped := state.get("checkpoint")) is None:
-        return plan, None
-    return plan, Checkpoint(stopped["epoch"], stopped["state"], arrays)
+        return plan, methods, None
+    return plan, methods, Checkpoint(stopped["epoch"], stopped["state"], arrays)
 
 
 def agree_on_inputs(group: WorkerGroup | None, index: Index, checksum: str) -> None:

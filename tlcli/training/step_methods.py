@@ -36,18 +36,25 @@ def decide_methods(
     Otherwise those that suit this machine. Of several copies of a network see `shared_methods`.
     """
     if replicas is not ALONE:
-        return shared_methods()
-    if "weights" in run.record():  # which are recorded together with the methods
-        return recorded_methods(run)
-    if repeats is not None:
-        return recorded_methods(repeats)
-    return suitable_methods(network, plan.stages, plan.cache)
+        return shared_methods(run, repeats)
+    begun = _begun(run, repeats)
+    return recorded_methods(begun) if begun else suitable_methods(network, plan.stages, plan.cache)
 
 
-def shared_methods() -> StepMethods:
-    """The methods of several copies of a network, which may be on several machines: none is
-    measured. On a GPU all is as Keras and TensorFlow compute by themselves."""
+def shared_methods(run: Run, repeats: Run | None = None) -> StepMethods:
+    """The methods of several copies of a network, which may be on several machines.
+
+    They are those that a run began with, too; otherwise none is measured, and on a GPU all is as
+    Keras and TensorFlow compute by themselves. Adam has no fused operation for several copies.
+    """
+    if begun := _begun(run, repeats):
+        return recorded_methods(begun).model_copy(update={"fused_adam": False})
     return StepMethods(wide_depthwise=not tf.config.list_logical_devices("GPU"))
+
+
+def _begun(run: Run, repeats: Run | None) -> Run | None:
+    """The run whose methods are known: itself, if it has begun, or the one that it repeats."""
+    return run if "weights" in run.record() else repeats  # recorded together with the methods
 
 
 def suitable_methods(network: Network, stages: Sequence[StagePlan], cache: Path) -> StepMethods:
