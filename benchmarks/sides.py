@@ -12,8 +12,9 @@ and each is written the way its documentation teaches it:
 - `generator`: the older lessons: `ImageDataGenerator` and `flow_from_directory`;
 - `features`: features of the frozen base computed once and the head trained on them (photos as they
   are, not augmented), then `keras`' second half;
-- `torch`: torchvision's VGG16 with these weights in channels_last, `ImageFolder`, transforms in two
-  loading processes. It runs in an environment of its own: `--torch PYTHON` of `versus_keras.py`.
+- `torch`: torchvision's base in channels_last, `ImageFolder`, transforms in two loading processes;
+  VGG16 with these weights, others with random ones. It runs in an environment of its own: `--torch
+  PYTHON` of `versus_keras.py`.
 """
 
 from __future__ import annotations
@@ -260,31 +261,26 @@ def features(options: argparse.Namespace) -> None:
 def pytorch(options: argparse.Namespace) -> None:
     """Alternative (d)."""
     started = time.perf_counter()
-    import h5py
     import torch
     from torch import nn
-    from torchvision import datasets, models, transforms
+    from torch_bases import freeze_batch_norm, split_base
+    from torchvision import datasets, transforms
 
     torch.manual_seed(0)
-    net = models.vgg16(weights=None)
+    trunk, above, channels = split_base(options.base)
     if options.weights != "random":
-        with h5py.File(options.weights) as file:
-            convolutions = [layer for layer in net.features if isinstance(layer, nn.Conv2d)]
-            names = [f"block{b}_conv{c}" for b, n in enumerate((2, 2, 3, 3, 3), 1)
-                     for c in range(1, n + 1)]  # fmt: skip
-            for layer, name in zip(convolutions, names, strict=True):
-                kernel, bias = file[f"layers/{layer_key(file, name)}/vars"].values()
-                layer.weight.data = torch.from_numpy(kernel[()]).permute(3, 2, 0, 1).contiguous()
-                layer.bias.data = torch.from_numpy(bias[()])
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, HIDDEN), nn.ReLU()]
-    net = nn.Sequential(net.features, *head, nn.Dropout(DROPOUT), nn.Linear(HIDDEN, 1))
-    net = net.to(memory_format=torch.channels_last)
+        load_vgg16([*trunk, *above], options.weights)
+    head = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, HIDDEN), nn.ReLU(),
+        nn.Dropout(DROPOUT), nn.Linear(HIDDEN, 1),
+    )  # fmt: skip
+    net = nn.Sequential(trunk, above, head).to(memory_format=torch.channels_last)
 
     size = (options.size, options.size)
-    means = [103.939, 116.779, 123.68]
+    means = torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
     plain = [
         transforms.PILToTensor(),
-        transforms.Lambda(caffe(torch.tensor(means).view(3, 1, 1))),
+        transforms.Lambda(scale if options.base == "InceptionV3" else caffe(means)),
     ]
     moves = [
         transforms.RandomHorizontalFlip(),
@@ -326,6 +322,7 @@ def pytorch(options: argparse.Namespace) -> None:
         for _ in range(options.epochs):
             began = time.perf_counter()
             net.train()
+            freeze_batch_norm(net)
             for x, y in train:
                 optimizer.zero_grad()
                 loss_of(forward(x), y.float()).backward()
@@ -334,15 +331,38 @@ def pytorch(options: argparse.Namespace) -> None:
             times.append(time.perf_counter() - began)
         return times, accuracy(test)
 
-    in_head = list(net[1:].parameters())
-    first = fit(in_head, HEAD_RATE)
-    second = fit([*net[0][24:].parameters(), *in_head], TUNE_RATE)
+    first = fit(head.parameters(), HEAD_RATE)
+    second = fit([*freeze_batch_norm(above), *head.parameters()], TUNE_RATE)
     report(started, ready, first, second)
 
 
+def load_vgg16(layers: list[Any], weights: str) -> None:
+    """Read the weights of Keras' file into the layers of torchvision's VGG16."""
+    import h5py
+    import torch
+    from torch import nn
+
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    names = [
+        f"block{block}_conv{number}"
+        for block, count in enumerate((2, 2, 3, 3, 3), 1)
+        for number in range(1, count + 1)
+    ]
+    with h5py.File(weights) as file:
+        for layer, name in zip(convolutions, names, strict=True):
+            kernel, bias = file[f"layers/{layer_key(file, name)}/vars"].values()
+            layer.weight.data = torch.from_numpy(kernel[()]).permute(3, 2, 0, 1).contiguous()
+            layer.bias.data = torch.from_numpy(bias[()])
+
+
 def caffe(means: Any) -> Callable[[Any], Any]:
-    """VGG's pixels: BGR less the mean of ImageNet."""
+    """The pixels of VGG and ResNet: BGR less the mean of ImageNet."""
     return lambda pixels: pixels.flip(0).float() - means
+
+
+def scale(pixels: Any) -> Any:
+    """The pixels of InceptionV3: from -1 to 1."""
+    return pixels.float() / 127.5 - 1
 
 
 def layer_key(file: Any, name: str) -> str:

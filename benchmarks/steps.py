@@ -164,19 +164,18 @@ def torch_step(tail: str, size: int, batch: int, precision: str) -> Callable[[],
     """PyTorch's step of the same layers."""
     import torch
     from torch import nn
+    from torch_bases import freeze_batch_norm, row_shape, split_base
 
     torch.manual_seed(0)
-    layers, shape = torch_tail(tail.split(":")[0], size)
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(256), nn.ReLU()]
-    net = nn.Sequential(*layers, *head, nn.Dropout(0.5), nn.Linear(256, 1))
-    x = torch.rand(batch, *shape).to(memory_format=torch.channels_last)
-    net(x)  # which makes the lazy layer
-    net = net.to(memory_format=torch.channels_last).train()
-    for norm in net.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.eval().requires_grad_(False)
+    trunk, above, channels = split_base(tail.split(":")[0])
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 256), nn.ReLU()]
+    net = nn.Sequential(*above, *head, nn.Dropout(0.5), nn.Linear(256, 1))
+    x = torch.rand(batch, *row_shape(trunk, size)).to(memory_format=torch.channels_last)
+    net = net.to(memory_format=torch.channels_last).requires_grad_(False).train()
+    trained = freeze_batch_norm(net)
+    for parameter in trained:
+        parameter.requires_grad = True
     labels = torch.randint(2, (batch, 1)).float()
-    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, 1e-5, fused=True)
     loss_of = nn.BCEWithLogitsLoss()
 
@@ -190,24 +189,6 @@ def torch_step(tail: str, size: int, batch: int, precision: str) -> Callable[[],
         return loss.item()
 
     return step
-
-
-def torch_tail(base: str, size: int) -> tuple[list[Any], tuple[int, int, int]]:
-    """torchvision's layers above the boundary of a base, and the shape of a row there."""
-    from torchvision import models
-
-    if base == "VGG16":
-        return [*models.vgg16().features[24:]], (512, size // 16, size // 16)
-    if base == "ResNet50":
-        block = models.resnet50().layer4
-        # As in Keras, the first convolution of the block has the stride, not the second.
-        block[0].conv1.stride, block[0].conv2.stride = (2, 2), (1, 1)
-        return [block], (1024, -(-size // 16), -(-size // 16))
-    net = models.inception_v3(weights=None, aux_logits=False, init_weights=False)
-    side = size
-    for without_padding in (2, 2, 0, 0):  # after each kernel of 3 x 3 with a stride of 2
-        side = (side - 3) // 2 + 1 - without_padding
-    return [net.Mixed_7a, net.Mixed_7b, net.Mixed_7c], (768, side, side)
 
 
 def build(tail: str, size: int, precision: str) -> tuple[Any, str, list[Any]]:

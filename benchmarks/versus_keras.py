@@ -89,8 +89,10 @@ def main() -> None:
     if arguments.weights != "random":
         arguments.weights = str(Path(arguments.weights).absolute())
     wanted = arguments.sides or list(NAMES)
-    if not arguments.torch or arguments.base != "VGG16":
+    if not arguments.torch:
         wanted = [name for name in wanted if not name.startswith("torch")]
+    elif arguments.base != "VGG16" and arguments.weights != "random":
+        options.error(f"PyTorch's {arguments.base} has random weights: leave out --weights")
     train = len(list((arguments.photos / "train").glob("*/*")))
     with scratch() as folder:
         counts = some_photos(arguments.photos, folder / "photos", arguments.train)
