@@ -76,8 +76,7 @@ def check_saved(trained: TrainedRun, weights: list[Any], layers: tuple[str, ...]
     saved = keras.saving.load_model(trained.run.file(directory.MODEL))
     saved_weights = [w for name in layers for w in saved.get_layer(name).trainable_weights]
     for after, value in zip(saved_weights, weights, strict=True):
-        # Where a gradient is nothing but rounding, Adam steps by its sign: machines differ.
-        assert np.isclose(after.numpy(), value, rtol=1e-3, atol=2e-5).mean() > 0.95
+        np.testing.assert_allclose(after.numpy(), value, rtol=1e-3, atol=2e-5)
 
 
 def check_validation(trained: TrainedRun, made: Plan) -> None:
@@ -115,8 +114,12 @@ class Momentum:
 
 
 def test_every_block_has_its_rate(plan):
-    """Adam would divide a factor of the gradient out again."""
-    decayed = plan("layer_decay: 0.5, rates: {conv2: 0.01}")
+    """Adam would divide a factor of the gradient out again.
+
+    One epoch, since it steps by the sign of gradients that are nothing but rounding as well, and
+    after some steps machines differ in that.
+    """
+    decayed = plan("layer_decay: 0.5, rates: {conv2: 0.01}", 1)
     by_layer = {"conv1": 0.003 / 16, "conv2": 0.01, "conv3": 0.003 / 4, "conv4": 0.003 / 2}
     rates = [rate for rate in (*by_layer.values(), 0.003) for _ in ("kernel", "bias")]
     assert decayed.stages[0].rates == pytest.approx({**by_layer, "head": 0.003})
