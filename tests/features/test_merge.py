@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from rig import COMPILER, Rig
 
 from tlcli.errors import TlcliError
 from tlcli.features import merge
+from tlcli.features.inventory import list_trunks
 from tlcli.features.merge import merge_stores
 from tlcli.features.store import TrunkRows
+from tlcli.features.trunk_address import TrunkAddress
 from tlcli.system import files, signals
 
 
@@ -149,6 +152,21 @@ def test_a_stop_in_the_middle_loses_nothing(store, tmp_path: Path, monkeypatch):
     np.testing.assert_array_equal(
         read(opened(tmp_path / "all"), *range(12)), row_values(*range(12))
     )
+
+
+def test_large_rows_are_committed_a_few_at_a_time(tmp_path: Path, monkeypatch):
+    address = TrunkAddress(TRUNK, (250_000,), "float32")  # a megabyte each
+    with closing(TrunkRows(files.features_folder(tmp_path / "a"), address)) as rows:
+        rows.append(keys(*range(20)), np.zeros((20, 250_000), np.float32))
+    committed = []
+
+    def count() -> None:
+        (trunk,) = list_trunks(files.features_folder(tmp_path / "all"))
+        committed.append(trunk.rows)
+
+    monkeypatch.setattr(merge.signals, "raise_if_interrupted", count)
+    merge_stores(tmp_path / "all", [tmp_path / "a"])
+    assert committed == [8, 16, 20]
 
 
 def test_folders_that_hold_no_store_are_all_named(store, tmp_path: Path):

@@ -25,8 +25,12 @@ from tlcli.features.writers import lock_share, one_machine
 from tlcli.system import console, files, shared_locks, signals
 from tlcli.system.locks import LockHeldError
 
-#: Keys that are looked up together, and bytes of rows that are read and committed together.
-MOST_KEYS, BATCH_BYTES = 100_000, 32_000_000
+#: Keys that are looked up together.
+MOST_KEYS = 100_000
+
+#: Bytes of rows that are read and committed together, which a killed merge reads again. Fewer take
+#: longer: every commit waits for the disk.
+BATCH_BYTES = 8_000_000
 
 #: Damaged rows that are named one by one.
 MOST_NAMED = 5
