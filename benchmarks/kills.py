@@ -1,75 +1,81 @@
 """Kills with no warning: a worker of Ray, a node of Ray, the command itself, and `cache merge`.
 
-    python benchmarks/kills.py [--rounds 10] [--kinds worker node command merge]
+    python benchmarks/kills.py [--rounds 10] [--kinds worker node command merge] [--by rows|time]
+        [--photos PHOTOS --weights FILE]
 
-The extraction of small painted photos is killed once in each round, ten times later in one round
-than in another: rounds divide the time that it takes undisturbed. What is killed is a worker on a
-cluster of this machine alone; all processes of one of two nodes; and the command, which is given
-again, as is `cache merge`. Afterwards every row must be there once, with the bits of one process.
-`repeated` are batches that a warning names, `stored` the rows at the time of the kill.
+An extraction with the first blocks of VGG16 is killed once in each round, later in one round than
+in another. Rounds divide the rows that are stored by then, or with `--by time` the seconds that it
+takes undisturbed, most of which are amid no rows. What is killed is a worker on a cluster of this
+machine alone; all processes of one of two nodes; and the command, which is given again, as is
+`cache merge`. Afterwards every row must be there once, with the bits of one process.
+
+A kill is `amid` the rows where some are stored, and not all; else it is no moment of rows, and
+another one is tried. `stored` are the rows at the time of the kill, `repeated` the batches that a
+warning names. Without `--photos` small ones are painted.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from harness import ROOT, Bench, Measured, parser, scratch
+from harness import Bench, Measured, parser, say, scratch, some_photos
+from killed_commands import KINDS, KilledCommands
+from moments import row_moment, time_moment
 from PIL import Image
-
-from tlcli.features.inventory import list_trunks
-from tlcli.system.files import features_folder
-
-KINDS = ("worker", "node", "command", "merge")
 
 RECIPE = """
 data: {{dir: photos}}
-base: {{name: MobileNetV3Small, weights: random, image_size: {size}}}
+base: {{name: VGG16, weights: '{weights}', image_size: {size}}}
 precision: float32
 augment: {{views: {views}, rotation_range: 20}}
-stages: [{{name: head}}]
+stages: [{{name: top, freeze_until: {boundary}}}]
 """
 
-#: The most seconds that a command may take: what takes longer hangs.
-PATIENCE = 240
-
-#: Seconds in which the processes of Ray must have ended after the command that started them.
-ORPHAN_SECONDS = 120
-
-Rows = dict[tuple[str, str, str], bytes]
+#: Kills of one moment of which none was amid the rows, until the round says so.
+MOST_TRIES = 3
 
 
 def main() -> None:
     """Kill and write the table; ends with 1 where a row is lost or has other bits."""
     options = parser(__doc__, rounds=10)
     options.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    options.add_argument("--photos", type=int, default=192, help="painted for each run [192]")
-    options.add_argument("--views", type=int, default=15)
-    options.add_argument("--size", type=int, default=96)
+    options.add_argument("--by", choices=("rows", "time"), default="rows")
+    options.add_argument("--photos", type=Path, help="folder of train, val and test; else painted")
+    options.add_argument("--weights", default="random")
+    options.add_argument("--train", type=int, default=160, help="training photos [160]")
+    options.add_argument("--views", type=int, default=11)
+    options.add_argument("--size", type=int, default=64)
+    options.add_argument("--boundary", default="block2_pool", help="where rows are [block2_pool]")
     arguments = options.parse_args()
-    settings = {name: getattr(arguments, name) for name in ("photos", "views", "size")}
-    settings["moments"] = arguments.rounds
+    names = ("by", "train", "views", "size", "boundary")
+    settings = {name: getattr(arguments, name) for name in names}
+    settings |= {"moments": arguments.rounds, "painted": arguments.photos is None}
     with scratch() as folder:
-        paint(folder / "photos", arguments.photos)
-        text = RECIPE.format(size=arguments.size, views=arguments.views)
-        (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+        write_recipe(folder, arguments)
         bench = Bench.open("kills", settings, arguments)
         bench.run(sides(bench, folder, arguments), arguments.rounds)
     report(bench)
     if any(not done["same"] for turn in bench.rounds for done in turn.values()):
         raise SystemExit("some rows were lost or changed")
+    if not all(done["hit"] for turn in bench.rounds for done in turn.values()):
+        raise SystemExit("some kills met nothing that lived")
+
+
+def write_recipe(folder: Path, arguments: argparse.Namespace) -> None:
+    """The photos and the recipe of all extractions."""
+    if arguments.photos is None:
+        paint(folder / "photos", arguments.train)
+    else:
+        some_photos(arguments.photos, folder / "photos", arguments.train)
+    weights = arguments.weights
+    if weights != "random":
+        weights = str(Path(weights).absolute())
+    text = RECIPE.format(**{**vars(arguments), "weights": weights})
+    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
 
 
 def report(bench: Bench) -> None:
@@ -78,256 +84,60 @@ def report(bench: Bench) -> None:
     for kind in KINDS:
         if not (killed := bench.values(kind, "killed")):
             continue
-        measured = {name: bench.values(kind, name) for name in ("stored", "repeated", "seconds")}
+        stored, seconds = bench.values(kind, "stored"), bench.values(kind, "seconds")
+        shares = [sum(bench.values(kind, name)) for name in ("same", "amid")]
         rows.append(
             [
                 kind,
-                f"{sum(bench.values(kind, 'same')):.0f} of {len(killed)}",
+                *(f"{share:.0f} of {len(killed)}" for share in shares),
+                ", ".join(f"{number:,.0f}" for number in sorted(stored)),
+                f"{min(bench.values(kind, 'rows')):,.0f}",
+                f"{max(bench.values(kind, 'repeated')):.0f}",
                 f"{min(killed):.1f} to {max(killed):.1f}",
-                f"{min(measured['stored']):,.0f} to {max(measured['stored']):,.0f}",
-                f"{max(measured['repeated']):.0f}",
-                f"{min(measured['seconds']):.0f} to {max(measured['seconds']):.0f}",
+                f"{min(seconds):.0f} to {max(seconds):.0f}",
             ]
         )
-    headers = ["killed", "all rows, same bits", "after, s", "rows stored then"]
-    bench.report("Kills", [*headers, "most batches repeated", "in all, s"], rows)
+    headers = ["killed", "all rows, same bits", "amid the rows", "rows stored then", "rows at last"]
+    bench.report("Kills", [*headers, "most batches repeated", "after, s", "in all, s"], rows)
 
 
 def sides(
     bench: Bench, folder: Path, arguments: argparse.Namespace
 ) -> dict[str, Callable[[], Measured]]:
     """What is killed, each a function that kills it once, later in every round."""
-    on_ray = ["--on", "ray", "--ray-workers", "2"]
-    extraction = Extraction(folder)
+    commands = KilledCommands(folder)
     undisturbed: dict[str, float] = {}
 
-    def moment(kind: str, whole: Callable[[], float]) -> float:
-        if kind not in undisturbed:
-            undisturbed[kind] = whole()
+    def at_rows(kind: str) -> Measured:
         number = len(bench.values(kind, "killed"))
-        return undisturbed[kind] * (number + 0.5) / arguments.rounds
+        moment = row_moment(number, arguments.rounds, len(commands.truth))
+        return try_until("amid", kind, lambda: commands.kill(kind, moment))
 
-    def worker() -> Measured:
-        after = moment("worker", lambda: extraction.run(on_ray, begin=workers))
-        return extraction.disturb(on_ray, after, lambda command: end(workers(command)[:1]), workers)
+    def at_time(kind: str) -> Measured:
+        if kind not in undisturbed:
+            undisturbed[kind] = commands.undisturbed(kind)
+        number = len(bench.values(kind, "killed"))
+        moment = time_moment(number, arguments.rounds, undisturbed[kind])
+        return try_until("hit", kind, lambda: commands.kill(kind, moment))
 
-    def node() -> Measured:
-        with two_nodes() as cluster:
-            words = [*on_ray, "--ray-address", cluster.address]
-            # A worker is on each of the nodes; those of the second one are below its processes.
-            pids = node_processes(cluster)
-
-            def begin(_: int) -> list[int]:
-                return workers(*pids)
-
-            after = moment("node", lambda: extraction.run(words, begin=begin))
-            pids = node_processes(cluster)
-            return extraction.disturb(words, after, lambda _: end(below(*pids)), begin)
-
-    def command() -> Measured:
-        after = moment("command", lambda: extraction.run(on_ray))
-        return extraction.disturb(on_ray, after, lambda command: end([command]), again=True)
-
-    def merge() -> Measured:
-        after = moment("merge", extraction.merge)
-        return extraction.disturb_merge(after)
-
-    all_sides = {"worker": worker, "node": node, "command": command, "merge": merge}
-    return {kind: all_sides[kind] for kind in arguments.kinds}
+    side = {"rows": at_rows, "time": at_time}[arguments.by]
+    return {kind: partial(side, kind) for kind in arguments.kinds}
 
 
-class Extraction:
-    """The extraction that is killed, in a folder with its photos and recipe.
-
-    The rows of one process are the truth.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._finish(self._start("extract", "-c", "recipe.yaml", "--cache-dir", "one"))
-        self._rows = rows(folder / "one")
-
-    def run(self, words: list[str], begin: Callable[[int], list[int]] | None = None) -> float:
-        """Seconds of an undisturbed extraction, from when `begin` finds its processes."""
-        shutil.rmtree(self._folder / "two", ignore_errors=True)
-        process = self._extract(words)
-        wait_for(begin, process)
-        started = time.monotonic()
-        self._finish(process)
-        return time.monotonic() - started
-
-    def disturb(
-        self,
-        words: list[str],
-        after: float,
-        kill: Callable[[int], None],
-        begin: Callable[[int], list[int]] | None = None,
-        *,
-        again: bool = False,
-    ) -> Measured:
-        """Kill what `kill` does some seconds after `begin`, and compare; with `again`, go on."""
-        shutil.rmtree(self._folder / "two", ignore_errors=True)
-        started = time.monotonic()
-        process = self._extract(words)
-        wait_for(begin, process)
-        time.sleep(after)
-        stored = count_rows(self._folder / "two")
-        left: list[int] = below(process.pid) if again else []
-        kill(process.pid)
-        if again:
-            process.communicate()
-            stored = count_rows(self._folder / "two")
-            process = self._extract(words)
-        done, err = self._finish(process)
-        repeated = sum(map(int, re.findall(r"; (\d+) batch(?:es)? repeated", err)))
-        same = rows(self._folder / "two") == self._rows
-        if again:  # what was stored is not computed again
-            same = same and sum(done["stored"].values()) == stored
-            if left := outlive(left, ORPHAN_SECONDS):
-                end(left)
-                raise SystemExit(f"{len(left)} processes of the killed command were left")
-        return self._measured(after, stored, started, same=same, repeated=repeated)
-
-    def merge(self) -> float:
-        """Seconds of an undisturbed `cache merge`."""
-        shutil.rmtree(self._folder / "two", ignore_errors=True)
-        started = time.monotonic()
-        self._finish(self._merge())
-        return time.monotonic() - started
-
-    def disturb_merge(self, after: float) -> Measured:
-        """Kill `cache merge` after some seconds, give it again, and compare."""
-        shutil.rmtree(self._folder / "two", ignore_errors=True)
-        started = time.monotonic()
-        process = self._merge()
-        time.sleep(after)
-        end([process.pid])
-        process.communicate()
-        stored = count_rows(self._folder / "two")
-        done, _ = self._finish(self._merge())
-        same = rows(self._folder / "two") == self._rows and done["present"] == stored
-        return self._measured(after, stored, started, same=same)
-
-    @staticmethod
-    def _measured(
-        after: float, stored: int, started: float, *, same: bool, repeated: int = 0
-    ) -> Measured:
-        seconds = time.monotonic() - started
-        return {
-            "killed": after, "stored": stored, "seconds": seconds, "same": float(same),
-            "repeated": repeated,
-        }  # fmt: skip
-
-    def _extract(self, words: list[str]) -> subprocess.Popen[str]:
-        return self._start("extract", "-c", "recipe.yaml", "--cache-dir", "two", *words)
-
-    def _merge(self) -> subprocess.Popen[str]:
-        return self._start("cache", "--cache-dir", "two", "merge", "one")
-
-    def _start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tlcli", *words, "--json"],
-            cwd=self._folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    @staticmethod
-    def _finish(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
-        out, err = process.communicate(timeout=PATIENCE)
-        if process.returncode or not out.startswith("{"):
-            raise SystemExit(f"ended with {process.returncode}:\n{out}\n{err}")
-        return json.loads(out), err
-
-
-def wait_for(begin: Callable[[int], list[int]] | None, process: subprocess.Popen[str]) -> None:
-    """Wait until `begin` finds processes of a command that runs."""
-    while begin is not None and not begin(process.pid):
-        if process.poll() is not None:
-            raise SystemExit(process.communicate()[1])
-        time.sleep(0.05)
-
-
-@contextmanager
-def two_nodes() -> Iterator[Any]:
-    """A cluster of two nodes on this machine, with a processor each; the second is killed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        cluster.add_node(num_cpus=1)
-        yield cluster
-    finally:
-        cluster.shutdown()
-
-
-def node_processes(cluster: Any) -> list[int]:
-    """The processes of the second node that it was started with."""
-    (node,) = cluster.worker_nodes
-    return [info.process.pid for several in node.all_processes.values() for info in several]
-
-
-def below(*commands: int) -> list[int]:
-    """Some processes and all that they, and those, have started."""
-    parents = {pid: parent for pid, parent, _ in processes()}
-    pids, more = {*commands}, {*commands}
-    while more:
-        more = {pid for pid, parent in parents.items() if parent in more}
-        pids |= more
-    return sorted(pids)
-
-
-def workers(*commands: int) -> list[int]:
-    """The processes below some that hold a network for Ray."""
-    inside = {*below(*commands)}
-    return [pid for pid, _, name in processes() if pid in inside and "ray::RayWorker" in name]
-
-
-def processes() -> Iterator[tuple[int, int, str]]:
-    """The number of every process, that of its parent, and its command line."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            status = (folder / "stat").read_text(encoding="utf-8", errors="replace")
-            words = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
-            yield int(folder.name), int(status.rpartition(")")[2].split()[1]), words
-
-
-def outlive(pids: list[int], seconds: float) -> list[int]:
-    """Those processes that have not ended after some seconds."""
-    until = time.monotonic() + seconds
-    while left := [pid for pid, _, words in processes() if pid in pids and words]:
-        if time.monotonic() > until:
+def try_until(wanted: str, kind: str, kill: Callable[[], Measured]) -> Measured:
+    """The first of a few kills that is what is wanted, or that loses rows; else the last one."""
+    for number in range(1, MOST_TRIES + 1):
+        done = kill()
+        say(
+            f"{kind}: killed with {done['stored']:,.0f} rows stored; {done['rows']:,.0f} at last, "
+            f"{done['identical']:,.0f} with the bits of one process; "
+            f"batches repeated: {done['repeated']:.0f}"
+        )
+        if done[wanted] or not done["same"]:
             break
-        time.sleep(0.5)
-    return left
-
-
-def end(pids: list[int]) -> None:
-    """Kill processes; those that have ended by themselves are none."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def rows(cache: Path) -> Rows:
-    """The bytes of all rows of a store, which must match their checksums."""
-    content: Rows = {}
-    for trunk in list_trunks(features_folder(cache)):
-        with closing(trunk.open()) as opened:
-            if damaged := opened.damaged():
-                raise SystemExit(f"{len(damaged)} damaged rows")
-            for keys in opened.keys(1000):
-                values = opened.read(opened.locate(keys), range(len(keys)))
-                for (photo, view), row in zip(keys, values, strict=True):
-                    content[trunk.path.name, photo, view] = row.tobytes()
-    return content
-
-
-def count_rows(cache: Path) -> int:
-    """The rows that a store has by now."""
-    folder = features_folder(cache)
-    return sum(trunk.rows for trunk in list_trunks(folder)) if folder.is_dir() else 0
+        what = "not amid the rows" if done["hit"] else "nothing lived that could be killed"
+        say(f"{kind}: {what}, does not count (try {number} of {MOST_TRIES})")
+    return done
 
 
 def paint(folder: Path, photos: int) -> None:

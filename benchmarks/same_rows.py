@@ -11,14 +11,14 @@ The precision is named, since `auto` may be measured, and then each store decide
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness import Bench, Measured, parser, scratch, some_photos, tlcli
-from kills import Rows, rows, two_nodes
+from processes import two_nodes
+from stored_rows import Rows, digests
 
 SIDES = ("2 shards", "2 stores merged", "4 shards", "ray", "two nodes", "one thread")
 
@@ -125,11 +125,6 @@ class Comparison:
     def _extract(self, cache: str, *words: str, **environ: str) -> None:
         recipe, store = self._folder / "recipe.yaml", self._folder / cache
         tlcli("extract", "--config", recipe, "--cache-dir", store, *words, **environ)
-
-
-def digests(cache: Path) -> Rows:
-    """A hash of the bits of each row of a store; rows of two stores need not fit in memory."""
-    return {key: hashlib.sha256(row).digest() for key, row in rows(cache).items()}
 
 
 if __name__ == "__main__":
