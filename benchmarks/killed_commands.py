@@ -72,6 +72,13 @@ class KilledCommands:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._store = folder, folder / "two"
+        self._orphans: list[int] = []
+
+    def end_orphans(self) -> None:
+        """End the benchmark where processes of a killed command have not ended by themselves."""
+        if left := outlive(self._orphans, ORPHAN_SECONDS):
+            kill(left)
+            raise SystemExit(f"{len(left)} processes of killed commands were left")
 
     @cached_property
     def truth(self) -> Rows:
@@ -146,15 +153,12 @@ class KilledCommands:
         """Kill a command, and give it again; what was stored must not be computed again."""
         # It rests meanwhile: what it has started is known before the kill alone.
         process.send_signal(signal.SIGSTOP)
-        left = below(process.pid)
+        self._orphans += below(process.pid)
         hit = kill(target.victims(process.pid))
         process.communicate()
         hit = hit and process.returncode == -signal.SIGKILL
         stored = count_rows_left(self._store)
         done, _ = self._finish(target.start())
-        if left := outlive(left, ORPHAN_SECONDS):
-            kill(left)
-            raise SystemExit(f"{len(left)} processes of the killed command were left")
         present = done["present"] if "present" in done else sum(done["stored"].values())
         return Kill(hit, stored, stored, goes_on=present == stored)
 

@@ -57,7 +57,9 @@ def main() -> None:
     with scratch() as folder:
         write_recipe(folder, arguments)
         bench = Bench.open("kills", settings, arguments)
-        bench.run(sides(bench, folder, arguments), arguments.rounds)
+        commands = KilledCommands(folder)
+        bench.run(sides(bench, commands, arguments), arguments.rounds)
+        commands.end_orphans()
     report(bench)
     if any(not done["same"] for turn in bench.rounds for done in turn.values()):
         raise SystemExit("some rows were lost or changed")
@@ -102,10 +104,9 @@ def report(bench: Bench) -> None:
 
 
 def sides(
-    bench: Bench, folder: Path, arguments: argparse.Namespace
+    bench: Bench, commands: KilledCommands, arguments: argparse.Namespace
 ) -> dict[str, Callable[[], Measured]]:
     """What is killed, each a function that kills it once, later in every round."""
-    commands = KilledCommands(folder)
     undisturbed: dict[str, float] = {}
 
     def at_rows(kind: str) -> Measured:
