@@ -46,7 +46,7 @@ def main() -> None:
     options.add_argument("--by", choices=("rows", "time"), default="rows")
     options.add_argument("--photos", type=Path, help="folder of train, val and test; else painted")
     options.add_argument("--weights", default="random")
-    options.add_argument("--train", type=int, default=160, help="training photos [160]")
+    options.add_argument("--train", type=int, default=100, help="training photos [100]")
     options.add_argument("--views", type=int, default=11)
     options.add_argument("--size", type=int, default=64)
     options.add_argument("--boundary", default="block2_pool", help="where rows are [block2_pool]")
