@@ -51,14 +51,13 @@ class Kill:
 
     Attributes:
         hit: whether processes lived before it, and none of them afterwards.
-        before, after: rows in the store then; the same for a command that was killed itself.
+        stored: rows in the store then.
         repeated: batches that a warning names.
         goes_on: whether a command that was given again took all that was stored for computed.
     """
 
     hit: bool
-    before: int
-    after: int
+    stored: int
     repeated: int = 0
     goes_on: bool = True
 
@@ -116,7 +115,7 @@ class KilledCommands:
         return {
             "killed": killed, "seconds": time.monotonic() - started, "hit": float(done.hit),
             "amid": float(done.hit and done.before > 0 and done.after < len(truth)),
-            "stored": done.before, "rows": len(stored), "identical": identical,
+            "stored": done.stored, "rows": len(stored), "identical": identical,
             "repeated": done.repeated, "same": float(is_same),
         }  # fmt: skip
 
@@ -142,12 +141,11 @@ class KilledCommands:
     def _go_on(self, target: Target, process: Process) -> Kill:
         """Kill what a command has started, and let it end."""
         victims = target.victims(process.pid)
-        before = count_rows(self._store)
+        stored = count_rows(self._store)
         hit = process.poll() is None and kill(victims)
-        after = count_rows(self._store)
         _, err = self._finish(process)
         repeated = sum(map(int, re.findall(r"; (\d+) batch(?:es)? repeated", err)))
-        return Kill(hit, before, after, repeated)
+        return Kill(hit, stored, repeated)
 
     def _give_again(self, target: Target, process: Process) -> Kill:
         """Kill a command, and give it again; what was stored must not be computed again."""
@@ -160,7 +158,7 @@ class KilledCommands:
         stored = count_rows_left(self._store)
         done, _ = self._finish(target.start())
         present = done["present"] if "present" in done else sum(done["stored"].values())
-        return Kill(hit, stored, stored, goes_on=present == stored)
+        return Kill(hit, stored, goes_on=present == stored)
 
     def _extract(self, words: list[str]) -> Process:
         return self._start("extract", "-c", "recipe.yaml", "--cache-dir", "two", *words)
