@@ -114,7 +114,7 @@ class KilledCommands:
         is_same = done.goes_on and identical == len(stored) == len(truth)
         return {
             "killed": killed, "seconds": time.monotonic() - started, "hit": float(done.hit),
-            "amid": float(done.hit and done.before > 0 and done.after < len(truth)),
+            "amid": float(done.hit and 0 < done.stored < len(truth)),
             "stored": done.stored, "rows": len(stored), "identical": identical,
             "repeated": done.repeated, "same": float(is_same),
         }  # fmt: skip
