@@ -181,7 +181,7 @@ def _read_items(
     layout: Layout, cache: DigestCache | None, look: Look | None
 ) -> tuple[Index, dict[Path, Problem]]:
     """The photos that can be read, all that have no other split in train; and the problems."""
-    listed = PathList(text for photos in layout.photos.values() for text in photos.texts)
+    listed = PathList(layout.texts)
     digests, unread = hash_files(listed, cache, look)
     digest_of = iter(digests)  # in the order of the photos, and drawn for each of them
     labels = {name: label for label, name in enumerate(layout.classes)}
@@ -255,8 +255,8 @@ def _with_decided(index: Index, table: Path | None, layout: Layout) -> tuple[Ind
     """
     if table is None:
         return index, []
-    unused = layout.excluded.union(*layout.photos.values())
-    decided, problems = decide_labels(table, index.items, index.classes, index.root, unused)
+    others = (*layout.texts, *map(str, layout.excluded))
+    decided, problems = decide_labels(table, index.items, index.classes, index.root, others)
     labels = {str(path): index.classes.index(name) for path, name in decided.changed.items()}
     items = tuple(replace(item, label=labels.get(item.file, item.label)) for item in index.items)
     note = Problem(str(index.root), f"labels: {decided.text()}", severity="note")

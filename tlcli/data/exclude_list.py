@@ -37,19 +37,20 @@ def exclude_listed(layout: Layout, fix_list: Path) -> Layout:
         unreadable = Problem(where, f"cannot be read: {reason(error)}", hint)
         return replace(layout, problems=(*layout.problems, unreadable))
     lines = [line for line in lines if line.strip() and not line.startswith("#")]
-    photos = frozenset(path for paths in layout.photos.values() for path in paths)
-    listed, unknown = _find_listed(lines, layout.root, photos, layout.dangling)
+    # As text: a path of each of very many photos takes several times as much memory.
+    photos = {*layout.texts}
+    listed, unknown = _find_listed(lines, layout.root, photos, map(str, layout.dangling))
     left = {
-        key: PathList(path for path in paths if path not in listed)
+        key: PathList(text for text in paths.texts if text not in listed)
         for key, paths in layout.photos.items()
     }
     problems = [*layout.problems]
-    if excluded := photos & listed:
+    if excluded := frozenset(map(Path, photos & listed)):
         what = f"{counted(len(excluded), 'photo')} excluded by {fix_list.name}"
         problems.append(Problem(str(layout.root), what, severity="note"))
     if unknown:
         problems.append(_unknown_lines(where, unknown, layout.root, photos))
-    dangling = [path for path in layout.dangling if path not in listed]
+    dangling = [path for path in layout.dangling if str(path) not in listed]
     return replace(
         layout,
         photos=left,
@@ -61,12 +62,12 @@ def exclude_listed(layout: Layout, fix_list: Path) -> Layout:
 
 
 def _find_listed(
-    lines: Iterable[str], root: Path, photos: Collection[Path], dangling: Collection[Path]
-) -> tuple[set[Path], list[str]]:
+    lines: Iterable[str], root: Path, photos: Collection[str], dangling: Iterable[str]
+) -> tuple[set[str], list[str]]:
     """The files that the lines name, and the lines that name none."""
     known = {*photos, *dangling}
-    listed = {root / line for line in lines} & known
-    left = [line for line in dict.fromkeys(lines) if root / line not in known]
+    listed = {str(root / line) for line in lines} & known
+    left = [line for line in dict.fromkeys(lines) if str(root / line) not in known]
     if not left:
         return listed, []
     # To compare absolute paths takes a pass over every photo, which few lists need.
@@ -90,14 +91,14 @@ def _spellings(line: str) -> Iterator[str]:
         yield line.strip()
 
 
-def _absolute(path: Path) -> str:
+def _absolute(path: Path | str) -> str:
     """The absolute path without `.`, `..` and double slashes; links are not followed."""
     return os.path.abspath(path)  # noqa: PTH100 - Path.absolute leaves `..` where it is
 
 
 def _group_by_folder(
-    by_absolute: Mapping[str, Path], places: Collection[str]
-) -> dict[str, list[Path]]:
+    by_absolute: Mapping[str, str], places: Collection[str]
+) -> dict[str, list[str]]:
     """The files at each of some absolute paths, or anywhere under it."""
     groups = defaultdict(list)
     for absolute, path in by_absolute.items():
@@ -112,7 +113,7 @@ def _group_by_folder(
 
 
 def _emptied_classes(
-    layout: Layout, left: Mapping[tuple[SplitName, str], Sequence[Path]]
+    layout: Layout, left: Mapping[tuple[SplitName, str], PathList]
 ) -> Iterator[Finding]:
     """Classes of a split that had photos before the list was read, and have none `left`."""
     emptied = [key for key, paths in layout.photos.items() if paths and not left[key]]
@@ -127,7 +128,7 @@ def _emptied_classes(
 
 
 def _unknown_lines(
-    where: str, lines: Sequence[str], root: Path, photos: Collection[Path]
+    where: str, lines: Sequence[str], root: Path, photos: Collection[str]
 ) -> Problem:
     named = [f"'{line}'{_guess(line, root, photos)}" for line in lines[:MAX_NAMED]]
     more = f" and {len(lines) - MAX_NAMED:,} more" if len(lines) > MAX_NAMED else ""
@@ -135,16 +136,26 @@ def _unknown_lines(
     return Problem(where, f"{what}{', '.join(named)}{more}", "check the paths", "warning")
 
 
-def _guess(line: str, root: Path, photos: Iterable[Path]) -> str:
+def _guess(line: str, root: Path, photos: Iterable[str]) -> str:
     """The photo that a line may mean: of the same name elsewhere, or of nearly the same path."""
     path = root / line.strip()
-    alike = sorted(photo for photo in photos if photo.name.lower() == path.name.lower())
-    beside = [photo for photo in photos if photo.parent == path.parent][:_COMPARED]
-    names = [relative_name(photo, root) for photo in alike or sorted(beside)]
+    alike = PathList(photo for photo in photos if _name(photo).lower() == path.name.lower())
+    beside = PathList(photo for photo in photos if _folder(photo) == str(path.parent))[:_COMPARED]
+    nearby = alike or beside
+    nearby.sort()
+    names = [relative_name(photo, root) for photo in nearby]
     guess = nearest(line.strip(), names[:_COMPARED], cutoff=_NEAR)
     if len(alike) == 1:
         guess = names[0]
     return f" (did you mean '{guess}'?)" if guess else ""
+
+
+def _name(file: str) -> str:
+    return os.path.basename(file)  # noqa: PTH119 - of many, much faster
+
+
+def _folder(file: str) -> str:
+    return os.path.dirname(file)  # noqa: PTH120 - of many, much faster
 
 
 def write_fix_list(flaws: Iterable[Finding], root: Path, path: Path) -> tuple[int, int]:

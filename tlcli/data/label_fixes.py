@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from tlcli.data.splits import read_yes_or_no
 from tlcli.errors import DataError, Problem, nearest, reason, suggestion
 from tlcli.system import files
 from tlcli.system.console import counted
+from tlcli.system.path_list import PathList
 
 COLUMNS = ("path", "label", "suggested", "keep")
 
@@ -96,8 +98,8 @@ class LabelledItem(Protocol):
     """The part of `dataset.Item` that is looked at."""
 
     @property
-    def path(self) -> Path:
-        """Of the photo."""
+    def file(self) -> str:
+        """The path of the photo, as text."""
 
     @property
     def label(self) -> int:
@@ -182,7 +184,7 @@ def decide_labels(
     items: Collection[LabelledItem],
     classes: Sequence[str],
     root: Path,
-    unused: Collection[Path],
+    unused: Iterable[str],
 ) -> tuple[DecidedLabels, list[Problem]]:
     """What a table of labels says of the photos of the data, and every problem with it.
 
@@ -191,29 +193,33 @@ def decide_labels(
         items: the photos, with their labels in the data.
         classes: the names of these labels.
         root: the folder that paths in the table are relative to.
-        unused: photos of the data that are excluded, or cannot be read; lines may name them.
+        unused: the paths of photos of the data that are excluded, or cannot be read; lines may name
+            them.
 
     Raises `DataError` for a file that is no such table.
     """
     table = read_fix_list(path)
-    labels = {item.path: classes[item.label] for item in items}
+    labels = {item.file: classes[item.label] for item in items}
     changed: dict[Path, str] = {}
     kept: set[Path] = set()
     slips: list[Slip] = []
     unknown: list[LabelFix] = []
     for fix in table.fixes:
         photo = root / fix.path
-        if photo not in labels:
-            unknown += [fix] if photo not in unused else []
-        elif slip := _mismatch(fix, labels[photo], classes):
+        if (label := labels.get(str(photo))) is None:
+            unknown.append(fix)
+        elif slip := _mismatch(fix, label, classes):
             slips.append(slip)
         elif fix.keep is False:
             changed[photo] = fix.suggested
         elif fix.keep:
             kept.add(photo)
     problems = [*table.problems, *slip_problems(path, slips)]
+    if unknown:
+        known = {str(root / fix.path) for fix in unknown}.intersection(unused)
+        unknown = [fix for fix in unknown if str(root / fix.path) not in known]
     problems += _unknown_photos(path, table, unknown, labels, root)
-    problems += _emptied(path, labels, changed)
+    problems += _emptied(path, labels, {str(photo): name for photo, name in changed.items()})
     undecided = sum(fix.keep is None for fix in table.fixes)
     return DecidedLabels(path, changed, frozenset(kept), undecided), problems
 
@@ -240,7 +246,7 @@ def _unknown_photos(
     path: Path,
     table: FixList,
     unknown: Sequence[LabelFix],
-    photos: Collection[Path],
+    photos: Collection[str],
     root: Path,
 ) -> Iterator[Problem]:
     if not unknown:
@@ -260,15 +266,19 @@ def _unknown_photos(
     yield Problem(f"data.labels: {path}", what, "correct the paths, or delete the lines")
 
 
-def _guess(name: str, root: Path, photos: Iterable[Path]) -> str:
-    folder = (root / name).parent
-    beside = sorted(photo for photo in photos if photo.parent == folder)[:_COMPARED]
-    guess = nearest(name, [relative_name(photo, root) for photo in beside], cutoff=_NEAR)
+def _guess(name: str, root: Path, photos: Iterable[str]) -> str:
+    folder = str((root / name).parent)
+    inside = (photo for photo in photos if os.path.dirname(photo) == folder)  # noqa: PTH120
+    beside = PathList(inside)
+    beside.sort()
+    guess = nearest(
+        name, [relative_name(photo, root) for photo in beside[:_COMPARED]], cutoff=_NEAR
+    )
     return f"; did you mean '{guess}'?" if guess else ""
 
 
 def _emptied(
-    path: Path, labels: Mapping[Path, str], changed: Mapping[Path, str]
+    path: Path, labels: Mapping[str, str], changed: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Classes that have photos in the data, and none after the changes."""
     left = {changed.get(photo, label) for photo, label in labels.items()}

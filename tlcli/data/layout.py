@@ -73,6 +73,11 @@ class Layout:
         )
 
     @property
+    def texts(self) -> Iterator[str]:
+        """The paths of all photos that are not excluded, as text."""
+        return (text for photos in self.photos.values() for text in photos.texts)
+
+    @property
     def class_counts(self) -> dict[str, int]:
         """The photos of each class, of all splits together."""
         counts = dict.fromkeys(self.classes, 0)
