@@ -19,7 +19,16 @@ from typing import Any
 
 from harness import ROOT, Measured
 from moments import PATIENCE, Moment
-from processes import Found, below, kill, node_processes, outlive, two_nodes, wait_for, workers
+from processes import (
+    FindProcesses,
+    below,
+    kill,
+    node_processes,
+    outlive,
+    two_nodes,
+    wait_for,
+    workers,
+)
 from stored_rows import Rows, count_rows, count_rows_left, digests
 
 KINDS = ("worker", "node", "command", "merge")
@@ -41,8 +50,8 @@ class Target:
     """
 
     start: Callable[[], Process]
-    victims: Found
-    begin: Found | None = None
+    victims: FindProcesses
+    begin: FindProcesses | None = None
 
 
 @dataclass(frozen=True)

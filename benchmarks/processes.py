@@ -13,8 +13,8 @@ from typing import Any
 
 from moments import PATIENCE
 
-#: The processes that there are below some.
-Found = Callable[[int], list[int]]
+#: What finds processes, below that of a command.
+FindProcesses = Callable[[int], list[int]]
 
 #: Seconds in which a process that was killed must be gone.
 HIT_SECONDS = 10
@@ -64,7 +64,7 @@ def processes() -> Iterator[tuple[int, int, str]]:
             yield int(folder.name), int(status.rpartition(")")[2].split()[1]), _words(folder)
 
 
-def wait_for(begin: Found | None, process: subprocess.Popen[str]) -> None:
+def wait_for(begin: FindProcesses | None, process: subprocess.Popen[str]) -> None:
     """Wait until `begin` finds processes of a command that runs."""
     started = time.monotonic()
     while begin is not None and not begin(process.pid):
