@@ -50,6 +50,7 @@ def test_what_a_scheduler_says(cluster, task, workers):
         ("a:1,a:1", 0, "a:1 is named twice; every worker needs an address"),
         ("a,b:2", 0, "'a' is no address; write host:port, as in 10.0.0.1:5000"),
         ("a:1,b:70000", 0, "'b:70000' is no address; write host:port, as in 10.0.0.1:5000"),
+        ("a..b:1,c:2", 0, "'a..b:1' is no address; write host:port, as in 10.0.0.1:5000"),
         ("a:1,", 0, "'' is no address; write host:port, as in 10.0.0.1:5000"),
     ],
 )  # fmt: skip

@@ -43,8 +43,17 @@ def split_address(address: str) -> tuple[str, int]:
     """The host and the port of 'host:port'; raises `ValueError`."""
     match = re.fullmatch(r"\[([0-9a-fA-F:.]+)\]:([0-9]{1,5})|([\w.-]+):([0-9]{1,5})", address)
     if match is None or not 0 < int(match[2] or match[4]) < 65_536:
-        raise ValueError(f"'{address}' is no address; write host:port, as in 10.0.0.1:5000")
-    return match[1] or match[3], int(match[2] or match[4])
+        raise ValueError(_no_address(address))
+    host, port = match[1] or match[3], int(match[2] or match[4])
+    try:
+        host.encode("idna")  # as a socket does it
+    except UnicodeError as error:  # a part of the name is empty, or too long
+        raise ValueError(_no_address(address)) from error
+    return host, port
+
+
+def _no_address(address: str) -> str:
+    return f"'{address}' is no address; write host:port, as in 10.0.0.1:5000"
 
 
 def read_workers(

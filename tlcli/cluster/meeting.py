@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import time
 from typing import Any
@@ -11,6 +10,7 @@ from tlcli._version import __version__
 from tlcli.cluster.addresses import Workers, split_address
 from tlcli.cluster.group import Group
 from tlcli.cluster.link import Link, LinkError
+from tlcli.cluster.listening import listen
 from tlcli.errors import Problem, RunError, reason
 from tlcli.system import console, signals
 from tlcli.system.packages import installed_version
@@ -41,46 +41,18 @@ def meet(workers: Workers, seconds: float = WAIT_SECONDS) -> Group:
     hello = {"number": workers.number, "workers": workers.addresses, "versions": versions()}
     note = f"{workers.name(workers.number)}: waiting for the others"
     if workers.number:
-        _free_port(workers.addresses[workers.number]).close()
+        listen(workers).close()  # TensorFlow takes the port later; what is in its way is said now
         console.note(note)
         return _go_to_first(workers, hello, time.monotonic() + seconds)
-    with _free_port(workers.addresses[0]) as listener:
+    with listen(workers) as listener:
         console.note(note)
         return _wait_for_others(workers, listener, time.monotonic() + seconds)
-
-
-def _free_port(address: str) -> socket.socket:
-    """A socket that listens at an address of this machine."""
-    host, port = split_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise RunError(_problem_of_own(address, error)) from error
-    return listener
-
-
-def _problem_of_own(address: str, error: OSError) -> Problem:
-    if error.errno == errno.EADDRINUSE:
-        what, hint = "the port is in use", "name another one in --workers, on every worker"
-    elif isinstance(error, socket.gaierror):
-        what, hint = "no such host is known", "correct --workers, on every worker"
-    elif error.errno == errno.EADDRNOTAVAIL:
-        what = "is no address of this machine"
-        hint = "--worker says which of --workers this one is, counted from 0"
-    else:
-        what, hint = reason(error), "name another address in --workers, on every worker"
-    return Problem(address, what, hint)
 
 
 def _wait_for_others(workers: Workers, listener: socket.socket, until: float) -> Group:
     """What worker 0 does."""
     links: dict[int, Link] = {}
-    server = _server_address(workers)
+    server = _server_address(workers, listener)
     try:
         while len(links) < len(workers.addresses) - 1:
             signals.raise_if_interrupted()
@@ -119,12 +91,12 @@ def _wait_for_others(workers: Workers, listener: socket.socket, until: float) ->
     return Group(workers, links, [server, *workers.addresses[1:]])
 
 
-def _server_address(workers: Workers) -> str:
+def _server_address(workers: Workers, listener: socket.socket) -> str:
     """Where TensorFlow of worker 0 is going to listen: beside the port at which it meets others."""
     host, _ = split_address(workers.addresses[0])
     shown = f"[{host}]" if ":" in host else host
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-        free.bind((host, 0))
+    with socket.socket(listener.family) as free:
+        free.bind((listener.getsockname()[0], 0))
         return f"{shown}:{free.getsockname()[1]}"
 
 
