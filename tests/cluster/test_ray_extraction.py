@@ -29,8 +29,8 @@ base: {name: VGG16, weights: random, image_size: 32}
 augment: {views: 4, rotation_range: 20}
 precision: float32
 stages:
-  - {name: head}
-  - {name: top, freeze_until: block4_pool}
+  - {name: head, epochs: 2}
+  - {name: top, freeze_until: block4_pool, epochs: 1}
 """
 
 
@@ -121,10 +121,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, cache: str, *words: str) -> subprocess.Popen[str]:
-    command = ["extract", "--config", "recipe.yaml", "--cache-dir", cache, "--json", *words]
+def start(folder: Path, cache: str, *words: str, command: str = "extract") -> subprocess.Popen[str]:
+    options = ["--config", "recipe.yaml", "--cache-dir", cache, "--json", *words]
     return subprocess.Popen(
-        [sys.executable, "-m", "tlcli", *command], cwd=folder, text=True,
+        [sys.executable, "-m", "tlcli", command, *options], cwd=folder, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -136,19 +136,23 @@ def finish(process: subprocess.Popen[str]) -> tuple[dict, str]:
     return json.loads(out), err
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """The processes of Ray that hold a network, below a command."""
+def processes_below(process: subprocess.Popen[str]) -> dict[int, str]:
+    """The processes that a command has started, and those that these have, with their words."""
     listed = subprocess.run(
-        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()[1:]
     rows = [line.split(None, 2) for line in listed]
-    below, pids = {process.pid}, []
+    below: dict[int, str] = {}
     for pid, parent, words in sorted(rows, key=lambda row: int(row[0])):
-        if int(parent) in below:
-            below.add(int(pid))
-            if re.match(r"ray::RayWorker", words):
-                pids.append(int(pid))
-    return pids
+        if int(parent) == process.pid or int(parent) in below:
+            below[int(pid)] = words
+    return below
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The processes of Ray that hold a network, below a command."""
+    below = processes_below(process)
+    return [pid for pid, words in below.items() if re.match(r"ray::RayWorker", words)]
 
 
 @pytest.mark.slow
@@ -188,3 +192,26 @@ def test_a_driver_that_is_killed_goes_on_from_what_is_stored(folder: Path):
     assert all_rows(folder / "two") == all_rows(folder / "one")
     for boundary, rows in expected["computed"].items():
         assert done["computed"][boundary] + done["stored"][boundary] == rows
+
+
+@pytest.mark.slow
+def test_ray_has_ended_when_training_begins_and_is_not_started_without_need(folder: Path):
+    pytest.importorskip("ray")
+    words = ("--extract-on", "ray", "--ray-workers", "1", "--no-instant")
+    process = start(folder, "one", *words, command="finetune")
+    said, seen = [], []
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("Ray: "):
+            seen = [*processes_below(process).values()]
+        if line.startswith("stage 1 of 2"):
+            break
+    below = processes_below(process)
+    finish(process)
+    assert any("raylet" in words for words in seen), said
+    assert [words for words in below.values() if "ray" in words] == []
+    # Every row is stored now: an address at which there is no cluster is not looked at.
+    process = start(folder, "one", "--extract-on", "ray", "--ray-address", "127.0.0.1:1",
+                    "--no-instant", command="finetune")  # fmt: skip
+    finish(process)

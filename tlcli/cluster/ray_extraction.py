@@ -37,11 +37,16 @@ if TYPE_CHECKING:
 _THREADS = "TF_NUM_INTRAOP_THREADS"
 
 
-def require_ray() -> Any:
-    """The module `ray`; raises `TlcliError` where it is not installed."""
+def check_ray() -> None:
+    """Raise `TlcliError` where Ray is not installed; it is not imported, which takes a second."""
     if importlib.util.find_spec("ray") is None:
         hint = "install it with pip install 'tlcli[ray]'"
         raise TlcliError(Problem("", "Ray is not installed", hint))
+
+
+def require_ray() -> Any:
+    """The module `ray`; raises what `check_ray` does."""
+    check_ray()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     # Ray would print what its processes report to stdout, among the results; errors are raised.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")

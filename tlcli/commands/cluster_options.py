@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -13,7 +11,7 @@ from tlcli.commands.options import Command
 
 if TYPE_CHECKING:
     from tlcli.cluster.ray_options import RayOptions
-    from tlcli.features.extraction import PassRunner
+    from tlcli.features.extraction import Elsewhere
 
 RAY = "ray"
 
@@ -50,14 +48,15 @@ def refuse_ray_options(option: str, place: str | None, ray: RayOptions | None) -
         raise click.UsageError(f"--ray-address and --ray-workers need {option} ray")
 
 
-@contextmanager
-def computing_on(place: str | None, ray: RayOptions | None) -> Iterator[PassRunner | None]:
-    """What computes features in the block; None for this process."""
+def computing_on(place: str | None, ray: RayOptions | None) -> Elsewhere | None:
+    """What opens the place where features are computed; None for this process.
+
+    Raises `TlcliError` where Ray is asked for and not installed.
+    """
     if place != RAY:
-        yield None
-        return
-    from tlcli.cluster.ray_extraction import ray_cluster
+        return None
+    from tlcli.cluster.ray_extraction import check_ray, ray_cluster
     from tlcli.cluster.ray_options import RayOptions
 
-    with ray_cluster(ray or RayOptions()) as extractor:
-        yield extractor
+    check_ray()
+    return functools.partial(ray_cluster, ray or RayOptions())

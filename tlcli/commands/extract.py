@@ -71,15 +71,15 @@ def extract(
     if share is not None and out is not None:
         raise click.UsageError("--shard fills the store; give --out once all shares are in it")
     refuse_ray_options("--on", place, ray)
+    elsewhere = computing_on(place, ray)
     plan = plan_from_options(
         config, overrides, cache_dir, access, unlabelled=unlabelled, run=False, share=share
     )
     from tlcli.features.shares import WHOLE
     from tlcli.training import extract as extraction
 
-    with computing_on(place, ray) as elsewhere:
-        request = extraction.ExportRequest(
-            boundary, pooling, unlabelled is None, out, share or WHOLE, elsewhere
-        )
-        result = extraction.extract(plan, request, force=force)
+    request = extraction.ExportRequest(
+        boundary, pooling, unlabelled is None, out, share or WHOLE, elsewhere
+    )
+    result = extraction.extract(plan, request, force=force)
     print_result((extraction.describe_extraction(result), result), json_)

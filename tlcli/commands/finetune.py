@@ -26,7 +26,7 @@ from tlcli.system import console
 if TYPE_CHECKING:
     from tlcli.cluster.addresses import Workers
     from tlcli.cluster.ray_options import RayOptions
-    from tlcli.features.extraction import PassRunner
+    from tlcli.features.extraction import Elsewhere
     from tlcli.runs.resume import RunRequest
     from tlcli.training.plan import Plan
     from tlcli.training.replicas import WorkerGroup
@@ -98,7 +98,10 @@ def finetune(
     if group is not None:
         _train_together(group, make, request, json_, instant=instant)
     else:
-        _train_alone(make(), request, json_, instant=instant, place=place, ray=ray)
+        elsewhere = computing_on(place, ray)
+        plan = make()
+        console.note(plan.text() + "\n")
+        _train(plan, request, json_, instant=instant, elsewhere=elsewhere)
 
 
 def _check_options(
@@ -142,16 +145,6 @@ def _read_group(workers: str | None, worker: int | None, place: str) -> Workers 
     return group
 
 
-def _train_alone(
-    plan: Plan, request: RunRequest, json_: bool, *, instant: bool, place: str,
-    ray: RayOptions | None,
-) -> None:  # fmt: skip
-    """Train in this process; features are computed where `place` says."""
-    console.note(plan.text() + "\n")
-    with computing_on(place, ray) as elsewhere:
-        _train(plan, request, json_, instant=instant, elsewhere=elsewhere)
-
-
 def _train_together(
     workers: Workers, make: Callable[[], Plan], request: RunRequest, json_: bool, *, instant: bool
 ) -> None:
@@ -171,7 +164,7 @@ def _train_together(
 
 def _train(
     plan: Plan, request: RunRequest, json_: bool, *, instant: bool,
-    group: WorkerGroup | None = None, elsewhere: PassRunner | None = None,
+    group: WorkerGroup | None = None, elsewhere: Elsewhere | None = None,
 ) -> None:  # fmt: skip
     """Carry out a plan and print what came out; then make the run's instant file."""
     from tlcli.evaluation.instant import add_instant_file

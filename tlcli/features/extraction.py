@@ -8,8 +8,8 @@ photo. Photos are decoded ahead in threads while the trunk computes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -81,6 +81,10 @@ class PassRunner(Protocol):
         ...
 
 
+#: Opens what computes in other processes, for as long as there are photos to compute.
+Elsewhere = Callable[[], AbstractContextManager[PassRunner]]
+
+
 def extract(
     network: Network,
     recipe: Recipe,
@@ -89,7 +93,7 @@ def extract(
     sources: Mapping[str, TrunkRows] | None = None,
     *,
     share: Share = WHOLE,
-    elsewhere: PassRunner | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> ExtractionReport:
     """Compute and commit every row of `views` that `rows` (boundary -> its rows) lacks.
 
@@ -98,7 +102,7 @@ def extract(
     of any boundary that are not. Raises `StoreError` where the disk has no room for them, and
     `DataError` naming every photo that has changed since its hash was taken, or that cannot be
     decoded; with `on_bad_image: skip`, the latter are in the report instead. The rows of the others
-    are computed and kept either way. `elsewhere` computes what starts from photos.
+    are computed and kept either way. `elsewhere` opens what computes from photos.
     """
     is_pooled = any(trunk.pooling for trunk in rows.values())
     at_hand = {**(sources or {}), **({} if is_pooled else rows)}
@@ -230,7 +234,7 @@ def _compute(
     plan: PassPlan,
     targets: Mapping[str, TrunkRows],
     sources: Mapping[str, TrunkRows],
-    elsewhere: PassRunner | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> ExtractionReport:
     """Compute and commit; raises `StoreError` where the disk has no room for it."""
     if plan.passes:
@@ -243,11 +247,15 @@ def _compute(
 
     computed, images = dict.fromkeys(plan.stored, 0), 0
     unreadable: dict[Path, Problem] = {}
-    started = time.monotonic()
-    with console.progress(_views(plan.passes), "extracting", "views") as bar:
+    with ExitStack() as stack:
+        runner = None
+        if elsewhere is not None and any(step.source is None for step in plan.passes):
+            runner = stack.enter_context(elsewhere())
+        bar = stack.enter_context(console.progress(_views(plan.passes), "extracting", "views"))
+        started = time.monotonic()
         for step in plan.passes:
-            if elsewhere is not None and step.source is None:
-                batches = elsewhere.run_pass(network, recipe, step, targets)
+            if runner is not None and step.source is None:
+                batches = runner.run_pass(network, recipe, step, targets)
             else:
                 batches = run_pass(network, recipe, step, targets, read_stored)
             for batch in batches:
@@ -256,7 +264,7 @@ def _compute(
                 images += len(batch.readable) if step.source is None else 0
                 unreadable |= batch.errors
                 bar.update(batch.size)
-    seconds = time.monotonic() - started
+        seconds = time.monotonic() - started
     return ExtractionReport(computed, plan.stored, images, seconds, unreadable)
 
 

@@ -12,7 +12,7 @@ from tlcli.data.dataset import Item
 from tlcli.data.split_file import keep_split
 from tlcli.features import addresses, export, extraction
 from tlcli.features.export import FEATURES, INDEX, META, Origin, PhotoFeatures, Pooling
-from tlcli.features.extraction import ExtractionReport, PassRunner
+from tlcli.features.extraction import Elsewhere, ExtractionReport
 from tlcli.features.open_store import OpenedStore, open_store
 from tlcli.features.shares import WHOLE, Share
 from tlcli.features.store import TrunkRows
@@ -37,7 +37,7 @@ class ExportRequest:
         labelled: whether the photos of the plan have labels to write.
         out: the folder to write to; None fills the store alone.
         share: the photos to compute; others are left to other processes.
-        elsewhere: what computes from the photos, if that is not this process.
+        elsewhere: opens what computes from the photos, if that is not this process.
     """
 
     boundary: str | None = None
@@ -45,7 +45,7 @@ class ExportRequest:
     labelled: bool = True
     out: Path | None = None
     share: Share = WHOLE
-    elsewhere: PassRunner | None = None
+    elsewhere: Elsewhere | None = None
 
 
 def extract(plan: Plan, request: ExportRequest, *, force: bool = False) -> dict[str, Any]:

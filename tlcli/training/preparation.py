@@ -10,7 +10,7 @@ from tlcli.data.dataset import Index
 from tlcli.data.findings import unreadable_lines
 from tlcli.errors import Problem
 from tlcli.features import addresses, extraction
-from tlcli.features.extraction import ExtractionReport, PassRunner
+from tlcli.features.extraction import Elsewhere, ExtractionReport
 from tlcli.features.open_store import OpenedStore
 from tlcli.images import decode
 from tlcli.networks.bases import BASES
@@ -57,7 +57,7 @@ def fill_store(
     recipe: Recipe,
     index: Index,
     opened: OpenedStore,
-    elsewhere: PassRunner | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> ExtractionReport:
     """Extract what training needs and the store lacks; `elsewhere` as for `extraction.extract`."""
     items = index.items

@@ -9,7 +9,7 @@ from tlcli.data import findings, preview
 from tlcli.data.dataset import Index
 from tlcli.data.split_file import keep_split
 from tlcli.errors import Problem, RunError, TlcliError, reason
-from tlcli.features.extraction import ExtractionReport, PassRunner
+from tlcli.features.extraction import Elsewhere, ExtractionReport
 from tlcli.features.open_store import open_store
 from tlcli.networks.network import Network
 from tlcli.pretrained.weights import WeightSource, describe_weights
@@ -106,7 +106,7 @@ class TrainedRun:
 def train(
     plan: Plan, request: RunRequest = NEW, *, latest: bool = True, repeats: Run | None = None,
     trial: Observer | None = None, group: WorkerGroup | None = None,
-    elsewhere: PassRunner | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Carry out a plan: load, extract, train stage after stage, test, calibrate, save, check.
 
