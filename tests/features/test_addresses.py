@@ -10,7 +10,8 @@ import pytest
 from tlcli.data import dataset
 from tlcli.features import addresses
 from tlcli.features.open_store import open_store
-from tlcli.features.store import TrunkRows, number_type
+from tlcli.features.store import TrunkRows
+from tlcli.features.trunk_address import number_type
 from tlcli.images import augment
 from tlcli.networks.bases import BASES
 from tlcli.networks.network import build_network, compile_forward

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +16,7 @@ from builders.stores import SHAPE, TRUNK, all_rows, key, keys, read, row_values,
 from rig import COMPILER, Rig
 
 from tlcli.errors import TlcliError
-from tlcli.features import merge
+from tlcli.features import merge, writers
 from tlcli.features.inventory import list_trunks
 from tlcli.features.merge import merge_stores
 from tlcli.features.store import TrunkRows
@@ -100,6 +102,88 @@ def test_a_source_with_a_damaged_index_is_left_as_it_is(store, tmp_path: Path, c
     index.write_bytes(whole)
     report = merge_stores(tmp_path / "all", [damaged, sound])
     assert (report.added, report.present, report.is_complete) == (2, 1, True)
+
+
+def everything_in(cache: Path) -> dict[Path, tuple[bytes, int]]:
+    """The content and the time of every file of a store, and the time of every folder."""
+    paths = [cache, *cache.rglob("*")]
+    return {p: (p.read_bytes() if p.is_file() else b"", p.stat().st_mtime_ns) for p in paths}
+
+
+def test_nothing_changes_in_a_source(store, tmp_path: Path):
+    cache = store("a", 1, 2, 3)
+    before = everything_in(cache)
+    for folder in (path for path in before if path.is_dir()):
+        folder.chmod(0o500)
+    report = merge_stores(tmp_path / "all", [cache])
+    assert (report.added, report.is_complete) == (3, True)
+    assert everything_in(cache) == before
+    for folder in (path for path in before if path.is_dir()):
+        folder.chmod(0o700)
+
+
+def test_a_source_that_was_copied_without_hidden_files(store, tmp_path: Path):
+    cache = store("a", 1, 2)
+    for hidden in files.features_folder(cache).glob("*/.*"):
+        hidden.unlink()
+    before = everything_in(cache)
+    assert merge_stores(tmp_path / "all", [cache]).added == 2
+    assert everything_in(cache) == before
+
+
+KILLED_IN_A_COMMIT = """
+import os, signal, sqlite3, sys
+index = sqlite3.connect(sys.argv[1])
+index.execute("PRAGMA cache_size = 5")  # so that half a commit is on the disk
+index.execute("BEGIN")
+index.execute("DELETE FROM rows WHERE row % 2")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_half_a_commit_of_a_source_is_undone_in_memory(store, tmp_path: Path):
+    cache = store("a", *range(2000))
+    (index,) = files.features_folder(cache).glob("*/index.sqlite")
+    subprocess.run([sys.executable, "-c", KILLED_IN_A_COMMIT, index], check=False, timeout=60)
+    assert index.with_name("index.sqlite-journal").stat().st_size
+    before = everything_in(cache)
+    report = merge_stores(tmp_path / "all", [cache])
+    assert (report.added, report.is_complete) == (2000, True)
+    assert everything_in(cache) == before
+    assert opened(tmp_path / "all").damaged() == []
+
+
+def test_a_source_without_its_index_is_left_out(store, tmp_path: Path, capsys):
+    cache = store("a", 1)
+    (index,) = files.features_folder(cache).glob("*/index.sqlite")
+    index.unlink()
+    report = merge_stores(tmp_path / "all", [cache])
+    assert (report.added, report.left_out) == (0, 1)
+    assert capsys.readouterr().err == (
+        f"warning: {index.parent}: its index is missing; its rows are left as they are; bring the "
+        "index back, or extract into that store\n"
+    )
+    assert not index.exists()
+
+
+def test_a_source_on_a_network_to_which_another_machine_writes(store, tmp_path, monkeypatch):
+    cache = store("a", 1)
+    folder = files.features_folder(cache)
+    monkeypatch.setattr(
+        writers.file_systems, "network_type", lambda path: "nfs4" if path == folder else None
+    )
+    name = folder / ".writer-node-2-7.json"
+    since = "2026-01-01T00:00:00+00:00"
+    name.write_text(json.dumps({"pid": 7, "host": "node-2", "since": since}), encoding="utf-8")
+    with pytest.raises(TlcliError) as raised:
+        merge_stores(tmp_path / "all", [cache])
+    assert str(raised.value) == (
+        f"{folder}: process 7 on node-2, since {since} writes to it, and on nfs4 it cannot be read "
+        f"meanwhile; wait until that has ended (if it has, remove {name})"
+    )
+    os.utime(name, (0, 0))  # no sign of life for a long time
+    assert merge_stores(tmp_path / "all", [cache]).added == 1
+    assert name.exists()
 
 
 def test_many_damaged_rows_are_counted(store, tmp_path: Path, capsys):

@@ -18,9 +18,9 @@ import pytest
 from builders.stores import OPENED, SHAPE, TRUNK, key, keys, read, row_values, rows_of
 
 from tlcli.errors import StoreError
-from tlcli.features import store, store_index
-from tlcli.features.store import TrunkRows, number_type
-from tlcli.features.trunk_address import TrunkAddress
+from tlcli.features import store, store_index, stored_rows
+from tlcli.features.store import TrunkRows
+from tlcli.features.trunk_address import TrunkAddress, number_type
 
 ROOT = Path(__file__).parents[2]
 
@@ -259,7 +259,7 @@ def test_a_shard_that_cannot_be_read_just_now_is_not_damaged(
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "ShardReader", fail)
+        patched.setattr(stored_rows, "ShardReader", fail)
         with pytest.raises(StoreError, match=f"store: {os.strerror(code).lower()}; "):
             rows.damaged()
         with pytest.raises(StoreError, match=f"store: {os.strerror(code).lower()}; "):
@@ -269,7 +269,7 @@ def test_a_shard_that_cannot_be_read_just_now_is_not_damaged(
 
 def test_few_shards_are_open_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "SHARD_BYTES", 96)
-    monkeypatch.setattr(store, "OPEN_SHARDS", 3)
+    monkeypatch.setattr(stored_rows, "OPEN_SHARDS", 3)
     rows = rows_of(tmp_path)
     rows.append(keys(*range(8)), row_values(*range(8)))
     np.testing.assert_array_equal(read(rows, *range(8), 0, 7), row_values(*range(8), 0, 7))

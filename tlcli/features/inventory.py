@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from tlcli.features.store import TrunkRows
-from tlcli.features.store_index import INDEX, SCHEMA, fetch_all, store_errors, wait_for_index
+from tlcli.features.store_index import INDEX, fetch_all, open_index_to_read, store_errors
+from tlcli.features.stored_rows import StoredRows
 from tlcli.features.trunk_address import TrunkAddress
 from tlcli.system import files, shared_locks
-from tlcli.system.database import STEP
 from tlcli.system.files import is_damaged_database
 from tlcli.system.shared_locks import IN_USE_FILE
 
@@ -80,9 +80,9 @@ class StoredTrunk:
         """Its rows; only for a trunk that is not misplaced, since another one would be created."""
         return self.open_in(self.path.parent)
 
-    def open_as_it_is(self) -> TrunkRows:
-        """As `open`; raises `StoreError` for a damaged index, which stays as it is."""
-        return TrunkRows(self.path.parent, self._address, repair=False)
+    def open_to_read(self) -> StoredRows:
+        """Its rows, of which nothing changes; raises `StoreError` for a damaged index."""
+        return StoredRows(self.path.parent, self._address)
 
     def open_in(self, store: Path) -> TrunkRows:
         """The rows of the same trunk in another store, which may have none yet."""
@@ -116,8 +116,7 @@ def list_trunks(folder: Path) -> list[StoredTrunk]:
 def _count_rows(index: Path) -> int:
     """Rows in an index; 0 where it is damaged, which the next command that needs it repairs."""
     try:
-        with closing(sqlite3.connect(index, timeout=STEP)) as connection:
-            wait_for_index(lambda: connection.executescript(SCHEMA))
+        with closing(open_index_to_read(index)) as connection:
             ((rows,),) = fetch_all(connection, "SELECT count(*) FROM rows")
     except sqlite3.DatabaseError as error:
         if not is_damaged_database(error):

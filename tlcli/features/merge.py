@@ -1,7 +1,8 @@
 """Joining feature stores: the rows of some stores, compared with their checksums, into one.
 
 Rows have the same address in every store, so each is taken once. A row is in the target when its
-bytes are on the disk; what was joined before a stop is not read again.
+bytes are on the disk; what was joined before a stop is not read again. The stores that are joined
+are only read, and may lie where nothing can be written.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from tlcli.features.inventory import StoredTrunk
 from tlcli.features.locations import Locations, RowKey
 from tlcli.features.shares import WHOLE
 from tlcli.features.store import TrunkRows
-from tlcli.features.writers import lock_share, one_machine
-from tlcli.system import console, files, shared_locks, signals
-from tlcli.system.locks import LockHeldError
+from tlcli.features.stored_rows import StoredRows
+from tlcli.features.writers import find_other_writer, lock_share, one_machine
+from tlcli.system import console, files, signals
 
 #: Keys that are looked up together.
 MOST_KEYS = 100_000
@@ -92,8 +93,9 @@ def merge_stores(target: Path, sources: Sequence[Path]) -> MergeReport:
     """Add the rows of the stores in the cache folders `sources` to that in the cache `target`.
 
     Damaged rows and trunks that cannot be read are left out, and a warning names each. Raises
-    `TlcliError` with every folder that holds no store, and `StoreError` where the disk of the
-    target has no room, or another machine writes to it.
+    `TlcliError` with every folder that holds no store or to which another machine writes over a
+    network, and `StoreError` where the disk of the target has no room, or another machine writes to
+    it.
     """
     stores = _find_stores(target, sources)
     store, report = files.features_folder(target), MergeReport()
@@ -123,6 +125,8 @@ def _find_stores(target: Path, sources: Sequence[Path]) -> list[Path]:
             hint = "name other stores, or another one to join them in: "
             hint += "`tlcli cache --cache-dir DIR merge ...`"
             problems.append(Problem(str(source), "is the store that the others go into", hint))
+        elif writer := find_other_writer(folder):
+            problems.append(writer)
         else:
             stores.setdefault(folder.resolve(), folder)
     if problems:
@@ -137,31 +141,23 @@ def _merge_trunk(store: Path, trunk: StoredTrunk, report: MergeReport) -> None:
         console.warn(str(Problem(str(trunk.path), what, hint)))
         report.left_out += 1
         return
-    _note_use(trunk.path)
     try:
-        opened = trunk.open_as_it_is()
+        opened = trunk.open_to_read()
     except StoreError as error:
         for problem in error.problems:
             console.warn(str(problem))
         report.left_out += 1
         return
+    if opened.used_by:
+        hint = "what it has stored by now is joined; join it again when that has ended"
+        console.warn(str(Problem(str(trunk.path), f"is in use by {opened.used_by}", hint)))
     with closing(opened) as source, closing(trunk.open_in(store)) as rows:
         waiting = "it writes the same features"
         with lock_share(rows.path, WHOLE, waiting=waiting):
             _copy_missing(source, rows, report, trunk.rows)
 
 
-def _note_use(trunk: Path) -> None:
-    """Say so where a process has a trunk open, since it may add rows that are not joined."""
-    try:
-        with shared_locks.lock_exclusively(trunk):
-            pass
-    except LockHeldError as held:
-        hint = "what it has stored by now is joined; join it again when that has ended"
-        console.warn(str(Problem(str(trunk), f"is in use by {held}", hint)))
-
-
-def _copy_missing(source: TrunkRows, rows: TrunkRows, report: MergeReport, count: int) -> None:
+def _copy_missing(source: StoredRows, rows: TrunkRows, report: MergeReport, count: int) -> None:
     bad: list[RowKey] = []
     with console.progress(count, "joining", "rows") as bar:
         for keys in source.keys(MOST_KEYS):
@@ -186,7 +182,7 @@ def _copy_missing(source: TrunkRows, rows: TrunkRows, report: MergeReport, count
 
 
 def _copy(
-    source: TrunkRows,
+    source: StoredRows,
     locations: Locations,
     rows: TrunkRows,
     keys: Sequence[RowKey],

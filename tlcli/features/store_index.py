@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tlcli.errors import Problem, StoreError, reason
 from tlcli.features.shards import ShardError
@@ -44,14 +47,67 @@ def open_index(index: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(index, timeout=STEP, check_same_thread=False)
     try:
         wait_for_index(lambda: connection.executescript(SCHEMA))
-        (damage,) = fetch_all(connection, "PRAGMA quick_check(1)")[0]
-        (has_wrong_types,) = fetch_all(connection, _HAS_WRONG_TYPES)[0]
     except BaseException:
         connection.close()
         raise
-    if damage != "ok" or has_wrong_types:
+    return checked(connection)
+
+
+def checked(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The same index; `sqlite3.DatabaseError` where it is damaged, and it is closed."""
+    try:
+        (damage,) = fetch_all(connection, "PRAGMA quick_check(1)")[0]
+        (has_wrong_types,) = fetch_all(connection, _HAS_WRONG_TYPES)[0]
+        if damage != "ok" or has_wrong_types:
+            what = damage if damage != "ok" else "it holds values of another kind"
+            raise sqlite3.DatabaseError(what)
+    except BaseException:
         connection.close()
-        raise sqlite3.DatabaseError(damage if damage != "ok" else "it holds values of another kind")
+        raise
+    return connection
+
+
+def open_index_to_read(index: Path) -> sqlite3.Connection:
+    """Open an index to read it; neither the file nor anything beside it changes.
+
+    An empty one in memory stands for one that a process has only begun. Where a process was killed
+    in a commit, which the next writer undoes, it is undone in a copy in memory. Raises
+    `sqlite3.DatabaseError` where it is damaged.
+    """
+    if not index.exists():
+        return _in_memory()
+    address = f"file:{quote(str(index.absolute()))}?mode=ro"
+    connection = sqlite3.connect(address, timeout=STEP, check_same_thread=False, uri=True)
+    try:
+        ((tables,),) = fetch_all(connection, "SELECT count(*) FROM sqlite_master")
+    except sqlite3.Error as error:
+        connection.close()
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+            return _without_half_a_commit(index)
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    if tables:
+        return connection
+    connection.close()
+    return _in_memory()
+
+
+def _in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    connection.executescript(SCHEMA)
+    return connection
+
+
+def _without_half_a_commit(index: Path) -> sqlite3.Connection:
+    """A copy in memory, taken back to where a commit that was killed had begun."""
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    with tempfile.TemporaryDirectory(prefix="tlcli-index-") as folder:
+        for path in (index, index.with_name(f"{INDEX}-journal")):
+            shutil.copyfile(path, Path(folder) / path.name)
+        with closing(sqlite3.connect(Path(folder) / INDEX)) as copy:
+            copy.backup(connection)
     return connection
 
 

@@ -6,13 +6,11 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
 from tlcli.features.locations import Locations, RowKey, locate_rows
-from tlcli.features.store_index import INDEX
-from tlcli.system.database import STEP
+from tlcli.features.store_index import INDEX, open_index_to_read
 
 
 class StoredKeys:
@@ -25,9 +23,8 @@ class StoredKeys:
     def __init__(self, folder: Path | None) -> None:
         self._index: sqlite3.Connection | None = None
         if folder is not None and (folder / INDEX).is_file():
-            path = quote(str((folder / INDEX).absolute()))
-            with suppress(sqlite3.OperationalError):
-                self._index = sqlite3.connect(f"file:{path}?mode=ro", timeout=STEP, uri=True)
+            with suppress(sqlite3.DatabaseError):
+                self._index = open_index_to_read(folder / INDEX)
 
     def locate(self, keys: Sequence[RowKey]) -> Locations:
         """Where the rows of `keys` are, in that order; see `Locations`."""

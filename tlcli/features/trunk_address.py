@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
+import numpy as np
+
 
 @dataclass(frozen=True)
 class TrunkAddress:
@@ -40,3 +43,8 @@ class TrunkAddress:
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         names = (self.description["base"], self.description["boundary"], self.pooling, digest)
         return store / "-".join(name for name in names if name)
+
+
+def number_type(name: str) -> np.dtype[Any]:
+    """The NumPy type of the numbers of a row, by its name in a `TrunkAddress`."""
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)

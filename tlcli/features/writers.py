@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
@@ -86,19 +87,40 @@ def _give_signs(own: Path, ended: threading.Event) -> None:
             os.utime(own)
 
 
+def find_other_writer(store: Path) -> Problem | None:
+    """What keeps this machine from reading a store on a network: another one writes to it.
+
+    SQLite's locks may not reach there, so that half a commit could be read. Nothing is changed.
+    """
+    if (kind := file_systems.network_type(store)) is None:
+        return None
+    for path, holder, age in _names_of_others(store, time.time()):
+        if age <= DEAD_SECONDS:
+            what = f"{holder} writes to it, and on {kind} it cannot be read meanwhile"
+            hint = f"wait until that has ended (if it has, remove {path})"
+            return Problem(str(store), what, hint)
+    return None
+
+
 def _refuse_other_machines(store: Path, own: Path, kind: str) -> None:
     now = own.stat().st_mtime  # by the clock of the file server, as all the others are
+    for path, holder, age in _names_of_others(store, now):
+        if age > DEAD_SECONDS:
+            path.unlink(missing_ok=True)
+            continue
+        what = f"{holder} writes to it, and on {kind} only one machine may"
+        hint = (
+            "name a store of this machine with --cache-dir, and join them with `tlcli cache "
+            f"merge` (if that process has ended, remove {path})"
+        )
+        raise StoreError(Problem(str(store), what, hint))
+
+
+def _names_of_others(store: Path, now: float) -> Iterator[tuple[Path, locks.LockHolder, float]]:
+    """The names that other machines have left in a store, and the seconds since their last sign."""
     for path in store.glob(f"{WRITER_FILE}*.json"):
         holder = locks.read_holder(path)
         if holder is None or holder.host == socket.gethostname():
             continue
         with suppress(FileNotFoundError):  # it has just ended
-            if now - path.stat().st_mtime > DEAD_SECONDS:
-                path.unlink()
-                continue
-            what = f"{holder} writes to it, and on {kind} only one machine may"
-            hint = (
-                "name a store of this machine with --cache-dir, and join them with `tlcli cache "
-                f"merge` (if that process has ended, remove {path})"
-            )
-            raise StoreError(Problem(str(store), what, hint))
+            yield path, holder, now - path.stat().st_mtime

@@ -16,7 +16,7 @@ from tlcli.evaluation.compare import count_pairs
 from tlcli.evaluation.intervals import wilson_interval
 from tlcli.features.addresses import stored_dtype
 from tlcli.features.pooled import PooledFeatures, pool_features
-from tlcli.features.store import number_type
+from tlcli.features.trunk_address import number_type
 from tlcli.images.loader import View
 from tlcli.networks.bases import PretrainedBase
 from tlcli.networks.boundaries import PIXELS, Boundary

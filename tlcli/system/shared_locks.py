@@ -8,6 +8,7 @@ protected.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -52,6 +53,41 @@ class SharedLock:
             os.close(handle)
 
 
+class ReadLock:
+    """A shared lock on a folder in which nothing changes, not even the name of the last holder.
+
+    A folder that no process has locked before has no file to lock: it is not protected. Raises
+    `FileNotFoundError` for a folder that another process is removing.
+
+    Attributes:
+        used_by: another process that has the folder locked now; None for nobody.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._handle: int | None = None
+        self.used_by: str | None = None
+        path = folder / IN_USE_FILE
+        with suppress(FileNotFoundError):
+            self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        if self._handle is None or fcntl is None:
+            return
+        try:
+            if not _try_lock(self._handle, exclusive=True):
+                self.used_by = str(_held_error(path))
+            if not _try_lock(self._handle, exclusive=False):
+                what = "another process is removing it"
+                raise FileNotFoundError(errno.ENOENT, what, str(folder))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release the lock; calling it again does nothing."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
 @contextmanager
 def lock_exclusively(folder: Path) -> Iterator[None]:
     """Keep all other processes from using a folder; raises `locks.LockHeldError` if one uses it."""
@@ -59,14 +95,21 @@ def lock_exclusively(folder: Path) -> Iterator[None]:
     try:
         handle = _open_locked(path, exclusive=True)
     except BlockingIOError:
-        holder = locks.read_holder(path)
-        # The file names the last of several users. If that process has ended, an earlier one is
-        # still there, and nobody knows its name.
-        raise locks.LockHeldError(None if holder is None or holder.is_dead else holder) from None
+        raise _held_error(path) from None
     try:
         yield
     finally:
         os.close(handle)
+
+
+def _held_error(path: Path) -> locks.LockHeldError:
+    """The error that names who holds a lock.
+
+    The file names the last of several users. If that process has ended, an earlier one is still
+    there, and nobody knows its name.
+    """
+    holder = locks.read_holder(path)
+    return locks.LockHeldError(None if holder is None or holder.is_dead else holder)
 
 
 def _open_locked(path: Path, *, exclusive: bool) -> int:
@@ -77,12 +120,8 @@ def _open_locked(path: Path, *, exclusive: bool) -> int:
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-            except OSError as error:
-                if not locks.means_no_locks(error):
-                    raise
+        if not _try_lock(handle, exclusive=exclusive):
+            raise BlockingIOError
         if not _is_at(handle, path):
             raise FileNotFoundError(path)
         # Only people read the name, so a full disk is no reason to fail.
@@ -94,6 +133,21 @@ def _open_locked(path: Path, *, exclusive: bool) -> int:
         os.close(handle)
         raise
     return handle
+
+
+def _try_lock(handle: int, *, exclusive: bool) -> bool:
+    """Lock an open file, unless another process's lock excludes it; True without such locks."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # NFS locks exclusively only what is open for writing.
+        if not (locks.means_no_locks(error) or error.errno == errno.EBADF):
+            raise
+    return True
 
 
 def _is_at(handle: int, path: Path) -> bool:

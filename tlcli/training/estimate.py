@@ -19,7 +19,7 @@ from tlcli.errors import WeightsError
 from tlcli.features.addresses import stored_dtype, views_of
 from tlcli.features.open_store import foresee_passes
 from tlcli.features.passes import Pass, PassPlan
-from tlcli.features.store import number_type
+from tlcli.features.trunk_address import number_type
 from tlcli.networks.boundaries import PIXELS, Boundary
 from tlcli.networks.checksums import compute_checksums
 from tlcli.networks.precision import known_speedup, usual_speedup
