@@ -150,6 +150,55 @@ def write(folder: Path, names: dict[str, str], dropout: float = 0.0, mixup: floa
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
 
 
+def start_to_resume(folder: Path, listed: str, number: int, *words: str) -> subprocess.Popen[str]:
+    """A worker of a machine that has its own folder of runs."""
+    command = ["finetune", "--config", "recipe.yaml", "--workers", listed, "--worker", str(number)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tlcli", *command, *words], cwd=folder, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TLCLI_CACHE": str(folder / "cache"),
+             "TLCLI_RUNS": str(folder / f"runs-{number}")},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def errors_of(pair: list[subprocess.Popen[str]]) -> list[list[str]]:
+    """The lines of errors of workers, which must end within half a minute."""
+    ended = [process.communicate(timeout=30) for process in pair]
+    assert [process.returncode for process in pair] == [1, 1]
+    return [[line for line in err.splitlines() if "error:" in line] for _, err in ended]
+
+
+def test_a_worker_without_the_run_to_resume_is_named_on_all(folder: Path):
+    write(folder, VGG16)
+    run = folder / "runs-0" / "pets-1"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}", encoding="utf-8")
+    first, second = addresses()
+    listed = f"{first},{second}"
+    pair = [start_to_resume(folder, listed, n, "--resume", "pets-1") for n in (0, 1)]
+    assert errors_of(pair) == [[
+        f"error: worker 1 ({second}): has no run pets-1 (looked for {folder}/pets-1 and "
+        f"{folder}/runs-1/pets-1); copy the folder of the run to that machine, or give all workers "
+        "a --runs-dir that all can read"
+    ]] * 2  # fmt: skip
+
+
+def test_workers_of_which_one_resumes(folder: Path):
+    write(folder, VGG16)
+    run = folder / "pets-1"
+    run.mkdir()
+    (run / "run.json").write_text("{}", encoding="utf-8")
+    first, second = addresses()
+    pair = [
+        start_to_resume(folder, f"{first},{second}", 0, "--resume", "pets-1"),
+        start_to_resume(folder, f"{first},{second}", 1),
+    ]
+    assert errors_of(pair) == [[
+        f"error: worker 1 ({second}): has no --resume; worker 0 has --resume pets-1; give --resume "
+        "to all workers, or to none"
+    ]] * 2  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("names", "mixup"), [(VGG16, 0.0), (MOBILE, 0.3)], ids=["VGG16", "mixed"])
 def test_two_workers_train_as_one_process_does(folder: Path, names, mixup):

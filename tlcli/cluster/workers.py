@@ -10,6 +10,7 @@ from tlcli.cluster.addresses import Workers
 from tlcli.cluster.group import Group
 from tlcli.cluster.meeting import meet
 from tlcli.errors import Problem, RunError
+from tlcli.runs.directory import is_run, places_of
 from tlcli.runs.fingerprints import compute_fingerprints
 from tlcli.runs.run_settings import flatten, is_place, short_text
 from tlcli.system import console, signals
@@ -31,6 +32,41 @@ def joined(workers: Workers) -> Iterator[Group]:
         group = meet(workers)
     with group:
         yield group
+
+
+def find_run_on_all(group: Group, which: str | None) -> None:
+    """Raise `RunError` on all workers unless each has the run of --resume, or none has the option.
+
+    Every worker reads the splits of its photos from the run, of which it may have a copy.
+    """
+    problems = []
+    everything = group.exchange([which, None if which is None else _look_for(which)])
+    (first, _) = everything[0]
+    for number, (other, looked) in enumerate(everything):
+        if looked:
+            what = f"has no run {looked}"
+            hint = "copy the folder of the run to that machine, or give all workers a --runs-dir "
+            hint += "that all can read"
+            problems.append(Problem(group.name(number), what, hint))
+        elif (other is None) != (first is None):
+            what = f"has {_shown(other)}; worker 0 has {_shown(first)}"
+            hint = "give --resume to all workers, or to none"
+            problems.append(Problem(group.name(number), what, hint))
+    if problems:
+        raise RunError(problems)
+
+
+def _look_for(which: str) -> str | None:
+    """Where a run was looked for and is not; None where it is."""
+    places = places_of(which)
+    if any(map(is_run, places)):
+        return None
+    looked = " and ".join(dict.fromkeys(str(path.absolute()) for path in places))
+    return f"{which} (looked for {looked})"
+
+
+def _shown(which: str | None) -> str:
+    return "no --resume" if which is None else f"--resume {which}"
 
 
 def make_same_plan(group: Group, make: Callable[[], Plan]) -> Plan:

@@ -149,9 +149,10 @@ def _train_together(
     workers: Workers, make: Callable[[], Plan], request: RunRequest, json_: bool, *, instant: bool
 ) -> None:
     """Train with other processes; worker 0 writes the run and prints what came out."""
-    from tlcli.cluster.workers import joined, make_same_plan
+    from tlcli.cluster.workers import find_run_on_all, joined, make_same_plan
 
     with joined(workers) as group:
+        find_run_on_all(group, request.resume)
         plan = make_same_plan(group, make)
         if group.number == 0:
             console.note(plan.text() + "\n")

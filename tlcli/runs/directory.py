@@ -224,13 +224,17 @@ def run_named(which: str, *, where: str) -> Run:
 
     Raises a `RunError` at `where` if there is none.
     """
-    folder = runs_root()
-    for path in (Path(which), folder / which):
+    for path in places_of(which):
         if (path / RECORD).is_file():
             return Run(path)
-    names = [run.name for run in list_runs(folder)]
+    names = [run.name for run in list_runs(runs_root())]
     hint = suggestion(which, names) if names else "train one with `tlcli finetune`"
     raise RunError(Problem(where, "no such run", hint))
+
+
+def places_of(which: str) -> tuple[Path, Path]:
+    """Where a run may be that a directory or a name under `runs_root()` means."""
+    return Path(which), runs_root() / which
 
 
 def latest_path(folder: Path) -> Path | None:
