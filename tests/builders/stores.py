@@ -53,5 +53,18 @@ def all_rows(cache: Path) -> dict[tuple[str, str, str], bytes]:
     return content
 
 
+def row_places(cache: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """Shard and place of every row that is in a store now, which a process may be filling."""
+    places = {}
+    for trunk in list_trunks(files.features_folder(cache)):
+        with closing(trunk.open_to_read()) as rows:
+            for page in rows.keys(1000):
+                found = rows.locate(page)
+                where = zip(found.shards.tolist(), found.rows.tolist(), strict=True)
+                for (photo, view), place in zip(page, where, strict=True):
+                    places[trunk.path.name, photo, view] = place
+    return places
+
+
 def read(rows: TrunkRows, *numbers: int) -> np.ndarray:
     return rows.read(rows.locate(keys(*numbers)), range(len(numbers)))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from builders.commands import ROOT
 from builders.photos import paint_splits
-from builders.stores import all_rows
+from builders.stores import all_rows, row_places
 
 from tlcli.cluster import ray_extraction
 from tlcli.cluster.ray_extraction import share_out
@@ -165,17 +165,29 @@ def test_two_workers_compute_the_rows_of_one_process(folder: Path):
     assert all_rows(folder / "two") == all_rows(folder / "one")
 
 
+def wait_for_rows(process: subprocess.Popen[str], cache: Path) -> dict:
+    """The places of the rows that are stored once there are some; the command must be running."""
+    while not (places := row_places(cache) if cache.is_dir() else {}):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return places
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_costs_its_batches(folder: Path):
     pytest.importorskip("ray")
     expected, _ = finish(start(folder, "one"))
     process = start(folder, "two", "--on", "ray", "--ray-workers", "2")
-    while not (workers := workers_of(process)):
-        time.sleep(0.2)
+    before = wait_for_rows(process, folder / "two")
+    workers = workers_of(process)
     os.kill(workers[0], signal.SIGKILL)
-    done, _ = finish(process)
+    done, err = finish(process)
+    rows = all_rows(folder / "one")
+    assert 0 < len(before) < len(rows) == sum(expected["computed"].values())
+    assert "Ray: a worker was lost" in err
     assert done["computed"] == expected["computed"]
-    assert all_rows(folder / "two") == all_rows(folder / "one")
+    assert before.items() <= row_places(folder / "two").items()
+    assert all_rows(folder / "two") == rows
 
 
 @pytest.mark.slow
@@ -183,15 +195,18 @@ def test_a_driver_that_is_killed_goes_on_from_what_is_stored(folder: Path):
     pytest.importorskip("ray")
     expected, _ = finish(start(folder, "one"))
     process = start(folder, "two", "--on", "ray", "--ray-workers", "2")
-    index = folder / "two" / "features"
-    while not [*index.glob("*/rows-*.npy")]:
-        time.sleep(0.1)
+    before = wait_for_rows(process, folder / "two")
     process.kill()
     process.communicate()
+    at_the_end = row_places(folder / "two")
     done, _ = finish(start(folder, "two", "--on", "ray", "--ray-workers", "2"))
-    assert all_rows(folder / "two") == all_rows(folder / "one")
-    for boundary, rows in expected["computed"].items():
-        assert done["computed"][boundary] + done["stored"][boundary] == rows
+    rows = all_rows(folder / "one")
+    assert 0 < len(before) <= len(at_the_end) < len(rows) == sum(expected["computed"].values())
+    assert before.items() <= at_the_end.items() <= row_places(folder / "two").items()
+    assert sum(done["stored"].values()) == len(at_the_end)
+    for boundary, count in expected["computed"].items():
+        assert done["computed"][boundary] + done["stored"][boundary] == count
+    assert all_rows(folder / "two") == rows
 
 
 @pytest.mark.slow
