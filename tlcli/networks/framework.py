@@ -19,6 +19,8 @@ from tlcli.system.streams import native_stderr_held_back
 # of Keras: the training loop is written for TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
+# Otherwise the first process on a GPU would take all of its memory, and a second one would fail.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 # Packages that Keras imports if they are installed, for its plots and its scikit-learn wrappers,
