@@ -18,7 +18,7 @@ from builders.photos import paint_splits
 from builders.stores import all_rows, row_places
 
 from tlcli.cluster import ray_extraction
-from tlcli.cluster.ray_extraction import share_out
+from tlcli.cluster.ray_extraction import share_gpus, share_out
 from tlcli.cluster.ray_worker import Job, RayWorker
 from tlcli.errors import TlcliError
 from tlcli.images.loader import View
@@ -92,6 +92,24 @@ def test_nodes_have_as_many_workers_as_their_processors_allow(sizes, threads, wo
     assert share_out(sizes, threads, workers) == expected
 
 
+@pytest.mark.parametrize(
+    ("sizes", "workers", "most", "expected"),
+    [
+        ([(4, 64)], None, 100, (4, 1, 1)),
+        ([(4, 64), (4, 64)], None, 3, (3, 1, 1)),  # no more have something to do
+        ([(2, 16)], 4, 100, (4, 0.5, 1)),
+        ([(2, 16)], 3, 100, (3, 0.5, 1)),  # a third one fits only if two share
+        ([(1, 2)], 3, 100, (3, 0.3333, 0.6666)),
+        ([(1, 16)], 6, 100, (6, 0.1666, 1)),
+        ([(2, 16), (1, 1)], 6, 100, (6, 0.5, 0.5)),
+    ],
+)
+def test_more_workers_than_gpus_share_them(sizes, workers, most, expected):
+    count, gpus, _ = share_gpus(sizes, workers, most)
+    assert share_gpus(sizes, workers, most) == expected
+    assert sum(int(of_node) * int(1 / gpus) for of_node, _ in sizes) >= count
+
+
 def test_a_cluster_without_processors():
     with pytest.raises(TlcliError, match="no node of the cluster has processors to give"):
         share_out([], 2, None)
@@ -121,10 +139,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, cache: str, *words: str, command: str = "extract") -> subprocess.Popen[str]:
+def start(
+    folder: Path, cache: str, *words: str, command: str = "extract",
+    program: tuple[str, ...] = ("-m", "tlcli"),
+) -> subprocess.Popen[str]:  # fmt: skip
     options = ["--config", "recipe.yaml", "--cache-dir", cache, "--json", *words]
     return subprocess.Popen(
-        [sys.executable, "-m", "tlcli", command, *options], cwd=folder, text=True,
+        [sys.executable, *program, command, *options], cwd=folder, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TF_NUM_INTRAOP_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -207,6 +228,29 @@ def test_a_driver_that_is_killed_goes_on_from_what_is_stored(folder: Path):
     for boundary, count in expected["computed"].items():
         assert done["computed"][boundary] + done["stored"][boundary] == count
     assert all_rows(folder / "two") == rows
+
+
+#: A cluster that is told of a GPU, which Ray counts without looking for it.
+ONE_GPU = """
+import functools, sys, ray
+ray.init = functools.partial(ray.init, num_gpus=1)
+from tlcli.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_gpu(folder: Path):
+    pytest.importorskip("ray")
+    process = start(folder, "two", "--on", "ray", "--ray-workers", "2", program=("-c", ONE_GPU))
+    most = 0
+    while process.poll() is None:
+        most = max(most, len(workers_of(process)))
+        time.sleep(0.2)
+    done, err = finish(process)
+    assert "Ray: 2 workers of 1 thread on 1 node\n" in err
+    assert most == 2
+    assert done["computed"] == {"block4_pool": 375, "block5_pool": 375}
 
 
 @pytest.mark.slow

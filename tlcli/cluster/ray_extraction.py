@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -121,14 +122,16 @@ class RayExtractor:
     def _start(self, job: Job, network: Network, views: int) -> RayPool:
         threads = _thread_count()
         nodes = self._nodes()
-        if gpus := int(sum(node.get("GPU", 0) for node in nodes)):
-            count, processors = self._options.workers or gpus, 1.0
+        most = -(-views // self._batch)
+        with_gpus = [(n["GPU"], n.get("CPU", 0.0)) for n in nodes if n.get("GPU", 0) >= 1]
+        if with_gpus:
+            count, gpus, processors = share_gpus(with_gpus, self._options.workers, most)
         else:
             sizes = [node["CPU"] for node in nodes if node.get("CPU")]
             count, processors = share_out(sizes, threads, self._options.workers)
-        count = min(count, -(-views // self._batch))
+            count, gpus = min(count, most), 0.0
         actor = self._ray.remote(RayWorker).options(
-            num_cpus=processors, num_gpus=1 if gpus else 0, max_restarts=0,
+            num_cpus=processors, num_gpus=gpus, max_restarts=0,
             max_concurrency=IN_FLIGHT + 1, scheduling_strategy="SPREAD",
             runtime_env={"env_vars": {_THREADS: str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}},
         )  # fmt: skip
@@ -166,3 +169,24 @@ def share_out(sizes: Sequence[float], threads: int, workers: int | None) -> tupl
         each = min(each, max(1.0, sum(sizes) // count))
         each = each if each * count <= sum(sizes) else sum(sizes) / count
     return count, each
+
+
+def share_gpus(
+    sizes: Sequence[tuple[float, float]], workers: int | None, most: int
+) -> tuple[int, float, float]:
+    """How many workers nodes with GPUs have, and the parts of a GPU and of a processor of each.
+
+    `sizes` are the GPUs and processors of the nodes, `workers` is how many workers are asked for,
+    and `most` how many have something to do. Where they are more than the GPUs, several share one;
+    where they are more than the processors, too.
+    """
+    total = sum(int(gpus) for gpus, _ in sizes)
+    count = min(workers or total, most)
+    on_each = -(-count // total)
+    processors = min(processors / (int(gpus) * on_each) for gpus, processors in sizes)
+    return count, _rounded_down(1 / on_each), _rounded_down(min(1.0, processors))
+
+
+def _rounded_down(part: float) -> float:
+    """A part in the steps in which Ray counts, so that as many of them fit as were meant to."""
+    return math.floor(part * 10_000) / 10_000
