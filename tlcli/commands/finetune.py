@@ -98,10 +98,7 @@ def finetune(
     if group is not None:
         _train_together(group, make, request, json_, instant=instant)
     else:
-        elsewhere = computing_on(place, ray)
-        plan = make()
-        console.note(plan.text() + "\n")
-        _train(plan, request, json_, instant=instant, elsewhere=elsewhere)
+        _train_alone(computing_on(place, ray), make, request, json_, instant=instant)
 
 
 def _check_options(
@@ -143,6 +140,16 @@ def _read_group(workers: str | None, worker: int | None, place: str) -> Workers 
     if group is not None and place == RAY:
         raise click.UsageError("--extract-on ray and --workers: extract first, with tlcli extract")
     return group
+
+
+def _train_alone(
+    elsewhere: Elsewhere | None, make: Callable[[], Plan], request: RunRequest, json_: bool, *,
+    instant: bool,
+) -> None:  # fmt: skip
+    """Train in this process."""
+    plan = make()
+    console.note(plan.text() + "\n")
+    _train(plan, request, json_, instant=instant, elsewhere=elsewhere)
 
 
 def _train_together(
