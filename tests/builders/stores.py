@@ -59,8 +59,8 @@ def row_places(cache: Path) -> dict[tuple[str, str, str], tuple[int, int]]:
     for trunk in list_trunks(files.features_folder(cache)):
         with closing(trunk.open_to_read()) as rows:
             for page in rows.keys(1000):
-                found = rows.locate(page)
-                where = zip(found.shards.tolist(), found.rows.tolist(), strict=True)
+                locations = rows.locate(page)
+                where = zip(locations.shards.tolist(), locations.rows.tolist(), strict=True)
                 for (photo, view), place in zip(page, where, strict=True):
                     places[trunk.path.name, photo, view] = place
     return places

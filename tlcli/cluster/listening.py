@@ -55,8 +55,8 @@ def _own_place(workers: Workers) -> _Place:
 
 def _places(host: str, port: int) -> list[_Place]:
     """What a host's name stands for, with IPv4 first, since TensorFlow listens there."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    places = [(family, place) for family, *_, place in found if family in _EVERYWHERE]
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    places = [(family, place) for family, *_, place in answers if family in _EVERYWHERE]
     return sorted(places, key=lambda place: place[0] != socket.AF_INET)
 
 
