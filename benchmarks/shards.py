@@ -1,6 +1,7 @@
 """Extraction by one process, by two and four shards, and by two workers of Ray, side by side.
 
     python benchmarks/shards.py --photos PHOTOS [--weights FILE] [--views 1] [--size 150]
+        [--sides one "2 shards" ray]
 
 All have the same processors, divided among their processes with `taskset`; `half` is one process
 on half of them. A turn fills an empty store with the rows of VGG16 up to `block4_pool`; shards fill
@@ -22,6 +23,8 @@ from pathlib import Path
 
 from harness import Bench, Measured, child, parser, scratch, spread
 
+SIDES = ("one", "half", "2 shards", "4 shards", "ray")
+
 RECIPE = """
 data: {{dir: '{photos}'}}
 base: {{name: VGG16, weights: '{weights}', image_size: {size}}}
@@ -38,6 +41,7 @@ def main() -> None:
     options.add_argument("--weights", default="random")
     options.add_argument("--views", type=int, default=1)
     options.add_argument("--size", type=int, default=150)
+    options.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES)
     arguments = options.parse_args()
     processors = sorted(os.sched_getaffinity(0))
     if len(processors) < 2:
@@ -45,19 +49,22 @@ def main() -> None:
     settings = {"views": arguments.views, "pixels": arguments.size, "processors": len(processors)}
     with scratch() as folder:
         bench = Bench.open("shards", settings, arguments)
-        bench.run(sides(arguments, folder, processors), arguments.rounds)
+        make = sides(arguments, folder, processors)
+        bench.run({side: make[side] for side in arguments.sides}, arguments.rounds)
     rows = []
-    for side in ("one", "half", "2 shards", "4 shards", "ray"):
+    for side in arguments.sides:
         cells = [
             side,
             spread(bench.values(side, "views/s"), 1),
             spread(bench.values(side, "wall s")),
         ]
-        ratio = "" if side == "one" else str(bench.ratio("views/s", side, "one"))
+        is_compared = side != "one" and "one" in arguments.sides
+        ratio = str(bench.ratio("views/s", side, "one")) if is_compared else ""
         rows.append([*cells, ratio])
     bench.report("Extraction in several processes", ["", "views/s", "wall s", "of one"], rows)
-    ratio = bench.ratio("views/s", "2 shards", "half")
-    print(f"two shards on all processors to one process on half of them: {ratio}")
+    if {"2 shards", "half"} <= {*arguments.sides}:
+        ratio = bench.ratio("views/s", "2 shards", "half")
+        print(f"two shards on all processors to one process on half of them: {ratio}")
 
 
 def sides(
