@@ -84,11 +84,11 @@ def measure(
     epochs = f"epochs: {arguments.epochs}"
     text = RECIPE.format(
         data=folder / "photos", base=base, weights="random", size=size, hidden=256, dropout=0.5,
-        views=1, stages=f"  - {{name: head, {epochs}}}\n"
+        views=1, precision=precision, stages=f"  - {{name: head, {epochs}}}\n"
         f"  - {{name: tune, freeze_until: {boundary}, {epochs}, learning_rate: 1.0e-5}}",
     )  # fmt: skip
     recipe.write_text(text, encoding="utf-8")
-    words = ("--config", recipe, "--cache-dir", cache, "--set", f"precision={precision}")
+    words = ("--config", recipe, "--cache-dir", cache)
     estimate = json.loads(tlcli("finetune", *words, "--dry-run", "--json").stdout)["estimate"]
     tlcli("finetune", *words, "--out", run)
     seconds = json.loads((run / "summary.json").read_text(encoding="utf-8"))["seconds"]
