@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from harness import Bench, Measured, parser, scratch, some_photos
-from versus_keras import RECIPE, finetune
+from versus_keras import finetune, recipe_text
 
 from tlcli.runs.checkpoints import Checkpoint, Checkpoints
 
@@ -44,7 +44,7 @@ def main() -> None:
         )
         recipe = folder / "recipe.yaml"
         recipe.write_text(
-            RECIPE.format(
+            recipe_text(
                 data=folder / "photos", base="VGG16", weights=arguments.weights, hidden="256",
                 size=arguments.size, dropout=0.5, views=3, stages=stages,
             ),

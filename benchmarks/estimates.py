@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 
 from harness import Bench, Measured, parser, scratch, some_photos, spread, tlcli
-from versus_keras import RECIPE
+from versus_keras import recipe_text
 
 #: Base, pixels, boundary of the fine-tuning stage.
 PLANS = (
@@ -82,7 +82,7 @@ def measure(
     for path in (cache, run):
         shutil.rmtree(path, ignore_errors=True)
     epochs = f"epochs: {arguments.epochs}"
-    text = RECIPE.format(
+    text = recipe_text(
         data=folder / "photos", base=base, weights="random", size=size, hidden=256, dropout=0.5,
         views=1, precision=precision, stages=f"  - {{name: head, {epochs}}}\n"
         f"  - {{name: tune, freeze_until: {boundary}, {epochs}, learning_rate: 1.0e-5}}",

@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 
 from harness import Bench, Measured, parser, scratch, some_photos
-from versus_keras import RECIPE, finetune, theirs
+from versus_keras import finetune, recipe_text, theirs
 
 HEADS = list(product(([], [64], [128], [256], [256, 64]), (0.0, 0.5)))
 
@@ -70,7 +70,7 @@ def ours(arguments: argparse.Namespace, folder: Path) -> Measured:
     recipe = folder / "recipe.yaml"
     turns = []
     for number, (hidden, dropout) in enumerate(HEADS):
-        text = RECIPE.format(
+        text = recipe_text(
             data=folder / "photos", base=arguments.base, weights=arguments.weights,
             size=arguments.size, hidden=", ".join(map(str, hidden)), dropout=dropout, views=3,
             stages=f"  - {{name: head, epochs: {arguments.epochs}, learning_rate: 1.0e-3}}",

@@ -70,6 +70,17 @@ batch_size: {BATCH_SIZE}
 """
 
 
+def recipe_text(
+    *, data: Path, base: str, weights: str, size: int, hidden: int | str, dropout: float,
+    views: int, stages: str, precision: str = "auto",
+) -> str:  # fmt: skip
+    """The recipe of a turn of tlcli; `stages` are lines of its YAML."""
+    return RECIPE.format(
+        data=data, base=base, weights=weights, size=size, hidden=hidden, dropout=dropout,
+        views=views, stages=stages, precision=precision,
+    )  # fmt: skip
+
+
 def main() -> None:
     """Measure, and write the table."""
     options = parser(__doc__, rounds=3)
@@ -133,7 +144,7 @@ def ours(side: str, arguments: argparse.Namespace, folder: Path) -> Measured:
     rest = f"epochs: {arguments.epochs}"
     boundary = BOUNDARIES[arguments.base]
     _, _, bits = side.partition("-")
-    text = RECIPE.format(
+    text = recipe_text(
         data=folder / "photos", base=arguments.base, weights=arguments.weights,
         size=arguments.size, hidden=HIDDEN, dropout=DROPOUT, views=arguments.views,
         precision=PRECISIONS.get(bits, "auto"),

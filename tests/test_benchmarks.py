@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tlcli.recipe.load import load_recipe
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -47,6 +49,20 @@ def test_sides_take_turns_and_a_stopped_benchmark_goes_on(harness, tmp_path: Pat
 
     assert harness.Bench.open("demo", {"size": 2}, arguments).rounds == []
     assert json.loads((tmp_path / "demo.json").read_text())["settings"] == {"size": 1}
+
+
+def test_a_turn_of_tlcli_has_a_recipe(harness, tmp_path: Path):
+    from versus_keras import recipe_text
+
+    path = tmp_path / "recipe.yaml"
+    text = recipe_text(
+        data=tmp_path, base="VGG16", weights="random", size=64, hidden="256, 128", dropout=0.5,
+        views=2, stages="  - {name: head, epochs: 3}",
+    )  # fmt: skip
+    path.write_text(text)
+    recipe = load_recipe(path)
+    assert (recipe.precision, recipe.head.hidden, recipe.augment.views) == ("auto", (256, 128), 2)
+    assert [stage.name for stage in recipe.stages] == ["head"]
 
 
 def test_a_child_that_fails_ends_the_benchmark_with_its_words(harness):
