@@ -111,6 +111,18 @@ def test_seconds_of_a_plan_by_hand(make):
     assert result.total == pytest.approx(result.extract + head + block5)
 
 
+def test_what_is_not_arithmetic_takes_as_long_as_python_does(make):
+    made = make()
+    usual, slow = (
+        estimate.estimate(made, replace(FREE, overhead=overhead)) for overhead in (1.0, 3.0)
+    )
+    compiling = estimate.COMPILE * len(made.row.layers)
+    assert slow.extract - usual.extract == pytest.approx(2 * compiling)
+    layers = (estimate.COMPILE + estimate.COMPILE_STEP) * 4
+    head = estimate.COMPILE_STAGE + layers + 10 * estimate.STEP
+    assert slow.stages[0][1] - usual.stages[0][1] == pytest.approx(2 * head)
+
+
 def test_bfloat16_divides_the_arithmetic(make):
     made = make()
     twice = replace(FREE, bfloat16=Speedup(forward=2.0, step=4.0))

@@ -41,11 +41,11 @@ BACKWARD = 1.1
 AUGMENT = 50.0
 #: Bytes that Adam moves for a parameter: gradient, two moments and the parameter, read and written.
 UPDATE = 32.0
-#: Seconds of a training step beside its arithmetic.
-STEP = 0.008
+#: Seconds of a training step beside its arithmetic; all times `overhead` of the machine.
+STEP = 0.012
 #: Seconds to trace and compile, for each layer: of a forward pass, and of a training step; and
-#: those of a step that has hardly any layers.
-COMPILE, COMPILE_STEP, COMPILE_STAGE = 0.005, 0.022, 0.25
+#: those of a step that has hardly any layers. The same times `overhead`.
+COMPILE, COMPILE_STEP, COMPILE_STAGE = 0.008, 0.035, 0.6
 #: Bytes of a checkpoint for a parameter that trains, with two moments; and written in a second.
 CHECKPOINT, WRITTEN = 12.0, 180e6
 
@@ -166,7 +166,7 @@ def _estimate(
         if live:
             photo += speed.decode + augmentation(plan, speed)
             photo += forward(plan, None, planned.cut, speed)
-        once, epoch_end = _compiling(plan, planned), _checkpoint(planned)
+        once, epoch_end = _compiling(plan, planned, speed), _checkpoint(planned)
         steps = planned.steps * step(planned, speed)
         epoch = counts["train"] * photo + steps + counts["val"] * evaluated + epoch_end
         seconds = once + planned.stage.epochs * epoch + counts["test"] * evaluated
@@ -202,7 +202,7 @@ def _pass_seconds(plan: Plan, step: Pass, speed: MachineSpeed) -> float:
     high = row.boundary(step.targets[-1])
     low = row.boundary(step.source) if step.source else None
     each = forward(plan, low, high, speed)
-    seconds = len(step.views) * each + COMPILE * _layers(plan, low, high)
+    seconds = len(step.views) * each + speed.overhead * COMPILE * _layers(plan, low, high)
     if low is not None:
         return seconds + len(step.views) * _row_bytes(plan, low) / speed.bytes
     # A photo is decoded once for all of its views.
@@ -251,7 +251,7 @@ def stage_photo(plan: Plan, planned: StagePlan, speed: MachineSpeed) -> tuple[fl
 
 def step(planned: StagePlan, speed: MachineSpeed) -> float:
     """Seconds of a training step that do not depend on how many photos it has."""
-    return STEP + UPDATE * planned.trainable / speed.bytes
+    return speed.overhead * STEP + UPDATE * planned.trainable / speed.bytes
 
 
 def augmentation(plan: Plan, speed: MachineSpeed) -> float:
@@ -265,10 +265,10 @@ def _row_bytes(plan: Plan, boundary: Boundary) -> float:
     return float(number * np.prod(boundary.shape(*plan.recipe.base.image_size)))
 
 
-def _compiling(plan: Plan, planned: StagePlan) -> float:
+def _compiling(plan: Plan, planned: StagePlan, speed: MachineSpeed) -> float:
     """Seconds before the first step of a stage: its training step is compiled, and its scoring."""
     layers = _layers(plan, planned.cut, plan.row.top) + len(plan.recipe.head.hidden) + 3
-    return COMPILE_STAGE + (COMPILE + COMPILE_STEP) * layers
+    return speed.overhead * (COMPILE_STAGE + (COMPILE + COMPILE_STEP) * layers)
 
 
 def _checkpoint(planned: StagePlan) -> float:
