@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from harness import Bench, Measured, parser, scratch, some_photos
+from harness import Bench, Measured, absolute_weights, parser, scratch, some_photos
 from versus_keras import finetune, recipe_text
 
 from tlcli.runs.checkpoints import Checkpoint, Checkpoints
@@ -32,8 +32,7 @@ def main() -> None:
     options.add_argument("--train", type=int, default=160, help="training photos; 0: all [160]")
     options.add_argument("--epochs", type=int, default=3)
     arguments = options.parse_args()
-    if arguments.weights != "random":
-        arguments.weights = str(Path(arguments.weights).absolute())
+    arguments.weights = absolute_weights(arguments.weights)
     whole = len(list((arguments.photos / "train").glob("*/*")))
     with scratch() as folder:
         counts = some_photos(arguments.photos, folder / "photos", arguments.train)

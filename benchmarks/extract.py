@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import Bench, Measured, parser, scratch, spread
+from harness import Bench, Measured, absolute_weights, parser, scratch, spread
 
 from tlcli.data.folders import list_tree
 from tlcli.data.hashing import hash_file
@@ -91,12 +91,9 @@ def sides(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def _recipe(arguments: argparse.Namespace, folder: Path) -> Recipe:
     path = folder / "bench.yaml"
-    chosen = arguments.weights
-    if chosen != "random":
-        chosen = str(Path(chosen).absolute())
     text = f"data: {{dir: .}}\nbase: {{name: VGG16, image_size: {arguments.size}}}\n"
     path.write_text(text, encoding="utf-8")
-    return load_recipe(path, [f"base.weights={chosen}"])
+    return load_recipe(path, [f"base.weights={absolute_weights(arguments.weights)}"])
 
 
 def _pixels(recipe: Recipe, paths: list[Path]) -> Any:

@@ -319,15 +319,18 @@ def some_photos(source: Path, folder: Path, train: int) -> dict[str, int]:
     return counts
 
 
+def absolute_weights(weights: str) -> str:
+    """The absolute path of a file of weights; the word 'random' stays."""
+    return weights if weights == "random" else str(Path(weights).absolute())
+
+
 def small_run(arguments: argparse.Namespace, folder: Path, base: str) -> tuple[Path, Path]:
     """Train a head on some photos; its run, and a folder with `arguments.many` photos.
 
     The `latest` of the run is in the folder, too.
     """
     some_photos(arguments.photos, folder / "data", 32)
-    weights = arguments.weights
-    if weights != "random":
-        weights = str(Path(weights).absolute())
+    weights = absolute_weights(arguments.weights)
     recipe = folder / "recipe.yaml"
     recipe.write_text(
         f"data: {{dir: {folder / 'data'}}}\n"

@@ -13,7 +13,7 @@ import shutil
 from itertools import product
 from pathlib import Path
 
-from harness import Bench, Measured, parser, scratch, some_photos
+from harness import Bench, Measured, absolute_weights, parser, scratch, some_photos
 from versus_keras import finetune, recipe_text, theirs
 
 HEADS = list(product(([], [64], [128], [256], [256, 64]), (0.0, 0.5)))
@@ -31,8 +31,7 @@ def main() -> None:
     options.add_argument("--full", type=int, default=30, help="epochs that are scaled to [30]")
     arguments = options.parse_args()
     arguments.torch = None
-    if arguments.weights != "random":
-        arguments.weights = str(Path(arguments.weights).absolute())
+    arguments.weights = absolute_weights(arguments.weights)
     whole = len(list((arguments.photos / "train").glob("*/*")))
     with scratch() as folder:
         counts = some_photos(arguments.photos, folder / "photos", arguments.train)

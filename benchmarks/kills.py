@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from harness import Bench, Measured, parser, say, scratch, some_photos
+from harness import Bench, Measured, absolute_weights, parser, say, scratch, some_photos
 from killed_commands import KINDS, KilledCommands
 from moments import row_moment, time_moment
 from PIL import Image
@@ -73,9 +73,7 @@ def write_recipe(folder: Path, arguments: argparse.Namespace) -> None:
         paint(folder / "photos", arguments.train)
     else:
         some_photos(arguments.photos, folder / "photos", arguments.train)
-    weights = arguments.weights
-    if weights != "random":
-        weights = str(Path(weights).absolute())
+    weights = absolute_weights(arguments.weights)
     text = RECIPE.format(**{**vars(arguments), "weights": weights})
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness import Bench, Measured, parser, scratch, some_photos, tlcli
+from harness import Bench, Measured, absolute_weights, parser, scratch, some_photos, tlcli
 from processes import two_nodes
 from stored_rows import Rows, digests
 
@@ -48,9 +48,7 @@ def main() -> None:
     with scratch() as folder:
         photos = some_photos(arguments.photos, folder / "photos", arguments.train)
         settings["photos"] = sum(photos.values())
-        weights = arguments.weights
-        if weights != "random":
-            weights = str(Path(weights).absolute())
+        weights = absolute_weights(arguments.weights)
         text = RECIPE.format(**{**vars(arguments), "weights": weights})
         (folder / "recipe.yaml").write_text(text, encoding="utf-8")
         bench = Bench.open("same_rows", settings, arguments)

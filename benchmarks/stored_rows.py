@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from tlcli.features.inventory import list_trunks
-from tlcli.features.store_index import INDEX
+from tlcli.features.store_index import INDEX, open_index_to_read
 from tlcli.system.files import features_folder
 
 #: What is known of every row, by trunk, photo and view.
@@ -46,20 +44,18 @@ def count_rows(cache: Path) -> int:
 def count_rows_left(cache: Path) -> int:
     """The same after the process that wrote them was killed; the store stays as it was left.
 
-    A commit that did not end has to be undone for that. It is undone in a copy, so that the
-    command that is given again finds what the killed one left.
+    A commit that did not end is undone in a copy, so that the command that is given again finds
+    what the killed one left.
     """
     rows = 0
     for index in features_folder(cache).glob(f"*/{INDEX}"):
-        with tempfile.TemporaryDirectory() as folder:
-            for path in index.parent.glob(f"{INDEX}*"):
-                shutil.copyfile(path, Path(folder) / path.name)
-            rows += _count(Path(folder) / INDEX, mode="rw")
+        with closing(open_index_to_read(index)) as connection:
+            rows += connection.execute("SELECT count(*) FROM rows").fetchone()[0]
     return rows
 
 
-def _count(index: Path, *, mode: str = "ro") -> int:
-    address = f"{index.absolute().as_uri()}?mode={mode}"
+def _count(index: Path) -> int:
+    address = f"{index.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as connection:
             ((rows,),) = connection.execute("SELECT count(*) FROM rows").fetchall()

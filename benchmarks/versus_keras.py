@@ -25,7 +25,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import Bench, Measured, child, parser, scratch, some_photos, spread, tlcli
+from harness import (
+    Bench,
+    Measured,
+    absolute_weights,
+    child,
+    parser,
+    scratch,
+    some_photos,
+    spread,
+    tlcli,
+)
 from sides import (
     BATCH_SIZE,
     BOUNDARIES,
@@ -97,8 +107,7 @@ def main() -> None:
     options.add_argument("--torch", metavar="PYTHON", help="an interpreter that has torchvision")
     options.add_argument("--sides", nargs="+", choices=NAMES, help="some of them only")
     arguments = options.parse_args()
-    if arguments.weights != "random":
-        arguments.weights = str(Path(arguments.weights).absolute())
+    arguments.weights = absolute_weights(arguments.weights)
     wanted = arguments.sides or list(NAMES)
     if not arguments.torch:
         wanted = [name for name in wanted if not name.startswith("torch")]

@@ -10,7 +10,7 @@ from tlcli.cluster.addresses import Workers
 from tlcli.cluster.group import Group
 from tlcli.cluster.meeting import meet
 from tlcli.errors import Problem, RunError
-from tlcli.runs.directory import is_run, places_of
+from tlcli.runs.directory import names_run, places_of
 from tlcli.runs.fingerprints import compute_fingerprints
 from tlcli.runs.run_settings import flatten, is_place, short_text
 from tlcli.system import console, signals
@@ -58,10 +58,9 @@ def find_run_on_all(group: Group, which: str | None) -> None:
 
 def _look_for(which: str) -> str | None:
     """Where a run was looked for and is not; None where it is."""
-    places = places_of(which)
-    if any(map(is_run, places)):
+    if names_run(which):
         return None
-    looked = " and ".join(dict.fromkeys(str(path.absolute()) for path in places))
+    looked = " and ".join(dict.fromkeys(str(path.absolute()) for path in places_of(which)))
     return f"{which} (looked for {looked})"
 
 

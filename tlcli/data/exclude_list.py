@@ -20,7 +20,7 @@ from tlcli.data.splits import SplitName
 from tlcli.errors import DataError, Problem, Severity, nearest, reason
 from tlcli.system import files
 from tlcli.system.console import counted
-from tlcli.system.path_list import PathList
+from tlcli.system.path_list import PathList, files_in
 
 # Photos of a folder that a misspelt name is compared with, as each takes a while, and how near one
 # must be: names of photos are mostly numbers, of which any two look alike.
@@ -140,8 +140,7 @@ def _guess(line: str, root: Path, photos: Iterable[str]) -> str:
     """The photo that a line may mean: of the same name elsewhere, or of nearly the same path."""
     path = root / line.strip()
     alike = PathList(photo for photo in photos if _name(photo).lower() == path.name.lower())
-    beside = PathList(photo for photo in photos if _folder(photo) == str(path.parent))[:_COMPARED]
-    nearby = alike or beside
+    nearby = alike or files_in(path.parent, photos)[:_COMPARED]
     nearby.sort()
     names = [relative_name(photo, root) for photo in nearby]
     guess = nearest(line.strip(), names[:_COMPARED], cutoff=_NEAR)
@@ -152,10 +151,6 @@ def _guess(line: str, root: Path, photos: Iterable[str]) -> str:
 
 def _name(file: str) -> str:
     return os.path.basename(file)  # noqa: PTH119 - of many, much faster
-
-
-def _folder(file: str) -> str:
-    return os.path.dirname(file)  # noqa: PTH120 - of many, much faster
 
 
 def write_fix_list(flaws: Iterable[Finding], root: Path, path: Path) -> tuple[int, int]:

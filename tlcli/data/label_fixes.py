@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from tlcli.data.splits import read_yes_or_no
 from tlcli.errors import DataError, Problem, nearest, reason, suggestion
 from tlcli.system import files
 from tlcli.system.console import counted
-from tlcli.system.path_list import PathList
+from tlcli.system.path_list import files_in
 
 COLUMNS = ("path", "label", "suggested", "keep")
 
@@ -267,9 +266,7 @@ def _unknown_photos(
 
 
 def _guess(name: str, root: Path, photos: Iterable[str]) -> str:
-    folder = str((root / name).parent)
-    inside = (photo for photo in photos if os.path.dirname(photo) == folder)  # noqa: PTH120
-    beside = PathList(inside)
+    beside = files_in((root / name).parent, photos)
     beside.sort()
     guess = nearest(
         name, [relative_name(photo, root) for photo in beside[:_COMPARED]], cutoff=_NEAR

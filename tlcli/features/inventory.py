@@ -104,9 +104,8 @@ def list_trunks(folder: Path) -> list[StoredTrunk]:
         with store_errors(record.parent), suppress(FileNotFoundError):
             description = _read_description(record)
             index = record.parent / INDEX
-            # An index that is a link would get its tables written into another file.
+            # An index that is a link may be that of another store.
             rows = _count_rows(index) if index.exists() and _has_only_files(record.parent) else 0
-            # Blocks, not lengths: an unfinished shard is longer than its data.
             used = sum(map(files.disk_bytes, record.parent.iterdir()))
             unused = (time.time() - record.stat().st_mtime) / 86_400
             trunks.append(StoredTrunk(record.parent, description, rows, used, unused))

@@ -216,7 +216,7 @@ def is_run(path: Path) -> bool:
 
 def names_run(which: str) -> bool:
     """Whether a word is the directory of a run, or the name of one under `runs_root()`."""
-    return is_run(Path(which)) or is_run(runs_root() / which)
+    return any(map(is_run, places_of(which)))
 
 
 def run_named(which: str, *, where: str) -> Run:
@@ -225,7 +225,7 @@ def run_named(which: str, *, where: str) -> Run:
     Raises a `RunError` at `where` if there is none.
     """
     for path in places_of(which):
-        if (path / RECORD).is_file():
+        if is_run(path):
             return Run(path)
     names = [run.name for run in list_runs(runs_root())]
     hint = suggestion(which, names) if names else "train one with `tlcli finetune`"
